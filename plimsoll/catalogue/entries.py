@@ -1,0 +1,224 @@
+"""What the catalogue holds, as frozen values.
+
+The words are those of the design: a *model* is an entry, a *variant* one way to load it, a *tier* what a variant asks
+of a machine, a *profile* a reference machine of the data sheets, a *claim* what a document says that a variant costs.
+Sizes are in bytes, times in seconds: units of the files are converted when they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class Quantization(StrEnum):
+    """How the weights are stored after loading."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+    INT8 = "int8"
+    NF4 = "nf4"
+    NF4_DQ = "nf4-dq"
+
+    @property
+    def is_quantized(self) -> bool:
+        """True where linear weights are packed by bitsandbytes instead of stored as floats."""
+        return self in (Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ)
+
+    @property
+    def compute_dtype(self) -> str:
+        """The torch dtype name of everything that is not packed: `float32`, `bfloat16` or `float16`."""
+        return {"fp32": "float32", "fp16": "float16"}.get(self.value, "bfloat16")
+
+
+class WeightSource(StrEnum):
+    """Where the weights of a variant come from; evidence names it."""
+
+    HUB = "hub"
+    LOCAL = "local"
+    TRAINED = "trained"
+    SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The file and key path an entry was read from, for messages: `catalogue/tiny.toml: model[3]`."""
+
+    file: Path
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """The generation settings that the suite sets explicitly, never a checkpoint's own."""
+
+    max_new_tokens: int
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_p: float = 1.0
+    pad_token: str | None = None
+    """Text of the padding token; None means the end-of-sequence token is used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a small checkpoint is trained (source `trained`). Everything that changes the weights is in here or in the
+    model's `config`, so that their hash names the checkpoint."""
+
+    corpus: str
+    """Name of a corpus under `catalogue/corpus/`."""
+    vocabulary: int
+    """Size of the trained tokenizer's vocabulary, special tokens included."""
+    steps: int
+    batch: int
+    learning_rate: float
+    seed: int
+    shards: int = 2
+    """Least number of safetensors files that the checkpoint is saved as."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """An entry of the catalogue: which weights, of which architecture, under which terms."""
+
+    id: str
+    family: str
+    """A mark: `llama`, `qwen`, `mistral`, `mixtral`, `phi`, ..."""
+    auto_class: str
+    """The transformers class that loads it, `AutoModelForCausalLM` for most."""
+    architecture: str
+    """The transformers model class, `MixtralForCausalLM`."""
+    config: Mapping[str, Any]
+    """Keyword arguments of the transformers configuration, `model_type` among them: enough to build the model with
+    no network."""
+    source: WeightSource
+    hub_id: str | None = None
+    revision: str | None = None
+    path: Path | None = None
+    """Folder of a `local` checkpoint, absolute."""
+    recipe: Recipe | None = None
+    generation: Generation
+    licence: str
+    gated: bool = False
+    card: str | None = None
+    trust_remote_code: bool = False
+    allow_pickle: str | None = None
+    """Why a checkpoint that is not safetensors may be loaded; None refuses it."""
+    hardware: str | None = None
+    """The hardware that the model card assumes, in words."""
+    marks: tuple[str, ...] = ()
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """What a variant asks of a machine; also a pytest mark."""
+
+    id: str
+    description: str
+    device: str
+    """`cpu` or `cuda`."""
+    cold_rounds: int
+    warm_rounds: int
+    """How often a load is timed with the checkpoint evicted from, and then present in, the page cache; 0 for never."""
+    load_deadline: float
+    """Seconds after which a load counts as hung."""
+    request_deadline: float
+    """Seconds after which any other request of a host counts as hung."""
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a document says that a variant costs. At least one bound is set; `low <= high`; both in base units."""
+
+    variants: tuple[str, ...]
+    """Ids of the variants it speaks of, patterns already resolved."""
+    metric: str
+    low: float | None
+    high: float | None
+    unit: str
+    """The base unit of the metric."""
+    source: str
+    disputed: str | None = None
+    """Why the claim cannot hold, with the arithmetic; None where it is not disputed."""
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One way to load a model, and the parameter of most tests. `id` is `model/quantization`, or `model/name`."""
+
+    id: str
+    model: Model
+    quantization: Quantization
+    tier: Tier
+    attention: str = "sdpa"
+    """`attn_implementation` of transformers."""
+    device_map: Mapping[str, str | int] | str | None = None
+    """None places the whole model on the tier's device."""
+    load_options: Mapping[str, Any] = field(default_factory=dict)
+    """Further keyword arguments of `from_pretrained`; `quantization_config` in here replaces fields of the suite's."""
+    marks: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    origin: Origin
+
+    @property
+    def all_marks(self) -> tuple[str, ...]:
+        """Every mark that selects this variant: tier, family, quantization, and the entry's own."""
+        return tuple(dict.fromkeys((self.tier.id, self.model.family, self.quantization.value, *self.model.marks, *self.marks)))
+
+    def claims_on(self, metric: str) -> tuple[Claim, ...]:
+        """The undisputed claims about one metric, in the order of the files."""
+        return tuple(c for c in self.claims if c.metric == metric and c.disputed is None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A reference machine: what the data sheet of its GPU says, times how many of them it has."""
+
+    id: str
+    gpu: str
+    count: int
+    memory: int
+    """Bytes a GPU, as the data sheet gives them."""
+    bandwidth: float
+    """Bytes a second, a GPU."""
+    bf16_rate: float
+    """Dense bf16 operations a second, a GPU."""
+    compute_capability: str | None
+    source: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueFile:
+    """A file that was read, with the SHA-256 of its bytes; `shipped` is False for a user's own."""
+
+    path: Path
+    sha256: str
+    shipped: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """All entries by id, in the order of the files."""
+
+    models: Mapping[str, Model]
+    variants: Mapping[str, Variant]
+    tiers: Mapping[str, Tier]
+    profiles: Mapping[str, Profile]
+    claims: tuple[Claim, ...]
+    files: tuple[CatalogueFile, ...]
+
+    @property
+    def limits_are_shipped(self) -> bool:
+        """False when any file of the user's took part: the verdict then says so."""
+        return all(file.shipped for file in self.files)

@@ -1,0 +1,49 @@
+"""The events of a run: what each line of `evidence.jsonl` may say.
+
+A line is `{"event": NAME, "at": ISO time, "worker": "main" | "gw0" ..., ...fields}`. Names and fields are part of the
+format that `plimsoll report` reads back, so they are listed here and nowhere else; a change of meaning raises FORMAT.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+FORMAT: Final = 1
+"""Version of the evidence format; written in the `run` event."""
+
+
+class Event(StrEnum):
+    """What happened; the fields of each are beside it."""
+
+    RUN = "run"
+    """First line. format, run_id, plimsoll, arguments (list), selection ({"mark", "keyword", "paths"}), allow_incomplete,
+    catalogues ([{path, sha256, shipped}]), limits_are_shipped."""
+    NODE = "node"
+    """node (Node.to_json())."""
+    PLAN = "plan"
+    """cells ([{id, variant, model, quantization, tier, subject, question, measures, weights}]), deselected (int): written
+    before the first model loads; under workers each writes the same plan."""
+    GATE = "gate"
+    """variant, decision ("run" | "skip"), code, have, need, fix, text."""
+    HOST = "host"
+    """variant, pid, state ("started" | "request" | "died" | "timeout" | "closed"), request, seconds, exitcode, signal,
+    stderr (last lines), stack, log (path)."""
+    LOAD = "load"
+    """variant, cache, report (the LoadReport without its inventory)."""
+    MEASUREMENT = "measurement"
+    """cell, metric, value (number or null), unit, reason, context ({})."""
+    JUDGEMENT = "judgement"
+    """cell, metric, value, unit, low, high, source, margin, outcome, headroom, text."""
+    SAMPLE = "sample"
+    """variant, pid, seconds, rss (bytes): memory over time while a host works."""
+    BENCHMARK = "benchmark"
+    """cell, benchmark (a row in pytest-benchmark's own format, with its data)."""
+    MACHINE = "machine"
+    """machine_info, commit_info, version: the head of pytest-benchmark's file."""
+    REPORT = "report"
+    """cell, report (pytest's own serialised test report)."""
+    COLLECT_ERROR = "collect_error"
+    """nodeid, text: a file that could not be collected; its cells are not in the plan, so the run is not green."""
+    FINISH = "finish"
+    """exitstatus (pytest's own), interrupted (bool), reason. Absent where the run was killed."""

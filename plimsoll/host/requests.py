@@ -1,0 +1,261 @@
+"""What the controller may ask of a host, and what comes back: the whole protocol, as frozen values.
+
+Each request names its reply type by `Request[Reply]`, so that a caller gets the right type without a cast. Nothing in
+here imports torch: texts, numbers and tuples cross the pipe, never tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from plimsoll.catalogue.entries import Generation, Quantization
+from plimsoll.footprint.footprint import Footprint
+
+Reply = TypeVar("Reply", covariant=True)
+
+
+class Request(Generic[Reply]):  # noqa: UP046  PEP 695 needs Python 3.12, and 3.11 is supported
+    """Something that a host can be asked; answered by a `Reply` or by an error."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSpec:
+    """Everything `from_pretrained` is called with, decided by the controller, explicit to the last default."""
+
+    checkpoint: str
+    """A folder, or a Hub id."""
+    revision: str | None
+    auto_class: str
+    architecture: str
+    quantization: Quantization
+    device: str
+    """`cpu`, `cuda:0`, ...: where the whole model goes unless `device_map` says otherwise."""
+    device_map: Mapping[str, str | int] | str | None
+    attention: str
+    generation: Generation
+    load_options: Mapping[str, Any] = field(default_factory=dict)
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheState:
+    """How much of the checkpoint's files was in the page cache just before loading."""
+
+    asked: str
+    """`cold`, `warm` or `as-is`."""
+    resident: float | None
+    """Fraction of the files' bytes that was resident (0..1); None where the system could not tell."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostMemory:
+    """Resident memory of the host around a load, in bytes, and how the peak was found."""
+
+    before: int
+    peak: int
+    after: int
+    method: str
+    """`VmHWM, reset before loading` or `sampled every 10 ms`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuMemory:
+    """One GPU around a load, in bytes: torch's allocator and NVML side by side; None where not available."""
+
+    device: str
+    allocated_after: int
+    allocated_peak: int
+    reserved_peak: int
+    context: int | None
+    process: int | None
+    device_delta: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterRecord:
+    """One parameter or buffer as it is stored after loading, before the first forward."""
+
+    name: str
+    shape: tuple[int, ...]
+    """The logical shape, not that of the packed storage."""
+    data_bytes: int
+    statistics_bytes: int
+    """absmax, nested absmax, code books, offsets, SCB: what quantization keeps beside the packed data."""
+    storage_dtype: str
+    scheme: str
+    """`nf4`, `nf4-dq`, `fp4`, `fp4-dq`, `int8` or `float`: what the stored objects say, not what was asked."""
+    device: str
+    block_size: int | None = None
+    faults: tuple[str, ...] = ()
+    """What is wrong with how it is stored: `packed by name, but holds plain bfloat16`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """Every parameter and buffer of a loaded model, tied ones once."""
+
+    parameters: tuple[ParameterRecord, ...]
+    buffers: tuple[ParameterRecord, ...]
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of parameters and buffers, with statistics."""
+        return sum(p.data_bytes + p.statistics_bytes for p in (*self.parameters, *self.buffers))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadReport:
+    """What one load came to."""
+
+    seconds: float
+    """Of `from_pretrained` alone; tokenizer, host start and accounting are not in it."""
+    cache: CacheState
+    checkpoint_bytes: int
+    checkpoint_files: tuple[str, ...]
+    resolved_revision: str | None
+    memory: HostMemory
+    gpus: tuple[GpuMemory, ...]
+    model_class: str
+    missing_keys: tuple[str, ...]
+    unexpected_keys: tuple[str, ...]
+    mismatched_keys: tuple[str, ...]
+    meta_parameters: tuple[str, ...]
+    device_map: Mapping[str, str]
+    attention: str
+    """The implementation in use, as the model reports it, not as it was asked."""
+    experts: str | None
+    """The experts implementation in use; None for a dense model."""
+    expert_quantization: str | None
+    """Who quantized the fused experts: `native`, `plimsoll`; None where there are none or none were asked for."""
+    warnings: tuple[str, ...]
+    inventory: Inventory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load(Request[LoadReport]):
+    """Load the model. `cache` is `cold` (evict the files first), `warm` (read them first) or `as-is`."""
+
+    spec: LoadSpec
+    cache: str = "as-is"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predict(Request[Footprint]):
+    """Build the model on the meta device from its configuration and cost each part; loads nothing."""
+
+    config: Mapping[str, Any]
+    auto_class: str
+    architecture: str
+    quantization: Quantization
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unloaded:
+    """Resident memory before and after the model was dropped, bytes."""
+
+    ram_before_load: int
+    ram_loaded: int
+    ram_after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unload(Request[Unloaded]):
+    """Drop the model, collect, return memory to the system."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """One prompt's continuation under greedy decoding. Token ids exclude the prompt and include the end token."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    prompt_tokens: int
+    ended: bool
+    """True where the end-of-sequence token was produced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """The completions in the order of the prompts, and what held for all of them."""
+
+    completions: tuple[Completion, ...]
+    finite: bool
+    """False where any raw logit was NaN or infinite."""
+    pad_token_id: int | None
+    eos_token_ids: tuple[int, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generate(Request[Generated]):
+    """Answer each question greedily, through the chat template where the tokenizer has one."""
+
+    questions: tuple[str, ...]
+    max_new_tokens: int
+    batch_size: int = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How far two ways of computing the same logits lie apart.
+
+    Divergences are the largest absolute difference over the standard deviation of the reference logits (no unit);
+    `same_choice` is the fraction of positions where both pick the same next token.
+    """
+
+    divergence: float
+    same_choice: float
+    positions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareCache(Request[Agreement]):
+    """Logits of greedy decoding token by token with the cache, against one uncached pass over the same tokens."""
+
+    questions: tuple[str, ...]
+    new_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareBatch(Request[Agreement]):
+    """Logits of prompts of unlike length in one padded batch, against each prompt alone."""
+
+    questions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """Next-token logits over prompts and taught answers. `mean_kl` is KL(reference || this) in nats a position; None
+    when there was no reference to compare with."""
+
+    finite: bool
+    positions: int
+    mean_kl: float | None
+    same_choice: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score(Request[Scored]):
+    """Compute next-token logits for question-and-answer texts; write them to a file, or compare with such a file."""
+
+    questions: tuple[str, ...]
+    answers: tuple[str, ...]
+    save_to: str | None = None
+    compare_with: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Request[Any]):
+    """Call `module:function` with keyword arguments in the host: training of the tiny checkpoints, benchmarks.
+
+    The function must be importable, its arguments and result picklable.
+    """
+
+    target: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,107 @@
+"""The node: what was probed of the machine, as plain frozen values that go to evidence and back unchanged.
+
+A figure that could not be read is None, and `unread` says what it was and why; nothing here is ever zero for want of
+an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """Something that could not be read, and why."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu:
+    """The processor as the operating system names it; counts are of what this process may use."""
+
+    model: str | None
+    architecture: str
+    physical_cores: int | None
+    logical_cores: int
+    features: tuple[str, ...]
+    """Instruction sets that change numerics or speed here: `avx2`, `avx512f`, `avx512_bf16`, `amx_bf16`, ..."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Bytes of RAM. `limit` is the control group's where one is set, and `total` and `available` respect it."""
+
+    total: int
+    available: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """The file system where weights would land; bytes."""
+
+    path: str
+    filesystem: str | None
+    total: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One GPU as NVML reports it; bytes. None where NVML gave no answer (`Node.unread` says why)."""
+
+    index: int
+    name: str | None
+    uuid: str | None
+    serial: str | None
+    vbios: str | None
+    memory_total: int | None
+    memory_free: int | None
+    compute_capability: str | None
+    mig: bool | None
+    """True where the device is split (MIG); its figures are then those of the whole device."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One machine at one moment."""
+
+    hostname: str
+    system: str
+    kernel: str
+    python: str
+    cpu: Cpu
+    memory: Memory
+    disk: Disk
+    gpus: tuple[Gpu, ...]
+    driver: str | None
+    cuda: str | None
+    """The highest CUDA version that the driver supports, `13.0`."""
+    packages: Mapping[str, str | None]
+    """Distribution name -> installed version; None where it is not installed."""
+    environment: Mapping[str, str]
+    """Variables that change what is loaded or measured; the values of secrets are masked."""
+    unread: tuple[Unread, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON data; `from_json` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read back what `to_json` wrote. Raises KeyError or TypeError when a field is missing or unknown."""
+        cpu = Cpu(**{**data["cpu"], "features": tuple(data["cpu"]["features"])})
+        return cls(
+            **{
+                **data,
+                "cpu": cpu,
+                "memory": Memory(**data["memory"]),
+                "disk": Disk(**data["disk"]),
+                "gpus": tuple(Gpu(**gpu) for gpu in data["gpus"]),
+                "unread": tuple(Unread(**entry) for entry in data["unread"]),
+            }
+        )

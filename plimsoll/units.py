@@ -1,0 +1,75 @@
+"""Units of the field: values are stored in base units (bytes, seconds, a plain number) and printed for people.
+
+Documents mix GB (1e9 bytes) with GiB (2**30 bytes), a 7 % difference that decides whether a model fits; so bytes are
+always printed in both.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_BYTES: Final = {
+    "bytes": 1,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
+_SECONDS: Final = {"s": 1.0, "ms": 1e-3, "min": 60.0, "h": 3600.0}
+_PLAIN: Final = {"1": 1.0, "%": 0.01}
+
+SCALE: Final[dict[str, tuple[str, float]]] = {
+    **{name: ("bytes", float(scale)) for name, scale in _BYTES.items()},
+    **{name: ("s", scale) for name, scale in _SECONDS.items()},
+    **{name: ("1", scale) for name, scale in _PLAIN.items()},
+    "bytes/s": ("bytes/s", 1.0),
+    "GB/s": ("bytes/s", 1e9),
+    "tokens": ("tokens", 1.0),
+    "tokens/s": ("tokens/s", 1.0),
+    "nats": ("nats", 1.0),
+}
+"""Unit name -> (base unit, factor to it)."""
+
+
+def to_base(value: float, unit: str) -> tuple[float, str]:
+    """`(value in the base unit, base unit)`; raises KeyError for a unit that SCALE does not know."""
+    base, factor = SCALE[unit]
+    return value * factor, base
+
+
+def format_bytes(count: float) -> str:
+    """`73.15 GB (68.13 GiB)`; below a megabyte the exact count, because there small differences are the point."""
+    if abs(count) < 10**6:
+        return f"{count:,.0f} bytes"
+    for decimal, binary, step in (("TB", "TiB", 4), ("GB", "GiB", 3), ("MB", "MiB", 2)):
+        if abs(count) >= 1000**step:
+            return f"{count / 1000**step:.2f} {decimal} ({count / 1024**step:.2f} {binary})"
+    raise AssertionError("unreachable: every count of a megabyte or more has a step")
+
+
+def format_seconds(seconds: float) -> str:
+    """`0.412 s`, `12.3 s`, `4 min 05 s`, `1 h 12 min`."""
+    if abs(seconds) < 10:
+        return f"{seconds:.3f} s"
+    if abs(seconds) < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_value(value: float, base_unit: str) -> str:
+    """A value in a base unit, for people."""
+    if base_unit == "bytes":
+        return format_bytes(value)
+    if base_unit == "s":
+        return format_seconds(value)
+    if base_unit == "bytes/s":
+        return f"{format_bytes(value)}/s"
+    text = f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 10 else f"{value:.4g}"
+    return text if base_unit == "1" else f"{text} {base_unit}"
