@@ -87,6 +87,10 @@ class Node:
     """Variables that change what is loaded or measured; the values of secrets are masked."""
     unread: tuple[Unread, ...]
 
+    def why_unread(self, what: str) -> str:
+        """Why a figure is None, by its dotted name (`gpus[0].memory`); says so where the probe left no reason."""
+        return next((entry.why for entry in self.unread if entry.what == what), "the probe gives no reason")
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON data; `from_json` is its inverse."""
         return asdict(self)

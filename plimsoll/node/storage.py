@@ -1,0 +1,59 @@
+"""Where weights would land, and what room there is.
+
+The folder follows the rules of huggingface_hub without importing it; the folder need not exist yet, so the nearest
+existing parent is measured.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+
+from plimsoll.node.node import Disk, Unread
+
+
+def hub_cache() -> Path:
+    """The folder where huggingface_hub keeps checkpoints, as the environment has it now."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    hf_home = os.environ.get("HF_HOME") or f"{home}/huggingface"
+    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or f"{hf_home}/hub"
+    return Path(os.path.expandvars(cache)).expanduser().absolute()
+
+
+def read_disk(path: Path) -> tuple[Disk, tuple[Unread, ...]]:
+    """The file system that would hold `path`, in bytes that this user may use.
+
+    Raises OSError where not even the file system's root can be measured.
+    """
+    existing = _nearest_existing(path)
+    usage = psutil.disk_usage(str(existing))
+    filesystem = _filesystem(existing)
+    unread = (
+        ()
+        if filesystem is not None
+        else (Unread(what="disk.filesystem", why=f"no mount that the system lists holds {existing}"),)
+    )
+    return Disk(path=str(path), filesystem=filesystem, total=usage.total, free=usage.free), unread
+
+
+def _nearest_existing(path: Path) -> Path:
+    for candidate in (path, *path.parents):
+        try:
+            if candidate.exists():
+                return candidate
+        except PermissionError:
+            continue
+    return Path(path.anchor)
+
+
+def _filesystem(path: Path) -> str | None:
+    """The type of the mount with the longest mount point above `path`; the last one mounted there hides the others."""
+    resolved = path.resolve()
+    best: tuple[int, str] | None = None
+    for partition in psutil.disk_partitions(all=True):
+        depth = len(Path(partition.mountpoint).parts)
+        if resolved.is_relative_to(partition.mountpoint) and (best is None or depth >= best[0]):
+            best = (depth, partition.fstype)
+    return None if best is None else best[1] or None
