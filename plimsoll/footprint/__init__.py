@@ -1,0 +1,1 @@
+"""What a variant should cost, predicted from its configuration before anything is loaded."""

@@ -1,0 +1,1 @@
+"""The controller's side of host processes: what can be asked, starting, waiting, and ending them."""

@@ -16,7 +16,7 @@ from plimsoll.footprint.footprint import Footprint
 Reply = TypeVar("Reply", covariant=True)
 
 
-class Request(Generic[Reply]):  # noqa: UP046  PEP 695 needs Python 3.12, and 3.11 is supported
+class Request(Generic[Reply]):
     """Something that a host can be asked; answered by a `Reply` or by an error."""
 
     __slots__ = ()
@@ -187,8 +187,11 @@ class Generated:
     completions: tuple[Completion, ...]
     finite: bool
     """False where any raw logit was NaN or infinite."""
-    pad_token_id: int | None
-    eos_token_ids: tuple[int, ...]
+    clean_endings: bool
+    """True where nothing but padding follows an end token in any row of a batch."""
+    pad_token: str | None
+    eos_tokens: tuple[str, ...]
+    """The texts of the tokens that padded and that ended, as the generation settings in use name them."""
     seconds: float
 
 

@@ -1,0 +1,1 @@
+"""Judging what was measured: pure comparisons of values, no torch."""

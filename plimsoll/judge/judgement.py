@@ -16,7 +16,7 @@ from plimsoll.units import format_value
 class Outcome(StrEnum):
     """What a judgement came to; `unset` is a failure by absence."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105  an outcome, not a password
     MARGINAL = "marginal"
     FAIL = "fail"
     UNSET = "unset"
@@ -109,7 +109,11 @@ class Judgement:
 
     def __str__(self) -> str:
         """Value, unit, expectation, both limits and the source, as a failing test prints it."""
-        room = "" if self.headroom is None else f", {abs(self.headroom):.1%} {'inside' if self.headroom >= 0 else 'outside'}"
+        room = (
+            ""
+            if self.headroom is None
+            else f", {abs(self.headroom):.1%} {'inside' if self.headroom >= 0 else 'outside'}"
+        )
         return f"{self.outcome}: {self.measurement}; limit {self.limit}{room} [{self.limit.source}]"
 
 

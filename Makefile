@@ -1,0 +1,37 @@
+# make tiny    the tiny tier end to end: set-up, checkpoints, every variant, report, verdict
+# make test    ruff, mypy strict, the suite's own tests
+# make setup   the virtual environment alone; `make setup PYTHON=python3.12` for another interpreter
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Which interpreter the environment was made with: a change of PYTHON makes it anew.
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: setup tiny test clean
+.DELETE_ON_ERROR:
+
+setup: $(STAMP)
+
+# Recursive on purpose: the question is asked of $(PYTHON) only when the rule runs.
+$(STAMP): pyproject.toml constraints.txt Makefile
+	@command -v "$(PYTHON)" >/dev/null 2>&1 && "$(PYTHON)" -c '' >/dev/null 2>&1 || { echo "plimsoll: no interpreter $(PYTHON); install it, or name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "plimsoll: $(PYTHON) is $$("$(PYTHON)" -V 2>&1), and 3.11 or newer is needed; name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "plimsoll: $(PYTHON) has no venv module; install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	"$(PYTHON)" -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+tiny: $(STAMP)
+	$(BIN)/plimsoll tiny build
+	$(BIN)/python -m pytest -m tiny $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests $(ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,138 @@
+"""Is what the model produces sane: finite, repeatable, right where it was taught, stopped where it should stop."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.hosts import LoadedVariant
+from fixtures.judging import Judge
+from fixtures.prompts import Prompts
+from plimsoll.host.requests import CompareBatch, CompareCache, Generate, Generated, Score
+from plimsoll.judge.generation import answered, repetition
+
+pytestmark = pytest.mark.generation
+
+_SAMPLE = 8
+"""How many questions the comparisons of logits use: enough for lengths to differ."""
+_SHORT = 2
+"""Tokens asked for where the limit itself is under test."""
+_LONG = 48
+"""Tokens asked for where a loop would have room to show."""
+
+
+def _answers(loaded: LoadedVariant, prompts: Prompts) -> Generated:
+    """The answers to every question that the model was taught, or to the general ones; generated once a variant."""
+    return loaded.ask_once(
+        Generate(questions=prompts.questions, max_new_tokens=loaded.variant.model.generation.max_new_tokens)
+    )
+
+
+def test_finite_logits(loaded: LoadedVariant, prompts: Prompts) -> None:
+    """No raw logit is NaN or infinite."""
+    assert _answers(loaded, prompts).finite, "a raw logit was NaN or infinite while generating"
+
+
+@pytest.mark.only("taught")
+@pytest.mark.measures("taught_accuracy")
+def test_taught_answers(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -> None:
+    """The model answers what it was taught."""
+    completions = _answers(loaded, prompts).completions
+    wrong = [
+        {"question": question, "expected": accepted[0], "text": completion.text}
+        for question, accepted, completion in zip(prompts.questions, prompts.accepted, completions, strict=True)
+        if not answered(completion.text, accepted)
+    ]
+    accuracy = 1 - len(wrong) / len(prompts.questions)
+    judge.claims("taught_accuracy", accuracy, asked=len(prompts.questions), wrong=wrong[:20])
+
+
+def test_greedy_repeats(loaded: LoadedVariant, prompts: Prompts) -> None:
+    """The same greedy request gives the same tokens twice."""
+    request = Generate(questions=prompts.questions[:_SAMPLE], max_new_tokens=_LONG)
+    first, second = loaded.ask(request).completions, loaded.ask(request).completions
+    unlike = [
+        f"{question!r}: {one.text!r}, then {two.text!r}"
+        for question, one, two in zip(request.questions, first, second, strict=True)
+        if one.token_ids != two.token_ids
+    ]
+    assert not unlike, "greedy decoding gave another text the second time:\n" + "\n".join(unlike)
+
+
+def test_no_more_tokens_than_asked(loaded: LoadedVariant, prompts: Prompts) -> None:
+    """Generation stops at the number of new tokens that was asked for."""
+    answer = loaded.ask(Generate(questions=prompts.questions[:_SAMPLE], max_new_tokens=_SHORT))
+    lengths = [len(completion.token_ids) for completion in answer.completions]
+    assert max(lengths) <= _SHORT, f"asked for {_SHORT} new tokens, got {max(lengths)}"
+    assert min(lengths) >= 1, "a question was answered with no token at all"
+
+
+@pytest.mark.measures("repetition")
+def test_no_degenerate_repetition(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -> None:
+    """No text is filled by a loop, on questions that the model was not taught either."""
+    questions = (*prompts.untaught[:_SAMPLE], *prompts.questions[:_SAMPLE])
+    answer = loaded.ask(Generate(questions=questions, max_new_tokens=_LONG))
+    shares = [repetition(completion.token_ids) for completion in answer.completions]
+    worst = max(range(len(shares)), key=shares.__getitem__)
+    judge.claims("repetition", shares[worst], question=questions[worst], text=answer.completions[worst].text)
+
+
+@pytest.mark.measures("cache_divergence")
+def test_cached_decoding_agrees(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -> None:
+    """Decoding with the key-value cache gives the logits of decoding without it."""
+    agreement = loaded.ask(CompareCache(questions=prompts.questions[:_SAMPLE], new_tokens=_LONG // 4))
+    judge.claims(
+        "cache_divergence",
+        agreement.divergence,
+        same_choice=agreement.same_choice,
+        positions=agreement.positions,
+    )
+
+
+@pytest.mark.measures("batch_divergence")
+def test_batch_agrees(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -> None:
+    """Prompts of unlike length in one padded batch give the logits that each gives alone."""
+    agreement = loaded.ask(CompareBatch(questions=prompts.questions[:_SAMPLE]))
+    judge.claims(
+        "batch_divergence",
+        agreement.divergence,
+        same_choice=agreement.same_choice,
+        positions=agreement.positions,
+    )
+
+
+def test_pad_and_eos(loaded: LoadedVariant, prompts: Prompts) -> None:
+    """The padding and end tokens in use are the configured ones, and nothing but padding follows an end."""
+    answer = _answers(loaded, prompts)
+    wanted = loaded.variant.model.generation.pad_token
+    assert answer.eos_tokens, "no end-of-sequence token is configured, so generation can only stop at its limit"
+    if wanted is None:
+        assert answer.pad_token in answer.eos_tokens, f"pads with {answer.pad_token!r}, not with the end token"
+    else:
+        assert answer.pad_token == wanted, f"pads with {answer.pad_token!r}, not with {wanted!r}"
+    assert answer.clean_endings, f"something other than {answer.pad_token!r} follows an end token"
+
+
+@pytest.mark.only("taught")
+def test_ends_by_itself(loaded: LoadedVariant, prompts: Prompts) -> None:
+    """Answers that were taught end with the end token, not at the limit."""
+    completions = _answers(loaded, prompts).completions
+    endless = [q for q, completion in zip(prompts.questions, completions, strict=True) if not completion.ended]
+    assert len(endless) <= 0.05 * len(completions), f"{len(endless)} answers did not end, such as {endless[:3]}"
+
+
+@pytest.mark.only("compared")
+@pytest.mark.measures("quantized_divergence")
+def test_close_to_bf16(loaded: LoadedVariant, prompts: Prompts, reference_logits: str, judge: Judge) -> None:
+    """The next-token distributions stay close to those of the same weights in bf16."""
+    request = Score(
+        questions=prompts.questions[:_SAMPLE], answers=prompts.answers[:_SAMPLE], compare_with=reference_logits
+    )
+    scored = loaded.ask(request)
+    assert scored.finite, "a raw logit was NaN or infinite"
+    judge.claims(
+        "quantized_divergence",
+        scored.mean_kl,
+        reason="the host gave no divergence",
+        same_choice=scored.same_choice,
+        positions=scored.positions,
+    )

@@ -1,0 +1,83 @@
+"""Does it load: how fast, completely, in the form and the place that was asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fixtures.hosts import LoadedVariant
+from fixtures.judging import Judge
+from fixtures.load_timing import LoadTimer
+from plimsoll.judge.quantization import check_placement
+
+pytestmark = pytest.mark.load
+
+
+@pytest.mark.only("cold")
+@pytest.mark.measures("cold_load_time")
+def test_cold_load_time(load_timer: LoadTimer, judge: Judge) -> None:
+    """Loading with the checkpoint evicted from the page cache stays within its limit. Asked first: the last round's
+    model is the one that all other questions are asked of."""
+    timing = load_timer.time("cold")
+    judge.claims("cold_load_time", timing.median, reason=timing.reason, **timing.context)
+
+
+@pytest.mark.only("warm")
+@pytest.mark.measures("warm_load_time")
+def test_warm_load_time(load_timer: LoadTimer, judge: Judge) -> None:
+    """Loading with the checkpoint in the page cache stays within its limit."""
+    timing = load_timer.time("warm")
+    judge.claims("warm_load_time", timing.median, reason=timing.reason, **timing.context)
+
+
+def test_loads_from_safetensors(loaded: LoadedVariant) -> None:
+    """The weights came from safetensors, unless the entry says why they may not."""
+    if loaded.variant.model.allow_pickle is not None:
+        return
+    others = [name for name in loaded.report.checkpoint_files if not name.endswith(".safetensors")]
+    assert loaded.report.checkpoint_files, "the host named no file that it loaded from"
+    assert not others, f"loaded from files that can run code: {', '.join(others)}"
+
+
+def test_loads_completely(loaded: LoadedVariant) -> None:
+    """Every weight of the architecture was found, none was left over, none stayed on the meta device."""
+    report = loaded.report
+    assert not report.missing_keys, f"not in the checkpoint, so randomly initialised: {_some(report.missing_keys)}"
+    assert not report.unexpected_keys, f"in the checkpoint, but nowhere in the model: {_some(report.unexpected_keys)}"
+    assert not report.mismatched_keys, f"of another shape in the checkpoint: {_some(report.mismatched_keys)}"
+    assert not report.meta_parameters, f"never materialised: {_some(report.meta_parameters)}"
+    assert report.inventory.parameters, "the host found no parameter in the model"
+
+
+def test_loads_asked_class(loaded: LoadedVariant) -> None:
+    """The class is the one of the catalogue: an Auto class picks another without a word when a config says so."""
+    assert loaded.report.model_class == loaded.variant.model.architecture
+
+
+def test_loads_on_asked_device(loaded: LoadedVariant) -> None:
+    """Every parameter is where it was asked for; bitsandbytes falls back to the CPU silently."""
+    spec = loaded.spec()
+    faults = check_placement(loaded.report.inventory, loaded.report.device_map, spec.device, spec.device_map)
+    assert not faults, "\n".join(str(fault) for fault in faults)
+
+
+def test_loads_in_asked_dtype(loaded: LoadedVariant) -> None:
+    """What is not packed is stored in the dtype that was asked for."""
+    wanted = loaded.variant.quantization.compute_dtype
+    plain = [record for record in loaded.report.inventory.parameters if record.scheme == "float"]
+    others = [f"{record.name} ({record.storage_dtype})" for record in plain if record.storage_dtype != wanted]
+    assert plain, "no parameter is stored in floats: not even embeddings or norms"
+    assert not others, f"not in {wanted}: {_some(others)}"
+
+
+def test_uses_asked_attention(loaded: LoadedVariant) -> None:
+    """The attention implementation in use is the one of the entry."""
+    assert loaded.report.attention == loaded.variant.attention
+
+
+def _some(names: Any) -> str:
+    """The first names of many, and how many more there are."""
+    names = list(names)
+    rest = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(map(str, names[:8])) + rest

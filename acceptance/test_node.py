@@ -1,0 +1,34 @@
+"""Is the machine fit to be asked at all: a complete software stack, and room for what will be loaded."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.judging import Judge
+from plimsoll.catalogue.entries import Tier, Variant
+from plimsoll.footprint.footprint import Footprint
+from plimsoll.gate import need_of
+from plimsoll.node.node import Node
+from plimsoll.node.stack import check_stack
+
+pytestmark = pytest.mark.node
+
+
+def test_stack(tier: Tier, node: Node) -> None:  # noqa: ARG001  a tier's stack is the node's
+    """Every package that loading needs is installed, in a version that the suite supports."""
+    faults = check_stack(node)
+    assert not faults, "\n".join(str(fault) for fault in faults)
+
+
+@pytest.mark.measures("free_ram")
+def test_free_ram(admitted: Variant, footprint: Footprint, node: Node, judge: Judge) -> None:
+    """The memory that was available before anything loaded holds what the variant is predicted to need."""
+    need = need_of(admitted, footprint)
+    judge.limit("free_ram", node.memory.available, low=need.ram, source="predicted from the configuration")
+
+
+@pytest.mark.measures("free_disk")
+def test_free_disk(admitted: Variant, footprint: Footprint, node: Node, judge: Judge) -> None:
+    """The disk where weights land holds the checkpoint."""
+    need = need_of(admitted, footprint)
+    judge.limit("free_disk", node.disk.free, low=need.disk, source="predicted from the configuration")

@@ -1,0 +1,30 @@
+"""Does memory come back when the model is dropped, and is its process surely gone. Asked last."""
+
+from __future__ import annotations
+
+import psutil
+import pytest
+
+from fixtures.hosts import LoadedVariant
+from fixtures.judging import Judge
+
+pytestmark = pytest.mark.unload
+
+
+@pytest.mark.measures("ram_returned")
+def test_memory_returns(loaded: LoadedVariant, judge: Judge) -> None:
+    """Dropping the model returns its memory to the system, but for a stated rest."""
+    answer = loaded.unload()
+    judge.note("ram_after", answer.ram_loaded - answer.ram_before_load)
+    judge.claims("ram_returned", answer.ram_after - answer.ram_before_load)
+
+
+def test_process_is_gone(loaded: LoadedVariant) -> None:
+    """Ending the host leaves no process behind."""
+    if loaded.pid is None:
+        _ = loaded.report
+    assert loaded.pid is not None, "no host was started for this variant"
+    process = psutil.Process(loaded.pid)
+    loaded.close()
+    # psutil compares the start time too, so a number that was given to a new process does not deceive it.
+    assert not process.is_running(), f"host {process.pid} is still there after it was closed"

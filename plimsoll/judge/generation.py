@@ -1,0 +1,31 @@
+"""Judging generated text without the model: did it answer, did it stop, did it fall into a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+LEAST_LOOP = 8
+"""Texts shorter than this many tokens are too short to call a repetition a loop."""
+
+
+def answered(text: str, answers: Sequence[str]) -> bool:
+    """True where the text is one of the answers, letter for letter but for surrounding white space and case."""
+    return text.strip().casefold() in {answer.strip().casefold() for answer in answers}
+
+
+def repetition(tokens: Sequence[int]) -> float:
+    """The share (0..1) of a text that its longest loop fills: a stretch that repeats itself with some period.
+
+    0.0 for texts shorter than LEAST_LOOP. `a b a b a b a b` gives 1.0; ordinary text gives little.
+    """
+    if len(tokens) < LEAST_LOOP:
+        return 0.0
+    longest = 0
+    for period in range(1, len(tokens) // 2 + 1):
+        run = 0
+        for index in range(period, len(tokens)):
+            run = run + 1 if tokens[index] == tokens[index - period] else 0
+            # A loop is seen twice before it is one: a single coincidence of two tokens is not.
+            if run >= period:
+                longest = max(longest, run + period)
+    return longest / len(tokens)
