@@ -1,0 +1,83 @@
+"""What a tiny checkpoint is trained from, as one value, and the hash that names the result.
+
+The job is all that the training process gets to see. So the hash over it cannot forget an input, and a withheld
+question cannot reach the weights: it is not in the job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from typing import Any, Final
+
+from plimsoll.catalogue.entries import Model, Recipe
+from plimsoll.errors import PlimsollError
+from plimsoll.tiny.corpus import Corpus
+
+_CODE: Final = ("tokenizer.py", "train.py")
+"""The modules that shape the weights. Their source is hashed instead of a version number: a number that someone forgot
+to raise would let checkpoints of older code pass for new ones, while a needless rebuild costs seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingJob:
+    """Everything that decides about the weights, but for the code."""
+
+    architecture: str
+    """The transformers model class, `MixtralForCausalLM`."""
+    config: Mapping[str, Any]
+    recipe: Recipe
+    lessons: tuple[tuple[str, str], ...]
+    """Questions with their answers, in the order of the corpus."""
+
+    def to_json(self) -> str:
+        """The job as one line with sorted keys: equal jobs give equal text."""
+        return json.dumps(
+            {
+                "architecture": self.architecture,
+                "config": self.config,
+                "recipe": asdict(self.recipe),
+                "lessons": self.lessons,
+            },
+            sort_keys=True,
+            default=dict,  # mappings that are not dictionaries, such as a read-only view of one
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainingJob:
+        """The job that `to_json` wrote."""
+        data = json.loads(text)
+        return cls(
+            architecture=data["architecture"],
+            config=data["config"],
+            recipe=Recipe(**data["recipe"]),
+            lessons=tuple((question, answer) for question, answer in data["lessons"]),
+        )
+
+
+def training_job(model: Model, corpus: Corpus) -> TrainingJob:
+    """The job that makes the checkpoint of a model; raises PlimsollError for a model that has no recipe."""
+    if model.recipe is None:
+        raise PlimsollError(f"{model.origin}: {model.id} has no [model.recipe], so it cannot be trained")
+    return TrainingJob(
+        architecture=model.architecture,
+        config=model.config,
+        recipe=model.recipe,
+        lessons=tuple((question.question, question.answer) for question in corpus.taught),
+    )
+
+
+def recipe_hash(model: Model, corpus: Corpus) -> str:
+    """SHA-256, in hex, over all that changes the weights: architecture, config, recipe, taught texts, training code.
+
+    The versions of torch and transformers are not in it: a checkpoint stays the same thing to test when they change,
+    and the suite is there to show that the new ones load it. The manifest of a checkpoint records them.
+    """
+    digest = hashlib.sha256(training_job(model, corpus).to_json().encode())
+    for name in _CODE:
+        # A checkout under Windows may have other line ends.
+        digest.update(files(__package__).joinpath(name).read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()
