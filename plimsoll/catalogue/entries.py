@@ -105,6 +105,8 @@ class Model:
     """Folder of a `local` checkpoint, absolute."""
     recipe: Recipe | None = None
     generation: Generation
+    recommended_generation: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of `generate` that its makers recommend: kept for the record, the suite uses `generation`."""
     licence: str
     gated: bool = False
     card: str | None = None
@@ -173,7 +175,9 @@ class Variant:
     @property
     def all_marks(self) -> tuple[str, ...]:
         """Every mark that selects this variant: tier, family, quantization, and the entry's own."""
-        return tuple(dict.fromkeys((self.tier.id, self.model.family, self.quantization.value, *self.model.marks, *self.marks)))
+        return tuple(
+            dict.fromkeys((self.tier.id, self.model.family, self.quantization.value, *self.model.marks, *self.marks))
+        )
 
     def claims_on(self, metric: str) -> tuple[Claim, ...]:
         """The undisputed claims about one metric, in the order of the files."""

@@ -1,0 +1,151 @@
+"""From tables that are known to be right to the frozen entries: groups spelt out, names resolved, units converted.
+
+Mappings are plain dicts under a read-only type, and each entry has its own copy: requests carry them to hosts, and a
+mappingproxy cannot be pickled.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from plimsoll.catalogue.entries import (
+    Catalogue,
+    CatalogueFile,
+    Claim,
+    Generation,
+    Model,
+    Profile,
+    Recipe,
+    Tier,
+    Variant,
+)
+from plimsoll.catalogue.references import ids_of, matching
+from plimsoll.catalogue.schema import ClaimTable, FileTable, ModelTable, ProfileTable, TierTable, VariantTable
+from plimsoll.catalogue.tables import Table, profile_id
+from plimsoll.units import to_base
+
+AnyTable = TypeVar("AnyTable", bound=FileTable)
+
+
+def build(tables: Sequence[Table], files: Sequence[CatalogueFile]) -> Catalogue:
+    """The catalogue that faultless tables describe; a later entry takes the place of an earlier one with its id."""
+    tiers = {parsed.id: _tier(table, parsed) for table, parsed in _of(tables, TierTable)}
+    models = {parsed.id: _model(table, parsed) for table, parsed in _of(tables, ModelTable)}
+    profiles = {p.id: p for table, parsed in _of(tables, ProfileTable) for p in _profiles(table, parsed)}
+    claims = _claims(tables)
+    variants = {
+        variant.id: variant
+        for table, parsed in _of(tables, VariantTable)
+        for variant in _variants(table, parsed, models, tiers, claims)
+    }
+    return Catalogue(
+        models=models, variants=variants, tiers=tiers, profiles=profiles, claims=claims, files=tuple(files)
+    )
+
+
+def _of(tables: Sequence[Table], kind: type[AnyTable]) -> Iterator[tuple[Table, AnyTable]]:
+    for table in tables:
+        if isinstance(table.parsed, kind):
+            yield table, table.parsed
+
+
+def _tier(table: Table, parsed: TierTable) -> Tier:
+    return Tier(**parsed.model_dump(exclude={"replaces"}), origin=table.origin)
+
+
+def _model(table: Table, parsed: ModelTable) -> Model:
+    plain = parsed.model_dump(exclude={"replaces", "config_null", "path", "recipe", "generation", "marks"})
+    plain["config"] = deepcopy(parsed.config) | dict.fromkeys(parsed.config_null)
+    return Model(
+        **plain,
+        path=_absolute(table, parsed.path),
+        recipe=None if parsed.recipe is None else Recipe(**parsed.recipe.model_dump()),
+        generation=Generation(**parsed.generation.model_dump()),
+        marks=tuple(parsed.marks),
+        origin=table.origin,
+    )
+
+
+def _absolute(table: Table, path: str | None) -> Path | None:
+    """Relative to the file that says it, so that a catalogue can be moved together with its checkpoints."""
+    if path is None:
+        return None
+    return Path(os.path.normpath(table.document.file.path.absolute().parent / Path(path).expanduser()))
+
+
+def _profiles(table: Table, parsed: ProfileTable) -> Iterator[Profile]:
+    for count in parsed.counts:
+        yield Profile(
+            id=profile_id(parsed.id, count),
+            gpu=parsed.gpu,
+            count=count,
+            memory=round(parsed.memory),
+            bandwidth=parsed.bandwidth,
+            bf16_rate=parsed.bf16_rate,
+            compute_capability=parsed.compute_capability,
+            source=parsed.source,
+            origin=table.origin,
+        )
+
+
+def _claims(tables: Sequence[Table]) -> tuple[Claim, ...]:
+    """All claims in force. One that replaces takes its variants from the earlier limits on the same metric; what is
+    disputed stays, because it is kept as a record and limits nothing."""
+    variants = ids_of(tables, "variant")
+    claims: list[Claim] = []
+    for table, parsed in _of(tables, ClaimTable):
+        claim = _claim(table, parsed, variants)
+        if parsed.replaces:
+            claims = [_yielding(earlier, claim) for earlier in claims]
+        claims.append(claim)
+    return tuple(claim for claim in claims if claim.variants)
+
+
+def _claim(table: Table, parsed: ClaimTable, variants: Sequence[str]) -> Claim:
+    matched = dict.fromkeys(id_ for pattern in parsed.variants for id_ in matching(pattern, variants))
+    low, high = (None if bound is None else to_base(bound, parsed.unit)[0] for bound in (parsed.low, parsed.high))
+    return Claim(
+        variants=tuple(matched),
+        metric=parsed.metric,
+        low=low,
+        high=high,
+        unit=to_base(0.0, parsed.unit)[1],
+        source=parsed.source,
+        disputed=parsed.disputed,
+        origin=table.origin,
+    )
+
+
+def _yielding(earlier: Claim, later: Claim) -> Claim:
+    if earlier.metric != later.metric or earlier.disputed is not None:
+        return earlier
+    return replace(earlier, variants=tuple(id_ for id_ in earlier.variants if id_ not in later.variants))
+
+
+def _variants(
+    table: Table,
+    parsed: VariantTable,
+    models: Mapping[str, Model],
+    tiers: Mapping[str, Tier],
+    claims: Sequence[Claim],
+) -> Iterator[Variant]:
+    for model in parsed.models:
+        for quantization in parsed.quantizations:
+            id_ = f"{model}/{parsed.name or quantization}"
+            yield Variant(
+                id=id_,
+                model=models[model],
+                quantization=quantization,
+                tier=tiers[parsed.tier],
+                attention=parsed.attention,
+                device_map=deepcopy(parsed.device_map),
+                load_options=deepcopy(parsed.load_options),
+                marks=tuple(parsed.marks),
+                claims=tuple(claim for claim in claims if id_ in claim.variants),
+                origin=table.origin,
+            )

@@ -1,0 +1,206 @@
+"""What must hold between the values of one table: conditions that the shape of a single value cannot show.
+
+Every check looks only at values whose shape is right, and says nothing about keys that are already at fault.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from math import isfinite
+from typing import Any, Final
+
+from plimsoll.catalogue.entries import Quantization, WeightSource
+from plimsoll.catalogue.suggest import did_you_mean
+from plimsoll.catalogue.tables import Table
+from plimsoll.catalogue.translate import key_path, shown
+from plimsoll.errors import Fault
+from plimsoll.metrics import METRICS
+from plimsoll.units import SCALE
+
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+
+_NEEDED_BY_SOURCE: Final = {
+    WeightSource.HUB: "hub_id",
+    WeightSource.LOCAL: "path",
+    WeightSource.TRAINED: "recipe",
+}
+
+_OWN_LOAD_OPTIONS: Final = {
+    "attn_implementation": "set 'attention' of the variant",
+    "code_revision": "pin 'revision' of the model",
+    "device_map": "set 'device_map' of the variant",
+    "dtype": "the quantization decides it",
+    "load_in_4bit": "the quantization decides it",
+    "load_in_8bit": "the quantization decides it",
+    "revision": "set 'revision' of the model",
+    "token": "log in with 'hf auth login'; a token must not stand in a file",
+    "torch_dtype": "the quantization decides it",
+    "trust_remote_code": "set 'trust_remote_code' of the model, which must then pin a revision",
+    "use_auth_token": "log in with 'hf auth login'; a token must not stand in a file",
+    "use_safetensors": "set 'allow_pickle' of the model to the reason",
+}
+"""Keyword arguments of from_pretrained that the suite sets itself; another way in would bypass its checks."""
+
+_QUANTIZATION_FIELDS: Final = (
+    "bnb_4bit_compute_dtype",
+    "bnb_4bit_quant_storage",
+    "bnb_4bit_quant_type",
+    "bnb_4bit_use_double_quant",
+    "llm_int8_enable_fp32_cpu_offload",
+    "llm_int8_has_fp16_weight",
+    "llm_int8_skip_modules",
+    "llm_int8_threshold",
+    "load_in_4bit",
+    "load_in_8bit",
+)
+"""All that BitsAndBytesConfig knows. It takes anything else without a word and ignores it, so that
+`load_in_4_bit = true` loads a model that is not quantized as it was meant to be."""
+
+
+def check(table: Table) -> Iterator[Fault]:
+    """The faults between the values of one table."""
+    yield from _repeated(table)
+    own = _CHECKS.get(table.kind)
+    if own is not None:
+        yield from own(table)
+
+
+def _repeated(table: Table) -> Iterator[Fault]:
+    for key, value in table.sound.items():
+        if isinstance(value, list):
+            for number, item in enumerate(value):
+                if item in value[:number]:
+                    yield table.fault(key, f"{shown(item)} is listed twice")
+                    break
+
+
+def _model(table: Table) -> Iterator[Fault]:
+    yield from _source(table)
+    yield from _remote_code(table)
+    yield from _config(table)
+    for key in ("config", "recommended_generation"):
+        yield from _plain(table, (key,), table.sound.get(key))
+
+
+def _source(table: Table) -> Iterator[Fault]:
+    source = table.sound.get("source", "")
+    needed = _NEEDED_BY_SOURCE.get(source)
+    if needed and needed not in table.given:
+        yield table.fault(needed, f"is required, because source is '{source}'")
+    elif table.sound.get("gated") and "hub_id" not in table.given:
+        yield table.fault("hub_id", "is required, because gated is true")
+    for owner, key in ((WeightSource.LOCAL, "path"), (WeightSource.TRAINED, "recipe")):
+        if source and source != owner and key in table.sound:
+            yield table.fault(key, f"has no meaning, because source is '{source}'", f"it belongs to source '{owner}'")
+    if "revision" in table.sound and "hub_id" not in table.given:
+        yield table.fault("revision", "has no meaning without hub_id")
+
+
+def _remote_code(table: Table) -> Iterator[Fault]:
+    """A branch or a tag can be moved to other code after somebody has read it; a commit cannot."""
+    if not table.sound.get("trust_remote_code") or table.sound.get("source") == WeightSource.LOCAL:
+        return
+    revision = table.sound.get("revision")
+    if revision is None and "revision" in table.given:
+        return
+    if revision is None or not _COMMIT.fullmatch(revision):
+        what = "must be the 40 hexadecimal digits of a commit, because trust_remote_code is true"
+        yield table.fault("revision", what, "a branch or a tag can be moved to other code")
+
+
+def _config(table: Table) -> Iterator[Fault]:
+    config = table.sound.get("config")
+    if config is None:
+        return
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or not model_type:
+        yield table.fault(
+            "config.model_type", "is required: text such as 'llama', by which transformers finds the class"
+        )
+    for key in table.sound.get("config_null", ()):
+        if key in config:
+            yield table.fault(table.place("config_null", key), f"{shown(key)} has a value in config")
+    recipe = table.sound.get("recipe")
+    if recipe is not None and config.get("vocab_size") != recipe["vocabulary"]:
+        what = f"must equal recipe.vocabulary, {recipe['vocabulary']}, not {shown(config.get('vocab_size', 'nothing'))}"
+        yield table.fault("config.vocab_size", what)
+
+
+def _plain(table: Table, path: tuple[str | int, ...], value: object) -> Iterator[Fault]:
+    """What is passed on to transformers must survive JSON, because evidence and checkpoints keep it as that."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _plain(table, (*path, key), item)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _plain(table, (*path, number), item)
+    elif isinstance(value, float) and not isfinite(value):
+        yield table.fault(key_path(*path), f"must be finite, not {shown(value)}")
+    elif value is not None and not isinstance(value, str | int | float):
+        yield table.fault(key_path(*path), f"must be text, a number, true or false, not {shown(value)}")
+
+
+def _variant(table: Table) -> Iterator[Fault]:
+    yield from _name(table)
+    options = table.sound.get("load_options", {})
+    for key in options:
+        if key in _OWN_LOAD_OPTIONS:
+            yield table.fault(key_path("load_options", key), "is set by the suite itself", _OWN_LOAD_OPTIONS[key])
+    yield from _plain(table, ("load_options",), options)
+    if "quantization_config" in options:
+        yield from _quantization_config(table, options["quantization_config"])
+
+
+def _name(table: Table) -> Iterator[Fault]:
+    name, quantizations = table.sound.get("name"), table.sound.get("quantizations")
+    if name is None or quantizations is None:
+        return
+    if len(quantizations) > 1:
+        yield table.fault("name", f"needs one quantization, not {len(quantizations)}: ids are model/name")
+    elif name in set(Quantization) and name not in quantizations:
+        yield table.fault("name", f"'{name}' is a quantization, but not this variant's")
+
+
+def _quantization_config(table: Table, config: object) -> Iterator[Fault]:
+    place = "load_options.quantization_config"
+    if not isinstance(config, Mapping):
+        yield table.fault(place, f"must be a table, not {shown(config)}")
+        return
+    for key in config:
+        if key not in _QUANTIZATION_FIELDS:
+            what = "is not a field of BitsAndBytesConfig, which would ignore it without a word"
+            yield table.fault(
+                key_path("load_options", "quantization_config", key), what, did_you_mean(key, _QUANTIZATION_FIELDS)
+            )
+    plain = [q for q in table.sound.get("quantizations", ()) if not Quantization(q).is_quantized]
+    if plain:
+        yield table.fault(place, f"has no meaning for {plain[0]}, which is not quantized")
+
+
+def _claim(table: Table) -> Iterator[Fault]:
+    metric, unit = table.sound.get("metric"), table.sound.get("unit")
+    if metric is not None and metric not in METRICS:
+        yield table.fault("metric", f"unknown metric {shown(metric)}", did_you_mean(metric, METRICS))
+    if unit is not None and unit not in SCALE:
+        yield table.fault("unit", f"unknown unit {shown(unit)}", did_you_mean(unit, _units_of(metric)))
+    elif unit is not None and metric in METRICS and SCALE[unit][0] != METRICS[metric].unit:
+        what = f"{shown(unit)} does not measure {metric}"
+        yield table.fault("unit", what, f"use {' or '.join(_units_of(metric))}")
+    if not table.given & {"low", "high"}:
+        yield table.fault("", "has neither low nor high", "a claim needs at least one bound")
+    low, high = table.sound.get("low"), table.sound.get("high")
+    if low is not None and high is not None and low > high:
+        yield table.fault("low", f"is {low}, which is above high, {high}")
+
+
+def _units_of(metric: Any) -> list[str]:
+    base = METRICS[metric].unit if metric in METRICS else None
+    return [unit for unit, (its_base, _) in SCALE.items() if base in (None, its_base)]
+
+
+_CHECKS: Final[dict[str, Callable[[Table], Iterator[Fault]]]] = {
+    "model": _model,
+    "variant": _variant,
+    "claim": _claim,
+}

@@ -1,0 +1,209 @@
+"""The shape of the files: which keys a table has, and what kind of value each of them takes.
+
+These pydantic models see one table at a time and judge its values one by one; what follows from several keys or
+several tables is judged in `checks` and `references`. They stay apart from the entries, which the rest of the project
+uses: a file may group what the entries hold one by one, and writes quantities with their unit.
+"""
+
+from __future__ import annotations
+
+import re
+from math import isfinite
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from plimsoll.catalogue.entries import Quantization, WeightSource
+from plimsoll.catalogue.suggest import did_you_mean
+from plimsoll.units import SCALE
+
+REFUSED: Final = "plimsoll"
+"""The type of the errors that carry our own words, in their context's `what` and `fix`."""
+
+_QUANTITY: Final = re.compile(r"(?P<number>[0-9][0-9_]*(\.[0-9_]*)?([eE][+-]?[0-9]+)?)\s*(?P<unit>[A-Za-z%]\S*)")
+
+
+def _refuse(what: str, fix: str = "") -> PydanticCustomError:
+    return PydanticCustomError(REFUSED, "{what}", {"what": what, "fix": fix})
+
+
+def _shaped(pattern: str, what: str) -> AfterValidator:
+    compiled = re.compile(pattern, re.ASCII)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            shown = value if len(value) <= 60 else f"{value[:57]}..."
+            raise _refuse(what.format(shown=repr(shown)) if value.strip() else "must not be empty")
+        return value
+
+    return AfterValidator(check)
+
+
+def _quantity(base: str, example: str) -> BeforeValidator:
+    units = [unit for unit, (its_base, _) in SCALE.items() if its_base == base]
+
+    def read(value: object) -> float:
+        match = _QUANTITY.fullmatch(value) if isinstance(value, str) and len(value) < 60 else None
+        if match is None:
+            raise _refuse(f"must be a number with a unit, such as '{example}', not {value!r:.60}")
+        if match["unit"] not in units:
+            raise _refuse(f"unknown unit '{match['unit']}'", did_you_mean(match["unit"], units))
+        amount = float(match["number"].replace("_", "")) * SCALE[match["unit"]][1]
+        if not isfinite(amount) or amount <= 0:
+            raise _refuse(f"must be more than zero and finite, not '{value}'")
+        return amount
+
+    return BeforeValidator(read)
+
+
+def _device_map(value: object) -> object:
+    devices = list(value.values()) if isinstance(value, dict) else [value] if isinstance(value, str) else []
+    if not devices or not all(type(device) is int or (isinstance(device, str) and device) for device in devices):
+        raise _refuse("must be text such as 'auto' or 'cuda:0', or a table of module = device")
+    return value
+
+
+# Ids end up in test ids, in the names of files and in HTML; two of them must fit into a name of 255 bytes.
+Id = Annotated[
+    str,
+    _shaped(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
+        "{shown} cannot be an id: up to 100 letters, digits, '.', '_' and '-', a letter or a digit first",
+    ),
+]
+Text = Annotated[str, _shaped(r"(?s).*\S.*", "must not be empty")]
+ClassName = Annotated[str, _shaped(r"[A-Za-z_][A-Za-z0-9_]*", "{shown} is not the name of a class")]
+HubId = Annotated[
+    str, _shaped(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", "{shown} is not a Hub id such as 'owner/name'")
+]
+Capability = Annotated[str, _shaped(r"[0-9]+\.[0-9]+", "{shown} is not a compute capability such as '9.0'")]
+Seconds = Annotated[float, _quantity("s", "30 min")]
+Bytes = Annotated[float, _quantity("bytes", "80 GB")]
+BytesPerSecond = Annotated[float, _quantity("bytes/s", "3.35 TB/s")]
+OperationsPerSecond = Annotated[float, _quantity("FLOP/s", "989 TFLOP/s")]
+Count = Annotated[int, Field(gt=0)]
+Rounds = Annotated[int, Field(ge=0)]
+Bound = Annotated[float, Field(ge=0)]
+Names = Annotated[list[Text], Field(min_length=1)]
+
+
+class FileTable(BaseModel):
+    """What all tables share: no unknown keys, no conversions, no infinities."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class GenerationTable(FileTable):
+    """`[model.generation]`."""
+
+    max_new_tokens: Count
+    do_sample: bool = False
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    pad_token: Text | None = None
+
+
+class RecipeTable(FileTable):
+    """`[model.recipe]`."""
+
+    corpus: Id
+    vocabulary: Count
+    steps: Count
+    batch: Count
+    learning_rate: Annotated[float, Field(gt=0)]
+    seed: Annotated[int, Field(ge=0)]
+    shards: Count = 2
+
+
+class ModelTable(FileTable):
+    """`[[model]]`. TOML has no null, so `config_null` names the keys of `config` that are null."""
+
+    id: Id
+    family: Id
+    architecture: ClassName
+    auto_class: ClassName = "AutoModelForCausalLM"
+    source: Annotated[WeightSource, Field(strict=False)]
+    hub_id: HubId | None = None
+    revision: Text | None = None
+    path: Text | None = None
+    recipe: RecipeTable | None = None
+    config: dict[str, Any]
+    config_null: list[Text] = []
+    generation: GenerationTable
+    recommended_generation: dict[str, Any] = {}
+    licence: Text
+    gated: bool = False
+    card: Text | None = None
+    trust_remote_code: bool = False
+    allow_pickle: Text | None = None
+    hardware: Text | None = None
+    marks: list[Text] = []
+    replaces: bool = False
+
+
+class VariantTable(FileTable):
+    """`[[variant]]`: every one of `models` in every one of `quantizations`."""
+
+    models: Names
+    quantizations: Annotated[list[Annotated[Quantization, Field(strict=False)]], Field(min_length=1)]
+    tier: Text
+    name: Id | None = None
+    attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention"] = "sdpa"
+    device_map: Annotated[Any, AfterValidator(_device_map)] = None
+    load_options: dict[str, Any] = {}
+    marks: list[Text] = []
+    replaces: bool = False
+
+
+class TierTable(FileTable):
+    """`[[tier]]`."""
+
+    id: Id
+    description: Text
+    device: Literal["cpu", "cuda"]
+    cold_rounds: Rounds
+    warm_rounds: Rounds
+    load_deadline: Seconds
+    request_deadline: Seconds
+    replaces: bool = False
+
+
+class ProfileTable(FileTable):
+    """`[[profile]]`: one GPU of a data sheet; `counts` makes a machine of each number of them."""
+
+    id: Id
+    gpu: Text
+    counts: Annotated[list[Count], Field(min_length=1)] = [1]
+    memory: Bytes
+    bandwidth: BytesPerSecond
+    bf16_rate: OperationsPerSecond
+    compute_capability: Capability | None = None
+    source: Text
+    replaces: bool = False
+
+
+class ClaimTable(FileTable):
+    """`[[claim]]`: `variants` are patterns over variant ids; `low` and `high` are in `unit`."""
+
+    variants: Names
+    metric: Text
+    low: Bound | None = None
+    high: Bound | None = None
+    unit: Text
+    source: Text
+    disputed: Text | None = None
+    replaces: bool = False
+
+
+SCHEMAS: Final[dict[str, type[FileTable]]] = {
+    "tier": TierTable,
+    "profile": ProfileTable,
+    "model": ModelTable,
+    "variant": VariantTable,
+    "claim": ClaimTable,
+}
+"""Every kind of table, in the order in which they are judged."""
+
+NESTED: Final[dict[str, type[FileTable]]] = {"generation": GenerationTable, "recipe": RecipeTable}
+"""The tables inside a `[[model]]` whose keys are ours."""

@@ -1,0 +1,134 @@
+"""The tables of a file, each with its place, its values, and the faults of its shape.
+
+A table with faults is not dropped: the keys whose shape is right are still judged, and the ids it declares still
+count as declared, so that one read of the catalogue finds every fault and no fault brings up another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from plimsoll.catalogue.entries import Origin
+from plimsoll.catalogue.files import Document
+from plimsoll.catalogue.schema import SCHEMAS, FileTable
+from plimsoll.catalogue.suggest import did_you_mean
+from plimsoll.catalogue.translate import key_path, meant_keys, shown, translate
+from plimsoll.errors import Fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One `[[kind]]` of a file."""
+
+    document: Document
+    kind: str
+    index: int
+    parsed: FileTable | None
+    """The whole table; None where anything in it has the wrong shape."""
+    sound: Mapping[str, Any] = field(default_factory=dict)
+    """The values whose shape is right, as TOML gave them."""
+    given: frozenset[str] = frozenset()
+    """The keys that are there, or that a typo stands for."""
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def origin(self) -> Origin:
+        """Where the table stands, for messages."""
+        return Origin(file=Path(self.document.label), key=key_path(self.kind, self.index))
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids that the table declares, each once; those of a group are spelt out. Claims have none."""
+        return tuple(dict.fromkeys(self._ids()))
+
+    def fault(self, key: str, what: str, fix: str = "") -> Fault:
+        """A fault of the value at `key`, a path inside this table; an empty key means the table itself."""
+        place = f"{self.origin}.{key}" if key else str(self.origin)
+        return Fault(where=place, what=what, fix=fix)
+
+    def place(self, key: str, item: object) -> str:
+        """`models[1]`: where in the file's own array an item of a sound one stands."""
+        return key_path(key, self.document.data[self.kind][self.index][key].index(item))
+
+    def _ids(self) -> Iterator[str]:
+        match self.kind:
+            case "model" | "tier" if "id" in self.sound:
+                yield self.sound["id"]
+            case "profile" if "id" in self.sound:
+                for count in self.sound.get("counts", (1,)):
+                    yield profile_id(self.sound["id"], count)
+            case "variant":
+                names = (self.sound["name"],) if "name" in self.sound else self.sound.get("quantizations", ())
+                for model in self.sound.get("models", ()):
+                    for name in names:
+                        yield f"{model}/{name}"
+
+
+def profile_id(base: str, count: int) -> str:
+    """`h100-80g` for one GPU, `h100-80g-x8` for eight."""
+    return base if count == 1 else f"{base}-x{count}"
+
+
+def tables_of(document: Document) -> tuple[list[Table], list[Fault]]:
+    """The tables of a file, in the order of SCHEMAS, and the faults of what is no table of ours."""
+    faults = []
+    if not document.data:
+        faults.append(Fault(where=document.label, what="is empty", fix="remove it, or add a [[model]]"))
+    for key in document.data:
+        if key not in SCHEMAS:
+            fault = Fault(where=document.label, what=f"unknown table {shown(key)}", fix=did_you_mean(key, SCHEMAS))
+            faults.append(fault)
+    tables = []
+    for kind in SCHEMAS:
+        listed = document.data.get(kind, [])
+        if not isinstance(listed, list):
+            where = f"{document.label}: {kind}"
+            faults.append(
+                Fault(where=where, what=f"must be an array of tables, not {shown(listed)}", fix=f"write [[{kind}]]")
+            )
+            continue
+        tables += [_table(document, kind, index, value) for index, value in enumerate(listed)]
+    return tables, faults
+
+
+def _table(document: Document, kind: str, index: int, value: object) -> Table:
+    where = f"{document.label}: {key_path(kind, index)}"
+    given = frozenset(value) if isinstance(value, dict) else frozenset()
+    sound = value if isinstance(value, dict) else {}
+    try:
+        parsed = SCHEMAS[kind].model_validate(value)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    else:
+        return Table(document=document, kind=kind, index=index, parsed=parsed, sound=sound, given=given)
+    meant = meant_keys(kind, errors)
+    return Table(
+        document=document,
+        kind=kind,
+        index=index,
+        parsed=None,
+        sound=_without_bad(sound, errors),
+        given=given | {str(place[0]) for place in meant},
+        faults=tuple(
+            translate(where, kind, error) for error in errors if error["type"] != "missing" or error["loc"] not in meant
+        ),
+    )
+
+
+def _without_bad(values: Mapping[str, Any], errors: Sequence[ErrorDetails]) -> dict[str, Any]:
+    """The values that no error speaks of; of an array of names, the good ones stay."""
+    sound = dict(values)
+    for key in {str(error["loc"][0]) for error in errors if error["loc"]}:
+        places = [error["loc"][1:] for error in errors if error["loc"][:1] == (key,)]
+        bad = {place[0] for place in places if place}
+        if isinstance(values.get(key), list) and all(places):
+            sound[key] = [item for number, item in enumerate(values[key]) if number not in bad]
+        else:
+            sound.pop(key, None)
+    return sound

@@ -1,0 +1,116 @@
+"""From pydantic's errors to our faults: the key path as the user wrote it, our words, the nearest known name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from typing import Any, Final
+
+from pydantic_core import ErrorDetails
+
+from plimsoll.catalogue.schema import NESTED, REFUSED, SCHEMAS
+from plimsoll.catalogue.suggest import did_you_mean, nearest
+from plimsoll.errors import Fault
+
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+_QUOTED: Final = re.compile(r"'([^']*)'")
+_LONGEST: Final = 60
+
+_KINDS: Final = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "an array",
+    "dict_type": "a table",
+    "model_type": "a table",
+}
+_NOUNS: Final = {
+    "quantizations": "quantization",
+    "source": "source of weights",
+    "device": "device",
+    "attention": "attention implementation",
+}
+
+
+def key_path(*parts: str | int) -> str:
+    """`variant[2].models[0]`; keys that TOML would have to quote are quoted."""
+    path = ""
+    for part in parts:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        else:
+            path += f".{part}" if _BARE_KEY.fullmatch(part) else f".{part[:_LONGEST]!r}"
+    return path.removeprefix(".")
+
+
+def shown(value: object) -> str:
+    """A value of a TOML file, short enough for one line and with nothing a terminal would obey."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list):
+        return "an array"
+    if isinstance(value, datetime | date | time):
+        return f"the date or time {value}"
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def known_keys(kind: str, inside: Sequence[str | int]) -> tuple[str, ...]:
+    """The keys that a table of this kind takes, or the table that lies at `inside` within it."""
+    schema = NESTED[str(inside[0])] if inside else SCHEMAS[kind]
+    return tuple(schema.model_fields)
+
+
+def meant_keys(kind: str, errors: Sequence[ErrorDetails]) -> frozenset[tuple[str | int, ...]]:
+    """The places of the keys that the unknown ones were surely meant to be, so that they are not called missing too."""
+    meant = set()
+    for error in errors:
+        if error["type"] == "extra_forbidden":
+            *inside, key = error["loc"]
+            near = nearest(str(key), known_keys(kind, inside))
+            if near is not None:
+                meant.add((*inside, near))
+    return frozenset(meant)
+
+
+def translate(where: str, kind: str, error: ErrorDetails) -> Fault:
+    """One error of pydantic's about the table at `where`, in our words."""
+    location, value = error["loc"], error["input"]
+    context: dict[str, Any] = error.get("ctx", {})
+    what, fix = _words(error["type"], kind, location, value, context)
+    return Fault(where=f"{where}{key_path('', *location)}", what=what or error["msg"], fix=fix)
+
+
+def _words(
+    type_: str, kind: str, location: tuple[str | int, ...], value: object, context: Mapping[str, Any]
+) -> tuple[str, str]:
+    match type_:
+        case "missing":
+            return "is required", ""
+        case "extra_forbidden":
+            *inside, key = location
+            return f"unknown key {shown(str(key))}", did_you_mean(str(key), known_keys(kind, inside))
+        case "enum" | "literal_error":
+            noun = _NOUNS[next(str(part) for part in reversed(location) if isinstance(part, str))]
+            if not isinstance(value, str):
+                return f"must be text, not {shown(value)}", ""
+            return f"unknown {noun} {shown(value)}", did_you_mean(value, _QUOTED.findall(context["expected"]))
+        case "greater_than":
+            return f"must be more than {context['gt']:g}, not {shown(value)}", ""
+        case "greater_than_equal":
+            return f"must be at least {context['ge']:g}, not {shown(value)}", ""
+        case "less_than_equal":
+            return f"must be at most {context['le']:g}, not {shown(value)}", ""
+        case "finite_number":
+            return f"must be finite, not {shown(value)}", ""
+        case "too_short":
+            return "must not be empty", ""
+        case _ if type_ == REFUSED:
+            return context["what"], context["fix"]
+        case _ if type_ in _KINDS:
+            return f"must be {_KINDS[type_]}, not {shown(value)}", ""
+    return "", ""
