@@ -1,0 +1,162 @@
+"""What can go wrong between the controller and a host, as values that print well and go to evidence.
+
+Three things are told apart, because they ask for different next steps: the request raised inside the host, which
+stays usable (`HostError`); the host died (`HostDied`); the host did not answer in time and was ended
+(`HostTimeout`). That no host can be started at all is a fault of the installation, which the user can mend
+(`HostStartError`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from plimsoll.errors import PlimsollError
+from plimsoll.units import format_seconds
+
+_HINTS: Final = {
+    "SIGKILL": "the suite did not send it; the kernel's out-of-memory killer is the usual sender: see `dmesg`",
+    "SIGTERM": "the suite did not send it; a batch system or a person did",
+    "SIGBUS": "a mapped file that was cut short, or a full /dev/shm, is the usual cause",
+    "SIGILL": "native code that was built for another processor is the usual cause",
+}
+
+
+class HostStartError(PlimsollError):
+    """A host cannot be started: its log cannot be written, or the system refuses a process."""
+
+
+class StackImportError(HostStartError):
+    """No host can be started: what hosts run on cannot be imported. Trying again would only take time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raised:
+    """An exception that a request raised inside a host, in words: the exception itself may need torch to be read."""
+
+    kind: str
+    """The exception's class with its module, `torch.OutOfMemoryError`; a builtin without (`ValueError`)."""
+    message: str
+    traceback: str
+    users_mistake: bool
+    """True for a PlimsollError: the message says it all, and the traceback is noise."""
+
+
+@dataclass(kw_only=True, eq=False)
+class HostFailure(Exception):
+    """A request that brought no answer. `str()` suits a failing test, `fields()` the evidence."""
+
+    host: str
+    """The host's name: a variant's id or a purpose."""
+    request: str
+    """The kind of the request, `Load`; `idle` where none was under way."""
+    seconds: float
+    """From the request to the failure."""
+    log: Path
+
+    def fields(self) -> dict[str, object]:
+        """Plain data, as the HOST event names it."""
+        return {"request": self.request, "seconds": round(self.seconds, 3), "log": str(self.log)}
+
+
+@dataclass(kw_only=True, eq=False)
+class HostError(HostFailure):
+    """The request raised inside the host, which stays usable."""
+
+    raised: Raised
+
+    def __str__(self) -> str:
+        raised = self.raised
+        if raised.users_mistake:
+            return raised.message
+        return f"{self.request} raised {raised.kind} in the host of {self.host}: {raised.message}\n{raised.traceback}"
+
+    def fields(self) -> dict[str, object]:
+        """Plain data, as the HOST event names it."""
+        return HostFailure.fields(self) | {"error": f"{self.raised.kind}: {self.raised.message}"}
+
+
+@dataclass(kw_only=True, eq=False)
+class HostDied(HostFailure):
+    """The host is gone: by a signal, by its own exit, or because what it sent was no reply and it was ended."""
+
+    reason: str
+    """What was seen first, where the exit status does not say it all; may be empty."""
+    exitcode: int | None
+    """Its exit status; None where a signal ended it or nobody was left to tell."""
+    signal: str | None
+    """The signal that ended it, `SIGSEGV`."""
+    stack: str | None
+    """The stacks that a fatal signal left in the log."""
+    last_lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        doing = "while idle" if self.request == "idle" else f"{format_seconds(self.seconds)} into {self.request}"
+        return "\n".join(
+            (
+                f"the host of {self.host} died {doing}: {self._cause()}",
+                *_section("stack", self.stack.splitlines() if self.stack else ()),
+                *_section(f"last lines of {self.log}", self.last_lines),
+            )
+        )
+
+    def _cause(self) -> str:
+        if self.signal is not None:
+            hint = "" if self.reason else _HINTS.get(self.signal, "")
+            how = f"killed by {self.signal}" + (f" ({hint})" if hint else "")
+        elif self.exitcode is not None:
+            how = f"exit code {self.exitcode}"
+        else:
+            how = "exit status unknown"
+        return f"{self.reason}; {how}" if self.reason else how
+
+    def fields(self) -> dict[str, object]:
+        """Plain data, as the HOST event names it."""
+        return HostFailure.fields(self) | {
+            "reason": self.reason,
+            "exitcode": self.exitcode,
+            "signal": self.signal,
+            "stack": self.stack,
+            "stderr": list(self.last_lines),
+        }
+
+
+@dataclass(kw_only=True, eq=False)
+class HostTimeout(HostFailure):
+    """No answer before the deadline: the stacks were taken, and the host was ended."""
+
+    deadline: float
+    """Seconds that the request was given."""
+    stack: str | None
+    """The stacks of all its threads when the deadline passed; None where it wrote none."""
+    ending: str
+    """What was found and what it took to end it, in words."""
+    exitcode: int | None
+    signal: str | None
+    last_lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        stack = self.stack.splitlines() if self.stack else ("none: the host did not react to SIGUSR1",)
+        return "\n".join(
+            (
+                f"the host of {self.host} did not answer {self.request} in {format_seconds(self.deadline)}: {self.ending}",
+                *_section("its stacks at the deadline", stack),
+                *_section(f"last lines of {self.log}", self.last_lines),
+            )
+        )
+
+    def fields(self) -> dict[str, object]:
+        """Plain data, as the HOST event names it."""
+        return HostFailure.fields(self) | {
+            "reason": self.ending,
+            "exitcode": self.exitcode,
+            "signal": self.signal,
+            "stack": self.stack,
+            "stderr": list(self.last_lines),
+        }
+
+
+def _section(title: str, lines: Sequence[str]) -> tuple[str, ...]:
+    return (f"{title}:", *(f"  {line}" for line in lines)) if lines else ()

@@ -1,0 +1,55 @@
+"""What only Linux offers to a process that must not outlive its parent. Nothing happens elsewhere: the supervisor
+that watches each host needs none of it, but each makes one more way to lose a process impossible."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NAME: Final = 15
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_OOM_SCORE: Final = "500"
+"""Added to a host's badness, in thousandths of the memory: of two like processes the host goes, not pytest."""
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent, which must be `parent`, ends."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the kernel was told
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends, so that they can be found and reaped."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_name(name: str) -> None:
+    """The name that `top` shows, at most 15 bytes."""
+    _prctl(_PR_SET_NAME, ctypes.create_string_buffer(name.encode()[:15]))
+
+
+def be_first_to_go() -> None:
+    """When memory runs out, the kernel should end this process and not the one that reports it."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # /proc may be missing or read-only in a container
+            Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
+
+
+def return_freed_memory() -> None:
+    """Have glibc give back to the system what it keeps for later; other C libraries do without being asked."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def _prctl(option: int, argument: int | ctypes.Array[ctypes.c_char]) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, ctypes.c_ulong(argument) if isinstance(argument, int) else argument, 0, 0, 0)

@@ -1,0 +1,146 @@
+"""The loop of a host: one request in, one reply out, until the controller closes the connection.
+
+Handlers import what they need when they are first asked, so that a host which only predicts never loads what only
+generation needs. Whatever a handler raises becomes a reply: the host stays usable.
+"""
+
+from __future__ import annotations
+
+import importlib
+import socket
+import traceback
+from collections.abc import Callable
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from plimsoll.errors import PlimsollError
+from plimsoll.host.channel import Inbox, pack, receive
+from plimsoll.host.failures import Raised
+from plimsoll.host.requests import (
+    Agreement,
+    Call,
+    CompareBatch,
+    CompareCache,
+    Generate,
+    Generated,
+    Load,
+    LoadReport,
+    Predict,
+    Score,
+    Scored,
+    Unload,
+    Unloaded,
+)
+
+if TYPE_CHECKING:
+    from plimsoll.footprint.footprint import Footprint
+    from plimsoll.hosted.loading import LoadedModel
+
+
+class OutOfOrder(Exception):
+    """A request that needs a loaded model came before, or a second load without an unload between."""
+
+
+def serve(connection: socket.socket) -> None:
+    """Answer until the controller closes the connection."""
+    session = Session()
+    inbox = Inbox()
+    while True:
+        try:
+            request = receive(connection, inbox)
+        except EOFError:
+            return
+        connection.sendall(_answer(session, request))
+        del request
+
+
+def _answer(session: Session, request: object) -> bytes:
+    """The reply as a message; an error in place of what was raised, also of a reply that cannot be pickled."""
+    try:
+        return pack(("ok", session.handle(request)))
+    except (Exception, SystemExit) as error:  # noqa: BLE001  libraries raise anything; the controller decides what it means
+        return pack(("error", _in_words(error)))
+
+
+def _in_words(error: BaseException) -> Raised:
+    told = traceback.TracebackException.from_exception(error)
+    module, name = type(error).__module__, type(error).__qualname__
+    return Raised(
+        kind=name if module == "builtins" else f"{module}.{name}",
+        message=str(told),
+        traceback="".join(told.format()),
+        users_mistake=isinstance(error, PlimsollError),
+    )
+
+
+class Session:
+    """What a host holds between requests: at most one loaded model."""
+
+    def __init__(self) -> None:
+        self._loaded: LoadedModel | None = None
+        self._handlers: dict[type[object], Callable[[Any], object]] = {
+            Load: self._load,
+            Predict: self._predict,
+            Unload: self._unload,
+            Generate: self._generate,
+            CompareCache: self._compare_cache,
+            CompareBatch: self._compare_batch,
+            Score: self._score,
+            Call: self._call,
+        }
+
+    def handle(self, request: object) -> object:
+        """The reply to one request; raises what its handler raises."""
+        return self._handlers[type(request)](request)
+
+    @property
+    def _model(self) -> LoadedModel:
+        if self._loaded is None:
+            raise OutOfOrder("no model is loaded: ask Load first")
+        return self._loaded
+
+    def _load(self, request: Load) -> LoadReport:
+        from plimsoll.hosted import loading
+
+        if self._loaded is not None:
+            raise OutOfOrder("a model is loaded already: ask Unload first, or start another host")
+        self._loaded = loading.load(request.spec, request.cache)
+        return self._loaded.report
+
+    def _unload(self, request: Unload) -> Unloaded:  # noqa: ARG002  handlers have one signature
+        from plimsoll.hosted import unloading
+
+        before, loaded = self._model.report.memory.before, unloading.resident()
+        self._loaded = None
+        unloading.release()
+        return Unloaded(ram_before_load=before, ram_loaded=loaded, ram_after=unloading.resident())
+
+    def _predict(self, request: Predict) -> Footprint:
+        from plimsoll.footprint import predict
+
+        return predict.predict(request.config, request.auto_class, request.architecture, request.quantization)
+
+    def _generate(self, request: Generate) -> Generated:
+        from plimsoll.hosted import generation
+
+        return generation.generate(self._model, request)
+
+    def _compare_cache(self, request: CompareCache) -> Agreement:
+        from plimsoll.hosted import generation
+
+        return generation.compare_cache(self._model, request)
+
+    def _compare_batch(self, request: CompareBatch) -> Agreement:
+        from plimsoll.hosted import generation
+
+        return generation.compare_batch(self._model, request)
+
+    def _score(self, request: Score) -> Scored:
+        from plimsoll.hosted import generation
+
+        return generation.score(self._model, request)
+
+    def _call(self, request: Call) -> object:
+        module, _, path = request.target.partition(":")
+        function: Callable[..., object] = reduce(getattr, path.split("."), importlib.import_module(module))
+        return function(**request.arguments)
