@@ -1,0 +1,1 @@
+"""The append-only record of a run: its events, how they are written, and how they are read back."""

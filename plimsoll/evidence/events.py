@@ -1,7 +1,8 @@
 """The events of a run: what each line of `evidence.jsonl` may say.
 
-A line is `{"event": NAME, "at": ISO time, "worker": "main" | "gw0" ..., ...fields}`. Names and fields are part of the
-format that `plimsoll report` reads back, so they are listed here and nowhere else; a change of meaning raises FORMAT.
+A line is `{"event": NAME, "at": ISO time, "worker": "main" | "gw0" ..., "seq": N, ...fields}`. `seq` counts the lines
+of one worker from 1, so that a line which got lost is missed. Names and fields are part of the format that
+`plimsoll report` reads back, so they are listed here and nowhere else; a change of meaning raises FORMAT.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ class Event(StrEnum):
     """What happened; the fields of each are beside it."""
 
     RUN = "run"
-    """First line. format, run_id, plimsoll, arguments (list), selection ({"mark", "keyword", "paths"}), allow_incomplete,
-    catalogues ([{path, sha256, shipped}]), limits_are_shipped."""
+    """First line. format, run_id, plimsoll, arguments (list), selection ({"mark", "keyword", "paths"}),
+    allow_incomplete, catalogues ([{path, sha256, shipped}]), limits_are_shipped."""
     NODE = "node"
     """node (Node.to_json())."""
     PLAN = "plan"
-    """cells ([{id, variant, model, quantization, tier, subject, question, measures, weights}]), deselected (int): written
-    before the first model loads; under workers each writes the same plan."""
+    """cells ([{id, variant, model, quantization, tier, subject, question, measures, weights}]), deselected (int):
+    written before the first model loads; under workers each writes the same plan."""
     GATE = "gate"
-    """variant, decision ("run" | "skip"), code, have, need, fix, text."""
+    """variant, decision ("run" | "skip" | "error"), code, have, need, fix, text: an error means that nothing could be
+    decided, and the cells of the variant fail with the text."""
     HOST = "host"
     """variant, pid, state ("started" | "request" | "died" | "timeout" | "closed"), request, seconds, exitcode, signal,
     stderr (last lines), stack, log (path)."""
@@ -34,7 +36,7 @@ class Event(StrEnum):
     MEASUREMENT = "measurement"
     """cell, metric, value (number or null), unit, reason, context ({})."""
     JUDGEMENT = "judgement"
-    """cell, metric, value, unit, low, high, source, margin, outcome, headroom, text."""
+    """cell, metric, value, unit, reason, low, high, source, margin, outcome, headroom, text."""
     SAMPLE = "sample"
     """variant, pid, seconds, rss (bytes): memory over time while a host works."""
     BENCHMARK = "benchmark"

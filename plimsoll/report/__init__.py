@@ -1,0 +1,1 @@
+"""The files and lines that people and machines read, each made from evidence alone."""

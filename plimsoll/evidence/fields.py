@@ -1,0 +1,127 @@
+"""How values become the fields of an event, and back.
+
+Writing and reading stand side by side so that neither can drift. Standard JSON has no NaN and no infinities, so these
+are written as the strings `"NaN"`, `"Infinity"` and `"-Infinity"`; `null` always means that there is no answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any, Final
+
+from plimsoll.host.requests import Inventory, LoadReport
+from plimsoll.judge.judgement import Judgement, Limit, Measurement, Outcome, judge
+
+_NON_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_DEEPEST: Final = 64
+"""Levels of nesting that are written; what lies deeper is cut, so that a value which holds itself cannot hang a run."""
+
+
+def encode(value: object, redact: Callable[[str], str] = str) -> Any:
+    """The value as standard JSON data, every text passed through `redact`.
+
+    Tuples become lists, paths and mapping keys become texts, numbers that JSON lacks become their names. What JSON has
+    no form for becomes `"<not JSON: type>"`: evidence is written while tests run, and must not make one fail.
+    """
+    return _encode(value, redact, 0)
+
+
+def _encode(value: object, redact: Callable[[str], str], depth: int) -> Any:
+    if isinstance(value, str):
+        # A lone surrogate, as file names may hold, has no UTF-8 form and would break every reader.
+        return redact(value.encode("utf-8", "backslashreplace").decode("utf-8"))
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else _name_of(value)
+    if depth < _DEEPEST:
+        if isinstance(value, Mapping):
+            return {_encode(_key(k), redact, depth): _encode(v, redact, depth + 1) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [_encode(item, redact, depth + 1) for item in value]
+    if hasattr(value, "__fspath__"):
+        return _encode(str(value), redact, depth)
+    return f"<not JSON: {type(value).__name__}>"
+
+
+def _key(key: object) -> str:
+    return key if isinstance(key, str) else str(key)
+
+
+def _name_of(value: float) -> str:
+    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+def decode_number(value: object) -> float | None:
+    """A number that `encode` wrote; None stays None. Raises TypeError for anything else."""
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return value
+    if isinstance(value, str) and value in _NON_FINITE:
+        return _NON_FINITE[value]
+    raise TypeError(f"{value!r} is not a number")
+
+
+def measurement_fields(measurement: Measurement, context: Mapping[str, object] | None = None) -> dict[str, Any]:
+    """The fields of a MEASUREMENT event, but for the cell; `context` says how it was measured, in JSON data."""
+    return {
+        "metric": measurement.metric,
+        "value": measurement.value,
+        "unit": measurement.unit,
+        "reason": measurement.reason,
+        "context": dict(context or {}),
+    }
+
+
+def read_measurement(fields: Mapping[str, Any]) -> Measurement:
+    """Read back what `measurement_fields` gave. Raises KeyError, TypeError or ValueError where it cannot be true."""
+    value = decode_number(fields["value"])
+    reason = fields.get("reason") or ("" if value is not None else "no reason was recorded")
+    measurement = Measurement(metric=fields["metric"], value=value, reason=reason)
+    if fields["unit"] != measurement.unit:
+        raise ValueError(f"{measurement.metric} is in {fields['unit']!r}, but its unit is {measurement.unit!r}")
+    return measurement
+
+
+def judgement_fields(judgement: Judgement) -> dict[str, Any]:
+    """The fields of a JUDGEMENT event, but for the cell."""
+    return {
+        "metric": judgement.measurement.metric,
+        "value": judgement.measurement.value,
+        "unit": judgement.measurement.unit,
+        "reason": judgement.measurement.reason,
+        "low": judgement.limit.low,
+        "high": judgement.limit.high,
+        "source": judgement.limit.source,
+        "margin": judgement.limit.margin,
+        "outcome": judgement.outcome.value,
+        "headroom": judgement.headroom,
+        "text": str(judgement),
+    }
+
+
+def read_judgement(fields: Mapping[str, Any]) -> Judgement:
+    """Judge the recorded value by the recorded limit once more.
+
+    Raises KeyError, TypeError or ValueError where a field cannot be true, and ValueError where the recorded outcome
+    does not follow from the recorded figures: a verdict rests on figures, not on the word beside them.
+    """
+    limit = Limit(
+        metric=fields["metric"],
+        low=decode_number(fields["low"]),
+        high=decode_number(fields["high"]),
+        source=fields["source"],
+        margin=fields["margin"],
+    )
+    judgement = judge(read_measurement(fields), limit)
+    if judgement.outcome is not Outcome(fields["outcome"]):
+        raise ValueError(f"{limit.metric} is recorded as {fields['outcome']}, but its figures say {judgement.outcome}")
+    return judgement
+
+
+def load_fields(report: LoadReport) -> dict[str, Any]:
+    """The `report` field of a LOAD event: everything but the inventory, which is as long as the model is deep."""
+    fields = asdict(replace(report, inventory=Inventory(parameters=(), buffers=())))
+    del fields["inventory"]
+    return fields

@@ -1,0 +1,183 @@
+"""A run as its evidence tells it: what the reader gives and every report is made from.
+
+Only what was recorded is in here; what follows from it is the verdict's business. The values are plain and frozen, so
+that several records can be merged, compared and written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from plimsoll.judge.judgement import Judgement, Measurement
+from plimsoll.node.node import Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One planned question to one variant, or to the node (then `variant` and what belongs to it are None)."""
+
+    id: str
+    """pytest's node id, without what xdist appends to it."""
+    variant: str | None = None
+    model: str | None = None
+    quantization: str | None = None
+    tier: str | None = None
+    subject: str | None = None
+    """A mark of the subjects: `load`, `memory`, ..."""
+    question: str | None = None
+    """The name of the test, without its parameter."""
+    measures: tuple[str, ...] = ()
+    """Metrics that the test must judge; passing without doing so is a failure."""
+    weights: str | None = None
+    """Where the weights come from: `trained`, `hub`, `local`, `synthetic`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON data; `from_json` is its inverse."""
+        return {**asdict(self), "measures": list(self.measures)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read back what `to_json` wrote. Raises KeyError or TypeError for fields that are missing or unknown."""
+        texts = {name: value for name, value in data.items() if name != "measures"}
+        if wrong := [name for name, value in texts.items() if not isinstance(value, str) and value is not None]:
+            raise TypeError(f"{wrong[0]} of a cell is a text, not {texts[wrong[0]]!r}")
+        if not isinstance(data["id"], str) or not all(isinstance(metric, str) for metric in data["measures"]):
+            raise TypeError("the id of a cell and the metrics that it measures are texts")
+        return cls(**{**texts, "measures": tuple(data["measures"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHead:
+    """What was asked for: the first line of the evidence."""
+
+    run_id: str
+    started: str
+    """ISO time, UTC."""
+    plimsoll: str
+    arguments: tuple[str, ...]
+    selection: Mapping[str, Any]
+    """`mark`, `keyword` and `paths`, as given to pytest; empty ones may be missing."""
+    allow_incomplete: bool
+    catalogues: tuple[Mapping[str, Any], ...]
+    limits_are_shipped: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateRecord:
+    """What the gate decided for a variant; `code`, `have`, `need` and `fix` are None unless it said skip."""
+
+    variant: str
+    decision: str
+    """`run`, `skip`, or `error` where nothing could be decided."""
+    code: str | None
+    have: str | None
+    need: str | None
+    fix: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRecord:
+    """One load of a variant; `report` is the host's LoadReport as JSON data, without its inventory."""
+
+    variant: str
+    cache: str
+    """The state of the page cache that was asked for: `cold`, `warm`, `as-is`."""
+    report: Mapping[str, Any]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that `from_pretrained` took."""
+        return float(self.report["seconds"])
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Bytes of the checkpoint's files."""
+        return int(self.report["checkpoint_bytes"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A measurement with how it was made, in JSON data."""
+
+    measurement: Measurement
+    context: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellEvidence:
+    """Everything that was recorded about one cell, in the order in which it happened."""
+
+    reports: tuple[Mapping[str, Any], ...] = ()
+    """pytest's serialised reports of setup, call and teardown."""
+    judgements: tuple[Judgement, ...] = ()
+    measurements: tuple[Measured, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectError:
+    """A file that could not be collected: what it would have asked is not in the plan."""
+
+    nodeid: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """The end of a run. `exitstatus` is pytest's own, before the verdict had its say."""
+
+    at: str
+    exitstatus: int
+    interrupted: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceFile:
+    """A file that was read for the record, with the SHA-256 of its bytes."""
+
+    path: Path
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One run. What a killed run did not get to is None or empty."""
+
+    folder: Path
+    files: tuple[EvidenceFile, ...]
+    run: RunHead | None
+    node: Node | None
+    plan: tuple[Cell, ...]
+    deselected: int
+    gates: Mapping[str, GateRecord]
+    """By variant."""
+    cells: Mapping[str, CellEvidence]
+    """By id of the cell, planned or not; a cell that nothing was recorded about is not in here."""
+    loads: tuple[LoadRecord, ...]
+    benchmarks: tuple[Mapping[str, Any], ...]
+    """Rows in pytest-benchmark's own format."""
+    machine: Mapping[str, Any] | None
+    """The head of pytest-benchmark's file: machine_info, commit_info, version."""
+    hosts: tuple[Mapping[str, Any], ...]
+    """The HOST events."""
+    samples: tuple[Mapping[str, Any], ...]
+    """The SAMPLE events."""
+    collect_errors: tuple[CollectError, ...]
+    finish: Finish | None
+    faults: tuple[str, ...]
+    """What is wrong with the evidence itself: damaged or missing lines, plans that differ. None may be there when a
+    run is accepted."""
+
+    @property
+    def run_id(self) -> str:
+        """The id that the run gave itself; the folder's name where its first line is lost."""
+        return self.folder.name if self.run is None else self.run.run_id
+
+    def evidence_of(self, cell: Cell) -> CellEvidence:
+        """What was recorded about the cell; empty where nothing was."""
+        return self.cells.get(cell.id, CellEvidence())

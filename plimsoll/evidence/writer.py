@@ -1,0 +1,168 @@
+"""Writes evidence as it happens: one event, one line, at once.
+
+Whatever ends a run (a kill, a crash, a full disk), the lines before it stand. Several processes append to one file
+under xdist, so each line goes out in one write under a lock. A write that fails must never fail a test, nor lose what
+was measured: the lines then go to a second file, and the writer says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import tempfile
+import threading
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from plimsoll import clock
+from plimsoll.evidence.events import Event
+from plimsoll.evidence.fields import encode
+from plimsoll.evidence.redaction import Redactor
+
+RESERVED: Final = ("event", "at", "worker", "seq")
+"""Fields that the writer sets on every line."""
+
+_NO_LOCKS_HERE: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+def fallback_path(evidence: Path, worker: str) -> Path:
+    """Where the lines of a worker go that the run folder does not take.
+
+    Raises OSError where there is no folder for temporary files.
+    """
+    return Path(tempfile.gettempdir(), f"plimsoll-{evidence.resolve().parent.name}-{worker}.jsonl")
+
+
+class EvidenceWriter:
+    """Appends the events of one process of a run to `path`; make one for each process.
+
+    `worker` is `main` or xdist's name of the worker, and must be unique in the run. `write` may be called from any
+    thread, but not from a signal handler. The folder must exist; a file that cannot be made is a failure like any
+    other: it is kept in `failure`, never raised.
+    """
+
+    def __init__(self, path: Path, worker: str = "main", redactor: Redactor | None = None) -> None:
+        self.path = path
+        self.worker = worker
+        self.failure: str | None = None
+        """Why lines could not be written to `path`, and where they lie instead; None while all are there."""
+        self._redact = redactor or Redactor.from_environment()
+        self._lock = threading.Lock()
+        self._seq = 0
+        self._pending: deque[bytes] = deque()
+        self._in_fallback = 0
+        self._fallback: Path | None = None
+        # Asked now, while there is room: gettempdir() tests a folder by writing into it.
+        with suppress(OSError):
+            self._fallback = fallback_path(path, worker)
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        except OSError as error:
+            self._fail(error)
+
+    def write(self, event: Event, /, **fields: object) -> None:
+        """Append one event. Raises ValueError for a field that the writer itself sets, and nothing else.
+
+        After a failure each call first tries to write what is still missing, so a disk that has room again ends up
+        with the whole evidence.
+        """
+        if taken := [name for name in RESERVED if name in fields]:
+            raise ValueError(f"the fields {', '.join(taken)} of an event are set by the writer")
+        with self._lock:
+            self._seq += 1
+            head = {"event": event.value, "at": clock.now().isoformat(), "worker": self.worker, "seq": self._seq}
+            data = {**head, **encode(fields, self._redact)}
+            self._pending.append(json.dumps(data, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n")
+            self._drain()
+
+    @property
+    def unwritten(self) -> tuple[bytes, ...]:
+        """The lines that are not in the run folder, oldest first; `read_run` takes them."""
+        with self._lock:
+            return tuple(self._pending)
+
+    def _drain(self) -> None:
+        while self._pending:
+            try:
+                append(self.path, self._pending[0])
+            except OSError as error:
+                self._fail(error)
+                return
+            self._pending.popleft()
+            self._in_fallback = max(0, self._in_fallback - 1)
+        if self.failure is not None:
+            self._recovered()
+
+    def _recovered(self) -> None:
+        self.failure = None
+        if self._fallback is not None:
+            with suppress(OSError):
+                self._fallback.unlink()
+
+    def _fail(self, error: OSError) -> None:
+        missing = f"{self.path} does not take the evidence of {self.worker} ({error.strerror or error})"
+        try:
+            self._save()
+        except OSError as second:
+            self.failure = f"{missing}, nor does {self._fallback} ({second.strerror or second}): it is only in memory"
+        else:
+            self.failure = f"{missing}; it lies in {self._fallback}"
+
+    def _save(self) -> None:
+        if self._fallback is None:
+            raise OSError(errno.ENOENT, "no folder for temporary files can be written")
+        lines = list(self._pending)[self._in_fallback :]
+        if lines:
+            _claim(self._fallback)
+            append(self._fallback, b"".join(lines))
+            self._in_fallback += len(lines)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Append whole lines to an existing file, all or nothing.
+
+    The file is opened anew each time: a descriptor that is kept would go on writing into a file that somebody deleted.
+    Raises OSError, also where only a part found room; that part is taken back.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        locked = _lock(descriptor)
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            # Another process was killed half-way through a line; it must not swallow this one.
+            data = b"\n" + data
+        try:
+            while data:
+                data = data[os.write(descriptor, data) :]
+        except OSError:
+            if locked:  # else another process may have written behind it by now
+                with suppress(OSError):
+                    os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        # Some cluster file systems have no locks; a write in append mode is then the best there is.
+        if error.errno in _NO_LOCKS_HERE:
+            return False
+        raise
+    return True
+
+
+def _claim(path: Path) -> None:
+    """Make the file, or take it if it is ours: the folder is shared, and a stranger may have put a link there."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "somebody else's file is in its place")
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,80 @@
+"""How report.html looks: on a desk, on a phone, in the dark and on paper.
+
+pytest-html's own style fixes the page to 800 pixels and greys out most text; this mends both for the whole page, and
+keeps every pair of colours at a contrast of 4.5 or more.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+CSS: Final = """
+:root {
+  color-scheme: light dark;
+  --ink: #1f2328; --faint: #57606a; --paper: #ffffff; --panel: #f6f8fa; --rule: #d0d7de;
+  --good: #116329; --near: #7d4e00; --bad: #a40e26; --gap: #0550ae;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --ink: #e6edf3; --faint: #9da7b3; --paper: #0d1117; --panel: #161b22; --rule: #3d444d;
+    --good: #56d364; --near: #e3b341; --bad: #ff8e88; --gap: #79c0ff;
+  }
+}
+body { min-width: 0; max-width: 1400px; margin: 0 auto; padding: 12px 16px; font-size: 14px;
+  color: var(--ink); background: var(--paper); }
+h1, h2, h3, p, a, button, #results-table, .filters button, .collapse button, .logwrapper .log { color: var(--ink); }
+#environment tr:nth-child(odd), .logwrapper, .logwrapper .logexpander { background-color: var(--panel); }
+#environment td, #results-table, #results-table th, #results-table td, .logwrapper .log { border-color: var(--rule); }
+#environment td, #results-table td { overflow-wrap: anywhere; }
+.controls, .filters { flex-wrap: wrap; gap: 4px 8px; }
+.summary__data, .summary__spacer { flex: 1 1 auto; }
+span.passed, .passed .col-result { color: var(--good); }
+span.skipped, .skipped .col-result, span.xfailed, .xfailed .col-result, span.rerun { color: var(--gap); }
+span.failed, .failed .col-result, span.error, .error .col-result, span.xpassed, .xpassed .col-result {
+  color: var(--bad); }
+.plimsoll { margin: 12px 0 24px; line-height: 1.45; }
+.plimsoll h2 { margin: 0 0 6px; font-size: 20px; overflow-wrap: anywhere; }
+.plimsoll h3 { display: inline-block; margin: 14px 0 6px; font-size: 15px; }
+.plimsoll section > ul { margin: 0; padding-left: 20px; }
+.plimsoll li { margin: 3px 0; overflow-wrap: anywhere; }
+.plimsoll pre { margin: 4px 0; padding: 6px 8px; white-space: pre-wrap; overflow-wrap: anywhere;
+  background: var(--panel); border: 1px solid var(--rule); }
+.plimsoll code, .plimsoll pre { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace;
+  font-size: 13px; }
+.plimsoll table { border-collapse: collapse; }
+.plimsoll th, .plimsoll td { padding: 4px 8px; border: 1px solid var(--rule); text-align: left; }
+.plimsoll thead th { background: var(--panel); }
+.plimsoll dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 14px; margin: 0; }
+.plimsoll dt { color: var(--faint); }
+.plimsoll dd { margin: 0; overflow-wrap: anywhere; }
+.plimsoll summary { cursor: pointer; }
+.plimsoll-wide { overflow-x: auto; }
+.plimsoll-verdict { padding: 12px 16px; border: 1px solid var(--rule); border-left: 8px solid var(--gap);
+  background: var(--panel); }
+.plimsoll-verdict.plimsoll-accepted { border-left-color: var(--good); }
+.plimsoll-verdict.plimsoll-rejected { border-left-color: var(--bad); }
+.plimsoll-verdict.plimsoll-incomplete { border-left-color: var(--near); }
+.plimsoll .plimsoll-counts { display: flex; flex-wrap: wrap; gap: 4px 18px; padding: 0; list-style: none; }
+.plimsoll-badge { font-weight: bold; }
+.plimsoll-pass { color: var(--good); }
+.plimsoll-marginal { color: var(--near); }
+.plimsoll-fail, .plimsoll-unset { color: var(--bad); }
+.plimsoll-skip, .plimsoll-not_run { color: var(--gap); }
+.plimsoll-source { color: var(--faint); }
+@media (max-width: 600px) {
+  body { padding: 8px; }
+  .plimsoll dl { grid-template-columns: 1fr; }
+  .plimsoll dd { margin-bottom: 6px; }
+  #results-table, #results-table tbody, #results-table tr, #results-table td { display: block; width: auto; }
+  #results-table thead { display: block; }
+  #results-table th { display: inline-block; border: 0; }
+}
+@media print {
+  :root { color-scheme: light; --ink: #000; --faint: #333; --paper: #fff; --panel: #fff; --rule: #777;
+    --good: #0b4a1e; --near: #5c3900; --bad: #85091d; --gap: #043a80; }
+  .controls, .filter, .logexpander, .media { display: none; }
+  .logwrapper { max-height: none; overflow: visible; }
+  .plimsoll section, .plimsoll tr, #results-table tr { break-inside: avoid; }
+}
+"""
+"""To be put into a `<style>` element of the page, after pytest-html's own."""

@@ -1,0 +1,118 @@
+"""results.json: everything that a run came to, for programs.
+
+The structure is versioned and described by a JSON Schema that ships with the package. It holds nothing but what
+follows from the evidence, so it comes out the same however often it is made.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any, Final
+
+from plimsoll.evidence.fields import encode, judgement_fields, measurement_fields
+from plimsoll.evidence.record import RunRecord
+from plimsoll.verdict.cells import CellOutcome, CellResult
+from plimsoll.verdict.verdict import Gap, Verdict
+
+SCHEMA: Final = "plimsoll/results/1"
+"""The value of `schema` in results.json; a change that breaks a reader raises the number."""
+
+_FAILED_STATES: Final = ("died", "timeout")
+
+
+def results(record: RunRecord, verdict: Verdict) -> dict[str, Any]:
+    """The content of results.json as standard JSON data."""
+    data: dict[str, Any] = {
+        "schema": SCHEMA,
+        "verdict": _verdict(verdict),
+        "run": _run(record),
+        "node": None if record.node is None else record.node.to_json(),
+        "cells": [_cell(result) for result in verdict.results],
+        "loads": [{"variant": load.variant, "cache": load.cache, "report": load.report} for load in record.loads],
+        "gates": [
+            {
+                "variant": gate.variant,
+                "decision": gate.decision,
+                "code": gate.code,
+                "have": gate.have,
+                "need": gate.need,
+                "fix": gate.fix,
+                "text": gate.text,
+            }
+            for gate in record.gates.values()
+        ],
+        "host_failures": [host for host in record.hosts if host.get("state") in _FAILED_STATES],
+        "collect_errors": [{"nodeid": error.nodeid, "text": error.text} for error in record.collect_errors],
+        "files": [{"name": file.path.name, "bytes": file.bytes, "sha256": file.sha256} for file in record.files],
+    }
+    encoded: dict[str, Any] = encode(data)
+    return encoded
+
+
+def results_text(record: RunRecord, verdict: Verdict) -> str:
+    """results.json as text."""
+    return json.dumps(results(record, verdict), indent=2, allow_nan=False) + "\n"
+
+
+def results_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of results.json."""
+    text = resources.files("plimsoll.report").joinpath("schemas", "results-1.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "word": verdict.word.value,
+        "statement": verdict.statement,
+        "scope": verdict.scope,
+        "exit_status": verdict.exit_status,
+        "planned": verdict.planned,
+        "counts": {outcome.value: verdict.count(outcome) for outcome in CellOutcome},
+        "allow_incomplete": verdict.allow_incomplete,
+        "faults": verdict.faults,
+        "notes": verdict.notes,
+        "gaps": [_gap(gap) for gap in verdict.gaps],
+    }
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    return {
+        "outcome": gap.outcome.value,
+        "code": gap.code,
+        "reasons": gap.reasons,
+        "fix": gap.fix,
+        "cells": gap.cells,
+    }
+
+
+def _run(record: RunRecord) -> dict[str, Any]:
+    head, end = record.run, record.finish
+    return {
+        "id": record.run_id,
+        "plimsoll": None if head is None else head.plimsoll,
+        "started": None if head is None else head.started,
+        "arguments": None if head is None else head.arguments,
+        "selection": None if head is None else head.selection,
+        "catalogues": None if head is None else head.catalogues,
+        "limits_are_shipped": None if head is None else head.limits_are_shipped,
+        "deselected": record.deselected,
+        "finished": None if end is None else end.at,
+        "exitstatus": None if end is None else end.exitstatus,
+        "interrupted": None if end is None else end.interrupted,
+        "reason": None if end is None else end.reason,
+    }
+
+
+def _cell(result: CellResult) -> dict[str, Any]:
+    return {
+        **result.cell.to_json(),
+        "outcome": result.outcome.value,
+        "reason": result.reason,
+        "code": result.code,
+        "fix": result.fix,
+        "duration": result.duration,
+        "judgements": [judgement_fields(judgement) for judgement in result.judgements],
+        "measurements": [measurement_fields(m.measurement, m.context) for m in result.measurements],
+    }

@@ -1,0 +1,159 @@
+"""What became of one planned cell, from its evidence alone.
+
+The worst of everything that was recorded counts, and what was not recorded counts against the cell: it passes only
+when setup, call and teardown each left a good report, every metric that it had to judge was judged, and no judgement
+is bad.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from plimsoll.evidence.record import Cell, CellEvidence, GateRecord, Measured
+from plimsoll.judge.judgement import Judgement, Outcome
+
+PHASES: Final = ("setup", "call", "teardown")
+"""The phases of a test; each must leave a report."""
+
+
+class CellOutcome(StrEnum):
+    """How a planned cell ended."""
+
+    PASS = "pass"  # noqa: S105  an outcome, not a password
+    MARGINAL = "marginal"
+    FAIL = "fail"
+    SKIP = "skip"
+    NOT_RUN = "not_run"
+
+    @property
+    def is_good(self) -> bool:
+        """True for what a verdict may accept."""
+        return self in (CellOutcome.PASS, CellOutcome.MARGINAL)
+
+    @property
+    def word(self) -> str:
+        """As people read it behind a number: `2 passed`, `1 not run`."""
+        return _WORDS[self]
+
+
+_WORDS: Final = {
+    CellOutcome.PASS: "passed",
+    CellOutcome.MARGINAL: "marginal",
+    CellOutcome.FAIL: "failed",
+    CellOutcome.SKIP: "skipped",
+    CellOutcome.NOT_RUN: "not run",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellResult:
+    """The outcome of a cell with what it rests on.
+
+    `reason` is empty for a cell that passed, and has a line or more for each thing that is wrong. `code` and `fix` are the gate's, for a variant that it turned away.
+    `duration` is in seconds over all phases, None where no phase was reported.
+    """
+
+    cell: Cell
+    outcome: CellOutcome
+    reason: str = ""
+    code: str | None = None
+    fix: str | None = None
+    judgements: tuple[Judgement, ...] = ()
+    measurements: tuple[Measured, ...] = ()
+    duration: float | None = None
+
+
+def result_of(
+    cell: Cell, evidence: CellEvidence, gate: GateRecord | None = None, *, planned: bool = True
+) -> CellResult:
+    """The outcome of one cell; `gate` is what the gate decided for its variant, where it was asked."""
+    faults = _faults(evidence) if planned else ["it was not in the plan: nobody knows what else ran unplanned"]
+    skipped = [report for report in evidence.reports if report["outcome"] == "skipped"]
+    code = fix = None
+    if faults:
+        outcome, reason = CellOutcome.FAIL, "\n".join(faults)
+    elif skipped:
+        outcome, (code, reason, fix) = CellOutcome.SKIP, _skip(skipped[0], gate)
+    elif missing := _missing_phase(evidence):
+        outcome, reason = CellOutcome.NOT_RUN, missing
+    elif unjudged := _unjudged(cell, evidence):
+        outcome, reason = CellOutcome.FAIL, f"not measured: {', '.join(unjudged)}"
+    else:
+        outcome, reason = _marginal_or_pass(evidence)
+    return CellResult(
+        cell=cell,
+        outcome=outcome,
+        reason=reason,
+        code=code,
+        fix=fix,
+        judgements=evidence.judgements,
+        measurements=evidence.measurements,
+        duration=_duration(evidence),
+    )
+
+
+def _faults(evidence: CellEvidence) -> list[str]:
+    """What makes the cell a failure, the figures first: they say more than the assertion that they made fail."""
+    figures = [str(judgement) for judgement in evidence.judgements if not judgement.outcome.is_good]
+    reports = []
+    for report in evidence.reports:
+        if report["outcome"] == "passed" and "wasxfail" in report:
+            reports.append(f"passed though it was expected to fail ({report['wasxfail'] or 'no reason given'})")
+        elif report["outcome"] not in ("passed", "skipped") and not (figures and report["when"] == "call"):
+            reports.append(_failure(report))
+    return figures + reports
+
+
+def _failure(report: Mapping[str, Any]) -> str:
+    text = crash_text(report) or f"pytest reports {report['outcome']!r}, and no reason"
+    return text if report["when"] == "call" else f"{report['when']}: {text}"
+
+
+def crash_text(report: Mapping[str, Any]) -> str:
+    """Why a phase did not pass, as its serialised report has it; empty where it says nothing."""
+    longrepr = report.get("longrepr")
+    if isinstance(longrepr, str):
+        lines = [line for line in longrepr.splitlines() if line.strip()]
+        return lines[-1].strip() if lines else ""
+    if isinstance(longrepr, Mapping):
+        crash = longrepr.get("reprcrash")
+        return str(crash.get("message", "")).strip() if isinstance(crash, Mapping) else ""
+    if isinstance(longrepr, (list, tuple)) and longrepr:
+        return str(longrepr[-1]).strip()
+    return ""
+
+
+def _skip(report: Mapping[str, Any], gate: GateRecord | None) -> tuple[str | None, str, str | None]:
+    """Code, reason and fix. A test may also skip itself where the gate said run; then only its own reason is known."""
+    if "wasxfail" in report:
+        return "xfail", f"expected to fail ({report['wasxfail'] or 'no reason given'})", None
+    if gate is not None and gate.decision == "skip":
+        reason = f"has {gate.have}, needs {gate.need}" if gate.have and gate.need else gate.text or crash_text(report)
+        return gate.code, reason, gate.fix
+    return None, crash_text(report).removeprefix("Skipped: ") or "skipped without a reason", None
+
+
+def _missing_phase(evidence: CellEvidence) -> str:
+    reported = {report["when"] for report in evidence.reports}
+    if not reported:
+        return "nothing was reported"
+    missing = [phase for phase in PHASES if phase not in reported]
+    return f"no report of {' and '.join(missing)}" if missing else ""
+
+
+def _unjudged(cell: Cell, evidence: CellEvidence) -> list[str]:
+    judged = {judgement.measurement.metric for judgement in evidence.judgements}
+    return [metric for metric in cell.measures if metric not in judged]
+
+
+def _marginal_or_pass(evidence: CellEvidence) -> tuple[CellOutcome, str]:
+    marginal = [str(judgement) for judgement in evidence.judgements if judgement.outcome is Outcome.MARGINAL]
+    return (CellOutcome.MARGINAL, "\n".join(marginal)) if marginal else (CellOutcome.PASS, "")
+
+
+def _duration(evidence: CellEvidence) -> float | None:
+    seconds = [report["duration"] for report in evidence.reports if isinstance(report.get("duration"), (int, float))]
+    return sum(seconds) if seconds else None
