@@ -6,6 +6,7 @@ that has fallen off the bus stays in the list with nothing read: a node of eight
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -13,6 +14,8 @@ from typing import Any, TypeVar
 from plimsoll.node.node import Gpu, Unread
 
 T = TypeVar("T")
+
+_LIBRARY = "libnvidia-ml.so.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +37,22 @@ def read_graphics() -> Graphics:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError_LibraryNotFound:
-        return Graphics(unread=(Unread(what="gpus", why="no NVIDIA driver: libnvidia-ml.so.1 not found"),))
+        return Graphics(unread=(Unread(what="gpus", why=f"no NVIDIA driver: {_loader_error()}"),))
     except pynvml.NVMLError as error:
         return Graphics(unread=(Unread(what="gpus", why=f"NVML did not start: {error}"),))
     try:
         return _Session(nvml=pynvml).graphics()
     finally:
         pynvml.nvmlShutdown()
+
+
+def _loader_error() -> str:
+    """What the dynamic loader says; pynvml keeps to itself whether the library is absent or broken."""
+    try:
+        ctypes.CDLL(_LIBRARY)
+    except OSError as error:
+        return str(error)
+    return f"{_LIBRARY} did not load"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

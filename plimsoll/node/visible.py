@@ -26,12 +26,8 @@ def visible_gpus(node: Node) -> tuple[Gpu, ...] | Hidden:
         return Hidden(why=why, fix="install the NVIDIA driver, or give the container its GPUs (--gpus all)")
     wanted = node.environment.get("CUDA_VISIBLE_DEVICES")
     tokens = None if wanted is None else [token.strip() for token in wanted.split(",")]
-    if (tokens is None or any(_is_index(token) for token in tokens)) and not _numbers_agree(node):
-        names = ", ".join(sorted({gpu.name or "a GPU without a name" for gpu in node.gpus}))
-        return Hidden(
-            why=f"CUDA numbers unlike GPUs by speed ({names}), so it is not known which one is cuda:0",
-            fix="export CUDA_DEVICE_ORDER=PCI_BUS_ID",
-        )
+    if (tokens is None or any(token.isdecimal() for token in tokens)) and (doubt := _doubtful_numbers(node)):
+        return doubt
     if tokens is None:
         return node.gpus
     chosen = _chosen(node.gpus, tokens)
@@ -44,14 +40,26 @@ def visible_gpus(node: Node) -> tuple[Gpu, ...] | Hidden:
     return chosen
 
 
-def _is_index(token: str) -> bool:
-    return token.isdecimal()
-
-
-def _numbers_agree(node: Node) -> bool:
-    """CUDA sorts by speed first: among GPUs of one kind that is the bus order that NVML uses."""
-    alike = len({gpu.name for gpu in node.gpus}) == 1 and (node.gpus[0].name is not None or len(node.gpus) == 1)
-    return alike or node.environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+def _doubtful_numbers(node: Node) -> Hidden | None:
+    """CUDA sorts by speed first: only among GPUs of one kind is that the bus order that NVML uses."""
+    if node.environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
+        return None
+    for gpu in node.gpus:
+        if gpu.name is None and len(node.gpus) > 1:
+            reasons = [
+                entry.why for entry in node.unread if entry.what in (f"gpus[{gpu.index}]", f"gpus[{gpu.index}].name")
+            ]
+            return Hidden(
+                why=f"GPU {gpu.index} does not answer ({', '.join(reasons)}), so CUDA's numbers are not known",
+                fix="see nvidia-smi and dmesg, or name the GPUs to use by UUID in CUDA_VISIBLE_DEVICES",
+            )
+    names = sorted({gpu.name for gpu in node.gpus if gpu.name is not None})
+    if len(names) < 2:
+        return None
+    return Hidden(
+        why=f"CUDA numbers unlike GPUs by speed ({', '.join(names)}), so it is not known which one is cuda:0",
+        fix="export CUDA_DEVICE_ORDER=PCI_BUS_ID",
+    )
 
 
 def _chosen(gpus: tuple[Gpu, ...], tokens: list[str]) -> tuple[Gpu, ...]:
@@ -69,6 +77,6 @@ def _chosen(gpus: tuple[Gpu, ...], tokens: list[str]) -> tuple[Gpu, ...]:
 
 def _names(token: str, gpu: Gpu) -> bool:
     """An index, or the beginning of a UUID that starts with `GPU-`; an instance (`MIG-...`) names no whole GPU."""
-    if _is_index(token):
+    if token.isdecimal():
         return int(token) == gpu.index
     return token.startswith("GPU-") and (gpu.uuid or "").startswith(token)

@@ -1,0 +1,448 @@
+"""The gate on recorded nodes: each code with its whole text, and that nothing unknown is taken for enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plimsoll.catalogue.entries import Generation, Model, Origin, Quantization, Tier, Variant, WeightSource
+from plimsoll.footprint.footprint import ExpectedParameter, Footprint
+from plimsoll.gate import Access, Decision, Need, Run, Skip, SkipCode, decide, need_of
+from plimsoll.need import CONTEXT_ALLOWANCE, HOST_ALLOWANCE
+from plimsoll.node.node import Node, Unread
+from plimsoll.node.probe import RecordedProbe
+from plimsoll.node.visible import visible_gpus
+
+RECORDED = Path(__file__).parent / "recorded"
+ORIGIN = Origin(file=Path("catalogue/test.toml"), key="model[0]")
+GB = 10**9
+
+
+def variant_of(
+    device: str = "cuda",
+    quantization: Quantization = Quantization.BF16,
+    device_map: Mapping[str, str | int] | str | None = None,
+    source: WeightSource = WeightSource.SYNTHETIC,
+    gated: bool = False,
+) -> Variant:
+    model = Model(
+        id="llama-3.1-70b",
+        family="llama",
+        auto_class="AutoModelForCausalLM",
+        architecture="LlamaForCausalLM",
+        config={"model_type": "llama"},
+        source=source,
+        hub_id="meta-llama/Llama-3.1-70B",
+        generation=Generation(max_new_tokens=8),
+        licence="llama3.1",
+        gated=gated,
+        origin=ORIGIN,
+    )
+    tier = Tier(
+        id="gpu70b",
+        description="",
+        device=device,
+        cold_rounds=0,
+        warm_rounds=1,
+        load_deadline=60.0,
+        request_deadline=60.0,
+        origin=ORIGIN,
+    )
+    return Variant(
+        id=f"llama-3.1-70b/{quantization}",
+        model=model,
+        quantization=quantization,
+        tier=tier,
+        device_map=device_map,
+        origin=ORIGIN,
+    )
+
+
+NEED = Need(
+    device="cuda",
+    packages=("torch", "transformers"),
+    ram=4 * GB,
+    disk=150 * GB,
+    vram={0: 40 * GB},
+    vram_context=GB,
+    bf16=True,
+    source=WeightSource.SYNTHETIC,
+)
+
+
+@pytest.fixture
+def h100() -> Node:
+    return RecordedProbe(RECORDED / "synthetic-8xh100-80g.json").probe()
+
+
+@pytest.fixture
+def rtx4090() -> Node:
+    return RecordedProbe(RECORDED / "synthetic-rtx4090-24g.json").probe()
+
+
+def with_gpu(node: Node, index: int, **changes: Any) -> Node:
+    gpus = tuple(replace(gpu, **changes) if gpu.index == index else gpu for gpu in node.gpus)
+    return replace(node, gpus=gpus)
+
+
+def with_environment(node: Node, **variables: str) -> Node:
+    return replace(node, environment={**node.environment, **variables})
+
+
+def text_of(decision: Decision) -> str:
+    assert isinstance(decision, Skip)
+    return str(decision)
+
+
+def code_of(decision: Decision) -> SkipCode | None:
+    return decision.code if isinstance(decision, Skip) else None
+
+
+def test_a_node_with_all_that_is_needed_runs(h100: Node) -> None:
+    assert decide(variant_of(), h100, NEED) == Run()
+
+
+def test_a_cpu_variant_does_not_ask_for_a_gpu(rtx4090: Node) -> None:
+    need = replace(NEED, device="cpu", vram=None, min_capability="99.0")
+    assert decide(variant_of("cpu"), replace(rtx4090, gpus=()), need) == Run()
+
+
+# --- the codes, in the order in which they are looked at
+
+
+def test_package(h100: Node) -> None:
+    node = replace(h100, packages={**h100.packages, "torch": None, "transformers": "4.57.1", "pytest-html": None})
+    assert text_of(decide(variant_of(), node, NEED)) == (
+        "skip[package]: has no torch, transformers 4.57.1, needs torch>=2.6, transformers<6,>=5.0; "
+        "fix: pip install 'torch>=2.6' 'transformers<6,>=5.0'"
+    )
+
+
+def test_package_torch_without_cuda(h100: Node) -> None:
+    node = replace(h100, packages={**h100.packages, "torch": "2.13.0+cpu"})
+    assert text_of(decide(variant_of(), node, NEED)) == (
+        "skip[package]: has torch 2.13.0+cpu, built without CUDA, needs torch built with CUDA; "
+        "fix: install the CUDA build of torch that pytorch.org/get-started names for this driver"
+    )
+    assert decide(variant_of("cpu"), node, replace(NEED, device="cpu")) == Run()
+
+
+def test_no_gpu(h100: Node) -> None:
+    why = "no NVIDIA driver: libnvidia-ml.so.1: cannot open shared object file: No such file or directory"
+    node = replace(h100, gpus=(), unread=(Unread(what="gpus", why=why),))
+    assert text_of(decide(variant_of(), node, NEED)) == (
+        f"skip[no_gpu]: has no GPU to use: {why}, needs a CUDA GPU; "
+        "fix: install the NVIDIA driver, or give the container its GPUs (--gpus all)"
+    )
+
+
+def test_no_gpu_because_all_are_hidden(rtx4090: Node) -> None:
+    assert text_of(decide(variant_of(), with_environment(rtx4090, CUDA_VISIBLE_DEVICES=""), NEED)) == (
+        "skip[no_gpu]: has no GPU to use: CUDA_VISIBLE_DEVICES='' names none of the node's 1 GPUs, needs a CUDA GPU; "
+        "fix: unset CUDA_VISIBLE_DEVICES, or name one of: 0 or GPU-00000000-0000-0000-0000-000000000000"
+    )
+
+
+def test_no_gpu_of_the_number_that_the_device_map_names(h100: Node) -> None:
+    node = with_environment(h100, CUDA_VISIBLE_DEVICES="4,5")
+    assert text_of(decide(variant_of(), node, replace(NEED, vram={0: GB, 2: GB}))) == (
+        "skip[no_gpu]: has 2 GPUs that CUDA sees, needs cuda:2, which the entry's device map names; "
+        "fix: make more GPUs visible (CUDA_VISIBLE_DEVICES), or change the entry's device_map"
+    )
+
+
+def test_capability(rtx4090: Node) -> None:
+    node = with_gpu(rtx4090, 0, compute_capability="7.5", name="Tesla T4")
+    assert text_of(decide(variant_of(), node, replace(NEED, min_capability="7.5"))) == (
+        "skip[capability]: has GPU 0 (Tesla T4) of compute capability 7.5, needs compute capability 8.0 for bfloat16; "
+        "fix: run it on a newer GPU, or choose a variant in fp16"
+    )
+    assert code_of(decide(variant_of(), node, replace(NEED, bf16=False, min_capability="7.5"))) is SkipCode.VRAM
+
+
+def test_capability_compares_numbers_and_not_texts(h100: Node) -> None:
+    assert decide(variant_of(), with_gpu(h100, 0, compute_capability="10.0"), NEED) == Run()
+
+
+def test_vram(rtx4090: Node) -> None:
+    assert text_of(decide(variant_of(), rtx4090, NEED)) == (
+        "skip[vram]: has 24.60 GB (22.91 GiB) free on GPU 0 (NVIDIA GeForce RTX 4090), "
+        "needs 41.00 GB (38.18 GiB) of GPU memory; fix: choose a smaller quantization, or a node with more GPU memory"
+    )
+
+
+def test_vram_that_others_hold_and_another_gpu_has(h100: Node) -> None:
+    busy = with_gpu(h100, 0, memory_free=3 * GB)
+    skip = decide(variant_of(), busy, NEED)
+    assert isinstance(skip, Skip)
+    assert skip.fix == "export CUDA_VISIBLE_DEVICES=GPU-00000000-0000-0000-0000-000000000001, which has the room"
+    alone = with_environment(busy, CUDA_VISIBLE_DEVICES="0")
+    skip = decide(variant_of(), alone, NEED)
+    assert isinstance(skip, Skip)
+    assert skip.fix == "end what else uses the GPU (nvidia-smi lists it)"
+
+
+def test_vram_is_that_of_the_gpu_that_cuda_calls_zero(h100: Node) -> None:
+    busy = with_gpu(h100, 0, memory_free=3 * GB)
+    assert decide(variant_of(), with_environment(busy, CUDA_VISIBLE_DEVICES="3,0"), NEED) == Run()
+    assert code_of(decide(variant_of(), with_environment(busy, CUDA_VISIBLE_DEVICES="0,3"), NEED)) is SkipCode.VRAM
+
+
+def test_vram_spread_over_all_gpus_counts_a_context_on_each(h100: Node) -> None:
+    free = sum(gpu.memory_free or 0 for gpu in h100.gpus)
+    assert decide(variant_of(), h100, replace(NEED, vram=free - 8 * GB)) == Run()
+    assert text_of(decide(variant_of(), h100, replace(NEED, vram=free - 8 * GB + 10**7))) == (
+        "skip[vram]: has 679.20 GB (632.55 GiB) free on 8 GPUs together, needs 679.21 GB (632.56 GiB) of GPU memory; "
+        "fix: end what else uses the GPU (nvidia-smi lists it)"
+    )
+
+
+def test_vram_of_each_gpu_that_the_device_map_names(h100: Node) -> None:
+    node = with_gpu(h100, 1, memory_free=3 * GB)
+    assert decide(variant_of(), node, replace(NEED, vram={0: 40 * GB, 2: 40 * GB})) == Run()
+    skip = decide(variant_of(), node, replace(NEED, vram={0: 40 * GB, 1: 40 * GB}))
+    assert isinstance(skip, Skip)
+    assert skip.have == "3.00 GB (2.79 GiB) free on GPU 1 (NVIDIA H100 80GB HBM3)"
+    assert skip.fix == "end what else uses the GPU (nvidia-smi lists it)"
+
+
+def test_ram(h100: Node) -> None:
+    node = replace(h100, memory=replace(h100.memory, available=2 * GB))
+    assert text_of(decide(variant_of(), node, NEED)) == (
+        "skip[ram]: has 2.00 GB (1.86 GiB) of RAM available, needs 4.00 GB (3.73 GiB) of RAM; "
+        "fix: end other processes, or use a node with more memory"
+    )
+
+
+def test_ram_within_a_container(h100: Node) -> None:
+    node = replace(h100, memory=replace(h100.memory, available=2 * GB, limit=3 * GB))
+    assert text_of(decide(variant_of(), node, NEED)) == (
+        "skip[ram]: has 2.00 GB (1.86 GiB) of RAM available, within the control group's limit of 3.00 GB (2.79 GiB), "
+        "needs 4.00 GB (3.73 GiB) of RAM; fix: raise the container's memory limit"
+    )
+
+
+def test_disk(h100: Node) -> None:
+    node = replace(h100, disk=replace(h100.disk, free=149 * GB))
+    assert text_of(decide(variant_of(), node, NEED)) == (
+        "skip[disk]: has 149.00 GB (138.77 GiB) free at /data/huggingface/hub, needs 150.00 GB (139.70 GiB) for the "
+        "checkpoint; fix: free space there, or set XDG_CACHE_HOME to a folder on a larger disk"
+    )
+
+
+def test_the_hub_that_nobody_asked_is_no_permission(h100: Node) -> None:
+    need = replace(NEED, source=WeightSource.HUB, gated=True)
+    assert text_of(decide(variant_of(source=WeightSource.HUB), h100, need)) == (
+        "skip[offline]: has no answer from the Hub, which was not asked, "
+        "needs access to meta-llama/Llama-3.1-70B, whose licence must be accepted; "
+        "fix: hf download meta-llama/Llama-3.1-70B --local-dir FOLDER, "
+        "and an entry with source = 'local' and path = 'FOLDER'"
+    )
+
+
+def test_what_the_hub_said_decides_last(h100: Node) -> None:
+    need = replace(NEED, source=WeightSource.HUB)
+    refusal = Skip(code=SkipCode.NOT_LOGGED_IN, have="no token", need="a token", fix="hf auth login")
+    refused = Access(repository="meta-llama/Llama-3.1-70B", refusal=refusal)
+    assert decide(variant_of(), h100, need, refused) == refusal
+    assert decide(variant_of(), h100, need, replace(refused, refusal=None)) == Run()
+    assert decide(variant_of(), h100, NEED, refused) == Run()
+    assert code_of(decide(variant_of(), h100, replace(need, ram=10**16), refused)) is SkipCode.RAM
+
+
+def test_the_first_reason_is_the_one_that_must_be_mended_first(h100: Node) -> None:
+    node = replace(
+        h100,
+        gpus=(),
+        packages={**h100.packages, "torch": None},
+        memory=replace(h100.memory, available=0),
+        disk=replace(h100.disk, free=0),
+    )
+    mended: list[SkipCode | None] = []
+    old = tuple(replace(gpu, compute_capability="7.0", memory_free=0) for gpu in h100.gpus)
+    changes: list[dict[str, Any]] = [
+        {},
+        {"packages": h100.packages},
+        {"gpus": old},
+        {"gpus": tuple(replace(gpu, compute_capability="9.0") for gpu in old)},
+        {"gpus": h100.gpus},
+        {"memory": h100.memory},
+        {"disk": h100.disk},
+    ]
+    for change in changes:
+        node = replace(node, **change)
+        mended.append(code_of(decide(variant_of(), node, NEED)))
+    assert mended == ["package", "no_gpu", "capability", "vram", "ram", "disk", None]
+
+
+# --- what is not known is not enough
+
+
+def test_free_memory_that_was_not_read(h100: Node) -> None:
+    node = replace(
+        with_gpu(h100, 0, memory_free=None, memory_total=None),
+        unread=(Unread(what="gpus[0].memory", why="NVML says: Not Supported"),),
+    )
+    assert text_of(decide(variant_of(), node, NEED)) == (
+        "skip[vram]: has GPU 0 (NVIDIA H100 80GB HBM3), whose free memory could not be read: NVML says: Not Supported, "
+        "needs 41.00 GB (38.18 GiB) of GPU memory; fix: find out with nvidia-smi -q"
+    )
+    assert code_of(decide(variant_of(), node, replace(NEED, vram=GB))) is SkipCode.VRAM
+
+
+@pytest.mark.parametrize("split", [True, None])
+def test_a_gpu_that_is_or_may_be_split(h100: Node, split: bool | None) -> None:
+    skip = decide(variant_of(), with_gpu(h100, 0, mig=split), NEED)
+    assert isinstance(skip, Skip)
+    assert skip.code is SkipCode.VRAM
+    assert "split (MIG)" in skip.have
+
+
+def test_a_capability_that_was_not_read(h100: Node) -> None:
+    skip = decide(variant_of(), with_gpu(h100, 0, compute_capability=None), NEED)
+    assert isinstance(skip, Skip)
+    assert skip.code is SkipCode.CAPABILITY
+    assert "could not be read: the probe gives no reason" in skip.have
+
+
+@pytest.mark.parametrize(
+    ("unknown", "code"), [({"vram": None}, "vram"), ({"ram": None}, "ram"), ({"disk": None}, "disk")]
+)
+def test_a_need_that_was_not_predicted(h100: Node, unknown: dict[str, Any], code: str) -> None:
+    skip = decide(variant_of(), h100, replace(NEED, **unknown))
+    assert isinstance(skip, Skip)
+    assert (skip.code, skip.need) == (code, "an amount that was not predicted")
+
+
+def test_without_a_prediction_any_fault_of_the_stack_is_the_reason(h100: Node) -> None:
+    node = replace(h100, packages={**h100.packages, "pytest-html": None})
+    assert decide(variant_of(), node, NEED) == Run()
+    assert code_of(decide(variant_of(), node, need_of(variant_of(), None))) is SkipCode.PACKAGE
+
+
+# --- which GPUs CUDA sees
+
+
+def seen(node: Node, **variables: str) -> list[int] | str:
+    found = visible_gpus(with_environment(node, **variables))
+    return [gpu.index for gpu in found] if isinstance(found, tuple) else found.why
+
+
+@pytest.mark.parametrize(
+    ("value", "indices"),
+    [
+        ("3,1", [3, 1]),
+        (" 2 , 0", [2, 0]),
+        ("0,9,1", [0]),
+        ("0,-1,1", [0]),
+        ("GPU-00000000-0000-0000-0000-000000000005,1", [5, 1]),
+    ],
+)
+def test_cuda_visible_devices_is_read_as_cuda_reads_it(h100: Node, value: str, indices: list[int]) -> None:
+    assert seen(h100, CUDA_VISIBLE_DEVICES=value) == indices
+
+
+@pytest.mark.parametrize("value", ["", "-1", "8", "1,1", "GPU-0", "MIG-5", "none"])
+def test_names_that_fit_no_gpu_hide_all(h100: Node, value: str) -> None:
+    assert seen(h100, CUDA_VISIBLE_DEVICES=value) == f"CUDA_VISIBLE_DEVICES={value!r} names none of the node's 8 GPUs"
+
+
+def test_unlike_gpus_are_numbered_by_speed_unless_told(h100: Node) -> None:
+    mixed = with_gpu(h100, 7, name="NVIDIA A2")
+    why = "CUDA numbers unlike GPUs by speed (NVIDIA A2, NVIDIA H100 80GB HBM3), so it is not known which one is cuda:0"
+    assert seen(mixed) == seen(mixed, CUDA_VISIBLE_DEVICES="7") == why
+    assert seen(mixed, CUDA_VISIBLE_DEVICES="7", CUDA_DEVICE_ORDER="PCI_BUS_ID") == [7]
+    assert seen(mixed, CUDA_VISIBLE_DEVICES="GPU-00000000-0000-0000-0000-000000000007") == [7]
+
+
+def test_a_lost_gpu_makes_the_numbers_doubtful(h100: Node) -> None:
+    lost = replace(
+        with_gpu(h100, 2, name=None, uuid=None), unread=(Unread(what="gpus[2]", why="NVML says: GPU is lost"),)
+    )
+    assert seen(lost) == ("GPU 2 does not answer (NVML says: GPU is lost), so CUDA's numbers are not known")
+
+
+# --- the need of a variant
+
+
+def parameter(name: str, data: int, statistics: int = 0, shape: tuple[int, ...] = (10, 10)) -> ExpectedParameter:
+    return ExpectedParameter(
+        name=name,
+        shape=shape,
+        quantized=False,
+        data_bytes=data,
+        statistics_bytes=statistics,
+        storage_dtype="bfloat16",
+        reason="",
+    )
+
+
+FOOTPRINT = Footprint(
+    parameters=(
+        parameter("model.embed_tokens.weight", 7000, shape=(1000, 10)),
+        parameter("model.layers.0.mlp.weight", 200, 10),
+        parameter("model.layers.1.mlp.weight", 300, 20),
+        parameter("model.layers.10.mlp.weight", 400),
+    ),
+    buffers=(parameter("model.rotary.inv_freq", 50),),
+)
+WEIGHTS = 7000 + 200 + 10 + 300 + 20 + 400 + 50
+LARGEST = 2 * 10_000
+
+
+def test_a_cpu_variant_needs_its_weights_in_ram() -> None:
+    need = need_of(variant_of("cpu"), FOOTPRINT)
+    assert (need.ram, need.vram, need.vram_context) == (WEIGHTS + 4 * LARGEST + HOST_ALLOWANCE, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "transient", "packages", "bf16", "capability"),
+    [
+        (Quantization.FP32, 8 * LARGEST, 5, False, None),
+        (Quantization.FP16, 4 * LARGEST, 5, False, None),
+        (Quantization.BF16, 4 * LARGEST, 5, True, None),
+        (Quantization.INT8, LARGEST, 6, True, "7.5"),
+        (Quantization.NF4_DQ, LARGEST, 6, True, "6.0"),
+    ],
+)
+def test_a_gpu_variant_passes_through_ram(
+    quantization: Quantization, transient: int, packages: int, bf16: bool, capability: str | None
+) -> None:
+    need = need_of(variant_of(quantization=quantization), FOOTPRINT)
+    assert need.ram == transient + HOST_ALLOWANCE
+    assert (need.vram, need.vram_context) == ({0: WEIGHTS + transient}, CONTEXT_ALLOWANCE)
+    assert (len(need.packages), need.bf16, need.min_capability) == (packages, bf16, capability)
+    assert ("bitsandbytes" in need.packages) is quantization.is_quantized
+
+
+def test_a_device_map_places_each_part_by_its_longest_prefix() -> None:
+    device_map: dict[str, str | int] = {"": 0, "model.layers.0": "cuda:3", "model.layers.1": "cpu"}
+    need = need_of(variant_of(quantization=Quantization.NF4, device_map=device_map), FOOTPRINT)
+    assert need.vram == {0: 7000 + 400 + 50 + LARGEST, 3: 210 + LARGEST}
+    assert need.ram == 320 + LARGEST + HOST_ALLOWANCE
+
+
+@pytest.mark.parametrize(
+    ("device_map", "vram"),
+    [
+        ("auto", WEIGHTS + 4 * LARGEST),
+        ("cuda:1", {1: WEIGHTS + 4 * LARGEST}),
+        ({"": "cuda"}, {0: WEIGHTS + 4 * LARGEST}),
+    ],
+)
+def test_a_device_map_in_words(device_map: Any, vram: Any) -> None:
+    assert need_of(variant_of(device_map=device_map), FOOTPRINT).vram == vram
+
+
+@pytest.mark.parametrize(
+    ("source", "per_parameter"),
+    [(WeightSource.HUB, 2), (WeightSource.TRAINED, 4), (WeightSource.LOCAL, 0), (WeightSource.SYNTHETIC, 0)],
+)
+def test_only_what_must_be_written_needs_disk(source: WeightSource, per_parameter: int) -> None:
+    need = need_of(variant_of("cpu", source=source, gated=True), FOOTPRINT)
+    assert need.disk == 10_300 * per_parameter
+    assert (need.source, need.gated) == (source, True)
