@@ -17,6 +17,7 @@ from plimsoll.errors import PlimsollError
 
 COMMANDS: Final = {
     "probe": "show this node: GPUs, driver, processor, memory, disk, software stack",
+    "report": "write the reports of a run again from its evidence",
 }
 """Command -> what it does. Each is a module of plimsoll.commands with an `add_parser`; dashes become underscores."""
 
@@ -36,6 +37,7 @@ exit status:
   0    done; for a command that gives a verdict: ACCEPTED
   1    REJECTED: at least one planned check failed
   2    usage error, or a mistake that the message tells how to mend
+  5    nothing was planned, so there is no verdict to speak of
   6    INCOMPLETE: none failed, but not all that was planned has an answer
 """
 

@@ -218,7 +218,7 @@ def _disk(node: Node, need: Need) -> Skip | None:
         return _unpredicted(SkipCode.DISK, have)
     if node.disk.free >= need.disk:
         return None
-    where = "HF_HOME" if need.source is WeightSource.HUB else "XDG_CACHE_HOME"
+    where = "HF_HOME" if need.source is WeightSource.HUB else "PLIMSOLL_CACHE"
     return Skip(
         code=SkipCode.DISK,
         have=have,

@@ -115,6 +115,6 @@ def _number(place: str | int) -> int:
 
 
 def _checkpoint_bytes(variant: Variant, footprint: Footprint) -> int:
-    """What must be written to disk first: 16 bits a parameter from the Hub, up to 32 where the weights are trained."""
-    per_parameter = {WeightSource.HUB: 2, WeightSource.TRAINED: 4}.get(variant.model.source, 0)
-    return footprint.parameter_count * per_parameter
+    """What must be written to disk first: checkpoints are 16 bits a parameter, from the Hub and trained ones alike."""
+    written = variant.model.source in (WeightSource.HUB, WeightSource.TRAINED)
+    return 2 * footprint.parameter_count if written else 0

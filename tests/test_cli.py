@@ -29,7 +29,13 @@ def test_help_explains_the_tool_its_commands_and_its_exit_statuses() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "Plimsoll says which language models a GPU node carries, and proves it." in done.stdout
     assert all(f"    {name}" in done.stdout for name in COMMANDS)
-    for line in ("  0    done;", "  1    REJECTED:", "  2    usage error,", "  6    INCOMPLETE:"):
+    for line in (
+        "  0    done;",
+        "  1    REJECTED:",
+        "  2    usage error,",
+        "  5    nothing was planned",
+        "  6    INCOMPLETE:",
+    ):
         assert line in done.stdout
 
 
