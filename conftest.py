@@ -1,17 +1,19 @@
 """The front door: names the fixture modules, nothing else."""
 
+# In the order in which they build on each other: pytest rewrites the assertions of a plugin only when it is the first
+# to import it.
 pytest_plugins = [
     "fixtures.options",
     "fixtures.marks",
     "fixtures.run",
     "fixtures.parametrize",
     "fixtures.workers",
-    "fixtures.plan",
     "fixtures.hosts",
-    "fixtures.prompts",
+    "fixtures.plan",
     "fixtures.judging",
     "fixtures.benchmarks",
     "fixtures.load_timing",
+    "fixtures.prompts",
     "fixtures.reporting",
     "fixtures.html",
 ]

@@ -18,6 +18,7 @@ FLOW = [
     "catalogue",
     "node",
     "footprint",
+    "need",
     "gate",
     "tiny",
     "host",
