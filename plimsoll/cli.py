@@ -17,6 +17,7 @@ from plimsoll.errors import PlimsollError
 
 COMMANDS: Final = {
     "probe": "show this node: GPUs, driver, processor, memory, disk, software stack",
+    "tiny": "build, list and clean the small checkpoints that are trained on first use",
     "report": "write the reports of a run again from its evidence",
 }
 """Command -> what it does. Each is a module of plimsoll.commands with an `add_parser`; dashes become underscores."""
@@ -30,7 +31,8 @@ _DESCRIPTION: Final = """\
 Plimsoll says which language models a GPU node carries, and proves it.
 
 The checks themselves are run by pytest (`pytest -m tiny` on any machine); this
-command looks at the node and at what runs have left behind."""
+command looks at the node, prepares the tiny checkpoints, and reads what runs
+have left behind."""
 
 _EPILOG: Final = """\
 exit status:

@@ -119,9 +119,11 @@ def test_each_listed_command_exists_and_says_the_same_in_both_helps(name: str) -
     subparsers = argparse.ArgumentParser().add_subparsers()
     import_module(f"plimsoll.commands.{name}").add_parser(subparsers)
     assert list(subparsers.choices) == [name]
-    assert callable(subparsers.choices[name].get_default("run"))
     [listed] = subparsers._choices_actions
     assert listed.help == COMMANDS[name]
+    own = run(name, "--help")
+    assert (own.returncode, own.stderr) == (0, "")
+    assert own.stdout.startswith(f"usage: plimsoll {name} ")
 
 
 def test_main_returns_the_status(capsys: pytest.CaptureFixture[str]) -> None:
