@@ -11,15 +11,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 from plimsoll.catalogue.entries import Model, Recipe
 from plimsoll.errors import PlimsollError
-from plimsoll.tiny.corpus import Corpus
+from plimsoll.tiny.corpus import read_corpus
 
-_CODE: Final = ("tokenizer.py", "train.py")
+_CODE: Final = ("train.py", "train_tokenizer.py")
 """The modules that shape the weights. Their source is hashed instead of a version number: a number that someone forgot
 to raise would let checkpoints of older code pass for new ones, while a needless rebuild costs seconds."""
+
+
+class RecipeError(PlimsollError):
+    """A recipe that cannot be carried out as it stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +63,14 @@ class TrainingJob:
         )
 
 
-def training_job(model: Model, corpus: Corpus) -> TrainingJob:
-    """The job that makes the checkpoint of a model; raises PlimsollError for a model that has no recipe."""
+def training_job(model: Model, corpora: Path | None = None) -> TrainingJob:
+    """The job that makes the checkpoint of a model, with its corpus read from `corpora` (None: the shipped ones).
+
+    Raises RecipeError for a model without a recipe, CatalogueError for a corpus with faults.
+    """
     if model.recipe is None:
-        raise PlimsollError(f"{model.origin}: {model.id} has no [model.recipe], so it cannot be trained")
+        raise RecipeError(f"{model.origin}: {model.id} has no [model.recipe], so it cannot be trained")
+    corpus = read_corpus(model.recipe.corpus, corpora)
     return TrainingJob(
         architecture=model.architecture,
         config=model.config,
@@ -70,13 +79,13 @@ def training_job(model: Model, corpus: Corpus) -> TrainingJob:
     )
 
 
-def recipe_hash(model: Model, corpus: Corpus) -> str:
+def recipe_hash(job: TrainingJob) -> str:
     """SHA-256, in hex, over all that changes the weights: architecture, config, recipe, taught texts, training code.
 
     The versions of torch and transformers are not in it: a checkpoint stays the same thing to test when they change,
     and the suite is there to show that the new ones load it. The manifest of a checkpoint records them.
     """
-    digest = hashlib.sha256(training_job(model, corpus).to_json().encode())
+    digest = hashlib.sha256(job.to_json().encode())
     for name in _CODE:
         # A checkout under Windows may have other line ends.
         digest.update(files(__package__).joinpath(name).read_bytes().replace(b"\r\n", b"\n"))

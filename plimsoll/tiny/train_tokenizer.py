@@ -11,7 +11,7 @@ from typing import Final
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from plimsoll.tiny.recipe import TrainingJob
+from plimsoll.tiny.recipe import RecipeError, TrainingJob
 
 PAD: Final = "<|pad|>"
 BEGIN: Final = "<|bos|>"
@@ -39,11 +39,11 @@ CHAT_TEMPLATE: Final = """\
 
 
 def train_tokenizer(job: TrainingJob) -> PreTrainedTokenizerFast:
-    """A fast tokenizer of at most `recipe.vocabulary` tokens; raises ValueError where not even the bytes fit in."""
+    """A fast tokenizer of at most `recipe.vocabulary` tokens; raises RecipeError where not even the bytes fit in."""
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     least = len(alphabet) + len(MARKS)
     if job.recipe.vocabulary < least:
-        raise ValueError(f"a vocabulary of {job.recipe.vocabulary} is too small: bytes and marks alone are {least}")
+        raise RecipeError(f"a vocabulary of {job.recipe.vocabulary} is too small: bytes and marks alone are {least}")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

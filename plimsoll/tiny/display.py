@@ -1,0 +1,67 @@
+"""Shows builds to people: one live line on a terminal, plain lines of what changed elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from threading import Lock
+from typing import Final, TextIO
+
+from plimsoll.tiny.progress import Phase, Progress
+from plimsoll.units import format_seconds
+
+_CLEAR: Final = "\r\x1b[K"
+_NOTED: Final = (Phase.WAITING, Phase.REPLACING)
+"""The phases whose note a reader needs to understand what happens."""
+
+
+class Display:
+    """The progress of several builds on one stream; may be updated from several threads."""
+
+    def __init__(self, stream: TextIO, models: Sequence[str]) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        self._states: dict[str, Progress | None] = dict.fromkeys(models)
+        self._lock = Lock()
+
+    def update(self, state: Progress) -> None:
+        """Take up one sign of life."""
+        with self._lock:
+            before = self._states[state.model]
+            self._states[state.model] = state
+            if before is None or before.phase is not state.phase:
+                self._announce(state)
+            if self._live:
+                self._draw()
+
+    def close(self) -> None:
+        """Take the live line away, so that what follows starts on a clean line."""
+        with self._lock:
+            if self._live:
+                self._stream.write(_CLEAR)
+                self._stream.flush()
+
+    def _announce(self, state: Progress) -> None:
+        if state.phase in _NOTED:
+            self._line(f"{state.model}: {state.phase}: {state.note}")
+        elif state.phase is Phase.TRAINING and not self._live:
+            self._line(f"{state.model}: training, {state.total} steps")
+
+    def _line(self, text: str) -> None:
+        self._stream.write(f"{_CLEAR if self._live else ''}{text}\n")
+        self._stream.flush()
+
+    def _draw(self) -> None:
+        parts = [_part(state) for state in self._states.values() if state is not None]
+        seconds = max(state.seconds for state in self._states.values() if state is not None)
+        waiting = len(self._states) - len(parts)
+        text = f"{format_seconds(seconds)}  " + "  ".join(parts) + (f"  {waiting} to come" if waiting else "")
+        columns = shutil.get_terminal_size().columns
+        self._stream.write(f"{_CLEAR}{text[: columns - 1]}")
+        self._stream.flush()
+
+
+def _part(state: Progress) -> str:
+    if state.phase is Phase.TRAINING:
+        return f"{state.model} {state.done * 100 // state.total}%"
+    return f"{state.model} {state.phase}"
