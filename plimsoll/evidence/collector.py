@@ -138,10 +138,10 @@ class Collector:
         if self._head is not None:
             raise ValueError("a second start of a run in one file")
         head = RunHead(
-            run_id=data["run_id"],
-            started=data["at"],
-            plimsoll=data["plimsoll"],
-            arguments=tuple(data["arguments"]),
+            run_id=str(data["run_id"]),
+            started=str(data["at"]),
+            plimsoll=str(data["plimsoll"]),
+            arguments=tuple(map(str, data["arguments"])),
             selection=dict(data["selection"]),
             allow_incomplete=data["allow_incomplete"] is True,
             catalogues=tuple(dict(file) for file in data["catalogues"]),
@@ -181,7 +181,7 @@ class Collector:
             self._gates[gate.variant] = gate
 
     def _load(self, data: Mapping[str, Any]) -> None:
-        load = LoadRecord(variant=data["variant"], cache=data["cache"], report=data["report"])
+        load = LoadRecord(variant=str(data["variant"]), cache=str(data["cache"]), report=data["report"])
         _ = load.seconds, load.checkpoint_bytes  # every report prints these: a load without them is a damaged line
         self._loads.append(load)
 
@@ -207,11 +207,11 @@ class Collector:
         self._cells[data["cell"]].reports.append(report)
 
     def _collect_error(self, data: Mapping[str, Any]) -> None:
-        self._collect_errors.append(CollectError(nodeid=data["nodeid"], text=data["text"]))
+        self._collect_errors.append(CollectError(nodeid=str(data["nodeid"]), text=str(data["text"])))
 
     def _finish(self, data: Mapping[str, Any]) -> None:
         self._finishes[data["worker"]] = Finish(
-            at=data["at"],
+            at=str(data["at"]),
             exitstatus=int(data["exitstatus"]),
             interrupted=data["interrupted"] is not False,
             reason=str(data.get("reason") or ""),
@@ -244,4 +244,4 @@ class Collector:
 
 def _difference(plan: Mapping[str, Cell], other: Mapping[str, Cell]) -> str:
     unlike = [id_ for id_ in {**plan, **other} if plan.get(id_) != other.get(id_)]
-    return f"{len(unlike)} cells, such as {unlike[0]}"
+    return f"{len(unlike)} of {len({**plan, **other})} cells differ, such as {unlike[0]}"

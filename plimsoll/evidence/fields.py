@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from plimsoll.host.requests import Inventory, LoadReport
 from plimsoll.judge.judgement import Judgement, Limit, Measurement, Outcome, judge
+from plimsoll.metrics import METRICS
 
 _NON_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _DEEPEST: Final = 64
@@ -76,6 +77,8 @@ def measurement_fields(measurement: Measurement, context: Mapping[str, object] |
 
 def read_measurement(fields: Mapping[str, Any]) -> Measurement:
     """Read back what `measurement_fields` gave. Raises KeyError, TypeError or ValueError where it cannot be true."""
+    if fields["metric"] not in METRICS:
+        raise ValueError(f"{fields['metric']!r} is no metric that this version knows")
     value = decode_number(fields["value"])
     reason = fields.get("reason") or ("" if value is not None else "no reason was recorded")
     measurement = Measurement(metric=fields["metric"], value=value, reason=reason)
@@ -107,14 +110,15 @@ def read_judgement(fields: Mapping[str, Any]) -> Judgement:
     Raises KeyError, TypeError or ValueError where a field cannot be true, and ValueError where the recorded outcome
     does not follow from the recorded figures: a verdict rests on figures, not on the word beside them.
     """
+    measurement = read_measurement(fields)
     limit = Limit(
-        metric=fields["metric"],
+        metric=measurement.metric,
         low=decode_number(fields["low"]),
         high=decode_number(fields["high"]),
         source=fields["source"],
         margin=fields["margin"],
     )
-    judgement = judge(read_measurement(fields), limit)
+    judgement = judge(measurement, limit)
     if judgement.outcome is not Outcome(fields["outcome"]):
         raise ValueError(f"{limit.metric} is recorded as {fields['outcome']}, but its figures say {judgement.outcome}")
     return judgement

@@ -82,6 +82,8 @@ def _refuse(constant: str) -> NoReturn:
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"{error.args[0]} is missing or unknown"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
     return "it is not JSON" if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)) else str(error)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from plimsoll.evidence.record import RunRecord
 from plimsoll.report.foreign_text import one_line
 from plimsoll.verdict.cells import CellOutcome
-from plimsoll.verdict.verdict import Verdict, count_cells
+from plimsoll.verdict.verdict import Verdict, counted
 
 _MOST_LINES: Final = 10
 """Failures, and gaps, that are shown; the summary has all of them."""
@@ -34,7 +34,7 @@ def closing_lines(record: RunRecord, verdict: Verdict, reports: Path | None = No
 
 def _counts(verdict: Verdict) -> str:
     parts = [f"{verdict.count(outcome)} {outcome.word}" for outcome in CellOutcome]
-    return f"planned {count_cells(verdict.planned)}: {', '.join(parts)}"
+    return f"planned {counted(verdict.planned, 'cell')}: {', '.join(parts)}"
 
 
 def _failures(verdict: Verdict, summary: Path) -> list[str]:

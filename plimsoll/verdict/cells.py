@@ -52,8 +52,9 @@ _WORDS: Final = {
 class CellResult:
     """The outcome of a cell with what it rests on.
 
-    `reason` is empty for a cell that passed, and has a line or more for each thing that is wrong. `code` and `fix` are the gate's, for a variant that it turned away.
-    `duration` is in seconds over all phases, None where no phase was reported.
+    `reason` is empty for a cell that passed, and has a line or more for each thing that is wrong. `code` and `fix` are
+    the gate's, for a variant that it turned away. `duration` is in seconds over all phases, None where no phase was
+    reported.
     """
 
     cell: Cell
@@ -108,7 +109,7 @@ def _faults(evidence: CellEvidence) -> list[str]:
 
 
 def _failure(report: Mapping[str, Any]) -> str:
-    text = crash_text(report) or f"pytest reports {report['outcome']!r}, and no reason"
+    text = crash_text(report).removeprefix("Failed: ") or f"pytest reports {report['outcome']!r}, and no reason"
     return text if report["when"] == "call" else f"{report['when']}: {text}"
 
 
@@ -116,8 +117,7 @@ def crash_text(report: Mapping[str, Any]) -> str:
     """Why a phase did not pass, as its serialised report has it; empty where it says nothing."""
     longrepr = report.get("longrepr")
     if isinstance(longrepr, str):
-        lines = [line for line in longrepr.splitlines() if line.strip()]
-        return lines[-1].strip() if lines else ""
+        return longrepr.strip()
     if isinstance(longrepr, Mapping):
         crash = longrepr.get("reprcrash")
         return str(crash.get("message", "")).strip() if isinstance(crash, Mapping) else ""

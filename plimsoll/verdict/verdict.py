@@ -50,8 +50,8 @@ class Gap:
     def __str__(self) -> str:
         """`20 cells skipped (no_gpu): needs 1 GPU, has none`."""
         code = f" ({self.code})" if self.code else ""
-        more = f" (and {len(self.reasons) - 1} more reasons)" if len(self.reasons) > 1 else ""
-        return f"{count_cells(len(self.cells))} {self.outcome.word}{code}: {self.reasons[0]}{more}"
+        more = f" (and {counted(len(self.reasons) - 1, 'more reason')})" if len(self.reasons) > 1 else ""
+        return f"{counted(len(self.cells), 'cell')} {self.outcome.word}{code}: {self.reasons[0]}{more}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,15 +93,14 @@ class Verdict:
     @property
     def statement(self) -> str:
         """The verdict in one line: `INCOMPLETE over -m tiny: 310 of 330 cells passed, 20 skipped`."""
-        if not self.planned:
-            counted = "nothing was planned"
-        else:
-            counted = f"{self.count(CellOutcome.PASS)} of {count_cells(self.planned)} passed"
+        passed = "nothing was planned"
+        if self.planned:
+            passed = f"{self.count(CellOutcome.PASS)} of {counted(self.planned, 'cell')} passed"
         others = (CellOutcome.MARGINAL, CellOutcome.FAIL, CellOutcome.SKIP, CellOutcome.NOT_RUN)
         counts = "".join(f", {self.count(o)} {o.word}" for o in others if self.count(o))
-        more = f" (and {len(self.faults) - 1} more faults)" if len(self.faults) > 1 else ""
+        more = f" (and {counted(len(self.faults) - 1, 'more fault')})" if len(self.faults) > 1 else ""
         fault = f"; {self.faults[0]}{more}" if self.faults and self.word is not Word.REJECTED else ""
-        return f"{self.word} over {self.scope}: {counted}{counts}{fault}"
+        return f"{self.word} over {self.scope}: {passed}{counts}{fault}"
 
 
 def reach_verdict(record: RunRecord, evidence_failure: str | None = None) -> Verdict:
@@ -138,9 +137,9 @@ def scope_text(run: RunHead | None) -> str:
     return " ".join(words) or "the whole suite"
 
 
-def count_cells(count: int) -> str:
+def counted(count: int, noun: str) -> str:
     """`1 cell`, `330 cells`."""
-    return "1 cell" if count == 1 else f"{count} cells"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _word(planned: int, results: Sequence[CellResult], faults: Sequence[str]) -> Word:
@@ -166,7 +165,7 @@ def _run_faults(record: RunRecord, results: Sequence[CellResult]) -> list[str]:
         faults.append("the node was not recorded: nobody knows what the figures belong to")
     if record.collect_errors:
         first = record.collect_errors[0].nodeid
-        faults.append(f"{len(record.collect_errors)} files could not be collected, the first is {first}")
+        faults.append(f"{counted(len(record.collect_errors), 'file')} could not be collected, the first is {first}")
     return [*faults, *record.faults]
 
 
@@ -199,9 +198,9 @@ def _notes(record: RunRecord) -> tuple[str, ...]:
     synthetic = Counter(cell.weights for cell in record.plan)["synthetic"]
     if synthetic:
         notes.append(
-            f"weights are synthetic in {synthetic} of {count_cells(len(record.plan))}: load time from disk and "
+            f"weights are synthetic in {synthetic} of {counted(len(record.plan), 'cell')}: load time from disk and "
             "meaning of the text are not judged there"
         )
     if record.deselected:
-        notes.append(f"{count_cells(record.deselected)} of the suite were deselected and are not in this scope")
+        notes.append(f"deselected, and so not in this scope: {counted(record.deselected, 'cell')}")
     return tuple(notes)
