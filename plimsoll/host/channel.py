@@ -21,11 +21,11 @@ CHUNK: Final = 1 << 18
 _FOREIGN: Final = frozenset({"accelerate", "bitsandbytes", "torch", "transformers"})
 
 
-class GarbledMessage(Exception):
+class GarbledMessageError(Exception):
     """What arrived is not a message."""
 
 
-class ForeignReply(Exception):
+class ForeignReplyError(Exception):
     """A reply holds an object that the controller could only read by importing the model stack."""
 
 
@@ -38,15 +38,15 @@ def pack(value: object) -> bytes:
 def unpack(body: bytes) -> Any:
     """The value of a message, read in the controller.
 
-    Raises ForeignReply for objects of the model stack, GarbledMessage for bytes that pickle cannot read.
+    Raises ForeignReplyError for objects of the model stack, GarbledMessageError for bytes that pickle cannot read.
     """
     try:
         return _ControllerUnpickler(io.BytesIO(body)).load()
-    except ForeignReply:
+    except ForeignReplyError:
         raise
     except Exception as error:
         # Unpickling runs the constructors of whatever arrived: any exception may come out of it.
-        raise GarbledMessage(f"its reply cannot be read: {type(error).__name__}: {error}") from error
+        raise GarbledMessageError(f"its reply cannot be read: {type(error).__name__}: {error}") from error
 
 
 class _ControllerUnpickler(pickle.Unpickler):
@@ -54,7 +54,7 @@ class _ControllerUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if module.partition(".")[0] in _FOREIGN:
-            raise ForeignReply(
+            raise ForeignReplyError(
                 f"the reply holds a {module}.{name}, which the controller cannot read without importing "
                 f"{module.partition('.')[0]}; reduce it to numbers, texts and tuples inside the host"
             )
@@ -72,10 +72,10 @@ class Inbox:
         self._bytes += data
 
     def take(self) -> bytes | None:
-        """The body of the next message, or None while it is incomplete. Raises GarbledMessage."""
+        """The body of the next message, or None while it is incomplete. Raises GarbledMessageError."""
         start = bytes(self._bytes[: len(_MAGIC)])
         if not _MAGIC.startswith(start):
-            raise GarbledMessage(f"it sent bytes that are no reply, beginning with {bytes(self._bytes[:32])!r}")
+            raise GarbledMessageError(f"it sent bytes that are no reply, beginning with {bytes(self._bytes[:32])!r}")
         if len(self._bytes) < _HEADER.size:
             return None
         _, length = _HEADER.unpack_from(self._bytes)

@@ -12,18 +12,18 @@ from collections.abc import Callable
 from typing import Final
 
 from plimsoll import clock
-from plimsoll.host.channel import CHUNK, GarbledMessage, Inbox
+from plimsoll.host.channel import CHUNK, GarbledMessageError, Inbox
 from plimsoll.host.leash import Leash
 
 TICK: Final = 0.25
 """Seconds between two calls of the progress callback."""
 
 
-class DeadlineMissed(Exception):
+class DeadlineMissedError(Exception):
     """There was no whole reply in time."""
 
 
-class ConnectionLost(Exception):
+class ConnectionLostError(Exception):
     """No reply will come any more; `str()` is what was seen, empty where the exit status says it all."""
 
 
@@ -39,7 +39,7 @@ class Exchange:
     def run(self, deadline: float, tick: Callable[[float], None]) -> bytes:
         """The body of the reply; `tick` is called with the elapsed seconds, four times a second.
 
-        Raises DeadlineMissed and ConnectionLost.
+        Raises DeadlineMissedError and ConnectionLostError.
         """
         began = clock.monotonic()
         next_tick = TICK
@@ -50,7 +50,7 @@ class Exchange:
             body = self._step(max(0.0, min(next_tick, deadline) - elapsed))
             if body is not None:
                 return body
-        raise DeadlineMissed
+        raise DeadlineMissedError
 
     def _step(self, timeout: float) -> bytes | None:
         """Wait for one thing to happen and deal with it; the reply's body once it is whole."""
@@ -66,19 +66,19 @@ class Exchange:
                 return self._read()
             if events & select.POLLOUT:
                 self._outbox = self._outbox[self._channel.send(self._outbox[:CHUNK]) :]
-        except GarbledMessage as garbled:
-            raise ConnectionLost(str(garbled)) from garbled
+        except GarbledMessageError as garbled:
+            raise ConnectionLostError(str(garbled)) from garbled
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise ConnectionLost("") from error
+            raise ConnectionLostError("") from error
         if self._leash.fileno() in ready:
             self._leash.read()
             if self._leash.exit is not None:
-                raise ConnectionLost("")
+                raise ConnectionLostError("")
         return None
 
     def _read(self) -> bytes | None:
         data = self._channel.recv(CHUNK)
         if not data:
-            raise ConnectionLost("")
+            raise ConnectionLostError("")
         self._inbox.feed(data)
         return self._inbox.take()

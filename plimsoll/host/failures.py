@@ -45,7 +45,7 @@ class Raised:
 
 
 @dataclass(kw_only=True, eq=False)
-class HostFailure(Exception):
+class HostFailure(Exception):  # noqa: N818  a failure is what it is, in the words of the design
     """A request that brought no answer. `str()` suits a failing test, `fields()` the evidence."""
 
     host: str
@@ -141,7 +141,8 @@ class HostTimeout(HostFailure):
         stack = self.stack.splitlines() if self.stack else ("none: the host did not react to SIGUSR1",)
         return "\n".join(
             (
-                f"the host of {self.host} did not answer {self.request} in {format_seconds(self.deadline)}: {self.ending}",
+                f"the host of {self.host} did not answer {self.request} within {format_seconds(self.deadline)}: "
+                f"{self.ending}",
                 *_section("its stacks at the deadline", stack),
                 *_section(f"last lines of {self.log}", self.last_lines),
             )

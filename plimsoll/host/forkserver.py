@@ -1,7 +1,8 @@
 """The controller's side of the fork server: the process that has imported the model stack and forks hosts from it.
 
 It is our own and not the standard library's, whose fork server is one a process, shared with whoever else uses it,
-swallows an ImportError of a module to preload, and makes each child run the main script again (docs/decisions/hosts.md).
+swallows the ImportError of a module to preload, and has each child run the main script again
+(docs/decisions/hosts.md).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from plimsoll import clock
@@ -24,15 +26,15 @@ from plimsoll.host.leash import Exit, Leash
 
 # The path is the controller's: what pytest could import, a host can. -P keeps the working folder out until then.
 _BOOT: Final = (
-    "import json, sys; order = json.load(sys.stdin); sys.path[:] = order['path']; "
-    "from plimsoll.hosted.forkserver import main; main(order)"
+    "import json, sys; order = json.loads(sys.stdin.readline()); sys.path[:] = order['path']; "
+    "from plimsoll.hosted.forkserver import main; main(order['modules'])"
 )
 _FORK_LIMIT: Final = 30.0
 """Seconds from the order to the host's pid; a loaded machine needs a few hundredths."""
 _STOP_LIMIT: Final = 5.0
 
 
-class ServerGone(Exception):
+class ServerGoneError(Exception):
     """The fork server ended before it could do what was asked."""
 
 
@@ -42,21 +44,19 @@ class ForkServer:
     def __init__(self, modules: Sequence[str], import_limit: float) -> None:
         self._import_limit = import_limit
         self._ready = False
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the server runs
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  our own interpreter, our own code
                 [sys.executable, "-P", "-c", _BOOT],
-                stdin=subprocess.PIPE,
+                stdin=theirs.fileno(),
                 stdout=self._output,
                 stderr=self._output,
-                pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-            order = {"path": [entry or os.getcwd() for entry in sys.path], "modules": list(modules)}
-            assert self._process.stdin is not None
-            with self._process.stdin as stdin:
-                stdin.write(json.dumps(order | {"control": theirs.fileno()}).encode())
+        order = {"path": [entry or str(Path.cwd()) for entry in sys.path], "modules": list(modules)}
+        with suppress(BrokenPipeError):  # where it has died already, `fork` says how
+            self._control.sendall(json.dumps(order).encode() + b"\n")
 
     @property
     def pid(self) -> int:
@@ -71,8 +71,8 @@ class ForkServer:
     def fork(self, name: str, threads: int | None, channel: socket.socket, log: int) -> Leash:
         """A new host that talks over `channel` (its end) and writes to the descriptor `log`.
 
-        Raises StackImportError where importing failed, HostStartError where no process can be made, ServerGone where the
-        server has ended.
+        Raises StackImportError where importing failed, HostStartError where no process can be made, ServerGoneError
+        where the server has ended.
         """
         if not self._ready:
             self._await_ready()
@@ -84,14 +84,18 @@ class ForkServer:
                 socket.send_fds(self._control, [order], [channel.fileno(), theirs.fileno(), log])
             except OSError as error:
                 leash.close()
-                raise ServerGone from error
+                raise ServerGoneError from error
         if leash.await_start(_FORK_LIMIT):
             return leash
-        fault, gone = leash.fault, leash.exit is not None
+        fault, ended = leash.fault, leash.exit
         leash.close()
-        if gone and fault is None:
-            raise ServerGone
-        raise HostStartError(f"no host for {name}: {fault or f'the fork server did not react for {_FORK_LIMIT:g} s'}")
+        if fault is None and ended is None:
+            fault = f"the fork server did not react for {_FORK_LIMIT:g} s"
+        elif fault is None and ended is not None and ended.is_known:
+            fault = f"it ended before it was ready: {ended}"
+        if fault is None:
+            raise ServerGoneError
+        raise HostStartError(f"no host for {name}: {fault}")
 
     def stop(self) -> None:
         """End the server; hosts that it forked live on. Safe to call again."""
@@ -112,9 +116,10 @@ class ForkServer:
         self._process.wait(_STOP_LIMIT)
         if "failed" in answer:
             raise StackImportError(_import_fault(answer["failed"]))
-        ended = Exit.of(self._process.returncode)
-        how = f"killed by {ended.signal}" if ended.signal else f"exit code {ended.code}"
-        raise StackImportError(f"no host can be started: importing the model stack ended the process: {how}\n{self._said()}")
+        how = Exit.of(self._process.returncode)
+        raise StackImportError(
+            f"no host can be started: importing the model stack ended the process: {how}\n{self._said()}"
+        )
 
     def _first_answer(self) -> dict[str, dict[str, str]]:
         """`{"ready": ...}`, `{"failed": ...}`, or nothing where the process ended without a word."""

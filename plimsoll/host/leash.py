@@ -1,4 +1,4 @@
-"""The line between the controller and a host's supervisor: pids come over it at the start, the exit status at the end.
+"""The line between the controller and a host's supervisor: over it come pids at the start, the exit status at the end.
 
 Letting go of it kills the host with everything it started. That is how hosts end when the controller is killed: the
 kernel closes its end.
@@ -29,6 +29,11 @@ class Exit:
         """False where nobody was left to tell."""
         return self.code is not None or self.signal is not None
 
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"killed by {self.signal}"
+        return "exit status unknown" if self.code is None else f"exit code {self.code}"
+
     @classmethod
     def of(cls, code: int) -> Exit:
         """From Python's convention: a negative number is a signal."""
@@ -47,7 +52,7 @@ class Leash:
         self._line = line
         self._line.setblocking(False)
         self._text = b""
-        self.pid: int | None = None
+        self._pid: int | None = None
         self.supervisor: int | None = None
         self.fault: str | None = None
         self.exit: Exit | None = None
@@ -56,9 +61,16 @@ class Leash:
         """For poll: readable when there is news."""
         return self._line.fileno()
 
+    @property
+    def pid(self) -> int:
+        """The host's process id, once `await_start` has said that it is known."""
+        if self._pid is None:
+            raise RuntimeError("a host's process id was asked for before it was told")
+        return self._pid
+
     def await_start(self, limit: float) -> bool:
-        """Wait until the supervisor has told the host's pid; False when it does not within `limit` seconds."""
-        return self._await(lambda: self.pid is not None, limit)
+        """Wait until the host is ready and has told its pid; False when it does not within `limit` seconds."""
+        return self._await(lambda: self._pid is not None, limit)
 
     def await_exit(self, limit: float) -> bool:
         """Wait until the host has ended and was reaped; False when that takes longer than `limit` seconds."""
@@ -106,7 +118,7 @@ class Leash:
         *lines, self._text = self._text.split(b"\n")
         for line in lines:
             news = json.loads(line)
-            self.pid = news.get("pid", self.pid)
+            self._pid = news.get("pid", self._pid)
             self.supervisor = news.get("supervisor", self.supervisor)
             self.fault = news.get("fault", self.fault)
             if "exit" in news:

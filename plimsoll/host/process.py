@@ -15,16 +15,16 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 
 import psutil
 
 from plimsoll import clock
 from plimsoll.host import ending
-from plimsoll.host.channel import ForeignReply, GarbledMessage, pack, unpack
-from plimsoll.host.exchange import ConnectionLost, DeadlineMissed, Exchange
+from plimsoll.host.channel import ForeignReplyError, GarbledMessageError, pack, unpack
+from plimsoll.host.exchange import ConnectionLostError, DeadlineMissedError, Exchange
 from plimsoll.host.failures import HostDied, HostError, HostStartError, HostTimeout, Raised, StackImportError
-from plimsoll.host.forkserver import ForkServer, ServerGone
+from plimsoll.host.forkserver import ForkServer, ServerGoneError
 from plimsoll.host.leash import Exit, Leash
 from plimsoll.host.log import HostLog
 from plimsoll.host.requests import Request
@@ -50,7 +50,6 @@ class Host:
     """A running host; made by `Hosts.start`. One request at a time, from one thread."""
 
     def __init__(self, name: str, leash: Leash, channel: socket.socket, log: HostLog, on_event: OnEvent) -> None:
-        assert leash.pid is not None, "a host is made once its pid is known"
         self.name = name
         self.pid: int = leash.pid
         self.log: Path = log.path
@@ -100,7 +99,7 @@ class Host:
             raise
         finally:
             self._busy = False
-        return self._settle(kind, clock.monotonic() - began, status, value)
+        return cast("R", self._settle(kind, clock.monotonic() - began, status, value))
 
     def close(self) -> None:
         """End the process and wait until it and all that it started are gone. Safe to call again."""
@@ -127,11 +126,11 @@ class Host:
 
         try:
             status, value = unpack(Exchange(self._channel, self._leash, message).run(deadline, tick))
-        except DeadlineMissed:
+        except DeadlineMissedError:
             raise self._timed_out(kind, clock.monotonic() - began, deadline) from None
-        except ForeignReply as reply:
+        except ForeignReplyError as reply:
             return "error", Raised(kind="TypeError", message=str(reply), traceback="", users_mistake=False)
-        except (ConnectionLost, GarbledMessage) as lost:
+        except (ConnectionLostError, GarbledMessageError) as lost:
             raise self._died(kind, clock.monotonic() - began, str(lost)) from None
         return status, value
 
@@ -146,11 +145,13 @@ class Host:
     def _died(self, kind: str, seconds: float, reason: str) -> HostDied:
         """The failure, once the process is surely gone. With no reason its exit status is the reason: wait for it."""
         first = self._over is None
-        if first and not reason and not self._leash.await_exit(_EXIT_LIMIT):
-            reason = "it closed its connection without ending, and was killed"
+        lingers = first and not reason and not self._leash.await_exit(_EXIT_LIMIT)
         if first:
             self._finish("it had died before")
         ended = self._leash.exit or Exit()
+        # Unless it was only slow to die: a driver takes its time to give back a GPU's memory.
+        if lingers and ended.signal == "SIGKILL":
+            reason = "it closed its connection without ending, and was killed"
         failure = HostDied(
             host=self.name,
             request=kind,
@@ -198,8 +199,9 @@ class Host:
     def _tell(self, state: str, **fields: object) -> None:
         if isinstance(seconds := fields.get("seconds"), float):
             fields["seconds"] = round(seconds, 3)
-        ended = {} if self._leash.exit is None else {"exitcode": self._leash.exit.code, "signal": self._leash.exit.signal}
-        self._on_event(state, {"variant": self.name, "pid": self.pid, "log": str(self.log)} | ended | fields)
+        ended = self._leash.exit
+        how = {} if ended is None else {"exitcode": ended.code, "signal": ended.signal}
+        self._on_event(state, {"variant": self.name, "pid": self.pid, "log": str(self.log)} | how | fields)
 
 
 def _resident(pid: int) -> int | None:
@@ -262,7 +264,8 @@ class Hosts:
             host = Host(name, leash, ours, host_log, self._on_event)
             self._hosts = [other for other in self._hosts if not other.is_closed]
             self._hosts.append(host)
-        host._tell("started", seconds=clock.monotonic() - began)
+        seconds = round(clock.monotonic() - began, 3)
+        self._on_event("started", {"variant": name, "pid": host.pid, "log": str(log), "seconds": seconds})
         return host
 
     def close(self) -> None:
@@ -285,7 +288,7 @@ class Hosts:
             except StackImportError as fault:
                 self._fault = fault
                 raise
-            except ServerGone:
+            except ServerGoneError:
                 continue
         raise HostStartError(f"no host for {name}: the fork server ended twice while it was asked for one")
 

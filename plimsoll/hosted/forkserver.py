@@ -21,15 +21,13 @@ from plimsoll.hosted import linux
 from plimsoll.hosted.supervisor import supervise
 
 
-def main(order: dict[str, Any]) -> None:
-    """Import, say whether that went well, and fork until the controller is gone."""
+def main(modules: Sequence[str]) -> None:
+    """Import, say whether that went well, and fork until the controller is gone. Stdin is the control socket."""
     faulthandler.enable()
     linux.set_name("plimsoll-fork")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _close_stdin()
-    with socket.socket(fileno=order["control"]) as control:
-        control.set_inheritable(False)
-        failed = _import(order["modules"])
+    with socket.socket(fileno=_take_stdin()) as control:
+        failed = _import(modules)
         control.sendall(json.dumps({"failed": failed} if failed else {"ready": True}).encode() + b"\n")
         if failed:
             return
@@ -92,8 +90,10 @@ def _import(modules: Sequence[str]) -> dict[str, str] | None:
     return None
 
 
-def _close_stdin() -> None:
-    """The order has been read from it; a host that reads stdin should find nothing."""
+def _take_stdin() -> int:
+    """What stdin was, under another number; a host that reads stdin finds nothing."""
+    taken = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
+    return taken

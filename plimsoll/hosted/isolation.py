@@ -1,22 +1,24 @@
-"""What makes a forked process a host: a session of its own, its output in its log, and stacks when it is asked for them."""
+"""What makes a forked process a host: its own session, its output in its log, its stacks when it is asked for them."""
 
 from __future__ import annotations
 
 import faulthandler
 import io
+import json
 import os
 import resource
 import signal
 import socket
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from plimsoll.hosted import linux
 from plimsoll.hosted.serve import serve
 
 
-def become_host(order: dict[str, Any], channel: int, log: int, supervisor: int) -> NoReturn:
+def become_host(order: dict[str, Any], channel: int, leash: int, log: int, supervisor: int) -> NoReturn:
     """Answer requests until the controller closes the channel; never returns."""
     code = 1
     try:
@@ -30,6 +32,9 @@ def become_host(order: dict[str, Any], channel: int, log: int, supervisor: int) 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if order["threads"] is not None:
             _limit_threads(order["threads"])
+        # Only now: before, a SIGUSR1 that asks for stacks would have ended this process.
+        os.write(leash, json.dumps({"pid": os.getpid(), "supervisor": supervisor}).encode() + b"\n")
+        os.close(leash)
         with socket.socket(fileno=channel) as connection:
             serve(connection)
         code = 0
@@ -71,7 +76,5 @@ def _limit_threads(count: int) -> None:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with suppress(OSError):  # the disk is full; what could be written is there
             stream.flush()
-        except OSError:
-            pass  # the disk is full; what could be written is there

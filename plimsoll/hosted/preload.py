@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 _ENVIRONMENT: Final = {
@@ -35,26 +35,39 @@ MODULES: Final = (
 
 @contextmanager
 def _compute_capability_from_nvml(torch: Any) -> Iterator[None]:
-    """While bitsandbytes is imported, answer its question for the GPUs' compute capability without a CUDA context.
+    """While bitsandbytes is imported, answer its question for the compute capability without a CUDA context.
 
-    It only tells old GPUs from those with int8 tensor cores by it, so the order of the GPUs does not matter.
+    It wants to know the highest of all GPUs, so that is the answer for each.
     """
-    import pynvml
-
-    def capability(device: Any) -> tuple[int, int]:
-        pynvml.nvmlInit()
-        try:
-            index = device.idx if isinstance(device, torch.cuda.device) else int(device)
-            return tuple(pynvml.nvmlDeviceGetCudaComputeCapability(pynvml.nvmlDeviceGetHandleByIndex(index)))
-        finally:
-            pynvml.nvmlShutdown()
-
+    highest = max(_compute_capabilities(torch), default=(0, 0))
     original = torch.cuda.get_device_capability
-    torch.cuda.get_device_capability = capability
+    torch.cuda.get_device_capability = lambda _device: highest
     try:
         yield
     finally:
         torch.cuda.get_device_capability = original
+
+
+def _compute_capabilities(torch: Any) -> list[tuple[int, int]]:
+    """Of each NVIDIA GPU; empty where there is none. Raises pynvml.NVMLError: a guess would be a silent fault later."""
+    if torch.version.hip or not torch.cuda.is_available():
+        return []
+    import pynvml
+
+    pynvml.nvmlInit()
+    try:
+        gpus = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return [tuple(pynvml.nvmlDeviceGetCudaComputeCapability(gpu)) for gpu in gpus]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _compile_checkpoint_patterns() -> None:
+    """transformers compiles a thousand patterns when a process reads its first checkpoint: 0.13 s that each load
+    would be charged for. Releases that offer no way to do so now leave it at that."""
+    conversion = importlib.import_module("transformers.conversion_mapping")
+    with suppress(AttributeError):
+        conversion.get_checkpoint_conversion_mapping(FAMILIES[0])
 
 
 def _preload() -> None:
@@ -65,6 +78,7 @@ def _preload() -> None:
         importlib.import_module("bitsandbytes")
     for module in MODULES:
         importlib.import_module(module)
+    _compile_checkpoint_patterns()
     if torch.cuda.is_initialized():
         raise RuntimeError("importing the model stack initialised CUDA, which no forked host could use any more")
 

@@ -11,7 +11,7 @@ import socket
 import traceback
 from collections.abc import Callable
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from plimsoll.errors import PlimsollError
 from plimsoll.host.channel import Inbox, pack, receive
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from plimsoll.hosted.loading import LoadedModel
 
 
-class OutOfOrder(Exception):
+class OutOfOrderError(Exception):
     """A request that needs a loaded model came before, or a second load without an unload between."""
 
 
@@ -96,24 +96,26 @@ class Session:
     @property
     def _model(self) -> LoadedModel:
         if self._loaded is None:
-            raise OutOfOrder("no model is loaded: ask Load first")
+            raise OutOfOrderError("no model is loaded: ask Load first")
         return self._loaded
 
     def _load(self, request: Load) -> LoadReport:
         from plimsoll.hosted import loading
 
         if self._loaded is not None:
-            raise OutOfOrder("a model is loaded already: ask Unload first, or start another host")
+            raise OutOfOrderError("a model is loaded already: ask Unload first, or start another host")
         self._loaded = loading.load(request.spec, request.cache)
         return self._loaded.report
 
     def _unload(self, request: Unload) -> Unloaded:  # noqa: ARG002  handlers have one signature
+        before = self._model.report.memory.before
         from plimsoll.hosted import unloading
+        from plimsoll.hosted.memory import resident_bytes
 
-        before, loaded = self._model.report.memory.before, unloading.resident()
+        loaded = resident_bytes()
         self._loaded = None
         unloading.release()
-        return Unloaded(ram_before_load=before, ram_loaded=loaded, ram_after=unloading.resident())
+        return Unloaded(ram_before_load=before, ram_loaded=loaded, ram_after=resident_bytes())
 
     def _predict(self, request: Predict) -> Footprint:
         from plimsoll.footprint import predict
@@ -121,26 +123,30 @@ class Session:
         return predict.predict(request.config, request.auto_class, request.architecture, request.quantization)
 
     def _generate(self, request: Generate) -> Generated:
+        loaded = self._model
         from plimsoll.hosted import generation
 
-        return generation.generate(self._model, request)
+        return generation.generate(loaded, request)
 
     def _compare_cache(self, request: CompareCache) -> Agreement:
+        loaded = self._model
         from plimsoll.hosted import generation
 
-        return generation.compare_cache(self._model, request)
+        return generation.compare_cache(loaded, request)
 
     def _compare_batch(self, request: CompareBatch) -> Agreement:
+        loaded = self._model
         from plimsoll.hosted import generation
 
-        return generation.compare_batch(self._model, request)
+        return generation.compare_batch(loaded, request)
 
     def _score(self, request: Score) -> Scored:
+        loaded = self._model
         from plimsoll.hosted import generation
 
-        return generation.score(self._model, request)
+        return generation.score(loaded, request)
 
     def _call(self, request: Call) -> object:
         module, _, path = request.target.partition(":")
-        function: Callable[..., object] = reduce(getattr, path.split("."), importlib.import_module(module))
+        function = cast("Callable[..., object]", reduce(getattr, path.split("."), importlib.import_module(module)))
         return function(**request.arguments)

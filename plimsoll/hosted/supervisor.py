@@ -30,35 +30,34 @@ def supervise(order: dict[str, Any], channel: int, leash: int, log: int) -> int:
     os.setsid()
     linux.set_name("plimsoll-watch")
     linux.adopt_orphans()
-    news = _signals()
+    news, wakeup = _signals()
     supervisor = os.getpid()
     host = os.fork()
     if host == 0:
-        os.close(leash)
-        become_host(order, channel, log, supervisor)
-    os.close(channel)
-    os.close(log)
+        _close(news, wakeup)
+        become_host(order, channel, leash, log, supervisor)
+    _close(channel, log)
     with socket.socket(fileno=leash) as line:
         line.setblocking(False)
-        _tell(line, pid=host, supervisor=supervisor)
         status = _watch(line, news, host)
         _end_group(host)
         if status is None:
             _, status = os.waitpid(host, 0)
         _sweep()
-        _tell(line, exit=os.waitstatus_to_exitcode(status))
+        with suppress(OSError):  # the controller may be gone: nobody wants to know
+            line.sendall(json.dumps({"exit": os.waitstatus_to_exitcode(status)}).encode() + b"\n")
     return 0
 
 
-def _signals() -> int:
-    """A descriptor from which each signal is read as one byte: the end of a child, or a request to stop."""
+def _signals() -> tuple[int, int]:
+    """Both ends of a pipe from which each signal is read as one byte: the end of a child, or a request to stop."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
-    return reader
+    return reader, writer
 
 
 def _watch(line: socket.socket, news: int, host: int) -> int | None:
@@ -106,6 +105,6 @@ def _sweep() -> None:
         clock.sleep(0.005)
 
 
-def _tell(line: socket.socket, **news: int) -> None:
-    with suppress(OSError):  # the controller is gone: nobody wants to know
-        line.sendall(json.dumps(news).encode() + b"\n")
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

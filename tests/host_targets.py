@@ -1,0 +1,183 @@
+"""What the tests of hosts have hosts do: answer, raise, die, hang. Runs inside a host, so it imports no pytest."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from plimsoll.errors import PlimsollError
+
+FOREVER = 3600.0
+
+
+@dataclass(frozen=True)
+class Point:
+    x: int
+    y: int
+
+
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+def point(x: int, y: int) -> Point:
+    return Point(x, y)
+
+
+def fail(message: str) -> NoReturn:
+    raise ValueError(message)
+
+
+def raise_users_mistake() -> NoReturn:
+    raise PlimsollError("the checkpoint is a pickle; save it as safetensors")
+
+
+def sleep(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def leave() -> NoReturn:
+    sys.exit(4)
+
+
+def zeros(size: int) -> bytes:
+    return bytes(size)
+
+
+def length(data: bytes) -> int:
+    return len(data)
+
+
+def unpicklable() -> Callable[[], None]:
+    return lambda: None
+
+
+def say(text: str) -> None:
+    print(text)
+    print(text.upper(), file=sys.stderr)
+
+
+def die_by(number: int, text: str) -> None:
+    print(text, file=sys.stderr)
+    os.kill(os.getpid(), number)
+    time.sleep(FOREVER)
+
+
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
+def exit_with(code: int) -> None:
+    os._exit(code)
+
+
+def answer_and_die() -> str:
+    """The reply is sent, and the process is gone before it can be read twice."""
+    threading.Timer(0.05, os._exit, (5,)).start()
+    return "the last word"
+
+
+def hang_in_python() -> None:
+    time.sleep(FOREVER)
+
+
+def hang_with_the_lock() -> None:
+    """Holds the interpreter lock inside native code: no other thread of the host runs any more."""
+    re.match(r"(a+)+$", "a" * 64 + "b")
+
+
+def hang_deaf_to_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(FOREVER)
+
+
+def stop_itself() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(FOREVER)
+
+
+def reply_garbage() -> None:
+    os.write(_channel(), b"no reply at all")
+    time.sleep(FOREVER)
+
+
+def reply_half_and_exit() -> None:
+    os.write(_channel(), struct.pack("!4sQ", b"PLMS", 1000) + bytes(10))
+    os._exit(3)
+
+
+def close_the_channel() -> None:
+    os.close(_channel())
+    time.sleep(FOREVER)
+
+
+def start_children() -> list[int]:
+    """One in the host's process group, one in a session of its own; both deaf to SIGTERM."""
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
+    return [
+        subprocess.Popen([sys.executable, "-c", deaf], start_new_session=own_session).pid
+        for own_session in (False, True)
+    ]
+
+
+def threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def state() -> dict[str, object]:
+    """What the host finds itself in before it has done anything."""
+    import resource
+
+    return {
+        "pid": os.getpid(),
+        "session": os.getsid(0),
+        "group": os.getpgrp(),
+        "modules": {name.partition(".")[0] for name in sys.modules},
+        "stdin": os.read(0, 1),
+        "sigint": signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+        "sigterm": signal.getsignal(signal.SIGTERM) is signal.SIG_DFL,
+        "sigchld": signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL,
+        "core": resource.getrlimit(resource.RLIMIT_CORE),
+        "descriptors": sorted(os.readlink(f"/proc/self/fd/{fd}").partition(":")[0] for fd in _descriptors()),
+        "subprocess": subprocess.run([sys.executable, "-c", "print(1)"], capture_output=True, check=True).stdout,
+    }
+
+
+def stack_state() -> dict[str, object]:
+    import torch
+
+    return {
+        "modules": {name.partition(".")[0] for name in sys.modules},
+        "cuda_initialized": torch.cuda.is_initialized(),
+        "threads": len(os.listdir("/proc/self/task")),
+        "sum": float(torch.ones(64, 64).matmul(torch.ones(64, 64)).sum()),
+    }
+
+
+def _descriptors() -> list[int]:
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            os.fstat(int(name))
+        except OSError:
+            continue  # the one that listed the folder
+        found.append(int(name))
+    return found
+
+
+def _channel() -> int:
+    (channel,) = (fd for fd in _descriptors() if stat.S_ISSOCK(os.fstat(fd).st_mode))
+    return channel
