@@ -62,6 +62,11 @@ class HostMemory:
     after: int
     method: str
     """`VmHWM, reset before loading` or `sampled every 10 ms`."""
+    mapped: int | None = None
+    """Bytes of the checkpoint's files that are still mapped after loading. On a CPU, weights that keep their dtype are
+    views of these mappings: they are read when first used, so neither the load time nor `after` holds them yet."""
+    mapped_resident: int | None = None
+    """How many of `mapped` are resident and so counted in `after`: pages of the file, which the system may drop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +94,8 @@ class ParameterRecord:
     """absmax, nested absmax, code books, offsets, SCB: what quantization keeps beside the packed data."""
     storage_dtype: str
     scheme: str
-    """`nf4`, `nf4-dq`, `fp4`, `fp4-dq`, `int8` or `float`: what the stored objects say, not what was asked."""
+    """`nf4`, `nf4-dq`, `fp4`, `fp4-dq`, `int8`, `float`, or `unknown` where packed data lacks what tells its scheme:
+    what the stored objects say, not what was asked."""
     device: str
     block_size: int | None = None
     faults: tuple[str, ...] = ()

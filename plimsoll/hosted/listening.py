@@ -1,0 +1,50 @@
+"""What the software stack says while a model loads: Python warnings and the log lines of its libraries, as one list.
+
+Much of what matters about a load is only ever said there: a key that was missing, a shape that did not fit, an
+attention implementation that was replaced.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from types import TracebackType
+from typing import Final, Self
+
+_LIBRARIES: Final = ("transformers", "accelerate", "bitsandbytes", "huggingface_hub")
+_COLOUR: Final = re.compile(r"\x1b?\[[0-9;]*m")
+
+
+class Listener(logging.Handler):
+    """Collects warnings while it is entered; they still go wherever they went before."""
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.WARNING)
+        self._logged: list[str] = []
+        self._warned: list[warnings.WarningMessage] = []
+        self._catch = warnings.catch_warnings(record=True)
+
+    def __enter__(self) -> Self:
+        self._warned = self._catch.__enter__() or []
+        # A warning that was shown once would otherwise be missing from the second load.
+        warnings.simplefilter("always")
+        for library in _LIBRARIES:
+            logging.getLogger(library).addHandler(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for library in _LIBRARIES:
+            logging.getLogger(library).removeHandler(self)
+        self._catch.__exit__(kind, error, trace)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """logging's hook."""
+        self._logged.append(_COLOUR.sub("", f"{record.name.partition('.')[0]}: {record.getMessage()}"))
+
+    def heard(self) -> tuple[str, ...]:
+        """Everything so far, each text once, in the order of the log and then of the warnings."""
+        warned = (f"{warning.category.__name__}: {warning.message}" for warning in self._warned)
+        return tuple(dict.fromkeys((*self._logged, *warned)))
