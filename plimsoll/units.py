@@ -6,6 +6,8 @@ always printed in both.
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from typing import Final
 
 _BYTES: Final = {
@@ -39,9 +41,12 @@ SCALE: Final[dict[str, tuple[str, float]]] = {
 
 
 def to_base(value: float, unit: str) -> tuple[float, str]:
-    """`(value in the base unit, base unit)`; raises KeyError for a unit that SCALE does not know."""
+    """`(value in the base unit, base unit)`; raises KeyError for a unit that SCALE does not know.
+
+    Decimal arithmetic: 95 % must be 0.95, not the 0.9500000000000001 that 0.95 itself would fall short of.
+    """
     base, factor = SCALE[unit]
-    return value * factor, base
+    return float(Decimal(str(value)) * Decimal(str(factor))), base
 
 
 def format_bytes(count: float) -> str:
@@ -67,7 +72,9 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_value(value: float, base_unit: str) -> str:
-    """A value in a base unit, for people."""
+    """A value in a base unit, for people; NaN and infinities, which broken measurements give, by their names."""
+    if not math.isfinite(value):
+        return f"{value} {base_unit}" if base_unit != "1" else f"{value}"
     if base_unit == "bytes":
         return format_bytes(value)
     if base_unit == "s":

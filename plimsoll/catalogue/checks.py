@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
-from typing import Any, Final
+from typing import Final
 
 from plimsoll.catalogue.entries import Quantization, WeightSource
-from plimsoll.catalogue.suggest import did_you_mean
+from plimsoll.catalogue.suggest import did_you_mean, nearest
 from plimsoll.catalogue.tables import Table
 from plimsoll.catalogue.translate import key_path, shown
 from plimsoll.errors import Fault
@@ -42,7 +42,7 @@ _OWN_LOAD_OPTIONS: Final = {
 }
 """Keyword arguments of from_pretrained that the suite sets itself; another way in would bypass its checks."""
 
-_QUANTIZATION_FIELDS: Final = (
+QUANTIZATION_FIELDS: Final = (
     "bnb_4bit_compute_dtype",
     "bnb_4bit_quant_storage",
     "bnb_4bit_quant_type",
@@ -168,10 +168,10 @@ def _quantization_config(table: Table, config: object) -> Iterator[Fault]:
         yield table.fault(place, f"must be a table, not {shown(config)}")
         return
     for key in config:
-        if key not in _QUANTIZATION_FIELDS:
+        if key not in QUANTIZATION_FIELDS:
             what = "is not a field of BitsAndBytesConfig, which would ignore it without a word"
             yield table.fault(
-                key_path("load_options", "quantization_config", key), what, did_you_mean(key, _QUANTIZATION_FIELDS)
+                key_path("load_options", "quantization_config", key), what, did_you_mean(key, QUANTIZATION_FIELDS)
             )
     plain = [q for q in table.sound.get("quantizations", ()) if not Quantization(q).is_quantized]
     if plain:
@@ -194,9 +194,10 @@ def _claim(table: Table) -> Iterator[Fault]:
         yield table.fault("low", f"is {low}, which is above high, {high}")
 
 
-def _units_of(metric: Any) -> list[str]:
-    base = METRICS[metric].unit if metric in METRICS else None
-    return [unit for unit, (its_base, _) in SCALE.items() if base in (None, its_base)]
+def _units_of(metric: str | None) -> list[str]:
+    """The units that measure a metric, or the one it is surely a typo of; all units where it is neither."""
+    meant = METRICS.get(nearest(metric, METRICS) or "") if metric is not None else None
+    return [unit for unit, (base, _) in SCALE.items() if meant is None or base == meant.unit]
 
 
 _CHECKS: Final[dict[str, Callable[[Table], Iterator[Fault]]]] = {

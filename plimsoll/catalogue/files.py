@@ -100,7 +100,7 @@ def _read(candidate: _Candidate) -> Document | Fault:
         line = content.count(b"\n", 0, error.start) + 1
         return Fault(where=f"{label}: line {line}", what="is not UTF-8 text", fix="save the file as UTF-8")
     try:
-        data = tomllib.loads(text.replace("\r\n", "\n"))
+        data = tomllib.loads(text)
     except RecursionError:
         return Fault(where=label, what="is nested too deeply to be read")
     except ValueError as error:  # TOMLDecodeError, and what Python says of numbers with thousands of digits

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from plimsoll.catalogue.entries import Quantization, WeightSource
 from plimsoll.catalogue.suggest import did_you_mean
-from plimsoll.units import SCALE
+from plimsoll.units import SCALE, to_base
 
 REFUSED: Final = "plimsoll"
 """The type of the errors that carry our own words, in their context's `what` and `fix`."""
@@ -49,7 +49,7 @@ def _quantity(base: str, example: str) -> BeforeValidator:
             raise _refuse(f"must be a number with a unit, such as '{example}', not {value!r:.60}")
         if match["unit"] not in units:
             raise _refuse(f"unknown unit '{match['unit']}'", did_you_mean(match["unit"], units))
-        amount = float(match["number"].replace("_", "")) * SCALE[match["unit"]][1]
+        amount, _ = to_base(float(match["number"].replace("_", "")), match["unit"])
         if not isfinite(amount) or amount <= 0:
             raise _refuse(f"must be more than zero and finite, not '{value}'")
         return amount
@@ -149,7 +149,9 @@ class VariantTable(FileTable):
     quantizations: Annotated[list[Annotated[Quantization, Field(strict=False)]], Field(min_length=1)]
     tier: Text
     name: Id | None = None
-    attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention"] = "sdpa"
+    attention: Literal[
+        "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention"
+    ] = "sdpa"
     device_map: Annotated[Any, AfterValidator(_device_map)] = None
     load_options: dict[str, Any] = {}
     marks: list[Text] = []

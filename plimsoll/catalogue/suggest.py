@@ -8,6 +8,7 @@ from typing import Final
 
 _LONGEST_WORD: Final = 100  # comparing is quadratic, and nobody mistypes more than this
 _LISTED: Final = 12
+_NOTHING_TO_GUESS: Final = 2  # 'gpu' looks like 'cpu' and means 'cuda': of so few names, better list all
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -22,7 +23,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`did you mean 'tiny'?`; `known: tiny, gpu1b, ...` when nothing comes near; empty when nothing is known."""
     names = list(dict.fromkeys(known))
-    near = nearest(word, names)
+    near = nearest(word, names) if len(names) > _NOTHING_TO_GUESS else None
     if near is not None:
         return f"did you mean '{near}'?"
     if not names:

@@ -57,17 +57,25 @@ class Table:
         return key_path(key, self.document.data[self.kind][self.index][key].index(item))
 
     def _ids(self) -> Iterator[str]:
+        """From the values as they are, the wrong ones too: who refers to a misspelt id has made no second mistake."""
+        values = self.document.data[self.kind][self.index]
+        if not isinstance(values, dict):
+            return
         match self.kind:
-            case "model" | "tier" if "id" in self.sound:
-                yield self.sound["id"]
+            case "model" | "tier":
+                yield from _texts(values.get("id"))
             case "profile" if "id" in self.sound:
                 for count in self.sound.get("counts", (1,)):
                     yield profile_id(self.sound["id"], count)
             case "variant":
-                names = (self.sound["name"],) if "name" in self.sound else self.sound.get("quantizations", ())
-                for model in self.sound.get("models", ()):
+                names = _texts(values.get("name", values.get("quantizations")))
+                for model in _texts(values.get("models")):
                     for name in names:
                         yield f"{model}/{name}"
+
+
+def _texts(value: object) -> list[str]:
+    return [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
 
 
 def profile_id(base: str, count: int) -> str:

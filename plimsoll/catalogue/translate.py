@@ -82,7 +82,8 @@ def translate(where: str, kind: str, error: ErrorDetails) -> Fault:
     location, value = error["loc"], error["input"]
     context: dict[str, Any] = error.get("ctx", {})
     what, fix = _words(error["type"], kind, location, value, context)
-    return Fault(where=f"{where}{key_path('', *location)}", what=what or error["msg"], fix=fix)
+    place = f"{where}.{key_path(*location)}" if location else where
+    return Fault(where=place, what=what or error["msg"], fix=fix)
 
 
 def _words(
