@@ -182,3 +182,42 @@ def recorded(folder: Path, events: Iterable[Mapping[str, Any]]) -> RunRecord:
 def verdict_on(folder: Path, events: Iterable[Mapping[str, Any]]) -> Verdict:
     """The verdict on a run that left these events."""
     return reach_verdict(recorded(folder, events))
+
+
+HOSTILE = "<script>alert(1)</script>|`x`\x1b[2J\u202e\nACCEPTED over everything"
+"""What a model might answer to be believed: markup, escape sequences, reversed text and a line that looks like ours."""
+
+
+def run_of_every_outcome() -> list[Line]:
+    """A run with each outcome, several variants and subjects, loads, and text from a model in every place for text."""
+    passes, marginal = cell("test_node", None, subject="node", tier=None), cell("test_near", measures=["load_time"])
+    fails = cell("test_slow", measures=["load_time"], subject="memory")
+    crashes = cell("test_talks", "tiny-phi/int8", subject="generation")
+    skips = [cell(q, "tiny-mixtral/nf4-dq", subject="load") for q in ("test_a", "test_b")]
+    lost = cell("test_lost", "tiny-phi/int8", subject="memory")
+    cells = [passes, marginal, fails, crashes, *skips, lost]
+    own = {"path": "mine.toml", "sha256": "1" * 64, "shipped": False}
+    return [
+        start(arguments=["-m", "tiny"], limits_are_shipped=False, catalogues=[own]),
+        plan(cells, deselected=3),
+        line(Event.NODE, node=NODE.to_json()),
+        gate("tiny-llama/nf4"),
+        gate("tiny-mixtral/nf4-dq", "skip", code="vram", have="24 GB", need="43 GB", fix="use <a bigger> GPU"),
+        load("tiny-llama/nf4", seconds=2.0),
+        *good_cell(passes),
+        *good_cell(marginal)[:1],
+        judged(marginal, "load_time", 1.95, 2.0, margin=0.05),
+        measured(marginal, "load_time", 1.95),
+        *good_cell(marginal)[2:],
+        report(fails, "setup"),
+        judged(fails, "load_time", 3.0, 2.0),
+        report(fails, "call", "failed", crash("Failed: load_time")),
+        report(fails, "teardown"),
+        report(crashes, "setup"),
+        report(crashes, "call", "failed", crash(f"AssertionError: it said {HOSTILE}")),
+        report(crashes, "teardown"),
+        *[report(s, "setup", "skipped", ["x.py", 1, "Skipped: x"]) for s in skips],
+        line(Event.HOST, variant="tiny-phi/int8", state="died", signal=9, stderr=HOSTILE),
+        line(Event.COLLECT_ERROR, nodeid="acceptance/test_x.py", text=HOSTILE),
+        finish(1),
+    ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, Final
 
 from plimsoll.evidence.fields import read_judgement
 from plimsoll.evidence.record import LoadRecord, RunRecord
@@ -23,6 +23,11 @@ from plimsoll.verdict.cells import CellOutcome, CellResult
 from plimsoll.verdict.verdict import Gap, Verdict
 
 __all__ = ["CSS", "header", "measured_cells"]
+
+_MOST_SHOWN: Final = 50
+"""Failures above the rows; all of them have a row of their own."""
+_LONGEST_REASON: Final = 2000
+"""Characters of a reason above the rows; the last words of a host can be long."""
 
 
 def header(record: RunRecord, verdict: Verdict) -> str:
@@ -92,12 +97,17 @@ def _banner(record: RunRecord, verdict: Verdict) -> str:
 
 
 def _failures(results: Iterable[CellResult]) -> str:
-    failed = [
-        f"<code>{_safe(result.cell.id)}</code><pre>{_safe(result.reason)}</pre>"
-        for result in results
-        if result.outcome is CellOutcome.FAIL
+    failed = [result for result in results if result.outcome is CellOutcome.FAIL]
+    entries = [
+        f"<code>{_safe(result.cell.id)}</code><pre>{_safe(_cut(result.reason))}</pre>"
+        for result in failed[:_MOST_SHOWN]
     ]
-    return _list("Failures", failed)
+    more = len(failed) - _MOST_SHOWN
+    return _list("Failures", [*entries, *([f"and {more} more, in the rows below"] if more > 0 else [])])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…\n(the row below has the rest)"
 
 
 def _gaps(gaps: Iterable[Gap]) -> str:

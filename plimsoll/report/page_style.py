@@ -1,7 +1,7 @@
 """How report.html looks: on a desk, on a phone, in the dark and on paper.
 
-pytest-html's own style fixes the page to 800 pixels and greys out most text; this mends both for the whole page, and
-keeps every pair of colours at a contrast of 4.5 or more.
+pytest-html's own page starts with a table of plugins, is never narrower than 800 pixels and greys out most text; this
+mends all three, so that the verdict comes first, and keeps every pair of colours at a contrast of 4.5 or more.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ CSS: Final = """
 }
 body { min-width: 0; max-width: 1400px; margin: 0 auto; padding: 12px 16px; font-size: 14px;
   color: var(--ink); background: var(--paper); }
+body { display: flex; flex-direction: column; }
+.summary { order: 1; }
+#results-table { order: 2; }
+#environment-header, #environment { order: 3; align-self: flex-start; }
 h1, h2, h3, p, a, button, #results-table, .filters button, .collapse button, .logwrapper .log { color: var(--ink); }
 #environment tr:nth-child(odd), .logwrapper, .logwrapper .logexpander { background-color: var(--panel); }
 #environment td, #results-table, #results-table th, #results-table td, .logwrapper .log { border-color: var(--rule); }

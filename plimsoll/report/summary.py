@@ -35,7 +35,8 @@ def summary_text(record: RunRecord, verdict: Verdict) -> str:
 
 def markdown(text: str) -> str:
     """Foreign text on one line, with everything escaped that Markdown or HTML would act on."""
-    return re.sub(r"([\\`*_{}\[\]()<>#|~&!])", r"\\\1", one_line(text, longest=2000))
+    # An underscore inside a word is no emphasis, and escaping it would make every metric's name unreadable as text.
+    return re.sub(r"([\\`*\[\]<>|~&]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", one_line(text, longest=2000))
 
 
 def _head(record: RunRecord, verdict: Verdict) -> str:
@@ -83,7 +84,7 @@ def _variants(results: Sequence[CellResult]) -> str:
 
 
 def _marginal(results: Sequence[CellResult]) -> str:
-    marginal = [f"{_code(r.cell.id)}: {markdown(r.reason)}" for r in results if r.outcome is CellOutcome.MARGINAL]
+    marginal = [f"{_code(r.cell.id)}: {_code(r.reason)}" for r in results if r.outcome is CellOutcome.MARGINAL]
     return _bullets("Marginal", marginal)
 
 

@@ -17,6 +17,9 @@ from plimsoll.verdict.verdict import Verdict, counted
 _MOST_LINES: Final = 10
 """Failures, and gaps, that are shown; the summary has all of them."""
 
+_LONGEST: Final = 2000
+"""Characters of a line that may hold a command, which is of no use when it is cut."""
+
 
 def closing_lines(record: RunRecord, verdict: Verdict, reports: Path | None = None) -> list[str]:
     """The lines; `reports` is the folder where the whole story lies, the run's own unless given."""
@@ -25,10 +28,10 @@ def closing_lines(record: RunRecord, verdict: Verdict, reports: Path | None = No
         _counts(verdict),
         *_failures(verdict, summary),
         *_gaps(verdict, summary),
-        *_list("not to be accepted, because", [one_line(fault) for fault in verdict.faults], summary),
-        *(f"note: {one_line(note)}" for note in verdict.notes),
+        *_list("not to be accepted, because", [one_line(fault, _LONGEST) for fault in verdict.faults], summary),
+        *(f"note: {one_line(note, _LONGEST)}" for note in verdict.notes),
         f"evidence and reports: {reports or record.folder}",
-        one_line(verdict.statement),
+        one_line(verdict.statement, _LONGEST),
     ]
 
 
@@ -44,7 +47,8 @@ def _failures(verdict: Verdict, summary: Path) -> list[str]:
 
 def _gaps(verdict: Verdict, summary: Path) -> list[str]:
     lines = [
-        f"{one_line(str(gap))}" + (f"\n    to run them: {one_line(gap.fix)}" if gap.fix else "") for gap in verdict.gaps
+        f"{one_line(str(gap))}" + (f"\n    to run them: {one_line(gap.fix, _LONGEST)}" if gap.fix else "")
+        for gap in verdict.gaps
     ]
     return _list("missing", lines, summary)
 
