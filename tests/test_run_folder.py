@@ -100,7 +100,8 @@ def test_a_read_only_reports_folder_is_one_clear_message() -> None:
         if os.geteuid() == 0:
             os.seteuid(65534)  # root may write everywhere
         reports = Path(sys.argv[1])
-        for write in (lambda: create_run_folder(reports, datetime.now(UTC)), lambda: point_latest(reports, reports / "a")):
+        make = lambda: create_run_folder(reports, datetime.now(UTC))
+        for write in (make, lambda: point_latest(reports, reports / "a")):
             try:
                 write()
             except PlimsollError as error:

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import socket
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -61,7 +62,8 @@ def point_latest(reports: Path, run: Path) -> None:
         temporary.symlink_to(os.path.relpath(run, reports), target_is_directory=True)
         temporary.replace(link)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise _not_writable(reports, error) from None
 
 
