@@ -9,7 +9,6 @@ import pytest
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
 from fixtures.load_timing import LoadTimer
-from plimsoll.judge.quantization import check_placement
 
 pytestmark = pytest.mark.load
 
@@ -55,11 +54,16 @@ def test_loads_asked_class(loaded: LoadedVariant) -> None:
     assert loaded.report.model_class == loaded.variant.model.architecture
 
 
+@pytest.mark.only("one-device")
 def test_loads_on_asked_device(loaded: LoadedVariant) -> None:
-    """Every parameter is where it was asked for; bitsandbytes falls back to the CPU silently."""
-    spec = loaded.spec()
-    faults = check_placement(loaded.report.inventory, loaded.report.device_map, spec.device, spec.device_map)
-    assert not faults, "\n".join(str(fault) for fault in faults)
+    """Every parameter is on a device of the kind that was asked for; bitsandbytes falls back to the CPU silently.
+
+    Looked at where the tensors are: the device map says only what was intended, which test_not_offloaded judges.
+    """
+    inventory = loaded.report.inventory
+    wanted = loaded.spec().device.partition(":")[0]
+    others = [f"{r.name} ({r.device})" for r in inventory.parameters if r.device.partition(":")[0] != wanted]
+    assert not others, f"not on {wanted}: {_some(others)}"
 
 
 def test_loads_in_asked_dtype(loaded: LoadedVariant) -> None:

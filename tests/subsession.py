@@ -70,7 +70,7 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 
 def command(reports: Path, *arguments: str) -> list[str]:
     """The command line of a sub-session."""
-    return [sys.executable, "-m", "pytest", "--report-dir", str(reports), "--color=no", *arguments]
+    return [sys.executable, "-m", "pytest", f"--report-dir={reports}", "--color=no", *arguments]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -59,8 +59,7 @@ def outcome(trained: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     catalogue.write_text("\n".join([*entries, claims_for("fault-*")]))
     return run_suite(
         tmp_path_factory.mktemp("reports"),
-        "--catalogue",
-        str(catalogue),
+        f"--catalogue={catalogue}",
         "-m",
         "tiny",
         "-k",

@@ -35,8 +35,7 @@ def outcome(trained: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     )
     return run_suite(
         tmp_path_factory.mktemp("reports"),
-        "--catalogue",
-        str(catalogue),
+        f"--catalogue={catalogue}",
         "-m",
         "tiny",
         "-k",

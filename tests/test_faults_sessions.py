@@ -55,7 +55,7 @@ def test_everything_skipped_is_incomplete(trained: dict[str, Path], tmp_path: Pa
     entry = model_entry(shipped("tiny-llama"), "needs-gpu", trained["tiny-llama"])
     variant = variant_entry("needs-gpu", ["bf16"]).replace('"tiny"', '"gpu1b"')
     catalogue.write_text(f"{entry}{variant}{claims_for('needs-*')}")
-    arguments = ("--catalogue", str(catalogue), "-m", "gpu1b", "-k", "needs-gpu/")
+    arguments = (f"--catalogue={catalogue}", "-m", "gpu1b", "-k", "needs-gpu/")
     outcome = run_suite(tmp_path / "reports", *arguments, env={"CUDA_VISIBLE_DEVICES": ""})
     assert outcome.verdict == "INCOMPLETE"
     assert outcome.status == 6
@@ -88,7 +88,7 @@ def test_typo_in_marks_is_an_error(tmp_path: Path) -> None:
 def test_faulty_catalogue_is_one_clear_error(tmp_path: Path) -> None:
     catalogue = tmp_path / "mine.toml"
     catalogue.write_text('[[variant]]\nmodels = ["tiny-lama"]\nquantizations = ["nf5"]\ntier = "tiny"\n')
-    outcome = run_suite(tmp_path / "reports", "--catalogue", str(catalogue), "-m", "tiny")
+    outcome = run_suite(tmp_path / "reports", f"--catalogue={catalogue}", "-m", "tiny")
     assert outcome.status == 4
     assert "tiny-lama" in outcome.output
     assert "nf5" in outcome.output
@@ -236,7 +236,7 @@ def test_model_output_cannot_run_in_the_report(trained: dict[str, Path], tmp_pat
     entry = model_entry(shipped("tiny-llama"), "hostile", path, trust_remote_code=True, revision="hostile-1")
     catalogue = tmp_path / "hostile.toml"
     catalogue.write_text(f"{entry}{variant_entry('hostile', ['bf16'])}{claims_for('hostile*')}")
-    outcome = run_suite(tmp_path / "reports", "--catalogue", str(catalogue), "-m", "tiny", "-k", "hostile/")
+    outcome = run_suite(tmp_path / "reports", f"--catalogue={catalogue}", "-m", "tiny", "-k", "hostile/")
     assert outcome.verdict == "REJECTED"
     evidence = (outcome.folder / "evidence.jsonl").read_text()
     assert evidence.count("owned") > 2, "neither the text nor the error reached the evidence; nothing was shown"
