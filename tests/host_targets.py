@@ -13,7 +13,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from plimsoll.errors import PlimsollError
@@ -150,31 +152,37 @@ def state() -> dict[str, object]:
         "sigint": signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
         "sigterm": signal.getsignal(signal.SIGTERM) is signal.SIG_DFL,
         "sigchld": signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL,
+        "name": Path("/proc/self/comm").read_text().strip(),
+        "oom_score": int(Path("/proc/self/oom_score_adj").read_text()),
         "core": resource.getrlimit(resource.RLIMIT_CORE),
-        "descriptors": sorted(os.readlink(f"/proc/self/fd/{fd}").partition(":")[0] for fd in _descriptors()),
+        "descriptors": sorted(str(Path(f"/proc/self/fd/{fd}").readlink()).partition(":")[0] for fd in _descriptors()),
         "subprocess": subprocess.run([sys.executable, "-c", "print(1)"], capture_output=True, check=True).stdout,
     }
 
 
+def modules() -> set[str]:
+    return set(sys.modules)
+
+
 def stack_state() -> dict[str, object]:
     import torch
+    from transformers import conversion_mapping
 
     return {
+        "patterns": conversion_mapping._checkpoint_conversion_mapping_cache is not None,
         "modules": {name.partition(".")[0] for name in sys.modules},
-        "cuda_initialized": torch.cuda.is_initialized(),
-        "threads": len(os.listdir("/proc/self/task")),
+        "cuda_initialized": torch.cuda.is_initialized(),  # type: ignore[no-untyped-call]
+        "threads": len(list(Path("/proc/self/task").iterdir())),
         "sum": float(torch.ones(64, 64).matmul(torch.ones(64, 64)).sum()),
     }
 
 
 def _descriptors() -> list[int]:
     found = []
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            os.fstat(int(name))
-        except OSError:
-            continue  # the one that listed the folder
-        found.append(int(name))
+    for link in list(Path("/proc/self/fd").iterdir()):
+        with suppress(OSError):  # the one that listed the folder is closed by now
+            os.fstat(int(link.name))
+            found.append(int(link.name))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,8 @@ def test_what_a_host_finds_itself_in(host: Host) -> None:
     assert state["sigchld"], "or subprocess could not wait"
     assert state["subprocess"] == b"1\n"
     assert state["core"] == (0, 0)
+    assert state["name"] == "tiny-llama/nf4"
+    assert state["oom_score"] == 500, "when memory runs out, the host goes and not pytest"
     assert not {"pytest", "torch"} & state["modules"], "the main script was not run again"
 
 
@@ -144,12 +147,29 @@ def test_an_abandoned_request_ends_the_host(host: Host) -> None:
         host.ask(call("add", x=1, y=1), DEADLINE)
 
 
+def test_one_request_at_a_time(host: Host) -> None:
+    with pytest.raises(RuntimeError, match="the host of tiny-llama/nf4 was asked for Call while it answers another"):
+        host.ask(call("hang_in_python"), DEADLINE, lambda _seconds, _rss: host.ask(call("add", x=1, y=1), DEADLINE))
+
+
+def test_close_from_another_thread_ends_a_request(host: Host) -> None:
+    def close(_seconds: float, _rss: int | None) -> None:
+        closer = threading.Thread(target=host.close)
+        closer.start()
+        closer.join()
+
+    with pytest.raises(HostDied) as caught:
+        host.ask(call("hang_in_python"), DEADLINE, close)
+    assert caught.value.signal == "SIGKILL"
+
+
 def test_close_waits_until_the_process_is_gone(hosts: Hosts, tmp_path: Path) -> None:
     host = hosts.start("one", tmp_path / "host.log")
     children = host.ask(call("start_children"), DEADLINE)
-    assert host.is_alive
+    alive = [host.is_alive]
     host.close()
-    assert not host.is_alive
+    alive.append(host.is_alive)
+    assert alive == [True, False]
     assert not any(psutil.pid_exists(pid) for pid in (host.pid, *children))
     host.close()
 
@@ -210,6 +230,15 @@ def test_a_host_that_died_unasked_gives_its_descriptors_back(hosts: Hosts, tmp_p
     psutil.Process(host.pid).kill()
     host.close()
     assert psutil.Process().num_fds() == before
+
+
+def test_preparing_begins_to_import(tmp_path: Path) -> None:
+    with Hosts(stack=None) as hosts:
+        hosts.prepare()
+        server = hosts._server
+        assert server is not None
+        hosts.start("one", tmp_path / "host.log")
+        assert hosts._server is server
 
 
 def test_a_log_that_cannot_be_written_is_one_clear_message(hosts: Hosts, tmp_path: Path) -> None:

@@ -55,6 +55,10 @@ def timeout(host: Host, request: Call, deadline: float) -> HostTimeout:
     return caught.value
 
 
+def supervisor(host: Host) -> psutil.Process:
+    return psutil.Process(psutil.Process(host.pid).ppid())
+
+
 def test_killed_while_busy(host: Host, hosts: Hosts, tmp_path: Path) -> None:
     died = death(host, call("die_by", number=signal.SIGKILL, text="the last words"))
     assert (died.exitcode, died.signal, died.request) == (None, "SIGKILL", "Call")
@@ -65,10 +69,12 @@ def test_killed_while_busy(host: Host, hosts: Hosts, tmp_path: Path) -> None:
 
 
 def test_killed_while_idle(host: Host) -> None:
-    os.kill(host.pid, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(host.pid)] if psutil.pid_exists(host.pid) else [])
+    process = psutil.Process(host.pid)
+    process.kill()
+    process.wait()
     died = death(host, call("add", x=1, y=1))
-    assert died.signal == "SIGKILL"
+    assert (died.request, died.signal) == ("idle", "SIGKILL")
+    assert str(died).startswith("the host of tiny-llama/nf4 died between requests: killed by SIGKILL (the suite did not")
 
 
 def test_a_segfault_leaves_its_stack(host: Host) -> None:
@@ -116,19 +122,20 @@ def test_a_closed_channel_is_a_death(host: Host) -> None:
 
 
 def test_a_killed_supervisor_takes_its_host_along(host: Host) -> None:
-    children = host.ask(call("start_children"), DEADLINE)
-    os.kill(psutil.Process(host.pid).ppid(), signal.SIGKILL)
+    in_group, _ = (psutil.Process(pid) for pid in host.ask(call("start_children"), DEADLINE))
+    process = psutil.Process(host.pid)
+    supervisor(host).kill()
+    process.wait(DEADLINE)  # by the kernel: nobody has asked it anything yet
     died = death(host, call("hang_in_python"))
     assert "its supervisor process was killed; exit status unknown" in str(died)
-    in_group, _ = children
-    assert gone(in_group)
+    assert psutil.wait_procs([in_group], timeout=DEADLINE)[1] == []
 
 
 def test_a_terminated_supervisor_ends_everything(host: Host) -> None:
     children = host.ask(call("start_children"), DEADLINE)
-    os.kill(psutil.Process(host.pid).ppid(), signal.SIGTERM)
+    supervisor(host).terminate()
     assert death(host, call("hang_in_python")).signal == "SIGKILL"
-    assert all(gone(pid) for pid in children)
+    assert not any(psutil.pid_exists(pid) for pid in children)
 
 
 def test_a_hang_in_python_shows_where(host: Host) -> None:
@@ -213,7 +220,9 @@ def test_messages_are_taken_whole() -> None:
     assert taken == [[1], "two"]
 
 
-@pytest.mark.parametrize(("code", "expected"), [(0, Exit(code=0)), (-9, Exit(signal="SIGKILL")), (-64, Exit(signal="SIGRTMAX"))])
+@pytest.mark.parametrize(
+    ("code", "expected"), [(0, Exit(code=0)), (-9, Exit(signal="SIGKILL")), (-64, Exit(signal="SIGRTMAX"))]
+)
 def test_exit_codes_name_the_signal(code: int, expected: Exit) -> None:
     assert Exit.of(code) == expected
 
@@ -223,13 +232,3 @@ def test_no_stack_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     log = tmp_path / "host.log"
     log.write_text("Thread 0x1 (most recent call first):\n")
     assert HostLog(log).await_stack(log.stat().st_size) is None
-
-
-def gone(pid: int) -> bool:
-    """True once nothing of it runs; an orphan's corpse is its new parent's business."""
-    try:
-        return psutil.Process(pid).wait(30) is None or True
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.TimeoutExpired:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,11 +102,10 @@ def test_controller_killed_while_its_hosts_are_stopped(controller: Controller) -
 
 
 def test_supervisors_killed(controller: Controller) -> None:
-    """The kernel ends the hosts; what they started is ended by the controller, which notices."""
+    """The kernel ends the hosts; the controller notices and ends; the fork server finds what the hosts had started."""
     for supervisor in controller.supervisors:
         supervisor.kill()
-    _, alive = psutil.wait_procs(controller.hosts, timeout=PATIENCE)
-    assert not any(_runs(host) for host in alive)
+    assert controller.orphans() == []
 
 
 def test_a_killed_server_costs_nothing(tmp_path: Path) -> None:
@@ -119,6 +119,19 @@ def test_a_killed_server_costs_nothing(tmp_path: Path) -> None:
         assert second.ask(Call(target="os:getpid"), PATIENCE) == second.pid
         pids = [first.pid, second.pid]
     assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_a_server_that_is_killed_while_it_is_asked_is_replaced(tmp_path: Path) -> None:
+    with Hosts(stack=None) as hosts:
+        hosts.start("first", tmp_path / "host.log")
+        server = hosts._server
+        assert server is not None
+        process = psutil.Process(server.pid)
+        process.suspend()
+        threading.Timer(0.3, process.kill).start()
+        second = hosts.start("second", tmp_path / "host.log")
+        assert second.ask(Call(target="os:getpid"), PATIENCE) == second.pid
+        assert hosts._server is not server
 
 
 def test_two_controllers_do_not_meet(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class HostFailure(Exception):  # noqa: N818  a failure is what it is, in the wor
     request: str
     """The kind of the request, `Load`; `idle` where none was under way."""
     seconds: float
-    """From the request to the failure."""
+    """From the request to the failure; where none was under way, from the start of the host until it was noticed."""
     log: Path
 
     def fields(self) -> dict[str, object]:
@@ -93,7 +93,7 @@ class HostDied(HostFailure):
     last_lines: tuple[str, ...]
 
     def __str__(self) -> str:
-        doing = "while idle" if self.request == "idle" else f"{format_seconds(self.seconds)} into {self.request}"
+        doing = "between requests" if self.request == "idle" else f"{format_seconds(self.seconds)} into {self.request}"
         return "\n".join(
             (
                 f"the host of {self.host} died {doing}: {self._cause()}",

@@ -78,24 +78,33 @@ class ForkServer:
             self._await_ready()
         ours, theirs = socket.socketpair()
         leash = Leash(ours)
-        with theirs:
-            order = json.dumps({"name": name, "threads": threads}).encode()
-            try:
+        try:
+            with theirs:
+                order = json.dumps({"name": name, "threads": threads}).encode()
                 socket.send_fds(self._control, [order], [channel.fileno(), theirs.fileno(), log])
-            except OSError as error:
-                leash.close()
-                raise ServerGoneError from error
-        if leash.await_start(_FORK_LIMIT):
-            return leash
-        fault, ended = leash.fault, leash.exit
-        leash.close()
-        if fault is None and ended is None:
-            fault = f"the fork server did not react for {_FORK_LIMIT:g} s"
-        elif fault is None and ended is not None and ended.is_known:
-            fault = f"it ended before it was ready: {ended}"
-        if fault is None:
-            raise ServerGoneError
-        raise HostStartError(f"no host for {name}: {fault}")
+            fault = None if leash.await_start(_FORK_LIMIT) else self._why_not(name, leash)
+        except OSError as error:
+            leash.close()
+            raise ServerGoneError from error
+        except BaseException:
+            leash.close()
+            raise
+        if fault is not None:
+            leash.close()
+            raise fault
+        return leash
+
+    def _why_not(self, name: str, leash: Leash) -> Exception:
+        if leash.fault is not None:
+            return HostStartError(f"no host for {name}: {leash.fault}")
+        if leash.exit is None:
+            return HostStartError(f"no host for {name}: the fork server did not react for {_FORK_LIMIT:g} s")
+        if leash.exit.is_known:
+            return HostStartError(f"no host for {name}: it ended before it was ready: {leash.exit}; its log says more")
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_LIMIT)
+            return ServerGoneError()
+        return HostStartError(f"no host for {name}: its supervisor ended before it was ready; its log says more")
 
     def stop(self) -> None:
         """End the server; hosts that it forked live on. Safe to call again."""

@@ -86,8 +86,10 @@ class Host:
         if self._busy:
             raise RuntimeError(f"the host of {self.name} was asked for {kind} while it answers another thread")
         message = pack(request)
+        if self._over is not None:
+            raise self._died(kind, 0.0, self._over)
         if not self.is_alive:
-            raise self._died(kind, 0.0, self._over or "it had ended before it was asked")
+            raise self._died("idle", clock.monotonic() - self._began, "")
         began = clock.monotonic()
         self._busy = True
         try:

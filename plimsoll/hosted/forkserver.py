@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from plimsoll.hosted import linux
-from plimsoll.hosted.supervisor import supervise
+from plimsoll.hosted.supervisor import supervise, sweep
 
 
 def main(modules: Sequence[str]) -> None:
@@ -39,6 +39,8 @@ def main(modules: Sequence[str]) -> None:
         linux.adopt_orphans()
         while _serve_one(control):
             pass
+        # Every supervisor does so for its own host; this is for one that was stopped or killed.
+        sweep()
 
 
 def _serve_one(control: socket.socket) -> bool:

@@ -30,6 +30,10 @@ MODULES: Final = (
     "transformers.models.auto.tokenization_auto",
     "transformers.quantizers.auto",
     *(f"transformers.models.{family}.modeling_{family}" for family in FAMILIES),
+    "plimsoll.footprint.predict",
+    "plimsoll.hosted.generation",
+    "plimsoll.hosted.loading",
+    "plimsoll.hosted.unloading",
 )
 
 

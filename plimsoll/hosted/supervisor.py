@@ -43,7 +43,7 @@ def supervise(order: dict[str, Any], channel: int, leash: int, log: int) -> int:
         _end_group(host)
         if status is None:
             _, status = os.waitpid(host, 0)
-        _sweep()
+        sweep()
         with suppress(OSError):  # the controller may be gone: nobody wants to know
             line.sendall(json.dumps({"exit": os.waitstatus_to_exitcode(status)}).encode() + b"\n")
     return 0
@@ -92,8 +92,8 @@ def _end_group(host: int) -> None:
         os.killpg(host, signal.SIGKILL)
 
 
-def _sweep() -> None:
-    """Kill and reap what the host started and what moved to a session of its own, now that all of it is ours."""
+def sweep() -> None:
+    """Kill and reap all descendants, also those in sessions of their own: orphans are adopted, so all are found."""
     end = clock.monotonic() + _SWEEP_LIMIT
     me = psutil.Process()
     while (children := me.children(recursive=True)) and clock.monotonic() < end:
