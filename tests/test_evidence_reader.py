@@ -14,6 +14,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import Cell
+from plimsoll.evidence.writer import fallback_path
 from plimsoll.verdict.cells import CellOutcome
 from plimsoll.verdict.verdict import Word, reach_verdict
 from tests.run_events import (
@@ -168,6 +169,24 @@ def test_a_line_that_is_there_twice_counts_once(tmp_path: Path) -> None:
     record = read_run(tmp_path)
     assert record.faults == ()
     assert len(record.evidence_of(TIMED).reports) == 3
+
+
+def test_only_the_process_that_started_the_run_can_finish_it(tmp_path: Path) -> None:
+    events = good_run([TIMED])
+    record = recorded(tmp_path, [*events[:-1], {**events[-1], "worker": "gw0"}])
+    assert record.faults == ()
+    assert record.finish is None
+
+
+def test_a_strangers_second_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    events = numbered(good_run([TIMED]))
+    path = write_events(tmp_path / RUN_ID, events[:4])
+    write_events(tmp_path / "planted", events[4:])
+    fallback_path(path, "main").symlink_to(tmp_path / "planted" / "evidence.jsonl")
+    record = read_run(path)
+    assert [file.path for file in record.files] == [path]
+    assert record.finish is None
 
 
 def test_a_second_start_in_one_file_is_a_fault(tmp_path: Path) -> None:

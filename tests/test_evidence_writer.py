@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -149,6 +150,30 @@ def test_processes_that_write_at_once_lose_and_mix_nothing(folder: Path) -> None
     for worker in workers:
         numbers = [line["seq"] for line in lines if line["worker"] == worker]
         assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_write_waits_for_one_that_another_process_has_begun(folder: Path) -> None:
+    code = """
+        import sys
+        from pathlib import Path
+        from plimsoll.evidence.events import Event
+        from plimsoll.evidence.writer import EvidenceWriter
+        EvidenceWriter(Path(sys.argv[1])).write(Event.HOST, state="started")
+    """
+    path = folder / "evidence.jsonl"
+    with path.open("ab", buffering=0) as half:
+        fcntl.flock(half, fcntl.LOCK_EX)
+        half.write(b'{"event":')
+        with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code), str(path)], cwd=ROOT) as other:
+            waiting = f" {other.pid} "
+            while other.poll() is None and not any(
+                "->" in lock and waiting in lock for lock in Path("/proc/locks").read_text().splitlines()
+            ):
+                clock.sleep(0.01)
+            half.write(b'"host"}\n')
+            fcntl.flock(half, fcntl.LOCK_UN)
+            assert other.wait() == 0
+    assert [line["event"] for line in lines_of(path)] == ["host", "host"]
 
 
 def write_all(writer: EvidenceWriter, events: list[dict[str, Any]]) -> None:
