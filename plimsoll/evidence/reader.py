@@ -10,6 +10,7 @@ import glob
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -39,9 +40,10 @@ def read_run(run: Path, unwritten: Iterable[bytes] = ()) -> RunRecord:
         collector.faults.append(f"{path} cannot be read ({error.strerror or error})")
     for fallback in _fallbacks(path):
         files.append(_read(fallback, collector))
+        second = shlex.quote(str(fallback))
         collector.faults.append(
             f"part of the evidence is not in the run folder but in {fallback}; "
-            f"once there is room: cat {fallback} >> {path} && rm {fallback}"
+            f"once there is room: cat {second} >> {shlex.quote(str(path))} && rm {second}"
         )
     if lost := sum(collector.add(_parse(line)) for line in unwritten):
         collector.faults.append(f"{lost} events are in memory only: neither the run folder nor a second file took them")

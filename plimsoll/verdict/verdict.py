@@ -99,7 +99,9 @@ class Verdict:
         others = (CellOutcome.MARGINAL, CellOutcome.FAIL, CellOutcome.SKIP, CellOutcome.NOT_RUN)
         counts = "".join(f", {self.count(o)} {o.word}" for o in others if self.count(o))
         more = f" (and {counted(len(self.faults) - 1, 'more fault')})" if len(self.faults) > 1 else ""
-        fault = f"; {self.faults[0]}{more}" if self.faults and self.word is not Word.REJECTED else ""
+        # A fault says what is wrong before its first semicolon, and what to do after it: too long for this line.
+        first = self.faults[0].partition("; ")[0] if self.faults else ""
+        fault = f"; {first}{more}" if first and self.word is not Word.REJECTED else ""
         return f"{self.word} over {self.scope}: {passed}{counts}{fault}"
 
 
