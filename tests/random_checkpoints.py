@@ -50,7 +50,8 @@ def save_checkpoint(family: str, folder: Path, **config: Any) -> Path:
     """Save a checkpoint of a family with random weights in bfloat16, in at least two shards, and a tokenizer."""
     torch.manual_seed(0)
     configuration = transformers.AutoConfig.for_model(**{**CONFIGS[family], **config})
-    model = transformers.AutoModelForCausalLM.from_config(configuration, dtype=torch.bfloat16)
+    auto_class: Any = transformers.AutoModelForCausalLM
+    model = auto_class.from_config(configuration, dtype=torch.bfloat16)
     model.save_pretrained(folder, max_shard_size="400KB")
     save_tokenizer(folder)
     return folder
@@ -59,12 +60,11 @@ def save_checkpoint(family: str, folder: Path, **config: Any) -> Path:
 def save_tokenizer(folder: Path) -> None:
     """Save a tokenizer of one token a word that knows the numbers up to 508."""
     words = [*SPECIALS, *(str(number) for number in range(509))]
-    tokenizer = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token="<pad>"))  # noqa: S106
-    tokenizer.pre_tokenizer = Whitespace()  # type: ignore[assignment]
+    tokenizer = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = Whitespace()
     pad, begin, end = SPECIALS
-    fast = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=pad, bos_token=begin, eos_token=end
-    )
+    fast_class: Any = transformers.PreTrainedTokenizerFast
+    fast = fast_class(tokenizer_object=tokenizer, pad_token=pad, bos_token=begin, eos_token=end)
     fast.save_pretrained(folder)
 
 

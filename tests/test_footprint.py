@@ -109,7 +109,9 @@ STOCK_EXPERTS = {"Mixtral-8x7B": (92.06, 91.48, 91.41), "Mixtral-8x22B": (276.33
 def real_config(model: str) -> tuple[dict[str, Any], str]:
     family, shape, more, _, _ = REAL[model]
     names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
-    return {"model_type": family, **dict(zip((*names, "vocab_size"), shape, strict=True)), **more}, ARCHITECTURES[family]
+    return {"model_type": family, **dict(zip((*names, "vocab_size"), shape, strict=True)), **more}, ARCHITECTURES[
+        family
+    ]
 
 
 @pytest.mark.parametrize("model", REAL)
@@ -126,7 +128,8 @@ def test_real_models_have_their_published_sizes(model: str) -> None:
 def test_experts_left_alone_by_the_stack_cost_what_was_found(model: str) -> None:
     config, architecture = real_config(model)
     sizes = [
-        round(predict(config, AUTO_CLASS, architecture, q, experts_covered=False).weight_bytes / GB, 2) for q in QUANTIZED
+        round(predict(config, AUTO_CLASS, architecture, q, experts_covered=False).weight_bytes / GB, 2)
+        for q in QUANTIZED
     ]
     assert tuple(sizes) == STOCK_EXPERTS[model]
 
@@ -170,8 +173,8 @@ UNSEEN = {
     "mamba": {"state_size": 4},
     "recurrent_gemma": {"lru_width": 64},
 }
-"""Architectures that no code of ours names: `n_embd` and transposed matrices, tied heads, four kinds of mixtures, and two
-with 3-D parameters that are no experts."""
+"""Architectures that no code of ours names: transposed matrices, tied heads, four kinds of mixtures, and two with 3-D
+parameters that are no experts."""
 
 
 @pytest.mark.parametrize("model_type", UNSEEN)
@@ -179,8 +182,11 @@ def test_coverage_agrees_with_the_stack_on_architectures_it_does_not_know(model_
     config = small(model_type, **UNSEEN[model_type])
     footprint = footprint_of(skeleton_of(config, AUTO_CLASS, "bfloat16"), Quantization.NF4, experts_covered=False)
     with torch.device("meta"), no_tie_weights():
-        stock: Any = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    quantizer = Bnb4BitHfQuantizer(BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4"), pre_quantized=False)
+        auto_class: Any = transformers.AutoModelForCausalLM
+        stock = auto_class.from_config(config, dtype=torch.bfloat16)
+    configuration: Any = BitsAndBytesConfig
+    settings = configuration(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    quantizer: Any = Bnb4BitHfQuantizer(settings, pre_quantized=False)
     quantizer.preprocess_model(stock, device_map={"": "cpu"})
     replaced = {
         name: (stock.get_submodule(name.removesuffix(".weight")).out_features, parameter.shape[1])
@@ -192,7 +198,9 @@ def test_coverage_agrees_with_the_stack_on_architectures_it_does_not_know(model_
     assert {name: shape[0] for name, shape in ours.items()} == {name: out for name, (out, _) in replaced.items()}
 
 
-@pytest.mark.parametrize(("model_type", "tensors"), [("olmoe", 4), ("gpt_oss", 4), ("jetmoe", 8), ("mamba", 0), ("gpt2", 0)])
+@pytest.mark.parametrize(
+    ("model_type", "tensors"), [("olmoe", 4), ("gpt_oss", 4), ("jetmoe", 8), ("mamba", 0), ("gpt2", 0)]
+)
 def test_fused_experts_are_told_from_other_3d_parameters(model_type: str, tensors: int) -> None:
     config = small(model_type, **UNSEEN[model_type])
     model = skeleton_of(config, AUTO_CLASS, "bfloat16")
@@ -213,11 +221,13 @@ def test_statistics_count_what_bitsandbytes_keeps() -> None:
 
 
 def test_an_entry_that_names_another_class_is_a_clear_error() -> None:
-    with pytest.raises(PlimsollError, match="builds LlamaForCausalLM from model_type 'llama', and the entry says Mistral"):
+    with pytest.raises(
+        PlimsollError, match="builds LlamaForCausalLM from model_type 'llama', and the entry says Mistral"
+    ):
         predict(CONFIGS["llama"], AUTO_CLASS, "MistralForCausalLM", Quantization.BF16)
-    with pytest.raises(PlimsollError, match="cannot build X .model_type 'lama'."):
+    with pytest.raises(PlimsollError, match=r"cannot build X \(model_type 'lama'\)"):
         predict({"model_type": "lama"}, AUTO_CLASS, "X", Quantization.BF16)
-    with pytest.raises(PlimsollError, match="has no attribute AutoModelForCasualLM|AutoModelForCasualLM"):
+    with pytest.raises(PlimsollError, match="AutoModelForCasualLM"):
         predict(CONFIGS["llama"], "AutoModelForCasualLM", "LlamaForCausalLM", Quantization.BF16)
 
 
@@ -249,4 +259,6 @@ def test_modules_kept_in_float32_are_predicted_so() -> None:
 
 def test_the_inventory_of_a_model_on_the_meta_device_says_that_it_was_never_loaded() -> None:
     inventory = take_inventory(skeleton_of(small("llama"), AUTO_CLASS, "bfloat16"))
-    assert {fault for r in inventory.parameters for fault in r.faults} == {"still on the meta device: it was never loaded"}
+    assert {fault for r in inventory.parameters for fault in r.faults} == {
+        "still on the meta device: it was never loaded"
+    }

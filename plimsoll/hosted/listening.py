@@ -26,7 +26,9 @@ class Listener(logging.Handler):
         self._catch = warnings.catch_warnings(record=True)
 
     def __enter__(self) -> Self:
-        self._warned = self._catch.__enter__() or []
+        # An empty list yet, and None never with record=True.
+        recorded = self._catch.__enter__()
+        self._warned = [] if recorded is None else recorded
         # A warning that was shown once would otherwise be missing from the second load.
         warnings.simplefilter("always")
         for library in _LIBRARIES:

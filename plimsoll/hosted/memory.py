@@ -23,9 +23,13 @@ from plimsoll.host.requests import GpuMemory, HostMemory
 
 _CLEAR_REFS: Final = Path("/proc/self/clear_refs")
 _STATUS: Final = Path("/proc/self/status")
-_SMAPS: Final = Path("/proc/self/smaps")
+_MAPS: Final = Path("/proc/self/maps")
 _RESET_PEAK: Final = "5"
 """What clear_refs takes for "set the high-water mark back to the resident size of now"."""
+_FILE_PAGES: Final = "RssFile"
+_HIGH_WATER_MARK: Final = "VmHWM"
+_SLACK: Final = 4 * 2**20
+"""Bytes by which two readings may differ because the kernel batches its counters."""
 _INTERVAL: Final = 0.01
 
 
@@ -44,12 +48,15 @@ class HostMeter:
 
     def __init__(self) -> None:
         self._before = self._after = self._peak = 0
+        self._files_before: int | None = None
+        self._files_after: int | None = None
         self._sampler: _Sampler | None = None
 
     def __enter__(self) -> Self:
         if not _reset_high_water_mark():
             self._sampler = _Sampler()
             self._sampler.start()
+        self._files_before = _status(_FILE_PAGES)
         self._before = resident_bytes()
         return self
 
@@ -57,13 +64,18 @@ class HostMeter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._after = resident_bytes()
-        peak = self._sampler.stop() if self._sampler else _high_water_mark()
+        self._files_after = _status(_FILE_PAGES)
+        peak = self._sampler.stop() if self._sampler else _status(_HIGH_WATER_MARK)
         # The kernel sums its counters up lazily, so the mark may lag behind a reading by some pages.
-        self._peak = max(peak, self._before, self._after)
+        self._peak = max(peak or 0, self._before, self._after)
 
     def result(self, mapped_files: Collection[Path] = ()) -> HostMemory:
         """What was measured; of `mapped_files`, also how much is mapped at this moment."""
-        mapped, resident = mapped_bytes(mapped_files) if mapped_files else (None, None)
+        mapped = mapped_bytes(mapped_files) if mapped_files else None
+        resident = None
+        if mapped is not None and self._files_before is not None and self._files_after is not None:
+            # What file pages grew by; asking each mapping for its own would walk every page of the process.
+            resident = min(mapped, max(0, self._files_after - self._files_before))
         return HostMemory(
             before=self._before,
             peak=self._peak,
@@ -75,36 +87,37 @@ class HostMeter:
 
 
 def _reset_high_water_mark() -> bool:
-    """False where there is no such mark or it may not be written: other systems, hardened containers."""
+    """False where there is no such mark, or it cannot be reset: other systems, hardened containers, sandboxes."""
     try:
         _CLEAR_REFS.write_text(_RESET_PEAK, encoding="ascii")
     except OSError:
         return False
-    return True
+    mark = _status(_HIGH_WATER_MARK)
+    # A write that was swallowed leaves the mark of earlier work, which would be taken for this load's peak.
+    return mark is not None and mark <= resident_bytes() + _SLACK
 
 
-def _high_water_mark() -> int:
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text(encoding="ascii"), re.MULTILINE)
-    return int(found.group(1)) * 1024 if found else 0
+def _status(field: str) -> int | None:
+    """A figure of /proc/self/status in bytes; None where there is no such file or field."""
+    if not _STATUS.exists():
+        return None
+    found = re.search(rf"^{field}:\s+(\d+) kB$", _STATUS.read_text(encoding="utf-8"), re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else None
 
 
-def mapped_bytes(files: Collection[Path]) -> tuple[int | None, int | None]:
-    """Bytes of the files that this process maps, and how many of those are resident; None where /proc tells neither."""
-    if not _SMAPS.exists():
-        return None, None
+def mapped_bytes(files: Collection[Path]) -> int | None:
+    """Bytes of the files that this process maps; None where the system does not tell."""
+    if not _MAPS.exists():
+        return None
     wanted = {str(file.resolve()) for file in files}
-    mapped = resident = 0
-    inside = False
-    with _SMAPS.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            name, _, rest = line.partition(" ")
-            if not name.endswith(":"):
-                # A mapping's first line: range, permissions, offset, device, inode, path.
-                inside = line.split(maxsplit=5)[-1].rstrip("\n") in wanted
-            elif inside and name in ("Size:", "Rss:"):
-                kilobytes = int(rest.split()[0])
-                mapped, resident = (mapped + kilobytes, resident) if name == "Size:" else (mapped, resident + kilobytes)
-    return mapped * 1024, resident * 1024
+    total = 0
+    for line in _MAPS.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        # Range, permissions, offset, device, inode, path; the path alone may have spaces, or be missing.
+        fields = line.split(maxsplit=5)
+        if len(fields) == 6 and fields[5] in wanted:
+            start, end = (int(address, 16) for address in fields[0].split("-"))
+            total += end - start
+    return total
 
 
 class _Sampler(threading.Thread):

@@ -75,7 +75,7 @@ def check_state(footprint: Footprint, inventory: Inventory, quantization: Quanti
         if record.shape != shape:
             found.append(_differs(record.name, f"shape {shape}", f"shape {record.shape}"))
         if _is_packed(record) and record.scheme != quantization.value:
-            found.append(_differs(record.name, quantization.value, record.scheme))
+            found.append(_differs(record.name, _scheme(quantization.value), _scheme(record.scheme)))
         if record.block_size not in (None, BLOCK):
             found.append(_differs(record.name, f"blocks of {BLOCK}", f"blocks of {record.block_size}"))
     return tuple(found)
@@ -188,6 +188,13 @@ def summarise(discrepancies: Sequence[Discrepancy], limit: int = 5) -> str:
     lines = [discrepancy.explanation for discrepancy in discrepancies[:limit]]
     more = len(discrepancies) - limit
     return "\n".join(lines + ([f"... and {more:,} more"] if more > 0 else []))
+
+
+def _scheme(name: str) -> str:
+    """`nf4-dq` says too little to whoever wonders what differs from `nf4`."""
+    if not name.startswith(("nf4", "fp4")):
+        return name
+    return f"{name[:3]} with {'nested (double-quantized)' if name.endswith('-dq') else 'plain'} statistics"
 
 
 def _is_packed(record: ParameterRecord) -> bool:
