@@ -29,8 +29,10 @@ class Outcome:
 
     @property
     def folder(self) -> Path:
-        """The run's folder."""
-        return (self.reports / "latest").resolve()
+        """The run's folder. Raises AssertionError, with what the sub-session said, where it made none."""
+        folder = (self.reports / "latest").resolve()
+        assert folder.is_dir(), f"the sub-session left no run:\n{self.output}"
+        return folder
 
     @property
     def verdict(self) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.broken_checkpoints import (
-    claims_for,
     copy_damaged,
     drop_tensor,
     model_entry,
@@ -23,22 +22,21 @@ from tests.broken_checkpoints import (
 from tests.subsession import Outcome, run_suite
 
 DAMAGE = {
-    "fault-truncated": truncate_shard,
-    "fault-missing-shard": remove_shard,
-    "fault-reshaped": reshape_tensor,
-    "fault-nan": poison_with_nan,
-    "fault-dropped": drop_tensor,
+    "tiny-fault-truncated": truncate_shard,
+    "tiny-fault-missing-shard": remove_shard,
+    "tiny-fault-reshaped": reshape_tensor,
+    "tiny-fault-nan": poison_with_nan,
+    "tiny-fault-dropped": drop_tensor,
 }
 
 # Entries over sound checkpoints whose load options fall into a trap: model, quantization, options.
 TRAPS = {
-    "fault-skip-list": ("tiny-llama", "nf4", {"quantization_config": {"llm_int8_skip_modules": ["down_proj"]}}),
-    "fault-tied-skip-list": ("tiny-qwen", "nf4", {"quantization_config": {"llm_int8_skip_modules": ["q_proj"]}}),
-    "fault-typo": ("tiny-llama", "nf4", {"quantization_config": {"load_in_4_bit": True}}),
-    "fault-fp4": ("tiny-llama", "nf4", {"quantization_config": {"bnb_4bit_quant_type": "fp4"}}),
-    "fault-not-nested": ("tiny-llama", "nf4-dq", {"quantization_config": {"bnb_4bit_use_double_quant": False}}),
-    "fault-stock-experts": ("tiny-mixtral", "nf4", {"fused_experts": "stock"}),
-    "fault-stock-experts-int8": ("tiny-mixtral", "int8", {"fused_experts": "stock"}),
+    "tiny-fault-skip-list": ("tiny-llama", "nf4", {"quantization_config": {"llm_int8_skip_modules": ["down_proj"]}}),
+    "tiny-fault-tied-skip-list": ("tiny-qwen", "nf4", {"quantization_config": {"llm_int8_skip_modules": ["q_proj"]}}),
+    "tiny-fault-fp4": ("tiny-llama", "nf4", {"quantization_config": {"bnb_4bit_quant_type": "fp4"}}),
+    "tiny-fault-not-nested": ("tiny-llama", "nf4-dq", {"quantization_config": {"bnb_4bit_use_double_quant": False}}),
+    "tiny-fault-stock-experts": ("tiny-mixtral", "nf4", {"fused_experts": "stock"}),
+    "tiny-fault-stock-experts-int8": ("tiny-mixtral", "int8", {"fused_experts": "stock"}),
 }
 
 
@@ -53,17 +51,19 @@ def outcome(trained: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     for name, (model, quantization, options) in TRAPS.items():
         entries.append(model_entry(shipped(model), name, trained[model]))
         entries.append(variant_entry(name, [quantization], load_options=options))
-    entries += [model_entry(shipped("tiny-llama"), "fault-pickle", _pickled(trained["tiny-llama"], folder / "pickle"))]
-    entries += [variant_entry("fault-pickle", ["bf16"])]
+    entries += [
+        model_entry(shipped("tiny-llama"), "tiny-fault-pickle", _pickled(trained["tiny-llama"], folder / "pickle"))
+    ]
+    entries += [variant_entry("tiny-fault-pickle", ["bf16"])]
     catalogue = folder / "broken.toml"
-    catalogue.write_text("\n".join([*entries, claims_for("fault-*")]))
+    catalogue.write_text("\n".join(entries))
     return run_suite(
         tmp_path_factory.mktemp("reports"),
         f"--catalogue={catalogue}",
         "-m",
         "tiny",
         "-k",
-        "fault- or tiny-llama/bf16",
+        "tiny-fault- or tiny-llama/bf16",
     )
 
 
@@ -91,7 +91,7 @@ def test_run_is_rejected_and_the_sound_variant_passes(outcome: Outcome) -> None:
     assert {cell["outcome"] for cell in sound} <= {"pass", "marginal"}, outcome.output
 
 
-@pytest.mark.parametrize("name", [*DAMAGE, *TRAPS, "fault-pickle"])
+@pytest.mark.parametrize("name", [*DAMAGE, *TRAPS, "tiny-fault-pickle"])
 def test_no_broken_variant_is_green(outcome: Outcome, name: str) -> None:
     cells = [cell for cell in outcome.results["cells"] if cell["model"] == name]
     assert len(cells) > 10
@@ -102,19 +102,18 @@ def test_no_broken_variant_is_green(outcome: Outcome, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "question", "text"),
     [
-        ("fault-truncated", "test_loads_completely", "safetensors"),
-        ("fault-missing-shard", "test_loads_completely", "safetensors"),
-        ("fault-reshaped", "test_loads_completely", "o_proj"),
-        ("fault-nan", "test_finite_logits", "NaN"),
-        ("fault-dropped", "test_loads_completely", "layers.1.mlp.down_proj.weight"),
-        ("fault-pickle", "test_loads_completely", "safetensors"),
-        ("fault-skip-list", "test_applied", "down_proj"),
-        ("fault-tied-skip-list", "test_applied", "q_proj"),
-        ("fault-typo", "test_loads_completely", "load_in_4_bit"),
-        ("fault-fp4", "test_state", "fp4"),
-        ("fault-not-nested", "test_state", "nested"),
-        ("fault-stock-experts", "test_applied", "expert"),
-        ("fault-stock-experts-int8", "test_applied", "expert"),
+        ("tiny-fault-truncated", "test_loads_completely", "safetensors"),
+        ("tiny-fault-missing-shard", "test_loads_completely", "safetensors"),
+        ("tiny-fault-reshaped", "test_loads_completely", "o_proj"),
+        ("tiny-fault-nan", "test_finite_logits", "NaN"),
+        ("tiny-fault-dropped", "test_loads_completely", "layers.1.mlp.down_proj.weight"),
+        ("tiny-fault-pickle", "test_loads_completely", "safetensors"),
+        ("tiny-fault-skip-list", "test_applied", "down_proj"),
+        ("tiny-fault-tied-skip-list", "test_applied", "q_proj"),
+        ("tiny-fault-fp4", "test_state", "fp4"),
+        ("tiny-fault-not-nested", "test_state", "nested"),
+        ("tiny-fault-stock-experts", "test_applied", "expert"),
+        ("tiny-fault-stock-experts-int8", "test_applied", "expert"),
     ],
 )
 def test_failure_names_the_cause(outcome: Outcome, name: str, question: str, text: str) -> None:
@@ -125,7 +124,8 @@ def test_failure_names_the_cause(outcome: Outcome, name: str, question: str, tex
 
 
 @pytest.mark.parametrize(
-    "name", ["fault-skip-list", "fault-stock-experts", "fault-stock-experts-int8", "fault-not-nested"]
+    "name",
+    ["tiny-fault-skip-list", "tiny-fault-stock-experts", "tiny-fault-stock-experts-int8", "tiny-fault-not-nested"],
 )
 def test_bytes_give_partial_quantization_away(outcome: Outcome, name: str) -> None:
     cell = outcome.cell("test_stored_bytes", f"{name}/{TRAPS[name][1]}")

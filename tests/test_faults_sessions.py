@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -15,7 +16,6 @@ import psutil
 import pytest
 
 from tests.broken_checkpoints import (
-    claims_for,
     copy_damaged,
     model_entry,
     shipped,
@@ -52,17 +52,17 @@ def plimsoll(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_everything_skipped_is_incomplete(trained: dict[str, Path], tmp_path: Path) -> None:
     catalogue = tmp_path / "gpu.toml"
-    entry = model_entry(shipped("tiny-llama"), "needs-gpu", trained["tiny-llama"])
-    variant = variant_entry("needs-gpu", ["bf16"]).replace('"tiny"', '"gpu1b"')
-    catalogue.write_text(f"{entry}{variant}{claims_for('needs-*')}")
-    arguments = (f"--catalogue={catalogue}", "-m", "gpu1b", "-k", "needs-gpu/")
+    entry = model_entry(shipped("tiny-llama"), "tiny-needs-gpu", trained["tiny-llama"])
+    variant = variant_entry("tiny-needs-gpu", ["bf16"]).replace('"tiny"', '"gpu1b"')
+    catalogue.write_text(f"{entry}{variant}")
+    arguments = (f"--catalogue={catalogue}", "-m", "gpu1b", "-k", "tiny-needs-gpu/")
     outcome = run_suite(tmp_path / "reports", *arguments, env={"CUDA_VISIBLE_DEVICES": ""})
     assert outcome.verdict == "INCOMPLETE"
     assert outcome.status == 6
     assert {cell["outcome"] for cell in outcome.results["cells"]} == {"skip"}
     assert "no_gpu" in outcome.output
     assert outcome.output.rstrip().splitlines()[-1].startswith("INCOMPLETE over -m gpu1b")
-    assert not pids_of_hosts([e for e in outcome.events if e.get("variant") == "needs-gpu/bf16"])
+    assert not pids_of_hosts([e for e in outcome.events if e.get("variant") == "tiny-needs-gpu/bf16"])
 
     allowed = run_suite(tmp_path / "allowed", *arguments, "--allow-incomplete", env={"CUDA_VISIBLE_DEVICES": ""})
     assert allowed.status == 0
@@ -87,11 +87,16 @@ def test_typo_in_marks_is_an_error(tmp_path: Path) -> None:
 
 def test_faulty_catalogue_is_one_clear_error(tmp_path: Path) -> None:
     catalogue = tmp_path / "mine.toml"
-    catalogue.write_text('[[variant]]\nmodels = ["tiny-lama"]\nquantizations = ["nf5"]\ntier = "tiny"\n')
+    catalogue.write_text(
+        '[[variant]]\nmodels = ["tiny-lama"]\nquantizations = ["nf5"]\ntier = "tiny"\n'
+        '[[variant]]\nmodels = ["tiny-llama"]\nquantizations = ["nf4"]\nname = "typo"\ntier = "tiny"\n'
+        "load_options = { quantization_config = { load_in_4_bit = true } }\n"
+    )
     outcome = run_suite(tmp_path / "reports", f"--catalogue={catalogue}", "-m", "tiny")
     assert outcome.status == 4
     assert "tiny-lama" in outcome.output
     assert "nf5" in outcome.output
+    assert "load_in_4_bit" in outcome.output
     assert "Traceback" not in outcome.output
 
 
@@ -233,9 +238,9 @@ def hostile(folder: Path) -> None:
 
 def test_model_output_cannot_run_in_the_report(trained: dict[str, Path], tmp_path: Path) -> None:
     path = copy_damaged(trained["tiny-llama"], tmp_path / "hostile", hostile)
-    entry = model_entry(shipped("tiny-llama"), "hostile", path, trust_remote_code=True, revision="hostile-1")
+    entry = model_entry(shipped("tiny-llama"), "tiny-hostile", path, trust_remote_code=True)
     catalogue = tmp_path / "hostile.toml"
-    catalogue.write_text(f"{entry}{variant_entry('hostile', ['bf16'])}{claims_for('hostile*')}")
+    catalogue.write_text(f"{entry}{variant_entry('tiny-hostile', ['bf16'])}")
     outcome = run_suite(tmp_path / "reports", f"--catalogue={catalogue}", "-m", "tiny", "-k", "hostile/")
     assert outcome.verdict == "REJECTED"
     evidence = (outcome.folder / "evidence.jsonl").read_text()
@@ -251,4 +256,7 @@ def test_model_output_cannot_run_in_the_report(trained: dict[str, Path], tmp_pat
             inner = Elements("".join([*test["resultsTableRow"], *test["log"]]))
             assert not {"script", "img"} & set(inner.tags), test
             assert not inner.handlers
-    assert "<script" not in (outcome.folder / "summary.md").read_text()
+    outside_of_code = re.sub(
+        r"^(`{3,})text$.*?^\1$", "", (outcome.folder / "summary.md").read_text(), flags=re.M | re.S
+    )
+    assert "owned" not in outside_of_code
