@@ -83,6 +83,7 @@ def test_cached_decoding_agrees(loaded: LoadedVariant, prompts: Prompts, judge: 
     judge.claims(
         "cache_divergence",
         agreement.divergence,
+        worst=agreement.worst,
         same_choice=agreement.same_choice,
         positions=agreement.positions,
     )
@@ -95,6 +96,7 @@ def test_batch_agrees(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -> 
     judge.claims(
         "batch_divergence",
         agreement.divergence,
+        worst=agreement.worst,
         same_choice=agreement.same_choice,
         positions=agreement.positions,
     )

@@ -25,19 +25,31 @@ METRICS: Final[dict[str, Metric]] = {
         Metric("cold_load_time", "s", "from_pretrained with the checkpoint evicted from the page cache"),
         Metric("warm_load_time", "s", "from_pretrained with the checkpoint in the page cache"),
         Metric("load_time", "s", "from_pretrained, whatever the state of the page cache"),
-        Metric("weight_bytes", "bytes", "stored bytes of all parameters and buffers, with their quantization statistics"),
+        Metric(
+            "weight_bytes", "bytes", "stored bytes of all parameters and buffers, with their quantization statistics"
+        ),
         Metric("quantized_fraction", "1", "logical parameters that are stored quantized, of all parameters"),
         Metric("ram_before", "bytes", "resident memory of the host before loading"),
         Metric("ram_peak", "bytes", "highest resident memory of the host while loading, over what it had before"),
         Metric("ram_after", "bytes", "resident memory of the host after loading, over what it had before"),
-        Metric("ram_returned", "bytes", "resident memory that is still held after unloading, over what there was before"),
+        Metric(
+            "ram_returned", "bytes", "resident memory that is still held after unloading, over what there was before"
+        ),
         Metric("vram_peak", "bytes", "highest memory of the GPUs while loading and generating, as torch allocated it"),
         Metric("free_ram", "bytes", "memory available on the node"),
         Metric("free_disk", "bytes", "free disk space where weights land"),
         Metric("free_vram", "bytes", "free memory of the GPUs"),
         Metric("taught_accuracy", "1", "taught questions answered exactly, of those asked"),
-        Metric("cache_divergence", "1", "largest difference of logits between cached and uncached decoding, over their spread"),
-        Metric("batch_divergence", "1", "largest difference of logits between batched and single prompts, over their spread"),
+        Metric(
+            "cache_divergence",
+            "1",
+            "difference of logits between cached and uncached decoding, mean over positions, over their spread",
+        ),
+        Metric(
+            "batch_divergence",
+            "1",
+            "difference of logits between batched and single prompts, mean over positions, over their spread",
+        ),
         Metric("quantized_divergence", "nats", "mean KL divergence of the next-token distribution from that of bf16"),
         Metric("repetition", "1", "largest share of a generated text that one repeated n-gram fills"),
     )

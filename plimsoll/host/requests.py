@@ -214,11 +214,14 @@ class Generate(Request[Generated]):
 class Agreement:
     """How far two ways of computing the same logits lie apart.
 
-    Divergences are the largest absolute difference over the standard deviation of the reference logits (no unit);
-    `same_choice` is the fraction of positions where both pick the same next token.
+    At each position the largest absolute difference, over the standard deviation of the reference logits (no unit):
+    `divergence` is its mean, `worst` its largest. A wrong mask or a stale cache is wrong almost everywhere; a router
+    whose choice is turned by a rounding is far off in one position, which is no fault. `same_choice` is the fraction of
+    positions where both pick the same next token.
     """
 
     divergence: float
+    worst: float
     same_choice: float
     positions: int
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from plimsoll.hosted.loading import LoadedModel
 
 
-class _FiniteCheck(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
+class _FiniteCheck(LogitsProcessor):
     """Watches raw logits without changing them; must come first in the list."""
 
     def __init__(self) -> None:
@@ -157,8 +157,10 @@ def _agreement(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> Agreement:
     """Compare (other, reference) logits, each of shape (positions, vocabulary); NaN anywhere gives NaN."""
     other = torch.cat([pair[0] for pair in pairs]).float()
     reference = torch.cat([pair[1] for pair in pairs]).float()
+    differences = (other - reference).abs().amax(-1) / reference.std()
     return Agreement(
-        divergence=float((other - reference).abs().max() / reference.std()),
+        divergence=float(differences.mean()),
+        worst=float(differences.max()),
         same_choice=float((other.argmax(-1) == reference.argmax(-1)).float().mean()),
         positions=reference.shape[0],
     )
