@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -234,6 +234,25 @@ def test_an_entry_that_names_another_class_is_a_clear_error() -> None:
 def test_a_model_class_may_stand_in_for_an_auto_class() -> None:
     by_class = predict(CONFIGS["llama"], "LlamaForCausalLM", "LlamaForCausalLM", Quantization.NF4)
     assert by_class == predicted("llama", Quantization.NF4)
+
+
+def test_a_tied_head_does_not_make_the_layer_before_it_the_last() -> None:
+    class Tied(nn.Module):
+        all_tied_weights_keys: ClassVar[dict[str, str]] = {"head.weight": "embed.weight"}
+
+        def __init__(self) -> None:
+            super().__init__()
+            with torch.device("meta"):
+                self.embed = nn.Embedding(8, 4)
+                self.inner = nn.Linear(4, 4, bias=False)
+                self.head = nn.Linear(4, 8, bias=False)
+            self.head.weight = self.embed.weight
+
+        def get_output_embeddings(self) -> nn.Module:
+            return self.head
+
+    reasons = {p.name: p.reason for p in footprint_of(Tied(), Quantization.NF4).parameters}
+    assert reasons == {"embed.weight": "embedding, and output head by a tie", "inner.weight": ""}
 
 
 def test_modules_kept_in_float32_are_predicted_so() -> None:

@@ -28,7 +28,8 @@ def files(tmp_path: Path) -> list[Path]:
     return made
 
 
-def test_cold_evicts_even_what_was_just_written(files: list[Path]) -> None:
+def test_cold_evicts_even_what_was_just_written(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_cache, "_ATTEMPTS", 1)
     files[0].write_bytes(os.urandom(SIZE))
     assert residency(files) == pytest.approx(0.5, abs=0.01)
     state = prepare(files, "cold")
