@@ -8,46 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Final
 
 from plimsoll.catalogue.entries import Variant, WeightSource
+from plimsoll.hub.access import Access
+from plimsoll.hub.refusal import refusal_of
 from plimsoll.need import Need, need_of
 from plimsoll.node.node import Gpu, Node
 from plimsoll.node.stack import StackFault, check_packages, check_stack
 from plimsoll.node.visible import Hidden, visible_gpus
+from plimsoll.skip import Skip, SkipCode
 from plimsoll.units import format_bytes
 
-__all__ = ["Access", "Decision", "Need", "Run", "Skip", "SkipCode", "decide", "need_of"]
+__all__ = ["Access", "Decision", "Need", "Run", "Skip", "SkipCode", "awaits_hub", "decide", "need_of"]
 
 _BF16_CAPABILITY = "8.0"
 _FOR_BF16 = "for bfloat16"
-
-
-class SkipCode(StrEnum):
-    """Why a variant is not run; part of evidence and of the reports' format."""
-
-    PACKAGE = "package"
-    NO_GPU = "no_gpu"
-    CAPABILITY = "capability"
-    VRAM = "vram"
-    RAM = "ram"
-    DISK = "disk"
-    OFFLINE = "offline"
-    NOT_LOGGED_IN = "not_logged_in"
-    LICENCE_NOT_ACCEPTED = "licence_not_accepted"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skip:
-    """The variant is not run: what there is, what it takes, and the next step."""
-
-    code: SkipCode
-    have: str
-    need: str
-    fix: str
-
-    def __str__(self) -> str:
-        return f"skip[{self.code}]: has {self.have}, needs {self.need}; fix: {self.fix}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,27 +37,52 @@ class Run:
 Decision = Run | Skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """What asking the Hub for a repository came to; `refusal` is None where its files may be fetched."""
-
-    repository: str
-    refusal: Skip | None
-
-
 def decide(variant: Variant, node: Node, need: Need, access: Access | None = None) -> Decision:
     """Run the variant on this node, or the first reason not to.
 
     `access` is what the Hub said; for weights from the Hub None means that nobody asked, which is no permission.
     Raises PlimsollError where the supported versions of packages cannot be read.
     """
-    checks: list[Callable[[], Skip | None]] = [lambda: _packages(node, need)]
+    skip = _here(variant, node, need)
+    if skip is None and need.source is WeightSource.HUB:
+        skip = _hub(variant, need, access)
+    return skip or Run()
+
+
+def awaits_hub(variant: Variant, node: Node, need: Need) -> bool:
+    """True where only the Hub's answer is wanting: what cannot run here in any case is not worth a question.
+
+    Raises what `decide` raises.
+    """
+    return need.source is WeightSource.HUB and _here(variant, node, need) is None
+
+
+def _here(variant: Variant, node: Node, need: Need) -> Skip | None:
+    """The first reason that lies in the entry or in the node."""
+    checks: list[Callable[[], Skip | None]] = [lambda: _weights(variant), lambda: _packages(node, need)]
     if need.device == "cuda":
         checks.append(lambda: _gpus(node, need))
-    checks += [lambda: _ram(node, need), lambda: _disk(node, need)]
-    if need.source is WeightSource.HUB:
-        checks.append(lambda: _hub(variant, need, access))
-    return next((skip for check in checks if (skip := check()) is not None), Run())
+    checks.append(lambda: _ram(node, need))
+    if need.source is not WeightSource.HUB:  # which says itself how many bytes are to be fetched, and knows where to
+        checks.append(lambda: _disk(node, need))
+    return next((skip for check in checks if (skip := check()) is not None), None)
+
+
+def _weights(variant: Variant) -> Skip | None:
+    model = variant.model
+    if model.source not in _PLACES or getattr(model, _PLACES[model.source]) is not None:
+        return None
+    option = f"; or --model-dir={model.id}=FOLDER" if model.source is WeightSource.LOCAL else ""
+    return Skip(
+        code=SkipCode.WEIGHTS,
+        have=f"no {_PLACES[model.source]} in its entry ({model.origin})",
+        need=f"weights of the source that was asked for, --weights={model.source}",
+        fix=f"leave --weights out, or select other models{option}",
+    )
+
+
+_PLACES: Final = {WeightSource.HUB: "hub_id", WeightSource.LOCAL: "path", WeightSource.TRAINED: "recipe"}
+"""The key of an entry that says where weights of a source are; synthetic ones need none."""
 
 
 def _packages(node: Node, need: Need) -> Skip | None:
@@ -218,24 +219,23 @@ def _disk(node: Node, need: Need) -> Skip | None:
         return _unpredicted(SkipCode.DISK, have)
     if node.disk.free >= need.disk:
         return None
-    where = "HF_HOME" if need.source is WeightSource.HUB else "PLIMSOLL_CACHE"
     return Skip(
         code=SkipCode.DISK,
         have=have,
         need=f"{format_bytes(need.disk)} for the checkpoint",
-        fix=f"free space there, or set {where} to a folder on a larger disk",
+        fix="free space there, or set PLIMSOLL_CACHE to a folder on a larger disk",
     )
 
 
 def _hub(variant: Variant, need: Need, access: Access | None) -> Skip | None:
     if access is not None:
-        return access.refusal
+        return refusal_of(access, variant.model)
     repository = variant.model.hub_id or variant.model.id
     return Skip(
         code=SkipCode.OFFLINE,
         have="no answer from the Hub, which was not asked",
         need=f"access to {repository}" + (", whose licence must be accepted" if need.gated else ""),
-        fix=f"hf download {repository} --local-dir FOLDER, and an entry with source = 'local' and path = 'FOLDER'",
+        fix=f"hf download {repository} --local-dir FOLDER, and --model-dir={variant.model.id}=FOLDER",
     )
 
 

@@ -21,7 +21,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.fields import encode, load_fields
 from plimsoll.evidence.reader import read_run
-from plimsoll.evidence.redaction import REDACTED, Redactor
+from plimsoll.redaction import REDACTED, Redactor
 from plimsoll.evidence.writer import EvidenceWriter, fallback_path
 from plimsoll.host.requests import CacheState, HostMemory, Inventory, LoadReport, ParameterRecord
 from plimsoll.verdict.verdict import Word, reach_verdict

@@ -11,7 +11,8 @@ import pytest
 
 from plimsoll.catalogue.entries import Generation, Model, Origin, Quantization, Tier, Variant, WeightSource
 from plimsoll.footprint.footprint import ExpectedParameter, Footprint
-from plimsoll.gate import Access, Decision, Need, Run, Skip, SkipCode, decide, need_of
+from plimsoll.gate import Access, Decision, Need, Run, Skip, SkipCode, awaits_hub, decide, need_of
+from plimsoll.hub.access import Answer, HubFile, Question
 from plimsoll.need import CONTEXT_ALLOWANCE, HOST_ALLOWANCE
 from plimsoll.node.node import Node, Unread
 from plimsoll.node.probe import RecordedProbe
@@ -239,19 +240,201 @@ def test_the_hub_that_nobody_asked_is_no_permission(h100: Node) -> None:
     assert text_of(decide(variant_of(source=WeightSource.HUB), h100, need)) == (
         "skip[offline]: has no answer from the Hub, which was not asked, "
         "needs access to meta-llama/Llama-3.1-70B, whose licence must be accepted; "
-        "fix: hf download meta-llama/Llama-3.1-70B --local-dir FOLDER, "
-        "and an entry with source = 'local' and path = 'FOLDER'"
+        "fix: hf download meta-llama/Llama-3.1-70B --local-dir FOLDER, and --model-dir=llama-3.1-70b=FOLDER"
+    )
+
+
+def access_of(answer: Answer, **fields: Any) -> Access:
+    question = Question(repository="meta-llama/Llama-3.1-70B", revision=fields.pop("revision", None))
+    return Access(
+        question=question,
+        answer=answer,
+        endpoint="https://huggingface.co",
+        cache="/data/huggingface/hub",
+        **{"free": 200 * GB, **fields},
     )
 
 
 def test_what_the_hub_said_decides_last(h100: Node) -> None:
     need = replace(NEED, source=WeightSource.HUB)
-    refusal = Skip(code=SkipCode.NOT_LOGGED_IN, have="no token", need="a token", fix="hf auth login")
-    refused = Access(repository="meta-llama/Llama-3.1-70B", refusal=refusal)
-    assert decide(variant_of(), h100, need, refused) == refusal
-    assert decide(variant_of(), h100, need, replace(refused, refusal=None)) == Run()
+    variant = variant_of(source=WeightSource.HUB)
+    refused = access_of(Answer.NO_TOKEN)
+    assert code_of(decide(variant, h100, need, refused)) is SkipCode.NOT_LOGGED_IN
+    assert decide(variant, h100, need, access_of(Answer.GRANTED)) == Run()
+    assert decide(variant, h100, need, access_of(Answer.CACHED)) == Run()
     assert decide(variant_of(), h100, NEED, refused) == Run()
-    assert code_of(decide(variant_of(), h100, replace(need, ram=10**16), refused)) is SkipCode.RAM
+    assert code_of(decide(variant, h100, replace(need, ram=10**16), refused)) is SkipCode.RAM
+    assert awaits_hub(variant, h100, need)
+    assert not awaits_hub(variant, h100, replace(need, ram=10**16))
+    assert not awaits_hub(variant_of(), h100, NEED)
+
+
+@pytest.mark.parametrize(
+    ("answer", "fields", "code", "have", "fix"),
+    [
+        (
+            Answer.NO_TOKEN,
+            {},
+            "not_logged_in",
+            "no token for the Hub",
+            "hf auth login; then accept its licence at {page}",
+        ),
+        (
+            Answer.NO_TOKEN,
+            {"token_ignored": True},
+            "not_logged_in",
+            "no token for the Hub: HUGGINGFACE_HUB_TOKEN is set, but huggingface_hub does not read it",
+            'export HF_TOKEN="$HUGGINGFACE_HUB_TOKEN"; then accept its licence at {page}',
+        ),
+        (
+            Answer.TOKEN_REFUSED,
+            {"detail": "HTTP 401"},
+            "not_logged_in",
+            "a token that the Hub refuses (HTTP 401)",
+            "hf auth login with a token of {hub}/settings/tokens (HF_TOKEN, where set, goes first)",
+        ),
+        (
+            Answer.TOKEN_TOO_NARROW,
+            {"detail": "HTTP 403"},
+            "licence_not_accepted",
+            "a token without the right to it (HTTP 403)",
+            "let the token read public gated repositories, at {hub}/settings/tokens",
+        ),
+        (
+            Answer.NOT_ACCEPTED,
+            {},
+            "licence_not_accepted",
+            "a token of an account that has not accepted its licence",
+            "accept the licence at {page} with the account of the token",
+        ),
+        (
+            Answer.PENDING,
+            {},
+            "licence_not_accepted",
+            "a request for access that its owners have yet to answer",
+            "wait for its owners; {hub}/settings/gated-repos shows the state",
+        ),
+        (
+            Answer.REJECTED,
+            {},
+            "licence_not_accepted",
+            "a request for access that its owners have rejected",
+            "ask its owners at {page}, or use the account that was let in",
+        ),
+        (
+            Answer.NOT_FOUND,
+            {},
+            "wrong_id",
+            "no repository meta-llama/Llama-3.1-70B at {hub} that may be seen without a token",
+            "correct hub_id in catalogue/test.toml: model[0], or hf auth login if it is private",
+        ),
+        (
+            Answer.NOT_FOUND,
+            {"logged_in": True},
+            "wrong_id",
+            "no repository meta-llama/Llama-3.1-70B at {hub} that this token may see",
+            "correct hub_id in catalogue/test.toml: model[0]",
+        ),
+        (
+            Answer.NO_REVISION,
+            {"revision": "v9"},
+            "wrong_id",
+            "no revision 'v9' in meta-llama/Llama-3.1-70B",
+            "correct revision in catalogue/test.toml: model[0]",
+        ),
+        (
+            Answer.OFFLINE_MODE,
+            {},
+            "offline",
+            "HF_HUB_OFFLINE set, and no whole copy in /data/huggingface/hub",
+            "unset HF_HUB_OFFLINE, or {bring}",
+        ),
+        (
+            Answer.UNREACHABLE,
+            {"detail": "ConnectError: refused"},
+            "offline",
+            "no connection to {hub} (ConnectError: refused), and no whole copy in /data/huggingface/hub",
+            "connect the node, or {bring}",
+        ),
+        (
+            Answer.FAILED,
+            {"detail": "HTTP 500"},
+            "offline",
+            "no usable answer from {hub} (HTTP 500), and no whole copy in /data/huggingface/hub",
+            "try again later, or {bring}",
+        ),
+        (
+            Answer.RATE_LIMITED,
+            {"detail": "HTTP 429, asking to wait 300 s"},
+            "rate_limited",
+            "too many requests, says {hub} (HTTP 429, asking to wait 300 s)",
+            "run again later; hf auth login raises the limit",
+        ),
+    ],
+)
+def test_what_the_hub_refuses(
+    h100: Node, answer: Answer, fields: dict[str, Any], code: str, have: str, fix: str
+) -> None:
+    names = {
+        "hub": "https://huggingface.co",
+        "page": "https://huggingface.co/meta-llama/Llama-3.1-70B",
+        "bring": "'hf download meta-llama/Llama-3.1-70B --local-dir FOLDER' where there is one, and "
+        "--model-dir=llama-3.1-70b=FOLDER here",
+    }
+    need = replace(NEED, source=WeightSource.HUB, gated=True)
+    variant = variant_of(source=WeightSource.HUB, gated=True)
+    assert text_of(decide(variant, h100, need, access_of(answer, **fields))) == (
+        f"skip[{code}]: has {have.format(**names)}, needs access to meta-llama/Llama-3.1-70B, whose licence must be "
+        f"accepted; fix: {fix.format(**names)}"
+    )
+
+
+def test_every_answer_of_the_hub_is_decided(h100: Node) -> None:
+    need = replace(NEED, source=WeightSource.HUB)
+    for answer in Answer:
+        decision = decide(variant_of(source=WeightSource.HUB), h100, need, access_of(answer))
+        assert isinstance(decision, Run) is answer.is_yes
+
+
+def test_disk_for_what_is_still_to_be_fetched(h100: Node) -> None:
+    need = replace(NEED, source=WeightSource.HUB)
+    variant = variant_of(source=WeightSource.HUB)
+    files = (HubFile(path="model.safetensors", size=150 * GB, digest=None),)
+    granted = access_of(Answer.GRANTED, files=files)
+    assert decide(variant, h100, need, granted) == Run()
+    # The disk of the Hub's cache counts, and not the one where tiny checkpoints land.
+    crowded = replace(h100, disk=replace(h100.disk, free=0))
+    assert decide(variant, crowded, need, granted) == Run()
+    assert text_of(decide(variant, h100, need, replace(granted, free=149 * GB))) == (
+        "skip[disk]: has 149.00 GB (138.77 GiB) free at /data/huggingface/hub, needs 150.00 GB (139.70 GiB) for the "
+        "files of meta-llama/Llama-3.1-70B; fix: free space there, or set HF_HOME to a folder on a larger disk"
+    )
+    assert decide(variant, h100, need, replace(granted, free=149 * GB, present=GB)) == Run()
+    skip = decide(variant, h100, need, replace(granted, promised=51 * GB))
+    assert isinstance(skip, Skip)
+    assert skip.have == (
+        "200.00 GB (186.26 GiB) free at /data/huggingface/hub, of which other models of this run take "
+        "51.00 GB (47.50 GiB)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "key", "option"),
+    [
+        (WeightSource.HUB, "hub_id", ""),
+        (WeightSource.LOCAL, "path", "; or --model-dir=llama-3.1-70b=FOLDER"),
+        (WeightSource.TRAINED, "recipe", ""),
+    ],
+)
+def test_weights_of_a_source_that_the_entry_does_not_have(
+    h100: Node, source: WeightSource, key: str, option: str
+) -> None:
+    variant = variant_of(source=source)
+    variant = replace(variant, model=replace(variant.model, hub_id=None))
+    assert text_of(decide(variant, h100, replace(NEED, source=source))) == (
+        f"skip[weights]: has no {key} in its entry (catalogue/test.toml: model[0]), needs weights of the source that "
+        f"was asked for, --weights={source}; fix: leave --weights out, or select other models{option}"
+    )
 
 
 def test_the_first_reason_is_the_one_that_must_be_mended_first(h100: Node) -> None:

@@ -21,7 +21,7 @@ from typing import Final
 from plimsoll import clock
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.fields import encode
-from plimsoll.evidence.redaction import Redactor
+from plimsoll.redaction import Redactor
 
 RESERVED: Final = ("event", "at", "worker", "seq")
 """Fields that the writer sets on every line."""

@@ -1,8 +1,9 @@
 """Keeps secrets out of everything that a run writes.
 
 Evidence is attached to sign-offs and read by many, and a token gets into it by ways that nobody planned: a traceback
-that shows a local variable, the error text of an HTTP library. So every text is searched for the values of the
-secrets that this process could know, and for what looks like a Hugging Face token.
+that shows a local variable, the error text of an HTTP library, the address of a proxy. So every text is searched for
+the values of the secrets that this process could know, for what looks like a Hugging Face token, and for what in an
+address lets its holder in.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Self
+from urllib.parse import unquote
 
 REDACTED: Final = "[secret removed]"
 """What stands in place of a secret."""
@@ -20,11 +22,20 @@ SHORTEST_SECRET: Final = 8
 """Values of fewer characters are left alone: with `HF_TOKEN=1`, every 1 would vanish and the evidence with it."""
 
 _SECRET_NAME: Final = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)$", re.IGNORECASE)
-_LOOKS_LIKE_ONE: Final = r"hf_oauth_[A-Za-z0-9_.\-]{20,}|hf_[A-Za-z0-9]{20,}"
+_PASSWORD_IN_ADDRESS: Final = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
+_LOOKS_LIKE_ONE: Final = "|".join(
+    (
+        r"hf_oauth_[A-Za-z0-9_.\-]{20,}",
+        r"hf_[A-Za-z0-9]{20,}",
+        r"(?<=://)[^/\s@]+(?=@)",  # who one is, in an address: user:password, or a token alone
+        # A signed address of a content network gives its file to whoever has it.
+        r"(?<=[?&])(?:X-Amz-[A-Za-z-]+|Signature|Policy|Key-Pair-Id)=[^&\s\"'<>]+",
+    )
+)
 
 
 class Redactor:
-    """Replaces every occurrence of the given secrets, and of anything that looks like a Hub token, by REDACTED."""
+    """Replaces every occurrence of the given secrets, and of anything that looks like one, by REDACTED."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         # The longest first, so that a secret which contains another leaves no rest behind.
@@ -33,10 +44,12 @@ class Redactor:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Know the secrets of this process: variables named like one, and the token that `hf auth login` stored."""
+        """Know the secrets of this process: variables named like one, passwords in the addresses of proxies and
+        package indexes, and the token that `hf auth login` stored."""
         environment = os.environ if environment is None else environment
         named = (value.strip() for name, value in environment.items() if _SECRET_NAME.search(name))
-        return cls([*named, *_stored_tokens(environment)])
+        written = [word for value in environment.values() for word in _PASSWORD_IN_ADDRESS.findall(value)]
+        return cls([*named, *written, *map(unquote, written), *_stored_tokens(environment)])
 
     def __call__(self, text: str) -> str:
         """The text without secrets."""

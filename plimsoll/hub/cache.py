@@ -1,0 +1,92 @@
+"""The local cache of the Hub, in the layout that huggingface_hub documents and shares between programs.
+
+Read here without that library, which takes half a second to import: `models--OWNER--NAME/refs/REVISION` names a commit,
+`snapshots/COMMIT/` links its files to `blobs/HASH`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from plimsoll.hub.files import INDEX, PICKLE_INDEX, PICKLE_WEIGHTS, WEIGHTS
+from plimsoll.node.storage import hub_cache
+
+DEFAULT_REVISION: Final = "main"
+
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
+
+
+def is_commit(revision: str | None) -> bool:
+    """True for the 40 digits that always mean the same files; a branch or a tag can be moved."""
+    return revision is not None and _COMMIT.fullmatch(revision) is not None
+
+
+def repository_folder(repository: str) -> Path:
+    """Where the cache keeps a repository, whether it is there or not."""
+    return hub_cache() / f"models--{repository.replace('/', '--')}"
+
+
+def snapshot_folder(repository: str, commit: str) -> Path:
+    """Where the files of a commit are, or would be."""
+    return repository_folder(repository) / "snapshots" / commit
+
+
+def known_commit(repository: str, revision: str | None) -> str | None:
+    """The commit that a revision was when it was last asked for; None where that was never."""
+    if is_commit(revision):
+        return revision
+    try:
+        commit = (repository_folder(repository) / "refs" / (revision or DEFAULT_REVISION)).read_text("ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return commit if is_commit(commit) else None
+
+
+def remember_commit(repository: str, revision: str | None, commit: str) -> None:
+    """Note what a revision is now, for the day when nobody can be asked. Raises OSError."""
+    if is_commit(revision):
+        return
+    path = repository_folder(repository) / "refs" / (revision or DEFAULT_REVISION)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.write_text(commit, encoding="ascii")
+    draft.replace(path)
+
+
+def lacking(folder: Path, *, allow_pickle: bool = False) -> str | None:
+    """The first thing that a load would miss in a snapshot; None where it is whole. An interrupted download leaves a
+    folder that looks like a finished one."""
+    if not (folder / "config.json").exists():
+        return "config.json"
+    kinds = [(WEIGHTS, INDEX), *([(PICKLE_WEIGHTS, PICKLE_INDEX)] if allow_pickle else [])]
+    found = next((kind for kind in kinds if any((folder / name).exists() for name in kind)), None)
+    if found is None:
+        return WEIGHTS
+    whole, index = found
+    if not (folder / whole).exists() and (shard := _missing_shard(folder / index)) is not None:
+        return shard
+    return None if any((folder / name).exists() for name in _TOKENIZERS) else "tokenizer.json"
+
+
+def _missing_shard(index: Path) -> str | None:
+    try:
+        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return index.name
+    return next((name for name in names if not (index.parent / name).exists()), None)
+
+
+def digest_of(file: Path) -> str | None:
+    """What the content of a snapshot's file must hash to, by the name of the blob that it links to; None where it is no
+    link, as on a file system without them."""
+    with suppress(OSError):
+        name = file.readlink().name
+        return name if _HASH.fullmatch(name) else None
+    return None

@@ -1,0 +1,107 @@
+"""Is the content of a snapshot's files what the Hub says that it is?
+
+huggingface_hub compares sizes. A proxy that answers with a page of its own, a cut that was mended wrongly or a failing
+disk keeps the size and changes the weights, and a model with a few wrong bytes still talks. So each file is hashed
+once, and again when it has been touched since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from plimsoll.hub.access import HubFile
+from plimsoll.hub.cache import digest_of
+
+_THREADS: Final = 4
+"""Hashing releases the interpreter's lock, and one core hashes slower than a good disk reads."""
+_CHUNK: Final = 4 * 2**20
+_SHA256_DIGITS: Final = 64
+
+Count = Callable[[int], None]
+"""Called with bytes that were hashed since the last call, from several threads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What checking came to: the files hashed now, those of which nobody says a hash, and what is wrong."""
+
+    hashed: tuple[str, ...]
+    unknown: tuple[str, ...]
+    faults: Mapping[str, str]
+    """By file: what is wrong with it."""
+
+
+def check(folder: Path, files: Iterable[HubFile], notes: Path, count: Count) -> Checked:
+    """Hash those files of a snapshot that `notes`, a file of our own, does not say to be sound and untouched.
+
+    Raises OSError where a file cannot be read; notes that cannot be kept only make the next check longer.
+    """
+    known = _read(notes)
+    wanted = {file.path: file.digest or digest_of(folder / file.path) for file in files}
+    unknown = tuple(path for path, digest in wanted.items() if digest is None)
+    due = {
+        path: digest for path, digest in wanted.items() if digest and known.get(path) != _state(folder / path, digest)
+    }
+
+    def examine(item: tuple[str, str]) -> tuple[str, str | None]:
+        path, digest = item
+        found = content_digest(folder / path, digest, count)
+        return path, None if found == digest else f"its content hashes to {found}, and the Hub says {digest}"
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        results = dict(pool.map(examine, due.items()))
+    faults = {path: fault for path, fault in results.items() if fault is not None}
+    sound = {path: _state(folder / path, digest) for path, digest in due.items() if path not in faults}
+    _write(notes, {**known, **sound})
+    return Checked(hashed=tuple(due), unknown=unknown, faults=faults)
+
+
+def content_digest(file: Path, like: str, count: Count) -> str:
+    """The hash of a file's content, of the kind that `like` is: SHA-256, or git's id of a blob."""
+    if len(like) == _SHA256_DIGITS:
+        digest = hashlib.sha256()
+    else:
+        digest = hashlib.sha1(f"blob {file.stat().st_size}\0".encode(), usedforsecurity=False)
+    with file.open("rb") as handle:
+        while chunk := handle.read(_CHUNK):
+            digest.update(chunk)
+            count(len(chunk))
+    return digest.hexdigest()
+
+
+def discard(folder: Path, path: str) -> None:
+    """Remove a file that is not what it should be, and the blob that it links to: the next run fetches it anew."""
+    link = folder / path
+    with suppress(OSError):
+        link.resolve(strict=True).unlink()
+    link.unlink(missing_ok=True)
+
+
+def _state(file: Path, digest: str) -> list[Any]:
+    """What changes when a file is touched."""
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino, digest]
+
+
+def _read(notes: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(notes.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _write(notes: Path, states: Mapping[str, Any]) -> None:
+    with suppress(OSError):
+        notes.parent.mkdir(parents=True, exist_ok=True)
+        draft = notes.with_name(f"{notes.name}.{os.getpid()}")
+        draft.write_text(json.dumps(states), encoding="utf-8")
+        draft.replace(notes)

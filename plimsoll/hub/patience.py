@@ -1,0 +1,54 @@
+"""How long the Hub is given to change its mind: a rate limit passes, an overloaded server recovers, a 404 stays.
+
+Runs in the Hub's own process.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from huggingface_hub.errors import HfHubHTTPError
+
+from plimsoll import clock
+
+R = TypeVar("R")
+
+_PAUSES: Final = (1.0, 2.0, 4.0)
+"""Seconds between attempts where the Hub does not say how long to wait."""
+_LONGEST_WAIT: Final = 45.0
+"""Seconds in all; who is asked to wait longer is told so."""
+_PASSING: Final = (408, 429, 500, 502, 503, 504)
+_RESET: Final = re.compile(r";\s*t\s*=\s*(\d+)")
+"""Of the header `RateLimit: "api";r=0;t=55`."""
+
+
+def patiently(call: Callable[[], R]) -> R:
+    """What `call` returns, tried again while the Hub says that its refusal will pass.
+
+    Raises what `call` raises.
+    """
+    waited = 0.0
+    for pause in _PAUSES:
+        try:
+            return call()
+        except HfHubHTTPError as error:
+            if error.response.status_code not in _PASSING:
+                raise
+            asked = seconds_to_wait(error.response.headers)
+            wait = pause if asked is None else asked
+            if waited + wait > _LONGEST_WAIT:
+                raise
+        clock.sleep(wait)
+        waited += wait
+    return call()
+
+
+def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
+    """What `Retry-After` or `RateLimit` ask for; None where neither says a number."""
+    after = headers.get("Retry-After", "").strip()
+    if after.isdigit():
+        return float(after)
+    reset = _RESET.search(headers.get("RateLimit", ""))
+    return float(reset[1]) if reset else None

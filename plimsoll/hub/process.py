@@ -1,0 +1,113 @@
+"""The Hub's own process: `python -m plimsoll.hub.process`, started by plimsoll.hub.child alone.
+
+It keeps huggingface_hub and its threads out of pytest's process, and can be ended at any moment: whatever hangs in it,
+a name server, a proxy, a stalled download, hangs nobody else. The job comes on standard input, messages leave on
+standard output as JSON lines, and what libraries print goes to standard error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+from plimsoll import clock
+from plimsoll.errors import PlimsollError
+from plimsoll.hub.access import Access, Question
+
+_PR_SET_PDEATHSIG: Final = 1
+"""From linux/prctl.h."""
+_ASKED_AT_ONCE: Final = 4
+_TELL_EVERY: Final = 0.2
+"""Seconds between two messages of progress."""
+
+
+class Outlet:
+    """Where messages leave, one line each, whichever thread sends them."""
+
+    def __init__(self) -> None:
+        self._file = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        self._lock = Lock()
+        self._told = (-_TELL_EVERY, "", -1)
+
+    def send(self, **message: Any) -> None:
+        """Send one message."""
+        with self._lock:
+            print(json.dumps(message), file=self._file)
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        """Send how far a phase is, if there is news and the last ones are old. Without news there is silence, by which
+        the other side tells what is stuck from what is slow."""
+        now = clock.monotonic()
+        at, last_phase, last_done = self._told
+        if (phase, done) != (last_phase, last_done) and (phase != last_phase or now - at >= _TELL_EVERY):
+            self._told = (now, phase, done)
+            self.send(phase=phase, done=done, total=total)
+
+
+def main() -> int:
+    """Carry out the job; the status is 0 where all that there was to say has been sent."""
+    signal.signal(signal.SIGTERM, _leave)
+    job = json.load(sys.stdin)
+    _end_with(job["parent"])
+    outlet = Outlet()
+    try:
+        if job["kind"] == "ask":
+            _ask([Question(**question) for question in job["questions"]], outlet)
+        else:
+            _fetch(Access.from_json(job["access"]), Path(job["notes"]), outlet)
+    except ModuleNotFoundError as error:
+        outlet.send(error=f"{error.name} is not installed; install it with: pip install 'plimsoll[models]'")
+    except PlimsollError as error:
+        outlet.send(error=str(error))
+    return 0
+
+
+def _ask(questions: list[Question], outlet: Outlet) -> None:
+    from plimsoll.hub.questions import ask  # late: the import may fail, and that is worth a message
+
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        numbers = {pool.submit(ask, question): number for number, question in enumerate(questions)}
+        for future in as_completed(numbers):
+            outlet.send(number=numbers[future], access=future.result().to_json())
+
+
+def _fetch(access: Access, notes: Path, outlet: Outlet) -> None:
+    from dataclasses import asdict
+
+    from plimsoll.hub.fetching import fetch
+
+    outlet.send(snapshot=asdict(fetch(access, notes, outlet.progress)))
+
+
+def _end_with(parent: int) -> None:
+    """Get SIGTERM when the parent ends, however it ends. Elsewhere than on Linux a fetch may outlive a killed parent;
+    it then leaves whole files, which the next run finds."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:  # it ended before the call above
+            sys.exit(1)
+
+
+def _leave(number: int, _frame: object) -> None:
+    """End at once, threads and all. Partial files have names of their own in each process, so that no later one can use
+    them: they would fill the disk."""
+    descriptors = Path("/proc/self/fd")
+    for descriptor in descriptors.iterdir() if descriptors.is_dir() else ():
+        with suppress(OSError):
+            target = descriptor.readlink()
+            if target.suffix == ".incomplete":
+                target.unlink()
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

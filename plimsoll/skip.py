@@ -1,0 +1,41 @@
+"""Why a variant is not run, as a value.
+
+Apart from the gate, which alone decides, so that what the Hub refuses can be put into words beside the questions that
+it was asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class SkipCode(StrEnum):
+    """Why a variant is not run; part of evidence and of the reports' format."""
+
+    PACKAGE = "package"
+    NO_GPU = "no_gpu"
+    CAPABILITY = "capability"
+    VRAM = "vram"
+    RAM = "ram"
+    DISK = "disk"
+    WEIGHTS = "weights"
+    """The entry has no weights of the source that was asked for."""
+    OFFLINE = "offline"
+    NOT_LOGGED_IN = "not_logged_in"
+    LICENCE_NOT_ACCEPTED = "licence_not_accepted"
+    WRONG_ID = "wrong_id"
+    RATE_LIMITED = "rate_limited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """The variant is not run: what there is, what it takes, and the next step."""
+
+    code: SkipCode
+    have: str
+    need: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"skip[{self.code}]: has {self.have}, needs {self.need}; fix: {self.fix}"
