@@ -11,7 +11,7 @@ import pytest
 
 from plimsoll import clock
 from plimsoll.hosted import memory
-from plimsoll.hosted.memory import GpuMeter, HostMeter, mapped_bytes, resident_bytes
+from plimsoll.hosted.memory import HostMeter, mapped_bytes, resident_bytes
 
 BIG = 200 * 2**20
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the mark is Linux's")
@@ -84,7 +84,3 @@ def test_mapped_files_are_told_from_memory(tmp_path: Path) -> None:
     assert 4 * 2**20 <= result.mapped_resident <= 8 * 2**20
     mapping.close()
     assert mapped_bytes([mapped, other]) == 0
-
-
-def test_no_gpu_is_no_figure_and_no_question() -> None:
-    assert GpuMeter([]).result() == ()

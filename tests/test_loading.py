@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from plimsoll.catalogue.entries import Generation, Quantization
 from plimsoll.host.requests import LoadSpec
+from plimsoll.hosted.checkpoint import locate
 from plimsoll.hosted.failures import LoadFailed, LoadFailure
 from plimsoll.hosted.loading import _gpus, _placement, load
 from tests.random_checkpoints import load_spec, save_checkpoint, save_tokenizer
@@ -279,6 +281,55 @@ def test_a_failure_crosses_the_pipe_with_kind_and_message() -> None:
     arrived = pickle.loads(pickle.dumps(failure))  # noqa: S301  our own bytes
     assert isinstance(arrived, LoadFailed)
     assert (arrived.kind, str(arrived)) == (LoadFailure.SHAPE, "model.safetensors: x has another shape")
+
+
+# Checkpoints of the Hub ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, laid out as huggingface_hub does."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def downloaded(hub_cache: Path, *names: str) -> Path:
+    """A snapshot of `org/model` with some empty files."""
+    repository = hub_cache / "models--org--model"
+    snapshot = repository / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    for name in ("config.json", *names):
+        (snapshot / name).touch()
+    return snapshot
+
+
+def test_a_downloaded_snapshot_is_found_with_its_commit(hub_cache: Path) -> None:
+    snapshot = downloaded(hub_cache, "model.safetensors")
+    found = locate("org/model", None, allow_pickle=False)
+    assert found is not None
+    assert (found.folder, found.files, found.revision) == (snapshot, (snapshot / "model.safetensors",), COMMIT)
+
+
+def test_what_is_not_downloaded_yet_is_left_to_from_pretrained(hub_cache: Path) -> None:
+    assert locate("org/model", None, allow_pickle=False) is None
+    downloaded(hub_cache)
+    assert locate("org/model", None, allow_pickle=False) is None
+
+
+def test_a_downloaded_pickle_is_refused_too(hub_cache: Path) -> None:
+    downloaded(hub_cache, "pytorch_model.bin")
+    with pytest.raises(LoadFailed, match="a pickle checkpoint is refused"):
+        locate("org/model", None, allow_pickle=False)
+
+
+def test_what_is_neither_folder_nor_id_is_refused(hub_cache: Path) -> None:
+    with pytest.raises(LoadFailed, match="a/b/c: is no folder and no Hub id"):
+        locate("a/b/c", None, allow_pickle=False)
 
 
 # Where a model goes -------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import safe_open
 
 from plimsoll.hosted.failures import LoadFailed, LoadFailure
@@ -39,22 +39,28 @@ class Checkpoint:
 
 
 def locate(checkpoint: str, revision: str | None, *, allow_pickle: bool) -> Checkpoint | None:
-    """The checkpoint on this disk; None for a Hub id that has not been downloaded.
+    """The checkpoint on this disk; None for a Hub id whose weights have not been downloaded.
 
-    Raises LoadFailed where only a refused pickle checkpoint is there, where the index cannot be read, and where a file
-    that it lists is missing.
+    Raises LoadFailed where there is no such folder or id, where only a refused pickle checkpoint is there, where the
+    index cannot be read, and where a file that it lists is missing.
     """
     folder = Path(checkpoint)
-    commit = None
-    if not folder.is_dir():
-        if folder.is_absolute() or checkpoint.startswith("."):
-            raise LoadFailed(LoadFailure.NOT_FOUND, f"{checkpoint}: there is no such folder")
-        try:
-            folder = Path(snapshot_download(checkpoint, revision=revision, local_files_only=True))
-        except LocalEntryNotFoundError:
-            return None
-        commit = folder.name
-    return Checkpoint(folder=folder, files=_weight_files(folder, allow_pickle=allow_pickle), revision=commit)
+    if folder.is_dir():
+        return Checkpoint(folder=folder, files=_weight_files(folder, allow_pickle=allow_pickle), revision=None)
+    if folder.is_absolute() or checkpoint.startswith("."):
+        raise LoadFailed(LoadFailure.NOT_FOUND, f"{checkpoint}: there is no such folder")
+    try:
+        snapshot = Path(snapshot_download(checkpoint, revision=revision, local_files_only=True))
+        files = _weight_files(snapshot, allow_pickle=allow_pickle)
+    except LocalEntryNotFoundError:
+        return None
+    except HFValidationError as error:
+        raise LoadFailed(LoadFailure.NOT_FOUND, f"{checkpoint}: is no folder and no Hub id ({error})") from error
+    except LoadFailed as failure:
+        if failure.kind is LoadFailure.NOT_FOUND:
+            return None  # begun and not finished: from_pretrained downloads the rest
+        raise
+    return Checkpoint(folder=snapshot, files=files, revision=snapshot.name)
 
 
 def _weight_files(folder: Path, *, allow_pickle: bool) -> tuple[Path, ...]:

@@ -22,11 +22,12 @@ from plimsoll.catalogue.entries import Generation
 from plimsoll.host.requests import LoadReport, LoadSpec
 from plimsoll.hosted.checkpoint import Checkpoint, locate
 from plimsoll.hosted.failures import LoadFailed, LoadFailure
+from plimsoll.hosted.gpu_memory import GpuMeter
 from plimsoll.hosted.inventory import take_inventory
 from plimsoll.hosted.listening import Listener
 from plimsoll.hosted.load_failures import explain, refuse_wrong_shapes
 from plimsoll.hosted.load_options import pretrained_arguments, read_architecture
-from plimsoll.hosted.memory import GpuMeter, HostMeter
+from plimsoll.hosted.memory import HostMeter
 from plimsoll.hosted.page_cache import prepare
 
 

@@ -1,25 +1,21 @@
-"""Memory of the host and of its GPUs around a load.
+"""Resident memory of the host around a load.
 
-For the host, the kernel's own high-water mark is exact and free; where it cannot be reset, a thread samples. For a
-GPU, torch's allocator and NVML are read side by side: the first does not see the CUDA context, the second does not see
-what the allocator merely keeps, and neither may stand in for the other.
+The kernel's own high-water mark is exact and free; where it cannot be reset, a thread samples. The pages of mapped
+files are told apart, because on a CPU the weights may be nothing else.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import psutil
-import pynvml
-import torch
 
-from plimsoll.host.requests import GpuMemory, HostMemory
+from plimsoll.host.requests import HostMemory
 
 _CLEAR_REFS: Final = Path("/proc/self/clear_refs")
 _STATUS: Final = Path("/proc/self/status")
@@ -136,94 +132,3 @@ class _Sampler(threading.Thread):
         self._done.set()
         self.join()
         return self._peak
-
-
-class GpuMeter:
-    """Memory of some GPUs around a load. Making one creates the CUDA contexts, and measures what they take."""
-
-    def __init__(self, devices: Sequence[torch.device]) -> None:
-        # A context can be measured once, as what the first tensor takes from the device.
-        first = bool(devices) and not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-        nvml = _Nvml() if devices else None
-        self._gpus = [_Gpu(device, nvml, first=first) for device in devices]
-
-    def result(self) -> tuple[GpuMemory, ...]:
-        """What each GPU holds now, and its peaks since this meter was made."""
-        return tuple(gpu.result() for gpu in self._gpus)
-
-
-class _Gpu:
-    def __init__(self, device: torch.device, nvml: _Nvml | None, *, first: bool) -> None:
-        self._device = device
-        self._nvml = nvml
-        self._handle: Any = None
-        before = self._used() if first and self._find() else None
-        torch.zeros(1, device=device)
-        torch.cuda.synchronize(device)
-        self._find()
-        self._start = self._used()
-        self._context = None if before is None or self._start is None else self._start - before
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-
-    def _find(self) -> bool:
-        """Look the device up in NVML, by UUID: indexes differ under CUDA_VISIBLE_DEVICES. Makes no context."""
-        if self._nvml is not None and self._handle is None:
-            self._handle = self._nvml.handle(str(getattr(torch.cuda.get_device_properties(self._device), "uuid", "")))
-        return self._handle is not None
-
-    def _used(self) -> int | None:
-        return None if self._nvml is None or self._handle is None else self._nvml.used(self._handle)
-
-    def result(self) -> GpuMemory:
-        torch.cuda.synchronize(self._device)
-        used = self._used()
-        process = None if self._nvml is None or self._handle is None else self._nvml.process(self._handle)
-        return GpuMemory(
-            device=str(self._device),
-            allocated_after=torch.cuda.memory_allocated(self._device),
-            allocated_peak=torch.cuda.max_memory_allocated(self._device),
-            reserved_peak=torch.cuda.max_memory_reserved(self._device),
-            context=self._context,
-            process=process,
-            device_delta=None if used is None or self._start is None else used - self._start,
-        )
-
-
-class _Nvml:
-    """The few questions to NVML; each answer is None where NVML is absent or does not say (ROCm, WSL, containers)."""
-
-    def __init__(self) -> None:
-        try:
-            pynvml.nvmlInit()
-        except pynvml.NVMLError:
-            self._present = False
-        else:
-            self._present = True
-
-    def handle(self, uuid: str) -> Any:
-        """The device of that UUID, a whole GPU or a MIG instance."""
-        bare = uuid.removeprefix("GPU-").removeprefix("MIG-")
-        for name in (f"GPU-{bare}", f"MIG-{bare}"):
-            if found := self._ask(pynvml.nvmlDeviceGetHandleByUUID, name):
-                return found
-        return None
-
-    def used(self, handle: Any) -> int | None:
-        """Bytes in use on the device, by anyone."""
-        memory = self._ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
-        return None if memory is None else int(memory.used)
-
-    def process(self, handle: Any) -> int | None:
-        """Bytes that this process holds on the device; process ids do not match inside a PID namespace."""
-        processes: Iterable[Any] = self._ask(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()
-        mine = [process.usedGpuMemory for process in processes if process.pid == os.getpid()]
-        return int(mine[0]) if mine and mine[0] is not None else None
-
-    def _ask(self, question: Callable[..., Any], *arguments: Any) -> Any:
-        if not self._present:
-            return None
-        try:
-            return question(*arguments)
-        except pynvml.NVMLError:
-            return None
