@@ -3,11 +3,14 @@
 # In the order in which they build on each other: pytest rewrites the assertions of a plugin only when it is the first
 # to import it.
 pytest_plugins = [
+    "fixtures.sources",
     "fixtures.options",
     "fixtures.marks",
     "fixtures.run",
     "fixtures.parametrize",
     "fixtures.workers",
+    "fixtures.progress",
+    "fixtures.weights",
     "fixtures.hosts",
     "fixtures.plan",
     "fixtures.judging",

@@ -56,6 +56,7 @@ class Collector:
         self._loads: list[LoadRecord] = []
         self._benchmarks: list[Mapping[str, Any]] = []
         self._machine: Mapping[str, Any] | None = None
+        self._hub: list[Mapping[str, Any]] = []
         self._hosts: list[Mapping[str, Any]] = []
         self._samples: list[Mapping[str, Any]] = []
         self._collect_errors: list[CollectError] = []
@@ -65,6 +66,7 @@ class Collector:
             Event.NODE: self._take_node,
             Event.PLAN: self._plan,
             Event.GATE: self._gate,
+            Event.HUB: lambda data: self._hub.append(data),
             Event.HOST: lambda data: self._hosts.append(data),
             Event.LOAD: self._load,
             Event.MEASUREMENT: self._measurement,
@@ -122,6 +124,7 @@ class Collector:
             loads=tuple(self._loads),
             benchmarks=tuple(self._benchmarks),
             machine=self._machine,
+            hub=tuple(self._hub),
             hosts=tuple(self._hosts),
             samples=tuple(self._samples),
             collect_errors=tuple(self._collect_errors),

@@ -28,6 +28,11 @@ class Event(StrEnum):
     GATE = "gate"
     """variant, decision ("run" | "skip" | "error"), code, have, need, fix, text: an error means that nothing could be
     decided, and the cells of the variant fail with the text."""
+    HUB = "hub"
+    """state ("asked" | "fetched" | "failed"), repository, revision (as the entry has it), commit. Asked: answer, text,
+    endpoint, bytes (of all files that are needed), present (of those in the cache), cache (its folder), free (bytes
+    there). Fetched: folder, bytes, downloaded, seconds, from_cache, checked (files hashed now), check_seconds,
+    unchecked (files of which nobody says a hash). Failed: text."""
     HOST = "host"
     """variant, pid, state ("started" | "request" | "died" | "timeout" | "closed"), request, seconds, exitcode, signal,
     stderr (last lines), stack, log (path)."""

@@ -165,6 +165,8 @@ class RunRecord:
     """The head of pytest-benchmark's file: machine_info, commit_info, version."""
     hosts: tuple[Mapping[str, Any], ...]
     """The HOST events."""
+    hub: tuple[Mapping[str, Any], ...] = ()
+    """The HUB events."""
     samples: tuple[Mapping[str, Any], ...]
     """The SAMPLE events."""
     collect_errors: tuple[CollectError, ...]

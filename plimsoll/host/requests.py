@@ -29,6 +29,7 @@ class LoadSpec:
     checkpoint: str
     """A folder, or a Hub id."""
     revision: str | None
+    """Of a folder the commit that it is the snapshot of, None where it is of one's own; of a Hub id what to load."""
     auto_class: str
     architecture: str
     quantization: Quantization
