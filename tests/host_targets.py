@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -162,6 +164,20 @@ def state() -> dict[str, object]:
 
 def modules() -> set[str]:
     return set(sys.modules)
+
+
+def release_a_cycle() -> bool:
+    """Whether an object that refers to itself, as a model with hooks does, is gone after releasing."""
+    from plimsoll.hosted import unloading
+
+    class Model:
+        def __init__(self) -> None:
+            self.hook = self
+
+    gc.disable()
+    model = weakref.ref(Model())
+    unloading.release()
+    return model() is None
 
 
 def stack_state() -> dict[str, object]:

@@ -26,7 +26,8 @@ def call(function: str, **arguments: object) -> Call:
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[Hosts]:
-    with Hosts(stack=None) as hosts:
+    with pytest.MonkeyPatch.context() as patch, Hosts(stack=None) as hosts:
+        patch.delenv("PYTHONUNBUFFERED", raising=False)  # which would hide that a host flushes its output itself
         yield hosts
 
 

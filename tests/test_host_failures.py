@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,12 +70,14 @@ def test_killed_while_busy(host: Host, hosts: Hosts, tmp_path: Path) -> None:
 
 
 def test_killed_while_idle(host: Host) -> None:
-    process = psutil.Process(host.pid)
-    process.kill()
-    process.wait()
+    psutil.Process(host.pid).kill()
+    while host.is_alive:
+        time.sleep(0.01)
     died = death(host, call("add", x=1, y=1))
     assert (died.request, died.signal) == ("idle", "SIGKILL")
-    assert str(died).startswith("the host of tiny-llama/nf4 died between requests: killed by SIGKILL (the suite did not")
+    assert str(died).startswith(
+        "the host of tiny-llama/nf4 died between requests: killed by SIGKILL (the suite did not"
+    )
 
 
 def test_a_segfault_leaves_its_stack(host: Host) -> None:
@@ -201,6 +204,20 @@ def test_half_a_reply_that_never_ends_is_a_missed_deadline() -> None:
         theirs.sendall(pack("a reply")[:-1])
         with pytest.raises(DeadlineMissedError):
             Exchange(ours, leash, b"").run(0.2, lambda _seconds: None)
+        leash.close()
+
+
+def test_a_reply_and_the_end_at_once_is_a_reply() -> None:
+    ours, theirs = socket.socketpair()
+    line, other_end = socket.socketpair()
+    with ours, theirs, other_end:
+        leash = Leash(line)
+        ours.setblocking(False)
+        theirs.sendall(pack("the last word"))
+        theirs.close()
+        other_end.sendall(b'{"exit": 0}\n')
+        other_end.close()
+        assert unpack(Exchange(ours, leash, b"").run(DEADLINE, lambda _seconds: None)) == "the last word"
         leash.close()
 
 

@@ -83,6 +83,12 @@ def test_unloading_returns_the_memory(hosts: Hosts, spec: LoadSpec, tmp_path: Pa
     host.close()
 
 
+def test_releasing_collects_cycles(hosts: Hosts, tmp_path: Path) -> None:
+    host = hosts.start("one", tmp_path / "host.log")
+    assert host.ask(call("release_a_cycle"), DEADLINE) is True
+    host.close()
+
+
 def test_threads_are_limited_where_asked(hosts: Hosts, tmp_path: Path) -> None:
     host = hosts.start("one", tmp_path / "host.log", threads=1)
     assert host.ask(call("threads"), DEADLINE) == 1
