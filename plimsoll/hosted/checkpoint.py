@@ -41,12 +41,13 @@ class Checkpoint:
 def locate(checkpoint: str, revision: str | None, *, allow_pickle: bool) -> Checkpoint | None:
     """The checkpoint on this disk; None for a Hub id whose weights have not been downloaded.
 
+    With a folder, `revision` is the commit that it is the snapshot of, and None where it is of one's own.
     Raises LoadFailed where there is no such folder or id, where only a refused pickle checkpoint is there, where the
     index cannot be read, and where a file that it lists is missing.
     """
     folder = Path(checkpoint)
     if folder.is_dir():
-        return Checkpoint(folder=folder, files=_weight_files(folder, allow_pickle=allow_pickle), revision=None)
+        return Checkpoint(folder=folder, files=_weight_files(folder, allow_pickle=allow_pickle), revision=revision)
     if folder.is_absolute() or checkpoint.startswith("."):
         raise LoadFailed(LoadFailure.NOT_FOUND, f"{checkpoint}: there is no such folder")
     try:
