@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from plimsoll.errors import PlimsollError
+from plimsoll.hosted.failures import LoadFailed, LoadFailure
 
 FOREVER = 3600.0
 
@@ -43,8 +44,19 @@ def fail(message: str) -> NoReturn:
     raise ValueError(message)
 
 
+class MistakeError(PlimsollError):
+    """Takes other arguments than it keeps, so that pickle cannot rebuild it."""
+
+    def __init__(self, file: str, *, fix: str) -> None:
+        super().__init__(f"{file}: is a pickle; {fix}")
+
+
 def raise_users_mistake() -> NoReturn:
-    raise PlimsollError("the checkpoint is a pickle; save it as safetensors")
+    raise LoadFailed(LoadFailure.PICKLE, "the checkpoint is a pickle; save it as safetensors")
+
+
+def raise_mistake_that_cannot_be_pickled() -> NoReturn:
+    raise MistakeError("model.bin", fix="save it as safetensors")
 
 
 def sleep(seconds: float) -> None:

@@ -15,6 +15,7 @@ import pytest
 from plimsoll.host.failures import HostDied, HostError, HostStartError
 from plimsoll.host.process import Host, Hosts
 from plimsoll.host.requests import Call, Generate, Unload
+from plimsoll.hosted.failures import LoadFailed, LoadFailure
 from tests import host_targets
 
 DEADLINE = 60.0
@@ -57,7 +58,7 @@ def test_what_a_request_raises_is_told_and_the_host_stays_usable(host: Host) -> 
     with pytest.raises(HostError) as caught:
         host.ask(call("fail", message="no such luck"), DEADLINE)
     raised = caught.value.raised
-    assert (raised.kind, raised.message, raised.users_mistake) == ("ValueError", "no such luck", False)
+    assert (raised.kind, raised.message, raised.mistake) == ("ValueError", "no such luck", None)
     assert "in fail\n    raise ValueError(message)" in raised.traceback
     assert str(caught.value).startswith("Call raised ValueError in the host of tiny-llama/nf4: no such luck\nTraceback")
     assert caught.value.fields()["error"] == "ValueError: no such luck"
@@ -68,6 +69,15 @@ def test_a_users_mistake_is_told_without_a_traceback(host: Host) -> None:
     with pytest.raises(HostError) as caught:
         host.ask(Call(target="tests.host_targets:raise_users_mistake"), DEADLINE)
     assert str(caught.value) == "the checkpoint is a pickle; save it as safetensors"
+    assert isinstance(caught.value.__cause__, LoadFailed)
+    assert caught.value.__cause__.kind is LoadFailure.PICKLE
+
+
+def test_a_users_mistake_that_cannot_be_pickled_keeps_its_text(host: Host) -> None:
+    with pytest.raises(HostError) as caught:
+        host.ask(call("raise_mistake_that_cannot_be_pickled"), DEADLINE)
+    assert str(caught.value) == "model.bin: is a pickle; save it as safetensors"
+    assert host.ask(call("add", x=1, y=1), DEADLINE) == 2
 
 
 def test_a_module_that_does_not_exist_is_an_error(host: Host) -> None:

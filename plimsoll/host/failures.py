@@ -34,14 +34,14 @@ class StackImportError(HostStartError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raised:
-    """An exception that a request raised inside a host, in words: the exception itself may need torch to be read."""
+    """An exception that a request raised inside a host, in words: to read the exception itself may need torch."""
 
     kind: str
     """The exception's class with its module, `torch.OutOfMemoryError`; a builtin without (`ValueError`)."""
     message: str
     traceback: str
-    users_mistake: bool
-    """True for a PlimsollError: the message says it all, and the traceback is noise."""
+    mistake: PlimsollError | None = None
+    """The error itself where it is a user's mistake: its message says it all, and the traceback is noise."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -63,14 +63,14 @@ class HostFailure(Exception):  # noqa: N818  a failure is what it is, in the wor
 
 @dataclass(kw_only=True, eq=False)
 class HostError(HostFailure):
-    """The request raised inside the host, which stays usable."""
+    """The request raised inside the host, which stays usable. A user's mistake is its `__cause__`."""
 
     raised: Raised
 
     def __str__(self) -> str:
         raised = self.raised
-        if raised.users_mistake:
-            return raised.message
+        if raised.mistake is not None:
+            return str(raised.mistake)
         return f"{self.request} raised {raised.kind} in the host of {self.host}: {raised.message}\n{raised.traceback}"
 
     def fields(self) -> dict[str, object]:

@@ -131,7 +131,7 @@ class Host:
         except DeadlineMissedError:
             raise self._timed_out(kind, clock.monotonic() - began, deadline) from None
         except ForeignReplyError as reply:
-            return "error", Raised(kind="TypeError", message=str(reply), traceback="", users_mistake=False)
+            return "error", Raised(kind="TypeError", message=str(reply), traceback="")
         except (ConnectionLostError, GarbledMessageError) as lost:
             raise self._died(kind, clock.monotonic() - began, str(lost)) from None
         return status, value
@@ -142,7 +142,7 @@ class Host:
             return value
         failure = HostError(host=self.name, request=kind, seconds=seconds, log=self.log, raised=value)
         self._tell("request", **failure.fields())
-        raise failure
+        raise failure from value.mistake
 
     def _died(self, kind: str, seconds: float, reason: str) -> HostDied:
         """The failure, once the process is surely gone. With no reason its exit status is the reason: wait for it."""

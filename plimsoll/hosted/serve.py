@@ -7,6 +7,7 @@ generation needs. Whatever a handler raises becomes a reply: the host stays usab
 from __future__ import annotations
 
 import importlib
+import pickle
 import socket
 import traceback
 from collections.abc import Callable
@@ -69,8 +70,17 @@ def _in_words(error: BaseException) -> Raised:
         kind=name if module == "builtins" else f"{module}.{name}",
         message=str(told),
         traceback="".join(told.format()),
-        users_mistake=isinstance(error, PlimsollError),
+        mistake=_portable(error) if isinstance(error, PlimsollError) else None,
     )
+
+
+def _portable(mistake: PlimsollError) -> PlimsollError:
+    """The same, if it comes through pickle as it was: an exception whose class takes other arguments does not."""
+    try:
+        copy = pickle.loads(pickle.dumps(mistake))  # noqa: S301  our own bytes
+    except Exception:  # noqa: BLE001  rebuilding an exception calls its class with arguments it may not take
+        return PlimsollError(str(mistake))
+    return mistake if str(copy) == str(mistake) else PlimsollError(str(mistake))
 
 
 class Session:
