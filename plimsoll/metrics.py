@@ -25,9 +25,16 @@ METRICS: Final[dict[str, Metric]] = {
         Metric("cold_load_time", "s", "from_pretrained with the checkpoint evicted from the page cache"),
         Metric("warm_load_time", "s", "from_pretrained with the checkpoint in the page cache"),
         Metric("load_time", "s", "from_pretrained, whatever the state of the page cache"),
+        Metric("first_load_time", "s", "download and from_pretrained together"),
+        Metric("checkpoint_bytes", "bytes", "the checkpoint's weight files on disk"),
         Metric(
             "weight_bytes", "bytes", "stored bytes of all parameters and buffers, with their quantization statistics"
         ),
+        Metric("parameter_count", "1", "logical parameters, tied ones once"),
+        Metric("hidden_size", "1", "width of the residual stream"),
+        Metric("key_value_heads", "1", "heads of attention that have keys and values of their own"),
+        Metric("context_length", "tokens", "positions that the model was made for"),
+        Metric("sliding_window", "tokens", "positions that attention looks back over"),
         Metric("quantized_fraction", "1", "logical parameters that are stored quantized, of all parameters"),
         Metric("ram_before", "bytes", "resident memory of the host before loading"),
         Metric("ram_peak", "bytes", "highest resident memory of the host while loading, over what it had before"),
@@ -36,6 +43,11 @@ METRICS: Final[dict[str, Metric]] = {
             "ram_returned", "bytes", "resident memory that is still held after unloading, over what there was before"
         ),
         Metric("vram_peak", "bytes", "highest memory of the GPUs while loading and generating, as torch allocated it"),
+        Metric("vram_allocated", "bytes", "memory of the GPUs after loading, as torch allocated it"),
+        Metric("vram_reserved", "bytes", "highest memory of the GPUs that torch's pool has reserved, used or not"),
+        Metric("vram_needed", "bytes", "memory that the GPUs must have to load and run it, their contexts included"),
+        Metric("training_activations", "bytes", "memory that a training step keeps between its passes"),
+        Metric("training_vram_peak", "bytes", "highest memory of a GPU in a training step, as torch allocated it"),
         Metric("free_ram", "bytes", "memory available on the node"),
         Metric("free_disk", "bytes", "free disk space where weights land"),
         Metric("free_vram", "bytes", "free memory of the GPUs"),

@@ -53,10 +53,10 @@ def test_tiny_families_differ_where_the_large_ones_do() -> None:
 
 
 @pytest.mark.parametrize(
-    "variant", [variant for variant in TINY if variant.quantization == "nf4"], ids=lambda variant: variant.id
+    "entry", [variant for variant in TINY if variant.quantization == "nf4"], ids=lambda variant: variant.id
 )
-def test_every_tiny_row_has_whole_blocks(variant: Variant) -> None:
-    _, network = built(variant.model)
+def test_every_tiny_row_has_whole_blocks(entry: Variant) -> None:
+    _, network = built(entry.model)
     rows = {name: parameter.shape[-1] for name, parameter in network.named_parameters() if parameter.dim() > 1}
     assert [name for name, length in rows.items() if length % 64] == []
 

@@ -7,6 +7,7 @@ mappingproxy cannot be pickled.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -21,11 +22,20 @@ from plimsoll.catalogue.entries import (
     Model,
     Profile,
     Recipe,
+    Statement,
     Tier,
     Variant,
 )
 from plimsoll.catalogue.references import ids_of, matching
-from plimsoll.catalogue.schema import ClaimTable, FileTable, ModelTable, ProfileTable, TierTable, VariantTable
+from plimsoll.catalogue.schema import (
+    ClaimTable,
+    FileTable,
+    ModelTable,
+    ProfileTable,
+    StatementTable,
+    TierTable,
+    VariantTable,
+)
 from plimsoll.catalogue.tables import Table, profile_id
 from plimsoll.units import to_base
 
@@ -38,13 +48,20 @@ def build(tables: Sequence[Table], files: Sequence[CatalogueFile]) -> Catalogue:
     models = {parsed.id: _model(table, parsed) for table, parsed in _of(tables, ModelTable)}
     profiles = {p.id: p for table, parsed in _of(tables, ProfileTable) for p in _profiles(table, parsed)}
     claims = _claims(tables)
+    by_variant = _by_variant(claims)
     variants = {
         variant.id: variant
         for table, parsed in _of(tables, VariantTable)
-        for variant in _variants(table, parsed, models, tiers, claims)
+        for variant in _variants(table, parsed, models, tiers, by_variant)
     }
     return Catalogue(
-        models=models, variants=variants, tiers=tiers, profiles=profiles, claims=claims, files=tuple(files)
+        models=models,
+        variants=variants,
+        tiers=tiers,
+        profiles=profiles,
+        claims=claims,
+        statements=tuple(_statement(table, parsed, models) for table, parsed in _of(tables, StatementTable)),
+        files=tuple(files),
     )
 
 
@@ -95,7 +112,7 @@ def _profiles(table: Table, parsed: ProfileTable) -> Iterator[Profile]:
 
 def _claims(tables: Sequence[Table]) -> tuple[Claim, ...]:
     """All claims in force. One that replaces takes its variants from the earlier limits on the same metric; what is
-    disputed stays, because it is kept as a record and limits nothing."""
+    kept as a record, because it is disputed or limits nothing, stays."""
     variants = ids_of(tables, "variant")
     claims: list[Claim] = []
     for table, parsed in _of(tables, ClaimTable):
@@ -116,13 +133,37 @@ def _claim(table: Table, parsed: ClaimTable, variants: Sequence[str]) -> Claim:
         high=high,
         unit=to_base(0.0, parsed.unit)[1],
         source=parsed.source,
+        quote=parsed.quote,
+        limits=parsed.limits,
+        together=parsed.together,
+        conditions=dict(parsed.conditions),
         disputed=parsed.disputed,
         origin=table.origin,
     )
 
 
+def _statement(table: Table, parsed: StatementTable, models: Mapping[str, Model]) -> Statement:
+    matched = dict.fromkeys(id_ for pattern in parsed.models for id_ in matching(pattern, models))
+    return Statement(
+        models=tuple(matched),
+        says=parsed.says,
+        source=parsed.source,
+        disputed=parsed.disputed,
+        origin=table.origin,
+    )
+
+
+def _by_variant(claims: Sequence[Claim]) -> Mapping[str, tuple[Claim, ...]]:
+    """What is said of each variant, in the order of the files; a figure for several at once is said of none of them."""
+    found: defaultdict[str, list[Claim]] = defaultdict(list)
+    for claim in claims:
+        for id_ in () if claim.together else claim.variants:
+            found[id_].append(claim)
+    return {id_: tuple(its_claims) for id_, its_claims in found.items()}
+
+
 def _yielding(earlier: Claim, later: Claim) -> Claim:
-    if earlier.metric != later.metric or earlier.disputed is not None:
+    if earlier.metric != later.metric or not earlier.is_limit:
         return earlier
     return replace(earlier, variants=tuple(id_ for id_ in earlier.variants if id_ not in later.variants))
 
@@ -132,7 +173,7 @@ def _variants(
     parsed: VariantTable,
     models: Mapping[str, Model],
     tiers: Mapping[str, Tier],
-    claims: Sequence[Claim],
+    claims: Mapping[str, tuple[Claim, ...]],
 ) -> Iterator[Variant]:
     for model in parsed.models:
         for quantization in parsed.quantizations:
@@ -146,6 +187,6 @@ def _variants(
                 device_map=deepcopy(parsed.device_map),
                 load_options=deepcopy(parsed.load_options),
                 marks=tuple(parsed.marks),
-                claims=tuple(claim for claim in claims if id_ in claim.variants),
+                claims=claims.get(id_, ()),
                 origin=table.origin,
             )

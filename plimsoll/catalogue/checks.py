@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from typing import Final
 
-from plimsoll.catalogue.entries import Quantization, WeightSource
+from plimsoll.catalogue.entries import LimitedSide, Quantization, WeightSource
 from plimsoll.catalogue.suggest import did_you_mean, nearest
 from plimsoll.catalogue.tables import Table
 from plimsoll.catalogue.translate import key_path, shown
@@ -192,6 +192,13 @@ def _claim(table: Table) -> Iterator[Fault]:
     low, high = table.sound.get("low"), table.sound.get("high")
     if low is not None and high is not None and low > high:
         yield table.fault("low", f"is {low}, which is above high, {high}")
+    limited = table.sound.get("limits")
+    if limited in (LimitedSide.LOW, LimitedSide.HIGH) and limited not in table.given:
+        yield table.fault("limits", f"is '{limited}', which is not there", f"set {limited}, or drop limits")
+    for name, value in table.sound.get("conditions", {}).items():
+        number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        if not number and not isinstance(value, str):
+            yield table.fault(key_path("conditions", name), f"must be text or a number, not {shown(value)}")
 
 
 def _units_of(metric: str | None) -> list[str]:

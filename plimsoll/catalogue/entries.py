@@ -137,6 +137,15 @@ class Tier:
     origin: Origin
 
 
+class LimitedSide(StrEnum):
+    """Which bounds of a claim a measurement must keep; the other is kept as a record."""
+
+    BOTH = "both"
+    LOW = "low"
+    HIGH = "high"
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """What a document says that a variant costs. At least one bound is set; `low <= high`; both in base units."""
@@ -149,8 +158,44 @@ class Claim:
     unit: str
     """The base unit of the metric."""
     source: str
+    quote: str | None = None
+    """The words of the document, where the bounds are a reading of them: `~40GB`."""
+    limits: LimitedSide = LimitedSide.BOTH
+    together: bool = False
+    """True where the figure is for all of `variants` at once: a disk that holds them, a training that needs both."""
+    conditions: Mapping[str, int | float | str] = field(default_factory=dict)
+    """The circumstances the figure holds under (`batch`, `sequence`, ...), where they are not those of a load."""
     disputed: str | None = None
     """Why the claim cannot hold, with the arithmetic; None where it is not disputed."""
+    origin: Origin
+
+    @property
+    def is_limit(self) -> bool:
+        """True where a measurement of one variant, as the suite makes it, is held against this claim."""
+        aside = self.disputed is not None or self.together or self.conditions
+        return not aside and (self.limit_low is not None or self.limit_high is not None)
+
+    @property
+    def limit_low(self) -> float | None:
+        """The least a measurement may be; None where the claim's low bound is a record alone, or missing."""
+        return self.low if self.limits in (LimitedSide.BOTH, LimitedSide.LOW) else None
+
+    @property
+    def limit_high(self) -> float | None:
+        """The most a measurement may be; None where the claim's high bound is a record alone, or missing."""
+        return self.high if self.limits in (LimitedSide.BOTH, LimitedSide.HIGH) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What a document says of models that is no figure: an id, a licence, a setting that is needed."""
+
+    models: tuple[str, ...]
+    """Ids of the models it speaks of, patterns already resolved."""
+    says: str
+    source: str
+    disputed: str | None = None
+    """Why it does not hold; None where it is not disputed."""
     origin: Origin
 
 
@@ -170,6 +215,7 @@ class Variant:
     """Further keyword arguments of `from_pretrained`; `quantization_config` in here replaces fields of the suite's."""
     marks: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
+    """All that is said of this variant, the disputed too; what is said of several at once stands in the catalogue."""
     origin: Origin
 
     @property
@@ -180,8 +226,8 @@ class Variant:
         )
 
     def claims_on(self, metric: str) -> tuple[Claim, ...]:
-        """The undisputed claims about one metric, in the order of the files."""
-        return tuple(c for c in self.claims if c.metric == metric and c.disputed is None)
+        """The claims that limit one metric, in the order of the files."""
+        return tuple(claim for claim in self.claims if claim.metric == metric and claim.is_limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +266,7 @@ class Catalogue:
     tiers: Mapping[str, Tier]
     profiles: Mapping[str, Profile]
     claims: tuple[Claim, ...]
+    statements: tuple[Statement, ...]
     files: tuple[CatalogueFile, ...]
 
     @property

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import cache
+from typing import Final
 
-from plimsoll.catalogue.entries import Origin
+from plimsoll.catalogue.entries import LimitedSide, Origin
 from plimsoll.catalogue.marks import Marks
 from plimsoll.catalogue.suggest import did_you_mean
 from plimsoll.catalogue.tables import Table
@@ -45,6 +48,8 @@ class References:
                 yield from self._selections(table)
             case "claim":
                 yield from self._claim(table)
+            case "statement":
+                yield from self._patterns(table, "models", "model", [])
 
     def _unique(self, table: Table) -> Iterator[Fault]:
         replaces = table.sound.get("replaces", False)
@@ -71,22 +76,29 @@ class References:
             yield from self._marked(table, place, quantization, "quantizations", "quantization")
 
     def _claim(self, table: Table) -> Iterator[Fault]:
-        matched = []
-        for pattern in dict.fromkeys(table.sound.get("variants", ())):
-            ids = matching(pattern, self._ids["variant"])
-            matched += ids
-            if not ids:
-                whole_models = [f"{model}/*" for model in self._ids["model"]]
-                hint = did_you_mean(pattern, (*self._ids["variant"], *whole_models))
-                yield table.fault(table.place("variants", pattern), f"{shown(pattern)} matches no variant", hint)
+        matched: list[str] = []
+        yield from self._patterns(table, "variants", "variant", matched)
+        if table.sound.get("together") and len(set(matched)) == 1:
+            yield table.fault("together", f"has no meaning for {matched[0]} alone")
         metric = table.sound.get("metric")
         if metric is None:
             return
         limited = {(id_, metric) for id_ in matched}
         if table.sound.get("replaces") and matched and not limited & self._limited:
             yield table.fault("replaces", f"there is no earlier claim on {shown(metric)} of these variants")
-        if "disputed" not in table.given:
+        if not _is_aside(table):
             self._limited |= limited
+
+    def _patterns(self, table: Table, key: str, kind: str, matched: list[str]) -> Iterator[Fault]:
+        """The faults of the patterns at `key`; the ids that they match are appended to `matched`."""
+        known = self._ids[kind]
+        for pattern in dict.fromkeys(table.sound.get(key, ())):
+            ids = matching(pattern, known)
+            matched += ids
+            if not ids:
+                whole_models = [f"{model}/*" for model in self._ids["model"]] if kind == "variant" else []
+                hint = did_you_mean(pattern, (*known, *whole_models))
+                yield table.fault(table.place(key, pattern), f"{shown(pattern)} matches no {kind}", hint)
 
     def _marked(self, table: Table, place: str, name: str | None, section: str, noun: str) -> Iterator[Fault]:
         if self.marks is not None and name is not None and name not in self.marks.section(section):
@@ -111,6 +123,28 @@ def ids_of(tables: Sequence[Table], kind: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(id_ for table in tables if table.kind == kind for id_ in table.ids))
 
 
-def matching(pattern: str, variants: Sequence[str]) -> list[str]:
-    """The variant ids that a claim's pattern speaks of: `*` crosses the slash, upper and lower case differ."""
-    return [id_ for id_ in variants if fnmatchcase(id_, pattern)]
+_WILDCARD: Final = re.compile(r"[*?\[]")
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(translate(pattern))
+
+
+def matching(pattern: str, ids: Collection[str]) -> list[str]:
+    """The ids that a pattern speaks of: `*` crosses the slash, upper and lower case differ.
+
+    Most patterns are plain ids, and a claim has some of them for each of hundreds of variants: those are looked up.
+    """
+    if not _WILDCARD.search(pattern):
+        return [pattern] if pattern in ids else []
+    return list(filter(_compiled(pattern).match, ids))
+
+
+def _is_aside(table: Table) -> bool:
+    """True for a claim that limits nothing, as `Claim.is_limit` has it, judged before all of its values are sound."""
+    return (
+        bool(table.given & {"disputed", "conditions"})
+        or bool(table.sound.get("together"))
+        or table.sound.get("limits") == LimitedSide.NONE
+    )

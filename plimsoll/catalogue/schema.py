@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from plimsoll.catalogue.entries import Quantization, WeightSource
+from plimsoll.catalogue.entries import LimitedSide, Quantization, WeightSource
 from plimsoll.catalogue.suggest import did_you_mean
 from plimsoll.units import SCALE, to_base
 
@@ -194,8 +194,21 @@ class ClaimTable(FileTable):
     high: Bound | None = None
     unit: Text
     source: Text
+    quote: Text | None = None
+    limits: Annotated[LimitedSide, Field(strict=False)] = LimitedSide.BOTH
+    together: bool = False
+    conditions: dict[str, Any] = {}
     disputed: Text | None = None
     replaces: bool = False
+
+
+class StatementTable(FileTable):
+    """`[[statement]]`: `models` are patterns over model ids."""
+
+    models: Names
+    says: Text
+    source: Text
+    disputed: Text | None = None
 
 
 SCHEMAS: Final[dict[str, type[FileTable]]] = {
@@ -204,6 +217,7 @@ SCHEMAS: Final[dict[str, type[FileTable]]] = {
     "model": ModelTable,
     "variant": VariantTable,
     "claim": ClaimTable,
+    "statement": StatementTable,
 }
 """Every kind of table, in the order in which they are judged."""
 

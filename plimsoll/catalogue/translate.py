@@ -31,6 +31,7 @@ _NOUNS: Final = {
     "source": "source of weights",
     "device": "device",
     "attention": "attention implementation",
+    "limits": "kind of limit",
 }
 
 
