@@ -71,6 +71,18 @@ def test_without_the_mark_a_thread_samples(tmp_path: Path, monkeypatch: pytest.M
 
 
 @linux_only
+def test_memory_that_was_freed_but_kept_by_the_allocator_is_not_counted_as_held() -> None:
+    with HostMeter() as meter:
+        blocks = [touch(60_000) for _ in range(3000)]
+        pin = blocks[-1]
+        del blocks
+    result = meter.result()
+    assert result.after - result.before < 40 * 2**20
+    assert result.peak - result.before > 170 * 2**20
+    assert len(pin) == 60_000
+
+
+@linux_only
 def test_mapped_files_are_told_from_memory(tmp_path: Path) -> None:
     mapped, other = tmp_path / "a file with spaces.bin", tmp_path / "other.bin"
     for file in (mapped, other):
