@@ -19,7 +19,10 @@ class Event(StrEnum):
 
     RUN = "run"
     """First line. format, run_id, plimsoll, arguments (list), selection ({"mark", "keyword", "paths"}),
-    allow_incomplete, catalogues ([{path, sha256, shipped}]), limits_are_shipped."""
+    allow_incomplete, catalogues ([{path, sha256, shipped}]), limits_are_shipped; packages ({distribution: version} of
+    all that is installed); resumes ({run_id, sha256} of the run that this one goes on with, or null)."""
+    WAIVERS = "waivers"
+    """path, sha256, text: the waiver file whole, so that every later report can apply it as of the day of the run."""
     NODE = "node"
     """node (Node.to_json())."""
     PLAN = "plan"
@@ -35,7 +38,7 @@ class Event(StrEnum):
     unchecked (files of which nobody says a hash). Failed: text."""
     HOST = "host"
     """variant, pid, state ("started" | "request" | "died" | "timeout" | "closed"), request, seconds, exitcode, signal,
-    stderr (last lines), stack, log (path)."""
+    stderr (last lines), stack, log (path), error (what a request raised), reason (why it ended)."""
     LOAD = "load"
     """variant, cache, report (the LoadReport without its inventory)."""
     MEASUREMENT = "measurement"
