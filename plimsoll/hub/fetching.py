@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Final
 
+from filelock import FileLock
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -51,8 +52,11 @@ def fetch(access: Access, notes: Path, tell: Tell) -> Snapshot:
         raise FetchError("it holds no weights in safetensors, and pickles are refused")
     folder = snapshot_folder(access.repository, commit)
     began = clock.monotonic()
+    downloaded = 0
     if access.missing:
-        with _told(access, folder, tell):
+        # One process downloads while the others wait and tell of its progress: the second finds everything there.
+        with _told(access, folder, tell), _only_one(access.repository):
+            downloaded = access.size - _whole(access, folder)
             _download(access, commit, folder)
         remember_commit(access.repository, question.revision, commit)
     fetched = clock.monotonic()
@@ -65,12 +69,18 @@ def fetch(access: Access, notes: Path, tell: Tell) -> Snapshot:
         revision=question.revision,
         commit=commit,
         bytes=access.size,
-        downloaded=access.missing,
+        downloaded=downloaded,
         seconds=fetched - began,
         checked=hashed,
         check_seconds=clock.monotonic() - fetched,
         unchecked=unknown,
     )
+
+
+def _only_one(repository: str) -> FileLock:
+    folder = hub_cache() / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"plimsoll-{repository.replace('/', '--')}.lock")
 
 
 def _download(access: Access, commit: str, folder: Path) -> None:
@@ -127,7 +137,6 @@ def _told(access: Access, folder: Path, tell: Tell) -> Iterator[None]:
 
 
 def _arrived(access: Access, folder: Path) -> int:
-    whole = sum(file.size for file in access.files if (folder / file.path).exists())
     partial = 0
     for path in (folder.parents[1] / "blobs").glob("*.incomplete"):
         try:
@@ -135,7 +144,11 @@ def _arrived(access: Access, folder: Path) -> int:
         except OSError:  # it has just become whole
             continue
         partial += min(status.st_size, status.st_blocks * 512)  # a file may be sized before it is filled
-    return min(access.size, whole + partial)
+    return min(access.size, _whole(access, folder) + partial)
+
+
+def _whole(access: Access, folder: Path) -> int:
+    return sum(file.size for file in access.files if (folder / file.path).exists())
 
 
 def _check(access: Access, folder: Path, notes: Path, tell: Tell) -> tuple[int, tuple[str, ...]]:

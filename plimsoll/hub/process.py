@@ -21,6 +21,7 @@ from typing import Any, Final
 from plimsoll import clock
 from plimsoll.errors import PlimsollError
 from plimsoll.hub.access import Access, Question
+from plimsoll.redaction import Redactor
 
 _PR_SET_PDEATHSIG: Final = 1
 """From linux/prctl.h."""
@@ -68,6 +69,8 @@ def main() -> int:
         outlet.send(error=f"{error.name} is not installed; install it with: pip install 'plimsoll[models]'")
     except PlimsollError as error:
         outlet.send(error=str(error))
+    except OSError as error:  # of the file system: what the network does is an answer or a FetchError
+        outlet.send(error=Redactor.from_environment()(str(error)))
     return 0
 
 

@@ -81,7 +81,7 @@ def _granted(blank: Access) -> Access:
         if isinstance(error, GatedRepoError) or error.response.status_code != 404:
             raise
     if info.sha is None or not is_commit(info.sha):
-        raise ValueError(f"the Hub names no commit for {question.repository}")
+        raise ValueError(f"no commit is named for {question.repository}")
     files = _files(info, question)
     return _with_files(replace(blank, answer=Answer.GRANTED), info.sha, files)
 

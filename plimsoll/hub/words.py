@@ -22,6 +22,9 @@ def in_words(error: BaseException) -> str:
         text = _of_the_hub(error)
     else:
         text = f"{type(error).__name__}: {_first_line(str(error)) or 'no message'}"
+        if not is_of_the_network(error) and not isinstance(error, OSError):
+            # A gateway that shows its own page, a proxy that answers in the place of the Hub.
+            text = f"not what a Hub answers, {text}"
     text = redact(text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
