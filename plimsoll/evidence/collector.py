@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ from plimsoll.evidence.record import (
     GateRecord,
     LoadRecord,
     Measured,
+    RecordedWaivers,
+    Resumed,
     RunHead,
     RunRecord,
 )
@@ -46,9 +49,11 @@ class Collector:
         self.events = 0
         self.faults: list[str] = []
         self._damaged: list[str] = []
+        self._torn: list[str] = []
         self._seen: dict[str, dict[int, int]] = defaultdict(dict)
         self._head: tuple[str, RunHead] | None = None
         self._node: Node | None = None
+        self._waivers: RecordedWaivers | None = None
         self._plans: dict[str, dict[str, Cell]] = {}
         self._deselected = 0
         self._gates: dict[str, GateRecord] = {}
@@ -63,6 +68,7 @@ class Collector:
         self._finishes: dict[str, Finish] = {}
         self._take: dict[Event, Callable[[Mapping[str, Any]], None]] = {
             Event.RUN: self._run,
+            Event.WAIVERS: self._take_waivers,
             Event.NODE: self._take_node,
             Event.PLAN: self._plan,
             Event.GATE: self._gate,
@@ -79,9 +85,11 @@ class Collector:
             Event.FINISH: self._finish,
         }
 
-    def damaged(self, text: str) -> None:
-        """Note a line that could not be read."""
+    def damaged(self, text: str, *, torn: bool = False) -> None:
+        """Note a line that could not be read; `torn` where it is the last one and lacks its end."""
         self._damaged.append(text)
+        if torn:
+            self._torn.append(text)
 
     def add(self, data: Mapping[str, Any]) -> bool:
         """Take one event; False where it was here before.
@@ -130,6 +138,8 @@ class Collector:
             collect_errors=tuple(self._collect_errors),
             finish=self._finishes.get(starter),
             faults=(*self._named_damage(), *self._missing(), *self._plan_conflicts(), *self.faults),
+            torn=tuple(self._torn),
+            waivers=self._waivers,
         )
 
     def _run(self, data: Mapping[str, Any]) -> None:
@@ -149,8 +159,14 @@ class Collector:
             allow_incomplete=data["allow_incomplete"] is True,
             catalogues=tuple(dict(file) for file in data["catalogues"]),
             limits_are_shipped=data["limits_are_shipped"] is True,
+            packages={str(name): str(version) for name, version in (data.get("packages") or {}).items()},
+            resumes=_resumed(data.get("resumes")),
         )
         self._head = (data["worker"], head)
+
+    def _take_waivers(self, data: Mapping[str, Any]) -> None:
+        on = datetime.fromisoformat(data["at"]).astimezone(UTC).date()
+        self._waivers = RecordedWaivers(path=str(data["path"]), text=str(data["text"]), on=on)
 
     def _take_node(self, data: Mapping[str, Any]) -> None:
         node = Node.from_json(data["node"])
@@ -243,6 +259,10 @@ class Collector:
             for worker, other in others
             if other != plan
         ]
+
+
+def _resumed(data: Mapping[str, Any] | None) -> Resumed | None:
+    return None if data is None else Resumed(run_id=str(data["run_id"]), sha256=str(data["sha256"]))
 
 
 def _difference(plan: Mapping[str, Cell], other: Mapping[str, Cell]) -> str:

@@ -1,45 +1,100 @@
 """Reads evidence back into a `RunRecord`, whatever state a killed run, a full disk or a second writer left it in.
 
 Nothing is passed over in silence: each line that cannot be read, each line that is missing by its number and each
-contradiction is a fault of the record, and a record with faults is never accepted.
+contradiction is a fault of the record, and a record with faults is never accepted. Evidence of one run may lie in
+several files (workers, a second file beside a full disk), and one record may come from several runs.
 """
 
 from __future__ import annotations
 
+import filecmp
 import glob
 import hashlib
 import json
 import os
+import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.collector import Collector
+from plimsoll.evidence.merge import merge_records
 from plimsoll.evidence.record import EvidenceFile, RunRecord
 from plimsoll.evidence.writer import fallback_path
 
 EVIDENCE_FILE: Final = "evidence.jsonl"
 """The name of the evidence in a run folder."""
+RESUMED_FOLDER: Final = "resumed"
+"""The folder in a run folder with the evidence of the runs that it goes on with, each `<run-id>.jsonl`."""
+
+_SECOND_FILE: Final = re.compile(r"plimsoll-(?P<run>.+)-(main|gw\d+)\.jsonl")
 
 
-def read_run(run: Path, unwritten: Iterable[bytes] = ()) -> RunRecord:
-    """The record of a run folder or an evidence file.
+def read_run(run: Path, unwritten: Iterable[bytes] = (), *, alone: bool = False) -> RunRecord:
+    """The record of a run folder or an evidence file, with the runs that it resumes.
 
     Lines that the folder could not take are read from the writer's second file where it is still there, and from
-    `unwritten` (see EvidenceWriter). Raises PlimsollError where there is no evidence, or a newer Plimsoll wrote it.
+    `unwritten` (see EvidenceWriter). `alone` reads only what lies in the run folder, for evidence that was moved.
+    Raises PlimsollError where there is no evidence, or a newer Plimsoll wrote it.
     """
-    path = run if run.is_file() or run.suffix == ".jsonl" else run / EVIDENCE_FILE
+    return read_runs([run], unwritten, alone=alone)
+
+
+def read_runs(runs: Sequence[Path], unwritten: Iterable[bytes] = (), *, alone: bool = False) -> RunRecord:
+    """The record of several run folders or evidence files as one; files of the same run are read as one run.
+
+    `unwritten` belongs to the first. Raises PlimsollError where one of them holds no evidence.
+    """
+    groups: dict[str, list[Path]] = {}
+    for path in map(_evidence_path, runs):
+        for file in (path, *sorted((path.parent / RESUMED_FOLDER).glob("*.jsonl"))):
+            files = groups.setdefault(_run_id(file), [])
+            if not any(_is_same(file, known) for known in files):
+                files.append(file)
+    records = []
+    for number, files in enumerate(groups.values()):
+        records.append(_read_files(files, unwritten if number == 0 else (), alone=alone))
+    return merge_records(records)
+
+
+def _evidence_path(run: Path) -> Path:
+    return run if run.is_file() or run.suffix == ".jsonl" else run / EVIDENCE_FILE
+
+
+def _is_same(file: Path, known: Path) -> bool:
+    """True for a file that is given twice, and for the copy that a resuming run made of it."""
+    with suppress(OSError):
+        return file.samefile(known) or filecmp.cmp(file, known, shallow=False)
+    return False
+
+
+def _run_id(path: Path) -> str:
+    """The run that a file speaks of: by its first line, else by its name."""
+    with suppress(OSError, ValueError, TypeError, RecursionError), path.open("rb") as file:
+        first = _parse(file.readline())
+        if first.get("event") == "run" and isinstance(first.get("run_id"), str):
+            return str(first["run_id"])
+    if path.parent.name == RESUMED_FOLDER:
+        return path.stem
+    second = _SECOND_FILE.fullmatch(path.name)
+    return path.resolve().parent.name if second is None else second["run"]
+
+
+def _read_files(files: Sequence[Path], unwritten: Iterable[bytes], *, alone: bool) -> RunRecord:
+    """One run from the files that hold its evidence; the first one's folder is the run's."""
+    path = files[0]
     collector = Collector()
-    files = []
-    try:
-        files.append(_read(path, collector))
-    except OSError as error:
-        collector.faults.append(f"{path} cannot be read ({error.strerror or error})")
-    for fallback in _fallbacks(path):
-        files.append(_read(fallback, collector))
+    read = []
+    for file in files:
+        try:
+            read.append(_read(file, collector))
+        except OSError as error:
+            collector.faults.append(f"{file} cannot be read ({error.strerror or error})")
+    for fallback in () if alone or path.parent.name == RESUMED_FOLDER else _fallbacks(path):
+        read.append(_read(fallback, collector))
         second = shlex.quote(str(fallback))
         collector.faults.append(
             f"part of the evidence is not in the run folder but in {fallback}; "
@@ -50,7 +105,7 @@ def read_run(run: Path, unwritten: Iterable[bytes] = ()) -> RunRecord:
     if not collector.events:
         why = "; ".join(collector.faults) or "it holds no readable event: the run was killed before its first"
         raise PlimsollError(f"no evidence in {path}: {why}; give a run folder, such as reports/latest")
-    return collector.record(path.resolve().parent, tuple(files))
+    return collector.record(path.resolve().parent, tuple(read))
 
 
 def _read(path: Path, collector: Collector) -> EvidenceFile:
@@ -65,8 +120,9 @@ def _read(path: Path, collector: Collector) -> EvidenceFile:
             try:
                 collector.add(_parse(line))
             except (ValueError, KeyError, TypeError, RecursionError) as error:
-                what = "is half-written" if not line.endswith(b"\n") else f"cannot be read: {_reason(error)}"
-                collector.damaged(f"{path.name}: line {number} {what}")
+                torn = not line.endswith(b"\n")
+                what = "is half-written" if torn else f"cannot be read: {_reason(error)}"
+                collector.damaged(f"{path.name}: line {number} {what}", torn=torn)
     return EvidenceFile(path=path, bytes=size, sha256=digest.hexdigest())
 
 

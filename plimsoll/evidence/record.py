@@ -7,7 +7,8 @@ that several records can be merged, compared and written again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,6 +51,14 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """The run that another goes on with, and the SHA-256 of its evidence at that moment."""
+
+    run_id: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunHead:
     """What was asked for: the first line of the evidence."""
 
@@ -63,6 +72,19 @@ class RunHead:
     allow_incomplete: bool
     catalogues: tuple[Mapping[str, Any], ...]
     limits_are_shipped: bool
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Distribution -> version of everything that was installed; empty where an early run did not record it."""
+    resumes: Resumed | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedWaivers:
+    """The waiver file that a run was given, as it was that day."""
+
+    path: str
+    text: str
+    on: date
+    """UTC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +168,7 @@ class EvidenceFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """One run. What a killed run did not get to is None or empty."""
+    """One run, or several as one (`parts`). What a killed run did not get to is None or empty."""
 
     folder: Path
     files: tuple[EvidenceFile, ...]
@@ -174,11 +196,21 @@ class RunRecord:
     faults: tuple[str, ...]
     """What is wrong with the evidence itself: damaged or missing lines, plans that differ. None may be there when a
     run is accepted."""
+    torn: tuple[str, ...] = ()
+    """Those of `faults` that say that a last line is half-written: what a kill or a power cut leaves."""
+    waivers: RecordedWaivers | None = None
+    parts: tuple[RunRecord, ...] = ()
+    """The runs that were merged into this one, oldest first; empty for a single run."""
 
     @property
     def run_id(self) -> str:
         """The id that the run gave itself; the folder's name where its first line is lost."""
         return self.folder.name if self.run is None else self.run.run_id
+
+    @property
+    def runs(self) -> tuple[RunRecord, ...]:
+        """The single runs, oldest first: the parts, or this one."""
+        return self.parts or (self,)
 
     def evidence_of(self, cell: Cell) -> CellEvidence:
         """What was recorded about the cell; empty where nothing was."""

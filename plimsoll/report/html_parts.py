@@ -15,7 +15,7 @@ from plimsoll.evidence.fields import read_judgement
 from plimsoll.evidence.record import LoadRecord, RunRecord
 from plimsoll.judge.judgement import Judgement
 from plimsoll.report.foreign_text import printable
-from plimsoll.report.node_card import node_card
+from plimsoll.report.node_card import distinct_nodes, node_card
 from plimsoll.report.page_style import CSS
 from plimsoll.report.variant_table import variant_table
 from plimsoll.units import format_bytes, format_seconds, format_value
@@ -38,6 +38,10 @@ def header(record: RunRecord, verdict: Verdict) -> str:
         _list("Notes", [_safe(note) for note in verdict.notes]),
         _failures(verdict.results),
         _gaps(verdict.gaps),
+        _waived(verdict.results),
+        _list(
+            "Conflicts: the worst counts", [f"<code>{_safe(str(conflict))}</code>" for conflict in verdict.conflicts]
+        ),
         _variants(verdict.results),
         _loads(record.loads),
         _node(record),
@@ -84,9 +88,7 @@ def _margin(judgement: Judgement) -> str:
 def _banner(record: RunRecord, verdict: Verdict) -> str:
     started = "at an unknown time" if record.run is None else record.run.started
     ended = "did not finish" if record.finish is None else f"ended {record.finish.at}"
-    counts = "".join(
-        f"<li>{_badge(outcome.value)} {verdict.count(outcome)} {outcome.word}</li>" for outcome in CellOutcome
-    )
+    counts = "".join(f"<li>{_badge(outcome.value)} {count} {outcome.word}</li>" for outcome, count in verdict.counts)
     return (
         f'<section class="plimsoll-verdict plimsoll-{verdict.word.lower()}">'
         f"<h2>{_safe(verdict.statement)}</h2>"
@@ -119,6 +121,16 @@ def _gaps(gaps: Iterable[Gap]) -> str:
     return _list("Missing, and how to get it", entries)
 
 
+def _waived(results: Iterable[CellResult]) -> str:
+    entries = [
+        f"<code>{_safe(result.cell.id)}</code>: {_safe(str(result.waiver))}"
+        f"<pre>without the waiver {result.waived.value}: {_safe(_cut(result.reason))}</pre>"
+        for result in results
+        if result.waived is not None
+    ]
+    return _list("Waived", entries)
+
+
 def _variants(results: Sequence[CellResult]) -> str:
     table = variant_table(results)
     if not table.rows:
@@ -147,10 +159,14 @@ def _loads(loads: Iterable[LoadRecord]) -> str:
 
 
 def _node(record: RunRecord) -> str:
-    if record.node is None:
+    nodes = distinct_nodes(record)
+    if not nodes:
         return "<section><h3>Node</h3><p>The run ended before the node was recorded.</p></section>"
-    lines = "".join(f"<dt>{_safe(label)}</dt><dd>{_safe(text)}</dd>" for label, text in node_card(record.node))
-    return f"<section><h3>Node</h3><dl>{lines}</dl></section>"
+    sections = []
+    for node in nodes:
+        lines = "".join(f"<dt>{_safe(label)}</dt><dd>{_safe(text)}</dd>" for label, text in node_card(node))
+        sections.append(f"<section><h3>Node</h3><dl>{lines}</dl></section>")
+    return "".join(sections)
 
 
 def _list(title: str, entries: Sequence[str]) -> str:
@@ -170,7 +186,14 @@ def _table(title: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> st
 
 def _badge(outcome: str) -> str:
     """A sign with a letter, so that the colour is not all there is to tell outcomes apart."""
-    signs = {"pass": "&#10003;", "marginal": "~", "fail": "&#10007;", "unset": "&#10007;", "skip": "&#8226;"}
+    signs = {
+        "pass": "&#10003;",
+        "marginal": "~",
+        "fail": "&#10007;",
+        "unset": "&#10007;",
+        "skip": "&#8226;",
+        "waived": "w",
+    }
     return f'<span class="plimsoll-badge plimsoll-{outcome}" title="{outcome}">{signs.get(outcome, "?")}</span>'
 
 

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from plimsoll.evidence.record import RunRecord
 from plimsoll.node.node import Gpu, Node
 from plimsoll.units import format_bytes
+
+
+def distinct_nodes(record: RunRecord) -> list[Node]:
+    """The machines that a record is about, each as it was when it was last probed; a run that was killed early has
+    none."""
+    found: dict[tuple[str, tuple[str | None, ...]], Node] = {}
+    for run in record.runs:
+        if run.node is not None:
+            found[run.node.hostname, tuple(gpu.uuid for gpu in run.node.gpus)] = run.node
+    return list(found.values())
 
 
 def node_card(node: Node) -> list[tuple[str, str]]:

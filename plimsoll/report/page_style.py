@@ -63,7 +63,7 @@ span.failed, .failed .col-result, span.error, .error .col-result, span.xpassed, 
 .plimsoll-pass { color: var(--good); }
 .plimsoll-marginal { color: var(--near); }
 .plimsoll-fail, .plimsoll-unset { color: var(--bad); }
-.plimsoll-skip, .plimsoll-not_run { color: var(--gap); }
+.plimsoll-skip, .plimsoll-not_run, .plimsoll-waived { color: var(--gap); }
 .plimsoll-source { color: var(--faint); }
 @media (max-width: 600px) {
   body { padding: 8px; }

@@ -27,7 +27,8 @@ def results(record: RunRecord, verdict: Verdict) -> dict[str, Any]:
         "schema": SCHEMA,
         "verdict": _verdict(verdict),
         "run": _run(record),
-        "node": None if record.node is None else record.node.to_json(),
+        "parts": [{"run": _run(part), "node": _node(part)} for part in record.parts],
+        "node": _node(record),
         "cells": [_cell(result) for result in verdict.results],
         "loads": [{"variant": load.variant, "cache": load.cache, "report": load.report} for load in record.loads],
         "gates": [
@@ -74,6 +75,16 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "faults": verdict.faults,
         "notes": verdict.notes,
         "gaps": [_gap(gap) for gap in verdict.gaps],
+        "conflicts": [
+            {
+                "cell": conflict.cell,
+                "readings": [
+                    {"run": one.run_id, "node": one.node, "outcome": one.outcome.value, "reason": one.reason}
+                    for one in conflict.readings
+                ],
+            }
+            for conflict in verdict.conflicts
+        ],
     }
 
 
@@ -87,6 +98,10 @@ def _gap(gap: Gap) -> dict[str, Any]:
     }
 
 
+def _node(record: RunRecord) -> dict[str, Any] | None:
+    return None if record.node is None else record.node.to_json()
+
+
 def _run(record: RunRecord) -> dict[str, Any]:
     head, end = record.run, record.finish
     return {
@@ -97,6 +112,7 @@ def _run(record: RunRecord) -> dict[str, Any]:
         "selection": None if head is None else head.selection,
         "catalogues": None if head is None else head.catalogues,
         "limits_are_shipped": None if head is None else head.limits_are_shipped,
+        "resumes": None if head is None or head.resumes is None else head.resumes.run_id,
         "deselected": record.deselected,
         "finished": None if end is None else end.at,
         "exitstatus": None if end is None else end.exitstatus,
@@ -105,10 +121,26 @@ def _run(record: RunRecord) -> dict[str, Any]:
     }
 
 
+def _waiver(result: CellResult) -> dict[str, Any] | None:
+    if result.waiver is None or result.waived is None:
+        return None
+    waiver = result.waiver
+    return {
+        "outcome": result.waived.value,
+        "who": waiver.who,
+        "why": waiver.why,
+        "until": waiver.until.isoformat(),
+        "cells": waiver.cells,
+        "where": waiver.where,
+    }
+
+
 def _cell(result: CellResult) -> dict[str, Any]:
     return {
         **result.cell.to_json(),
+        "run": result.run_id,
         "outcome": result.outcome.value,
+        "waiver": _waiver(result),
         "reason": result.reason,
         "code": result.code,
         "fix": result.fix,

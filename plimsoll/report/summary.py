@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from plimsoll.evidence.record import LoadRecord, RunRecord
 from plimsoll.report.foreign_text import one_line, printable
-from plimsoll.report.node_card import node_card
+from plimsoll.report.node_card import distinct_nodes, node_card
 from plimsoll.report.variant_table import variant_table
 from plimsoll.units import format_bytes, format_seconds
 from plimsoll.verdict.cells import CellOutcome, CellResult
@@ -25,6 +25,8 @@ def summary_text(record: RunRecord, verdict: Verdict) -> str:
         _bullets("Notes", [markdown(note) for note in verdict.notes]),
         _failures(verdict.results),
         _gaps(verdict.gaps),
+        _waived(verdict.results),
+        _bullets("Conflicts: the worst counts", [_code(str(conflict)) for conflict in verdict.conflicts]),
         _variants(verdict.results),
         _marginal(verdict.results),
         _loads(record.loads),
@@ -40,7 +42,7 @@ def markdown(text: str) -> str:
 
 
 def _head(record: RunRecord, verdict: Verdict) -> str:
-    counts = ", ".join(f"{verdict.count(outcome)} {outcome.word}" for outcome in CellOutcome)
+    counts = ", ".join(f"{count} {outcome.word}" for outcome, count in verdict.counts)
     started = "at an unknown time" if record.run is None else record.run.started
     ended = "did not finish" if record.finish is None else record.finish.at
     return "\n".join(
@@ -73,6 +75,19 @@ def _gaps(gaps: Sequence[Gap]) -> str:
     return "\n\n".join(["## Missing", *entries])
 
 
+def _waived(results: Sequence[CellResult]) -> str:
+    """Who answers for what, until when, and what the cell is without it."""
+    return _bullets(
+        "Waived",
+        [
+            f"{_code(result.cell.id)}: {markdown(str(result.waiver))}; without the waiver "
+            f"{result.waived.value}: {_code(result.reason)}"
+            for result in results
+            if result.waived is not None
+        ],
+    )
+
+
 def _variants(results: Sequence[CellResult]) -> str:
     table = variant_table(results)
     if not table.rows:
@@ -101,9 +116,11 @@ def _loads(loads: Sequence[LoadRecord]) -> str:
 
 
 def _node(record: RunRecord) -> str:
-    if record.node is None:
+    nodes = distinct_nodes(record)
+    if not nodes:
         return "## Node\n\nThe run ended before the node was recorded."
-    return _bullets("Node", [f"{label}: {markdown(text)}" for label, text in node_card(record.node)])
+    cards = [[f"{label}: {markdown(text)}" for label, text in node_card(node)] for node in nodes]
+    return "\n\n".join(_bullets("Node", card) for card in cards)
 
 
 def _bullets(title: str, entries: Sequence[str]) -> str:

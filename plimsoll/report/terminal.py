@@ -28,6 +28,10 @@ def closing_lines(record: RunRecord, verdict: Verdict, reports: Path | None = No
         _counts(verdict),
         *_failures(verdict, summary),
         *_gaps(verdict, summary),
+        *_waived(verdict, summary),
+        *_list(
+            "conflicts, of which the worst counts", [one_line(str(c), _LONGEST) for c in verdict.conflicts], summary
+        ),
         *_list("not to be accepted, because", [one_line(fault, _LONGEST) for fault in verdict.faults], summary),
         *(f"note: {one_line(note, _LONGEST)}" for note in verdict.notes),
         f"evidence and reports: {reports or record.folder}",
@@ -36,7 +40,7 @@ def closing_lines(record: RunRecord, verdict: Verdict, reports: Path | None = No
 
 
 def _counts(verdict: Verdict) -> str:
-    parts = [f"{verdict.count(outcome)} {outcome.word}" for outcome in CellOutcome]
+    parts = [f"{count} {outcome.word}" for outcome, count in verdict.counts]
     return f"planned {counted(verdict.planned, 'cell')}: {', '.join(parts)}"
 
 
@@ -51,6 +55,15 @@ def _gaps(verdict: Verdict, summary: Path) -> list[str]:
         for gap in verdict.gaps
     ]
     return _list("missing", lines, summary)
+
+
+def _waived(verdict: Verdict, summary: Path) -> list[str]:
+    lines = [
+        f"{one_line(result.cell.id)} ({result.waived.value}): {one_line(str(result.waiver))}"
+        for result in verdict.results
+        if result.waived is not None
+    ]
+    return _list("waived", lines, summary)
 
 
 def _list(title: str, entries: Sequence[str], summary: Path) -> list[str]:

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from plimsoll.verdict.cells import CellOutcome, CellResult
+from plimsoll.verdict.cells import WORST_FIRST, CellOutcome, CellResult
 
 NODE_ROW: Final = "(node)"
 """The row of the cells that ask the machine, not a variant."""
 NO_SUBJECT: Final = "other"
 """The column of cells without a subject."""
-
-_WORST_FIRST: Final = (CellOutcome.FAIL, CellOutcome.NOT_RUN, CellOutcome.SKIP, CellOutcome.MARGINAL, CellOutcome.PASS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +24,13 @@ class Tally:
     @property
     def worst(self) -> CellOutcome | None:
         """The worst outcome among them; None where there are no cells."""
-        return next((outcome for outcome in _WORST_FIRST if self.counts[outcome]), None)
+        return next((outcome for outcome in WORST_FIRST if self.counts[outcome]), None)
 
     def __str__(self) -> str:
         """`7/7`, or `5/7 (1 failed, 1 skipped)`; nothing where there are no cells."""
         if not self.counts:
             return ""
-        rest = [f"{self.counts[o]} {o.word}" for o in _WORST_FIRST if self.counts[o] and o is not CellOutcome.PASS]
+        rest = [f"{self.counts[o]} {o.word}" for o in WORST_FIRST if self.counts[o] and o is not CellOutcome.PASS]
         share = f"{self.counts[CellOutcome.PASS]}/{self.counts.total()}"
         return f"{share} ({', '.join(rest)})" if rest else share
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from plimsoll.evidence.record import Cell, CellEvidence, GateRecord, Measured
 from plimsoll.judge.judgement import Judgement, Outcome
+from plimsoll.verdict.waivers import Waiver
 
 PHASES: Final = ("setup", "call", "teardown")
 """The phases of a test; each must leave a report."""
@@ -24,6 +25,7 @@ class CellOutcome(StrEnum):
 
     PASS = "pass"  # noqa: S105  an outcome, not a password
     MARGINAL = "marginal"
+    WAIVED = "waived"
     FAIL = "fail"
     SKIP = "skip"
     NOT_RUN = "not_run"
@@ -31,7 +33,12 @@ class CellOutcome(StrEnum):
     @property
     def is_good(self) -> bool:
         """True for what a verdict may accept."""
-        return self in (CellOutcome.PASS, CellOutcome.MARGINAL)
+        return self in (CellOutcome.PASS, CellOutcome.MARGINAL, CellOutcome.WAIVED)
+
+    @property
+    def is_gap(self) -> bool:
+        """True where nobody knows how the cell would have ended."""
+        return self in (CellOutcome.SKIP, CellOutcome.NOT_RUN)
 
     @property
     def word(self) -> str:
@@ -42,6 +49,7 @@ class CellOutcome(StrEnum):
 _WORDS: Final = {
     CellOutcome.PASS: "passed",
     CellOutcome.MARGINAL: "marginal",
+    CellOutcome.WAIVED: "waived",
     CellOutcome.FAIL: "failed",
     CellOutcome.SKIP: "skipped",
     CellOutcome.NOT_RUN: "not run",
@@ -59,12 +67,29 @@ class CellResult:
 
     cell: Cell
     outcome: CellOutcome
+    run_id: str | None = None
+    """The run that it is from, where several are judged as one."""
+    waiver: Waiver | None = None
+    """Set where the outcome is `waived`."""
+    waived: CellOutcome | None = None
+    """What the outcome is without the waiver; `reason` explains it."""
     reason: str = ""
     code: str | None = None
     fix: str | None = None
     judgements: tuple[Judgement, ...] = ()
     measurements: tuple[Measured, ...] = ()
     duration: float | None = None
+
+
+WORST_FIRST: Final = (
+    CellOutcome.FAIL,
+    CellOutcome.NOT_RUN,
+    CellOutcome.SKIP,
+    CellOutcome.WAIVED,
+    CellOutcome.MARGINAL,
+    CellOutcome.PASS,
+)
+"""Which outcome counts where several were reached."""
 
 
 def result_of(

@@ -7,23 +7,24 @@ so that nothing which got lost on the way can make it better.
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from plimsoll.evidence.record import Cell, RunHead, RunRecord
-from plimsoll.verdict.cells import CellOutcome, CellResult, result_of
+from plimsoll.evidence.record import RunHead, RunRecord
+from plimsoll.verdict.cells import CellOutcome, CellResult
+from plimsoll.verdict.faults import counted, record_faults, record_notes
+from plimsoll.verdict.union import Conflict, lineages, united_results
+from plimsoll.verdict.waivers import Waivers
+
+__all__ = ["Conflict", "Gap", "Verdict", "Word", "counted", "reach_verdict", "scope_of"]
 
 EXIT_ACCEPTED: Final = 0
 EXIT_REJECTED: Final = 1
 EXIT_NOTHING_PLANNED: Final = 5
 """pytest's own status for "no tests collected"."""
 EXIT_INCOMPLETE: Final = 6
-
-_UNREMARKABLE_ENDS: Final = (0, 1, 5)
-"""pytest's statuses for a session that went through: all passed, some failed, nothing collected."""
 
 
 class Word(StrEnum):
@@ -70,10 +71,18 @@ class Verdict:
     notes: tuple[str, ...]
     """What a reader of the verdict must know, though it does not change the word."""
     allow_incomplete: bool
+    conflicts: tuple[Conflict, ...] = ()
+    """Cells that ended differently in several runs; `results` has the worst of each."""
 
     def count(self, outcome: CellOutcome) -> int:
         """The number of cells that ended so."""
         return sum(result.outcome is outcome for result in self.results)
+
+    @property
+    def counts(self) -> tuple[tuple[CellOutcome, int], ...]:
+        """How many cells ended in which way, for people: waivers are mentioned only where there are some."""
+        counts = [(outcome, self.count(outcome)) for outcome in CellOutcome]
+        return tuple((outcome, n) for outcome, n in counts if n or outcome is not CellOutcome.WAIVED)
 
     @property
     def exit_status(self) -> int:
@@ -96,8 +105,7 @@ class Verdict:
         passed = "nothing was planned"
         if self.planned:
             passed = f"{self.count(CellOutcome.PASS)} of {counted(self.planned, 'cell')} passed"
-        others = (CellOutcome.MARGINAL, CellOutcome.FAIL, CellOutcome.SKIP, CellOutcome.NOT_RUN)
-        counts = "".join(f", {self.count(o)} {o.word}" for o in others if self.count(o))
+        counts = "".join(f", {n} {outcome.word}" for outcome, n in self.counts if n and outcome is not CellOutcome.PASS)
         more = f" (and {counted(len(self.faults) - 1, 'more fault')})" if len(self.faults) > 1 else ""
         # A fault says what is wrong before its first semicolon, and what to do after it: too long for this line.
         first = self.faults[0].partition("; ")[0] if self.faults else ""
@@ -105,43 +113,40 @@ class Verdict:
         return f"{self.word} over {self.scope}: {passed}{counts}{fault}"
 
 
-def reach_verdict(record: RunRecord, evidence_failure: str | None = None) -> Verdict:
-    """The verdict on a run; `evidence_failure` is what `EvidenceWriter.failure` says at its end."""
-    results = cell_results(record)
-    faults = (*_run_faults(record, results), *([evidence_failure] if evidence_failure else []))
+def reach_verdict(record: RunRecord, evidence_failure: str | None = None, waivers: Waivers | None = None) -> Verdict:
+    """The verdict on a run, or on several as one.
+
+    `evidence_failure` is what `EvidenceWriter.failure` says at its end. `waivers` take the place of those that the
+    runs were given.
+    """
+    union = united_results(record, waivers)
+    faults = (*record_faults(record), *union.faults, *([evidence_failure] if evidence_failure else []))
     return Verdict(
-        word=_word(len(record.plan), results, faults),
-        scope=scope_text(record.run),
+        word=_word(len(record.plan), union.results, faults),
+        scope=scope_of(record),
         planned=len(record.plan),
-        results=results,
-        gaps=_gaps(results, record.run),
+        results=union.results,
+        gaps=_gaps(union.results, _again(record)),
         faults=faults,
-        notes=_notes(record),
+        notes=(*record_notes(record), *union.notes),
         allow_incomplete=record.run is not None and record.run.allow_incomplete,
+        conflicts=union.conflicts,
     )
 
 
-def cell_results(record: RunRecord) -> tuple[CellResult, ...]:
-    """The result of every planned cell in the order of the plan, then of every cell that ran without a plan."""
-    planned = {cell.id: cell for cell in record.plan}
-    results = [result_of(c, record.evidence_of(c), record.gates.get(c.variant or "")) for c in planned.values()]
-    unplanned = [Cell(id=id_) for id_ in record.cells if id_ not in planned]
-    return (*results, *(result_of(cell, record.evidence_of(cell), planned=False) for cell in unplanned))
+def scope_of(record: RunRecord) -> str:
+    """What was selected, as the options that select it again; of several runs each scope once."""
+    return " + ".join(dict.fromkeys(_scope(run.run) for run in record.runs))
 
 
-def scope_text(run: RunHead | None) -> str:
-    """The selection, as the options that make it again; `the whole suite` where nothing was selected."""
+def _scope(run: RunHead | None) -> str:
+    """`the whole suite` where nothing was selected."""
     if run is None:
         return "an unknown selection"
     options = [("-m", run.selection.get("mark")), ("-k", run.selection.get("keyword"))]
     words = [f"{option} {shlex.quote(str(value))}" for option, value in options if value]
     words += [shlex.quote(str(path)) for path in run.selection.get("paths") or ()]
     return " ".join(words) or "the whole suite"
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 cell`, `330 cells`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _word(planned: int, results: Sequence[CellResult], faults: Sequence[str]) -> Word:
@@ -152,32 +157,20 @@ def _word(planned: int, results: Sequence[CellResult], faults: Sequence[str]) ->
     return Word.INCOMPLETE
 
 
-def _run_faults(record: RunRecord, results: Sequence[CellResult]) -> list[str]:
-    faults = []
-    if record.run is None:
-        faults.append("the first line of the evidence is missing: nobody knows what was asked for")
-    if record.finish is None:
-        faults.append("the run did not finish: it was killed, or its last line is lost")
-    elif record.finish.interrupted or record.finish.exitstatus not in _UNREMARKABLE_ENDS:
-        reason = record.finish.reason or f"pytest's exit status was {record.finish.exitstatus}"
-        faults.append(f"the run was cut short: {reason}")
-    elif record.finish.exitstatus and record.plan and not any(r.outcome is CellOutcome.FAIL for r in results):
-        faults.append(f"pytest's exit status was {record.finish.exitstatus}, but the evidence shows no failure")
-    if record.node is None:
-        faults.append("the node was not recorded: nobody knows what the figures belong to")
-    if record.collect_errors:
-        first = record.collect_errors[0].nodeid
-        faults.append(f"{counted(len(record.collect_errors), 'file')} could not be collected, the first is {first}")
-    return [*faults, *record.faults]
+def _again(record: RunRecord) -> str | None:
+    """The command that runs what was not run; None where it would have to be another on each node."""
+    lines = lineages(record.runs)
+    if record.parts:
+        return f"pytest --resume={lines[0][-1].run_id}" if len(lines) == 1 else None
+    return None if record.run is None else shlex.join(["pytest", *record.run.arguments])
 
 
-def _gaps(results: Sequence[CellResult], run: RunHead | None) -> tuple[Gap, ...]:
+def _gaps(results: Sequence[CellResult], again: str | None) -> tuple[Gap, ...]:
     """Cells without a result by what would close the gap: the gate's code and fix, else the reason."""
     groups: dict[tuple[CellOutcome, str | None, str | None], list[CellResult]] = {}
     for result in results:
-        if result.outcome in (CellOutcome.SKIP, CellOutcome.NOT_RUN):
+        if result.outcome.is_gap:
             groups.setdefault((result.outcome, result.code or result.reason, result.fix), []).append(result)
-    again = None if run is None else shlex.join(["pytest", *run.arguments])
     return tuple(
         Gap(
             outcome=outcome,
@@ -188,21 +181,3 @@ def _gaps(results: Sequence[CellResult], run: RunHead | None) -> tuple[Gap, ...]
         )
         for (outcome, _, fix), group in groups.items()
     )
-
-
-def _notes(record: RunRecord) -> tuple[str, ...]:
-    notes = []
-    if record.run is not None and not record.run.limits_are_shipped:
-        own = [str(file.get("path")) for file in record.run.catalogues if not file.get("shipped")]
-        notes.append(f"limits are not the shipped ones: {', '.join(own) or 'a catalogue of the user took part'}")
-    if record.run is not None and record.run.allow_incomplete:
-        notes.append("--allow-incomplete was used: cells without a result do not change the exit status")
-    synthetic = Counter(cell.weights for cell in record.plan)["synthetic"]
-    if synthetic:
-        notes.append(
-            f"weights are synthetic in {synthetic} of {counted(len(record.plan), 'cell')}: load time from disk and "
-            "meaning of the text are not judged there"
-        )
-    if record.deselected:
-        notes.append(f"deselected, and so not in this scope: {counted(record.deselected, 'cell')}")
-    return tuple(notes)

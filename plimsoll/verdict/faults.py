@@ -1,0 +1,135 @@
+"""What forbids to accept a run whatever its cells say, and what its readers must know beside the word."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from plimsoll.evidence.record import RunRecord
+from plimsoll.evidence.sameness import Setting
+from plimsoll.verdict.cells import CellOutcome, CellResult
+from plimsoll.verdict.union import lineages, run_results
+
+_UNREMARKABLE_ENDS: Final = (0, 1, 5)
+"""pytest's statuses for a session that went through: all passed, some failed, nothing collected."""
+_MOST_DIFFERENCES: Final = 8
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 cell`, `330 cells`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def record_faults(record: RunRecord) -> list[str]:
+    """The faults of every run in the record; with several, each says which run it is about.
+
+    That a run was cut short is excused where another went on with it: what that one's end says counts.
+    """
+    runs = record.runs
+    went_on = {run.run_id for line in lineages(runs) for run in line[:-1]}
+    faults = []
+    for run in runs:
+        prefix = f"{run.run_id}: " if len(runs) > 1 else ""
+        own = [*_of_the_past(run, runs), *_of_the_end(run, run_results(run), continued=run.run_id in went_on)]
+        faults += [f"{prefix}{fault}" for fault in own]
+    return [*faults, *_plans_that_differ(runs)]
+
+
+def _of_the_past(run: RunRecord, runs: Sequence[RunRecord]) -> list[str]:
+    resumes = None if run.run is None else run.run.resumes
+    if resumes is None:
+        return []
+    earlier = next((other for other in runs if other.run_id == resumes.run_id), None)
+    if earlier is None:
+        return [f"it goes on with run {resumes.run_id}, whose evidence is not here; give both runs"]
+    if resumes.sha256 not in {file.sha256 for file in earlier.files}:
+        return [f"the evidence of run {resumes.run_id} is not what it was when this run went on with it"]
+    return []
+
+
+def _of_the_end(run: RunRecord, results: Sequence[CellResult], *, continued: bool) -> list[str]:
+    faults = []
+    if run.run is None:
+        faults.append("the first line of the evidence is missing: nobody knows what was asked for")
+    if not continued:
+        faults += _early_end(run)
+    end = run.finish
+    if end is not None and not end.interrupted and end.exitstatus in (1, 5) and run.plan and not _failed(results):
+        faults.append(f"pytest's exit status was {end.exitstatus}, but the evidence shows no failure")
+    if run.node is None:
+        faults.append("the node was not recorded: nobody knows what the figures belong to")
+    if run.collect_errors and not continued:
+        first = run.collect_errors[0].nodeid
+        faults.append(f"{counted(len(run.collect_errors), 'file')} could not be collected, the first is {first}")
+    excused = run.torn if continued and run.finish is None else ()
+    return [*faults, *(fault for fault in run.faults if fault not in excused)]
+
+
+def _early_end(run: RunRecord) -> list[str]:
+    if run.finish is None:
+        return ["the run did not finish: it was killed, or its last line is lost"]
+    if run.finish.interrupted or run.finish.exitstatus not in _UNREMARKABLE_ENDS:
+        reason = run.finish.reason or f"pytest's exit status was {run.finish.exitstatus}"
+        return [f"the run was cut short: {reason}"]
+    return []
+
+
+def _failed(results: Sequence[CellResult]) -> bool:
+    return any(result.outcome is CellOutcome.FAIL for result in results)
+
+
+def _plans_that_differ(runs: Sequence[RunRecord]) -> list[str]:
+    """One id must mean one question: with other weights, say, a result cannot stand for the other."""
+    faults = []
+    planned: dict[str, tuple[RunRecord, object]] = {}
+    for run in runs:
+        unlike = [
+            (planned[cell.id][0], cell.id) for cell in run.plan if cell.id in planned and planned[cell.id][1] != cell
+        ]
+        if unlike:
+            other, first = unlike[0]
+            faults.append(
+                f"{other.run_id} and {run.run_id} planned {counted(len(unlike), 'cell')} differently, such as {first}"
+            )
+        planned.update({cell.id: (run, cell) for cell in run.plan if cell.id not in planned})
+    return faults
+
+
+def record_notes(record: RunRecord) -> list[str]:
+    """What a reader of the verdict must know, though it does not change the word."""
+    notes = _notes_on_runs(record.runs) if record.parts else []
+    if record.run is not None and not record.run.limits_are_shipped:
+        own = [str(file.get("path")) for file in record.run.catalogues if not file.get("shipped")]
+        notes.append(f"limits are not the shipped ones: {', '.join(own) or 'a catalogue of the user took part'}")
+    if record.run is not None and record.run.allow_incomplete:
+        notes.append("--allow-incomplete was used: cells without a result do not change the exit status")
+    synthetic = Counter(cell.weights for cell in record.plan)["synthetic"]
+    if synthetic:
+        notes.append(
+            f"weights are synthetic in {synthetic} of {counted(len(record.plan), 'cell')}: load time from disk and "
+            "meaning of the text are not judged there"
+        )
+    if record.deselected:
+        notes.append(f"deselected, and so not in this scope: {counted(record.deselected, 'cell')}")
+    return notes
+
+
+def _notes_on_runs(runs: Sequence[RunRecord]) -> list[str]:
+    """Where the parts of the verdict come from, and in what those places differ."""
+    notes = []
+    for run in runs:
+        resumes = None if run.run is None else run.run.resumes
+        on = "an unknown node" if run.node is None else run.node.hostname
+        went_on = f", going on with {resumes.run_id}" if resumes else ""
+        notes.append(
+            f"one of {len(runs)} runs: {run.run_id} on {on}, {counted(len(run.plan), 'cell')} planned{went_on}"
+        )
+    settings = [(r.run_id, Setting.recorded(r.node, r.run)) for r in runs if r.node is not None and r.run is not None]
+    for (first_id, first), (id_, other) in ((settings[0], later) for later in settings[1:]):
+        unlike = [f"{d.what} ({d.first or 'nothing'}, {d.second or 'nothing'})" for d in first.differences(other)]
+        more = len(unlike) - _MOST_DIFFERENCES
+        named = ", ".join(unlike[:_MOST_DIFFERENCES]) + (f" and {more} more" if more > 0 else "")
+        if unlike:
+            notes.append(f"{first_id} and {id_} differ in {named}")
+    return notes

@@ -1,0 +1,173 @@
+"""Waivers: who answers for a cell that has no good result, why, and until when.
+
+They are a file of the user's, kept apart from catalogue and evidence, because they are decisions of people and not
+facts about a machine. A waiver that is expired, misspelt or covers nothing is an error: each of them would let a reader
+believe that somebody had decided something.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+from plimsoll.catalogue.suggest import did_you_mean
+from plimsoll.errors import Fault, PlimsollError
+
+_KEYS: Final = ("cells", "who", "why", "until")
+_EXAMPLE: Final = "a [[waiver]] has `cells`, `who`, `why` and `until`"
+
+
+class WaiverError(PlimsollError):
+    """Every fault of a waiver file, collected and raised once."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        plural = "fault" if len(self.faults) == 1 else "faults"
+        super().__init__("\n".join([f"{len(self.faults)} {plural} in the waivers:", *(f"  {f}" for f in self.faults)]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiver:
+    """One decision to accept cells without a good result."""
+
+    cells: str
+    """A pattern for the ids of cells: `*` and `?` are wildcards, everything else means itself."""
+    who: str
+    why: str
+    until: date
+    """The last day on which it holds, in UTC."""
+    where: str
+    """File and key path: `waivers.toml: waiver[0]`."""
+
+    def covers(self, cell: str) -> bool:
+        """True where the pattern matches the whole id of the cell."""
+        # Ids end in a parameter in brackets, which fnmatch would read as a set of characters.
+        return fnmatchcase(cell, self.cells.replace("[", "[[]"))
+
+    def __str__(self) -> str:
+        """`waived by J. Rossi until 2026-12-31: the host board is on order`."""
+        return f"waived by {self.who} until {self.until}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waivers:
+    """The waivers of one file, all of them valid on the day `as_of`."""
+
+    label: str
+    """The file as messages name it."""
+    text: str
+    sha256: str
+    as_of: date
+    entries: tuple[Waiver, ...]
+
+    def covering(self, cell: str) -> Waiver | None:
+        """The first waiver that covers the cell; None where there is none."""
+        return next((waiver for waiver in self.entries if waiver.covers(cell)), None)
+
+    def unmatched(self, cells: Iterable[str]) -> tuple[Fault, ...]:
+        """A fault for each waiver that covers none of the cells."""
+        planned = tuple(cells)
+        return tuple(
+            Fault(
+                where=f"{waiver.where}.cells",
+                what=f"{waiver.cells!r} covers no planned cell",
+                fix="correct the pattern, or remove the waiver",
+            )
+            for waiver in self.entries
+            if not any(waiver.covers(cell) for cell in planned)
+        )
+
+
+def read_waivers(path: Path, as_of: date, label: str | None = None) -> Waivers:
+    """Read a waiver file as of a day (UTC). Raises WaiverError with every fault, expired waivers among them."""
+    name = label or str(path)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise WaiverError([Fault(where=name, what="there is no such file")]) from None
+    except OSError as error:
+        raise WaiverError([Fault(where=name, what=f"cannot be read: {error.strerror or error}")]) from None
+    try:
+        text = content.decode("utf-8-sig")  # editors on Windows put a mark in front, which TOML allows
+    except UnicodeDecodeError:
+        raise WaiverError([Fault(where=name, what="is not UTF-8 text", fix="save the file as UTF-8")]) from None
+    return parse_waivers(text, name, as_of)
+
+
+def parse_waivers(text: str, label: str, as_of: date) -> Waivers:
+    """The waivers that a text holds, as of a day (UTC). Raises WaiverError with every fault."""
+    try:
+        data = tomllib.loads(text)
+    except RecursionError:
+        raise WaiverError([Fault(where=label, what="is nested too deeply to be read")]) from None
+    except ValueError as error:  # TOMLDecodeError, and what Python says of numbers with thousands of digits
+        raise WaiverError([Fault(where=label, what=f"is not valid TOML: {error}")]) from None
+    faults = [
+        Fault(where=label, what=f"unknown key {key!r}", fix=did_you_mean(key, ("waiver",)))
+        for key in data
+        if key != "waiver"
+    ]
+    tables = data.get("waiver", [])
+    if not isinstance(tables, list) or (not tables and not faults):
+        faults.append(Fault(where=label, what="holds no waiver", fix=_EXAMPLE))
+        tables = []
+    for number, table in enumerate(tables):
+        faults += _faults(f"{label}: waiver[{number}]", table, as_of)
+    if faults:
+        raise WaiverError(faults)
+    return Waivers(
+        label=label,
+        text=text,
+        sha256=hashlib.sha256(text.encode("utf-8")).hexdigest(),
+        as_of=as_of,
+        entries=tuple(Waiver(**table, where=f"{label}: waiver[{number}]") for number, table in enumerate(tables)),
+    )
+
+
+def _faults(where: str, table: object, as_of: date) -> list[Fault]:
+    if not isinstance(table, dict):
+        return [Fault(where=where, what="is not a table", fix=_EXAMPLE)]
+    faults = [
+        Fault(where=f"{where}.{key}", what="unknown key", fix=did_you_mean(key, _KEYS))
+        for key in table
+        if key not in _KEYS
+    ]
+    faults += [fault for key in ("cells", "who", "why") if (fault := _text_fault(where, key, table)) is not None]
+    cells = table.get("cells")
+    if isinstance(cells, str) and cells and not re.sub(r"[*?\s]", "", cells):
+        faults.append(
+            Fault(where=f"{where}.cells", what=f"{cells!r} waives whatever was asked", fix="name what is waived")
+        )
+    until = _until_fault(f"{where}.until", table, as_of)
+    return [*faults, *([until] if until else [])]
+
+
+def _text_fault(where: str, key: str, table: Mapping[str, Any]) -> Fault | None:
+    if key not in table:
+        return Fault(where=f"{where}.{key}", what="is missing", fix=_EXAMPLE)
+    value = table[key]
+    if not isinstance(value, str) or not value.strip():
+        return Fault(where=f"{where}.{key}", what=f"must be a text, not {value!r}")
+    return None
+
+
+def _until_fault(where: str, table: Mapping[str, Any], as_of: date) -> Fault | None:
+    if "until" not in table:
+        return Fault(where=where, what="is missing", fix="a waiver has an end: until = 2026-12-31")
+    until = table["until"]
+    if type(until) is not date:  # a date with a time is a subclass, and in whose time zone would it be
+        return Fault(where=where, what=f"must be a date, not {until!r}", fix="write until = 2026-12-31, without quotes")
+    if until < as_of:
+        return Fault(
+            where=where,
+            what=f"expired: {until} is before {as_of}",
+            fix="remove the waiver, or let whoever answers for it set a new date",
+        )
+    return None
