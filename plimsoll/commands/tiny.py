@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -71,7 +70,8 @@ def run_build(options: argparse.Namespace) -> int:
     for checkpoint in checkpoints:
         print(_sentence(checkpoint))
     built = sum(checkpoint.built_now for checkpoint in checkpoints)
-    print(f"{built} built, {len(checkpoints) - built} already there, {format_seconds(monotonic() - began)}; {store.folder}")
+    there = len(checkpoints) - built
+    print(f"{built} built, {there} already there, in {format_seconds(monotonic() - began)}; {store.folder}")
     return 0
 
 
@@ -176,14 +176,16 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     cells = [("model", "state", "recipe", "size", "answers", "path")]
     for row in rows:
         training = row.get("training")
-        cells.append((
-            row["model"],
-            row["state"],
-            (row["recipe_hash"] or "-")[:16],
-            format_bytes(row["bytes"]) if "bytes" in row else "-",
-            f"{training['answered']}/{training['taught']}" if training else "-",
-            row["path"],
-        ))
+        cells.append(
+            (
+                row["model"],
+                row["state"],
+                (row["recipe_hash"] or "-")[:16],
+                format_bytes(row["bytes"]) if "bytes" in row else "-",
+                f"{training['answered']}/{training['taught']}" if training else "-",
+                row["path"],
+            )
+        )
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

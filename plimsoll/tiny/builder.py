@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import Lock, Timer
+from threading import Event, Lock, Timer
 from typing import IO, Any, Final, TypeAlias
 
 import plimsoll
@@ -50,18 +50,17 @@ class BuildProcess:
         """Train in a new process. Raises BuildError with the last lines that it wrote."""
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
             process = self._start(log)
-            expired: list[float] = []
-            watchdog = Timer(self._deadline, lambda: (expired.append(self._deadline), process.kill()))
-            watchdog.daemon = True
+            expired = Event()
+            watchdog = Timer(self._deadline, _expire, (process, expired))
             watchdog.start()
             try:
                 last = _converse(process, {"job": job.to_json(), "folder": str(folder), "parent": os.getpid()}, report)
             finally:
                 watchdog.cancel()
                 self._end(process)
-            if "figures" in last and process.returncode == 0:
+            if "figures" in last:
                 return TrainingFigures(**last["figures"])
-            if expired:
+            if expired.is_set():
                 raise BuildError(f"did not end within {format_seconds(self._deadline)}, and was killed")
             raise BuildError(last.get("error") or _post_mortem(process.returncode, log))
 
@@ -98,6 +97,11 @@ class BuildProcess:
                 pipe.close()
 
 
+def _expire(process: subprocess.Popen[str], expired: Event) -> None:
+    expired.set()
+    process.kill()
+
+
 def _environment() -> dict[str, str]:
     """Of the build: one thread, no GPU, no network, and this same plimsoll even where it is not installed."""
     root = str(Path(plimsoll.__file__).resolve().parents[1])
@@ -114,15 +118,16 @@ def _environment() -> dict[str, str]:
 
 def _converse(process: subprocess.Popen[str], request: Mapping[str, Any], report: StepCallback) -> dict[str, Any]:
     """Send the request and follow the progress; returns the last message, or an empty one where there was none."""
-    assert process.stdin is not None
-    assert process.stdout is not None
     last: dict[str, Any] = {}
     try:
-        json.dump(request, process.stdin)
-        process.stdin.close()
+        if process.stdin is not None:  # a pipe, always; the type cannot say so
+            process.stdin.write(json.dumps(request))
+            process.stdin.close()
     except BrokenPipeError:
         return last  # it died at once, and its log says why
-    for line in process.stdout:
+    for line in process.stdout or ():
+        if not line.endswith("\n"):
+            break  # killed in the middle of a message
         message = json.loads(line)
         if "phase" in message:
             report(Phase(message["phase"]), message["done"], message["total"])

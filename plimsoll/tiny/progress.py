@@ -17,8 +17,8 @@ class Phase(StrEnum):
     """The checkpoint in the cache is damaged; the note says how."""
     STARTING = "starting"
     TRAINING = "training"
-    CHECKING = "checking"
     SAVING = "saving"
+    CHECKING = "checking"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

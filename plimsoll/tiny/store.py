@@ -23,7 +23,7 @@ from plimsoll.catalogue.entries import Model
 from plimsoll.clock import monotonic
 from plimsoll.errors import PlimsollError
 from plimsoll.tiny.builder import DEADLINE, Builder, BuildError, BuildProcess
-from plimsoll.tiny.checkpoint import Checkpoint, Damage, examine, write_manifest
+from plimsoll.tiny.checkpoint import Checkpoint, Damage, TrainingFigures, examine, write_manifest
 from plimsoll.tiny.progress import Phase, Progress, ProgressCallback
 from plimsoll.tiny.recipe import TrainingJob, recipe_hash, training_job
 from plimsoll.units import format_seconds
@@ -150,15 +150,9 @@ class Store:
         folder.mkdir()
         try:
             figures = build(place.job, folder, lambda phase, done, total: tell(phase, done, total, ""))
-            if figures.accuracy < LEAST_ACCURACY:
-                raise BuildError(
-                    f"it answers {figures.answered} of the {figures.taught} questions that it was taught, "
-                    f"and {LEAST_ACCURACY:.0%} are the least; more steps in its recipe may help"
-                )
+            _require_knowledge(figures)
             recipe = {"config": dict(place.model.config), **asdict(place.job.recipe)}
-            write_manifest(
-                folder, model=place.model.id, recipe_hash=place.recipe_hash, recipe=recipe, figures=figures
-            )
+            write_manifest(folder, model=place.model.id, recipe_hash=place.recipe_hash, recipe=recipe, figures=figures)
             _put(folder, place.path)
         except BuildError as error:
             full = shutil.disk_usage(self.folder).free < _FULL
@@ -228,9 +222,7 @@ _ELSEWHERE: Final = "set PLIMSOLL_CACHE to a folder with room that you may write
 
 def model_of(path: Path) -> str:
     """The id of the model that a checkpoint's folder belongs to, read from its name."""
-    match = _FOLDER.fullmatch(path.name)
-    assert match is not None, "Store.paths lists no other folders"
-    return match["model"]
+    return _FOLDER.sub(r"\g<model>", path.name)
 
 
 def _teller(model: Model, progress: ProgressCallback | None) -> _Tell:
@@ -244,8 +236,16 @@ def _teller(model: Model, progress: ProgressCallback | None) -> _Tell:
     return tell
 
 
+def _require_knowledge(figures: TrainingFigures) -> None:
+    if figures.accuracy < LEAST_ACCURACY:
+        raise BuildError(
+            f"it answers {figures.answered} of the {figures.taught} questions that it was taught, "
+            f"and {LEAST_ACCURACY:.0%} are the least; more steps in its recipe may help"
+        )
+
+
 def _put(folder: Path, place: Path) -> None:
-    """Rename a finished folder into its place, after its bytes are on the disk: a power cut leaves all of it or none."""
+    """Rename a finished folder into its place, its bytes on the disk before: a power cut leaves all of it or none."""
     for path in (*folder.iterdir(), folder):
         _flush(path)
     if place.exists():
