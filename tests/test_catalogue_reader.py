@@ -158,6 +158,52 @@ def test_replacing_claim_leaves_a_disputed_one_on_record(tmp_path: Path) -> None
     assert [c.high for c in catalogue.variants["tiny-phi/nf4"].claims_on("load_time")] == [3.0]
 
 
+def test_only_the_limited_side_limits(tmp_path: Path) -> None:
+    claim = (
+        '[[claim]]\nvariants = ["tiny-phi/nf4"]\nmetric = "load_time"\nlow = 1\nhigh = 2\nunit = "min"\n'
+        'source = "x"\nlimits = "{}"\n'
+    )
+    text = "".join(map(claim.format, ("both", "low", "high", "none")))
+    catalogue = read_catalogue([write(tmp_path / "my.toml", text)])
+    variant = catalogue.variants["tiny-phi/nf4"]
+    found = [c for c in variant.claims if c.metric == "load_time"]
+    assert [(c.low, c.high) for c in found] == [(60.0, 120.0)] * 4, "the document's figures stay whole"
+    assert [(c.limit_low, c.limit_high) for c in found] == [(60.0, 120.0), (60.0, None), (None, 120.0), (None, None)]
+    assert list(variant.claims_on("load_time")) == found[:3]
+
+
+def test_records_limit_nothing_and_are_nothing_to_replace(tmp_path: Path) -> None:
+    claim = '[[claim]]\nvariants = ["tiny-phi/*"]\nmetric = "load_time"\nhigh = {}\nunit = "s"\nsource = "x"\n'
+    records = ("together = true", 'limits = "none"', 'conditions = { batch = 2, gpu = "h100" }', 'quote = "2 s"')
+    text = "".join(claim.format(number) + line + "\n" for number, line in enumerate(records))
+    catalogue = read_catalogue([write(tmp_path / "my.toml", text)])
+    variant = catalogue.variants["tiny-phi/nf4"]
+    assert [c.high for c in catalogue.claims if c.metric == "load_time"] == [0.0, 1.0, 2.0, 3.0]
+    assert [c.high for c in variant.claims if c.metric == "load_time"] == [1.0, 2.0, 3.0], "not what is said of all"
+    (limit,) = variant.claims_on("load_time")
+    assert (limit.high, limit.quote) == (3.0, "2 s")
+    assert [dict(c.conditions) for c in variant.claims if c.conditions] == [{"batch": 2, "gpu": "h100"}]
+    for line in records[:3]:
+        later = claim.format(1) + line + "\n" + claim.format(9) + "replaces = true\n"
+        with pytest.raises(CatalogueError) as caught:
+            read_catalogue([write(tmp_path / "my.toml", later)])
+        assert [fault.what for fault in caught.value.faults] == [
+            "there is no earlier claim on 'load_time' of these variants"
+        ]
+    kept = claim.format(1) + 'limits = "none"\n' + claim.format(2) + claim.format(9) + "replaces = true\n"
+    variant = read_catalogue([write(tmp_path / "my.toml", kept)]).variants["tiny-phi/nf4"]
+    assert [c.high for c in variant.claims if c.metric == "load_time"] == [1.0, 9.0]
+
+
+def test_statements_are_kept_with_the_models_they_speak_of(tmp_path: Path) -> None:
+    text = (
+        '[[statement]]\nmodels = ["tiny-mi*", "tiny-phi"]\nsays = "small"\nsource = "x"\ndisputed = "not to an ant"\n'
+    )
+    statement = read_catalogue([write(tmp_path / "my.toml", text)]).statements[-1]
+    assert statement.models == ("tiny-mistral", "tiny-mixtral", "tiny-phi")
+    assert (statement.says, statement.source, statement.disputed) == ("small", "x", "not to an ant")
+
+
 def test_disputed_claim_is_nothing_to_replace(tmp_path: Path) -> None:
     claim = '[[claim]]\nvariants = ["tiny-phi/nf4"]\nmetric = "load_time"\nhigh = 1\nunit = "s"\nsource = "x"\n'
     path = write(tmp_path / "my.toml", claim + 'disputed = "no"\n' + claim + "replaces = true\n")

@@ -1,48 +1,29 @@
-"""The shipped entries and our own lists, held against the libraries they speak of; needs no weights and no network."""
+"""The tiny entries and our own lists, held against the libraries they speak of; needs no weights and no network."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
-import torch
 import transformers
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from plimsoll.catalogue.checks import QUANTIZATION_FIELDS
-from plimsoll.catalogue.entries import Model, Variant
+from plimsoll.catalogue.entries import Variant
 from plimsoll.catalogue.marks import read_marks
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.catalogue.schema import VariantTable
+from tests.skeletons import skeleton
 
 CATALOGUE = read_catalogue(known_marks=read_marks(Path(__file__).parents[1] / "markers.ini"))
 MODELS = CATALOGUE.models
 TINY = [variant for variant in CATALOGUE.variants.values() if variant.tier.id == "tiny"]
 
 
-def built(model: Model) -> tuple[Any, torch.nn.Module]:
-    """The configuration, and the model on the meta device, which stores no weights."""
-    options = dict(model.config)
-    config = transformers.AutoConfig.for_model(options.pop("model_type"), **options)
-    with torch.device("meta"):
-        return config, getattr(transformers, model.auto_class).from_config(config)
-
-
-@pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
-def test_configuration_builds_the_class_it_names(model: Model) -> None:
-    config, network = built(model)
-    assert type(network).__name__ == model.architecture
-    # transformers keeps a key that it does not know, and builds with its default for the one that was meant.
-    assert set(model.config) - {"model_type"} <= {field.name for field in fields(type(config))}
-
-
 def test_tiny_families_differ_where_the_large_ones_do() -> None:
-    _, qwen = built(MODELS["tiny-qwen"])
-    _, mixtral = built(MODELS["tiny-mixtral"])
-    _, phi = built(MODELS["tiny-phi"])
+    qwen, mixtral, phi = (skeleton(MODELS[f"tiny-{family}"]) for family in ("qwen", "mixtral", "phi"))
     qwen_names, phi_names = ({name for name, _ in network.named_parameters()} for network in (qwen, phi))
     experts = {name: parameter.shape for name, parameter in mixtral.named_parameters() if "experts" in name}
     assert "lm_head.weight" not in qwen_names, "tied to the embedding"
@@ -56,8 +37,8 @@ def test_tiny_families_differ_where_the_large_ones_do() -> None:
     "entry", [variant for variant in TINY if variant.quantization == "nf4"], ids=lambda variant: variant.id
 )
 def test_every_tiny_row_has_whole_blocks(entry: Variant) -> None:
-    _, network = built(entry.model)
-    rows = {name: parameter.shape[-1] for name, parameter in network.named_parameters() if parameter.dim() > 1}
+    parameters = skeleton(entry.model).named_parameters()
+    rows = {name: parameter.shape[-1] for name, parameter in parameters if parameter.dim() > 1}
     assert [name for name, length in rows.items() if length % 64] == []
 
 
