@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.judging import Judge
+from fixtures.plan import DiskRoom
 from plimsoll.catalogue.entries import Tier, Variant
 from plimsoll.footprint.footprint import Footprint
 from plimsoll.gate import need_of
@@ -28,7 +29,6 @@ def test_free_ram(admitted: Variant, footprint: Footprint, node: Node, judge: Ju
 
 
 @pytest.mark.measures("free_disk")
-def test_free_disk(admitted: Variant, footprint: Footprint, node: Node, judge: Judge) -> None:
-    """The disk where weights land holds the checkpoint."""
-    need = need_of(admitted, footprint)
-    judge.limit("free_disk", node.disk.free, low=need.disk, source="predicted from the configuration")
+def test_free_disk(disk_room: DiskRoom, judge: Judge) -> None:
+    """The disk where weights land holds what is to be brought there."""
+    judge.limit("free_disk", disk_room.free, low=disk_room.need, source=disk_room.source)
