@@ -104,10 +104,8 @@ def test_the_schema_refuses_what_would_be_a_lie(tmp_path: Path) -> None:
 
 def test_results_say_what_happened(tmp_path: Path) -> None:
     data = results(*told(tmp_path, run_of_every_outcome()))
-    assert data["verdict"]["counts"] == {
-        **{"pass": 1, "marginal": 1, "waived": 0},
-        **{"fail": 2, "skip": 2, "not_run": 1},
-    }
+    counts = {"pass": 1, "marginal": 1, "waived": 0, "fail": 2, "skip": 2, "not_run": 1}
+    assert data["verdict"]["counts"] == counts
     assert (data["verdict"]["word"], data["verdict"]["exit_status"]) == ("REJECTED", 1)
     assert [c["outcome"] for c in data["cells"]] == ["pass", "marginal", "fail", "fail", "skip", "skip", "not_run"]
     near = data["cells"][1]

@@ -79,8 +79,13 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
             {
                 "cell": conflict.cell,
                 "readings": [
-                    {"run": one.run_id, "node": one.node, "outcome": one.outcome.value, "reason": one.reason}
-                    for one in conflict.readings
+                    {
+                        "run": reading.result.run_id,
+                        "node": reading.node,
+                        "outcome": reading.result.outcome.value,
+                        "reason": reading.result.reason,
+                    }
+                    for reading in conflict.readings
                 ],
             }
             for conflict in verdict.conflicts

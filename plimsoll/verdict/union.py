@@ -21,10 +21,9 @@ from plimsoll.verdict.waiving import Waived, recorded_waivers, waive
 class Reading:
     """How a cell ended in one run."""
 
-    run_id: str
+    result: CellResult
     node: str | None
-    outcome: CellOutcome
-    reason: str
+    """The host name; None where the run ended before it was recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +36,7 @@ class Conflict:
     def __str__(self) -> str:
         """`acceptance/...: fail in A (on cargo), pass in B (on barge)`."""
         return f"{self.cell}: " + ", ".join(
-            f"{reading.outcome.value} in {reading.run_id} (on {reading.node or 'an unknown node'})"
+            f"{reading.result.outcome.value} in {reading.result.run_id} (on {reading.node or 'an unknown node'})"
             for reading in self.readings
         )
 
@@ -147,15 +146,7 @@ def _conflict(cell: str, results: Sequence[CellResult], runs: Sequence[RunRecord
     if len({result.outcome for result in results}) < 2:
         return []
     nodes = {run.run_id: run.node.hostname for run in runs if run.node is not None}
-    readings = tuple(
-        Reading(
-            run_id=result.run_id or "",
-            node=nodes.get(result.run_id or ""),
-            outcome=result.outcome,
-            reason=result.reason,
-        )
-        for result in results
-    )
+    readings = tuple(Reading(result=result, node=nodes.get(result.run_id or "")) for result in results)
     return [Conflict(cell=cell, readings=readings)]
 
 
