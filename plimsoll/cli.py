@@ -19,6 +19,8 @@ COMMANDS: Final = {
     "probe": "show this node: GPUs, driver, processor, memory, disk, software stack",
     "tiny": "build, list and clean the small checkpoints that are trained on first use",
     "report": "write the reports of a run again from its evidence",
+    "compare": "hold runs against each other: what became slower, larger or worse",
+    "baseline": "keep runs to compare with, and list them",
 }
 """Command -> what it does. Each is a module of plimsoll.commands with an `add_parser`; dashes become underscores."""
 

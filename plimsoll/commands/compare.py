@@ -1,0 +1,178 @@
+"""`plimsoll compare A B [C...]`: holds runs against the first, and says what is slower, what is not, and what nobody
+can tell from so few rounds."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plimsoll.compare.extra import require_pictures, require_statistics
+from plimsoll.compare.fail_on import (
+    EXIT_NOTHING_IN_COMMON,
+    EXIT_UNDECIDED,
+    Condition,
+    exit_status,
+    findings,
+    read_conditions,
+    undecided,
+)
+from plimsoll.compare.result import Comparison
+from plimsoll.compare.rule import Rule
+from plimsoll.compare.sources import find_source, read_side
+from plimsoll.errors import PlimsollError
+from plimsoll.report.write import write_atomically
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+_DESCRIPTION = """\
+Hold one or more runs against the first: times by a rank test with a bootstrap interval, corrected for the number of
+times; memory, outcomes and the verdict beside them; and what differs between the machines before all else. A RUN is a
+run folder, an evidence file, a run id, `latest`, a file of pytest-benchmark, or `baseline:NAME`."""
+
+_EPILOG = """\
+exit status:
+  0    done; nothing of --fail-on was found, and nothing was left open
+  1    something of --fail-on was found
+  2    usage error, unlike machines, or a file that cannot be read
+  5    the runs have nothing in common
+  6    --fail-on slower, and some times have too few samples to rule it out
+       (--allow-undecided makes this 0)
+
+--fail-on:
+  slower    a time is slower
+  memory    a memory figure is more
+  outcome   a cell lost a good outcome, or the verdict is worse
+  missing   something of the first run is not in another, or no longer comparable
+"""
+
+
+def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "compare",
+        help="hold runs against each other: what became slower, larger or worse",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    rule = Rule()
+    parser.add_argument("base", metavar="BASE", help="what the others are held against")
+    parser.add_argument("others", metavar="RUN", nargs="+", help="what is held against it")
+    parser.add_argument(
+        "--like",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="another run of the base's configuration (repeatable): how much these differ is learnt from them",
+    )
+    parser.add_argument(
+        "--fail-on", type=_conditions, default=(), metavar="WORDS", help="slower,memory,outcome,missing"
+    )
+    parser.add_argument("--allow-undecided", action="store_true", help="too few samples do not change the exit status")
+    parser.add_argument("--force-unlike", action="store_true", help="compare unlike GPUs or processors all the same")
+    parser.add_argument("--allow-damaged", action="store_true", help="read damaged evidence as far as it goes")
+    parser.add_argument(
+        "--margin",
+        type=_fraction,
+        default=rule.margin,
+        metavar="PERCENT",
+        help=f"a smaller change does not count, and `same` means within it (default: {rule.margin * 100:g})",
+    )
+    parser.add_argument(
+        "--alpha",
+        type=_fraction,
+        default=rule.alpha,
+        metavar="PERCENT",
+        help=f"the chance of any false `slower` or `faster` in the whole comparison (default: {rule.alpha * 100:g})",
+    )
+    for option, what in (("markdown", "Markdown"), ("html", "a page with pictures"), ("json", "JSON")):
+        parser.add_argument(f"--{option}", type=Path, metavar="FILE", help=f"write {what} to FILE")
+    parser.add_argument("--quiet", action="store_true", help="print the statements alone")
+    parser.add_argument(
+        "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare, print, write the files. Raises PlimsollError for what the user can mend."""
+    require_statistics()
+    if options.html is not None:
+        require_pictures()
+    from plimsoll.compare.comparison import compare
+
+    paths = [find_source(name, options.report_dir) for name in (options.base, *options.others, *options.like)]
+    sides = [read_side(path, allow_damaged=options.allow_damaged) for path in paths]
+    count = 1 + len(options.others)
+    rule = Rule(margin=options.margin, alpha=options.alpha)
+    comparison = compare(sides[:count], rule, likes=sides[count:], force_unlike=options.force_unlike)
+    status = exit_status(comparison, options.fail_on, allow_undecided=options.allow_undecided)
+    sys.stdout.write("".join(f"{line}\n" for line in report_lines(comparison, options.fail_on, status, options.quiet)))
+    sys.stdout.flush()
+    _write(comparison, status, options)
+    return status
+
+
+def report_lines(
+    comparison: Comparison, conditions: tuple[Condition, ...], status: int, quiet: bool = False
+) -> list[str]:
+    """What is printed; with `quiet` only the statements, what was found, and why the status is not 0."""
+    from plimsoll.compare.document import document
+    from plimsoll.compare.terminal import terminal_lines
+
+    return terminal_lines(
+        document(comparison), findings(comparison, conditions), _why_open(comparison, status), quiet=quiet
+    )
+
+
+def _why_open(comparison: Comparison, status: int) -> str:
+    if status == EXIT_NOTHING_IN_COMMON:
+        return "nothing in common: nothing was compared"
+    if status == EXIT_UNDECIDED:
+        return (
+            f"undecided: {undecided(comparison)} times have too few samples to rule out that they are slower; "
+            "take more rounds, or use --allow-undecided"
+        )
+    return ""
+
+
+def _write(comparison: Comparison, status: int, options: argparse.Namespace) -> None:
+    from plimsoll.compare.data import comparison_text
+    from plimsoll.compare.document import document
+    from plimsoll.compare.markdown import markdown_text
+
+    found = findings(comparison, options.fail_on)
+    if options.markdown is not None:
+        _write_file(options.markdown, lambda: markdown_text(document(comparison), found))
+    if options.json is not None:
+        _write_file(options.json, lambda: comparison_text(comparison, options.fail_on, found, status))
+    if options.html is not None:
+        from plimsoll.compare.page import page_text
+
+        _write_file(options.html, lambda: page_text(document(comparison), found, comparison.rule))
+
+
+def _write_file(path: Path, text: Callable[[], str]) -> None:
+    try:
+        write_atomically(path, text())
+    except OSError as error:
+        raise PlimsollError(f"{path} could not be written ({error.strerror or error})") from None
+
+
+def _conditions(text: str) -> tuple[Condition, ...]:
+    try:
+        return read_conditions(text)
+    except PlimsollError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _fraction(text: str) -> float:
+    """Percent as a fraction; argparse turns the ValueError into a usage error that names the option."""
+    percent = float(text.removesuffix("%"))
+    if not 0.0 < percent < 100.0:
+        raise ValueError(text)
+    return percent / 100.0

@@ -1,0 +1,303 @@
+"""A comparison as sections of lines and tables: what the terminal, the Markdown file and the page all show.
+
+It is said once here and written in three ways. Texts are as they came from files; whoever writes them escapes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Final
+
+from plimsoll.compare.result import Absent, Comparison, FigureRow, TimeRow, Versus
+from plimsoll.compare.rule import Level, Rule, Word
+from plimsoll.compare.side import Figure, Side, Timed
+from plimsoll.units import format_value
+from plimsoll.verdict.verdict import counted
+
+ORDER: Final = (Word.SLOWER, Word.FASTER, Word.TOO_FEW, Word.SAME)
+"""In which the words stand: what a reader must act on comes first."""
+
+_NONE: Final = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows under a head; the columns from `numbers` on hold figures, the first `notable` rows are what a reader must
+    see."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: int
+    notable: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A heading with what stands under it."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    table: Table | None = None
+    picture: Versus | None = None
+    """Whose times are drawn here, where pictures can be shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """The whole, the statement first."""
+
+    statements: tuple[str, ...]
+    """One line for each side that was held against the base."""
+    sections: tuple[Section, ...]
+
+
+def document(comparison: Comparison) -> Document:
+    """Everything that people read of a comparison, what differs between the machines first."""
+    letters = {id(side): letter(i) for i, side in enumerate((*comparison.sides, *comparison.likes))}
+    sections = [_sides(comparison, letters), _machines(comparison, letters)]
+    for versus in comparison.versus:
+        against = f"{letters[id(versus.other)]} against {letters[id(versus.base)]}"
+        sections += _versus_sections(versus, against, comparison.rule)
+    sections.append(Section(title="How it was decided", lines=_method(comparison)))
+    return Document(
+        statements=tuple(statement(versus) for versus in comparison.versus),
+        sections=tuple(section for section in sections if section.lines or section.table),
+    )
+
+
+def letter(index: int) -> str:
+    """The letter of a side; after Z they are numbered."""
+    return ascii_uppercase[index] if index < len(ascii_uppercase) else f"Z{index}"
+
+
+def statement(versus: Versus) -> str:
+    """What became of one side against the base, in one line."""
+    words = versus.words
+    times = ", ".join(f"{words[word]} {word}" for word in ORDER if words[word]) or "none in common"
+    worse = sum(change.is_worse for change in versus.outcomes)
+    parts = [f"times: {times}", f"memory: {_levels(versus.memory)}"]
+    parts += [f"{counted(worse, 'outcome')} lost"] if worse else []
+    parts += [f"{len(versus.missing)} missing"] if versus.missing else []
+    parts += [f"{len(versus.mismatched)} not comparable"] if versus.mismatched else []
+    if versus.base.verdict != versus.other.verdict and versus.base.verdict and versus.other.verdict:
+        parts.append(f"verdict: {versus.base.verdict} became {versus.other.verdict}")
+    return f"{versus.other.name} against {versus.base.name}: {'; '.join(parts)}"
+
+
+def _levels(rows: Sequence[FigureRow]) -> str:
+    counts = Counter(row.level for row in rows)
+    return ", ".join(f"{counts[level]} {level}" for level in Level if counts[level]) or "none in common"
+
+
+def _sides(comparison: Comparison, letters: dict[int, str]) -> Section:
+    rows = [_side_row(side, letters[id(side)], "" if i else "base") for i, side in enumerate(comparison.sides)]
+    rows += [_side_row(side, letters[id(side)], "like the base") for side in comparison.likes]
+    notes = [f"{letters[id(s)]}: {note}" for s in (*comparison.sides, *comparison.likes) for note in s.notes]
+    return Section(
+        title="Compared",
+        lines=tuple(notes),
+        table=Table(head=("", "name", "from", "verdict", "", "times"), rows=tuple(rows), numbers=5),
+    )
+
+
+def _side_row(side: Side, name: str, part: str) -> tuple[str, ...]:
+    return (name, side.name, side.kind.value, side.verdict or _NONE, part, str(len(side.timed)))
+
+
+def _machines(comparison: Comparison, letters: dict[int, str]) -> Section:
+    forced = [f"compared all the same, though {reason}" for versus in comparison.versus for reason in versus.unlike]
+    sides = (*comparison.sides, *comparison.likes)
+    rows = tuple((difference.label, *difference.texts) for difference in comparison.differences)
+    head = ("", *(letters[id(side)] for side in sides))
+    return Section(
+        title="What differs between the machines and the runs",
+        lines=(*forced, *(() if rows else ("nothing that was recorded",))),
+        table=Table(head=head, rows=rows, numbers=len(head)) if rows else None,
+    )
+
+
+def _versus_sections(versus: Versus, against: str, rule: Rule) -> list[Section]:
+    return [
+        _verdicts(versus, against),
+        _times(versus, against, rule),
+        _not_comparable(versus, against),
+        _figures(f"{against}: memory", versus.memory, only_changed=False, lines=_memory_lines(rule)),
+        _figures(f"{against}: other figures that changed", versus.figures, only_changed=True, lines=()),
+        _absences(f"{against}: missing", versus.missing),
+        _absences(f"{against}: added", versus.added),
+    ]
+
+
+def _verdicts(versus: Versus, against: str) -> Section:
+    lines = []
+    if versus.base.cells is None or versus.other.cells is None:
+        lines.append("no outcomes to compare: a file of pytest-benchmark holds none")
+    elif versus.base.verdict == versus.other.verdict:
+        lines.append(f"the verdict is {versus.other.verdict}, as before")
+    else:
+        lines.append(f"the verdict went from {versus.base.verdict} to {versus.other.verdict}")
+    rows = tuple(
+        (_short(change.cell), change.base, change.other, "worse" if change.is_worse else "", _first_line(change.reason))
+        for change in versus.outcomes
+    )
+    table = Table(head=("cell", "was", "is", "", "reason"), rows=rows, numbers=5) if rows else None
+    return Section(title=f"{against}: verdict and outcomes", lines=tuple(lines), table=table)
+
+
+def _times(versus: Versus, against: str, rule: Rule) -> Section:
+    labels = _labels([row.base for row in versus.times])
+    ordered = sorted(versus.times, key=lambda row: (ORDER.index(row.word), -abs(row.ratio - 1.0)))
+    rows = tuple(_time_row(row, labels) for row in ordered)
+    notable = versus.words[Word.SLOWER] + versus.words[Word.FASTER]
+    head = ("time", "metric", "word", "ratio", "interval", "p", "delta", "base", "other", "rounds", "needs")
+    return Section(
+        title=f"{against}: times",
+        lines=(*_time_lines(versus, rule), *versus.steadiness),
+        table=Table(head=head, rows=rows, numbers=3, notable=notable) if rows else None,
+        picture=versus if rows else None,
+    )
+
+
+def _time_lines(versus: Versus, rule: Rule) -> list[str]:
+    if not versus.times:
+        return ["no time is in both"]
+    lines = [f"all ratios together (geometric mean): {versus.overall:.3f}"] if versus.overall else []
+    open_ = [row for row in versus.times if row.word is Word.TOO_FEW]
+    if open_:
+        lines.append(
+            f"{counted(len(open_), 'time')} with too few samples; to find a change of {rule.change:.0%} takes "
+            f"{_range([row.to_find for row in open_])} rounds a side, to show that it is within {rule.margin:.0%} "
+            f"{_range([row.for_same for row in open_])}, at the noise seen, or 5% where none is seen yet"
+        )
+    bare = sum(not (row.base.rounds and row.other.rounds) for row in open_)
+    return lines + ([f"{counted(bare, 'time')} without rounds: only a summary is in the file"] if bare else [])
+
+
+def _range(rounds: Sequence[int | None]) -> str:
+    """`17`, `9 to 31`, `9 to more than anybody takes`."""
+    texts = [_rounds_text(n) for n in sorted(rounds, key=lambda n: math.inf if n is None else n)]
+    return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
+
+
+def _rounds_text(rounds: int | None) -> str:
+    return "more than anybody takes" if rounds is None else str(rounds)
+
+
+def _time_row(row: TimeRow, labels: dict[int, str]) -> tuple[str, ...]:
+    interval = _NONE if row.interval is None else f"{row.interval.low:.3f} to {row.interval.high:.3f}"
+    return (
+        labels[id(row.base)],
+        row.base.metric,
+        row.word.value,
+        f"{row.ratio:.3f}",
+        interval,
+        _NONE if row.p_adjusted is None else _p_text(row.p_adjusted),
+        _NONE if row.delta is None else f"{row.delta:+.2f}",
+        format_value(row.base.median, row.base.unit),
+        format_value(row.other.median, row.other.unit),
+        f"{len(row.base.rounds) or '?'} / {len(row.other.rounds) or '?'}",
+        f"{row.to_find or 'no end'} / {row.for_same or 'no end'}" if row.word is Word.TOO_FEW else _NONE,
+    )
+
+
+def _p_text(p: float) -> str:
+    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def _labels(entries: Sequence[Timed | Figure]) -> dict[int, str]:
+    """What to call each: its variant, with the question where two of its questions measure the same."""
+    counts = Counter((entry.variant, entry.metric) for entry in entries)
+    labels = {}
+    for entry in entries:
+        if entry.variant is None:
+            labels[id(entry)] = entry.cell
+        elif counts[entry.variant, entry.metric] == 1:
+            labels[id(entry)] = entry.variant
+        else:
+            labels[id(entry)] = f"{entry.variant} {question(entry.cell)}"
+    return labels
+
+
+def question(cell: str) -> str:
+    """The name of the test in a cell's id, without its file and parameter."""
+    return cell.partition("[")[0].rpartition("::")[2]
+
+
+def _short(cell: str) -> str:
+    """The cell's id without its file, which is the same for all of its kind."""
+    return cell.partition("::")[2] or cell
+
+
+def _not_comparable(versus: Versus, against: str) -> Section:
+    rows = tuple((_short(row.cell), row.metric, row.reason) for row in versus.mismatched)
+    table = Table(head=("cell", "metric", "why"), rows=rows, numbers=3) if rows else None
+    return Section(title=f"{against}: in both, and yet not comparable", table=table)
+
+
+def _memory_lines(rule: Rule) -> tuple[str, ...]:
+    return (
+        f"one value a run, so no test: more or less by more than {rule.memory_tolerance:.0%} and "
+        f"{format_value(rule.memory_floor, 'bytes')}; counted bytes by any difference",
+    )
+
+
+def _figures(title: str, rows: Sequence[FigureRow], *, only_changed: bool, lines: tuple[str, ...]) -> Section:
+    shown = [row for row in rows if not only_changed or row.level is not Level.SAME]
+    if not shown:
+        return Section(title=title)
+    labels = _labels([row.base for row in rows])
+    order = (Level.MORE, Level.UNKNOWN, Level.LESS, Level.SAME)
+    cells = tuple(
+        (
+            labels[id(row.base)],
+            row.base.metric,
+            row.level.value,
+            _NONE if row.change is None else f"{row.change:+.1%}",
+            _figure_text(row.base),
+            _figure_text(row.other),
+        )
+        for row in sorted(shown, key=lambda row: (order.index(row.level), -abs(row.change or 0.0)))
+    )
+    notable = sum(row.level is not Level.SAME for row in shown)
+    head = ("cell", "metric", "word", "change", "base", "other")
+    table = Table(head=head, rows=cells, numbers=3, notable=notable)
+    return Section(title=title, lines=lines, table=table)
+
+
+def _figure_text(figure: Figure) -> str:
+    if figure.value is None:
+        return f"not measured ({_first_line(figure.reason)})"
+    return format_value(figure.value, figure.unit)
+
+
+def _absences(title: str, entries: Sequence[Absent]) -> Section:
+    """What is absent; whole cells of a variant in one row, which names each of its questions."""
+    whole: dict[str, list[Absent]] = {}
+    for entry in entries:
+        if entry.metric is None:
+            whole.setdefault(entry.variant or entry.cell, []).append(entry)
+    rows = [
+        (name, f"{counted(len(cells), 'whole cell')}: {', '.join(question(c.cell) for c in cells)}", cells[0].reason)
+        for name, cells in whole.items()
+    ]
+    rows += [(_short(e.cell), e.metric, _first_line(e.reason)) for e in entries if e.metric is not None]
+    table = Table(head=("cell", "what", "why"), rows=tuple(rows), numbers=3, notable=len(rows)) if rows else None
+    return Section(title=title, table=table)
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]
+
+
+def _method(comparison: Comparison) -> tuple[str, ...]:
+    rule = comparison.rule
+    return (
+        f"ratio of medians with a {rule.confidence:.0%} bootstrap interval; Mann and Whitney's rank test, corrected by "
+        f"Holm for {counted(comparison.tests, 'test')}; Cliff's delta",
+        f"slower, faster: p below {rule.alpha:g}, an interval without 1, and a ratio off by more than "
+        f"{rule.margin:.0%}; same: the interval lies within {rule.margin:.0%}; all else: too few samples",
+    )

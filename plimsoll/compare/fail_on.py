@@ -1,0 +1,99 @@
+"""What `--fail-on` asks for, and the exit status that follows.
+
+A comparison that could not tell is not a comparison that found nothing: where times were to be checked and too few
+samples were taken, the status is not 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from plimsoll.compare.result import Comparison, Versus
+from plimsoll.compare.rule import Level, Word
+from plimsoll.errors import PlimsollError
+from plimsoll.verdict.verdict import counted
+
+EXIT_FOUND: Final = 1
+EXIT_NOTHING_IN_COMMON: Final = 5
+EXIT_UNDECIDED: Final = 6
+
+
+class Condition(StrEnum):
+    """What can make a comparison fail."""
+
+    SLOWER = "slower"
+    """A time is slower."""
+    MEMORY = "memory"
+    """A memory figure is more."""
+    OUTCOME = "outcome"
+    """A cell lost a good outcome, or the verdict is worse."""
+    MISSING = "missing"
+    """Something of the base is not in the other side, or can no longer be compared with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that `--fail-on` asked for and that was found."""
+
+    condition: Condition
+    text: str
+
+
+def read_conditions(text: str) -> tuple[Condition, ...]:
+    """The conditions of a list such as `slower,memory`. Raises PlimsollError for an unknown one, or for none."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    known = [condition.value for condition in Condition]
+    for name in names:
+        if name not in known:
+            raise PlimsollError(f"--fail-on knows no {name!r}; give one or more of {', '.join(known)}")
+    if not names:
+        raise PlimsollError(f"--fail-on needs a word to fail on; give one or more of {', '.join(known)}")
+    return tuple(dict.fromkeys(Condition(name) for name in names))
+
+
+def findings(comparison: Comparison, conditions: Sequence[Condition]) -> tuple[Finding, ...]:
+    """What was found of what was asked for, one for each condition and side."""
+    found = []
+    for versus in comparison.versus:
+        for condition in conditions:
+            counts = [text for count, text in _counts(versus, condition) if count]
+            if counts:
+                found.append(Finding(condition=condition, text=f"{versus.other.name}: {', '.join(counts)}"))
+    return tuple(found)
+
+
+def _counts(versus: Versus, condition: Condition) -> list[tuple[int, str]]:
+    """How often a condition is met, in each of its ways, with the words for it."""
+    match condition:
+        case Condition.SLOWER:
+            slower = versus.words[Word.SLOWER]
+            return [(slower, f"{counted(slower, 'time')} slower")]
+        case Condition.MEMORY:
+            more = versus.memory_levels[Level.MORE]
+            return [(more, f"{counted(more, 'memory figure')} more")]
+        case Condition.OUTCOME:
+            worse = sum(change.is_worse for change in versus.outcomes)
+            words = f"the verdict went from {versus.base.verdict} to {versus.other.verdict}"
+            return [(worse, f"{counted(worse, 'cell')} lost a good outcome"), (versus.verdict_is_worse, words)]
+        case Condition.MISSING:
+            missing, mismatched = len(versus.missing), len(versus.mismatched)
+            return [(missing, f"{missing} missing"), (mismatched, f"{mismatched} no longer comparable")]
+
+
+def undecided(comparison: Comparison) -> int:
+    """How many times got no word but "too few samples"."""
+    return sum(versus.words[Word.TOO_FEW] for versus in comparison.versus)
+
+
+def exit_status(comparison: Comparison, conditions: Sequence[Condition], *, allow_undecided: bool) -> int:
+    """0, or why not: something asked for was found, nothing was in common, or slower times could not be ruled out."""
+    if findings(comparison, conditions):
+        return EXIT_FOUND
+    if any(versus.is_empty for versus in comparison.versus):
+        return EXIT_NOTHING_IN_COMMON
+    if Condition.SLOWER in conditions and undecided(comparison) and not allow_undecided:
+        return EXIT_UNDECIDED
+    return 0

@@ -1,0 +1,96 @@
+"""Draws with matplotlib, as SVG that follows the reader's light or dark page and holds its text as text.
+
+matplotlib knows only fixed colours. So each role has a colour of its own that nothing else uses, and in the finished
+SVG it becomes the page's variable of that role.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+INK: Final = "#010101"
+FAINT: Final = "#020202"
+RULE: Final = "#030303"
+GOOD: Final = "#040404"
+BAD: Final = "#050505"
+NEAR: Final = "#060606"
+GAP: Final = "#070707"
+
+VARIABLES: Final = {
+    INK: "--ink",
+    FAINT: "--faint",
+    RULE: "--rule",
+    GOOD: "--good",
+    BAD: "--bad",
+    NEAR: "--near",
+    GAP: "--gap",
+}
+"""Colour in a drawing -> variable of the page."""
+
+COLOURS: Final = """
+:root { color-scheme: light dark; --ink: #1f2328; --faint: #57606a; --paper: #ffffff; --panel: #f6f8fa;
+  --rule: #d0d7de; --good: #116329; --near: #7d4e00; --bad: #a40e26; --gap: #0550ae; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --faint: #9da7b3; --paper: #0d1117; --panel: #161b22;
+  --rule: #3d444d; --good: #56d364; --near: #e3b341; --bad: #ff8e88; --gap: #79c0ff; } }
+@media print { :root { color-scheme: light; --ink: #000; --faint: #333; --paper: #fff; --panel: #fff; --rule: #777;
+  --good: #0b4a1e; --near: #5c3900; --bad: #85091d; --gap: #043a80; } }
+"""
+"""The variables, for a page or an SVG file that stands alone; each stands out from the paper by a contrast of 4.5."""
+
+_SETTINGS: Final[dict[Any, object]] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": RULE,
+    "grid.linewidth": 0.5,
+    "legend.frameon": False,
+}
+
+_SIZE: Final = re.compile(r' (width|height)="[^"]*"')
+
+
+@contextmanager
+def drawing(width: float, height: float, salt: str) -> Iterator[Figure]:
+    """A figure of so many inches to draw on; `salt` keeps the ids of several pictures on one page apart."""
+    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": salt}):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def svg(figure: Figure) -> str:
+    """The figure as an SVG element for a page that has the variables. Call it while `drawing` is open.
+
+    The same figure gives the same bytes.
+    """
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    element = text[text.index("<svg") :].strip()
+    for colour, variable in VARIABLES.items():
+        element = element.replace(colour, f"var({variable})")
+    # Its size is the page's business: the view box keeps the proportions.
+    head, rest = element.split(">", maxsplit=1)
+    return _SIZE.sub("", head) + ">" + rest
+
+
+def svg_file(figure: Figure) -> str:
+    """The figure as an SVG file that stands alone, in light and dark. Call it while `drawing` is open."""
+    element = svg(figure)
+    head, rest = element.split(">", maxsplit=1)
+    return f"{head}><style>{COLOURS}svg {{ background: var(--paper); }}</style>{rest}\n"

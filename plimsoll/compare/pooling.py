@@ -1,0 +1,29 @@
+"""Puts the rounds of a cell together where a source has more than one row for it, and says so."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import replace
+
+from plimsoll.compare.side import Key, Timed
+
+
+def pooled(rows: Iterable[Timed]) -> tuple[dict[Key, Timed], tuple[str, ...]]:
+    """By cell and metric, with a note where a cell was timed more than once (a resumed run, a rerun test)."""
+    timed: dict[Key, Timed] = {}
+    again: set[Key] = set()
+    for row in rows:
+        key = (row.cell, row.metric)
+        if key in timed:
+            again.add(key)
+            row = _together(timed[key], row)
+        timed[key] = row
+    if not again:
+        return timed, ()
+    return timed, (f"{len(again)} cells were timed more than once, such as {min(again)[0]}: their rounds are pooled",)
+
+
+def _together(first: Timed, second: Timed) -> Timed:
+    rounds = (*first.rounds, *second.rounds) if first.rounds and second.rounds else ()
+    return replace(first, rounds=rounds, median=statistics.median(rounds or (first.median, second.median)))

@@ -1,0 +1,87 @@
+"""When a difference counts, and the one word that a comparison ends in.
+
+"Same" is a finding, not the absence of one: it needs an interval that fits inside the margin. What is neither shown to
+differ nor shown to be the same is "too few samples", however often it was measured.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+_HOPELESS: Final = "no difference, however large, could be told from chance"
+
+
+class Word(StrEnum):
+    """What a comparison of times came to."""
+
+    SLOWER = "slower"
+    FASTER = "faster"
+    SAME = "same"
+    TOO_FEW = "too few samples"
+
+
+class Level(StrEnum):
+    """What a comparison of single figures came to."""
+
+    MORE = "more"
+    LESS = "less"
+    SAME = "same"
+    UNKNOWN = "not measured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """The numbers that decide. Fractions, not percent."""
+
+    alpha: float = 0.05
+    """The chance of any false "faster" or "slower" in the whole comparison."""
+    margin: float = 0.05
+    """Ratios from 1/(1 + margin) to 1 + margin are as good as the same."""
+    confidence: float = 0.95
+    """Of each interval."""
+    change: float = 0.10
+    """The change that the stated number of rounds is to find,"""
+    power: float = 0.95
+    """with this chance."""
+    fewest_rounds: int = 5
+    """A side with fewer rounds gets no interval and no word: below five the bootstrap of a median covers far less
+    than it says."""
+    memory_tolerance: float = 0.05
+    """Memory figures have one value a run: they differ when they do by more than this fraction,"""
+    memory_floor: float = 32 * 2**20
+    """and by more than this many bytes, which allocators take and keep as they like."""
+
+    @property
+    def log_margin(self) -> float:
+        """The margin as a distance of logarithms, the same in both directions."""
+        return math.log1p(self.margin)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A confidence interval of a ratio."""
+
+    low: float
+    high: float
+
+
+def decide(ratio: float, interval: Interval | None, p_adjusted: float | None, rule: Rule) -> tuple[Word, str]:
+    """The word for a ratio of times (above 1 is slower), and why it is that word.
+
+    `p_adjusted` is None where too few rounds were taken for any test.
+    """
+    if interval is None:
+        return Word.TOO_FEW, _HOPELESS
+    is_significant = p_adjusted is not None and p_adjusted < rule.alpha and not interval.low <= 1.0 <= interval.high
+    if is_significant and abs(math.log(ratio)) > rule.log_margin:
+        return (Word.SLOWER if ratio > 1 else Word.FASTER), ""
+    if -rule.log_margin < math.log(interval.low) and math.log(interval.high) < rule.log_margin:
+        return Word.SAME, ""
+    if is_significant:
+        return Word.TOO_FEW, f"it differs, but not surely by more than {rule.margin:.0%}"
+    if p_adjusted is None:
+        return Word.TOO_FEW, _HOPELESS
+    return Word.TOO_FEW, f"neither shown to differ, nor to be within {rule.margin:.0%}"

@@ -1,0 +1,111 @@
+"""A run folder as one side of a comparison: its timed rounds, its other figures, its outcomes, its machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from plimsoll.compare.benchmark_rows import read_row
+from plimsoll.compare.machine import machine_of_run
+from plimsoll.compare.pooling import pooled
+from plimsoll.compare.side import TIME, CellState, Figure, Key, Kind, Side, Timed
+from plimsoll.errors import PlimsollError
+from plimsoll.evidence.reader import read_run
+from plimsoll.evidence.record import Cell, RunRecord
+from plimsoll.metrics import METRICS
+from plimsoll.verdict.verdict import reach_verdict
+
+_OF_THE_MOMENT: Final = "free_"
+"""Metrics that say what the node had free: a fact of the moment, which is judged but never compared."""
+
+
+def read_run_side(path: Path, *, allow_damaged: bool = False) -> Side:
+    """The side that a run folder or an evidence file holds.
+
+    Raises PlimsollError where there is no evidence, or where lines of it are damaged or missing and `allow_damaged`
+    does not excuse that: what cannot be read may be what became slower.
+    """
+    record = read_run(path)
+    if record.faults and not allow_damaged:
+        more = f" (and {len(record.faults) - 1} more)" if len(record.faults) > 1 else ""
+        raise PlimsollError(
+            f"the evidence of {path} is damaged: {record.faults[0]}{more}; "
+            "use --allow-damaged to compare what can still be read"
+        )
+    return side_of_run(record)
+
+
+def side_of_run(record: RunRecord) -> Side:
+    """The side that a record holds. Raises PlimsollError for a benchmark row that contradicts itself."""
+    planned = {cell.id: cell for cell in record.plan}
+    rows = [read_row(row, f"{record.run_id}: benchmark {i + 1}") for i, row in enumerate(record.benchmarks)]
+    timed, notes = pooled(_placed(row, planned.get(row.cell)) for row in rows)
+    verdict = reach_verdict(record)
+    faults = tuple(f"not to be accepted: {fault}" for fault in verdict.faults)
+    figures, single = _figures(record, timed)
+    timed = {**timed, **single}
+    return Side(
+        name=record.run_id,
+        path=record.folder,
+        kind=Kind.RUN,
+        machine=machine_of_run(record, verdict.scope, tuple(timed.values())),
+        verdict=verdict.word.value,
+        cells={
+            result.cell.id: CellState(outcome=result.outcome, reason=result.reason, variant=result.cell.variant)
+            for result in verdict.results
+        },
+        timed=timed,
+        figures=figures,
+        notes=(*notes, *faults),
+    )
+
+
+def _placed(row: Timed, cell: Cell | None) -> Timed:
+    """The row with what the plan knows of its cell: which metric the rounds are of, and whose weights were loaded."""
+    if cell is None:
+        return row
+    times = [metric for metric in cell.measures if metric in METRICS and METRICS[metric].unit == "s"]
+    metric = times[0] if len(times) == 1 else TIME
+    return replace(row, metric=metric, variant=cell.variant or row.variant, weights=cell.weights)
+
+
+def _figures(record: RunRecord, timed: Mapping[Key, Timed]) -> tuple[dict[Key, Figure], dict[Key, Timed]]:
+    """The other measurements: figures with one value, and times and rates that were taken once, as one round each."""
+    variants = {cell.id: cell for cell in record.plan}
+    figures: dict[Key, Figure] = {}
+    single: dict[Key, Timed] = {}
+    for cell_id, evidence in record.cells.items():
+        cell = variants.get(cell_id, Cell(id=cell_id))
+        for measured in evidence.measurements:
+            measurement = measured.measurement
+            key = (cell_id, measurement.metric)
+            if key in timed or measurement.metric.startswith(_OF_THE_MOMENT):
+                continue
+            value = measurement.value
+            if _is_timed(measurement.unit) and value is not None and math.isfinite(value) and value > 0:
+                single[key] = Timed(
+                    cell=cell_id,
+                    metric=measurement.metric,
+                    unit=measurement.unit,
+                    rounds=(value,),
+                    median=value,
+                    variant=cell.variant,
+                    weights=cell.weights,
+                )
+            else:
+                figures[key] = Figure(
+                    cell=cell_id,
+                    metric=measurement.metric,
+                    unit=measurement.unit,
+                    value=value,
+                    reason=measurement.reason,
+                    variant=cell.variant,
+                )
+    return figures, single
+
+
+def _is_timed(unit: str) -> bool:
+    return unit == "s" or unit.endswith("/s")

@@ -1,0 +1,96 @@
+"""Is a difference between two runs more than what one run differs from itself, or from its like?
+
+Tests take rounds for independent. Where a machine warms up, is throttled or shared, rounds of one run go together, and
+a run as a whole lies higher or lower than the next: the rounds then promise a precision that they do not have. Both
+effects are measured here, over all times at once, as one factor by which the variance is larger than the rounds show.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+
+from plimsoll.compare.side import Key
+from plimsoll.compare.statistics import Samples, cliffs_delta, generator
+
+Rounds = dict[Key, Samples]
+
+_FEWEST_FOR_HALVES: Final = 6
+_PERMUTATIONS: Final = 999
+_WANDERS: Final = 0.01
+"""The chance that a steady run is called unsteady: low, because the answer costs power."""
+_FEWEST_TO_LEARN_FROM: Final = 10
+"""Times that like runs must share: the mean square of fewer says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steadiness:
+    """How much larger than its rounds show the variance is, 1 for a steady machine, and what that rests on."""
+
+    factor: float = 1.0
+    text: str = ""
+
+
+def within(name: str, rounds: Rounds) -> Steadiness:
+    """How steady a run is in itself: do the late rounds of its times differ from the early ones by more than chance?
+
+    A permutation test over all times with enough rounds. The factor holds for a drift, whose offset between runs is
+    as large as what it moves within one; for rounds that only go together it is more than enough.
+    """
+    series = [np.log(values) for values in rounds.values() if values.size >= _FEWEST_FOR_HALVES and np.ptp(values) > 0]
+    if not series:
+        return Steadiness()
+    random = generator("within", name)
+    observed = sum(float(_halves(values)) for values in series)
+    shuffled = sum(_halves(random.permuted(np.tile(values, (_PERMUTATIONS, 1)), axis=-1)) for values in series)
+    p = (1 + int(np.sum(shuffled >= observed))) / (1 + _PERMUTATIONS)
+    if p > _WANDERS:
+        return Steadiness()
+    factor = max(1.0, 1.0 + 4.0 * (observed / float(np.mean(shuffled)) - 1.0))
+    text = f"rounds wander within {name} (p = {p:.3f}): its differences are judged as if it had {_fewer(factor)} rounds"
+    return Steadiness(factor=factor, text=text)
+
+
+def between(runs: Sequence[tuple[str, Rounds]]) -> Steadiness:
+    """How steady the machine is from run to run: do runs of the same configuration differ by more than their rounds?
+
+    `runs` are the base and those that are like it. The mean square of the rank test's z over all times and pairs of
+    runs is 1 where they do not.
+    """
+    squares = [
+        _square(ours[key], theirs[key])
+        for (_, ours), (_, theirs) in combinations(runs, 2)
+        for key in ours.keys() & theirs.keys()
+        if min(ours[key].size, theirs[key].size) >= _FEWEST_FOR_HALVES - 1
+    ]
+    names = ", ".join(name for name, _ in runs)
+    if len(squares) < _FEWEST_TO_LEARN_FROM:
+        return Steadiness(
+            text=f"{names} share {len(squares)} times with enough rounds, and {_FEWEST_TO_LEARN_FROM} are needed to "
+            "learn how much like runs differ: nothing was learnt"
+        )
+    factor = max(1.0, float(np.mean(squares)))
+    text = f"like runs ({names}) differ as if they had {_fewer(factor)} rounds, and so is every difference judged"
+    return Steadiness(factor=factor, text=text if factor > 1.0 else f"like runs ({names}) are as like as their rounds")
+
+
+def _halves(logs: Samples) -> Samples:
+    """The squared distance of the later from the earlier half, in units of what independent rounds would give."""
+    half = logs.shape[-1] // 2
+    distance = logs[..., -half:].mean(axis=-1) - logs[..., :half].mean(axis=-1)
+    return np.asarray(distance**2 / (logs.var(axis=-1, ddof=1) * 2.0 / half))
+
+
+def _square(ours: Samples, theirs: Samples) -> float:
+    pairs = ours.size * theirs.size
+    sigma = math.sqrt(pairs * (ours.size + theirs.size + 1) / 12.0)
+    return (cliffs_delta(ours, theirs) * pairs / 2.0 / sigma) ** 2
+
+
+def _fewer(factor: float) -> str:
+    return f"1/{factor:.1f} of its"
