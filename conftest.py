@@ -6,6 +6,8 @@ pytest_plugins = [
     "fixtures.sources",
     "fixtures.options",
     "fixtures.marks",
+    "fixtures.waivers",
+    "fixtures.resume",
     "fixtures.run",
     "fixtures.parametrize",
     "fixtures.workers",
@@ -17,6 +19,8 @@ pytest_plugins = [
     "fixtures.benchmarks",
     "fixtures.load_timing",
     "fixtures.prompts",
+    "fixtures.saved_reports",
     "fixtures.reporting",
+    "fixtures.replay",
     "fixtures.html",
 ]

@@ -78,6 +78,13 @@ def installed_packages() -> dict[str, str | None]:
     return {**versions, "plimsoll": versions["plimsoll"] or plimsoll.__version__}
 
 
+def everything_installed() -> dict[str, str]:
+    """The version of every installed distribution, by canonical name in alphabetical order: what a sign-off locks."""
+    names = ((d.metadata["Name"], d.version) for d in metadata.distributions())
+    # A folder that is left of a removed distribution has no name.
+    return dict(sorted((str(canonicalize_name(name)), version) for name, version in names if name))
+
+
 def check_stack(node: Node) -> tuple[StackFault, ...]:
     """Every package of the suite that is missing on the node or outside its supported range, and Python itself.
 

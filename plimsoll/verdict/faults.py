@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from plimsoll.evidence.record import RunRecord
@@ -26,8 +26,16 @@ def record_faults(record: RunRecord) -> list[str]:
 
     That a run was cut short is excused where another went on with it: what that one's end says counts.
     """
-    runs = record.runs
-    went_on = {run.run_id for line in lineages(runs) for run in line[:-1]}
+    went_on = {run.run_id for line in lineages(record.runs) for run in line[:-1]}
+    return _faults(record.runs, went_on)
+
+
+def lasting_faults(record: RunRecord) -> list[str]:
+    """The faults of a record that no run which goes on with it can mend."""
+    return _faults(record.runs, {run.run_id for run in record.runs})
+
+
+def _faults(runs: Sequence[RunRecord], went_on: Collection[str]) -> list[str]:
     faults = []
     for run in runs:
         prefix = f"{run.run_id}: " if len(runs) > 1 else ""
