@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.benchmarks import LOAD_CLOCK
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
 from fixtures.load_timing import LoadTimer
@@ -14,6 +15,7 @@ pytestmark = pytest.mark.load
 
 
 @pytest.mark.only("cold")
+@pytest.mark.benchmark(timer=LOAD_CLOCK.read)
 @pytest.mark.measures("cold_load_time")
 def test_cold_load_time(load_timer: LoadTimer, judge: Judge) -> None:
     """Loading with the checkpoint evicted from the page cache stays within its limit. Asked first: the last round's
@@ -23,6 +25,7 @@ def test_cold_load_time(load_timer: LoadTimer, judge: Judge) -> None:
 
 
 @pytest.mark.only("warm")
+@pytest.mark.benchmark(timer=LOAD_CLOCK.read)
 @pytest.mark.measures("warm_load_time")
 def test_warm_load_time(load_timer: LoadTimer, judge: Judge) -> None:
     """Loading with the checkpoint in the page cache stays within its limit."""

@@ -21,8 +21,9 @@ from plimsoll.host.requests import CacheState
 STATES: Final = ("cold", "warm", "as-is")
 _EVICTED: Final = 0.001
 """Fraction that may stay resident and still count as cold: the kernel keeps a page of a header here and there."""
-_ATTEMPTS: Final = 5
-_PAUSE: Final = 0.05
+_PATIENCE: Final = 5.0
+"""Seconds of trying to evict: another run may have the files mapped, and tiny variants come and go."""
+_PAUSE: Final = 0.1
 _CHUNK: Final = 4 * 2**20
 _LOWEST_BIT: Final = bytes(byte & 1 for byte in range(256))
 """mincore answers with a byte a page, of which only this bit means anything."""
@@ -48,14 +49,15 @@ def _cold(files: Sequence[Path]) -> CacheState:
     if not hasattr(os, "posix_fadvise"):
         note = f"{sys.platform} has no way to evict files from the page cache"
         return CacheState(asked="cold", resident=residency(files), note=note)
-    resident: float | None = None
-    for attempt in range(_ATTEMPTS):
-        if attempt:
-            clock.sleep(_PAUSE)
+    began = clock.monotonic()
+    while True:
         _evict(files)
         resident = residency(files)
         if resident is None or resident <= _EVICTED:
             return CacheState(asked="cold", resident=resident, note=unreadable_reason(files))
+        if clock.monotonic() - began > _PATIENCE:
+            break
+        clock.sleep(_PAUSE)
     note = f"{resident:.0%} of the files stayed in the page cache: another process maps them, or they lie on tmpfs"
     return CacheState(asked="cold", resident=resident, note=note)
 
