@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.broken_checkpoints import model_entry, shipped, variant_entry
+from tests.hub_repositories import COMMIT, hub_catalogue, hub_entry
 from tests.hub_server import (
     BAD_TOKEN,
     LOG_IN,
@@ -24,26 +24,12 @@ from tests.hub_server import (
 )
 from tests.subsession import Outcome, run_suite
 
-COMMIT = "c0ffee" + "0" * 34
 TOKEN = "planted-token-of-the-environment"
 STORED = "planted-token-of-a-file"
 PASSWORD = "planted-p%40ssword"
 WEIGHTS = "model-00001-of-00003.safetensors"
 
 FEW = "test_cold_load_time or test_loads_completely or test_free_disk or test_finite_logits"
-
-
-def entry(name: str, hub_id: str, quantizations: tuple[str, ...] = ("bf16",), **fields: Any) -> str:
-    """A model like tiny-llama, but from the Hub, and its variants."""
-    local = model_entry(shipped("tiny-llama"), name, Path("unused"), source="hub", hub_id=hub_id, **fields)
-    lines = [line for line in local.splitlines() if not line.startswith("path = ")]
-    return "\n".join([*lines, variant_entry(name, quantizations)])
-
-
-def catalogue(folder: Path, *entries: str) -> Path:
-    path = folder / "hub.toml"
-    path.write_text("\n".join(entries))
-    return path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,13 +96,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def granted(hub: HubServer, cache: Path) -> Session:
     """Everything arrives in the end: at once, after a rate limit, after two kinds of cut."""
-    path = catalogue(
+    path = hub_catalogue(
         cache,
-        entry("tiny-hub-sound", "plimsoll-tests/tiny-llama", ("bf16", "nf4")),
-        entry("tiny-hub-pinned", "plimsoll-tests/tiny-llama", revision=COMMIT),
-        entry("tiny-hub-limited", "plimsoll-tests/limited"),
-        entry("tiny-hub-cut", "plimsoll-tests/cut"),
-        entry("tiny-hub-reset", "plimsoll-tests/reset"),
+        hub_entry("tiny-hub-sound", "plimsoll-tests/tiny-llama", ("bf16", "nf4")),
+        hub_entry("tiny-hub-pinned", "plimsoll-tests/tiny-llama", revision=COMMIT),
+        hub_entry("tiny-hub-limited", "plimsoll-tests/limited"),
+        hub_entry("tiny-hub-cut", "plimsoll-tests/cut"),
+        hub_entry("tiny-hub-reset", "plimsoll-tests/reset"),
     )
     return run(cache, path, hub, {"HF_TOKEN": TOKEN}, "-k", f"tiny-hub- and ({FEW})")
 
@@ -151,7 +137,7 @@ def test_the_commit_is_in_the_evidence(granted: Session) -> None:
 def test_each_repository_is_asked_for_once_and_only_what_is_needed_fetched(granted: Session) -> None:
     asked = granted.server.asked()
     assert asked.count("/api/models/plimsoll-tests/tiny-llama/auth-check") == 2  # once more for the pinned revision
-    assert not [path for path in asked if path.endswith((".bin", "consolidated.safetensors", "manifest.json"))]
+    assert not [path for path in asked if path.endswith((".bin", "consolidated.safetensors"))]
     sent = {r.authorization for r in granted.server.requests if r.path.startswith("/api/models/plimsoll-tests/limited")}
     assert f"Bearer {TOKEN}" in sent
 
@@ -169,10 +155,10 @@ def test_a_file_of_each_repository_is_whole(granted: Session, cache: Path, train
 
 
 def test_out_of_reach_what_is_in_the_cache_still_runs(granted: Session, hub: HubServer, cache: Path) -> None:
-    path = catalogue(
+    path = hub_catalogue(
         cache,
-        entry("tiny-hub-sound", "plimsoll-tests/tiny-llama"),
-        entry("tiny-hub-fresh", "plimsoll-tests/never-fetched"),
+        hub_entry("tiny-hub-sound", "plimsoll-tests/tiny-llama"),
+        hub_entry("tiny-hub-fresh", "plimsoll-tests/never-fetched"),
     )
     proxy = f"http://planted-user:{PASSWORD}@127.0.0.1:9"
     env = {"HTTP_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": "", "no_proxy": ""}
@@ -194,10 +180,10 @@ def refused(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Session
     folder = tmp_path_factory.mktemp("refused")
     (folder / "token").write_text(f"{STORED}\n")
     names = ("expired", "licence", "pending", "narrow", "patience", "broken", "unknown")
-    entries = [entry(f"tiny-hub-{name}", f"plimsoll-tests/{name}") for name in names]
-    entries.append(entry("tiny-hub-revision", "plimsoll-tests/tiny-llama", revision="v9"))
+    entries = [hub_entry(f"tiny-hub-{name}", f"plimsoll-tests/{name}") for name in names]
+    entries.append(hub_entry("tiny-hub-revision", "plimsoll-tests/tiny-llama", revision="v9"))
     env = {"HF_TOKEN_PATH": str(folder / "token"), "HTTPS_PROXY": f"http://planted-user:{PASSWORD}@127.0.0.1:9"}
-    return run(folder, catalogue(folder, *entries), hub, env, "-k", "tiny-hub- and test_loads_completely")
+    return run(folder, hub_catalogue(folder, *entries), hub, env, "-k", "tiny-hub- and test_loads_completely")
 
 
 REFUSALS = {
@@ -249,10 +235,10 @@ def assert_no_secret(session: Session) -> None:
 
 
 def test_without_a_login_and_with_damage(hub: HubServer, tmp_path: Path) -> None:
-    path = catalogue(
+    path = hub_catalogue(
         tmp_path,
-        entry("tiny-hub-login", "plimsoll-tests/login", gated=True),
-        entry("tiny-hub-corrupt", "plimsoll-tests/corrupt", ("bf16", "nf4")),
+        hub_entry("tiny-hub-login", "plimsoll-tests/login", gated=True),
+        hub_entry("tiny-hub-corrupt", "plimsoll-tests/corrupt", ("bf16", "nf4")),
     )
     env = {"HUGGINGFACE_HUB_TOKEN": TOKEN}
     session = run(tmp_path, path, hub, env, "-k", "tiny-hub- and test_loads_completely")
