@@ -31,9 +31,10 @@ _LONGEST_REASON: Final = 2000
 
 
 def header(record: RunRecord, verdict: Verdict) -> str:
-    """What stands at the top of the page: verdict, scope, what is wrong or missing, the variants, the node."""
+    """What stands at the top of the page: verdict, scope, the node, what is wrong or missing, the variants."""
     parts = [
         _banner(record, verdict),
+        _node(record),
         _list("Not to be accepted, because", [_safe(fault) for fault in verdict.faults]),
         _list("Notes", [_safe(note) for note in verdict.notes]),
         _failures(verdict.results),
@@ -44,7 +45,6 @@ def header(record: RunRecord, verdict: Verdict) -> str:
         ),
         _variants(verdict.results),
         _loads(record.loads),
-        _node(record),
     ]
     return f'<div class="plimsoll">{"".join(parts)}</div>'
 
@@ -100,12 +100,16 @@ def _banner(record: RunRecord, verdict: Verdict) -> str:
 
 def _failures(results: Iterable[CellResult]) -> str:
     failed = [result for result in results if result.outcome is CellOutcome.FAIL]
-    entries = [
-        f"<code>{_safe(result.cell.id)}</code><pre>{_safe(_cut(result.reason))}</pre>"
-        for result in failed[:_MOST_SHOWN]
-    ]
+    entries = [f"<code>{_safe(result.cell.id)}</code>{_reason(result.reason)}" for result in failed[:_MOST_SHOWN]]
     more = len(failed) - _MOST_SHOWN
     return _list("Failures", [*entries, *([f"and {more} more, in the rows below"] if more > 0 else [])])
+
+
+def _reason(text: str) -> str:
+    """The first line at a glance; a stack or a host's last words unfold."""
+    first, _, rest = _cut(text).partition("\n")
+    whole = f"<details><summary>All of it</summary><pre>{_safe(rest)}</pre></details>" if rest.strip() else ""
+    return f"<pre>{_safe(first)}</pre>{whole}"
 
 
 def _cut(text: str) -> str:
