@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING
 
 from plimsoll.compare.extra import require_pictures, require_statistics
 from plimsoll.compare.fail_on import (
-    EXIT_NOTHING_IN_COMMON,
-    EXIT_UNDECIDED,
     Condition,
     exit_status,
     findings,
     read_conditions,
-    undecided,
 )
 from plimsoll.compare.result import Comparison
 from plimsoll.compare.rule import Rule
@@ -104,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
     if options.html is not None:
         require_pictures()
     from plimsoll.compare.comparison import compare
+    from plimsoll.compare.terminal import terminal_lines
 
     paths = [find_source(name, options.report_dir) for name in (options.base, *options.others, *options.like)]
     sides = [read_side(path, allow_damaged=options.allow_damaged) for path in paths]
@@ -111,33 +109,11 @@ def run(options: argparse.Namespace) -> int:
     rule = Rule(margin=options.margin, alpha=options.alpha)
     comparison = compare(sides[:count], rule, likes=sides[count:], force_unlike=options.force_unlike)
     status = exit_status(comparison, options.fail_on, allow_undecided=options.allow_undecided)
-    sys.stdout.write("".join(f"{line}\n" for line in report_lines(comparison, options.fail_on, status, options.quiet)))
+    lines = terminal_lines(comparison, options.fail_on, status, quiet=options.quiet)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
     _write(comparison, status, options)
     return status
-
-
-def report_lines(
-    comparison: Comparison, conditions: tuple[Condition, ...], status: int, quiet: bool = False
-) -> list[str]:
-    """What is printed; with `quiet` only the statements, what was found, and why the status is not 0."""
-    from plimsoll.compare.document import document
-    from plimsoll.compare.terminal import terminal_lines
-
-    return terminal_lines(
-        document(comparison), findings(comparison, conditions), _why_open(comparison, status), quiet=quiet
-    )
-
-
-def _why_open(comparison: Comparison, status: int) -> str:
-    if status == EXIT_NOTHING_IN_COMMON:
-        return "nothing in common: nothing was compared"
-    if status == EXIT_UNDECIDED:
-        return (
-            f"undecided: {undecided(comparison)} times have too few samples to rule out that they are slower; "
-            "take more rounds, or use --allow-undecided"
-        )
-    return ""
 
 
 def _write(comparison: Comparison, status: int, options: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ from plimsoll.compare.statistics import (
     rank_test,
     ratio_interval,
     smallest_p,
-    testable,
+    within_reach,
     widened,
 )
 from plimsoll.errors import PlimsollError
@@ -88,7 +88,7 @@ def compare(sides: Sequence[Side], rule: Rule, *, likes: Sequence[Side] = (), fo
 
 def _adjusted(tests: Sequence[_Test], rule: Rule) -> list[float | None]:
     """The p-values, corrected for all tests together; None for what could not reach significance at all."""
-    able = testable([test.smallest for test in tests], rule.alpha)
+    able = within_reach([test.smallest for test in tests], rule.alpha)
     family = [i for i, test in enumerate(tests) if able[i] and test.p is not None]
     adjusted: list[float | None] = [None] * len(tests)
     for i, p in zip(family, holm([tests[i].p or 0.0 for i in family]), strict=True):
@@ -108,7 +108,7 @@ def _refuse_repeats(sides: Sequence[Side]) -> None:
 
 def _refuse_unlike(base: Side, others: Sequence[Side]) -> None:
     for other in others:
-        if reasons := unlike(base, other):
+        if reasons := unlike(base.machine, base.name, other.machine, other.name):
             raise PlimsollError(
                 f"{base.name} and {other.name} are not from like machines: {'; '.join(reasons)}; "
                 "use --force-unlike to compare them all the same"
@@ -155,7 +155,7 @@ def _versus(base: Side, pairing: _Pairing, adjusted: Sequence[float | None], tes
     return Versus(
         base=base,
         other=other,
-        unlike=unlike(base, other),
+        unlike=unlike(base.machine, base.name, other.machine, other.name),
         times=times,
         memory=tuple(memory),
         figures=tuple(figures),

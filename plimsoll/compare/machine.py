@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from plimsoll.compare.side import Fact, Machine, Side, Timed
@@ -37,16 +37,20 @@ def machine_of_run(record: RunRecord, scope: str, timed: Sequence[Timed]) -> Mac
     """The machine that a run recorded, and how the run was made; `scope` is what its verdict speaks of."""
     node = record.node
     info = {} if record.machine is None else record.machine
+    machine = Machine(gpus=None, cpu=None, facts={}) if node is None else machine_of_node(node)
     facts = {
-        **({} if node is None else _node_facts(node)),
+        **machine.facts,
         **_clock_fact(info.get("machine_info")),
         **_run_facts(record, scope),
         **_timing_facts(timed),
         **_cache_facts(record),
     }
-    if node is None:
-        return Machine(gpus=None, cpu=None, facts=facts)
-    return Machine(gpus=tuple(sorted(_gpu_kind(gpu) for gpu in node.gpus)), cpu=node.cpu.model, facts=facts)
+    return replace(machine, facts=facts)
+
+
+def machine_of_node(node: Node) -> Machine:
+    """The machine, without how any run was made."""
+    return Machine(gpus=tuple(sorted(map(_gpu_kind, node.gpus))), cpu=node.cpu.model, facts=_node_facts(node))
 
 
 def machine_of_benchmark_file(content: Mapping[str, Any], timed: Sequence[Timed]) -> Machine:
@@ -84,14 +88,13 @@ def differences(sides: Sequence[Side]) -> tuple[Difference, ...]:
     return tuple(found)
 
 
-def unlike(base: Side, other: Side) -> tuple[str, ...]:
+def unlike(ours: Machine, our_name: str, theirs: Machine, their_name: str) -> tuple[str, ...]:
     """Why times of the two must not be held against each other; empty where nothing forbids it."""
     reasons = []
-    ours, theirs = base.machine, other.machine
     if ours.gpus != theirs.gpus and not _says_nothing(ours, theirs):
-        reasons.append(f"{base.name} has {_gpus_text(ours.gpus)}, {other.name} has {_gpus_text(theirs.gpus)}")
+        reasons.append(f"{our_name} has {_gpus_text(ours.gpus)}, {their_name} has {_gpus_text(theirs.gpus)}")
     if ours.cpu != theirs.cpu:
-        reasons.append(f"the processor of {base.name} is {_cpu(ours)}, that of {other.name} is {_cpu(theirs)}")
+        reasons.append(f"the processor of {our_name} is {_cpu(ours)}, that of {their_name} is {_cpu(theirs)}")
     elif ours.cpu is None:
         reasons.append("neither side says what processor it ran on")
     return tuple(reasons)

@@ -36,8 +36,9 @@ class Level(StrEnum):
 class Rule:
     """The numbers that decide. Fractions, not percent."""
 
-    alpha: float = 0.05
-    """The chance of any false "faster" or "slower" in the whole comparison."""
+    alpha: float = 0.025
+    """The chance of any false "faster" or "slower" in the whole comparison, where rounds are independent. Half of the
+    5 % that a comparison may be wrong in: rounds never are quite independent."""
     margin: float = 0.05
     """Ratios from 1/(1 + margin) to 1 + margin are as good as the same."""
     confidence: float = 0.95

@@ -86,7 +86,7 @@ def deflated(p: float, variance_factor: float) -> float:
     return 2.0 * float(stats.norm.sf(z))
 
 
-def testable(smallest: Sequence[float], alpha: float) -> list[bool]:
+def within_reach(smallest: Sequence[float], alpha: float) -> list[bool]:
     """Which tests could reach significance at all beside each other (Tarone, 1990).
 
     `smallest` are the p-values that each could give at best. A test that cannot reach alpha/k is none, and must not

@@ -45,13 +45,17 @@ def within(name: str, rounds: Rounds) -> Steadiness:
     series = [np.log(values) for values in rounds.values() if values.size >= _FEWEST_FOR_HALVES and np.ptp(values) > 0]
     if not series:
         return Steadiness()
-    random = generator("within", name)
     observed = sum(float(_halves(values)) for values in series)
+    excess = observed / len(series) - 1.0
+    # Each permutation gives 1 on average: what is not above that cannot be unlikely.
+    if excess <= 0.0:
+        return Steadiness()
+    random = generator("within", name)
     shuffled = sum(_halves(random.permuted(np.tile(values, (_PERMUTATIONS, 1)), axis=-1)) for values in series)
     p = (1 + int(np.sum(shuffled >= observed))) / (1 + _PERMUTATIONS)
     if p > _WANDERS:
         return Steadiness()
-    factor = max(1.0, 1.0 + 4.0 * (observed / float(np.mean(shuffled)) - 1.0))
+    factor = 1.0 + 4.0 * excess
     text = f"rounds wander within {name} (p = {p:.3f}): its differences are judged as if it had {_fewer(factor)} rounds"
     return Steadiness(factor=factor, text=text)
 

@@ -5,29 +5,47 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from plimsoll.compare.document import Document, Table
-from plimsoll.compare.fail_on import Finding
+from plimsoll.compare.document import Table, document
+from plimsoll.compare.fail_on import EXIT_NOTHING_IN_COMMON, EXIT_UNDECIDED, Condition, findings, undecided
+from plimsoll.compare.result import Comparison
 from plimsoll.report.foreign_text import one_line
+from plimsoll.verdict.verdict import counted
 
 _WIDEST: Final = 60
 """Characters of a column; the page and the JSON file hold the whole text."""
 _LONGEST: Final = 2000
 
 
-def terminal_lines(document: Document, found: Sequence[Finding], undecided: str, *, quiet: bool = False) -> list[str]:
-    """The lines; `undecided` says why the status is not 0 although nothing was found, and is empty otherwise.
+def terminal_lines(
+    comparison: Comparison, conditions: Sequence[Condition], status: int, *, quiet: bool = False
+) -> list[str]:
+    """The lines: sections (none with `quiet`), a statement for each side, what `--fail-on` found.
 
-    With `quiet` the sections are left out.
+    `conditions` are those of `--fail-on`, `status` the exit status that followed.
     """
+    whole = document(comparison)
     lines = []
-    for section in () if quiet else document.sections:
+    for section in () if quiet else whole.sections:
         lines.append(section.title)
         lines += [f"  {one_line(line, _LONGEST)}" for line in section.lines]
         lines += [] if section.table is None else _aligned(section.table)
         lines.append("")
-    lines += [one_line(statement, _LONGEST) for statement in document.statements]
+    lines += [one_line(statement, _LONGEST) for statement in whole.statements]
+    found = findings(comparison, conditions)
     lines += [f"fails on {finding.condition}: {one_line(finding.text, _LONGEST)}" for finding in found]
-    return lines + ([undecided] if undecided else [])
+    return lines + _why_open(comparison, status)
+
+
+def _why_open(comparison: Comparison, status: int) -> list[str]:
+    """Why the status is not 0 although nothing was found."""
+    if status == EXIT_NOTHING_IN_COMMON:
+        return ["nothing in common: nothing was compared"]
+    if status == EXIT_UNDECIDED:
+        return [
+            f"undecided: {counted(undecided(comparison), 'time')} with too few samples to rule out slower ones; "
+            "take more rounds, or use --allow-undecided"
+        ]
+    return []
 
 
 def _aligned(table: Table) -> list[str]:
