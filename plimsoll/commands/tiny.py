@@ -125,14 +125,13 @@ def _chosen(names: Sequence[str], models: Mapping[str, Model]) -> list[Model]:
 
 def _check_known(name: str, known: Mapping[str, Model] | Sequence[str]) -> None:
     if name not in known:
-        raise PlimsollError(f"no trained model '{name}' in the catalogue; {did_you_mean(name, known)}")
+        raise PlimsollError(f"no trained model '{name}'; {did_you_mean(name, known)}")
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a count of 1 or more")
+    return int(text)
 
 
 def _sentence(checkpoint: Checkpoint) -> str:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Event
+from typing import Final
 
 from plimsoll.catalogue.entries import Model
 from plimsoll.errors import PlimsollError
@@ -13,6 +14,9 @@ from plimsoll.tiny.builder import BuildError, BuildProcess
 from plimsoll.tiny.checkpoint import Checkpoint
 from plimsoll.tiny.progress import Progress, ProgressCallback
 from plimsoll.tiny.store import Store
+
+_GLANCE: Final = 0.5
+"""Seconds. A wait without end would not see an interrupt that the system hands to another thread."""
 
 
 def default_jobs() -> int:
@@ -39,7 +43,8 @@ def ensure_all(
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         builds = [pool.submit(store.ensure, model, build=builder, progress=tell) for model in models]
         try:
-            wait(builds)
+            while wait(builds, timeout=_GLANCE).not_done:
+                pass
         except BaseException:
             interrupted.set()
             pool.shutdown(wait=False, cancel_futures=True)

@@ -122,7 +122,7 @@ class Store:
         """Remove a checkpoint; False where a build holds it now. Raises StoreError."""
         with self._explained(), self._free(path.name) as free:
             if free:
-                shutil.rmtree(path)
+                _discard(path)
             return free
 
     def sweep(self) -> int:
@@ -134,7 +134,7 @@ class Store:
         with self._free(name) as free:
             leftovers = self._leftovers(name) if free else []
             for leftover in leftovers:
-                shutil.rmtree(leftover)
+                _discard(leftover)
             return len(leftovers)
 
     def _leftovers(self, name: str | None = None) -> list[Path]:
@@ -145,7 +145,7 @@ class Store:
     def _build(self, place: Place, build: Builder, tell: _Tell) -> Checkpoint:
         """Build, and put it in its place; the lock is held."""
         for leftover in self._leftovers(place.path.name):
-            shutil.rmtree(leftover)
+            _discard(leftover)
         folder = self.folder / f".{place.path.name}.building-{os.getpid()}"
         folder.mkdir()
         try:
@@ -252,10 +252,18 @@ def _put(folder: Path, place: Path) -> None:
         damaged = folder.with_name(f".{place.name}.damaged-{os.getpid()}")
         place.rename(damaged)
         folder.rename(place)
-        shutil.rmtree(damaged)
+        _discard(damaged)
     else:
         folder.rename(place)
     _flush(place.parent)
+
+
+def _discard(path: Path) -> None:
+    """Remove a folder, or what stands in its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _flush(path: Path) -> None:
