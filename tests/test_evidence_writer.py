@@ -21,9 +21,9 @@ from plimsoll.errors import PlimsollError
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.fields import encode, load_fields
 from plimsoll.evidence.reader import read_run
-from plimsoll.redaction import REDACTED, Redactor
 from plimsoll.evidence.writer import EvidenceWriter, fallback_path
 from plimsoll.host.requests import CacheState, HostMemory, Inventory, LoadReport, ParameterRecord
+from plimsoll.redaction import REDACTED, Redactor
 from plimsoll.verdict.verdict import Word, reach_verdict
 from tests.run_events import NODE, cell, good_run
 
@@ -359,6 +359,18 @@ def test_the_token_of_hf_home_is_known_too(tmp_path: Path) -> None:
     (tmp_path / "huggingface" / "token").write_text("in-the-cache-folder")
     redactor = Redactor.from_environment({"XDG_CACHE_HOME": str(tmp_path)})
     assert redactor("in-the-cache-folder") == REDACTED
+
+
+def test_what_lets_one_in_is_removed_from_addresses() -> None:
+    redactor = Redactor.from_environment({"https_proxy": "http://me:pass%40word-1@10.0.0.1:3128"})
+    assert redactor("http://me:pass%40word-1@10.0.0.1:3128/") == f"http://{REDACTED}@10.0.0.1:3128/"
+    assert redactor("Proxy-Authorization for pass@word-1") == f"Proxy-Authorization for {REDACTED}"
+    assert redactor("https://other:secret@host/path") == f"https://{REDACTED}@host/path"
+    signed = "https://cdn.example/file?X-Amz-Date=20260101&X-Amz-Signature=abc123&Policy=e30_&part=2"
+    removed = f"https://cdn.example/file?{REDACTED}&{REDACTED}&{REDACTED}&part=2"
+    assert redactor(signed) == removed
+    for text in ("https://huggingface.co/owner/name@main", "someone@example.org", "a policy=strict"):
+        assert redactor(text) == text
 
 
 def test_redaction_leaves_alone_what_is_no_secret() -> None:

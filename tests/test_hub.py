@@ -152,6 +152,16 @@ def test_answers_are_told_apart(serve: Serve, folder: Path, monkeypatch: pytest.
     assert sent == {f"Bearer {token}" if token else None}
 
 
+def test_the_controller_imports_no_http_library() -> None:
+    code = "import sys, fixtures.weights; print(sorted({'huggingface_hub', 'httpx', 'httpx2'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    # What the Hub's own process imports is as far from torch as the controller is.
+    code = "import sys, plimsoll.hub.questions, plimsoll.hub.fetching; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_a_wrong_id_and_a_wrong_revision(serve: Serve, folder: Path) -> None:
     serve(sound=Repository(folder=folder))
     asked = [("other", None), ("sound", "v9"), ("sound", "d" * 40), ("sound", COMMIT)]
