@@ -19,6 +19,8 @@ COMMANDS: Final = {
     "probe": "show this node: GPUs, driver, processor, memory, disk, software stack",
     "tiny": "build, list and clean the small checkpoints that are trained on first use",
     "report": "write the reports of a run again from its evidence",
+    "sign": "bundle an accepted run with its evidence, sealed and signed",
+    "verify": "check a sign-off: hashes, signature, schema, and the verdict once more from the evidence",
     "compare": "hold runs against each other: what became slower, larger or worse",
     "baseline": "keep runs to compare with, and list them",
 }

@@ -30,6 +30,7 @@ FLOW = [
     "evidence",
     "verdict",
     "report",
+    "signoff",
     "commands",
     "cli",
     "__main__",

@@ -1,4 +1,4 @@
-"""`plimsoll report RUN`: writes the reports of a run again from its evidence, also of a run that was killed."""
+"""`plimsoll report RUN...`: writes the reports of runs again from their evidence, also of a run that was killed."""
 
 from __future__ import annotations
 
@@ -7,21 +7,26 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plimsoll import clock
 from plimsoll.errors import PlimsollError
-from plimsoll.evidence.reader import read_run
+from plimsoll.evidence.reader import read_runs
 from plimsoll.evidence.run_folder import find_run
+from plimsoll.report.pages import why_no_pages, write_pages
 from plimsoll.report.terminal import closing_lines
 from plimsoll.report.write import write_reports
 from plimsoll.verdict.verdict import reach_verdict
+from plimsoll.verdict.waivers import read_waivers
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 _DESCRIPTION = """\
-Read the evidence of a run, write results.json, summary.md and benchmark.json from it, and print how it ended. Works
-for a run that was killed or whose disk ran full: what it had measured is there, and the verdict says INCOMPLETE.
+Read the evidence of a run, write results.json, summary.md and benchmark.json from it, and, where pytest is installed,
+report.html and junit.xml; then print how it ended. Works for a run that was killed or whose disk ran full: what it had
+measured is there, and the verdict says INCOMPLETE. Several runs are judged as one: of a cell that ended differently the
+worst counts, and all are shown.
 Exit status: 0 ACCEPTED, 1 REJECTED, 5 nothing was planned, 6 INCOMPLETE (0 where the run had --allow-incomplete and
-nothing but results is missing), 2 where there is no evidence or a report cannot be written."""
+nothing but results is missing), 2 where there is no evidence, a waiver is wrong, or a report cannot be written."""
 
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,10 +34,20 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "report", help="write the reports of a run again from its evidence", description=_DESCRIPTION
     )
-    parser.add_argument("run_name", metavar="RUN", help="a run folder, an evidence file, a run id, or `latest`")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write here instead of into the run folder")
+    parser.add_argument(
+        "run_names", nargs="+", metavar="RUN", help="a run folder, an evidence file, a run id, or `latest`"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="write here instead of into the run folder; needed for several runs"
+    )
     parser.add_argument(
         "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
+    )
+    parser.add_argument(
+        "--waivers", type=Path, metavar="FILE", help="judge with these waivers, as of today, instead of the runs' own"
+    )
+    parser.add_argument(
+        "--no-pages", action="store_true", help="leave out report.html and junit.xml, for which pytest is started"
     )
     parser.set_defaults(run=run)
 
@@ -40,18 +55,36 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the reports and return the verdict's exit status.
 
-    Raises PlimsollError where there is no such run, or a report could not be written.
+    Raises PlimsollError where there is no such run, a waiver is wrong, or a report could not be written.
     """
-    record = read_run(find_run(options.run_name, options.report_dir))
-    verdict = reach_verdict(record)
-    folder = record.folder if options.output is None else options.output
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PlimsollError(f"output folder {folder} cannot be made ({error.strerror or error})") from None
+    runs = [find_run(name, options.report_dir) for name in options.run_names]
+    waivers = None if options.waivers is None else read_waivers(options.waivers, clock.now().date())
+    record = read_runs(runs)
+    if waivers is not None:
+        waivers.refuse_unmatched(cell.id for cell in record.plan)
+    verdict = reach_verdict(record, waivers=waivers)
+    folder = _folder(options.output, record.folder, several=len(runs) > 1)
     problems = write_reports(record, verdict, folder)
-    sys.stdout.write("".join(f"{line}\n" for line in closing_lines(record, verdict, folder)))
+    notes = []
+    if not options.no_pages:
+        if (missing := why_no_pages()) is not None:
+            notes.append(f"not written: {missing}")
+        elif (problem := write_pages(runs, folder, options.waivers)) is not None:
+            problems.append(problem)
+    lines = [*notes, *closing_lines(record, verdict, folder)]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     if problems:
         sys.stdout.flush()
         raise PlimsollError(f"{'; '.join(problems)}; use --output DIR for another folder")
     return verdict.exit_status
+
+
+def _folder(output: Path | None, own: Path, *, several: bool) -> Path:
+    if output is None and several:
+        raise PlimsollError("reports of several runs belong into no run's folder: name one with --output DIR")
+    folder = own if output is None else output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PlimsollError(f"output folder {folder} cannot be made ({error.strerror or error})") from None
+    return folder

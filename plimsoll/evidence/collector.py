@@ -157,7 +157,9 @@ class Collector:
             arguments=tuple(map(str, data["arguments"])),
             selection=dict(data["selection"]),
             allow_incomplete=data["allow_incomplete"] is True,
-            catalogues=tuple(dict(file) for file in data["catalogues"]),
+            catalogues=tuple(
+                {**file, "path": str(file["path"]), "sha256": str(file["sha256"])} for file in data["catalogues"]
+            ),
             limits_are_shipped=data["limits_are_shipped"] is True,
             packages={str(name): str(version) for name, version in (data.get("packages") or {}).items()},
             resumes=_resumed(data.get("resumes")),

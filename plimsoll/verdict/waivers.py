@@ -84,21 +84,28 @@ class Waivers:
             if not any(waiver.covers(cell) for cell in planned)
         )
 
+    def refuse_unmatched(self, cells: Iterable[str]) -> None:
+        """Raise WaiverError where a waiver covers none of the cells."""
+        if faults := self.unmatched(cells):
+            raise WaiverError(faults)
 
-def read_waivers(path: Path, as_of: date, label: str | None = None) -> Waivers:
-    """Read a waiver file as of a day (UTC). Raises WaiverError with every fault, expired waivers among them."""
-    name = label or str(path)
+
+def read_waivers(path: Path, as_of: date) -> Waivers:
+    """Read a waiver file as of a day (UTC). Raises WaiverError with every fault, expired waivers among them.
+
+    Reports name the file without its folder: they must not depend on where somebody kept it.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise WaiverError([Fault(where=name, what="there is no such file")]) from None
+        raise WaiverError([Fault(where=str(path), what="there is no such file")]) from None
     except OSError as error:
-        raise WaiverError([Fault(where=name, what=f"cannot be read: {error.strerror or error}")]) from None
+        raise WaiverError([Fault(where=str(path), what=f"cannot be read: {error.strerror or error}")]) from None
     try:
         text = content.decode("utf-8-sig")  # editors on Windows put a mark in front, which TOML allows
     except UnicodeDecodeError:
-        raise WaiverError([Fault(where=name, what="is not UTF-8 text", fix="save the file as UTF-8")]) from None
-    return parse_waivers(text, name, as_of)
+        raise WaiverError([Fault(where=str(path), what="is not UTF-8 text", fix="save the file as UTF-8")]) from None
+    return parse_waivers(text, path.name, as_of)
 
 
 def parse_waivers(text: str, label: str, as_of: date) -> Waivers:

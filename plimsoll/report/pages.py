@@ -1,0 +1,74 @@
+"""report.html and junit.xml, which only pytest can write: asks the suite for a replay, in a process of its own.
+
+`plimsoll report` must work where nothing but the library is installed, so what the suite needs is asked for and not
+imported; where it is missing, the answer is a sentence that says how to get it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import plimsoll
+from plimsoll.report.foreign_text import one_line
+
+HTML_FILE: Final = "report.html"
+JUNIT_FILE: Final = "junit.xml"
+
+_NEEDED: Final = {"pytest": "pytest", "pytest_html": "pytest-html"}
+"""Module -> distribution."""
+_SUITE: Final = Path(plimsoll.__file__).resolve().parents[1]
+_DEADLINE: Final = 600.0
+_VERDICTS: Final = (0, 1, 5, 6)
+"""Exit statuses of a replay that went through, whatever the verdict."""
+
+
+def why_no_pages() -> str | None:
+    """Why report.html and junit.xml cannot be written here, and what to do; None where they can."""
+    missing = [name for module, name in _NEEDED.items() if find_spec(module) is None]
+    if missing:
+        return f"{HTML_FILE} and {JUNIT_FILE} need {' and '.join(missing)}: pip install 'plimsoll[suite]'"
+    if not (_SUITE / "fixtures" / "replay.py").is_file():
+        return f"{HTML_FILE} and {JUNIT_FILE} are written by the suite: run `pytest --replay=RUN` in its folder"
+    return None
+
+
+def write_pages(runs: Sequence[Path], folder: Path, waivers: Path | None = None) -> str | None:
+    """Write both pages of the runs into an existing folder; ask `why_no_pages` first.
+
+    Returns what went wrong, None where both are there. The old pages stay until the new ones are whole.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=".pages-", dir=folder) as made:
+            problem = _replay(runs, Path(made), waivers)
+            if problem is None:
+                for name in (HTML_FILE, JUNIT_FILE):
+                    Path(made, name).replace(folder / name)
+    except OSError as error:
+        return f"{HTML_FILE} and {JUNIT_FILE} could not be written ({error.strerror or error})"
+    return problem
+
+
+def _replay(runs: Sequence[Path], folder: Path, waivers: Path | None) -> str | None:
+    command = [sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider"]
+    command += [f"--replay={run.resolve()}" for run in runs]
+    command += [f"--report-dir={folder.resolve()}"]
+    command += [] if waivers is None else [f"--waivers={waivers.resolve()}"]
+    # What a user sets for pytest is meant for runs: more options, fewer plugins.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    try:
+        done = subprocess.run(  # noqa: S603  our own interpreter, our own options
+            command, cwd=_SUITE, env=environment, capture_output=True, text=True, timeout=_DEADLINE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"{HTML_FILE} and {JUNIT_FILE} were not written within {_DEADLINE:.0f} s"
+    if done.returncode in _VERDICTS and "a report could not be written" not in done.stdout:
+        return None
+    said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()
+    return f"{HTML_FILE} and {JUNIT_FILE} could not be written; pytest says: {one_line(' '.join(said[-3:]), 600)}"

@@ -1,0 +1,193 @@
+"""Makes a bundle: collects what a verdict rests on, writes the reports once more, and seals all of it.
+
+Nothing is taken from the run folder but the evidence. Every report is made again with the waivers of the day, so that
+what is signed says what the evidence says now, whatever lies beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import plimsoll
+from plimsoll.catalogue.files import shipped_root
+from plimsoll.errors import PlimsollError
+from plimsoll.evidence.reader import read_run
+from plimsoll.evidence.record import RunRecord
+from plimsoll.report.pages import HTML_FILE, JUNIT_FILE, why_no_pages, write_pages
+from plimsoll.signoff.archive import pack
+from plimsoll.signoff.contents import (
+    WAIVERS_FILE,
+    catalogue_names,
+    derived_files,
+    evidence_names,
+)
+from plimsoll.signoff.manifest import MANIFEST_FILE, SIGNATURE_FILE, SIGNED, UNSIGNED, FileEntry, Manifest
+from plimsoll.signoff.signature import Signer, sign
+from plimsoll.verdict.verdict import Verdict, Word, reach_verdict
+from plimsoll.verdict.waivers import Waivers, parse_waivers, read_waivers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignOff:
+    """What a person puts their name to, and when (aware, UTC, whole seconds)."""
+
+    operator: str
+    reference: str
+    at: datetime
+    key: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """The bytes of a bundle, with what they hold; `signer` is None where nobody signed it."""
+
+    content: bytes
+    manifest: Manifest
+    signer: Signer | None
+
+
+class RefusedError(PlimsollError):
+    """A verdict that is not to be signed off."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        if verdict.word is Word.REJECTED:
+            what = "a rejected node is not signed off; waive what is to be accepted nevertheless, cell by cell"
+        else:
+            gaps = "".join(f"\n  {gap}" + (f"\n    to run them: {gap.fix}" if gap.fix else "") for gap in verdict.gaps)
+            faults = "".join(f"\n  {fault}" for fault in verdict.faults)
+            what = f"an incomplete verdict is signed off only where each gap is waived; this is missing:{gaps}{faults}"
+        super().__init__(f"not signed: {verdict.statement}\n{what}")
+
+
+def make_bundle(run: Path, sign_off: SignOff, waivers: Path | None = None) -> Bundle:
+    """The bundle of a run, with those that it goes on with.
+
+    `waivers` take the place of those that the run was given; either must hold on the day of the sign-off. Raises
+    RefusedError for a verdict that is not ACCEPTED, WaiverError, and PlimsollError where a part of the bundle is
+    missing or cannot be made.
+    """
+    if (missing := why_no_pages()) is not None:
+        raise PlimsollError(f"a bundle holds every report: {missing}")
+    record = read_run(run)
+    in_force = _waivers(record, waivers, sign_off.at.date())
+    if in_force is not None:
+        in_force.refuse_unmatched(cell.id for cell in record.plan)
+    _refuse_unless_accepted(reach_verdict(record, waivers=in_force))
+    files = dict(_evidence(record))
+    files.update(_catalogue(record))
+    if in_force is not None:
+        files[WAIVERS_FILE] = in_force.text.encode("utf-8")
+    with tempfile.TemporaryDirectory(prefix="plimsoll-") as folder:
+        record, verdict = restored(files, Path(folder), sign_off.at.date())
+        _refuse_unless_accepted(verdict)  # what is signed is what was copied, and a run may still be going on
+        files.update(derived_files(record, verdict))
+        files.update(_pages(Path(folder), in_force))
+    return _seal(files, verdict, record.run_id, sign_off)
+
+
+def restored(files: Mapping[str, bytes], folder: Path, as_of: date) -> tuple[RunRecord, Verdict]:
+    """Lay out the evidence of a bundle in an empty folder as in a run's, and judge it with the bundle's waivers.
+
+    Raises PlimsollError where evidence or waivers cannot be read.
+    """
+    for name, content in files.items():
+        if name.endswith(".jsonl") or name == WAIVERS_FILE:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    waivers = read_waivers(folder / WAIVERS_FILE, as_of) if WAIVERS_FILE in files else None
+    record = read_run(folder, alone=True)
+    return record, reach_verdict(record, waivers=waivers)
+
+
+def _refuse_unless_accepted(verdict: Verdict) -> None:
+    if verdict.word is not Word.ACCEPTED:
+        raise RefusedError(verdict)
+
+
+def _waivers(record: RunRecord, given: Path | None, today: date) -> Waivers | None:
+    if given is not None:
+        return read_waivers(given, today)
+    recorded = record.waivers
+    return None if recorded is None else parse_waivers(recorded.text, recorded.path, today)
+
+
+def _evidence(record: RunRecord) -> Iterator[tuple[str, bytes]]:
+    runs = {run.run_id: run for run in record.runs}
+    for run_id, name in evidence_names(record).items():
+        yield name, runs[run_id].files[0].path.read_bytes()
+
+
+def _catalogue(record: RunRecord) -> Iterator[tuple[str, bytes]]:
+    """The files that gave the limits. Raises PlimsollError with all of those that are no longer what they were."""
+    shipped = {hashlib.sha256(content).hexdigest(): content for content in _shipped()}
+    faults = []
+    for digest, name in catalogue_names(record).items():
+        path = _path(record, digest)
+        content = _content(path)
+        if content is not None and hashlib.sha256(content).hexdigest() == digest:
+            yield name, content
+        elif digest in shipped:
+            yield name, shipped[digest]
+        else:
+            faults.append(f"{path}: {'there is no such file' if content is None else 'was changed since the run'}")
+    if faults:
+        listed = "".join(f"\n  {fault}" for fault in faults)
+        raise PlimsollError(f"the limits of the run are not all at hand:{listed}\nrestore the files, or run again")
+
+
+def _shipped() -> Iterator[bytes]:
+    for path in sorted(shipped_root().rglob("*.toml")):
+        yield path.read_bytes()
+
+
+def _path(record: RunRecord, digest: str) -> Path:
+    files: list[Mapping[str, Any]] = [] if record.run is None else list(record.run.catalogues)
+    return Path(next(str(file["path"]) for file in files if file["sha256"] == digest))
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _pages(folder: Path, waivers: Waivers | None) -> Iterator[tuple[str, bytes]]:
+    problem = write_pages([folder], folder, None if waivers is None else folder / WAIVERS_FILE)
+    if problem is not None:
+        raise PlimsollError(problem)
+    for name in (HTML_FILE, JUNIT_FILE):
+        yield name, (folder / name).read_bytes()
+
+
+def _seal(files: Mapping[str, bytes], verdict: Verdict, run_id: str, sign_off: SignOff) -> Bundle:
+    manifest = Manifest(
+        run=run_id,
+        verdict=verdict.word.value,
+        statement=verdict.statement,
+        operator=sign_off.operator,
+        reference=sign_off.reference,
+        signed_at=sign_off.at,
+        plimsoll=plimsoll.__version__,
+        signature=UNSIGNED if sign_off.key is None else SIGNED,
+        files=tuple(FileEntry.of(name, files[name]) for name in sorted(files)),
+    )
+    text = manifest.to_bytes()
+    whole, signer = {MANIFEST_FILE: text}, None
+    if sign_off.key is not None:
+        whole[SIGNATURE_FILE], signer = sign(text, sign_off.key)
+    whole.update({name: files[name] for name in sorted(files)})
+    return Bundle(content=pack(whole, comment_for(text)), manifest=manifest, signer=signer)
+
+
+def comment_for(manifest: bytes) -> bytes:
+    """The archive's comment: it binds the manifest, also where nobody has signed it."""
+    return f"plimsoll bundle, manifest sha256:{hashlib.sha256(manifest).hexdigest()}".encode("ascii")
