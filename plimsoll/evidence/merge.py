@@ -93,7 +93,7 @@ def _finish(parts: Sequence[RunRecord]) -> Finish | None:
     went_on = resumers(parts)
     ends = [part.finish for part in parts if part.run_id not in went_on]
     finished = [end for end in ends if end is not None]
-    return max(finished, key=lambda end: end.at) if len(finished) == len(ends) else None
+    return max(finished, key=lambda end: end.at, default=None) if len(finished) == len(ends) else None
 
 
 def _cells(parts: Sequence[RunRecord]) -> dict[str, CellEvidence]:
