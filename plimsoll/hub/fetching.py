@@ -23,6 +23,7 @@ from plimsoll.hub.access import Access, Snapshot
 from plimsoll.hub.cache import lacking, remember_commit, snapshot_folder
 from plimsoll.hub.checking import check, discard
 from plimsoll.hub.files import has_weights
+from plimsoll.hub.patience import PASSING
 from plimsoll.hub.words import in_words, is_of_the_network
 from plimsoll.node.storage import hub_cache
 
@@ -33,7 +34,6 @@ _EVERY: Final = 0.5
 """Seconds between two looks at what has arrived."""
 _ATTEMPTS: Final = 4
 """In a row without a new file; huggingface_hub has made several of its own in each."""
-_PASSING: Final = (408, 429, 500, 502, 503, 504)
 
 
 class FetchError(PlimsollError):
@@ -111,7 +111,7 @@ def _download(access: Access, commit: str, folder: Path) -> None:
 
 def _may_pass(error: Exception) -> bool:
     if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in _PASSING
+        return error.response.status_code in PASSING
     # Both stand for an error of the network: no answer to the question for a file, and a body shorter than announced.
     cut = isinstance(error, LocalEntryNotFoundError) or "Consistency check failed" in str(error)
     return cut or is_of_the_network(error)

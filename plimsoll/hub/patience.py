@@ -19,7 +19,8 @@ _PAUSES: Final = (1.0, 2.0, 4.0)
 """Seconds between attempts where the Hub does not say how long to wait."""
 _LONGEST_WAIT: Final = 45.0
 """Seconds in all; who is asked to wait longer is told so."""
-_PASSING: Final = (408, 429, 500, 502, 503, 504)
+PASSING: Final = (408, 429, 500, 502, 503, 504)
+"""HTTP status codes of a refusal that may be gone a little later."""
 _RESET: Final = re.compile(r";\s*t\s*=\s*(\d+)")
 """Of the header `RateLimit: "api";r=0;t=55`."""
 
@@ -34,7 +35,7 @@ def patiently(call: Callable[[], R]) -> R:
         try:
             return call()
         except HfHubHTTPError as error:
-            if error.response.status_code not in _PASSING:
+            if error.response.status_code not in PASSING:
                 raise
             asked = seconds_to_wait(error.response.headers)
             wait = pause if asked is None else asked
