@@ -26,8 +26,8 @@ from plimsoll.compare.statistics import (
     rank_test,
     ratio_interval,
     smallest_p,
-    within_reach,
     widened,
+    within_reach,
 )
 from plimsoll.errors import PlimsollError
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Final
@@ -140,8 +140,9 @@ def _verdicts(versus: Versus, against: str) -> Section:
         lines.append(f"the verdict is {versus.other.verdict}, as before")
     else:
         lines.append(f"the verdict went from {versus.base.verdict} to {versus.other.verdict}")
+    short = _short(change.cell for change in versus.outcomes)
     rows = tuple(
-        (_short(change.cell), change.base, change.other, "worse" if change.is_worse else "", _first_line(change.reason))
+        (short[change.cell], change.base, change.other, "worse" if change.is_worse else "", _first_line(change.reason))
         for change in versus.outcomes
     )
     table = Table(head=("cell", "was", "is", "", "reason"), rows=rows, numbers=5) if rows else None
@@ -227,13 +228,16 @@ def question(cell: str) -> str:
     return cell.partition("[")[0].rpartition("::")[2]
 
 
-def _short(cell: str) -> str:
-    """The cell's id without its file, which is the same for all of its kind."""
-    return cell.partition("::")[2] or cell
+def _short(cells: Iterable[str]) -> dict[str, str]:
+    """Ids of cells without their files, but for those that would then be called the same."""
+    short = {cell: cell.partition("::")[2] or cell for cell in cells}
+    counts = Counter(short.values())
+    return {cell: name if counts[name] == 1 else cell for cell, name in short.items()}
 
 
 def _not_comparable(versus: Versus, against: str) -> Section:
-    rows = tuple((_short(row.cell), row.metric, row.reason) for row in versus.mismatched)
+    short = _short(row.cell for row in versus.mismatched)
+    rows = tuple((short[row.cell], row.metric, row.reason) for row in versus.mismatched)
     table = Table(head=("cell", "metric", "why"), rows=rows, numbers=3) if rows else None
     return Section(title=f"{against}: in both, and yet not comparable", table=table)
 
@@ -284,7 +288,8 @@ def _absences(title: str, entries: Sequence[Absent]) -> Section:
         (name, f"{counted(len(cells), 'whole cell')}: {', '.join(question(c.cell) for c in cells)}", cells[0].reason)
         for name, cells in whole.items()
     ]
-    rows += [(_short(e.cell), e.metric, _first_line(e.reason)) for e in entries if e.metric is not None]
+    short = _short(entry.cell for entry in entries)
+    rows += [(short[e.cell], e.metric, _first_line(e.reason)) for e in entries if e.metric is not None]
     table = Table(head=("cell", "what", "why"), rows=tuple(rows), numbers=3, notable=len(rows)) if rows else None
     return Section(title=title, table=table)
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from plimsoll.compare.result import Absent, FigureRow, Mismatch, OutcomeChange
 from plimsoll.compare.rule import Level, Rule
-from plimsoll.compare.side import CellState, Figure, Key, Side, Timed
+from plimsoll.compare.side import TIME, CellState, Figure, Key, Side, Timed
 
 _EXACT: Final = ("weight_bytes", "checkpoint_bytes")
 """Bytes that are counted, not measured: any change is one."""
@@ -21,8 +21,8 @@ _EXACT: Final = ("weight_bytes", "checkpoint_bytes")
 def shared_times(base: Side, other: Side) -> tuple[list[tuple[Timed, Timed]], list[Mismatch]]:
     """The times of both sides, those that can be compared and those that cannot, with the reason."""
     pairs, mismatched = [], []
-    for key, ours in base.timed.items():
-        theirs = other.timed.get(key)
+    for ours in base.timed.values():
+        theirs = _counterpart(ours, other)
         if theirs is None:
             continue
         reason = _mismatch(ours, theirs)
@@ -31,6 +31,16 @@ def shared_times(base: Side, other: Side) -> tuple[list[tuple[Timed, Timed]], li
         else:
             mismatched.append(Mismatch(cell=ours.cell, metric=ours.metric, reason=reason))
     return pairs, mismatched
+
+
+def _counterpart(timed: Timed, side: Side) -> Timed | None:
+    """The same time of another side. A file of pytest-benchmark has no names of metrics: there the only time of the
+    cell is it."""
+    found = side.timed.get((timed.cell, timed.metric))
+    if found is not None:
+        return found
+    of_cell = [entry for entry in side.timed.values() if entry.cell == timed.cell and entry.unit == timed.unit]
+    return of_cell[0] if len(of_cell) == 1 and TIME in (timed.metric, of_cell[0].metric) else None
 
 
 def _mismatch(ours: Timed, theirs: Timed) -> str | None:
@@ -92,10 +102,11 @@ def absent(side: Side, from_: Side) -> list[Absent]:
             if cell in gone
         ]
     metrics: Mapping[Key, Timed | Figure] = {**side.timed, **_comparable_figures(side, from_)}
-    present: Mapping[Key, Timed | Figure] = {**from_.timed, **from_.figures}
     for key, entry in metrics.items():
-        lost = _value(present.get(key))
-        if entry.cell not in gone and _value(entry) is not None and lost is None:
+        is_there = _value(from_.figures.get(key)) is not None or (
+            isinstance(entry, Timed) and _counterpart(entry, from_) is not None
+        )
+        if entry.cell not in gone and _value(entry) is not None and not is_there:
             reason = _why_absent(key, from_)
             found.append(Absent(cell=entry.cell, metric=entry.metric, reason=reason, variant=entry.variant))
     return found

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from plimsoll.compare.side import Key, Timed
+from plimsoll.verdict.verdict import counted
 
 
 def pooled(rows: Iterable[Timed]) -> tuple[dict[Key, Timed], tuple[str, ...]]:
@@ -21,7 +22,8 @@ def pooled(rows: Iterable[Timed]) -> tuple[dict[Key, Timed], tuple[str, ...]]:
         timed[key] = row
     if not again:
         return timed, ()
-    return timed, (f"{len(again)} cells were timed more than once, such as {min(again)[0]}: their rounds are pooled",)
+    cells = counted(len(again), "cell")
+    return timed, (f"timed more than once, their rounds are pooled: {cells}, such as {min(again)[0]}",)
 
 
 def _together(first: Timed, second: Timed) -> Timed:
