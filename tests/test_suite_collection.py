@@ -82,7 +82,7 @@ def test_the_suites_own_tests_leave_no_run(tmp_path: Path) -> None:
 
 def test_options_explain_themselves(tmp_path: Path) -> None:
     output = " ".join(run_suite(tmp_path, "--help").output.split())
-    for option in ("--catalogue", "--report-dir", "--load-rounds", "--allow-incomplete"):
+    for option in ("--catalogue", "--report-dir", "--load-rounds", "--allow-incomplete", "--weights", "--model-dir"):
         assert option in output
     assert "write it with the equals sign" in output
 
