@@ -29,9 +29,10 @@ from tests.run_events import (
 ROOT = Path(__file__).parents[1]
 
 
-def run_report(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "plimsoll", "report", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+def run_report(*arguments: object, cwd: Path, pages: bool = False) -> subprocess.CompletedProcess[str]:
+    without = [] if pages else ["--no-pages"]
+    command = [sys.executable, "-m", "plimsoll", "report", *map(str, arguments), *without]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "--no-such-option"}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -148,9 +149,84 @@ def test_the_command_needs_no_torch(tmp_path: Path) -> None:
     code = f"""
 import sys
 from plimsoll.cli import main
-status = main(["report", {str(evidence)!r}])
+status = main(["report", {str(evidence)!r}, "--no-pages"])
 assert not {{"torch", "transformers", "pytest"}} & set(sys.modules)
 sys.exit(status)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_the_pages_are_written_by_the_suite_where_it_is_there(tmp_path: Path) -> None:
+    evidence = write_events(tmp_path / "run", numbered(run_of_every_outcome()))
+    done = run_report(evidence, "--output", "out", cwd=tmp_path, pages=True)
+    assert (done.returncode, done.stderr) == (1, "")
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"results.json", "summary.md", "report.html", "junit.xml"}
+    assert "REJECTED over -m tiny" in (tmp_path / "out" / "report.html").read_text()
+    assert (tmp_path / "out" / "junit.xml").read_text().count("<testcase") == 8
+
+
+def test_a_page_that_cannot_be_written_is_told_and_nothing_else_is_left(tmp_path: Path) -> None:
+    write_events(tmp_path / "run", numbered(good_run([ONE])))
+    (tmp_path / "run" / "junit.xml").mkdir()
+    done = run_report("run", cwd=tmp_path, pages=True)
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[-1] == "ACCEPTED over -m tiny: 1 of 1 cell passed"
+    assert done.stderr.startswith("plimsoll: error: report.html and junit.xml could not be written (")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        *("evidence.jsonl", "results.json", "summary.md", "report.html", "junit.xml"),
+    }
+
+
+WITHOUT_PYTEST = """
+import sys
+from importlib.util import find_spec
+import plimsoll.report.pages as pages
+pages.find_spec = lambda name: None if name == "pytest_html" else find_spec(name)
+from plimsoll.cli import main
+sys.exit(main(["report", sys.argv[1]]))
+"""
+
+
+def test_without_the_suite_all_else_is_written_and_the_way_to_the_pages_told(tmp_path: Path) -> None:
+    evidence = write_events(tmp_path / "run", numbered(good_run([ONE])))
+    command = [sys.executable, "-c", WITHOUT_PYTEST, str(evidence)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == (
+        "not written: report.html and junit.xml need pytest-html: pip install 'plimsoll[suite]'"
+    )
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"evidence.jsonl", "results.json", "summary.md"}
+
+
+def test_several_runs_are_judged_as_one_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    bad = [start(run_id="b"), *good_run([ONE])[1:-1], report(ONE, "call", "failed", crash("no")), finish(1)]
+    write_events(tmp_path / "a", numbered([start(run_id="a"), *good_run([ONE])[1:]]))
+    write_events(tmp_path / "b", numbered(bad))
+    done = run_report("a", "b", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "plimsoll: error: reports of several runs belong into no run's folder: name one with --output DIR\n"
+    )
+    done = run_report("a", "b", "--output", "out", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"  {ONE.id}: pass in a (on cargo), fail in b (on cargo)" in done.stdout.splitlines()
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["run"]["id"] == "a + b"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["evidence.jsonl"]
+
+
+def test_waivers_can_be_given_afterwards(tmp_path: Path) -> None:
+    write_events(tmp_path / "run", numbered(SKIPPED))
+    waiver = "[[waiver]]\ncells = '*test_it*'\nwho = 'J. Rossi'\nwhy = 'OPS-7'\nuntil = 2999-12-31\n"
+    (tmp_path / "w.toml").write_text(waiver)
+    done = run_report("run", "--waivers", "w.toml", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "ACCEPTED over -m tiny: 0 of 1 cell passed, 1 waived"
+    (tmp_path / "w.toml").write_text(waiver.replace("test_it", "test_that"))
+    done = run_report("run", "--waivers", "w.toml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "plimsoll: error: 1 fault in the waivers:\n  w.toml: waiver[0].cells: '*test_that*' covers no planned cell; "
+        "correct the pattern, or remove the waiver\n"
+    )
