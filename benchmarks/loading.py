@@ -41,7 +41,7 @@ def make_checkpoint(folder: Path, megabytes: int) -> None:
         bos_token_id=1,
         eos_token_id=2,
     )
-    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    model = LlamaForCausalLM(config).bfloat16()
     model.save_pretrained(folder, max_shard_size="256MB")
     tiny = read_catalogue().models["tiny-llama"]
     AutoTokenizer.from_pretrained(Store().ensure(tiny).path).save_pretrained(folder)
