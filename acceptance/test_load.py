@@ -33,6 +33,7 @@ def test_warm_load_time(load_timer: LoadTimer, judge: Judge) -> None:
     judge.claims("warm_load_time", timing.median, reason=timing.reason, **timing.context)
 
 
+@pytest.mark.only("files")
 def test_loads_from_safetensors(loaded: LoadedVariant) -> None:
     """The weights came from safetensors, unless the entry says why they may not."""
     if loaded.variant.model.allow_pickle is not None:

@@ -28,6 +28,7 @@ def test_free_ram(admitted: Variant, footprint: Footprint, node: Node, judge: Ju
     judge.limit("free_ram", node.memory.available, low=need.ram, source="predicted from the configuration")
 
 
+@pytest.mark.only("files")
 @pytest.mark.measures("free_disk")
 def test_free_disk(disk_room: DiskRoom, judge: Judge) -> None:
     """The disk where weights land holds what is to be brought there."""

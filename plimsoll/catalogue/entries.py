@@ -116,6 +116,8 @@ class Model:
     hardware: str | None = None
     """The hardware that the model card assumes, in words."""
     marks: tuple[str, ...] = ()
+    is_cut: bool = False
+    """True where a run took layers away: its id and `config` say how many are left."""
     origin: Origin
 
 
@@ -134,6 +136,8 @@ class Tier:
     """Seconds after which a load counts as hung."""
     request_deadline: float
     """Seconds after which any other request of a host counts as hung."""
+    instead_of: str | None = None
+    """The device that its entry names, where a run uses `device` in its place."""
     origin: Origin
 
 
@@ -224,6 +228,11 @@ class Variant:
         return tuple(
             dict.fromkeys((self.tier.id, self.model.family, self.quantization.value, *self.model.marks, *self.marks))
         )
+
+    @property
+    def is_altered(self) -> bool:
+        """True where a run has it in fewer layers, or on another device, than its entry."""
+        return self.model.is_cut or self.tier.instead_of is not None
 
     def claims_on(self, metric: str) -> tuple[Claim, ...]:
         """The claims that limit one metric, in the order of the files."""

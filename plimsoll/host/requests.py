@@ -15,6 +15,9 @@ from plimsoll.footprint.footprint import Footprint
 
 Reply = TypeVar("Reply", covariant=True)
 
+Prompt = str | tuple[int, ...]
+"""A text, or the ids of its tokens: all that a model without a tokenizer can be asked."""
+
 
 class Request(Generic[Reply]):
     """Something that a host can be asked; answered by a `Reply` or by an error."""
@@ -27,7 +30,7 @@ class LoadSpec:
     """Everything `from_pretrained` is called with, decided by the controller, explicit to the last default."""
 
     checkpoint: str
-    """A folder, or a Hub id."""
+    """A folder, or a Hub id; the model's name where its weights are synthetic."""
     revision: str | None
     """Of a folder the commit that it is the snapshot of, None where it is of one's own; of a Hub id what to load."""
     auto_class: str
@@ -41,6 +44,13 @@ class LoadSpec:
     load_options: Mapping[str, Any] = field(default_factory=dict)
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    synthetic_config: Mapping[str, Any] | None = None
+    """Keyword arguments of the configuration, with `model_type`, of weights that are made up: nothing is read then."""
+
+    @property
+    def is_synthetic(self) -> bool:
+        """True where the weights are made up while they are loaded."""
+        return self.synthetic_config is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +152,8 @@ class LoadReport:
     """Who quantized the fused experts: `native`, `plimsoll`; None where there are none or none were asked for."""
     warnings: tuple[str, ...]
     inventory: Inventory
+    synthetic: bool = False
+    """True where the weights were made up while loading: no file was read, so `seconds` says nothing about a disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +193,7 @@ class Completion:
     """One prompt's continuation under greedy decoding. Token ids exclude the prompt and include the end token."""
 
     text: str
+    """Empty for a model without a tokenizer."""
     token_ids: tuple[int, ...]
     prompt_tokens: int
     ended: bool
@@ -198,15 +211,16 @@ class Generated:
     """True where nothing but padding follows an end token in any row of a batch."""
     pad_token: str | None
     eos_tokens: tuple[str, ...]
-    """The texts of the tokens that padded and that ended, as the generation settings in use name them."""
+    """The texts of the tokens that padded and that ended, as the generation settings in use name them; their ids in
+    digits for a model without a tokenizer."""
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generate(Request[Generated]):
-    """Answer each question greedily, through the chat template where the tokenizer has one."""
+    """Answer each question greedily; a text goes through the chat template where the tokenizer has one."""
 
-    questions: tuple[str, ...]
+    questions: tuple[Prompt, ...]
     max_new_tokens: int
     batch_size: int = 32
 
@@ -231,7 +245,7 @@ class Agreement:
 class CompareCache(Request[Agreement]):
     """Logits of greedy decoding token by token with the cache, against one uncached pass over the same tokens."""
 
-    questions: tuple[str, ...]
+    questions: tuple[Prompt, ...]
     new_tokens: int
 
 
@@ -239,7 +253,7 @@ class CompareCache(Request[Agreement]):
 class CompareBatch(Request[Agreement]):
     """Logits of prompts of unlike length in one padded batch, against each prompt alone."""
 
-    questions: tuple[str, ...]
+    questions: tuple[Prompt, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,10 +269,10 @@ class Scored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score(Request[Scored]):
-    """Compute next-token logits for question-and-answer texts; write them to a file, or compare with such a file."""
+    """Compute next-token logits for questions and their answers; write them to a file, or compare with such a file."""
 
-    questions: tuple[str, ...]
-    answers: tuple[str, ...]
+    questions: tuple[Prompt, ...]
+    answers: tuple[Prompt, ...]
     save_to: str | None = None
     compare_with: str | None = None
 

@@ -22,6 +22,7 @@ from plimsoll.host.requests import (
     Completion,
     Generate,
     Generated,
+    Prompt,
     Score,
     Scored,
 )
@@ -49,24 +50,37 @@ def chat_text(tokenizer: Any, question: str) -> str:
     return str(tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False))
 
 
-def _encode(loaded: LoadedModel, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Token ids, mask and positions, shape (texts, tokens), padded on the left, where a decoder wants it."""
+def _question_ids(loaded: LoadedModel, question: Prompt) -> list[int]:
+    """The tokens of a question; of a text those of its chat."""
+    if not isinstance(question, str):
+        return list(question)
     tokenizer = loaded.tokenizer
-    tokenizer.padding_side = "left"
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token_id = loaded.model.generation_config.pad_token_id
     # A chat template has written the special tokens already.
-    batch = tokenizer(list(texts), return_tensors="pt", padding=True, add_special_tokens=not tokenizer.chat_template)
-    mask = batch["attention_mask"]
+    return _text_ids(tokenizer, chat_text(tokenizer, question), special=not tokenizer.chat_template)
+
+
+def _text_ids(tokenizer: Any, text: str, *, special: bool) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=special)["input_ids"]
+    return ids
+
+
+def _encode(loaded: LoadedModel, questions: Sequence[Prompt]) -> dict[str, torch.Tensor]:
+    """Token ids, mask and positions, shape (questions, tokens), padded on the left, where a decoder wants it."""
+    rows = [_question_ids(loaded, question) for question in questions]
+    width = max(map(len, rows))
+    # What stands in masked places changes nothing, so a model without a padding token takes any.
+    pad = loaded.model.generation_config.pad_token_id or 0
+    ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
     device = loaded.model.get_input_embeddings().weight.device
     return {
-        "input_ids": batch["input_ids"].to(device),
+        "input_ids": ids.to(device),
         "attention_mask": mask.to(device),
         "position_ids": (mask.cumsum(-1) - 1).clamp(min=0).to(device),
     }
 
 
-def _batches(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def _batches(items: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
@@ -82,7 +96,7 @@ def generate(loaded: LoadedModel, request: Generate) -> Generated:
     completions: list[Completion] = []
     clean = True
     for questions in _batches(request.questions, request.batch_size):
-        batch = _encode(loaded, [chat_text(loaded.tokenizer, question) for question in questions])
+        batch = _encode(loaded, questions)
         del batch["position_ids"]  # generate() keeps its own
         rows = loaded.model.generate(
             **batch, max_new_tokens=request.max_new_tokens, logits_processor=LogitsProcessorList([check])
@@ -103,7 +117,9 @@ def generate(loaded: LoadedModel, request: Generate) -> Generated:
 
 
 def _token(tokenizer: Any, token_id: int | None) -> str | None:
-    return None if token_id is None else str(tokenizer.convert_ids_to_tokens(token_id))
+    if token_id is None:
+        return None
+    return str(token_id if tokenizer is None else tokenizer.convert_ids_to_tokens(token_id))
 
 
 def _completion(
@@ -113,7 +129,7 @@ def _completion(
     end = next((index for index, token in enumerate(row) if token in eos_ids), None)
     kept, rest = (row, []) if end is None else (row[: end + 1], row[end + 1 :])
     completion = Completion(
-        text=tokenizer.decode(kept, skip_special_tokens=True).strip(),
+        text="" if tokenizer is None else tokenizer.decode(kept, skip_special_tokens=True).strip(),
         token_ids=tuple(kept),
         prompt_tokens=prompt_tokens,
         ended=end is not None,
@@ -126,7 +142,7 @@ def compare_cache(loaded: LoadedModel, request: CompareCache) -> Agreement:
     """Decode token by token with the cache, then once over the same tokens without it, and compare the logits."""
     pairs = []
     for question in request.questions:
-        batch = _encode(loaded, [chat_text(loaded.tokenizer, question)])
+        batch = _encode(loaded, [question])
         ids, cached = batch["input_ids"], []
         output = loaded.model(input_ids=ids, use_cache=True)
         tokens = ids
@@ -144,11 +160,10 @@ def compare_cache(loaded: LoadedModel, request: CompareCache) -> Agreement:
 @torch.inference_mode()
 def compare_batch(loaded: LoadedModel, request: CompareBatch) -> Agreement:
     """The next-token logits of each prompt in one padded batch, against the same prompt alone."""
-    texts = [chat_text(loaded.tokenizer, question) for question in request.questions]
-    together = loaded.model(**_encode(loaded, texts), use_cache=False).logits[:, -1]
+    together = loaded.model(**_encode(loaded, request.questions), use_cache=False).logits[:, -1]
     pairs = []
-    for index, text in enumerate(texts):
-        alone = loaded.model(**_encode(loaded, [text]), use_cache=False).logits[:, -1]
+    for index, question in enumerate(request.questions):
+        alone = loaded.model(**_encode(loaded, [question]), use_cache=False).logits[:, -1]
         pairs.append((together[index : index + 1], alone))
     return _agreement(pairs)
 
@@ -199,8 +214,8 @@ def _answer_logits(loaded: LoadedModel, request: Score) -> tuple[torch.Tensor, t
     tokenizer, device = loaded.tokenizer, loaded.model.get_input_embeddings().weight.device
     logits, tokens = [], []
     for question, answer in zip(request.questions, request.answers, strict=True):
-        prompt = tokenizer(chat_text(tokenizer, question), add_special_tokens=not tokenizer.chat_template)["input_ids"]
-        target = tokenizer(answer, add_special_tokens=False)["input_ids"]
+        prompt = _question_ids(loaded, question)
+        target = _text_ids(tokenizer, answer, special=False) if isinstance(answer, str) else list(answer)
         ids = torch.tensor([[*prompt, *target]], device=device)
         output = loaded.model(input_ids=ids, use_cache=False).logits[0]
         logits.append(output[len(prompt) - 1 : len(prompt) + len(target) - 1].float().cpu())

@@ -52,9 +52,12 @@ def read_architecture(spec: LoadSpec) -> Architecture:
 
     Raises what transformers raises for a configuration that is missing, damaged or unknown to it.
     """
-    config = AutoConfig.from_pretrained(
-        spec.checkpoint, revision=spec.revision, trust_remote_code=spec.trust_remote_code
-    )
+    if spec.synthetic_config is not None:
+        config = AutoConfig.for_model(**spec.synthetic_config)
+    else:
+        config = AutoConfig.from_pretrained(
+            spec.checkpoint, revision=spec.revision, trust_remote_code=spec.trust_remote_code
+        )
     dtype = spec.quantization.compute_dtype
     model = skeleton_of(config, spec.auto_class, dtype, trust_remote_code=spec.trust_remote_code)
     return Architecture(

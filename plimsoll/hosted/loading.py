@@ -7,9 +7,10 @@ this module with weights that the checkpoint does not have without its report sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import nn
 
 from plimsoll import clock
 from plimsoll.catalogue.entries import Generation
-from plimsoll.host.requests import LoadReport, LoadSpec
+from plimsoll.host.requests import CacheState, LoadReport, LoadSpec
 from plimsoll.hosted.checkpoint import Checkpoint, locate
 from plimsoll.hosted.failures import LoadFailed, LoadFailure
 from plimsoll.hosted.gpu_memory import GpuMeter
@@ -29,6 +30,7 @@ from plimsoll.hosted.load_failures import explain, refuse_wrong_shapes
 from plimsoll.hosted.load_options import pretrained_arguments, read_architecture
 from plimsoll.hosted.memory import HostMeter
 from plimsoll.hosted.page_cache import prepare
+from plimsoll.hosted.synthetic import make_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class LoadedModel:
 
     model: Any
     tokenizer: Any
+    """None where the weights are synthetic: nobody trained one."""
     report: LoadReport
 
 
@@ -46,18 +49,19 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
     Raises LoadFailed for whatever keeps the model from being loaded as asked, and ValueError for another `cache`.
     """
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    checkpoint = locate(spec.checkpoint, spec.revision, allow_pickle=spec.allow_pickle)
+    checkpoint = _locate(spec)
     with Listener() as listener:
         with _explained(spec, checkpoint, listener):
             architecture = read_architecture(spec)
             arguments = pretrained_arguments(spec, architecture)
-            tokenizer = _tokenizer(spec)
+            tokenizer = None if spec.is_synthetic else _tokenizer(spec)
+            call = _from_pretrained(spec, arguments)
         gpus = GpuMeter(_gpus(spec, arguments["device_map"]))
-        state = prepare(checkpoint.files if checkpoint else (), cache)
+        state = _page_cache(spec, checkpoint, cache)
         with _explained(spec, checkpoint, listener), HostMeter() as host:
-            model, info, seconds = _from_pretrained(spec, arguments)
+            model, info, seconds = _timed(call)
         gpu_memory = gpus.result()
-        checkpoint = checkpoint or locate(spec.checkpoint, spec.revision, allow_pickle=spec.allow_pickle)
+        checkpoint = checkpoint or _locate(spec)
         inventory = take_inventory(model)
         refuse_wrong_shapes(spec, checkpoint, inventory)
         if model.can_generate():
@@ -82,8 +86,21 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
         expert_quantization=getattr(getattr(model, "hf_quantizer", None), "expert_quantization", None),
         warnings=listener.heard(),
         inventory=inventory,
+        synthetic=spec.is_synthetic,
     )
     return LoadedModel(model=model, tokenizer=tokenizer, report=report)
+
+
+def _locate(spec: LoadSpec) -> Checkpoint | None:
+    if spec.is_synthetic:
+        return None
+    return locate(spec.checkpoint, spec.revision, allow_pickle=spec.allow_pickle)
+
+
+def _page_cache(spec: LoadSpec, checkpoint: Checkpoint | None, cache: str) -> CacheState:
+    if spec.is_synthetic:
+        return CacheState(asked=cache, resident=None, note="synthetic weights are read from no file")
+    return prepare(checkpoint.files if checkpoint else (), cache)
 
 
 @contextmanager
@@ -97,11 +114,20 @@ def _explained(spec: LoadSpec, checkpoint: Checkpoint | None, listener: Listener
         raise explain(error, spec, checkpoint, listener.heard()) from error
 
 
-def _from_pretrained(spec: LoadSpec, arguments: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any], float]:
+def _from_pretrained(spec: LoadSpec, arguments: Mapping[str, Any]) -> Callable[[], Any]:
+    """The call that loads, made ready so that nothing else is measured with it."""
+    if spec.synthetic_config is None:
+        return partial(getattr(transformers, spec.auto_class).from_pretrained, spec.checkpoint, **arguments)
+    made_up = make_up(spec.synthetic_config, spec.auto_class, spec.architecture)
+    tensors = {"config": made_up.configuration, "state_dict": made_up.tensors}
+    # An Auto class only looks up the class that a configuration asks for, and needs the name of a checkpoint to do so.
+    return partial(made_up.model_class.from_pretrained, None, **arguments, **tensors)
+
+
+def _timed(call: Callable[[], Any]) -> tuple[Any, Mapping[str, Any], float]:
     """The model, transformers' loading info, and the seconds it took."""
-    auto_class = getattr(transformers, spec.auto_class)
     start = clock.monotonic()
-    model, info = auto_class.from_pretrained(spec.checkpoint, **arguments)
+    model, info = call()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         # Copies to a GPU may still be under way, and a model that is not there yet is not loaded.
         torch.cuda.synchronize()
@@ -120,25 +146,36 @@ def _tokenizer(spec: LoadSpec) -> Any:
 
 def generation_config(model: Any, tokenizer: Any, generation: Generation) -> transformers.GenerationConfig:
     """The catalogue's generation settings, explicit to the last: of the checkpoint's own only the ids of the end tokens
-    are kept, which are facts about the model and may be several. Raises LoadFailed for an unknown padding token."""
-    theirs = model.generation_config.eos_token_id
-    ends = tokenizer.eos_token_id if theirs is None else theirs
+    are kept, which are facts about the model and may be several. Without a tokenizer the configuration's ids are taken.
+    Raises LoadFailed for an unknown padding token."""
+    theirs = model.generation_config
+    ends = theirs.eos_token_id
+    if ends is None and tokenizer is not None:
+        ends = tokenizer.eos_token_id
     ends = [ends] if isinstance(ends, int) else list(ends or ())
-    pad = tokenizer.eos_token_id if generation.pad_token is None else tokenizer.get_vocab().get(generation.pad_token)
-    if pad is None and generation.pad_token is not None:
-        raise LoadFailed(
-            LoadFailure.OPTIONS, f"generation: the tokenizer has no token {generation.pad_token!r} to pad with"
-        )
+    pad = theirs.pad_token_id if tokenizer is None else _padding(tokenizer, generation)
     # top_k would otherwise be 50, a default of transformers that no entry asked for.
     sampling = {"temperature": generation.temperature, "top_p": generation.top_p, "top_k": 0}
     return transformers.GenerationConfig(  # type: ignore[no-untyped-call]
         max_new_tokens=generation.max_new_tokens,
         do_sample=generation.do_sample,
-        bos_token_id=tokenizer.bos_token_id,
+        bos_token_id=theirs.bos_token_id if tokenizer is None else tokenizer.bos_token_id,
         eos_token_id=ends,
         pad_token_id=pad if pad is not None else (ends[0] if ends else None),
         **(sampling if generation.do_sample else {}),
     )
+
+
+def _padding(tokenizer: Any, generation: Generation) -> int | None:
+    if generation.pad_token is None:
+        found: int | None = tokenizer.eos_token_id
+        return found
+    pad: int | None = tokenizer.get_vocab().get(generation.pad_token)
+    if pad is None:
+        raise LoadFailed(
+            LoadFailure.OPTIONS, f"generation: the tokenizer has no token {generation.pad_token!r} to pad with"
+        )
+    return pad
 
 
 def _gpus(spec: LoadSpec, device_map: Any) -> list[torch.device]:

@@ -1,0 +1,86 @@
+"""Variants as the options of a run alter them: fewer layers, or the CPU in place of a GPU.
+
+What is altered gets an id of its own (`llama-3.1-70b:1-layer/nf4-dq:cpu`; no entry can have a colon in its id), so that
+a result of it can never stand for one of the model as it is entered, in whatever run the two meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from plimsoll.catalogue.entries import Catalogue, Claim, Model, Tier, Variant
+
+_DEPTHS: Final = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
+"""How configurations call the number of their layers."""
+_NUMERICS: Final = ("taught_accuracy", "cache_divergence", "batch_divergence", "quantized_divergence", "repetition")
+"""What is claimed of a model's numbers, and not of what it costs somewhere."""
+
+
+def with_layers(catalogue: Catalogue, layers: int) -> Catalogue:
+    """The catalogue with every model cut to so many layers.
+
+    Models that have no more are left as they are, and so are those whose configuration does not say how many they have.
+    """
+    models = {name: _cut(model, layers) for name, model in catalogue.models.items()}
+    variants = (_of_model(variant, models[variant.model.id]) for variant in catalogue.variants.values())
+    return replace(
+        catalogue,
+        models={model.id: model for model in models.values()},
+        variants={variant.id: variant for variant in variants},
+    )
+
+
+def on_cpu(catalogue: Catalogue) -> Catalogue:
+    """The catalogue with every variant on the CPU, whatever its tier and its device map ask for."""
+    tiers = {name: _moved(tier) for name, tier in catalogue.tiers.items()}
+    variants = (_in_tier(variant, tiers[variant.tier.id]) for variant in catalogue.variants.values())
+    return replace(catalogue, tiers=tiers, variants={variant.id: variant for variant in variants})
+
+
+def _cut(model: Model, layers: int) -> Model:
+    config = cut_config(model.config, layers)
+    if config == model.config:
+        return model
+    return replace(model, id=f"{model.id}:{layers}-layer{'s' if layers > 1 else ''}", config=config, is_cut=True)
+
+
+def cut_config(config: Mapping[str, Any], layers: int) -> dict[str, Any]:
+    """A configuration with at most so many layers: lists that have an item a layer are shortened too, and parts of a
+    configuration (`text_config`) are cut each by its own depth."""
+    depth = next((config[key] for key in _DEPTHS if isinstance(config.get(key), int)), 0)
+
+    def cut(key: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return cut_config(value, layers)
+        if depth <= layers:
+            return value
+        if key in _DEPTHS:
+            return layers
+        return value[:layers] if isinstance(value, list | tuple) and len(value) == depth else value
+
+    return {key: cut(key, value) for key, value in config.items()}
+
+
+def _of_model(variant: Variant, model: Model) -> Variant:
+    if model is variant.model:
+        return variant
+    name = variant.id.partition("/")[2]
+    return replace(variant, id=f"{model.id}/{name}", model=model, claims=_numerics(variant.claims))
+
+
+def _moved(tier: Tier) -> Tier:
+    return tier if tier.device == "cpu" else replace(tier, device="cpu", instead_of=tier.device)
+
+
+def _in_tier(variant: Variant, tier: Tier) -> Variant:
+    if tier is variant.tier:
+        return variant
+    return replace(
+        variant, id=f"{variant.id}:{tier.device}", tier=tier, device_map=None, claims=_numerics(variant.claims)
+    )
+
+
+def _numerics(claims: Sequence[Claim]) -> tuple[Claim, ...]:
+    return tuple(claim for claim in claims if claim.metric in _NUMERICS)
