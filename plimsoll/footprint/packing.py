@@ -9,6 +9,9 @@ figure of the suite rests on. What counts as statistics is everything that must 
   float32 table of the second quantization and the 16-entry one of the first, both once a tensor.
 
 The tables are not rounding errors: 1,092 bytes a tensor are 2 % of a tiny checkpoint.
+
+While a weight is packed it takes more for a moment, and how much depends on where: on a GPU a kernel writes the packed
+form at once, on a CPU bitsandbytes goes through float32 (measured with 0.50; tests hold these figures against it).
 """
 
 from __future__ import annotations
@@ -57,3 +60,44 @@ def packed(shape: Sequence[int], quantization: Quantization) -> Packed:
     else:
         statistics = blocks * _FLOAT32 + _CODE_TABLE
     return Packed(data_bytes=math.ceil(count / 2), statistics_bytes=statistics, storage_dtype="uint8")
+
+
+_HALF: Final = 2
+_NF4_ON_CPU: Final = 14
+"""Bytes a weight: two float32 copies, 4-byte indices, and the packed form's two parts before they are joined."""
+_INT8_ON_CPU: Final = 10
+"""Bytes a weight: a float16 copy, and the scaled weight in float32 twice."""
+
+
+def packing_bytes(shape: Sequence[int], quantization: Quantization, device: str) -> int:
+    """The most bytes in use at once while a weight is packed on `cpu` or `cuda`: the packed form is in it, the 16-bit
+    weight itself is not. 3-D weights are experts, which go one at a time.
+
+    Raises ValueError for a quantization that packs nothing.
+    """
+    if len(shape) < 3:
+        return _packing_one(shape, quantization, device)
+    whole = packed(shape, quantization)
+    done = whole.data_bytes + whole.statistics_bytes
+    one = _packing_one(shape[1:], quantization, device)
+    if quantization is Quantization.INT8:
+        return done + one
+    # Every piece is there until all are joined.
+    count, plain = math.prod(shape), math.ceil(math.prod(shape) / BLOCK) * _FLOAT32
+    pieces = math.ceil(count / 2) + plain
+    nesting = plain + done - whole.data_bytes if quantization is Quantization.NF4_DQ else 0
+    return max(pieces * (shape[0] - 1) // shape[0] + one, 2 * pieces + nesting)
+
+
+def _packing_one(shape: Sequence[int], quantization: Quantization, device: str) -> int:
+    form = packed(shape, quantization)
+    count = math.prod(shape)
+    if quantization is Quantization.INT8:
+        rows = count // shape[-1] * _FLOAT32
+        return _INT8_ON_CPU * count + 2 * rows if device == "cpu" else (_HALF + 1) * count + rows
+    plain = math.ceil(count / BLOCK) * _FLOAT32
+    if device == "cpu":
+        return _NF4_ON_CPU * count + plain
+    # The absmax, and what is left of it without its mean, are there until it is packed itself.
+    nested = plain + form.statistics_bytes if quantization is Quantization.NF4_DQ else 0
+    return form.data_bytes + plain + nested

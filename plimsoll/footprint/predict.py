@@ -1,15 +1,17 @@
-"""What a variant should store, predicted from its configuration before a byte is loaded.
+"""What a variant should take, predicted from its configuration before a byte is loaded.
 
-Gates, plans and the judgement of a loaded model rest on it, and it must not be wrong by a byte: the tests hold it
-against the inventory of really loaded models, in every quantization.
+Gates, plans and the judgement of a loaded model rest on it. What is stored must not be wrong by a byte: the tests hold
+it against the inventory of really loaded models, in every quantization.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -17,7 +19,62 @@ from torch import nn
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.footprint.footprint import ExpectedParameter, Footprint
 from plimsoll.footprint.packing import packed
+from plimsoll.footprint.predict_activations import ForwardPasses
 from plimsoll.footprint.predict_coverage import Coverage, build_skeleton, logical_shape
+from plimsoll.footprint.predict_pass import NotFollowedError
+from plimsoll.footprint.prediction import Facts, Prediction, Subject
+
+_KEPT_MODELS: Final = 4
+"""How many models on the meta device are kept: variants of one model are asked for one after another."""
+
+
+def predict_all(subject: Subject) -> Prediction:
+    """What a variant stores, and what its forward passes take.
+
+    Raises PlimsollError where the configuration does not give the named architecture.
+    """
+    names = (subject.config_json, subject.auto_class, subject.architecture, subject.quantization.compute_dtype)
+    model = _skeleton(*names)
+    footprint = footprint_of(model, subject.quantization, experts_covered=subject.experts_covered)
+    facts = _facts(model)
+    try:
+        passes = _passes_of(*names, subject.attention)
+        return Prediction(
+            footprint=footprint,
+            facts=facts,
+            cache=passes.cache(),
+            activations=passes.activations(subject.quantization, experts_covered=subject.experts_covered),
+            followed=passes.part_name,
+        )
+    except NotFollowedError as error:
+        return Prediction(footprint=footprint, facts=facts, unpredicted=str(error))
+
+
+@lru_cache(maxsize=_KEPT_MODELS)
+def _skeleton(config_json: str, auto_class: str, architecture: str, dtype: str) -> nn.Module:
+    return build_skeleton(json.loads(config_json), auto_class, architecture, dtype)
+
+
+@lru_cache(maxsize=_KEPT_MODELS)
+def _passes_of(config_json: str, auto_class: str, architecture: str, dtype: str, attention: str) -> ForwardPasses:
+    return ForwardPasses(_skeleton(config_json, auto_class, architecture, dtype), attention)
+
+
+def _facts(model: Any) -> Facts:
+    text = model.config.get_text_config()
+    figures = {
+        name: value if isinstance(value := getattr(text, attribute, None), int) else None
+        for name, attribute in _ATTRIBUTES.items()
+    }
+    return Facts(**figures)
+
+
+_ATTRIBUTES: Final = {
+    "hidden_size": "hidden_size",
+    "key_value_heads": "num_key_value_heads",
+    "context_length": "max_position_embeddings",
+    "sliding_window": "sliding_window",
+}
 
 
 def predict(

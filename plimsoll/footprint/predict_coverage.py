@@ -82,11 +82,13 @@ def is_fused_expert(module: nn.Module, parameter: nn.Parameter) -> bool:
 def fused_experts(model: nn.Module) -> dict[str, tuple[int, ...]]:
     """Name and shape of every fused expert tensor of a model."""
     return {
-        name: tuple(parameter.shape) for name, module, parameter in _owned(model) if is_fused_expert(module, parameter)
+        name: tuple(parameter.shape)
+        for name, module, parameter in owned_parameters(model)
+        if is_fused_expert(module, parameter)
     }
 
 
-def _owned(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
+def owned_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
     """Every parameter once, by its first name, with the module that holds it."""
     owners = dict(model.named_modules())
     for name, parameter in model.named_parameters():
@@ -133,7 +135,7 @@ class Coverage:
 
 def _skipped_modules(model: nn.Module, tied: frozenset[str]) -> dict[str, str]:
     """Linear layers that stay in floats by default, as keys that match module names, each with the reason."""
-    head = _output_head(model)
+    head = output_head(model)
     heads = {name: "output head" for name, module in model.named_modules() if module is head}
     # A tied head is the last parameter too, but only where duplicates are listed.
     last = list(model.named_parameters(remove_duplicate=False))[-1][0].removesuffix(".weight")
@@ -151,7 +153,8 @@ def _matches(key: str, module_name: str) -> bool:
     return module_name.endswith(key) or re.match(rf"(?:{key})(?:(?<=\.)|(?=\.|$))", module_name) is not None
 
 
-def _output_head(model: nn.Module) -> nn.Module | None:
+def output_head(model: nn.Module) -> nn.Module | None:
+    """The layer that gives a model's logits; None where it has none, or does not say which."""
     try:
         head = model.get_output_embeddings()  # type: ignore[operator]  # nn.Module does not declare it
     except (AttributeError, NotImplementedError):

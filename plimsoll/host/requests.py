@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from plimsoll.catalogue.entries import Generation, Quantization
-from plimsoll.footprint.footprint import Footprint
+from plimsoll.footprint.prediction import Prediction, Subject
 
 Reply = TypeVar("Reply", covariant=True)
 
@@ -165,13 +165,10 @@ class Load(Request[LoadReport]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Predict(Request[Footprint]):
+class Predict(Request[Prediction]):
     """Build the model on the meta device from its configuration and cost each part; loads nothing."""
 
-    config: Mapping[str, Any]
-    auto_class: str
-    architecture: str
-    quantization: Quantization
+    subject: Subject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ from plimsoll.host.requests import (
 )
 
 if TYPE_CHECKING:
-    from plimsoll.footprint.footprint import Footprint
+    from plimsoll.footprint.prediction import Prediction
     from plimsoll.hosted.loading import LoadedModel
 
 
@@ -127,10 +127,10 @@ class Session:
         unloading.release()
         return Unloaded(ram_before_load=before, ram_loaded=loaded, ram_after=resident_bytes())
 
-    def _predict(self, request: Predict) -> Footprint:
+    def _predict(self, request: Predict) -> Prediction:
         from plimsoll.footprint import predict
 
-        return predict.predict(request.config, request.auto_class, request.architecture, request.quantization)
+        return predict.predict_all(request.subject)
 
     def _generate(self, request: Generate) -> Generated:
         loaded = self._model

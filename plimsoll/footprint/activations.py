@@ -1,0 +1,98 @@
+"""What a forward pass takes beside the weights: the cache that it leaves, and what it needs for a moment.
+
+Plain numbers, so that a controller without torch can ask for any batch and length. Each figure is a polynomial in the
+two, because every tensor of a forward pass is as large as a product of shapes; the peak is the largest of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+TERMS: Final = ("1", "length", "length^2", "batch", "batch*length", "batch*length^2")
+"""What the six numbers of a moment are multiplied with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """Bytes in use at one moment of a forward pass. `terms` belong to TERMS; a negative one stands for what that moment
+    has freed."""
+
+    terms: tuple[int, int, int, int, int, int]
+    operation: str
+    """torch's name of what was computed then: `aten.linear`, `aten.softmax`, ..."""
+
+    def at(self, batch: int, length: int) -> int:
+        """The bytes for so many sequences of so many tokens."""
+        one, token, pair, sequence, sequence_token, sequence_pair = self.terms
+        own = sequence + length * (sequence_token + length * sequence_pair)
+        return one + length * (token + length * pair) + batch * own
+
+
+def highest(moments: Iterable[Moment], batch: int, length: int) -> int:
+    """The most bytes that any of the moments takes; 0 for none."""
+    return max((moment.at(batch, length) for moment in moments), default=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activations:
+    """The memory of forward passes, without weights and without the cache. Sequences are of one length: padding adds a
+    mask of length^2 bytes a sequence."""
+
+    prefill: tuple[Moment, ...]
+    """A prompt, up to the output head."""
+    head: tuple[Moment, ...]
+    """The output head over all positions, and what follows it."""
+    decode: tuple[Moment, ...]
+    """One more token, where `length` are in the cache; empty where only a first pass could be followed."""
+    last_logits: int
+    """Bytes a sequence of the logits that generation looks at: one position, with its float32 copy."""
+
+    def of_prompt(self, batch: int, length: int, *, all_logits: bool = False) -> int:
+        """The peak of a prompt's pass; `all_logits` where every position's are wanted, not the last one's alone."""
+        body = highest(self.prefill, batch, length)
+        return max(body, highest(self.head, batch, length) if all_logits else batch * self.last_logits)
+
+    def of_token(self, batch: int, cached: int) -> int:
+        """The peak of one more token a sequence."""
+        moments = self.decode or self.prefill
+        return max(highest(moments, batch, cached if self.decode else 1), batch * self.last_logits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheLayer:
+    """What one layer keeps of the tokens it has seen, in bytes a sequence."""
+
+    module: str
+    """The layer's name in the model, which says where it is placed."""
+    state_bytes: int
+    """Whatever the length."""
+    token_bytes: int
+    window: int | None
+    """The most tokens that are kept once decoding has begun; None for all."""
+
+    def held(self, tokens: int) -> int:
+        """Bytes a sequence of so many tokens, while it is decoded."""
+        kept = tokens if self.window is None else min(tokens, self.window)
+        return self.state_bytes + self.token_bytes * kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """The keys and values (or states) of all layers."""
+
+    layers: tuple[CacheLayer, ...]
+
+    def of_prompt(self, batch: int, length: int) -> int:
+        """Bytes after a prompt's pass: a sliding window is a view of the whole prompt until the next token comes."""
+        return batch * sum(layer.state_bytes + layer.token_bytes * length for layer in self.layers)
+
+    def held(self, batch: int, tokens: int) -> int:
+        """Bytes while decoding, with so many tokens a sequence seen."""
+        return batch * sum(layer.held(tokens) for layer in self.layers)
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes that one more token takes in all layers, as long as no window is full."""
+        return sum(layer.token_bytes for layer in self.layers)

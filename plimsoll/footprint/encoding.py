@@ -1,0 +1,75 @@
+"""A prediction as JSON data and back, for the cache on disk and for reports.
+
+Parameters are written as rows, since a deep model has a thousand of them and each name of a field would be written as
+often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
+from plimsoll.footprint.footprint import ExpectedParameter, Footprint
+from plimsoll.footprint.prediction import Facts, Prediction
+
+
+def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
+    """Plain JSON data; `prediction_from_json` is its inverse."""
+    return {
+        "parameters": [_row(parameter) for parameter in prediction.footprint.parameters],
+        "buffers": [_row(buffer) for buffer in prediction.footprint.buffers],
+        "facts": asdict(prediction.facts),
+        "cache": None if prediction.cache is None else [asdict(layer) for layer in prediction.cache.layers],
+        "activations": None if prediction.activations is None else asdict(prediction.activations),
+        "unpredicted": prediction.unpredicted,
+        "followed": prediction.followed,
+    }
+
+
+def prediction_from_json(data: Mapping[str, Any]) -> Prediction:
+    """Read back what `prediction_to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+    layers, activations = data["cache"], data["activations"]
+    return Prediction(
+        footprint=Footprint(
+            parameters=tuple(_parameter(row) for row in data["parameters"]),
+            buffers=tuple(_parameter(row) for row in data["buffers"]),
+        ),
+        facts=Facts(**data["facts"]),
+        cache=None if layers is None else Cache(layers=tuple(CacheLayer(**layer) for layer in layers)),
+        activations=None if activations is None else _activations(activations),
+        unpredicted=data["unpredicted"],
+        followed=data["followed"],
+    )
+
+
+def _row(parameter: ExpectedParameter) -> list[Any]:
+    p = parameter
+    return [p.name, list(p.shape), p.quantized, p.data_bytes, p.statistics_bytes, p.storage_dtype, p.reason]
+
+
+def _parameter(row: list[Any]) -> ExpectedParameter:
+    name, shape, quantized, data_bytes, statistics_bytes, storage_dtype, reason = row
+    return ExpectedParameter(
+        name=name,
+        shape=tuple(shape),
+        quantized=quantized,
+        data_bytes=data_bytes,
+        statistics_bytes=statistics_bytes,
+        storage_dtype=storage_dtype,
+        reason=reason,
+    )
+
+
+def _activations(data: Mapping[str, Any]) -> Activations:
+    moments = {
+        name: tuple(Moment(terms=_terms(moment["terms"]), operation=moment["operation"]) for moment in data[name])
+        for name in ("prefill", "head", "decode")
+    }
+    return Activations(**moments, last_logits=data["last_logits"])
+
+
+def _terms(terms: list[int]) -> tuple[int, int, int, int, int, int]:
+    one, token, pair, sequence, sequence_token, sequence_pair = terms
+    return one, token, pair, sequence, sequence_token, sequence_pair

@@ -1,0 +1,112 @@
+"""Everything that is predicted of one variant before a byte is loaded, as numbers that need no torch.
+
+A host computes it from the configuration; the controller keeps it, asks it for any batch and length, and writes it to
+a cache on disk.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from plimsoll.catalogue.entries import Quantization, Variant
+from plimsoll.footprint.activations import Activations, Cache
+from plimsoll.footprint.footprint import Footprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a prediction is about: everything that it depends on, and nothing else, so that two variants that cost the
+    same are predicted once."""
+
+    config_json: str
+    auto_class: str
+    architecture: str
+    quantization: Quantization
+    attention: str
+    """`eager`, or `fused` for every kind of attention that works in one kernel."""
+    experts_covered: bool = True
+    """False where fused experts stay in floats, as transformers and bitsandbytes leave them by themselves."""
+
+    @classmethod
+    def of(cls, variant: Variant, *, experts_covered: bool | None = None) -> Self:
+        """The subject of a variant; its load options say whether experts are covered, where `experts_covered` does
+        not."""
+        stock = variant.load_options.get("fused_experts") == "stock"
+        return cls(
+            config_json=_canonical(variant.model.config),
+            auto_class=variant.model.auto_class,
+            architecture=variant.model.architecture,
+            quantization=variant.quantization,
+            attention="eager" if variant.attention == "eager" else "fused",
+            experts_covered=not stock if experts_covered is None else experts_covered,
+        )
+
+
+def _canonical(config: Mapping[str, Any]) -> str:
+    """A configuration as one text, whatever the order of its keys. Ids of tokens are left out: they size nothing, and a
+    base model and its instructed one differ in nothing else."""
+    return json.dumps({k: v for k, v in config.items() if not k.endswith("_token_id")}, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What a loaded model is asked to do at once: so many prompts of so many tokens, each continued by so many."""
+
+    batch: int
+    prompt: int
+    new: int
+    all_logits: bool = False
+    """True where the logits of every position of the prompt are wanted, as scoring texts does."""
+
+    def __str__(self) -> str:
+        prompts = "one prompt" if self.batch == 1 else f"{self.batch:,} prompts"
+        return f"{prompts} of {self.prompt:,} tokens, {self.new:,} new ones each"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the configuration says of the architecture once its class has filled in the defaults; None for what it does
+    not have."""
+
+    hidden_size: int | None
+    key_value_heads: int | None
+    context_length: int | None
+    sliding_window: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What one variant should take; sizes in bytes. `cache` and `activations` are None where no forward pass could be
+    followed on the meta device, and `unpredicted` then says why."""
+
+    footprint: Footprint
+    facts: Facts
+    cache: Cache | None = None
+    activations: Activations | None = None
+    unpredicted: str = ""
+    followed: str = ""
+    """The part of the model whose forward pass was followed, `thinker`; empty for the whole."""
+
+    def __post_init__(self) -> None:
+        if (self.cache is None or self.activations is None) and not self.unpredicted:
+            raise ValueError("a prediction without cache or activations needs the reason why")
+
+    def prompt_bytes(self, batch: int, prompt: int, *, all_logits: bool = False) -> int | None:
+        """The peak of a prompt's pass beside the weights: cache and activations. None where not predicted."""
+        if self.cache is None or self.activations is None:
+            return None
+        peak = self.activations.of_prompt(batch, prompt, all_logits=all_logits)
+        return self.cache.of_prompt(batch, prompt) + peak
+
+    def running_bytes(self, workload: Workload) -> int | None:
+        """The peak of a workload beside the weights: the prompt's pass, or the last token's. None where not
+        predicted."""
+        first = self.prompt_bytes(workload.batch, workload.prompt, all_logits=workload.all_logits)
+        if first is None or self.cache is None or self.activations is None or not workload.new:
+            return first
+        tokens = workload.prompt + workload.new
+        last = self.cache.held(workload.batch, tokens) + self.activations.of_token(workload.batch, tokens)
+        return max(first, last)
