@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from plimsoll.catalogue.entries import Model
 from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.clock import monotonic, sleep
 from plimsoll.tiny.builder import BuildError, BuildProcess
 from plimsoll.tiny.builds import ensure_all
 from plimsoll.tiny.progress import Phase, Progress
@@ -31,12 +32,17 @@ def model(tmp_path: Path) -> Model:
     return nano(tmp_path)
 
 
-def fail_with(torch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deadline: float = 60.0) -> str:
-    """What a build says in whose process `import torch` runs that code."""
-    package = tmp_path / "stub" / "torch"
+def stub(folder: Path, torch: str) -> str:
+    """A PYTHONPATH on which `import torch` runs that code."""
+    package = folder / "stub" / "torch"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(torch)
-    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    return str(package.parent)
+
+
+def fail_with(torch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deadline: float = 60.0) -> str:
+    """What a build says in whose process `import torch` runs that code."""
+    monkeypatch.setenv("PYTHONPATH", stub(tmp_path, torch))
     folder = tmp_path / "target"
     folder.mkdir()
     with pytest.raises(BuildError) as caught:
@@ -101,22 +107,22 @@ def test_failures_are_told_in_full_and_do_not_stop_other_builds(tmp_path: Path) 
 
 
 @contextmanager
-def building(cache: Path) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
-    """`plimsoll tiny build` of two models, and the two processes that train by now."""
+def building(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
+    """`plimsoll tiny build` of two models, and the two processes that it started, which hang and say nothing."""
+    hang = f"import os, pathlib, time; pathlib.Path({str(folder)!r}, f'here-{{os.getpid()}}').touch(); time.sleep(600)"
     process = subprocess.Popen(
         [sys.executable, "-m", "plimsoll", "tiny", "build", "tiny-llama", "tiny-phi", "--jobs", "2"],
         cwd=ROOT,
-        env={**os.environ, "PLIMSOLL_CACHE": str(cache)},
+        env={**os.environ, "PLIMSOLL_CACHE": str(folder / "cache"), "PYTHONPATH": stub(folder, hang)},
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
     with process:
-        lines = sorted(process.stdout.readline() for _ in range(2))
-        assert lines == ["tiny-llama: training, 240 steps\n", "tiny-phi: training, 240 steps\n"]
-        trainers = psutil.Process(process.pid).children()
-        assert len(trainers) == 2
-        yield process, trainers
+        limit = monotonic() + 60
+        while len(here := list(folder.glob("here-*"))) < 2:
+            assert monotonic() < limit, "the builds did not start"
+            sleep(0.05)
+        yield process, [psutil.Process(int(path.name.removeprefix("here-"))) for path in here]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process die with its parent")
@@ -125,7 +131,7 @@ def test_after_kill_9_no_build_goes_on(tmp_path: Path) -> None:
         process.kill()
         gone, alive = psutil.wait_procs(trainers, timeout=10)
     assert (len(gone), alive) == (2, [])
-    store = Store(tmp_path)
+    store = Store(tmp_path / "cache")
     assert store.paths() == ()
     assert store.sweep() == 2
 
@@ -135,7 +141,7 @@ def test_after_an_interrupt_no_build_goes_on_and_nothing_is_left(tmp_path: Path)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == 130
         assert psutil.wait_procs(trainers, timeout=1)[1] == []
-    assert [path.name for path in (tmp_path / "tiny").iterdir()] == [".locks"]
+    assert [path.name for path in (tmp_path / "cache" / "tiny").iterdir()] == [".locks"]
 
 
 def test_an_interrupt_ends_a_wait_for_another_process(tmp_path: Path, model: Model) -> None:
