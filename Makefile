@@ -5,17 +5,22 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Which interpreter the environment was made with: a change of PYTHON makes it anew.
 STAMP := $(VENV)/.installed
 ARGS ?=
+# Another interpreter that is asked for makes the environment anew; one that is not named keeps it.
+ifneq ($(filter command environment,$(origin PYTHON)),)
+ASKED := .make/interpreter
+endif
 
-.PHONY: setup tiny test clean
+.PHONY: setup tiny test clean FORCE
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
 
-# Recursive on purpose: the question is asked of $(PYTHON) only when the rule runs.
-$(STAMP): pyproject.toml constraints.txt Makefile
+.make/interpreter: FORCE
+	@mkdir -p .make; echo "$(PYTHON)" | cmp -s - $@ || echo "$(PYTHON)" > $@
+
+$(STAMP): pyproject.toml constraints.txt Makefile $(ASKED)
 	@command -v "$(PYTHON)" >/dev/null 2>&1 && "$(PYTHON)" -c '' >/dev/null 2>&1 || { echo "plimsoll: no interpreter $(PYTHON); install it, or name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "plimsoll: $(PYTHON) is $$("$(PYTHON)" -V 2>&1), and 3.11 or newer is needed; name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "plimsoll: $(PYTHON) has no venv module; install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
@@ -34,4 +39,4 @@ test: $(STAMP)
 	$(BIN)/python -m pytest tests $(ARGS)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .make .mypy_cache .ruff_cache .pytest_cache
