@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -66,7 +65,7 @@ def words(base: Times, other: Times, rule: Rule, likes: Sequence[Times] = ()) ->
 
 def _factor(base: Times, other: Times, likes: Sequence[Times]) -> float:
     runs = [dict(zip(((str(i), "time") for i in range(len(run))), run, strict=True)) for run in (base, other, *likes)]
-    within = (steadiness.within("A", runs[0]).factor + steadiness.within("B", runs[1]).factor) / 2.0
+    within = steadiness.within(("A", runs[0]), ("B", runs[1])).factor
     between = steadiness.between([("A", runs[0]), *(("like", run) for run in runs[2:])]).factor if likes else 1.0
     return max(within, between)
 
@@ -216,25 +215,23 @@ def markdown(rows: Iterable[Sequence[str]]) -> str:
 
 def main(runs: int, write: bool) -> None:
     """Simulate, print, and write where asked to."""
-    tables = {
-        "false-alarms": false_alarm_table(2 * runs),
-        "unsteady": unsteady_table(runs),
-        "power": power_table(runs),
-        "same": same_table(runs),
-    }
-    for name, rows in tables.items():
-        print(f"{name}\n{markdown(rows)}\n", flush=True)
+    tables = {}
+    makers = {"false-alarms": false_alarm_table, "unsteady": unsteady_table, "power": power_table, "same": same_table}
+    for name, maker in makers.items():
+        tables[name] = markdown(maker(runs))
+        print(f"{name}\n{tables[name]}\n", flush=True)
     if not write:
         return
+    curves = {"false-alarms": false_alarm_curves, "power": power_curves, "same": same_curves}
+    for name, draw in curves.items():
+        (DOCS / f"comparison-{name}.svg").write_text(draw(runs // 2), "utf-8")
     page = DOCS / "comparison.md"
     text = page.read_text("utf-8")
-    for name, rows in tables.items():
-        block = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = block.sub(lambda found, rows=rows: f"{found[1]}\n{markdown(rows)}\n\n{found[2]}", text)  # type: ignore[misc]
+    for name, table in tables.items():
+        head, rest = text.split(f"<!-- table {name} -->\n", maxsplit=1)
+        _, tail = rest.split("<!-- end -->", maxsplit=1)
+        text = f"{head}<!-- table {name} -->\n\n{table}\n\n<!-- end -->{tail}"
     page.write_text(text, "utf-8")
-    (DOCS / "comparison-false-alarms.svg").write_text(false_alarm_curves(runs), "utf-8")
-    (DOCS / "comparison-power.svg").write_text(power_curves(runs), "utf-8")
-    (DOCS / "comparison-same.svg").write_text(same_curves(runs), "utf-8")
 
 
 if __name__ == "__main__":

@@ -121,14 +121,14 @@ def _rounds(side: Side) -> steadiness.Rounds:
 
 def _pair(base: Side, other: Side, between: steadiness.Steadiness, rule: Rule) -> _Pairing:
     pairs, mismatched = shared_times(base, other)
-    within = [steadiness.within(side.name, _rounds(side)) for side in (base, other)]
-    factor = max(between.factor, statistics.fmean(found.factor for found in within))
+    within = steadiness.within((base.name, _rounds(base)), (other.name, _rounds(other)))
+    factor = max(between.factor, within.factor)
     return _Pairing(
         other=other,
         tests=[_test(ours, theirs, factor, rule) for ours, theirs in pairs],
         mismatched=mismatched,
         factor=factor,
-        steadiness=tuple(found.text for found in (*within, between) if found.text),
+        steadiness=tuple(found.text for found in (within, between) if found.text),
     )
 
 

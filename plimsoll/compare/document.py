@@ -171,8 +171,8 @@ def _time_lines(versus: Versus, rule: Rule) -> list[str]:
     if open_:
         lines.append(
             f"{counted(len(open_), 'time')} with too few samples; to find a change of {rule.change:.0%} takes "
-            f"{_range([row.to_find for row in open_])} rounds a side, to show that it is within {rule.margin:.0%} "
-            f"{_range([row.for_same for row in open_])}, at the noise seen, or 5% where none is seen yet"
+            f"{_range([row.to_find for row in open_])} rounds a side, to show that a time is within {rule.margin:.0%} "
+            f"takes {_range([row.for_same for row in open_])} (at the noise seen, or at 5% where none is seen yet)"
         )
     bare = sum(not (row.base.rounds and row.other.rounds) for row in open_)
     return lines + ([f"{counted(bare, 'time')} without rounds: only a summary is in the file"] if bare else [])

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from matplotlib.ticker import MaxNLocator, NullLocator
+
 from plimsoll.compare.document import ORDER
 from plimsoll.compare.pictures import BAD, FAINT, GAP, GOOD, INK, NEAR, drawing, svg
 from plimsoll.compare.result import TimeRow, Versus
@@ -39,8 +41,9 @@ def forest_plot(versus: Versus, rule: Rule) -> str:
         axes.set_yticks(range(len(rows)), [_label(row) for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(MaxNLocator(7))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("{x:g}")
         axes.set_xlabel(f"ratio of medians, right of 1 is slower; the band is {rule.margin:.0%}")
         axes.grid(axis="x")
         figure.legend(loc="outside upper right", ncols=len(ORDER))

@@ -34,7 +34,8 @@ thead th { background: var(--panel); }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .slower, .more { color: var(--bad); font-weight: bold; } .faster, .less { color: var(--good); font-weight: bold; }
 .too { color: var(--near); }
-figure { margin: 0 0 12px; } figure svg { width: 100%; max-width: 900px; height: auto; }
+figure { margin: 0 0 12px; overflow-x: auto; }
+figure svg { width: 100%; min-width: 600px; max-width: 900px; height: auto; }
 ul { padding-left: 20px; }
 @media print { table, figure { break-inside: auto; } tr { break-inside: avoid; } }
 """
@@ -61,7 +62,9 @@ def _section(section: Section, rule: Rule) -> str:
     if section.picture is not None:
         drawn = min(MOST_ROWS, len(section.picture.times))
         label = f"Ratios of {drawn} times with their intervals; the table below holds the same figures"
-        parts.append(f'<figure role="img" aria-label="{label}">{forest_plot(section.picture, rule)}</figure>')
+        parts.append(
+            f'<figure role="img" aria-label="{label}" tabindex="0">{forest_plot(section.picture, rule)}</figure>'
+        )
     if section.table is not None:
         parts.append(_table(section.table, section.title))
     return f"<section>{''.join(parts)}</section>\n"

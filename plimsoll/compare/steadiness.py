@@ -36,28 +36,45 @@ class Steadiness:
     text: str = ""
 
 
-def within(name: str, rounds: Rounds) -> Steadiness:
-    """How steady a run is in itself: do the late rounds of its times differ from the early ones by more than chance?
+def within(base: tuple[str, Rounds], other: tuple[str, Rounds]) -> Steadiness:
+    """Do the rounds of two runs wander, each its own way, by more than chance?
 
-    A permutation test over all times with enough rounds. The factor holds for a drift, whose offset between runs is
-    as large as what it moves within one; for rounds that only go together it is more than enough.
+    A permutation test over all times with enough rounds: how far the late rounds lie from the early ones, held against
+    the same in the other run. A drift that both have (a machine that warms up) puts neither above the other, and does
+    not count. The factor holds for a drift, whose offset between runs is as large as what it moves within one; for
+    rounds that only go together it is more than enough.
     """
-    series = [np.log(values) for values in rounds.values() if values.size >= _FEWEST_FOR_HALVES and np.ptp(values) > 0]
-    if not series:
+    pairs = [
+        (np.log(base[1][key]), np.log(other[1][key]))
+        for key in base[1]
+        if key in other[1] and all(_can_wander(rounds[1][key]) for rounds in (base, other))
+    ]
+    if not pairs:
         return Steadiness()
-    observed = sum(float(_halves(values)) for values in series)
-    excess = observed / len(series) - 1.0
-    # Each permutation gives 1 on average: what is not above that cannot be unlikely.
-    if excess <= 0.0:
+    observed = sum(float(_wandering(*pair)) for pair in pairs)
+    excess = observed / len(pairs) - 1.0
+    # A permutation gives 1 on average, with a spread of sqrt(2) for each time: what is not beyond that is not unlikely.
+    if excess <= math.sqrt(2.0 / len(pairs)):
         return Steadiness()
-    random = generator("within", name)
-    shuffled = sum(_halves(random.permuted(np.tile(values, (_PERMUTATIONS, 1)), axis=-1)) for values in series)
+    random = generator("within", base[0], other[0])
+    shuffled = sum(_wandering(*(_shuffled(logs, random) for logs in pair)) for pair in pairs)
     p = (1 + int(np.sum(shuffled >= observed))) / (1 + _PERMUTATIONS)
     if p > _WANDERS:
         return Steadiness()
     factor = 1.0 + 4.0 * excess
-    text = f"rounds wander within {name} (p = {p:.3f}): its differences are judged as if it had {_fewer(factor)} rounds"
+    text = (
+        f"rounds wander within {base[0]} or {other[0]} (p = {p:.3f}): differences are judged as if there were "
+        f"{_fewer(factor)} rounds"
+    )
     return Steadiness(factor=factor, text=text)
+
+
+def _can_wander(rounds: Samples) -> bool:
+    return bool(rounds.size >= _FEWEST_FOR_HALVES and np.ptp(rounds) > 0)
+
+
+def _shuffled(logs: Samples, random: np.random.Generator) -> Samples:
+    return random.permuted(np.tile(logs, (_PERMUTATIONS, 1)), axis=-1)
 
 
 def between(runs: Sequence[tuple[str, Rounds]]) -> Steadiness:
@@ -83,11 +100,18 @@ def between(runs: Sequence[tuple[str, Rounds]]) -> Steadiness:
     return Steadiness(factor=factor, text=text if factor > 1.0 else f"like runs ({names}) are as like as their rounds")
 
 
-def _halves(logs: Samples) -> Samples:
-    """The squared distance of the later from the earlier half, in units of what independent rounds would give."""
+def _wandering(ours: Samples, theirs: Samples) -> Samples:
+    """The squared difference of how far the later half is from the earlier one, in units of what independent rounds
+    would give."""
+    sides = (ours, theirs)
+    (first, second), halves = [_drift(side) for side in sides], [side.shape[-1] // 2 for side in sides]
+    variance = sum(side.var(axis=-1, ddof=1) * 2.0 / half for side, half in zip(sides, halves, strict=True))
+    return np.asarray((first - second) ** 2 / variance)
+
+
+def _drift(logs: Samples) -> Samples:
     half = logs.shape[-1] // 2
-    distance = logs[..., -half:].mean(axis=-1) - logs[..., :half].mean(axis=-1)
-    return np.asarray(distance**2 / (logs.var(axis=-1, ddof=1) * 2.0 / half))
+    return np.asarray(logs[..., -half:].mean(axis=-1) - logs[..., :half].mean(axis=-1))
 
 
 def _square(ours: Samples, theirs: Samples) -> float:
@@ -97,4 +121,4 @@ def _square(ours: Samples, theirs: Samples) -> float:
 
 
 def _fewer(factor: float) -> str:
-    return f"1/{factor:.1f} of its"
+    return f"1/{factor:.1f} of the"
