@@ -312,12 +312,24 @@ def test_notes_say_what_a_reader_must_know(tmp_path: Path) -> None:
     )
 
 
+def test_notes_say_what_altered_variants_leave_open(tmp_path: Path) -> None:
+    variants = ("one/nf4:cpu", "one:1-layer/nf4:cpu", "one:2-layers/nf4")
+    cells = [cell(f"test_{number}", variant=variant) for number, variant in enumerate(variants)]
+    assert verdict_on(tmp_path, good_run([PLAIN, *cells])).notes == (
+        "cpu in 2 of 4 cells: it stands in for a GPU, whose memory and speed are not measured there",
+        "1-layer in 1 of 4 cells: what the whole model takes is not measured there",
+        "2-layers in 1 of 4 cells: what the whole model takes is not measured there",
+    )
+
+
 @pytest.mark.parametrize(
     ("selection", "scope"),
     [
         ({}, "the whole suite"),
         ({"mark": "tiny and not phi", "keyword": "", "paths": []}, "-m 'tiny and not phi'"),
         ({"mark": "", "keyword": "load", "paths": ["acceptance/test_load.py"]}, "-k load acceptance/test_load.py"),
+        ({"mark": "tiny", "options": {"weights": "synthetic", "layers": 1}}, "-m tiny --weights=synthetic --layers=1"),
+        ({"options": {"device": "cpu"}}, "the whole suite --device=cpu"),
     ],
 )
 def test_the_scope_is_the_options_that_select_it_again(tmp_path: Path, selection: Line, scope: str) -> None:

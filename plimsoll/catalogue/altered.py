@@ -14,8 +14,15 @@ from plimsoll.catalogue.entries import Catalogue, Claim, Model, Tier, Variant
 
 _DEPTHS: Final = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 """How configurations call the number of their layers."""
+CPU: Final = "cpu"
+"""The alteration of a variant that its tier would have on a GPU."""
 _NUMERICS: Final = ("taught_accuracy", "cache_divergence", "batch_divergence", "quantized_divergence", "repetition")
 """What is claimed of a model's numbers, and not of what it costs somewhere."""
+
+
+def alterations_of(variant: str) -> tuple[str, ...]:
+    """What was altered, read off a variant's id: `1-layer` and `cpu` of `llama-3.1-70b:1-layer/nf4-dq:cpu`."""
+    return tuple(alteration for part in variant.split("/") for alteration in part.split(":")[1:])
 
 
 def with_layers(catalogue: Catalogue, layers: int) -> Catalogue:
@@ -71,14 +78,14 @@ def _of_model(variant: Variant, model: Model) -> Variant:
 
 
 def _moved(tier: Tier) -> Tier:
-    return tier if tier.device == "cpu" else replace(tier, device="cpu", instead_of=tier.device)
+    return tier if tier.device == CPU else replace(tier, device=CPU, instead_of=tier.device)
 
 
 def _in_tier(variant: Variant, tier: Tier) -> Variant:
     if tier is variant.tier:
         return variant
     return replace(
-        variant, id=f"{variant.id}:{tier.device}", tier=tier, device_map=None, claims=_numerics(variant.claims)
+        variant, id=f"{variant.id}:{CPU}", tier=tier, device_map=None, claims=_numerics(variant.claims)
     )
 
 

@@ -18,7 +18,8 @@ class Event(StrEnum):
     """What happened; the fields of each are beside it."""
 
     RUN = "run"
-    """First line. format, run_id, plimsoll, arguments (list), selection ({"mark", "keyword", "paths"}),
+    """First line. format, run_id, plimsoll, arguments (list), selection ({"mark", "keyword", "paths",
+    "options": {name: value} of --weights, --layers and --device where they are not the defaults}),
     allow_incomplete, catalogues ([{path, sha256, shipped}]), limits_are_shipped; packages ({distribution: version} of
     all that is installed); resumes ({run_id, sha256} of the run that this one goes on with, or null)."""
     WAIVERS = "waivers"

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from plimsoll.catalogue.altered import CPU, alterations_of
 from plimsoll.evidence.record import RunRecord
 from plimsoll.evidence.sameness import Setting
 from plimsoll.verdict.cells import CellOutcome, CellResult
@@ -118,9 +119,21 @@ def record_notes(record: RunRecord) -> list[str]:
             f"weights are synthetic in {synthetic} of {counted(len(record.plan), 'cell')}: load time from disk and "
             "meaning of the text are not judged there"
         )
+    notes += _notes_on_alterations([cell.variant for cell in record.plan if cell.variant], len(record.plan))
     if record.deselected:
         notes.append(f"deselected, and so not in this scope: {counted(record.deselected, 'cell')}")
     return notes
+
+
+def _notes_on_alterations(variants: Sequence[str], planned: int) -> list[str]:
+    """What the cells of altered variants say nothing about; `variants` has the variant of each."""
+    counts = Counter(alteration for variant in variants for alteration in alterations_of(variant))
+    missing = {CPU: "it stands in for a GPU, whose memory and speed are not measured"}
+    whole = "what the whole model takes is not measured"
+    return [
+        f"{alteration} in {count} of {counted(planned, 'cell')}: {missing.get(alteration, whole)} there"
+        for alteration, count in counts.items()
+    ]
 
 
 def _notes_on_runs(runs: Sequence[RunRecord]) -> list[str]:

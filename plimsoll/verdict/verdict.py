@@ -146,7 +146,8 @@ def _scope(run: RunHead | None) -> str:
     options = [("-m", run.selection.get("mark")), ("-k", run.selection.get("keyword"))]
     words = [f"{option} {shlex.quote(str(value))}" for option, value in options if value]
     words += [shlex.quote(str(path)) for path in run.selection.get("paths") or ()]
-    return " ".join(words) or "the whole suite"
+    altering = [f"--{name}={shlex.quote(str(value))}" for name, value in (run.selection.get("options") or {}).items()]
+    return " ".join([*(words or ["the whole suite"]), *altering])
 
 
 def _word(planned: int, results: Sequence[CellResult], faults: Sequence[str]) -> Word:
