@@ -6,9 +6,8 @@ import pytest
 
 from fixtures.judging import Judge
 from fixtures.plan import DiskRoom
-from plimsoll.catalogue.entries import Tier, Variant
-from plimsoll.footprint.footprint import Footprint
-from plimsoll.gate import need_of
+from plimsoll.catalogue.entries import Tier
+from plimsoll.gate import Need
 from plimsoll.node.node import Node
 from plimsoll.node.stack import check_stack
 
@@ -22,9 +21,8 @@ def test_stack(tier: Tier, node: Node) -> None:  # noqa: ARG001  a tier's stack 
 
 
 @pytest.mark.measures("free_ram")
-def test_free_ram(admitted: Variant, footprint: Footprint, node: Node, judge: Judge) -> None:
+def test_free_ram(need: Need, node: Node, judge: Judge) -> None:
     """The memory that was available before anything loaded holds what the variant is predicted to need."""
-    need = need_of(admitted, footprint)
     judge.limit("free_ram", node.memory.available, low=need.ram, source="predicted from the configuration")
 
 

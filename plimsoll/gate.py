@@ -157,6 +157,8 @@ def _capability(node: Node, used: Iterable[Gpu], need: Need) -> Skip | None:
 
 def _vram(node: Node, visible: tuple[Gpu, ...], used: Mapping[int, Gpu], need: Need) -> Skip | None:
     """Every GPU that is used must have its part; where the weights are spread, all together must have the whole."""
+    if need.offloaded:
+        return _too_small_together(node, visible, need)
     if isinstance(need.vram, int):
         shares = [(tuple(used.values()), need.vram + need.vram_context * len(used))]
     else:
@@ -174,6 +176,21 @@ def _vram(node: Node, visible: tuple[Gpu, ...], used: Mapping[int, Gpu], need: N
             others = visible[1:] if len(shares) == 1 and gpus == visible[:1] else ()
             return Skip(code=SkipCode.VRAM, have=have, need=wanted, fix=_more_vram(node, gpus, others, size))
     return None
+
+
+def _too_small_together(node: Node, visible: tuple[Gpu, ...], need: Need) -> Skip:
+    for gpu in visible:
+        if doubt := _doubt(node, gpu):
+            return Skip(code=SkipCode.VRAM, have=f"{_name(gpu)}, {doubt[0]}", need="its free memory", fix=doubt[1])
+    free = sum(gpu.memory_free or 0 for gpu in visible)
+    where = _name(visible[0]) if len(visible) == 1 else f"{len(visible)} GPUs together"
+    placed = sum(need.vram.values()) if isinstance(need.vram, Mapping) else need.vram or 0
+    return Skip(
+        code=SkipCode.VRAM,
+        have=f"{format_bytes(free)} free on {where}, so {format_bytes(need.offloaded)} of weights would go to the CPU",
+        need=f"{format_bytes(placed + need.offloaded + need.vram_context * len(visible))} of GPU memory",
+        fix="choose a smaller quantization, or a node with more GPU memory",
+    )
 
 
 def _doubt(node: Node, gpu: Gpu) -> tuple[str, str] | None:

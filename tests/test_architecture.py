@@ -26,6 +26,7 @@ FLOW = [
     "tiny",
     "host",
     "hosted",
+    "plan",
     "judge",
     "evidence",
     "verdict",

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from plimsoll.catalogue.entries import Generation, Model, Origin, Quantization, Tier, Variant, WeightSource
+from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
 from plimsoll.footprint.footprint import ExpectedParameter, Footprint
+from plimsoll.footprint.prediction import Facts, Prediction, Workload
 from plimsoll.gate import Access, Decision, Need, Run, Skip, SkipCode, awaits_hub, decide, need_of
 from plimsoll.hub.access import Answer, HubFile, Question
 from plimsoll.need import CONTEXT_ALLOWANCE, HOST_ALLOWANCE
@@ -573,12 +575,17 @@ FOOTPRINT = Footprint(
     ),
     buffers=(parameter("model.rotary.inv_freq", 50),),
 )
+PREDICTION = Prediction(
+    footprint=FOOTPRINT,
+    facts=Facts(hidden_size=None, key_value_heads=None, context_length=None, sliding_window=None),
+    unpredicted="this test looks at the weights alone",
+)
 WEIGHTS = 7000 + 200 + 10 + 300 + 20 + 400 + 50
 LARGEST = 2 * 10_000
 
 
 def test_a_cpu_variant_needs_its_weights_in_ram() -> None:
-    need = need_of(variant_of("cpu"), FOOTPRINT)
+    need = need_of(variant_of("cpu"), PREDICTION)
     assert (need.ram, need.vram, need.vram_context) == (WEIGHTS + 4 * LARGEST + HOST_ALLOWANCE, None, 0)
 
 
@@ -595,30 +602,62 @@ def test_a_cpu_variant_needs_its_weights_in_ram() -> None:
 def test_a_gpu_variant_passes_through_ram(
     quantization: Quantization, transient: int, packages: int, bf16: bool, capability: str | None
 ) -> None:
-    need = need_of(variant_of(quantization=quantization), FOOTPRINT)
+    need = need_of(variant_of(quantization=quantization), PREDICTION)
     assert need.ram == transient + HOST_ALLOWANCE
-    assert (need.vram, need.vram_context) == ({0: WEIGHTS + transient}, CONTEXT_ALLOWANCE)
+    assert (need.vram, need.vram_context) == ({0: WEIGHTS}, CONTEXT_ALLOWANCE)
     assert (len(need.packages), need.bf16, need.min_capability) == (packages, bf16, capability)
     assert ("bitsandbytes" in need.packages) is quantization.is_quantized
 
 
 def test_a_device_map_places_each_part_by_its_longest_prefix() -> None:
     device_map: dict[str, str | int] = {"": 0, "model.layers.0": "cuda:3", "model.layers.1": "cpu"}
-    need = need_of(variant_of(quantization=Quantization.NF4, device_map=device_map), FOOTPRINT)
-    assert need.vram == {0: 7000 + 400 + 50 + LARGEST, 3: 210 + LARGEST}
+    need = need_of(variant_of(quantization=Quantization.NF4, device_map=device_map), PREDICTION)
+    assert need.vram == {0: 7000 + 400 + 50, 3: 210}
     assert need.ram == 320 + LARGEST + HOST_ALLOWANCE
 
 
 @pytest.mark.parametrize(
     ("device_map", "vram"),
     [
-        ("auto", WEIGHTS + 4 * LARGEST),
-        ("cuda:1", {1: WEIGHTS + 4 * LARGEST}),
-        ({"": "cuda"}, {0: WEIGHTS + 4 * LARGEST}),
+        ("auto", WEIGHTS),
+        ("cuda:1", {1: WEIGHTS}),
+        ({"": "cuda"}, {0: WEIGHTS}),
     ],
 )
 def test_a_device_map_in_words(device_map: Any, vram: Any) -> None:
-    assert need_of(variant_of(device_map=device_map), FOOTPRINT).vram == vram
+    assert need_of(variant_of(device_map=device_map), PREDICTION).vram == vram
+
+
+def test_what_a_loaded_model_is_asked_needs_room_too() -> None:
+    layers = tuple(
+        CacheLayer(module=f"model.layers.{index}", state_bytes=0, token_bytes=3, window=None) for index in (0, 1, 10)
+    )
+    moment = Moment(terms=(1000, 0, 0, 0, 5, 0), operation="aten.linear")
+    prediction = Prediction(
+        footprint=FOOTPRINT,
+        facts=PREDICTION.facts,
+        cache=Cache(layers=layers),
+        activations=Activations(prefill=(moment,), head=(), decode=(), last_logits=0),
+    )
+    work = Workload(batch=2, prompt=100, new=10)
+    cached, moment_bytes = 2 * 110 * 3, 1000 + 2 * 100 * 5
+    alone = need_of(variant_of(), prediction, workload=work)
+    assert alone.vram == {0: WEIGHTS + 3 * 2 * 100 * 3 + moment_bytes}
+    placement: dict[str, str | int] = {"": 0, "model.layers.1": 1, "model.layers.10": 1}
+    spread = need_of(variant_of(device_map="auto"), prediction, placement=placement, workload=work)
+    assert spread.vram == {0: 7260 + cached + moment_bytes, 1: 720 + 2 * cached + moment_bytes}
+    assert need_of(variant_of(), prediction).vram == {0: WEIGHTS + 32 * 128 * (9 + 5) + 1000}
+
+
+def test_what_the_planner_would_offload_is_a_lack_of_vram(h100: Node) -> None:
+    placement: dict[str, str | int] = {"": 0, "model.layers.1": "cpu", "model.layers.10": "disk"}
+    need = need_of(variant_of(device_map="auto"), PREDICTION, placement=placement)
+    assert need.offloaded == 320 + 400
+    two = with_environment(h100, CUDA_VISIBLE_DEVICES="0,1")
+    assert text_of(decide(variant_of(device_map="auto"), two, need)) == (
+        "skip[vram]: has 169.80 GB (158.14 GiB) free on 2 GPUs together, so 720 bytes of weights would go to the CPU, "
+        "needs 2.15 GB (2.00 GiB) of GPU memory; fix: choose a smaller quantization, or a node with more GPU memory"
+    )
 
 
 @pytest.mark.parametrize(
@@ -626,6 +665,6 @@ def test_a_device_map_in_words(device_map: Any, vram: Any) -> None:
     [(WeightSource.HUB, 2), (WeightSource.TRAINED, 2), (WeightSource.LOCAL, 0), (WeightSource.SYNTHETIC, 0)],
 )
 def test_only_what_must_be_written_needs_disk(source: WeightSource, per_parameter: int) -> None:
-    need = need_of(variant_of("cpu", source=source, gated=True), FOOTPRINT)
+    need = need_of(variant_of("cpu", source=source, gated=True), PREDICTION)
     assert need.disk == 10_300 * per_parameter
     assert (need.source, need.gated) == (source, True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from plimsoll.footprint.packing import packed
 from plimsoll.footprint.predict_activations import ForwardPasses
 from plimsoll.footprint.predict_coverage import Coverage, build_skeleton, logical_shape
 from plimsoll.footprint.predict_pass import NotFollowedError
+from plimsoll.footprint.predict_placement import place
 from plimsoll.footprint.prediction import Facts, Prediction, Subject
 
 _KEPT_MODELS: Final = 4
@@ -48,6 +49,14 @@ def predict_all(subject: Subject) -> Prediction:
         )
     except NotFollowedError as error:
         return Prediction(footprint=footprint, facts=facts, unpredicted=str(error))
+
+
+def predict_placement(subject: Subject, device_map: str, memory: Sequence[int]) -> Mapping[str, str | int]:
+    """Where the planner puts each part of a variant, on GPUs with so many bytes for it each. Raises PlimsollError as
+    `predict_all` does."""
+    model = _skeleton(subject.config_json, subject.auto_class, subject.architecture, subject.quantization.compute_dtype)
+    footprint = footprint_of(model, subject.quantization, experts_covered=subject.experts_covered)
+    return place(model, footprint, device_map, memory, quantized=subject.quantization.is_quantized)
 
 
 @lru_cache(maxsize=_KEPT_MODELS)

@@ -183,7 +183,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types 
         if self.limit is not None and len(self._current.steps) > self.limit:
             raise RuntimeError(f"more than {self.limit} steps, which is how many a shorter prompt takes")
         before = self._in_use
-        out = func(*args, **kwargs)
+        out = _fused_attention(args) if name == _FUSED_ATTENTION else func(*args, **kwargs)
         for made in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(made, torch.Tensor):
                 self._count(made)
@@ -254,6 +254,13 @@ def _expert_modules(model: nn.Module) -> Iterator[tuple[nn.Module, Experts]]:
             largest = max(tensors, key=torch.Tensor.numel)
             held = Experts(sum(t.numel() for t in tensors), largest.numel(), largest.numel() // largest.shape[0])
             yield module, held
+
+
+def _fused_attention(args: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """What the kernels of a GPU give, heads last in memory; on the meta device torch would go step by step."""
+    batch, heads, length, _ = args[0].shape
+    width = args[2].shape[-1]
+    return args[0].new_empty(batch, length, heads, width).transpose(1, 2)
 
 
 def _within_attention(args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor) -> int:

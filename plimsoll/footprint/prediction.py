@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from plimsoll.catalogue.entries import Quantization, Variant
 from plimsoll.footprint.activations import Activations, Cache
@@ -45,10 +45,13 @@ class Subject:
         )
 
 
+_SIZES_NOTHING: Final = ("bos_token_id", "eos_token_id")
+"""Keys of a configuration in which a base model and its instructed one differ, and which no shape depends on."""
+
+
 def _canonical(config: Mapping[str, Any]) -> str:
-    """A configuration as one text, whatever the order of its keys. Ids of tokens are left out: they size nothing, and a
-    base model and its instructed one differ in nothing else."""
-    return json.dumps({k: v for k, v in config.items() if not k.endswith("_token_id")}, sort_keys=True)
+    """A configuration as one text, whatever the order of its keys."""
+    return json.dumps({key: value for key, value in config.items() if key not in _SIZES_NOTHING}, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

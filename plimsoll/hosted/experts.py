@@ -43,6 +43,7 @@ class _FusedExperts:
     expert_quantization: str | None = None
     """`plimsoll` where this module packed experts, `native` where the stack does it by itself, None without experts."""
     modules_to_not_convert: list[str]
+    _element_bytes: float
 
     def _process_model_before_weight_loading(self, model: Any, device_map: Any = None, **kwargs: Any) -> Any:
         experts = fused_experts(model)
@@ -63,6 +64,13 @@ class _FusedExperts:
     def param_needs_quantization(self, model: nn.Module, param_name: str, **kwargs: Any) -> bool:
         """transformers asks this for every tensor it is about to read."""
         return param_name in self._shapes or bool(super().param_needs_quantization(model, param_name, **kwargs))  # type: ignore[misc]
+
+    def param_element_size(self, model: nn.Module, param_name: str, param: torch.Tensor) -> float:
+        """Bytes an element takes once it is packed: transformers asks when it spreads a model over several GPUs, and
+        would otherwise think that experts stay in 16 bit."""
+        if param_name in self._shapes:
+            return self._element_bytes
+        return float(super().param_element_size(model, param_name, param))  # type: ignore[misc]
 
     def get_quantize_ops(self) -> ConversionOps:
         """What transformers does to a tensor that needs quantization."""
@@ -104,6 +112,8 @@ class _FusedExperts:
 class FusedExperts4bit(_FusedExperts, Bnb4BitHfQuantizer):
     """NF4 (or FP4) for linear layers by bitsandbytes, and for fused experts."""
 
+    _element_bytes = 0.5
+
     def _pack(self, experts: torch.Tensor) -> tuple[torch.Tensor, Any]:
         config = self.quantization_config
         return pack_4bit(
@@ -120,6 +130,8 @@ class FusedExperts4bit(_FusedExperts, Bnb4BitHfQuantizer):
 @register_quantizer(_EIGHT_BIT)
 class FusedExperts8bit(_FusedExperts, Bnb8BitHfQuantizer):
     """LLM.int8 for linear layers by bitsandbytes, and its row-wise int8 for fused experts."""
+
+    _element_bytes = 1.0
 
     def _pack(self, experts: torch.Tensor) -> tuple[torch.Tensor, Any]:
         packed, scales = pack_int8(experts)

@@ -10,7 +10,7 @@ import importlib
 import pickle
 import socket
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +26,7 @@ from plimsoll.host.requests import (
     Generated,
     Load,
     LoadReport,
+    Place,
     Predict,
     Score,
     Scored,
@@ -91,6 +92,7 @@ class Session:
         self._handlers: dict[type[object], Callable[[Any], object]] = {
             Load: self._load,
             Predict: self._predict,
+            Place: self._place,
             Unload: self._unload,
             Generate: self._generate,
             CompareCache: self._compare_cache,
@@ -131,6 +133,11 @@ class Session:
         from plimsoll.footprint import predict
 
         return predict.predict_all(request.subject)
+
+    def _place(self, request: Place) -> Mapping[str, str | int]:
+        from plimsoll.footprint import predict
+
+        return predict.predict_placement(request.subject, request.device_map, request.memory)
 
     def _generate(self, request: Generate) -> Generated:
         loaded = self._model
