@@ -135,6 +135,14 @@ def test_more_memory_fails_where_it_was_asked_for(tmp_path: Path) -> None:
     assert run(other, base, "--fail-on=memory").returncode == 0
 
 
+def test_what_can_no_longer_be_compared_counts_as_missing(tmp_path: Path) -> None:
+    base = timed_run(tmp_path, "base", {"a/nf4": [1.0]})
+    other = timed_run(tmp_path, "other", {"a/nf4": [1.0]}, options={"timer": "perf_counter"})
+    done = run(base, other, "--fail-on=missing")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "fails on missing: other: 1 no longer comparable")
+    assert "the clock is not the same: LoadClock and perf_counter" in done.stdout
+
+
 def test_runs_with_nothing_in_common_are_not_green(tmp_path: Path) -> None:
     first, second = (benchmark_file(tmp_path / f"{n}.json", {n: [1.0] * 9}) for n in "ab")
     done = run(first, second)
@@ -163,6 +171,15 @@ def test_every_other_run_is_held_against_the_first_and_all_are_corrected_togethe
     for time in data["versus"][1]["times"]:
         if time["word"] == "slower":
             assert time["p_adjusted"] == pytest.approx(24 * time["p"])
+
+
+def test_like_runs_are_named_and_learnt_from(base: Path, tmp_path: Path) -> None:
+    other = timed_run(tmp_path, "other", seconds(2, slower=1.15), memory={"model-0/nf4": 10**9})
+    likes = [timed_run(tmp_path, f"like{i}", seconds(i + 3)) for i in range(2)]
+    done = run(base, other, *(f"--like={like}" for like in likes))
+    assert re.search(r"^  D +like1 +run +ACCEPTED +like the base +12$", done.stdout, re.MULTILINE)
+    assert "like runs (base, like0, like1) " in done.stdout
+    assert "other against base: times: 1 slower" in done.stdout
 
 
 def test_what_differs_between_the_machines_comes_first(base: Path, tmp_path: Path) -> None:
