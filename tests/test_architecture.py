@@ -31,6 +31,7 @@ FLOW = [
     "evidence",
     "verdict",
     "report",
+    "compare",
     "signoff",
     "commands",
     "cli",
