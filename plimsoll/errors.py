@@ -36,4 +36,6 @@ class CatalogueError(PlimsollError):
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
         plural = "fault" if len(self.faults) == 1 else "faults"
-        super().__init__("\n".join([f"{len(self.faults)} {plural} in the catalogue:", *(f"  {f}" for f in self.faults)]))
+        super().__init__(
+            "\n".join([f"{len(self.faults)} {plural} in the catalogue:", *(f"  {f}" for f in self.faults)])
+        )

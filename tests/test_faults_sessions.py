@@ -257,6 +257,6 @@ def test_model_output_cannot_run_in_the_report(trained: dict[str, Path], tmp_pat
             assert not {"script", "img"} & set(inner.tags), test
             assert not inner.handlers
     outside_of_code = re.sub(
-        r"^(`{3,})text$.*?^\1$", "", (outcome.folder / "summary.md").read_text(), flags=re.M | re.S
+        r"^(`{3,})text$.*?^\1$", "", (outcome.folder / "summary.md").read_text(), flags=re.MULTILINE | re.DOTALL
     )
     assert "owned" not in outside_of_code
