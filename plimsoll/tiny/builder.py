@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -105,7 +106,10 @@ def _expire(process: subprocess.Popen[str], expired: Event) -> None:
 def _environment() -> dict[str, str]:
     """Of the build: one thread, no GPU, no network, and this same plimsoll even where it is not installed."""
     root = str(Path(plimsoll.__file__).resolve().parents[1])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    # An installed plimsoll is found anyway, and naming its folder would put every other package before the standard
+    # library.
+    paths = [] if root == sysconfig.get_path("purelib") else [root]
+    paths += filter(None, [os.environ.get("PYTHONPATH")])
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),
