@@ -6,13 +6,13 @@ that go beyond what is predicted.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from plimsoll.catalogue.entries import Quantization, Variant, WeightSource
-from plimsoll.footprint.load_peak import RAM, load_peaks
+from plimsoll.footprint.demand import Demand, Placement, demand_of, is_spread
+from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Prediction, Workload
 
 HOST_ALLOWANCE: Final = 2**30
@@ -27,13 +27,9 @@ CONTEXT_LEAST: Final = 300 * 10**6
 """Bytes below which no context was seen."""
 
 _LOADERS: Final = ("torch", "transformers", "tokenizers", "safetensors", "accelerate")
-_SPREADING: Final = ("auto", "balanced", "balanced_low_0", "sequential")
 
 _LEAST_CAPABILITY: Final = {Quantization.INT8: "7.5", Quantization.NF4: "6.0", Quantization.NF4_DQ: "6.0"}
 """Compute capabilities that bitsandbytes documents for its CUDA kernels (installation guide, 0.48 and 0.50)."""
-
-Placement = Mapping[str, str | int]
-"""Where each part of a model goes, by the beginnings of its parameters' names: a CUDA number, `cpu` or `disk`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +61,6 @@ def suite_workload(variant: Variant) -> Workload:
     return Workload(batch=32, prompt=128, new=variant.model.generation.max_new_tokens)
 
 
-def is_spread(variant: Variant) -> bool:
-    """True where the entry leaves it to the planner which GPU holds which part."""
-    return isinstance(variant.device_map, str) and variant.device_map in _SPREADING
-
-
 def need_of(
     variant: Variant,
     prediction: Prediction | None,
@@ -80,22 +71,24 @@ def need_of(
     """The need of a variant; without a prediction the sizes are unknown, and only its packages can be checked.
 
     `placement` is the planner's for a variant that is spread over GPUs; without it, the GPUs are asked for the sum.
-    `workload` is what it must have room for once it is loaded, None for what the suite asks. Where a prediction has no
-    cache and activations, there is only the load's peak to go by.
+    `workload` is what it must have room for once it is loaded, None for what the suite asks.
     """
+    demand = None if prediction is None else demand_of(variant, prediction, placement)
+    return need_at(variant, demand, workload or suite_workload(variant), placed=placement is not None)
+
+
+def need_at(variant: Variant, demand: Demand | None, workload: Workload, *, placed: bool) -> Need:
+    """The need of a variant whose demand is known; `placed` where the planner said what goes where."""
     on_gpu = variant.tier.device == "cuda"
-    place_of = _placing(variant, placement)
-    peaks = None
-    if prediction is not None:
-        peaks = peak_by_place(prediction, variant.quantization, place_of, workload or suite_workload(variant))
+    peaks = None if demand is None else demand.at(workload)
     return Need(
         device=variant.tier.device,
         packages=(*_LOADERS, "bitsandbytes") if variant.quantization.is_quantized else _LOADERS,
         ram=None if peaks is None else peaks[RAM] + HOST_ALLOWANCE,
-        disk=None if prediction is None else checkpoint_bytes(variant, prediction),
-        vram=_vram(variant, peaks, placement) if on_gpu else None,
+        disk=None if demand is None else checkpoint_bytes(variant, demand.prediction),
+        vram=_vram(variant, peaks, placed=placed) if on_gpu else None,
         vram_context=CONTEXT_ALLOWANCE if on_gpu else 0,
-        offloaded=_offloaded(prediction, placement) if prediction is not None and placement is not None else 0,
+        offloaded=0 if demand is None else demand.offloaded,
         bf16=variant.quantization.compute_dtype == "bfloat16",
         min_capability=_LEAST_CAPABILITY.get(variant.quantization),
         source=variant.model.source,
@@ -103,75 +96,11 @@ def need_of(
     )
 
 
-def peak_by_place(
-    prediction: Prediction, quantization: Quantization, place_of: Callable[[str], int], workload: Workload
-) -> Mapping[int, int]:
-    """The most bytes in use on each place, by CUDA's numbers and RAM: while loading, or at the workload."""
-    peaks = Counter(load_peaks(prediction.footprint, quantization, place_of))
-    held: Counter[int] = Counter()
-    for part in (*prediction.footprint.parameters, *prediction.footprint.buffers):
-        held[place_of(part.name)] += part.data_bytes + part.statistics_bytes
-    for place, running in _running_by_place(prediction, place_of, workload).items():
-        peaks[place] = max(peaks[place], held[place] + running)
-    return peaks
-
-
-def _running_by_place(prediction: Prediction, place_of: Callable[[str], int], workload: Workload) -> Mapping[int, int]:
-    """Bytes beside the weights on each place that holds a layer: what its own layers cache, and the activations of the
-    moment, which wander from place to place."""
-    whole = prediction.running_bytes(workload)
-    if prediction.cache is None or prediction.activations is None or whole is None:
-        return {}
-    tokens = workload.prompt + workload.new
-    cached: Counter[int] = Counter()
-    for layer in prediction.cache.layers:
-        cached[place_of(f"{layer.module}.")] += workload.batch * layer.held(tokens)
-    if len(cached) == 1:
-        return dict.fromkeys(cached, whole)
-    moment = max(
-        prediction.activations.of_prompt(workload.batch, workload.prompt, all_logits=workload.all_logits),
-        prediction.activations.of_token(workload.batch, tokens),
-    )
-    return {place: size + moment for place, size in cached.items()}
-
-
-def _vram(
-    variant: Variant, peaks: Mapping[int, int] | None, placement: Placement | None
-) -> Mapping[int, int] | int | None:
+def _vram(variant: Variant, peaks: Mapping[int, int] | None, *, placed: bool) -> Mapping[int, int] | int | None:
     if peaks is None:
         return None
     on_gpus = {place: size for place, size in peaks.items() if place != RAM}
-    return sum(on_gpus.values()) if is_spread(variant) and placement is None else on_gpus
-
-
-def _offloaded(prediction: Prediction, placement: Placement) -> int:
-    parts = (*prediction.footprint.parameters, *prediction.footprint.buffers)
-    return sum(p.data_bytes + p.statistics_bytes for p in parts if _number(_entry(p.name, placement)) == RAM)
-
-
-def _placing(variant: Variant, placement: Placement | None) -> Callable[[str], int]:
-    """Where a parameter goes: by the longest prefix of its name that the device map has, else the tier's device."""
-    device_map = variant.device_map if placement is None else placement
-    if variant.tier.device == "cpu":
-        return lambda _: RAM
-    if isinstance(device_map, Mapping):
-        return lambda name: _number(_entry(name, device_map))
-    place = 0 if device_map is None or is_spread(variant) else _number(device_map)
-    return lambda _: place
-
-
-def _entry(name: str, device_map: Placement) -> str | int:
-    prefixes = [key for key in device_map if not key or name == key or name.startswith(f"{key}.")]
-    return device_map[max(prefixes, key=len)] if prefixes else 0
-
-
-def _number(place: str | int) -> int:
-    """`1`, `"cuda:1"` and `"cuda"` by CUDA's number. Anything else counts as RAM, `disk` too: offloaded weights come
-    back through it."""
-    if isinstance(place, int):
-        return place
-    kind, _, number = place.partition(":")
-    return int(number or 0) if kind == "cuda" else RAM
+    return sum(on_gpus.values()) if is_spread(variant) and not placed else on_gpus
 
 
 def checkpoint_bytes(variant: Variant, prediction: Prediction) -> int:

@@ -21,9 +21,9 @@ from typing import Any, Final
 
 import plimsoll.footprint
 from plimsoll.catalogue import entries
+from plimsoll.footprint.demand import Placement
 from plimsoll.footprint.encoding import prediction_from_json, prediction_to_json
 from plimsoll.footprint.prediction import Prediction, Subject
-from plimsoll.need import Placement
 
 FOLDER: Final = "predictions"
 """In our cache folder."""

@@ -12,10 +12,11 @@ from typing import Final, Protocol, TypeVar
 
 from plimsoll.catalogue.entries import Variant
 from plimsoll.errors import PlimsollError
+from plimsoll.footprint.demand import Placement, is_spread
 from plimsoll.footprint.prediction import Prediction, Subject
 from plimsoll.host.failures import HostFailure
 from plimsoll.host.requests import Place, Predict, Request
-from plimsoll.need import CONTEXT_ALLOWANCE, Placement, is_spread
+from plimsoll.need import CONTEXT_ALLOWANCE
 from plimsoll.plan.prediction_store import PredictionStore
 
 R = TypeVar("R")
@@ -50,8 +51,8 @@ class Predictions:
         Raises PredictionError, and HostStartError where no host can be started.
         """
         subject = Subject.of(variant, experts_covered=experts_covered)
-        if subject not in self._known:
-            self._known[subject] = self._store.read(subject) or self._predicted(variant.id, subject)
+        if not self._recall(subject):
+            self._known[subject] = self._predicted(variant.id, subject)
         found = self._known[subject]
         if isinstance(found, PredictionError):
             raise PredictionError(str(found))
@@ -60,7 +61,7 @@ class Predictions:
     def missing(self, variants: Sequence[Variant]) -> list[Subject]:
         """The subjects that neither memory nor disk has, each once."""
         subjects = dict.fromkeys(Subject.of(variant) for variant in variants)
-        return [subject for subject in subjects if subject not in self._known and self._store.read(subject) is None]
+        return [subject for subject in subjects if not self._recall(subject)]
 
     def keep(self, subject: Subject, prediction: Prediction) -> None:
         """Remember what a host has predicted."""
@@ -82,6 +83,12 @@ class Predictions:
         if isinstance(placed, PredictionError):
             raise PredictionError(str(placed))
         return placed
+
+    def _recall(self, subject: Subject) -> bool:
+        """True where a subject is known, be it from disk."""
+        if subject not in self._known and (found := self._store.read(subject)) is not None:
+            self._known[subject] = found
+        return subject in self._known
 
     def _predicted(self, name: str, subject: Subject) -> Prediction | PredictionError:
         try:

@@ -1,0 +1,131 @@
+"""`plimsoll plan`: what would run here or on a reference machine, before anything is loaded or downloaded."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plimsoll.catalogue.entries import Catalogue, Profile, Variant
+from plimsoll.catalogue.expression import compile_expression
+from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.catalogue.suggest import did_you_mean
+from plimsoll.errors import PlimsollError
+from plimsoll.node.probe import SystemProbe
+from plimsoll.plan.host_pool import HostPool
+from plimsoll.plan.load_time import DISK_RATE, LINK_RATE, Speeds
+from plimsoll.plan.planning import Machine, Planner, machine_of
+from plimsoll.plan.predictions import Predictions
+from plimsoll.plan.table import render, to_json
+from plimsoll.tiny.store import cache_folder
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+_NOTHING = 5
+"""The exit status for a selection without variants, as pytest has it."""
+_UNDECIDED = 6
+
+_DESCRIPTION = """\
+Show what would run on this node, or on a reference machine (--profile): memory needed, available and left, the time a
+load should take, the largest context and batch that fit, and for what would be skipped the reason and the fix. Nothing
+is loaded or downloaded, and the Hub is not asked. What is predicted once is kept in the cache folder.
+Exit status: 0 planned, 2 usage error, 5 nothing selected, 6 where a variant could not be predicted."""
+
+
+def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "plan", help="show what would run here or on a reference machine, and what it takes", description=_DESCRIPTION
+    )
+    parser.add_argument("-m", dest="marks", default="", metavar="EXPR", help="select variants by marks, as pytest does")
+    parser.add_argument(
+        "--profile",
+        action="append",
+        default=[],
+        metavar="P",
+        help="plan for a reference machine: an id or a pattern such as 'a100-*' (repeatable)",
+    )
+    parser.add_argument(
+        "--catalogue", action="append", default=[], type=Path, metavar="FILE", help="a catalogue file of your own"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, sizes in bytes and times in seconds")
+    parser.add_argument(
+        "--length",
+        type=_positive,
+        default=2048,
+        metavar="TOKENS",
+        help="the prompt that the largest batch is reckoned with (default: 2048)",
+    )
+    for name, rate, what in (("disk", DISK_RATE, "the disk with the weights"), ("link", LINK_RATE, "RAM to the GPU")):
+        parser.add_argument(
+            f"--{name}-speed",
+            type=_rate,
+            default=rate,
+            metavar="GB/S",
+            help=f"speed of {what}, for load times (default: {rate / 1e9:g})",
+        )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the plan. Raises PlimsollError for an unknown mark or profile, and where no host can be started."""
+    catalogue = read_catalogue(options.catalogue)
+    variants = _selected(catalogue, options.marks)
+    if not variants:
+        print(f"plimsoll: -m '{options.marks}' selects none of {len(catalogue.variants)} variants", file=sys.stderr)
+        return _NOTHING
+    machines = [machine_of(profile) for profile in _profiles(catalogue, options.profile)] or [_this_node()]
+    speeds = Speeds(disk=options.disk_speed, link=options.link_speed)
+    with HostPool() as hosts:
+        predictions = Predictions(cache_folder(), hosts.ask)
+        hosts.fill(predictions, variants)
+        planner = Planner(predictions, speeds, options.length)
+        plans = [(machine, planner.rows(variants, machine)) for machine in machines]
+    if options.json:
+        assumptions = {"disk_bytes_per_second": speeds.disk, "link_bytes_per_second": speeds.link}
+        print(json.dumps({"assumptions": assumptions, "plans": [to_json(*plan) for plan in plans]}, indent=2))
+    else:
+        print("\n\n".join(render(machine, rows, speeds) for machine, rows in plans))
+    undecided = any(isinstance(row.decision, str) for _, rows in plans for row in rows)
+    return _UNDECIDED if undecided else 0
+
+
+def _selected(catalogue: Catalogue, expression: str) -> list[Variant]:
+    known = dict.fromkeys(mark for variant in catalogue.variants.values() for mark in variant.all_marks)
+    selects = compile_expression(expression, known)
+    return [variant for variant in catalogue.variants.values() if selects(variant.all_marks)]
+
+
+def _profiles(catalogue: Catalogue, patterns: Sequence[str]) -> list[Profile]:
+    chosen: dict[str, Profile] = {}
+    for pattern in patterns:
+        fitting = {name: found for name, found in catalogue.profiles.items() if fnmatchcase(name, pattern)}
+        if not fitting:
+            raise PlimsollError(f"no profile '{pattern}'; {did_you_mean(pattern, catalogue.profiles)}")
+        chosen |= fitting
+    return list(chosen.values())
+
+
+def _this_node() -> Machine:
+    node = SystemProbe(weights_path=cache_folder()).probe()
+    return Machine(name=node.hostname, node=node)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _rate(text: str) -> float:
+    """GB/s as bytes a second; argparse turns the ValueError into a usage error."""
+    rate = float(text) * 1e9
+    if not 0 < rate < float("inf"):
+        raise ValueError(text)
+    return rate

@@ -1,0 +1,189 @@
+"""What would run on a machine: the gate's decision on each variant, with what it takes and what it leaves.
+
+The decision is the gate's own, with the need it would be given in a run; nothing here decides a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from plimsoll.catalogue.entries import Profile, Variant, WeightSource
+from plimsoll.errors import PlimsollError
+from plimsoll.footprint.demand import Demand, demand_of
+from plimsoll.footprint.load_peak import RAM
+from plimsoll.gate import Decision, Need, Skip, decide
+from plimsoll.need import CONTEXT_ALLOWANCE, HOST_ALLOWANCE, need_at, suite_workload
+from plimsoll.node.node import Node
+from plimsoll.node.stack import installed_packages
+from plimsoll.node.visible import Hidden, visible_gpus
+from plimsoll.plan.capacity import Capacity, capacity
+from plimsoll.plan.load_time import Speeds, load_seconds
+from plimsoll.plan.machine import node_of_profile
+from plimsoll.plan.predictions import Predictions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What is planned for: this node (`profile` is None), or a reference machine."""
+
+    name: str
+    node: Node
+    profile: Profile | None = None
+
+    @property
+    def gpus(self) -> tuple[int, ...]:
+        """Free bytes of each GPU that CUDA sees; empty where there is none, or one's is not known."""
+        visible = visible_gpus(self.node)
+        free = () if isinstance(visible, Hidden) else tuple(gpu.memory_free for gpu in visible)
+        known = tuple(size for size in free if size is not None)
+        return known if len(known) == len(free) else ()
+
+
+def machine_of(profile: Profile) -> Machine:
+    """A reference machine, with the packages of this environment."""
+    return Machine(name=profile.id, node=node_of_profile(profile, installed_packages()), profile=profile)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRow:
+    """One variant on one machine; sizes in bytes, None where not known."""
+
+    variant: Variant
+    machine: str
+    decision: Decision | str
+    """A text says why nothing could be decided."""
+    device: str
+    needed: int | None
+    """Memory of the GPUs with their contexts; of RAM for a variant on the CPU."""
+    available: int | None
+    ram: int | None
+    checkpoint: int | None
+    """Of its weights' files, whether they are here already or not; 0 where they are made up."""
+    seconds: float | None
+    """To load it, the page cache cold."""
+    capacity: Capacity | None
+    """None where it would not run."""
+    note: str
+    """What a reader must know beside the figures."""
+
+    @property
+    def margin(self) -> int | None:
+        """What is left of the memory."""
+        return None if self.needed is None or self.available is None else self.available - self.needed
+
+    @property
+    def runs(self) -> bool:
+        """True where the gate would let it through, as far as the machine goes."""
+        return not isinstance(self.decision, (Skip, str))
+
+
+class Planner:
+    """Plans variants for machines. `length` is the prompt, in tokens, that the largest batch is reckoned with."""
+
+    def __init__(self, predictions: Predictions, speeds: Speeds, length: int) -> None:
+        self._predictions = predictions
+        self._speeds = speeds
+        self._length = length
+        self._demands: dict[str, Demand] = {}
+
+    def rows(self, variants: Iterable[Variant], machine: Machine) -> list[PlanRow]:
+        """A row for each variant, in their order. Raises HostStartError where predictions need a host and none can be
+        started."""
+        free = machine.gpus
+        return [self._row(variant, machine, free) for variant in variants]
+
+    def _row(self, variant: Variant, machine: Machine, free: Sequence[int]) -> PlanRow:
+        try:
+            demand, placed = self._demand(variant, free)
+        except PlimsollError as error:
+            return _undecided(variant, machine, str(error))
+        workload = suite_workload(variant)
+        need = need_at(variant, demand, workload, placed=placed)
+        decision = decide(variant, machine.node, _of_machine_alone(need, machine))
+        room = _room(variant, machine, free)
+        checkpoint = 2 * demand.prediction.footprint.parameter_count
+        made_up = variant.model.source is WeightSource.SYNTHETIC
+        return PlanRow(
+            variant=variant,
+            machine=machine.name,
+            decision=decision,
+            device=need.device,
+            needed=_needed(need),
+            available=_available(need, machine, free),
+            ram=need.ram,
+            checkpoint=0 if made_up else checkpoint,
+            seconds=None if made_up else load_seconds(checkpoint, variant.quantization, need.device, self._speeds),
+            capacity=None if isinstance(decision, Skip) else capacity(demand, room, self._length),
+            note=_note(variant, demand),
+        )
+
+    def _demand(self, variant: Variant, free: Sequence[int]) -> tuple[Demand, bool]:
+        """The demand, and whether the planner said what goes where."""
+        prediction = self._predictions.of(variant)
+        placement = self._predictions.placement(variant, free) if variant.tier.device == "cuda" else None
+        if placement is not None:
+            return demand_of(variant, prediction, placement), True
+        if variant.id not in self._demands:
+            self._demands[variant.id] = demand_of(variant, prediction)
+        return self._demands[variant.id], False
+
+
+def _of_machine_alone(need: Need, machine: Machine) -> Need:
+    """The need as far as a machine can meet it: whether the Hub gives the weights out is another question, and a GPU
+    that is not NVIDIA's has no compute capability to compare."""
+    need = replace(need, source=WeightSource.LOCAL if need.source is WeightSource.HUB else need.source)
+    profile = machine.profile
+    if profile is None or profile.compute_capability is not None:
+        return need
+    return replace(need, bf16=False, min_capability=None)
+
+
+def _needed(need: Need) -> int | None:
+    if need.device == "cpu":
+        return need.ram
+    if need.vram is None:
+        return None
+    if isinstance(need.vram, Mapping):
+        return sum(need.vram.values()) + need.offloaded + need.vram_context * max(1, len(need.vram))
+    return need.vram + need.vram_context
+
+
+def _available(need: Need, machine: Machine, free: Sequence[int]) -> int | None:
+    if need.device == "cpu":
+        return None if machine.profile is not None else machine.node.memory.available
+    if isinstance(need.vram, Mapping) and not need.offloaded:
+        used = [free[number] for number in need.vram if number < len(free)]
+        return sum(used) if used else None
+    return sum(free) if free else None
+
+
+def _room(variant: Variant, machine: Machine, free: Sequence[int]) -> Mapping[int, int]:
+    if variant.tier.device == "cpu":
+        return {} if machine.profile is not None else {RAM: machine.node.memory.available - HOST_ALLOWANCE}
+    return {number: size - CONTEXT_ALLOWANCE for number, size in enumerate(free)}
+
+
+def _note(variant: Variant, demand: Demand) -> str:
+    notes = []
+    if demand.prediction.unpredicted:
+        notes.append(f"cache and activations not predicted: {demand.prediction.unpredicted}")
+    if variant.model.source is WeightSource.HUB and variant.model.gated:
+        notes.append("the Hub wants a login")
+    return "; ".join(notes)
+
+
+def _undecided(variant: Variant, machine: Machine, reason: str) -> PlanRow:
+    return PlanRow(
+        variant=variant,
+        machine=machine.name,
+        decision=reason,
+        device=variant.tier.device,
+        needed=None,
+        available=None,
+        ram=None,
+        checkpoint=None,
+        seconds=None,
+        capacity=None,
+        note="",
+    )

@@ -1,0 +1,147 @@
+"""A plan for people: a table a machine, what is skipped and how to change that, totals, and what the times assume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from plimsoll.gate import Skip
+from plimsoll.plan.capacity import Capacity
+from plimsoll.plan.load_time import Speeds
+from plimsoll.plan.planning import Machine, PlanRow
+from plimsoll.units import format_bytes, format_seconds
+
+_HEADINGS = ("variant", "", "needed", "available", "left", "load", "context", "batch", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What all that would run takes together."""
+
+    variants: int
+    running: int
+    seconds: float
+    """Loading one after another."""
+    disk: int
+    """Bytes of weights' files, those of each model once."""
+
+
+def totals_of(rows: Sequence[PlanRow]) -> Totals:
+    """The totals of the rows of one machine."""
+    running = [row for row in rows if row.runs]
+    files = {row.variant.model.id: row.checkpoint or 0 for row in running}
+    return Totals(
+        variants=len(rows),
+        running=len(running),
+        seconds=sum(row.seconds or 0.0 for row in running),
+        disk=sum(files.values()),
+    )
+
+
+def render(machine: Machine, rows: Sequence[PlanRow], speeds: Speeds) -> str:
+    """One machine's table. Sizes are in GB, 10^9 bytes."""
+    totals = totals_of(rows)
+    cells = [_HEADINGS, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADINGS) - 1)]
+    table = [_line(line, widths) for line in cells]
+    length = next((row.capacity.length for row in rows if row.capacity is not None), None)
+    closing = [
+        f"{totals.running} of {totals.variants} would run: {format_seconds(totals.seconds)} to load them one after "
+        f"another, {format_bytes(totals.disk)} of weights on disk"
+    ]
+    if totals.running:
+        closing.append(f"load times assume {speeds}, and no cache; packing is not in them")
+    if length is not None:
+        closing.append(
+            "context is the longest prompt of one sequence (* all that the model was made for); batch is how many "
+            f"prompts of {length:,} tokens fit with 256 new ones each"
+        )
+    return "\n".join([_title(machine), *table, "", *closing])
+
+
+def _title(machine: Machine) -> str:
+    gpus = machine.gpus
+    if machine.profile is not None:
+        count = "" if machine.profile.count == 1 else f"{machine.profile.count} x "
+        return f"{machine.name}: {count}{machine.profile.gpu}, {format_bytes(machine.profile.memory)} each, all free"
+    if not gpus:
+        return f"{machine.name}: no GPU to use, {format_bytes(machine.node.memory.available)} of RAM available"
+    return f"{machine.name}: {len(gpus)} GPUs with {format_bytes(sum(gpus))} free"
+
+
+def _cells(row: PlanRow) -> tuple[str, ...]:
+    if isinstance(row.decision, str):
+        return (row.variant.id, "error", "", "", "", "", "", "", row.decision.partition("\n")[0])
+    skip = row.decision if isinstance(row.decision, Skip) else None
+    return (
+        row.variant.id,
+        f"skip[{skip.code}]" if skip else "run",
+        _gigabytes(row.needed),
+        _gigabytes(row.available),
+        _gigabytes(row.margin),
+        format_seconds(row.seconds) if row.seconds is not None and skip is None else "",
+        _context(row.capacity),
+        "" if row.capacity is None or row.capacity.batch is None else f"{row.capacity.batch:,}",
+        skip.fix if skip else row.note,
+    )
+
+
+def _gigabytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 1e9:.2f}"
+
+
+def _context(fitting: Capacity | None) -> str:
+    if fitting is None or fitting.context is None:
+        return ""
+    return f"{fitting.context:,}" + ("*" if fitting.whole_context else "")
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Names to the left, figures to the right, and the last cell as it comes."""
+    names = [cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)]
+    figures = [cell.rjust(width) for cell, width in zip(cells[2:-1], widths[2:], strict=True)]
+    return "  ".join([*names, *figures, cells[-1]]).rstrip()
+
+
+def to_json(machine: Machine, rows: Sequence[PlanRow]) -> dict[str, Any]:
+    """One machine's plan as JSON data, sizes in bytes and times in seconds; null where nothing is known."""
+    totals = totals_of(rows)
+    return {
+        "machine": machine.name,
+        "profile": None if machine.profile is None else machine.profile.id,
+        "gpus": list(machine.gpus),
+        "rows": [_row_to_json(row) for row in rows],
+        "totals": {
+            "variants": totals.variants,
+            "running": totals.running,
+            "load_seconds": totals.seconds,
+            "disk_bytes": totals.disk,
+        },
+    }
+
+
+def _row_to_json(row: PlanRow) -> dict[str, Any]:
+    skip = row.decision if isinstance(row.decision, Skip) else None
+    word = "error" if isinstance(row.decision, str) else "skip" if skip else "run"
+    fitting = row.capacity
+    return {
+        "variant": row.variant.id,
+        "device": row.device,
+        "decision": word,
+        "code": skip.code.value if skip else None,
+        "have": skip.have if skip else None,
+        "need": skip.need if skip else None,
+        "fix": skip.fix if skip else None,
+        "error": row.decision if isinstance(row.decision, str) else None,
+        "needed_bytes": row.needed,
+        "available_bytes": row.available,
+        "left_bytes": row.margin,
+        "ram_bytes": row.ram,
+        "checkpoint_bytes": row.checkpoint,
+        "load_seconds": row.seconds,
+        "largest_context": None if fitting is None else fitting.context,
+        "largest_batch": None if fitting is None else fitting.batch,
+        "batch_prompt": None if fitting is None else fitting.length,
+        "note": row.note,
+    }
