@@ -15,6 +15,7 @@ pytest_plugins = [
     "fixtures.weights",
     "fixtures.hosts",
     "fixtures.plan",
+    "fixtures.profiles",
     "fixtures.judging",
     "fixtures.benchmarks",
     "fixtures.load_timing",

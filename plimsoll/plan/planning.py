@@ -12,6 +12,7 @@ from plimsoll.catalogue.entries import Profile, Variant, WeightSource
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.demand import Demand, demand_of
 from plimsoll.footprint.load_peak import RAM
+from plimsoll.footprint.prediction import Workload
 from plimsoll.gate import Decision, Need, Skip, decide
 from plimsoll.need import CONTEXT_ALLOWANCE, HOST_ALLOWANCE, need_at, suite_workload
 from plimsoll.node.node import Node
@@ -56,7 +57,12 @@ class PlanRow:
     device: str
     needed: int | None
     """Memory of the GPUs with their contexts; of RAM for a variant on the CPU."""
+    least: int | None
+    """What torch allocates on the GPUs at the least: to load it, and to answer one token with one. None on the CPU."""
     available: int | None
+    left: int | None
+    """On the place with the least to spare. Negative is what is lacking there, or what the planner would put on the CPU
+    instead of a GPU."""
     ram: int | None
     checkpoint: int | None
     """Of its weights' files, whether they are here already or not; 0 where they are made up."""
@@ -66,11 +72,6 @@ class PlanRow:
     """None where it would not run."""
     note: str
     """What a reader must know beside the figures."""
-
-    @property
-    def margin(self) -> int | None:
-        """What is left of the memory."""
-        return None if self.needed is None or self.available is None else self.available - self.needed
 
     @property
     def runs(self) -> bool:
@@ -110,7 +111,9 @@ class Planner:
             decision=decision,
             device=need.device,
             needed=_needed(need),
+            least=_least(demand) if need.device == "cuda" else None,
             available=_available(need, machine, free),
+            left=_left(need, machine, free),
             ram=need.ram,
             checkpoint=0 if made_up else checkpoint,
             seconds=None if made_up else load_seconds(checkpoint, variant.quantization, need.device, self._speeds),
@@ -149,6 +152,11 @@ def _needed(need: Need) -> int | None:
     return need.vram + need.vram_context
 
 
+def _least(demand: Demand) -> int:
+    peaks = demand.at(Workload(batch=1, prompt=1, new=1))
+    return sum(size for place, size in peaks.items() if place != RAM) + demand.offloaded
+
+
 def _available(need: Need, machine: Machine, free: Sequence[int]) -> int | None:
     if need.device == "cpu":
         return None if machine.profile is not None else machine.node.memory.available
@@ -156,6 +164,16 @@ def _available(need: Need, machine: Machine, free: Sequence[int]) -> int | None:
         used = [free[number] for number in need.vram if number < len(free)]
         return sum(used) if used else None
     return sum(free) if free else None
+
+
+def _left(need: Need, machine: Machine, free: Sequence[int]) -> int | None:
+    if need.device == "cpu" or not isinstance(need.vram, Mapping):
+        needed, available = _needed(need), _available(need, machine, free)
+        return None if needed is None or available is None else available - needed
+    if need.offloaded:
+        return -need.offloaded
+    rests = [free[number] - size - need.vram_context for number, size in need.vram.items() if number < len(free)]
+    return min(rests, default=None)
 
 
 def _room(variant: Variant, machine: Machine, free: Sequence[int]) -> Mapping[int, int]:
@@ -180,7 +198,9 @@ def _undecided(variant: Variant, machine: Machine, reason: str) -> PlanRow:
         decision=reason,
         device=variant.tier.device,
         needed=None,
+        least=None,
         available=None,
+        left=None,
         ram=None,
         checkpoint=None,
         seconds=None,

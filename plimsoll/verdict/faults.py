@@ -113,6 +113,12 @@ def record_notes(record: RunRecord) -> list[str]:
         notes.append(f"limits are not the shipped ones: {', '.join(own) or 'a catalogue of the user took part'}")
     if record.run is not None and record.run.allow_incomplete:
         notes.append("--allow-incomplete was used: cells without a result do not change the exit status")
+    planning = Counter(cell.subject for cell in record.plan)["plan"]
+    if planning:
+        notes.append(
+            f"{planning} of {counted(len(record.plan), 'cell')} are of the plan: predicted for reference machines, with "
+            "nothing loaded, they say nothing of this node"
+        )
     synthetic = Counter(cell.weights for cell in record.plan)["synthetic"]
     if synthetic:
         notes.append(

@@ -1,0 +1,51 @@
+"""Does each variant fit on each reference machine of the data sheets, and what is left there for context and batch.
+
+Asked by name alone (`pytest -m plan`); nothing is loaded, and no GPU is needed. A pairing that does not fit is no fault
+of anything: its cell passes when the figures bear the refusal out, and fails when the gate refuses what would fit,
+admits what would not, or a document promises what cannot be (docs/prediction.md).
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.judging import Judge
+from fixtures.profiles import Pairing
+from plimsoll.gate import Skip, SkipCode
+from plimsoll.plan.planning import PlanRow
+from plimsoll.plan.promises import broken_promises
+
+pytestmark = pytest.mark.plan
+
+
+@pytest.mark.measures("vram_left")
+def test_fits(pairing: Pairing, planned: PlanRow, judge: Judge) -> None:
+    """The gate lets through what the memory holds and refuses what it cannot; documents promise no more."""
+    decision = planned.decision
+    if isinstance(decision, str):
+        pytest.fail(decision, pytrace=False)
+    refused = isinstance(decision, Skip)
+    if isinstance(decision, Skip) and decision.code is not SkipCode.VRAM:
+        pytest.fail(f"refused for another reason than memory: {decision}", pytrace=False)
+    judge.note("vram_needed", planned.needed, reason="it was not predicted", method="predicted")
+    _note_capacity(planned, judge)
+    judge.limit(
+        "vram_left",
+        planned.left,
+        low=None if refused else 0,
+        high=-1 if refused else None,
+        source=pairing.profile.source,
+        reason="it was not predicted",
+        method="predicted",
+        decision=str(decision),
+    )
+    broken = broken_promises(pairing.variant, planned)
+    assert not broken, "\n".join(broken)
+
+
+def _note_capacity(planned: PlanRow, judge: Judge) -> None:
+    """Keep the largest context and batch as evidence; nothing limits them."""
+    fitting = planned.capacity
+    why = planned.note or "it does not fit"
+    judge.note("largest_context", None if fitting is None else fitting.context, reason=why, method="predicted")
+    judge.note("largest_batch", None if fitting is None else fitting.batch, reason=why, method="predicted")
