@@ -47,9 +47,11 @@ def run(options: argparse.Namespace) -> int:
 def _lines(found: Verification, options: argparse.Namespace) -> list[str]:
     lines = []
     if (manifest := found.manifest) is not None:
+        # No line of a bundle that does not hold may read like a verdict.
+        claims = "it claims: " if found.problems else ""
         lines = [
-            f"{manifest.statement}",
-            f"run {manifest.run}, signed off by {manifest.operator} for {manifest.reference} "
+            f"{claims}{manifest.statement}",
+            f"{claims}run {manifest.run}, signed off by {manifest.operator} for {manifest.reference} "
             f"at {manifest.signed_at.isoformat()}",
             _signature(found, named=options.allowed_signers is not None),
         ]
