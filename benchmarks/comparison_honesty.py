@@ -66,7 +66,7 @@ def words(base: Times, other: Times, rule: Rule, likes: Sequence[Times] = ()) ->
 def _factor(base: Times, other: Times, likes: Sequence[Times]) -> float:
     runs = [dict(zip(((str(i), "time") for i in range(len(run))), run, strict=True)) for run in (base, other, *likes)]
     within = steadiness.within(("A", runs[0]), ("B", runs[1])).factor
-    between = steadiness.between([("A", runs[0]), *(("like", run) for run in runs[2:])]).factor if likes else 1.0
+    between = steadiness.between([("A", runs[0]), *(("like", run) for run in runs[2:])]).factor
     return max(within, between)
 
 

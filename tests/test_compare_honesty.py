@@ -91,9 +91,12 @@ def test_rounds_that_go_together_are_noticed_and_raise_no_alarm() -> None:
 def test_like_runs_teach_how_much_runs_differ() -> None:
     random = np.random.default_rng(4)
     base, other, like = (offset_metrics(random, 44, 19, 0.05) for _ in range(3))
-    assert alarms(judged(base, other))
+    alone = judged(base, other)
+    assert alarms(alone)
+    assert "for no --like RUN was given: slower and faster tell these two runs apart" in alone.versus[0].steadiness[-1]
     taught = judged(base, other, [like])
     assert not alarms(taught)
+    assert {row.to_find for row in taught.versus[0].times} == {None}
     assert taught.versus[0].variance_factor > 2
     assert "like runs (A, like0) differ as if" in taught.versus[0].steadiness[-1]
 

@@ -68,7 +68,7 @@ def compare(sides: Sequence[Side], rule: Rule, *, likes: Sequence[Side] = (), fo
     _refuse_repeats([*sides, *likes])
     if not force_unlike:
         _refuse_unlike(base, [*others, *likes])
-    between = steadiness.between([(s.name, _rounds(s)) for s in (base, *likes)]) if likes else steadiness.Steadiness()
+    between = steadiness.between([(side.name, _rounds(side)) for side in (base, *likes)])
     pairings = [_pair(base, other, between, rule) for other in others]
     everything = [test for pairing in pairings for test in pairing.tests]
     adjusted = _adjusted(everything, rule)
@@ -177,8 +177,11 @@ def _row(test: _Test, p_adjusted: float | None, tests: int, rule: Rule) -> TimeR
     interval = _interval(test, ours, theirs, ratio, rule) if is_enough else None
     word, why = decide(ratio, interval, p_adjusted, rule)
     noise = log_noise(ours, theirs) if is_enough else None
-    to_find = rounds_to_find(_ASSUMED_NOISE if noise is None else round(noise, 4), tests, rule)
-    for_same = rounds_for_same(_ASSUMED_NOISE if noise is None else round(noise, 4), rule)
+    assumed = _ASSUMED_NOISE if noise is None else round(noise, 4)
+    # More rounds say nothing more of a machine that is another one in the next run.
+    is_steady = test.factor == 1.0
+    to_find = rounds_to_find(assumed, tests, rule) if is_steady else None
+    for_same = rounds_for_same(assumed, rule) if is_steady else None
     return TimeRow(
         base=base,
         other=other,

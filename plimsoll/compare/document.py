@@ -157,7 +157,7 @@ def _times(versus: Versus, against: str, rule: Rule) -> Section:
     head = ("time", "metric", "word", "ratio", "interval", "p", "delta", "base", "other", "rounds", "needs")
     return Section(
         title=f"{against}: times",
-        lines=(*_time_lines(versus, rule), *versus.steadiness),
+        lines=(*_time_lines(versus, rule), *(versus.steadiness if versus.times else ())),
         table=Table(head=head, rows=rows, numbers=3, notable=notable) if rows else None,
         picture=versus if rows else None,
     )
@@ -168,7 +168,11 @@ def _time_lines(versus: Versus, rule: Rule) -> list[str]:
         return ["no time is in both"]
     lines = [f"all ratios together (geometric mean): {versus.overall:.3f}"] if versus.overall else []
     open_ = [row for row in versus.times if row.word is Word.TOO_FEW]
-    if open_:
+    if open_ and versus.variance_factor > 1.0:
+        lines.append(
+            f"{counted(len(open_), 'time')} with too few samples; an unsteady machine has no number that is enough"
+        )
+    elif open_:
         lines.append(
             f"{counted(len(open_), 'time')} with too few samples; to find a change of {rule.change:.0%} takes "
             f"{_range([row.to_find for row in open_])} rounds a side, to show that a time is within {rule.margin:.0%} "
@@ -201,8 +205,16 @@ def _time_row(row: TimeRow, labels: dict[int, str]) -> tuple[str, ...]:
         format_value(row.base.median, row.base.unit),
         format_value(row.other.median, row.other.unit),
         f"{len(row.base.rounds) or '?'} / {len(row.other.rounds) or '?'}",
-        f"{row.to_find or 'no end'} / {row.for_same or 'no end'}" if row.word is Word.TOO_FEW else _NONE,
+        _needs_text(row),
     )
+
+
+def _needs_text(row: TimeRow) -> str:
+    """Rounds to find a change, and to show that there is none; a dash where no number is named."""
+    if row.word is not Word.TOO_FEW:
+        return _NONE
+    find, same = (_NONE if rounds is None else str(rounds) for rounds in (row.to_find, row.for_same))
+    return f"{find} / {same}"
 
 
 def _p_text(p: float) -> str:

@@ -32,7 +32,7 @@ class TimeRow:
     why: str
     """Why there are too few samples; empty for the other words."""
     to_find: int | None
-    """Rounds a side that find a change of `Rule.change`; None where no number does."""
+    """Rounds a side that find a change of `Rule.change`; None where no number does, as on an unsteady machine."""
     for_same: int | None
     """Rounds a side that show two equal times to be the same; None where no number does."""
 

@@ -28,6 +28,12 @@ _FEWEST_TO_LEARN_FROM: Final = 10
 """Times that like runs must share: the mean square of fewer says nothing."""
 
 
+_NOT_LEARNT: Final = (
+    "how much runs of one configuration differ is not known, for no --like RUN was given: slower and faster tell these "
+    "two runs apart, not what made them differ"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steadiness:
     """How much larger than its rounds show the variance is, 1 for a steady machine, and what that rests on."""
@@ -83,6 +89,8 @@ def between(runs: Sequence[tuple[str, Rounds]]) -> Steadiness:
     `runs` are the base and those that are like it. The mean square of the rank test's z over all times and pairs of
     runs is 1 where they do not.
     """
+    if len(runs) < 2:
+        return Steadiness(text=_NOT_LEARNT)
     squares = [
         _square(ours[key], theirs[key])
         for (_, ours), (_, theirs) in combinations(runs, 2)
