@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from plimsoll.compare.baselines import baselines, find_baseline, machine_slug, save_baseline
+from plimsoll.compare.sources import read_side
 from plimsoll.errors import PlimsollError
+from plimsoll.evidence.reader import read_run
 from tests.compare_runs import timed_events, timed_run, write_run
 from tests.run_events import NODE
 
@@ -32,6 +34,16 @@ def test_a_baseline_lies_under_its_machine_and_driver(tmp_path: Path) -> None:
     original = (tmp_path / "r1" / "evidence.jsonl").read_bytes()
     assert [p.name for p in saved.folder.iterdir()] == ["evidence.jsonl"]
     assert (saved.folder / "evidence.jsonl").read_bytes() == original
+
+
+def test_the_runs_that_a_run_resumes_are_kept_with_it(tmp_path: Path) -> None:
+    run = timed_run(tmp_path, "r2", {"a/nf4": ROUNDS})
+    earlier = timed_run(tmp_path, "r1", {"b/nf4": ROUNDS})
+    (run / "resumed").mkdir()
+    (earlier / "evidence.jsonl").rename(run / "resumed" / "r1.jsonl")
+    saved = save_baseline(run, tmp_path, name=None, replace=False)
+    assert [part.run_id for part in read_run(saved.folder).parts] == [part.run_id for part in read_run(run).parts]
+    assert len(read_side(saved.folder).timed) == 2
 
 
 def test_without_a_gpu_the_machine_is_the_processor(tmp_path: Path) -> None:

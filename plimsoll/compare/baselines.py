@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll.errors import PlimsollError
-from plimsoll.evidence.reader import EVIDENCE_FILE, read_run
+from plimsoll.evidence.reader import EVIDENCE_FILE, RESUMED_FOLDER, read_run
 from plimsoll.node.node import Node
 
 FOLDER: Final = "baselines"
@@ -86,7 +86,7 @@ def save_baseline(run: Path, reports: Path, *, name: str | None, replace: bool) 
         raise PlimsollError(f"the evidence of {run} is damaged and no baseline: {record.faults[0]}")
     if record.node is None:
         raise PlimsollError(f"{run} did not record its node, so nobody knows what a baseline from it would speak of")
-    label = record.run_id if name is None else name
+    label = (record.parts or (record,))[-1].run_id if name is None else name
     if slug(label) != label.lower() or not label:
         raise PlimsollError(f"{label!r} is no name for a baseline: use letters, digits, dots and dashes")
     machine, driver = machine_slug(record.node), slug(record.node.driver or "") or NO_DRIVER
@@ -94,15 +94,20 @@ def save_baseline(run: Path, reports: Path, *, name: str | None, replace: bool) 
     if folder.exists() and not replace:
         raise PlimsollError(f"there is a baseline {folder} already; use --replace, or --name NAME for another")
     try:
-        _copy(record.files[0].path, folder)
+        _copy(run, folder)
     except OSError as error:
         raise PlimsollError(f"baseline {folder} cannot be written ({error.strerror or error})") from None
     return Baseline(machine=machine, driver=driver, name=label, folder=folder)
 
 
-def _copy(evidence: Path, folder: Path) -> None:
-    """Copy in one step: a baseline is whole or absent."""
+def _copy(run: Path, folder: Path) -> None:
+    """Copy the evidence, and that of runs which it resumes. The run's own comes last and in one step, for a baseline is
+    found by it: it is whole or absent."""
+    evidence = run / EVIDENCE_FILE if run.is_dir() else run
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / RESUMED_FOLDER, ignore_errors=True)
+    if (resumed := evidence.parent / RESUMED_FOLDER).is_dir():
+        shutil.copytree(resumed, folder / RESUMED_FOLDER)
     temporary = folder / f".{EVIDENCE_FILE}.tmp"
     try:
         shutil.copyfile(evidence, temporary)
