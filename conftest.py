@@ -17,6 +17,7 @@ pytest_plugins = [
     "fixtures.plan",
     "fixtures.profiles",
     "fixtures.judging",
+    "fixtures.causes",
     "fixtures.benchmarks",
     "fixtures.load_timing",
     "fixtures.prompts",

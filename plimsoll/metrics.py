@@ -42,7 +42,11 @@ METRICS: Final[dict[str, Metric]] = {
         Metric(
             "ram_returned", "bytes", "resident memory that is still held after unloading, over what there was before"
         ),
-        Metric("vram_peak", "bytes", "highest memory of the GPUs while loading and generating, as torch allocated it"),
+        Metric(
+            "vram_peak",
+            "bytes",
+            "highest memory of the GPUs while loading, as torch allocated it; while generating, where a claim says so",
+        ),
         Metric("vram_allocated", "bytes", "memory of the GPUs after loading, as torch allocated it"),
         Metric("vram_reserved", "bytes", "highest memory of the GPUs that torch's pool has reserved, used or not"),
         Metric("vram_needed", "bytes", "memory that the GPUs must have to load and run it, their contexts included"),

@@ -128,6 +128,12 @@ class Measured:
     measurement: Measurement
     context: Mapping[str, Any]
 
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """Why the figure is out of its range, where that was looked into; empty for one that is not."""
+        found = self.context.get("causes")
+        return tuple(str(cause) for cause in found) if isinstance(found, list) else ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellEvidence:

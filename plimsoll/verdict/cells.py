@@ -124,6 +124,8 @@ def result_of(
 def _faults(evidence: CellEvidence) -> list[str]:
     """What makes the cell a failure, the figures first: they say more than the assertion that they made fail."""
     figures = [str(judgement) for judgement in evidence.judgements if not judgement.outcome.is_good]
+    if figures:
+        figures += [f"cause: {cause}" for measured in evidence.measurements for cause in measured.causes]
     reports = []
     for report in evidence.reports:
         if report["outcome"] == "passed" and "wasxfail" in report:

@@ -116,7 +116,7 @@ def record_notes(record: RunRecord) -> list[str]:
     planning = Counter(cell.subject for cell in record.plan)["plan"]
     if planning:
         notes.append(
-            f"{planning} of {counted(len(record.plan), 'cell')} are of the plan: predicted for reference machines, with "
+            f"{planning} of {counted(len(record.plan), 'cell')} are of the plan: predicted for reference machines with "
             "nothing loaded, they say nothing of this node"
         )
     synthetic = Counter(cell.weights for cell in record.plan)["synthetic"]

@@ -1,0 +1,155 @@
+"""Why a memory figure is out of its range: the causes that what was observed can show, each with its bytes.
+
+A failed bound that says no more than "too much" sends its reader through the same list by hand: were the experts left
+in 16 bit, were the statistics double-quantized, does another process hold memory, is it pages of files. Nothing here
+changes a judgement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.footprint.footprint import ExpectedParameter, Footprint
+from plimsoll.footprint.packing import packed
+from plimsoll.host.requests import HostMemory, Inventory, ParameterRecord
+from plimsoll.judge.judgement import Judgement
+from plimsoll.units import format_bytes
+
+_ON_GPUS: Final = ("vram_peak", "vram_allocated", "vram_reserved", "vram_needed", "free_vram")
+_RESIDENT: Final = ("ram_peak", "ram_after")
+_WHOLE_DEVICE: Final = ("free_vram",)
+"""Metrics of a device, in which other tenants count."""
+_PACKED: Final = ("uint8", "int8")
+_SMALL: Final = 0.01
+"""The fraction of a figure that is not worth naming."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What is known of a loaded variant besides the figure; None and empty where it is not."""
+
+    quantization: Quantization
+    footprint: Footprint
+    """What should be stored."""
+    inventory: Inventory | None = None
+    memory: HostMemory | None = None
+    predicted: int | None = None
+    """Bytes that were predicted for the metric at its highest."""
+    others: int | None = None
+    """Bytes of the GPUs that other processes held before anything was loaded."""
+
+
+def diagnose(judgement: Judgement, observed: Observed) -> tuple[str, ...]:
+    """The causes of a figure that is out of its range, the heaviest first; what explains nothing is left out.
+
+    Empty for a figure that was not measured, or that is in its range.
+    """
+    value, limit = judgement.measurement.value, judgement.limit
+    if value is None or judgement.outcome.is_good:
+        return ()
+    if limit.low is not None and value < limit.low:
+        return _too_low(value, limit.low, observed)
+    metric, high = judgement.measurement.metric, limit.high
+    found = [*_stored(observed), *_beside(metric, observed)]
+    heavy = sorted((pair for pair in found if pair[0] >= _SMALL * value), reverse=True)
+    causes = tuple(text for _, text in heavy)
+    explained = sum(size for size, _ in heavy)
+    if high is not None and explained >= value - high:
+        return causes
+    return (*causes, *_unexplained(metric, value - explained, high, observed))
+
+
+def _stored(observed: Observed) -> list[tuple[int, str]]:
+    """What is stored otherwise than the scheme and the architecture would have it, with the bytes too many."""
+    if observed.inventory is None:
+        return _could_be_smaller(observed)
+    records = {record.name: record for record in observed.inventory.parameters}
+    pairs = [
+        (expected, records[expected.name]) for expected in observed.footprint.parameters if expected.name in records
+    ]
+    loose = [(e, r) for e, r in pairs if e.quantized and r.storage_dtype not in _PACKED]
+    experts = [pair for pair in loose if len(pair[0].shape) == 3]
+    linear = [pair for pair in loose if len(pair[0].shape) != 3]
+    wide = [(e, r) for e, r in pairs if not e.quantized and r.data_bytes > e.data_bytes]
+    found = []
+    for group, text in (
+        (experts, "experts are {}"),
+        (linear, "linear weights are {}"),
+        (wide, "unpacked weights are {}"),
+    ):
+        if group:
+            found.append((_too_many(group), text.format(_widths(group)) + f": {_sizes(group)}"))
+    return [*found, *_statistics(pairs), *(() if found else _could_be_smaller(observed))]
+
+
+def _statistics(pairs: Sequence[tuple[ExpectedParameter, ParameterRecord]]) -> list[tuple[int, str]]:
+    """Statistics that take more than the scheme gives them."""
+    plain = [(e, r) for e, r in pairs if r.storage_dtype in _PACKED and r.statistics_bytes > e.statistics_bytes]
+    if not plain:
+        return []
+    have, want = (sum(part) for part in zip(*((r.statistics_bytes, e.statistics_bytes) for e, r in plain), strict=True))
+    return [(have - want, f"statistics not double-quantized: {format_bytes(have)} instead of {format_bytes(want)}")]
+
+
+def _could_be_smaller(observed: Observed) -> list[tuple[int, str]]:
+    """Nothing is wrong, but plain nf4 keeps its statistics in float32: a document may have meant the other form."""
+    if observed.quantization is not Quantization.NF4:
+        return []
+    covered = [p for p in observed.footprint.parameters if p.quantized]
+    have = sum(p.statistics_bytes for p in covered)
+    least = sum(packed(p.shape, Quantization.NF4_DQ).statistics_bytes for p in covered)
+    text = f"statistics not double-quantized, as the entry has it: {format_bytes(have - least)} more than nf4-dq takes"
+    return [(have - least, text)]
+
+
+def _beside(metric: str, observed: Observed) -> list[tuple[int, str]]:
+    """What is no weight: pages of files, and memory that others hold."""
+    found = []
+    memory = observed.memory
+    if metric in _RESIDENT and memory is not None and memory.mapped_resident:
+        pages = f"pages of the checkpoint's files, which the system may drop: {format_bytes(memory.mapped_resident)}"
+        found.append((memory.mapped_resident, pages))
+    if metric in _ON_GPUS and observed.others:
+        counted = "" if metric in _WHOLE_DEVICE else ", which this figure does not count"
+        found.append((observed.others, f"other processes hold {format_bytes(observed.others)}{counted}"))
+    return found
+
+
+def _too_low(value: float, low: float, observed: Observed) -> tuple[str, ...]:
+    held = observed.footprint.weight_bytes
+    if value < held:
+        return (f"less than the {format_bytes(held)} of its weights: not all of them are where this was measured",)
+    return (f"{format_bytes(held)} of weights are all there: the range begins too high, at {format_bytes(low)}",)
+
+
+def _unexplained(metric: str, value: float, high: float | None, observed: Observed) -> tuple[str, ...]:
+    """What is left of a figure once causes are taken off: either the limit cannot be kept, or something is there that
+    nobody predicted."""
+    if observed.predicted is None:
+        return ("the rest was not predicted, and has no known cause",)
+    if high is not None and observed.predicted > high:
+        return (f"stored as it should be, it takes {format_bytes(observed.predicted)} and more: dispute the limit",)
+    more = value - observed.predicted
+    if more <= 0:
+        return ()
+    code = "; code that a first load pulls in is part of it" if metric in _RESIDENT else ""
+    return (f"{format_bytes(more)} over the predicted {format_bytes(observed.predicted)}, of unknown origin{code}",)
+
+
+def _too_many(group: Sequence[tuple[ExpectedParameter, ParameterRecord]]) -> int:
+    return sum(r.data_bytes + r.statistics_bytes - e.data_bytes - e.statistics_bytes for e, r in group)
+
+
+def _widths(group: Sequence[tuple[ExpectedParameter, ParameterRecord]]) -> str:
+    """`16-bit`, or `16-bit and 32-bit`."""
+    widths = sorted({round(8 * r.data_bytes / max(1, e.count)) for e, r in group})
+    return " and ".join(f"{width}-bit" for width in widths)
+
+
+def _sizes(group: Sequence[tuple[ExpectedParameter, ParameterRecord]]) -> str:
+    have = sum(r.data_bytes + r.statistics_bytes for _, r in group)
+    want = sum(e.data_bytes + e.statistics_bytes for e, _ in group)
+    return f"{len(group):,} tensors take {format_bytes(have)} instead of {format_bytes(want)}"
