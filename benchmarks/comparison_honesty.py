@@ -1,6 +1,6 @@
 """Is `plimsoll compare` honest? Simulated runs in which the truth is known, judged by the tool's own functions.
 
-    python benchmarks/comparison_honesty.py [--runs N] [--write]
+    python -m benchmarks.comparison_honesty [--runs N] [--write]
 
 Prints tables; with --write puts them, and the curves as SVG, into docs/. Three questions: how often is a word false
 when nothing has changed, how surely is a change found with the number of rounds that the tool names, and how often is
