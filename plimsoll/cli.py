@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "probe": "show this node: GPUs, driver, processor, memory, disk, software stack",
     "tiny": "build, list and clean the small checkpoints that are trained on first use",
     "plan": "show what would run here or on a reference machine, and what it takes",
+    "audit": "hold what documents claim against prediction and evidence",
     "report": "write the reports of a run again from its evidence",
     "sign": "bundle an accepted run with its evidence, sealed and signed",
     "verify": "check a sign-off: hashes, signature, schema, and the verdict once more from the evidence",

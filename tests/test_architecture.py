@@ -29,6 +29,7 @@ FLOW = [
     "plan",
     "judge",
     "evidence",
+    "audit",
     "verdict",
     "report",
     "compare",

@@ -65,8 +65,10 @@ class Workload:
     """True where the logits of every position of the prompt are wanted, as scoring texts does."""
 
     def __str__(self) -> str:
-        prompts = "one prompt" if self.batch == 1 else f"{self.batch:,} prompts"
-        return f"{prompts} of {self.prompt:,} tokens, {self.new:,} new ones each"
+        tokens = "1 token" if self.prompt == 1 else f"{self.prompt:,} tokens"
+        if self.batch == 1:
+            return f"a prompt of {tokens} and {self.new:,} new ones"
+        return f"{self.batch:,} prompts of {tokens} and {self.new:,} new ones each"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""What documents say, held against prediction and, where there is evidence, against measurement."""

@@ -1,0 +1,212 @@
+"""What prediction allows for a metric of a variant: the least, what is to be expected, and the most.
+
+A figure of the architecture is exact. Memory of a GPU has a least, which loading alone takes, and an expectation that
+depends on what the model is asked. Times depend on a disk or a network that no document names, so only what no disk can
+do is out of the question. For what nothing here predicts, the bounds say why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from plimsoll.catalogue.entries import Claim, Variant
+from plimsoll.footprint.demand import Demand
+from plimsoll.footprint.load_peak import RAM
+from plimsoll.footprint.prediction import Workload
+from plimsoll.need import CONTEXT_ALLOWANCE, CONTEXT_LEAST
+from plimsoll.plan.load_time import LINK_RATE, Speeds, load_seconds
+from plimsoll.units import format_bytes, format_seconds
+
+TYPICAL: Final = Workload(batch=1, prompt=2048, new=256)
+"""What a reader who is told how much memory a model needs will do with it at the least."""
+_LEAST_WORK: Final = Workload(batch=1, prompt=1, new=1)
+_ROUNDING: Final = 1.02
+"""A caching allocator rounds each tensor up."""
+_WORKSPACE: Final = 64 * 2**20
+"""Bytes that libraries keep for themselves through torch's allocator."""
+_CODE: Final = 4 * 2**30
+"""Bytes of RAM that the libraries of CUDA, prompts and allocator slack take at the most."""
+_FASTEST_DISK: Final = 14e9
+"""Bytes a second: a PCIe 5.0 x4 drive."""
+_FASTEST_LINK: Final = 64e9
+"""Bytes a second: PCIe 5.0 x16."""
+_FASTEST_NETWORK: Final = 1.25e9
+"""Bytes a second: 10 Gbit/s."""
+_USUAL_NETWORK: Final = 125e6
+"""Bytes a second: 1 Gbit/s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What is possible for a metric, in its base unit; None on a side that nothing bounds."""
+
+    least: float | None = None
+    expected: float | None = None
+    most: float | None = None
+    exact: bool = False
+    """True where arithmetic leaves no choice."""
+    basis: str
+    """What the figures rest on; where there are none, why."""
+    instead: str = ""
+    """What a document could say."""
+
+
+def bounds_of(claim: Claim, variant: Variant, demand: Demand) -> Bounds:
+    """The bounds of a claim's metric for one of its variants."""
+    found = _BY_METRIC.get(claim.metric)
+    if found is None:
+        return Bounds(basis="only a measurement tells")
+    return found(claim, variant, demand)
+
+
+def together(claim: Claim, demands: Mapping[str, Demand]) -> Bounds:
+    """The bounds of a claim about several variants at once; `demands` has each of them by its model."""
+    if claim.metric == "checkpoint_bytes":
+        return _files(sum(_checkpoint(demand) for demand in demands.values()))
+    weights = sum(demand.prediction.footprint.weight_bytes for demand in demands.values())
+    return Bounds(least=weights, basis=f"nothing here predicts training; the weights take {format_bytes(weights)}")
+
+
+def _exact(value: float | None, what: str, text: str | None = None) -> Bounds:
+    if value is None:
+        return Bounds(basis=f"the architecture has no {what}")
+    instead = text or f"{value:,.0f}"
+    return Bounds(least=value, expected=value, most=value, exact=True, basis="the architecture", instead=instead)
+
+
+def _files(size: int) -> Bounds:
+    return _exact(size, "weights", f"{format_bytes(size)} in 16 bit")
+
+
+def _checkpoint(demand: Demand) -> int:
+    return 2 * demand.prediction.footprint.parameter_count
+
+
+def _on_gpus(sizes: Mapping[int, int]) -> int:
+    return sum(size for place, size in sizes.items() if place != RAM)
+
+
+def _weights(demand: Demand) -> str:
+    return f"{format_bytes(demand.prediction.footprint.weight_bytes)} of weights"
+
+
+def _peak(claim: Claim, variant: Variant, demand: Demand) -> Bounds:  # noqa: ARG001  all bounds are asked alike
+    """The highest that torch allocates: while loading, and at what a claim says that is generated."""
+    work = _workload(claim)
+    least = _on_gpus(demand.load if work is None else demand.at(work))
+    when = "while loading" if work is None else f"for {work}"
+    return Bounds(
+        least=least,
+        expected=least,
+        most=least * _ROUNDING + _WORKSPACE,
+        basis=f"{_weights(demand)}, {format_bytes(least)} at the highest {when}",
+        instead=f"{format_bytes(least)} {when}",
+    )
+
+
+def _workload(claim: Claim) -> Workload | None:
+    """What a claim's conditions ask of the model; None where they ask nothing."""
+    conditions = claim.conditions
+    if "input_tokens" not in conditions:
+        return None
+    prompt, new, batch = (int(conditions.get(name, 1)) for name in ("input_tokens", "new_tokens", "batch"))
+    return Workload(batch=batch, prompt=prompt, new=new)
+
+
+def _allocated(claim: Claim, variant: Variant, demand: Demand) -> Bounds:  # noqa: ARG001  all bounds are asked alike
+    held = _on_gpus(demand.held)
+    return Bounds(
+        least=held,
+        expected=held,
+        most=held * _ROUNDING + _WORKSPACE,
+        basis=_weights(demand),
+        instead=f"{format_bytes(held)} once loaded",
+    )
+
+
+def _reserved(claim: Claim, variant: Variant, demand: Demand) -> Bounds:  # noqa: ARG001  all bounds are asked alike
+    basis = f"{_weights(demand)} at the least; what the pool holds beyond depends on the loader's threads"
+    return Bounds(least=_on_gpus(demand.load), basis=basis, instead="what is allocated: the pool says little")
+
+
+def _needed(claim: Claim, variant: Variant, demand: Demand) -> Bounds:  # noqa: ARG001  all bounds are asked alike
+    """What a GPU must have: the context as well, and some work to do."""
+    places = max(1, sum(place != RAM for place in demand.load))
+    least = _on_gpus(demand.at(_LEAST_WORK)) + places * CONTEXT_LEAST
+    expected = _on_gpus(demand.at(TYPICAL)) + places * CONTEXT_ALLOWANCE
+    text = f"{format_bytes(expected)} for {TYPICAL}, with the CUDA context"
+    return Bounds(
+        least=least,
+        expected=expected,
+        basis=f"{_weights(demand)}; {format_bytes(least)} with the smallest context and one token",
+        instead=text,
+    )
+
+
+def _ram(claim: Claim, variant: Variant, demand: Demand) -> Bounds:  # noqa: ARG001  all bounds are asked alike
+    most = max(_checkpoint(demand), demand.load[RAM]) + _CODE
+    basis = f"how much of the checkpoint stays resident is the system's choice: at most {format_bytes(most)} in all"
+    return Bounds(least=0, most=most, basis=basis, instead=f"up to {format_bytes(most)}, most of it pages of files")
+
+
+def _load_time(fastest: float, speeds: Speeds) -> Callable[[Claim, Variant, Demand], Bounds]:
+    def bounds(claim: Claim, variant: Variant, demand: Demand) -> Bounds:
+        size = _checkpoint(demand)
+        expected = load_seconds(size, variant.quantization, variant.tier.device, speeds)
+        basis = f"{format_bytes(size)} to read, {format_seconds(expected)} with {speeds}"
+        return Bounds(least=size / fastest, expected=expected, basis=basis, instead=_speed(claim, size))
+
+    return bounds
+
+
+def _first_load_time(claim: Claim, variant: Variant, demand: Demand) -> Bounds:  # noqa: ARG001  all bounds are asked alike
+    size = _checkpoint(demand)
+    expected = size / _USUAL_NETWORK
+    basis = f"{format_bytes(size)} to download, {format_seconds(expected)} at 1 Gbit/s"
+    return Bounds(least=size / _FASTEST_NETWORK, expected=expected, basis=basis, instead=_speed(claim, size))
+
+
+def _speed(claim: Claim, size: int) -> str:
+    """A time says nothing without a speed."""
+    if claim.high is None:
+        return ""
+    rate = size / claim.high
+    return f"{format_bytes(size)} at {rate / 1e6:,.0f} MB/s or more, which is {8 * rate / 1e9:.2g} Gbit/s"
+
+
+def _training(claim: Claim, variant: Variant, demand: Demand) -> Bounds:  # noqa: ARG001  all bounds are asked alike
+    whole = claim.metric == "training_vram_peak"
+    weights = demand.prediction.footprint.weight_bytes
+    return Bounds(
+        least=weights if whole else None,
+        basis=f"nothing here predicts training; the weights take {format_bytes(weights)}",
+    )
+
+
+_BY_METRIC: Final[Mapping[str, Callable[[Claim, Variant, Demand], Bounds]]] = {
+    "parameter_count": lambda _, __, d: _exact(d.prediction.footprint.parameter_count, "parameters"),
+    "weight_bytes": lambda _, __, d: _exact(
+        d.prediction.footprint.weight_bytes, "weights", format_bytes(d.prediction.footprint.weight_bytes)
+    ),
+    "quantized_fraction": lambda _, __, d: _exact(d.prediction.footprint.quantized_fraction, "quantization"),
+    "hidden_size": lambda _, __, d: _exact(d.prediction.facts.hidden_size, "hidden size"),
+    "key_value_heads": lambda _, __, d: _exact(d.prediction.facts.key_value_heads, "heads of keys and values"),
+    "context_length": lambda _, __, d: _exact(d.prediction.facts.context_length, "limit to its context"),
+    "sliding_window": lambda _, __, d: _exact(d.prediction.facts.sliding_window, "sliding window"),
+    "checkpoint_bytes": lambda _, __, d: _files(_checkpoint(d)),
+    "vram_peak": _peak,
+    "vram_allocated": _allocated,
+    "vram_reserved": _reserved,
+    "vram_needed": _needed,
+    "free_vram": _needed,
+    "ram_peak": _ram,
+    "ram_after": _ram,
+    "cold_load_time": _load_time(_FASTEST_DISK, Speeds()),
+    "warm_load_time": _load_time(_FASTEST_LINK, Speeds(disk=LINK_RATE)),
+    "load_time": _load_time(_FASTEST_LINK, Speeds()),
+    "first_load_time": _first_load_time,
+    "training_vram_peak": _training,
+    "training_activations": _training,
+}

@@ -1,0 +1,122 @@
+"""An audit for people, gravest first, and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from plimsoll.audit.auditing import Finding, Status
+from plimsoll.catalogue.entries import LimitedSide
+from plimsoll.units import format_value
+
+_GRAVEST_FIRST: Final = (
+    Status.IMPOSSIBLE,
+    Status.REFUTED,
+    Status.TIGHT,
+    Status.PLAUSIBLE,
+    Status.CONFIRMED,
+    Status.UNJUDGED,
+)
+_TOLD: Final = (Status.IMPOSSIBLE, Status.REFUTED, Status.TIGHT)
+"""Of which it is said what to write instead; the others may stand."""
+_NAMED: Final = 6
+
+
+def render(findings: Sequence[Finding]) -> str:
+    """All findings by status, those of one claim that rest on alike grounds together, and what is not honest last."""
+    blocks = [_section(status, [f for f in findings if f.status is status]) for status in _GRAVEST_FIRST]
+    counts = Counter(finding.status for finding in findings)
+    closing = ", ".join(f"{counts[status]} {status}" for status in _GRAVEST_FIRST if counts[status])
+    return "\n\n".join(
+        [*(block for block in blocks if block), *_dishonest(findings), f"{len(findings)} claims: {closing}"]
+    )
+
+
+def _section(status: Status, findings: Sequence[Finding]) -> str:
+    if not findings:
+        return ""
+    lines = [f"{status} ({len(findings)})"]
+    for alike in _together(findings):
+        lines += _lines(alike)
+    return "\n".join(lines)
+
+
+def _together(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Findings about one claim; what is said of each variant differs only where the claim is in doubt."""
+    groups: dict[tuple[object, ...], list[Finding]] = {}
+    for finding in findings:
+        own = finding.bounds if finding.status in _TOLD or finding.measured else None
+        groups.setdefault((id(finding.claim), own, finding.measured), []).append(finding)
+    return list(groups.values())
+
+
+def _lines(alike: Sequence[Finding]) -> list[str]:
+    finding = alike[0]
+    claim = finding.claim
+    names = [name for one in alike for name in one.variants]
+    joined = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    disputed = ", disputed" if claim.disputed is not None else ""
+    quote = f': "{claim.quote}"' if claim.quote else ""
+    lines = [f"  {claim.metric} of {joined}: {finding.said}{disputed}", f"      {claim.source}{quote}"]
+    if finding.status is Status.UNJUDGED or finding.status in _TOLD:
+        lines.append(f"      {finding.bounds.basis}")
+    if finding.measured:
+        lines.append(f"      measured {', '.join(format_value(value, claim.unit) for value in finding.measured)}")
+    if instead := _instead(finding):
+        lines.append(f"      write instead: {instead}")
+    elif finding.apart and finding.bounds.expected is not None:
+        expected = format_value(finding.bounds.expected, claim.unit)
+        lines.append(
+            f"      predicted {expected}, {abs(finding.apart):.1%} {'below' if finding.apart < 0 else 'above'}"
+        )
+    return lines
+
+
+def _instead(finding: Finding) -> str:
+    """What to write instead; empty where the claim may stand, and for what somebody measured, which is no promise."""
+    measured_by_others = finding.claim.limits is LimitedSide.NONE
+    return finding.bounds.instead if finding.status in _TOLD and not measured_by_others else ""
+
+
+def _dishonest(findings: Sequence[Finding]) -> list[str]:
+    """Claims whose dispute does not go with the arithmetic, a block of lines."""
+    wrong = [finding for finding in findings if not finding.is_honest]
+    if not wrong:
+        return []
+    lines = [
+        f"  {f.claim.origin}: {f.claim.metric} of {', '.join(f.variants)} is {f.status} and "
+        f"{'disputed' if f.claim.disputed is not None else 'not disputed'}"
+        for f in wrong
+    ]
+    return ["\n".join(["disputes that do not go with the arithmetic: correct the claim, or the prediction", *lines])]
+
+
+def to_json(findings: Sequence[Finding]) -> dict[str, Any]:
+    """All findings as JSON data, figures in base units; null where nothing is known."""
+    counts = Counter(finding.status for finding in findings)
+    return {
+        "counts": {status.value: counts[status] for status in _GRAVEST_FIRST},
+        "findings": [_finding_to_json(finding) for finding in findings],
+    }
+
+
+def _finding_to_json(finding: Finding) -> Mapping[str, Any]:
+    claim, bounds = finding.claim, finding.bounds
+    return {
+        "status": finding.status.value,
+        "variants": list(finding.variants),
+        "metric": claim.metric,
+        "unit": claim.unit,
+        "low": claim.low,
+        "high": claim.high,
+        "conditions": dict(claim.conditions),
+        "source": claim.source,
+        "quote": claim.quote,
+        "disputed": claim.disputed,
+        "honest": finding.is_honest,
+        "predicted": {"least": bounds.least, "expected": bounds.expected, "most": bounds.most},
+        "measured": list(finding.measured),
+        "basis": bounds.basis,
+        "write_instead": _instead(finding) or None,
+    }

@@ -1,0 +1,72 @@
+"""`plimsoll audit`: what documents say of models, held against prediction and the evidence of runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plimsoll.audit.auditing import Auditor
+from plimsoll.audit.table import render, to_json
+from plimsoll.catalogue.expression import compile_expression
+from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.evidence.reader import read_run
+from plimsoll.evidence.run_folder import find_run
+from plimsoll.plan.host_pool import HostPool
+from plimsoll.plan.predictions import Predictions
+from plimsoll.tiny.store import cache_folder
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+_DISHONEST = 1
+_NOTHING = 5
+
+_DESCRIPTION = """\
+Hold every claim of the catalogue against what is predicted, and against what runs have measured (--evidence):
+confirmed, plausible, tight, refuted by measurement, impossible, or not to be judged, and why; and what a reader should
+write instead. Nothing is loaded.
+Exit status: 0 every dispute goes with the arithmetic, 1 one does not, 2 usage error, 5 nothing selected."""
+
+
+def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "audit", help="hold what documents claim against prediction and evidence", description=_DESCRIPTION
+    )
+    parser.add_argument("-m", dest="marks", default="", metavar="EXPR", help="select variants by marks, as pytest does")
+    parser.add_argument(
+        "--evidence",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="runs whose measurements count: folders, evidence files, run ids, or `latest`",
+    )
+    parser.add_argument(
+        "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
+    )
+    parser.add_argument(
+        "--catalogue", action="append", default=[], type=Path, metavar="FILE", help="a catalogue file of your own"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, figures in base units")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the audit. Raises PlimsollError for an unknown mark or run, and where no host can be started."""
+    catalogue = read_catalogue(options.catalogue)
+    known = dict.fromkeys(mark for variant in catalogue.variants.values() for mark in variant.all_marks)
+    selects = compile_expression(options.marks, known)
+    variants = [variant for variant in catalogue.variants.values() if selects(variant.all_marks)]
+    runs = [read_run(find_run(name, options.report_dir)) for name in options.evidence]
+    with HostPool() as hosts:
+        predictions = Predictions(cache_folder(), hosts.ask)
+        hosts.fill(predictions, variants)
+        findings = list(Auditor(catalogue, predictions, runs).findings({variant.id for variant in variants}))
+    if not findings:
+        print(f"plimsoll: -m '{options.marks}' selects no variant of which anything is claimed", file=sys.stderr)
+        return _NOTHING
+    print(json.dumps(to_json(findings), indent=2) if options.json else render(findings))
+    return 0 if all(finding.is_honest for finding in findings) else _DISHONEST
