@@ -195,7 +195,9 @@ def test_a_run_that_goes_on_fills_the_gaps_of_the_one_that_was_killed(tmp_path: 
     killed = write_run(tmp_path, "a-run", {ONE: "pass", TWO: "skip", THREE: "not_run"}, end={})
     path = killed / "evidence.jsonl"
     path.write_bytes(path.read_bytes() + b'{"event":"report","at":"2026')
-    assert verdict_on(killed).word is Word.INCOMPLETE
+    alone = verdict_on(killed)
+    assert alone.word is Word.INCOMPLETE
+    assert alone.faults[1:] == ("evidence.jsonl: line 9 is half-written",)
     went_on = write_resumed(tmp_path, "b-run", killed, {TWO: "pass", THREE: "pass"})
     verdict = verdict_on(went_on)
     assert verdict.statement == "ACCEPTED over -m tiny: 3 of 3 cells passed"
@@ -241,6 +243,15 @@ def test_the_end_of_the_newest_run_counts(tmp_path: Path) -> None:
     assert verdict.word is Word.INCOMPLETE
     assert verdict.faults == ("b-run: the run did not finish: it was killed, or its last line is lost",)
     assert read_run(tmp_path / "b-run").finish is None
+
+
+def test_a_half_line_that_no_kill_explains_is_not_excused(tmp_path: Path) -> None:
+    first = write_run(tmp_path, "a-run", {ONE: "pass", TWO: "skip"})
+    path = first / "evidence.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"event":"report","at":"2026')
+    verdict = verdict_on(write_resumed(tmp_path, "b-run", first, {TWO: "pass"}))
+    assert verdict.word is Word.INCOMPLETE
+    assert verdict.faults == ("a-run: a-run.jsonl: line 10 is half-written",)
 
 
 def test_damage_in_the_middle_is_not_excused_by_going_on(tmp_path: Path) -> None:
@@ -330,12 +341,24 @@ def test_a_run_without_evidence_is_an_error_though_others_have_some(tmp_path: Pa
         read_runs([good, tmp_path / "nowhere"])
 
 
-def test_waivers_of_one_node_do_not_cover_another(tmp_path: Path) -> None:
-    waived = run_on("a-run", {ONE: "fail", TWO: "pass"})
+def waived_run(run_id: str, outcomes: dict[Cell, str], **more: Any) -> list[Line]:
+    """A run that was given a waiver for the first cell."""
+    events = [{k: v for k, v in e.items() if k != "seq"} for e in run_on(run_id, outcomes, **more)]
     text = "[[waiver]]\ncells = '*test_one*'\nwho = 'x'\nwhy = 'x'\nuntil = 2030-01-01\n"
-    event = line(Event.WAIVERS, path="w.toml", sha256="", text=text)
-    events = [{k: v for k, v in e.items() if k != "seq"} for e in waived]
-    first = write_events(tmp_path / "a-run", numbered([events[0], event, *events[1:]])).parent
+    return numbered([events[0], line(Event.WAIVERS, path="w.toml", sha256="", text=text), *events[1:]])
+
+
+def test_the_waivers_of_the_newest_run_cover_those_that_it_goes_on_with(tmp_path: Path) -> None:
+    first = write_run(tmp_path, "a-run", {ONE: "fail", TWO: "not_run"}, end={})
+    folder = write_resumed(tmp_path, "b-run", first, {TWO: "pass"})
+    assert verdict_on(folder).word is Word.REJECTED
+    resumes = {"run_id": "a-run", "sha256": hashlib.sha256((first / "evidence.jsonl").read_bytes()).hexdigest()}
+    write_events(folder, waived_run("b-run", {TWO: "pass"}, minute=30, resumes=resumes))
+    assert verdict_on(folder).statement == "ACCEPTED over -m tiny: 1 of 2 cells passed, 1 waived"
+
+
+def test_waivers_of_one_node_do_not_cover_another(tmp_path: Path) -> None:
+    first = write_events(tmp_path / "a-run", waived_run("a-run", {ONE: "fail", TWO: "pass"})).parent
     assert verdict_on(first).word is Word.ACCEPTED
     second = write_run(tmp_path, "b-run", {ONE: "fail", TWO: "pass"}, host="barge", minute=1)
     verdict = verdict_on(first, second)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ import pytest
 
 from plimsoll.catalogue.files import shipped_root
 from plimsoll.evidence.events import Event
+from plimsoll.evidence.reader import read_run
 from plimsoll.signoff.archive import BundleError, pack, unpack
 from plimsoll.signoff.bundle import comment_for
 from plimsoll.signoff.manifest import MANIFEST_FILE, SIGNATURE_FILE, UNSIGNED, FileEntry, Manifest
@@ -368,6 +369,19 @@ def test_every_changed_byte_of_the_manifest_is_found(files: dict[str, bytes], tm
         assert verify_bundle(written(tmp_path / "t.zip", {**files, MANIFEST_FILE: changed})).problems, at
 
 
+def test_a_manifest_that_nobody_signed_cannot_change_by_accident(files: dict[str, bytes], tmp_path: Path) -> None:
+    unsigned = resealed(files)
+    content = unsigned[MANIFEST_FILE]
+    assert verify_bundle(written(tmp_path / "t.zip", unsigned)).problems == ()
+    other_name = {**unsigned, MANIFEST_FILE: content.replace(b"J. Rossi", b"J. Bossi")}
+    not_fitting = written(tmp_path / "t.zip", other_name, comment_for(content))
+    assert "manifest.json is not the one that the archive was made with" in verify_bundle(not_fitting).problems
+    more_space = {**unsigned, MANIFEST_FILE: content.replace(b'"operator": ', b'"operator":  ')}
+    assert "manifest.json was changed: it does not have the form that `plimsoll sign` writes" in problems_of(
+        verify_bundle(written(tmp_path / "t.zip", more_space))
+    )
+
+
 def test_every_changed_byte_of_the_signature_is_found(files: dict[str, bytes], tmp_path: Path) -> None:
     content = files[SIGNATURE_FILE]
     for at in range(len(content)):
@@ -479,6 +493,14 @@ def test_a_key_that_was_not_valid_that_day_does_not_count(place: Path, tmp_path:
     public = (place / "key.pub").read_text()
     (tmp_path / "allowed").write_text(f'rossi@example.org valid-before="20200101" {public}')
     assert "the signature does not hold: " in problems_of(verify_bundle(place / "b.zip", tmp_path / "allowed"))
+
+
+def test_a_key_that_was_valid_that_day_still_counts(place: Path, files: dict[str, bytes], tmp_path: Path) -> None:
+    public = (place / "key.pub").read_text()
+    (tmp_path / "allowed").write_text(f'rossi@example.org valid-before="20210101" {public}')
+    at = datetime(2020, 6, 30, tzinfo=UTC)
+    bundle = written(tmp_path / "t.zip", resealed(files, place / "key", signed_at=at))
+    assert verify_bundle(bundle, tmp_path / "allowed").problems == ()
 
 
 def test_a_signature_that_was_taken_away_is_missed(place: Path, files: dict[str, bytes], tmp_path: Path) -> None:
@@ -615,12 +637,12 @@ def test_a_bundle_of_a_run_that_went_on_holds_both_runs(tmp_path: Path) -> None:
     assert "it goes on with run a-run, whose evidence is not here" in found
 
 
-def test_evidence_elsewhere_on_the_machine_takes_no_part(place: Path, tmp_path: Path) -> None:
-    shutil.copy(place / "b.zip", tmp_path / "b.zip")
-    stray = tmp_path / "plimsoll-b-main.jsonl"
-    stray.write_text("###\n")
-    done = plimsoll("verify", "b.zip", cwd=tmp_path, env={"TMPDIR": str(tmp_path)})
-    assert (done.returncode, done.stderr) == (0, "")
+def test_evidence_elsewhere_on_the_machine_takes_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = write_run(tmp_path, bad=False)
+    (tmp_path / "plimsoll-run-main.jsonl").write_text("###\n")
+    assert len(read_run(folder).faults) == 2
+    assert read_run(folder, alone=True).faults == ()
 
 
 def test_no_such_bundle_is_one_message(tmp_path: Path) -> None:
