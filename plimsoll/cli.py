@@ -43,7 +43,7 @@ have left behind."""
 _EPILOG: Final = """\
 exit status:
   0    done; for a command that gives a verdict: ACCEPTED
-  1    REJECTED: at least one planned check failed
+  1    REJECTED: at least one planned check failed; of a bundle: it does not hold
   2    usage error, or a mistake that the message tells how to mend
   5    nothing was planned, so there is no verdict to speak of
   6    INCOMPLETE: none failed, but not all that was planned has an answer

@@ -179,6 +179,19 @@ def test_a_run_that_was_killed_gives_what_it_had_marked_incomplete(tmp_path: Pat
     assert "INCOMPLETE" in (tmp_path / "report.html").read_text()
 
 
+def test_what_a_full_disk_sent_elsewhere_is_in_the_reports_and_the_run_incomplete(tmp_path: Path) -> None:
+    events = numbered(good_run([ONE, TWO]))
+    write_events(tmp_path / "run", events[:5])
+    write_events(tmp_path / "rest", events[5:]).rename(tmp_path / "plimsoll-run-main.jsonl")
+    done = replay(f"--replay={tmp_path / 'run'}", env={"TMPDIR": str(tmp_path)})
+    assert done.returncode == 6
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith(
+        "INCOMPLETE over -m tiny: 2 of 2 cells passed; part of the evidence is not in the run folder"
+    )
+    assert [row.result for row in rows_of(tmp_path / "run")] == ["Passed", "Passed"]
+
+
 def test_a_failure_is_shown_though_the_run_was_killed_before_its_teardown(tmp_path: Path) -> None:
     done = replayed(tmp_path, KILLED_IN_TEARDOWN)
     assert done.returncode == 1

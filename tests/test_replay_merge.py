@@ -354,7 +354,11 @@ def test_the_waivers_of_the_newest_run_cover_those_that_it_goes_on_with(tmp_path
     assert verdict_on(folder).word is Word.REJECTED
     resumes = {"run_id": "a-run", "sha256": hashlib.sha256((first / "evidence.jsonl").read_bytes()).hexdigest()}
     write_events(folder, waived_run("b-run", {TWO: "pass"}, minute=30, resumes=resumes))
-    assert verdict_on(folder).statement == "ACCEPTED over -m tiny: 1 of 2 cells passed, 1 waived"
+    statement = "ACCEPTED over -m tiny: 1 of 2 cells passed, 1 waived"
+    assert verdict_on(folder).statement == statement
+    third = write_resumed(tmp_path, "c-run", folder, {}, minute=50, end=finish(5))
+    assert verdict_on(third).statement == statement, "it was given none, so those from before stay"
+    assert read_run(third).waivers == read_run(folder).waivers
 
 
 def test_waivers_of_one_node_do_not_cover_another(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def merge_records(records: Sequence[RunRecord]) -> RunRecord:
         collect_errors=_joined(part.collect_errors for part in parts),
         finish=_finish(parts),
         faults=tuple(f"{part.run_id}: {fault}" for part in parts for fault in part.faults),
-        waivers=newest.waivers,
+        waivers=next((part.waivers for part in reversed(parts) if part.waivers is not None), None),
         parts=parts,
     )
 

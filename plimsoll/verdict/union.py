@@ -122,7 +122,9 @@ def _waived(line: Sequence[RunRecord], results: Sequence[CellResult], waivers: W
     planned = frozenset(cell.id for run in line for cell in run.plan)
     if waivers is not None:
         return waive(results, waivers, planned)
-    recorded, faults = recorded_waivers(line[-1].waivers)
+    # A run that goes on with another keeps its waivers, unless it was given others.
+    given = [run.waivers for run in line if run.waivers is not None]
+    recorded, faults = recorded_waivers(given[-1] if given else None)
     waived = waive(results, recorded, planned)
     return replace(waived, faults=(*faults, *waived.faults))
 
