@@ -14,6 +14,8 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_MMAP_THRESHOLD: Final = -3
+_LARGE_BLOCK: Final = 2**20
 _OOM_SCORE: Final = "500"
 """Added to a host's badness, in thousandths of the memory: of two like processes the host goes, not pytest."""
 
@@ -48,6 +50,18 @@ def return_freed_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+def map_large_blocks() -> None:
+    """Have glibc take every block of a megabyte or more from the system, and give it back as soon as it is freed.
+
+    It decides anew with each block that is freed, and may come to keep hundreds of megabytes between those in use: a
+    peak of memory is then another one in each process.
+    """
+    if sys.platform == "linux":
+        option = getattr(ctypes.CDLL(None), "mallopt", None)
+        if option is not None:
+            option(_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 def _prctl(option: int, argument: int | ctypes.Array[ctypes.c_char]) -> None:

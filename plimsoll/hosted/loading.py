@@ -25,6 +25,7 @@ from plimsoll.hosted.checkpoint import Checkpoint, locate
 from plimsoll.hosted.failures import LoadFailed, LoadFailure
 from plimsoll.hosted.gpu_memory import GpuMeter
 from plimsoll.hosted.inventory import take_inventory
+from plimsoll.hosted.linux import map_large_blocks
 from plimsoll.hosted.listening import Listener
 from plimsoll.hosted.load_failures import explain, refuse_wrong_shapes
 from plimsoll.hosted.load_options import pretrained_arguments, read_architecture
@@ -119,6 +120,8 @@ def _from_pretrained(spec: LoadSpec, arguments: Mapping[str, Any]) -> Callable[[
     if spec.synthetic_config is None:
         return partial(getattr(transformers, spec.auto_class).from_pretrained, spec.checkpoint, **arguments)
     made_up = make_up(spec.synthetic_config, spec.auto_class, spec.architecture)
+    # They are loaded to learn what a model takes, and not how long it takes.
+    map_large_blocks()
     tensors = {"config": made_up.configuration, "state_dict": made_up.tensors}
     # An Auto class only looks up the class that a configuration asks for, and needs the name of a checkpoint to do so.
     return partial(made_up.model_class.from_pretrained, None, **arguments, **tensors)
