@@ -160,6 +160,15 @@ def test_files_of_pytest_benchmark_are_compared(tmp_path: Path) -> None:
     assert "no outcomes to compare: a file of pytest-benchmark holds none" in done.stdout
 
 
+def test_short_times_are_printed_in_short_units(tmp_path: Path) -> None:
+    first, second = (
+        benchmark_file(tmp_path / f"{n}.json", {"x": [2.5e-6] * 5, "y": [4e-9] * 5, "z": [0.0123] * 5}) for n in "ab"
+    )
+    text = run(first, second).stdout
+    for expected in ("2.5 µs", "4 ns", "12.3 ms"):
+        assert text.count(f"  {expected}") == 2
+
+
 def test_every_other_run_is_held_against_the_first_and_all_are_corrected_together(base: Path, tmp_path: Path) -> None:
     others = [timed_run(tmp_path, f"o{i}", seconds(i + 2, slower=1.15 if i else 1.0)) for i in range(2)]
     done = run(base, *others, "--json", tmp_path / "c.json")

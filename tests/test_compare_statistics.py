@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from plimsoll.compare.rounds import MOST, rounds_for_same, rounds_to_find
 from plimsoll.compare.rule import Interval, Rule, Word, decide
 from plimsoll.compare.statistics import (
+    _resampled_medians,
     cliffs_delta,
     deflated,
     generator,
@@ -25,6 +27,7 @@ from plimsoll.compare.statistics import (
     widened,
     within_reach,
 )
+from plimsoll.compare.steadiness import within
 from tests.compare_runs import noisy
 
 RULE = Rule(alpha=0.05)
@@ -207,3 +210,37 @@ def test_rounds_for_same_grow_with_the_square_of_the_noise() -> None:
     assert wide is not None
     assert wide < 51
     assert math.isfinite(MOST)
+
+
+@pytest.mark.parametrize("count", [5, 6, 9, 20])
+def test_medians_of_resamples_are_distributed_as_if_resamples_had_been_drawn(count: int) -> None:
+    side = array(*noisy(3, count, 0.3))
+    drawn = np.median(generator("a").choice(side, (20000, count)), axis=-1)
+    shortcut = np.concatenate([_resampled_medians(side, generator("b", str(i))) for i in range(4)])
+    for quantile in (0.025, 0.25, 0.5, 0.75, 0.975):
+        expected, found = np.quantile(drawn, quantile), np.quantile(shortcut, quantile)
+        assert found == pytest.approx(expected, rel=0.02)
+    assert shortcut.mean() == pytest.approx(drawn.mean(), rel=0.01)
+    assert shortcut.std() == pytest.approx(drawn.std(), rel=0.06)
+
+
+def test_a_hundred_thousand_rounds_are_compared_without_filling_the_memory() -> None:
+    random = np.random.default_rng(1)
+    # A timer of whole nanoseconds gives ties without end.
+    base, other = (np.round(1000 * np.exp(0.1 * random.standard_normal(100_000))) for _ in range(2))
+    tracemalloc.start()
+    interval = ratio_interval(base, other, 0.95, generator("x"))
+    p = float(rank_test(base, 1.1 * other, generator("x")))
+    delta = cliffs_delta(base, 1.1 * other)
+    steady = within(("a", {("c", "m"): base}), ("b", {("c", "m"): other}))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert interval.low == pytest.approx(1.0, abs=0.01)
+    assert p < 1e-9
+    assert 0.4 < delta < 0.6
+    assert steady.factor == 1.0
+    assert peak < 100 * 2**20
+
+
+def test_many_rounds_that_are_all_the_same_do_not_differ() -> None:
+    assert float(rank_test(np.ones(100), np.ones(100), generator("x"))) == 1.0

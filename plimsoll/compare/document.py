@@ -22,6 +22,8 @@ ORDER: Final = (Word.SLOWER, Word.FASTER, Word.TOO_FEW, Word.SAME)
 """In which the words stand: what a reader must act on comes first."""
 
 _NONE: Final = "-"
+_SHORT: Final = 0.1
+"""Seconds below which a time is printed in smaller units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,11 +204,19 @@ def _time_row(row: TimeRow, labels: dict[int, str]) -> tuple[str, ...]:
         interval,
         _NONE if row.p_adjusted is None else _p_text(row.p_adjusted),
         _NONE if row.delta is None else f"{row.delta:+.2f}",
-        format_value(row.base.median, row.base.unit),
-        format_value(row.other.median, row.other.unit),
+        _median_text(row.base),
+        _median_text(row.other),
         f"{len(row.base.rounds) or '?'} / {len(row.other.rounds) or '?'}",
         _needs_text(row),
     )
+
+
+def _median_text(timed: Timed) -> str:
+    """Loads take seconds, but the functions of other projects that are compared may take a few nanoseconds."""
+    if timed.unit != "s" or timed.median >= _SHORT:
+        return format_value(timed.median, timed.unit)
+    unit, scale = next((u, s) for u, s in (("ms", 1e3), ("µs", 1e6), ("ns", 1e9)) if timed.median * s >= 1 or u == "ns")
+    return f"{timed.median * scale:.4g} {unit}"
 
 
 def _needs_text(row: TimeRow) -> str:

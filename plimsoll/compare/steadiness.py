@@ -22,6 +22,7 @@ Rounds = dict[Key, Samples]
 
 _FEWEST_FOR_HALVES: Final = 6
 _PERMUTATIONS: Final = 999
+_BLOCKS: Final = 100
 _WANDERS: Final = 0.01
 """The chance that a steady run is called unsteady: low, because the answer costs power."""
 _FEWEST_TO_LEARN_FROM: Final = 10
@@ -51,7 +52,7 @@ def within(base: tuple[str, Rounds], other: tuple[str, Rounds]) -> Steadiness:
     rounds that only go together it is more than enough.
     """
     pairs = [
-        (np.log(base[1][key]), np.log(other[1][key]))
+        (_condensed(np.log(base[1][key])), _condensed(np.log(other[1][key])))
         for key in base[1]
         if key in other[1] and all(_can_wander(rounds[1][key]) for rounds in (base, other))
     ]
@@ -77,6 +78,15 @@ def within(base: tuple[str, Rounds], other: tuple[str, Rounds]) -> Steadiness:
 
 def _can_wander(rounds: Samples) -> bool:
     return bool(rounds.size >= _FEWEST_FOR_HALVES and np.ptp(rounds) > 0)
+
+
+def _condensed(logs: Samples) -> Samples:
+    """Means of blocks where there are very many rounds: a thousand permutations would not fit into memory, and a drift
+    shows as well in the means."""
+    if logs.size <= 2 * _BLOCKS:
+        return logs
+    length = logs.size // _BLOCKS
+    return np.asarray(logs[: length * _BLOCKS].reshape(_BLOCKS, length).mean(axis=-1))
 
 
 def _shuffled(logs: Samples, random: np.random.Generator) -> Samples:
