@@ -25,6 +25,30 @@ quantizations = ["nf4-dq"]
 name = "far"
 tier = "gpu1b"
 
+[[model]]
+id = "made-up"
+family = "other"
+architecture = "OlmoeForCausalLM"
+source = "synthetic"
+licence = "none: nobody made it"
+generation = { max_new_tokens = 8 }
+
+[model.config]
+model_type = "olmoe"
+vocab_size = 512
+hidden_size = 128
+intermediate_size = 256
+num_hidden_layers = 2
+num_attention_heads = 4
+num_key_value_heads = 2
+num_experts = 4
+num_experts_per_tok = 2
+
+[[variant]]
+models = ["made-up"]
+quantizations = ["nf4"]
+tier = "tiny"
+
 [[claim]]
 variants = ["tiny-mixtral/far"]
 metric = "quantized_divergence"
@@ -109,6 +133,14 @@ def test_synthetic_weights_of_the_tiny_tier_keep_their_names(tmp_path: Path) -> 
     outcome = run_suite(tmp_path, *arguments, "--weights=synthetic")
     assert (outcome.status, outcome.verdict) == (0, "ACCEPTED"), outcome.output
     assert outcome.cell("test_memory_returns", "tiny-llama/nf4-dq")["outcome"] == "pass"
+
+
+def test_an_entry_can_ask_for_synthetic_weights_itself(catalogue: Path, tmp_path: Path) -> None:
+    asked = "test_applied or test_stored_bytes or test_finite_logits or test_cold_load_time or test_pad_and_eos"
+    outcome = run_suite(tmp_path, f"--catalogue={catalogue}", "-k", f"made-up and ({asked})")
+    assert (outcome.status, outcome.verdict) == (0, "ACCEPTED"), outcome.output
+    questions = {cell["question"]: cell["weights"] for cell in outcome.results["cells"]}
+    assert questions == dict.fromkeys(("test_applied", "test_stored_bytes", "test_finite_logits"), "synthetic")
 
 
 @pytest.mark.parametrize(
