@@ -127,7 +127,7 @@ def test_kill_of_pytest_leaves_a_report(trained: dict[str, Path], tmp_path: Path
 
 def test_interrupt_keeps_what_was_measured(trained: dict[str, Path], tmp_path: Path) -> None:
     def measuring(events: list[dict[str, object]]) -> bool:
-        return any(event["event"] == "judgement" for event in events)
+        return any(event["event"] == "judgement" and event["metric"] == "cold_load_time" for event in events)
 
     outcome = run_until(tmp_path, measuring, interrupt, "-m", "tiny", "-k", "tiny-llama/")
     assert outcome.status == 2
