@@ -100,8 +100,8 @@ class Auditor:
     def _single(self, claim: Claim, variant: Variant) -> Finding:
         demand = self._demand(variant)
         measured = () if claim.conditions else self._measured.get((variant.id, claim.metric), ())
-        known = isinstance(demand, Demand)
-        bounds = bounds_of(claim, variant, demand) if known else Bounds(basis=str(demand))
+        known = bounds_of(claim, variant, demand) if isinstance(demand, Demand) else None
+        bounds = known or Bounds(basis=str(demand))
         status = judge_claim(claim, bounds, measured)
         return Finding(claim=claim, variants=(variant.id,), status=status, bounds=bounds, measured=measured)
 

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
 from plimsoll.footprint.predict_coverage import output_head
-from plimsoll.footprint.predict_layers import Layers, text_part, widest_window, with_attention
+from plimsoll.footprint.predict_layers import Layers, text_part, widest_window, with_attention, without_padding
 from plimsoll.footprint.predict_pass import NotFollowedError, Run, follow
 from plimsoll.footprint.predict_trace import Step, Watch
 
@@ -48,7 +48,7 @@ class ForwardPasses:
         self._short = _SHORT + widest_window(part.config)
         watch = Watch(model, part)
         try:
-            with with_attention(part, attention), self._layers.cut():
+            with with_attention(part, attention), without_padding(part), self._layers.cut():
                 self._runs = _follow_all(watch, part, (self._short, _LONG))
         finally:
             watch.close()

@@ -37,6 +37,18 @@ def widest_window(config: Any) -> int:
 
 
 @contextmanager
+def without_padding(model: PreTrainedModel) -> Iterator[None]:
+    """Let a model know no padding token for a while: some look for it among the tokens, which have no values here."""
+    config: Any = model.config
+    padding = getattr(config, "pad_token_id", None)
+    config.pad_token_id = None
+    try:
+        yield
+    finally:
+        config.pad_token_id = padding
+
+
+@contextmanager
 def with_attention(model: PreTrainedModel, attention: str) -> Iterator[None]:
     """Run a model with eager attention where that is asked for, and otherwise with what its class prefers: all others
     work in one kernel each, and are alike in what they keep."""
