@@ -98,6 +98,9 @@ def test_like_runs_teach_how_much_runs_differ() -> None:
     assert not alarms(taught)
     assert {row.to_find for row in taught.versus[0].times} == {None}
     assert taught.versus[0].variance_factor > 2
+    widths = [[r.interval.high / r.interval.low for r in c.versus[0].times if r.interval] for c in (alone, taught)]
+    assert len(widths[1]) == 44
+    assert all(after > before * 1.01 for before, after in zip(*widths, strict=True))
     assert "like runs (A, like0) differ as if" in taught.versus[0].steadiness[-1]
 
 

@@ -233,12 +233,15 @@ def test_a_hundred_thousand_rounds_are_compared_without_filling_the_memory() -> 
     p = float(rank_test(base, 1.1 * other, generator("x")))
     delta = cliffs_delta(base, 1.1 * other)
     steady = within(("a", {("c", "m"): base}), ("b", {("c", "m"): other}))
+    rising = base * np.linspace(1.0, 1.1, base.size)
+    wandering = within(("a", {("c", "m"): rising}), ("b", {("c", "m"): other}))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert interval.low == pytest.approx(1.0, abs=0.01)
     assert p < 1e-9
     assert 0.4 < delta < 0.6
     assert steady.factor == 1.0
+    assert wandering.factor > 10
     assert peak < 100 * 2**20
 
 
