@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import bitsandbytes
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -14,6 +15,7 @@ from plimsoll.footprint.footprint import ExpectedParameter, Footprint
 from plimsoll.footprint.load_peak import RAM, load_peaks
 from plimsoll.footprint.packing import packed, packing_bytes
 from plimsoll.footprint.predict import predict
+from plimsoll.hosted.expert_packing import pack_4bit, pack_int8
 from plimsoll.hosted.loading import load
 from tests.random_checkpoints import ARCHITECTURES, AUTO_CLASS, CONFIGS, load_spec, save_checkpoint
 
@@ -111,12 +113,9 @@ def allocated(call: Any) -> tuple[int, int]:
 @pytest.mark.parametrize("quantization", QUANTIZED, ids=str)
 @pytest.mark.parametrize("shape", [(1024, 512), (4, 256, 512)], ids=["linear", "experts"])
 def test_packing_on_a_cpu_takes_what_was_predicted(shape: tuple[int, ...], quantization: Quantization) -> None:
-    import bitsandbytes
-
-    from plimsoll.hosted.expert_packing import pack_4bit, pack_int8
-
     source = torch.randn(shape, dtype=torch.bfloat16)
     nested = quantization is Quantization.NF4_DQ
+    layers: Any = bitsandbytes.nn
 
     def pack() -> Any:
         if len(shape) == 3 and quantization is Quantization.INT8:
@@ -124,9 +123,9 @@ def test_packing_on_a_cpu_takes_what_was_predicted(shape: tuple[int, ...], quant
         if len(shape) == 3:
             return pack_4bit(source, quant_type="nf4", nested=nested, storage=torch.uint8)
         if quantization is Quantization.INT8:
-            made = bitsandbytes.nn.Int8Params(source, requires_grad=False, has_fp16_weights=False)
+            made = layers.Int8Params(source, requires_grad=False, has_fp16_weights=False)
         else:
-            made = bitsandbytes.nn.Params4bit(source, requires_grad=False, quant_type="nf4", compress_statistics=nested)
+            made = layers.Params4bit(source, requires_grad=False, quant_type="nf4", compress_statistics=nested)
         return made.to(torch.device("cpu"))
 
     pack()  # code tables are made once

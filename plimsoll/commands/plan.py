@@ -117,15 +117,18 @@ def _this_node() -> Machine:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
     return number
 
 
 def _rate(text: str) -> float:
-    """GB/s as bytes a second; argparse turns the ValueError into a usage error."""
-    rate = float(text) * 1e9
+    """GB/s as bytes a second."""
+    try:
+        rate = float(text) * 1e9
+    except ValueError:
+        rate = 0.0
     if not 0 < rate < float("inf"):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"must be GB/s, such as 3.5, not {text!r}")
     return rate

@@ -12,6 +12,8 @@ from plimsoll.plan.load_time import Speeds
 from plimsoll.plan.planning import Machine, PlanRow
 from plimsoll.units import format_bytes, format_seconds
 
+_LONGEST = 300
+"""Characters of a reason; some come with a traceback."""
 _HEADINGS = ("variant", "", "needed", "available", "left", "load", "context", "batch", "")
 
 
@@ -72,7 +74,7 @@ def _title(machine: Machine) -> str:
 
 def _cells(row: PlanRow) -> tuple[str, ...]:
     if isinstance(row.decision, str):
-        return (row.variant.id, "error", "", "", "", "", "", "", row.decision.partition("\n")[0])
+        return (row.variant.id, "error", "", "", "", "", "", "", " ".join(row.decision.split())[:_LONGEST])
     skip = row.decision if isinstance(row.decision, Skip) else None
     return (
         row.variant.id,
