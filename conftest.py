@@ -25,4 +25,5 @@ pytest_plugins = [
     "fixtures.reporting",
     "fixtures.replay",
     "fixtures.html",
+    "fixtures.against",
 ]
