@@ -12,7 +12,7 @@ import pytest
 from plimsoll.node.environment import MASKED, relevant_environment
 
 ROOT = Path(__file__).parents[1]
-SECRET = "Zq7xKp2wRv9sTn4m"  # noqa: S105  planted
+SECRET = "Zq7xKp2wRv9sTn4m"
 PLANTED = {
     "HF_TOKEN": f"hf_{SECRET}",
     "HUGGINGFACE_HUB_TOKEN": SECRET,

@@ -84,9 +84,7 @@ def _moved(tier: Tier) -> Tier:
 def _in_tier(variant: Variant, tier: Tier) -> Variant:
     if tier is variant.tier:
         return variant
-    return replace(
-        variant, id=f"{variant.id}:{CPU}", tier=tier, device_map=None, claims=_numerics(variant.claims)
-    )
+    return replace(variant, id=f"{variant.id}:{CPU}", tier=tier, device_map=None, claims=_numerics(variant.claims))
 
 
 def _numerics(claims: Sequence[Claim]) -> tuple[Claim, ...]:
