@@ -152,4 +152,5 @@ def _widths(group: Sequence[tuple[ExpectedParameter, ParameterRecord]]) -> str:
 def _sizes(group: Sequence[tuple[ExpectedParameter, ParameterRecord]]) -> str:
     have = sum(r.data_bytes + r.statistics_bytes for _, r in group)
     want = sum(e.data_bytes + e.statistics_bytes for e, _ in group)
-    return f"{len(group):,} tensors take {format_bytes(have)} instead of {format_bytes(want)}"
+    tensors = "1 tensor takes" if len(group) == 1 else f"{len(group):,} tensors take"
+    return f"{tensors} {format_bytes(have)} instead of {format_bytes(want)}"
