@@ -189,7 +189,7 @@ def audit(*arguments: str) -> subprocess.CompletedProcess[str]:
 def evidence(folder: Path, variant: str, metric: str, value: float) -> Path:
     """A run of one cell that measured one thing."""
     cell = f"acceptance/test_memory.py::test_peak_vram[{variant}]"
-    planned = {"id": cell, "variant": variant, "model": "m", "quantization": "nf4", "tier": "gpu70b"}
+    planned: dict[str, Any] = {"id": cell, "variant": variant, "model": "m", "quantization": "nf4", "tier": "gpu70b"}
     planned |= {"subject": "memory", "question": "test_peak_vram", "measures": [metric], "weights": "synthetic"}
     measurement = {"cell": cell, "metric": metric, "value": value, "unit": "bytes", "reason": "", "context": {}}
     events: list[dict[str, Any]] = [
