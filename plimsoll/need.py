@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from plimsoll.catalogue.entries import Quantization, Variant, WeightSource
-from plimsoll.footprint.demand import Demand, Placement, demand_of, is_spread
+from plimsoll.footprint.demand import Demand, is_spread
 from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Prediction, Workload
 
@@ -61,32 +61,20 @@ def suite_workload(variant: Variant) -> Workload:
     return Workload(batch=32, prompt=128, new=variant.model.generation.max_new_tokens)
 
 
-def need_of(
-    variant: Variant,
-    prediction: Prediction | None,
-    *,
-    placement: Placement | None = None,
-    workload: Workload | None = None,
-) -> Need:
-    """The need of a variant; without a prediction the sizes are unknown, and only its packages can be checked.
+def need_of(variant: Variant, demand: Demand | None, workload: Workload | None = None) -> Need:
+    """The need of a variant; without a demand the sizes are unknown, and only its packages can be checked.
 
-    `placement` is the planner's for a variant that is spread over GPUs; without it, the GPUs are asked for the sum.
-    `workload` is what it must have room for once it is loaded, None for what the suite asks.
+    `workload` is what it must have room for once it is loaded, None for what the suite asks. Of a variant that is
+    spread over GPUs by nobody knows which plan, the GPUs are asked for the sum.
     """
-    demand = None if prediction is None else demand_of(variant, prediction, placement)
-    return need_at(variant, demand, workload or suite_workload(variant), placed=placement is not None)
-
-
-def need_at(variant: Variant, demand: Demand | None, workload: Workload, *, placed: bool) -> Need:
-    """The need of a variant whose demand is known; `placed` where the planner said what goes where."""
     on_gpu = variant.tier.device == "cuda"
-    peaks = None if demand is None else demand.at(workload)
+    peaks = None if demand is None else demand.at(workload or suite_workload(variant))
     return Need(
         device=variant.tier.device,
         packages=(*_LOADERS, "bitsandbytes") if variant.quantization.is_quantized else _LOADERS,
         ram=None if peaks is None else peaks[RAM] + HOST_ALLOWANCE,
         disk=None if demand is None else checkpoint_bytes(variant, demand.prediction),
-        vram=_vram(variant, peaks, placed=placed) if on_gpu else None,
+        vram=_vram(variant, demand, peaks) if on_gpu else None,
         vram_context=CONTEXT_ALLOWANCE if on_gpu else 0,
         offloaded=0 if demand is None else demand.offloaded,
         bf16=variant.quantization.compute_dtype == "bfloat16",
@@ -96,11 +84,11 @@ def need_at(variant: Variant, demand: Demand | None, workload: Workload, *, plac
     )
 
 
-def _vram(variant: Variant, peaks: Mapping[int, int] | None, *, placed: bool) -> Mapping[int, int] | int | None:
-    if peaks is None:
+def _vram(variant: Variant, demand: Demand | None, peaks: Mapping[int, int] | None) -> Mapping[int, int] | int | None:
+    if demand is None or peaks is None:
         return None
     on_gpus = {place: size for place, size in peaks.items() if place != RAM}
-    return sum(on_gpus.values()) if is_spread(variant) and not placed else on_gpus
+    return on_gpus if demand.placed or not is_spread(variant) else sum(on_gpus.values())
 
 
 def checkpoint_bytes(variant: Variant, prediction: Prediction) -> int:

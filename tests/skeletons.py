@@ -4,11 +4,13 @@ quantization of it is read off the same skeleton."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from torch import nn
 
-from plimsoll.catalogue.entries import Model, Variant
+from plimsoll.catalogue.entries import Model, Quantization, Variant
 from plimsoll.footprint.footprint import Footprint
 from plimsoll.footprint.predict import footprint_of
 from plimsoll.footprint.predict_coverage import build_skeleton
@@ -31,6 +33,19 @@ def footprint(variant: Variant) -> Footprint:
     if key not in _FOOTPRINTS:
         _FOOTPRINTS[key] = footprint_of(skeleton(variant.model, dtype), variant.quantization)
     return _FOOTPRINTS[key]
+
+
+def predict(
+    config: Mapping[str, Any],
+    auto_class: str,
+    architecture: str,
+    quantization: Quantization,
+    *,
+    experts_covered: bool = True,
+) -> Footprint:
+    """What a configuration should store, without an entry."""
+    model = build_skeleton(config, auto_class, architecture, quantization.compute_dtype)
+    return footprint_of(model, quantization, experts_covered=experts_covered)
 
 
 def _shape(model: Model) -> str:

@@ -73,7 +73,7 @@ def test_claims_on_ram_leave_room_for_the_tensor_that_is_being_read(claim: Claim
     assert claim.disputed is None
     for id_ in claim.variants:
         if claim.metric == "ram_peak":
-            assert high_of(claim) >= footprint(VARIANTS[id_]).largest_parameter_bytes
+            assert high_of(claim) >= 2 * max(parameter.count for parameter in footprint(VARIANTS[id_]).parameters)
 
 
 FASTEST_DISK = 14e9

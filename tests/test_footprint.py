@@ -18,12 +18,13 @@ from transformers.quantizers.quantizer_bnb_4bit import Bnb4BitHfQuantizer
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.packing import packed
-from plimsoll.footprint.predict import footprint_of, predict
+from plimsoll.footprint.predict import footprint_of
 from plimsoll.footprint.predict_coverage import fused_experts, skeleton_of
 from plimsoll.hosted.inventory import take_inventory
 from plimsoll.hosted.loading import load
 from plimsoll.judge.quantization import check_stored_bytes
 from tests.random_checkpoints import ARCHITECTURES, AUTO_CLASS, CONFIGS, load_spec, save_checkpoint
+from tests.skeletons import predict
 
 QUANTIZED = (Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ)
 GB = 1e9

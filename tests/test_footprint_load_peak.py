@@ -14,10 +14,10 @@ from plimsoll.catalogue.entries import Quantization
 from plimsoll.footprint.footprint import ExpectedParameter, Footprint
 from plimsoll.footprint.load_peak import RAM, load_peaks
 from plimsoll.footprint.packing import packed, packing_bytes
-from plimsoll.footprint.predict import predict
 from plimsoll.hosted.expert_packing import pack_4bit, pack_int8
 from plimsoll.hosted.loading import load
 from tests.random_checkpoints import ARCHITECTURES, AUTO_CLASS, CONFIGS, load_spec, save_checkpoint
+from tests.skeletons import predict
 
 QUANTIZED = (Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ)
 LARGER = {"hidden_size": 256, "intermediate_size": 512}

@@ -11,6 +11,7 @@ import pytest
 
 from plimsoll.catalogue.entries import Generation, Model, Origin, Quantization, Tier, Variant, WeightSource
 from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
+from plimsoll.footprint.demand import Placement, demand_of
 from plimsoll.footprint.footprint import ExpectedParameter, Footprint
 from plimsoll.footprint.prediction import Facts, Prediction, Workload
 from plimsoll.gate import Access, Decision, Need, Run, Skip, SkipCode, awaits_hub, decide, need_of
@@ -580,12 +581,23 @@ PREDICTION = Prediction(
     facts=Facts(hidden_size=None, key_value_heads=None, context_length=None, sliding_window=None),
     unpredicted="this test looks at the weights alone",
 )
+
+
+def needed(
+    entry: Variant,
+    prediction: Prediction = PREDICTION,
+    placement: Placement | None = None,
+    workload: Workload | None = None,
+) -> Need:
+    return need_of(entry, demand_of(entry, prediction, placement), workload)
+
+
 WEIGHTS = 7000 + 200 + 10 + 300 + 20 + 400 + 50
 LARGEST = 2 * 10_000
 
 
 def test_a_cpu_variant_needs_its_weights_in_ram() -> None:
-    need = need_of(variant_of("cpu"), PREDICTION)
+    need = needed(variant_of("cpu"))
     assert (need.ram, need.vram, need.vram_context) == (WEIGHTS + 4 * LARGEST + HOST_ALLOWANCE, None, 0)
 
 
@@ -602,7 +614,7 @@ def test_a_cpu_variant_needs_its_weights_in_ram() -> None:
 def test_a_gpu_variant_passes_through_ram(
     quantization: Quantization, transient: int, packages: int, bf16: bool, capability: str | None
 ) -> None:
-    need = need_of(variant_of(quantization=quantization), PREDICTION)
+    need = needed(variant_of(quantization=quantization))
     assert need.ram == transient + HOST_ALLOWANCE
     assert (need.vram, need.vram_context) == ({0: WEIGHTS}, CONTEXT_ALLOWANCE)
     assert (len(need.packages), need.bf16, need.min_capability) == (packages, bf16, capability)
@@ -611,7 +623,7 @@ def test_a_gpu_variant_passes_through_ram(
 
 def test_a_device_map_places_each_part_by_its_longest_prefix() -> None:
     device_map: dict[str, str | int] = {"": 0, "model.layers.0": "cuda:3", "model.layers.1": "cpu"}
-    need = need_of(variant_of(quantization=Quantization.NF4, device_map=device_map), PREDICTION)
+    need = needed(variant_of(quantization=Quantization.NF4, device_map=device_map))
     assert need.vram == {0: 7000 + 400 + 50, 3: 210}
     assert need.ram == 320 + LARGEST + HOST_ALLOWANCE
 
@@ -625,7 +637,7 @@ def test_a_device_map_places_each_part_by_its_longest_prefix() -> None:
     ],
 )
 def test_a_device_map_in_words(device_map: Any, vram: Any) -> None:
-    assert need_of(variant_of(device_map=device_map), PREDICTION).vram == vram
+    assert needed(variant_of(device_map=device_map)).vram == vram
 
 
 def test_what_a_loaded_model_is_asked_needs_room_too() -> None:
@@ -641,17 +653,17 @@ def test_what_a_loaded_model_is_asked_needs_room_too() -> None:
     )
     work = Workload(batch=2, prompt=100, new=10)
     cached, moment_bytes = 2 * 110 * 3, 1000 + 2 * 100 * 5
-    alone = need_of(variant_of(), prediction, workload=work)
+    alone = needed(variant_of(), prediction, workload=work)
     assert alone.vram == {0: WEIGHTS + 3 * 2 * 100 * 3 + moment_bytes}
     placement: dict[str, str | int] = {"": 0, "model.layers.1": 1, "model.layers.10": 1}
-    spread = need_of(variant_of(device_map="auto"), prediction, placement=placement, workload=work)
+    spread = needed(variant_of(device_map="auto"), prediction, placement, work)
     assert spread.vram == {0: 7260 + cached + moment_bytes, 1: 720 + 2 * cached + moment_bytes}
-    assert need_of(variant_of(), prediction).vram == {0: WEIGHTS + 32 * 128 * (9 + 5) + 1000}
+    assert needed(variant_of(), prediction).vram == {0: WEIGHTS + 32 * 128 * (9 + 5) + 1000}
 
 
 def test_what_the_planner_would_offload_is_a_lack_of_vram(h100: Node) -> None:
     placement: dict[str, str | int] = {"": 0, "model.layers.1": "cpu", "model.layers.10": "disk"}
-    need = need_of(variant_of(device_map="auto"), PREDICTION, placement=placement)
+    need = needed(variant_of(device_map="auto"), placement=placement)
     assert need.offloaded == 320 + 400
     two = with_environment(h100, CUDA_VISIBLE_DEVICES="0,1")
     assert text_of(decide(variant_of(device_map="auto"), two, need)) == (
@@ -665,6 +677,6 @@ def test_what_the_planner_would_offload_is_a_lack_of_vram(h100: Node) -> None:
     [(WeightSource.HUB, 2), (WeightSource.TRAINED, 2), (WeightSource.LOCAL, 0), (WeightSource.SYNTHETIC, 0)],
 )
 def test_only_what_must_be_written_needs_disk(source: WeightSource, per_parameter: int) -> None:
-    need = need_of(variant_of("cpu", source=source, gated=True), PREDICTION)
+    need = needed(variant_of("cpu", source=source, gated=True))
     assert need.disk == 10_300 * per_parameter
     assert (need.source, need.gated) == (source, True)

@@ -15,10 +15,11 @@ from plimsoll.catalogue.entries import Quantization, Variant
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.footprint.demand import Demand, demand_of
 from plimsoll.footprint.load_peak import RAM
-from plimsoll.footprint.predict import predict, predict_all, predict_placement
+from plimsoll.footprint.predict import predict_all, predict_placement
 from plimsoll.footprint.prediction import Subject
 from plimsoll.hosted.experts import FusedExpertsConfig
 from tests.random_checkpoints import ARCHITECTURES, AUTO_CLASS, CONFIGS
+from tests.skeletons import predict
 
 VARIANTS = read_catalogue().variants
 GB = 10**9

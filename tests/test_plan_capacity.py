@@ -38,6 +38,7 @@ DEMAND = Demand(
     load={0: 500, RAM: 99},
     held={0: 400},
     caches={0: PREDICTION.cache or Cache(layers=())},
+    placed=False,
     offloaded=0,
 )
 

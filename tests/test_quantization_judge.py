@@ -16,7 +16,6 @@ from transformers import BitsAndBytesConfig
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.footprint.footprint import ExpectedParameter, Footprint
 from plimsoll.footprint.packing import packed
-from plimsoll.footprint.predict import predict
 from plimsoll.host.requests import Inventory, ParameterRecord
 from plimsoll.hosted.failures import LoadFailed, LoadFailure
 from plimsoll.hosted.inventory import take_inventory
@@ -32,6 +31,7 @@ from plimsoll.judge.quantization import (
     summarise,
 )
 from tests.random_checkpoints import ARCHITECTURES, AUTO_CLASS, CONFIGS, load_spec, save_checkpoint
+from tests.skeletons import predict
 
 NF4 = Quantization.NF4
 

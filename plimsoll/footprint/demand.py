@@ -33,6 +33,8 @@ class Demand:
     """Once loaded: weights and buffers."""
     caches: Mapping[int, Cache]
     """What the layers on each place cache; empty where it was not predicted."""
+    placed: bool
+    """True where the planner said what goes where."""
     offloaded: int
     """Bytes of weights that go to RAM or a disk though the device should be a GPU."""
 
@@ -77,6 +79,7 @@ def demand_of(variant: Variant, prediction: Prediction, placement: Placement | N
             place: Cache(layers=tuple(layer for layer in layers if places[layer.module] == place))
             for place in set(places.values())
         },
+        placed=placement is not None,
         offloaded=held[RAM] if placement is not None else 0,
     )
 

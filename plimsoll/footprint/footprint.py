@@ -48,8 +48,3 @@ class Footprint:
     def quantized_fraction(self) -> float:
         """Logical parameters that the scheme packs, of all."""
         return sum(p.count for p in self.parameters if p.quantized) / self.parameter_count
-
-    @property
-    def largest_parameter_bytes(self) -> int:
-        """The largest single tensor before quantization, at 2 bytes an element: the load's transient peak."""
-        return max(2 * p.count for p in self.parameters)

@@ -86,24 +86,6 @@ _ATTRIBUTES: Final = {
 }
 
 
-def predict(
-    config: Mapping[str, Any],
-    auto_class: str,
-    architecture: str,
-    quantization: Quantization,
-    *,
-    experts_covered: bool = True,
-) -> Footprint:
-    """Every parameter and buffer of a model with the bytes it should take, tied ones once.
-
-    `config` holds the configuration's keyword arguments with `model_type`. `experts_covered=False` predicts what
-    transformers and bitsandbytes come to by themselves, which leave fused experts in 16 bit. Raises PlimsollError
-    where the configuration does not give the named architecture.
-    """
-    model = build_skeleton(config, auto_class, architecture, quantization.compute_dtype)
-    return footprint_of(model, quantization, experts_covered=experts_covered)
-
-
 def footprint_of(model: nn.Module, quantization: Quantization, *, experts_covered: bool = True) -> Footprint:
     """The footprint of a model that is on the meta device already."""
     coverage = Coverage(model, experts_covered=experts_covered)

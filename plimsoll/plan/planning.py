@@ -14,7 +14,7 @@ from plimsoll.footprint.demand import Demand, demand_of
 from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Workload
 from plimsoll.gate import Decision, Need, Skip, decide
-from plimsoll.need import CONTEXT_ALLOWANCE, HOST_ALLOWANCE, need_at, suite_workload
+from plimsoll.need import CONTEXT_ALLOWANCE, HOST_ALLOWANCE, need_of
 from plimsoll.node.node import Node
 from plimsoll.node.stack import installed_packages
 from plimsoll.node.visible import Hidden, visible_gpus
@@ -96,11 +96,10 @@ class Planner:
 
     def _row(self, variant: Variant, machine: Machine, free: Sequence[int]) -> PlanRow:
         try:
-            demand, placed = self._demand(variant, free)
+            demand = self._demand(variant, free)
         except PlimsollError as error:
             return _undecided(variant, machine, str(error))
-        workload = suite_workload(variant)
-        need = need_at(variant, demand, workload, placed=placed)
+        need = need_of(variant, demand)
         decision = decide(variant, machine.node, _of_machine_alone(need, machine))
         room = _room(variant, machine, free)
         checkpoint = 2 * demand.prediction.footprint.parameter_count
@@ -121,15 +120,14 @@ class Planner:
             note=_note(variant, demand),
         )
 
-    def _demand(self, variant: Variant, free: Sequence[int]) -> tuple[Demand, bool]:
-        """The demand, and whether the planner said what goes where."""
+    def _demand(self, variant: Variant, free: Sequence[int]) -> Demand:
         prediction = self._predictions.of(variant)
         placement = self._predictions.placement(variant, free) if variant.tier.device == "cuda" else None
         if placement is not None:
-            return demand_of(variant, prediction, placement), True
+            return demand_of(variant, prediction, placement)
         if variant.id not in self._demands:
             self._demands[variant.id] = demand_of(variant, prediction)
-        return self._demands[variant.id], False
+        return self._demands[variant.id]
 
 
 def _of_machine_alone(need: Need, machine: Machine) -> Need:
