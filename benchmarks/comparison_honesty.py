@@ -213,13 +213,16 @@ def markdown(rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+OTHER_TABLES: Final = {"unsteady": unsteady_table, "power": power_table, "same": same_table}
+
+
 def main(runs: int, write: bool) -> None:
     """Simulate, print, and write where asked to."""
-    tables = {}
-    makers = {"false-alarms": false_alarm_table, "unsteady": unsteady_table, "power": power_table, "same": same_table}
-    for name, maker in makers.items():
-        tables[name] = markdown(maker(runs))
-        print(f"{name}\n{tables[name]}\n", flush=True)
+    # The one promise that is a bound gets the sharpest figures.
+    tables = {"false-alarms": markdown(false_alarm_table(2 * runs))}
+    tables |= {name: markdown(make(runs)) for name, make in OTHER_TABLES.items()}
+    for name, table in tables.items():
+        print(f"{name}\n{table}\n", flush=True)
     if not write:
         return
     curves = {"false-alarms": false_alarm_curves, "power": power_curves, "same": same_curves}
