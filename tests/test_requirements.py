@@ -1,0 +1,81 @@
+"""What the code imports is declared, and what is declared is pinned: a fresh environment lacks nothing."""
+
+import ast
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+OURS = {"plimsoll", "fixtures", "acceptance", "tests", "benchmarks", "conftest"}
+# torch takes the one that the environment was made with.
+UNPINNED = {"setuptools"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def third_party_imports() -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for folder in ("plimsoll", "fixtures", "acceptance", "tests", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = (
+                    [alias.name for alias in node.names]
+                    if isinstance(node, ast.Import)
+                    else [node.module]
+                    if isinstance(node, ast.ImportFrom) and node.module
+                    else []
+                )
+                for name in names:
+                    found.setdefault(name.split(".")[0], path)
+    return {name: path for name, path in found.items() if name not in OURS | set(sys.stdlib_module_names)}
+
+
+def declared() -> Iterator[Requirement]:
+    for line in PROJECT["dependencies"]:
+        yield Requirement(line)
+    for lines in PROJECT["optional-dependencies"].values():
+        for line in lines:
+            yield Requirement(line)
+
+
+def closure() -> set[str]:
+    """Everything that `pip install '.[dev]'` brings to this machine, by the metadata of what is installed."""
+    seen: set[tuple[str, str]] = set()
+    waiting = [(canonicalize_name(one.name), extra) for one in declared() for extra in ("", *one.extras)]
+    while waiting:
+        name, extra = waiting.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        for line in requires(name) or ():
+            one = Requirement(line)
+            if one.marker is None or one.marker.evaluate({"extra": extra}):
+                waiting += [(canonicalize_name(one.name), inner) for inner in ("", *one.extras)]
+    return {name for name, _ in seen} - {"plimsoll"}
+
+
+def pins() -> dict[str, str]:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+@pytest.mark.parametrize("name", sorted(third_party_imports()))
+def test_what_is_imported_is_declared(name: str) -> None:
+    providers = {canonicalize_name(one) for one in packages_distributions().get(name, ())}
+    assert providers & {canonicalize_name(one.name) for one in declared()}, (
+        f"{third_party_imports()[name].relative_to(ROOT)} imports {name}, of {providers or 'nothing installed'}, which "
+        "pyproject.toml does not declare"
+    )
+
+
+def test_what_is_declared_is_pinned() -> None:
+    assert sorted(closure() - set(pins()) - UNPINNED) == []
+
+
+def test_what_is_pinned_is_needed() -> None:
+    assert sorted(set(pins()) - closure()) == []
