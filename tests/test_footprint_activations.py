@@ -19,7 +19,7 @@ from plimsoll.footprint.activations import Activations, CacheLayer, Moment
 from plimsoll.footprint.predict_activations import ForwardPasses
 from plimsoll.footprint.predict_coverage import skeleton_of
 from plimsoll.footprint.predict_pass import NotFollowedError
-from plimsoll.footprint.predict_trace import Experts, Product, Step, int8_product
+from plimsoll.footprint.predict_trace import Experts, Product, Step, Watch, int8_product
 
 AUTO_CLASS = "AutoModelForCausalLM"
 SHARED: dict[str, Any] = {
@@ -214,6 +214,21 @@ def test_the_product_of_llm_int8_step_by_step() -> None:
     assert int8_product(narrow, 2) == 10 * 4 + 6 * 10 * 1000  # float16 copy, absolute values, mask, packed
     wide = Product(rows=10, entered=10 * 8, weight=1000 * 8, left=10 * 1000)
     assert int8_product(wide, 2) == 10 * 4 + 10 * 8 + (4 + 2 + 2) * 10 * 1000
+
+
+def test_fused_attention_keeps_a_number_a_row_and_a_mask_in_floats() -> None:
+    """Both are made inside of one operation, where nothing can be seen of them."""
+    query = torch.empty(2, 8, 16, 32, dtype=torch.bfloat16, device="meta")
+    mask = torch.empty(1, 1, 16, 16, dtype=torch.bool, device="meta")
+    model = nn.Linear(2, 2, device="meta")
+    watch = Watch(model, model)
+    steps = watch.begin().steps
+    with torch.inference_mode(), watch:
+        for masking in (None, mask):
+            nn.functional.scaled_dot_product_attention(query, query, query, attn_mask=masking)
+    watch.close()
+    assert [step.within for step in steps] == [2 * 8 * 16 * 4, 2 * 8 * 16 * 4 + 16 * 16 * 2]
+    assert [step.after for step in steps] == [query.nbytes, query.nbytes]
 
 
 # --- what cannot be followed

@@ -62,6 +62,13 @@ def test_a_single_gpu_is_not_filled_to_the_brim() -> None:
     assert set(placed(name, (int(1.15 * size),)).values()) == {0}
 
 
+def test_what_is_quantized_on_the_fly_is_given_less_of_each_gpu() -> None:
+    name, size = "llama-3.1-70b-instruct/int8", 72_680_000_000
+    assert "cpu" in placed(name, (int(1.15 * size),)).values()
+    assert set(placed(name, (int(1.3 * size),)).values()) == {0}
+    assert "cpu" in placed(name, (int(1.1 * size / 2),) * 2).values()
+
+
 def test_the_first_gpu_can_be_spared() -> None:
     name = "llama-3.1-70b-instruct/bf16"
     balanced, spared = (

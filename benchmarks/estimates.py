@@ -1,0 +1,110 @@
+"""`accelerate estimate-memory` beside our prediction: both errors against what a model really stores.
+
+    python benchmarks/estimates.py [--load 2]
+
+accelerate's own function is called (`gather_data`, of which the command prints the rows); only the empty model that it
+looks at comes from the catalogue's configuration and not from the Hub. Models with at most `--load` billion parameters
+are really loaded, with made-up weights, and what they store is counted tensor by tensor; beyond that our prediction
+stands in for the stored bytes, and the table says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, Final
+
+import torch
+from accelerate.commands import estimate  # type: ignore[import-untyped]
+
+from plimsoll.catalogue.entries import Quantization, Variant
+from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.footprint.predict import predict_all
+from plimsoll.footprint.predict_coverage import build_skeleton
+from plimsoll.footprint.prediction import Subject
+from plimsoll.host.requests import LoadSpec
+from plimsoll.hosted.loading import load
+
+VARIANTS: Final = (
+    "llama-3.2-1b/bf16",
+    "llama-3.2-1b/int8",
+    "llama-3.2-1b/nf4",
+    "llama-3.2-1b/nf4-dq",
+    "qwen2.5-1.5b/nf4",
+    "llama-3.2-3b/nf4",
+    "phi-3-mini-4k-instruct/nf4",
+    "qwen2.5-7b/int8",
+    "llama-3.1-8b/int8",
+    "llama-3.1-70b-instruct/nf4",
+    "llama-3.1-70b-instruct/nf4-dq",
+    "mixtral-8x7b-instruct-v0.1/nf4",
+    "mixtral-8x22b-instruct-v0.1/nf4",
+)
+DTYPES: Final = {Quantization.BF16: "float16", Quantization.INT8: "int8"}
+"""What accelerate calls a quantization; both forms of nf4 are `int4` to it."""
+
+
+def theirs(variant: Variant) -> float:
+    """Bytes by accelerate's function."""
+    model = variant.model
+    skeleton = build_skeleton(model.config, model.auto_class, model.architecture, "float32")
+    original: Any = estimate.create_empty_model
+    estimate.create_empty_model = lambda *_, **__: skeleton
+    try:
+        dtype = DTYPES.get(variant.quantization, "int4")
+        arguments = argparse.Namespace(
+            model_name=model.id, library_name="transformers", trust_remote_code=False, dtypes=[dtype]
+        )
+        gather: Any = estimate.gather_data
+        return float(gather(arguments)[0][2])
+    finally:
+        estimate.create_empty_model = original
+
+
+def stored(variant: Variant) -> int:
+    """Bytes of every parameter and buffer of the really loaded model."""
+    model = variant.model
+    spec = LoadSpec(
+        checkpoint=model.id,
+        revision=None,
+        auto_class=model.auto_class,
+        architecture=model.architecture,
+        quantization=variant.quantization,
+        device="cpu",
+        device_map=None,
+        attention="sdpa",
+        generation=model.generation,
+        synthetic_config=model.config,
+    )
+    return load(spec, "as-is").report.inventory.stored_bytes
+
+
+def main() -> int:
+    """Print the table as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--load", type=float, default=0, metavar="BILLION", help="load models up to this size")
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    catalogue = read_catalogue()
+    print("| variant | stored, GB | by | ours, GB | error | accelerate, GB | error |")
+    print("|---|---|---|---|---|---|---|")
+    for name in VARIANTS:
+        variant = catalogue.variants[name]
+        footprint = predict_all(Subject.of(variant)).footprint
+        loads = footprint.parameter_count <= options.load * 1e9
+        exact = stored(variant) if loads else footprint.weight_bytes
+        ours, other = footprint.weight_bytes, theirs(variant)
+        print(
+            f"| {name} | {exact / 1e9:.3f} | {'loading it' if loads else 'prediction'} | {ours / 1e9:.3f} | "
+            f"{_error(ours, exact) if loads else ''} | {other / 1e9:.3f} | {_error(other, exact)} |",
+            flush=True,
+        )
+    return 0
+
+
+def _error(estimated: float, exact: int) -> str:
+    return "0" if estimated == exact else f"{estimated / exact - 1:+.1%}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
