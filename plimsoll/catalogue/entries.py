@@ -115,6 +115,8 @@ class Model:
     """Why a checkpoint that is not safetensors may be loaded; None refuses it."""
     hardware: str | None = None
     """The hardware that the model card assumes, in words."""
+    tuned_from: str | None = None
+    """Id of the model that this one was instruction-tuned from; None for a base model."""
     marks: tuple[str, ...] = ()
     is_cut: bool = False
     """True where a run took layers away: its id and `config` say how many are left."""

@@ -43,6 +43,11 @@ class References:
             case "model":
                 yield from self._marked(table, "family", table.sound.get("family"), "families", "family")
                 yield from self._selections(table)
+                base = table.sound.get("tuned_from")
+                if base is not None and base not in self._ids["model"]:
+                    yield table.fault(
+                        "tuned_from", f"unknown model {shown(base)}", did_you_mean(base, self._ids["model"])
+                    )
             case "variant":
                 yield from self._variant(table)
                 yield from self._selections(table)

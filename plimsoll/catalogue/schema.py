@@ -138,6 +138,7 @@ class ModelTable(FileTable):
     trust_remote_code: bool = False
     allow_pickle: Text | None = None
     hardware: Text | None = None
+    tuned_from: Id | None = None
     marks: list[Text] = []
     replaces: bool = False
 

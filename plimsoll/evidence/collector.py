@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plimsoll.errors import PlimsollError
+from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.events import FORMAT, Event
 from plimsoll.evidence.fields import read_judgement, read_measurement
 from plimsoll.evidence.record import (
@@ -64,6 +65,8 @@ class Collector:
         self._hub: list[Mapping[str, Any]] = []
         self._hosts: list[Mapping[str, Any]] = []
         self._samples: list[Mapping[str, Any]] = []
+        self._askings: list[Asking] = []
+        self._answers: list[AnswerRecord] = []
         self._collect_errors: list[CollectError] = []
         self._finishes: dict[str, Finish] = {}
         self._take: dict[Event, Callable[[Mapping[str, Any]], None]] = {
@@ -78,6 +81,8 @@ class Collector:
             Event.MEASUREMENT: self._measurement,
             Event.JUDGEMENT: self._judgement,
             Event.SAMPLE: lambda data: self._samples.append(data),
+            Event.DATASET: lambda data: self._askings.append(Asking.from_json(data)),
+            Event.ANSWER: lambda data: self._answers.append(AnswerRecord.from_json(data)),
             Event.BENCHMARK: self._benchmark,
             Event.MACHINE: self._take_machine,
             Event.REPORT: self._report,
@@ -135,6 +140,8 @@ class Collector:
             hub=tuple(self._hub),
             hosts=tuple(self._hosts),
             samples=tuple(self._samples),
+            askings=tuple(self._askings),
+            answers=tuple(self._answers),
             collect_errors=tuple(self._collect_errors),
             finish=self._finishes.get(starter),
             faults=(*self._named_damage(), *self._missing(), *self._plan_conflicts(), *self.faults),

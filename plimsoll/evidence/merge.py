@@ -41,6 +41,8 @@ def merge_records(records: Sequence[RunRecord]) -> RunRecord:
         hub=_joined(part.hub for part in parts),
         hosts=_joined(part.hosts for part in parts),
         samples=_joined(part.samples for part in parts),
+        askings=_joined(part.askings for part in parts),
+        answers=_joined(part.answers for part in parts),
         collect_errors=_joined(part.collect_errors for part in parts),
         finish=_finish(parts),
         faults=tuple(f"{part.run_id}: {fault}" for part in parts for fault in part.faults),

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
+from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.judge.judgement import Judgement, Measurement
 from plimsoll.node.node import Node
 
@@ -197,6 +198,10 @@ class RunRecord:
     """The HUB events."""
     samples: tuple[Mapping[str, Any], ...]
     """The SAMPLE events."""
+    askings: tuple[Asking, ...] = ()
+    """What was asked of which dataset; a resumed run says again what it goes on with."""
+    answers: tuple[AnswerRecord, ...] = ()
+    """One for each example that was answered, in the order of answering."""
     collect_errors: tuple[CollectError, ...]
     finish: Finish | None
     faults: tuple[str, ...]

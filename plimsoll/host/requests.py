@@ -235,6 +235,57 @@ class Generate(Request[Generated]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled:
+    """One answer drawn at random; `log_prob` in nats, summed over its tokens, from the distribution drawn from."""
+
+    text: str
+    log_prob: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One prompt's greedy answer with the probability of each of its tokens."""
+
+    text: str
+    """Up to the end token or the stop text, stripped."""
+    token_ids: tuple[int, ...]
+    """With the token that ended it, where `ended`."""
+    pieces: tuple[str, ...]
+    """The text of each token."""
+    log_probs: tuple[float, ...]
+    """Natural logarithm of the probability of each token, from raw logits in float32."""
+    prompt_tokens: int
+    ended: bool
+    samples: tuple[Sampled, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """The answers in the order of the prompts. `finite` is False where any raw logit was NaN or infinite."""
+
+    answers: tuple[Answer, ...]
+    finite: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerPrompts(Request[Answered]):
+    """Answer each prompt greedily, all in one batch, and score each token; then draw `samples` answers for each.
+
+    A prompt goes through the chat template where the tokenizer has one. `stop` is a text at which an answer ends beside
+    the end token. `seed` sets the generator for the answers that are drawn.
+    """
+
+    prompts: tuple[str, ...]
+    max_new_tokens: int
+    stop: str
+    samples: int = 0
+    temperature: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """How far two ways of computing the same logits lie apart.
 

@@ -1,0 +1,1 @@
+"""Scores of answers by the official rules of each dataset."""
