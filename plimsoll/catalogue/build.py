@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from plimsoll.catalogue.datasets import CorrectnessRule, Dataset, Experiment
 from plimsoll.catalogue.entries import (
     Catalogue,
     CatalogueFile,
@@ -36,6 +37,7 @@ from plimsoll.catalogue.schema import (
     TierTable,
     VariantTable,
 )
+from plimsoll.catalogue.schema_datasets import DatasetTable, ExperimentTable
 from plimsoll.catalogue.tables import Table, profile_id
 from plimsoll.units import to_base
 
@@ -60,6 +62,11 @@ def build(tables: Sequence[Table], files: Sequence[CatalogueFile]) -> Catalogue:
         tiers=tiers,
         profiles=profiles,
         claims=claims,
+        datasets=(datasets := {parsed.id: _dataset(table, parsed) for table, parsed in _of(tables, DatasetTable)}),
+        experiments={
+            parsed.id: _experiment(table, parsed, tuple(variants), tuple(datasets))
+            for table, parsed in _of(tables, ExperimentTable)
+        },
         statements=tuple(_statement(table, parsed, models) for table, parsed in _of(tables, StatementTable)),
         files=tuple(files),
     )
@@ -93,6 +100,24 @@ def _absolute(table: Table, path: str | None) -> Path | None:
     if path is None:
         return None
     return Path(os.path.normpath(table.document.file.path.absolute().parent / Path(path).expanduser()))
+
+
+def _dataset(table: Table, parsed: DatasetTable) -> Dataset:
+    plain = parsed.model_dump(exclude={"replaces", "schema_", "correct"})
+    return Dataset(
+        **plain, schema=parsed.schema_, correct=CorrectnessRule(**parsed.correct.model_dump()), origin=table.origin
+    )
+
+
+def _experiment(table: Table, parsed: ExperimentTable, variants: Sequence[str], datasets: Sequence[str]) -> Experiment:
+    return Experiment(
+        id=parsed.id,
+        description=parsed.description,
+        variants=tuple(dict.fromkeys(id_ for pattern in parsed.variants for id_ in matching(pattern, variants))),
+        datasets=tuple(dict.fromkeys(id_ for pattern in parsed.datasets for id_ in matching(pattern, datasets))),
+        asked_with=tuple(parsed.asked_with),
+        origin=table.origin,
+    )
 
 
 def _profiles(table: Table, parsed: ProfileTable) -> Iterator[Profile]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from typing import Final
 
+from plimsoll.catalogue.datasets import DATASET_SCORES, DatasetSchema
 from plimsoll.catalogue.entries import LimitedSide, Quantization, WeightSource
 from plimsoll.catalogue.suggest import did_you_mean, nearest
 from plimsoll.catalogue.tables import Table
@@ -18,6 +19,7 @@ from plimsoll.errors import Fault
 from plimsoll.metrics import METRICS
 from plimsoll.units import SCALE
 
+_PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 _NEEDED_BY_SOURCE: Final = {
@@ -207,8 +209,28 @@ def _units_of(metric: str | None) -> list[str]:
     return [unit for unit, (base, _) in SCALE.items() if meant is None or base == meant.unit]
 
 
+def _dataset(table: Table) -> Iterator[Fault]:
+    if table.given.isdisjoint({"hub_id", "registration"}):
+        yield table.fault("", "needs hub_id, or registration for data that is not on the Hub")
+    for key in ("config", "revision"):
+        if key in table.sound and "hub_id" not in table.given:
+            yield table.fault(key, "has no meaning without hub_id")
+    prompt, schema = table.sound.get("prompt"), table.sound.get("schema")
+    if prompt is not None:
+        wanted = {"question", "context"} if schema == DatasetSchema.SQUAD_V2 else {"question"}
+        found = set(_PLACEHOLDER.findall(prompt))
+        for name in sorted(wanted - found):
+            yield table.fault("prompt", f"lacks {{{name}}}, where the {name} of an example goes")
+        for name in sorted(found - wanted):
+            yield table.fault("prompt", f"{{{name}}} has no meaning for schema {shown(schema)}")
+    metric = table.sound.get("correct", {}).get("metric") if isinstance(table.sound.get("correct"), dict) else None
+    if metric is not None and metric not in DATASET_SCORES:
+        yield table.fault("correct.metric", f"unknown score {shown(metric)}", did_you_mean(metric, DATASET_SCORES))
+
+
 _CHECKS: Final[dict[str, Callable[[Table], Iterator[Fault]]]] = {
     "model": _model,
     "variant": _variant,
     "claim": _claim,
+    "dataset": _dataset,
 }

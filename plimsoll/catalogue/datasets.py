@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from plimsoll.catalogue.entries import Origin
 
@@ -21,6 +22,11 @@ class DatasetSchema(StrEnum):
     NQ_OPEN = "nq_open"
     SVAMP = "svamp"
     BIOASQ = "bioasq"
+
+
+DATASET_SCORES: Final = ("exact_match", "f1", "rouge_l", "numeric", "official")
+"""The scores that a correctness rule may name; `official` is the dataset's own for the kind of question: exact match
+for texts and yes/no, numeric equality for numbers, F1 over items for lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

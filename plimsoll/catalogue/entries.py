@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plimsoll.catalogue.datasets import Dataset, Experiment
+
+
+_NONE: Mapping[str, int | float | str] = MappingProxyType({})
 
 
 class Quantization(StrEnum):
@@ -177,9 +184,15 @@ class Claim:
 
     @property
     def is_limit(self) -> bool:
-        """True where a measurement of one variant, as the suite makes it, is held against this claim."""
-        aside = self.disputed is not None or self.together or self.conditions
-        return not aside and (self.limit_low is not None or self.limit_high is not None)
+        """True where a measurement of one variant's load, as the suite makes it, is held against this claim."""
+        return self.limits_under({})
+
+    def limits_under(self, circumstances: Mapping[str, int | float | str]) -> bool:
+        """True where a measurement of one variant is held against this claim: all its conditions must be met by the
+        circumstances, and a figure for a batch of 8 says nothing of one whose batch nobody gave."""
+        aside = self.disputed is not None or self.together
+        met = all(name in circumstances and circumstances[name] == value for name, value in self.conditions.items())
+        return met and not aside and (self.limit_low is not None or self.limit_high is not None)
 
     @property
     def limit_low(self) -> float | None:
@@ -236,9 +249,9 @@ class Variant:
         """True where a run has it in fewer layers, or on another device, than its entry."""
         return self.model.is_cut or self.tier.instead_of is not None
 
-    def claims_on(self, metric: str) -> tuple[Claim, ...]:
-        """The claims that limit one metric, in the order of the files."""
-        return tuple(claim for claim in self.claims if claim.metric == metric and claim.is_limit)
+    def claims_on(self, metric: str, circumstances: Mapping[str, int | float | str] = _NONE) -> tuple[Claim, ...]:
+        """The claims that limit one metric under these circumstances, in the order of the files."""
+        return tuple(claim for claim in self.claims if claim.metric == metric and claim.limits_under(circumstances))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +291,8 @@ class Catalogue:
     profiles: Mapping[str, Profile]
     claims: tuple[Claim, ...]
     statements: tuple[Statement, ...]
+    datasets: Mapping[str, Dataset] = field(default_factory=dict)
+    experiments: Mapping[str, Experiment] = field(default_factory=dict)
     files: tuple[CatalogueFile, ...]
 
     @property

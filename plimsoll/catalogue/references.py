@@ -31,7 +31,7 @@ class References:
     _limited: set[tuple[str, str]] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
-        kinds = ("model", "tier", "profile", "variant")
+        kinds = ("model", "tier", "profile", "variant", "dataset")
         self._ids = {kind: ids_of(self.all_tables, kind) for kind in kinds}
 
     def check(self, table: Table) -> Iterator[Fault]:
@@ -51,6 +51,12 @@ class References:
             case "variant":
                 yield from self._variant(table)
                 yield from self._selections(table)
+            case "dataset":
+                yield from self._marked(table, "id", table.sound.get("id"), "datasets", "dataset")
+            case "experiment":
+                yield from self._patterns(table, "variants", "variant", [])
+                yield from self._patterns(table, "datasets", "dataset", [])
+                yield from self._selections(table, "asked_with")
             case "claim":
                 yield from self._claim(table)
             case "statement":
@@ -112,11 +118,11 @@ class References:
             fix = hint if hint.startswith("did") else f"declare it in [{section}] of markers.ini ({hint or 'empty'})"
             yield table.fault(place, f"unknown {noun} {shown(name)}", fix)
 
-    def _selections(self, table: Table) -> Iterator[Fault]:
-        for mark in dict.fromkeys(table.sound.get("marks", ())):
+    def _selections(self, table: Table, key: str = "marks") -> Iterator[Fault]:
+        for mark in dict.fromkeys(table.sound.get(key, ())):
             if self.marks is None or mark in self.marks.selections:
                 continue
-            place = table.place("marks", mark)
+            place = table.place(key, mark)
             if mark in self.marks:
                 yield table.fault(place, f"mark '{mark}' is for tests, not for entries of the catalogue")
             else:

@@ -210,17 +210,3 @@ class StatementTable(FileTable):
     says: Text
     source: Text
     disputed: Text | None = None
-
-
-SCHEMAS: Final[dict[str, type[FileTable]]] = {
-    "tier": TierTable,
-    "profile": ProfileTable,
-    "model": ModelTable,
-    "variant": VariantTable,
-    "claim": ClaimTable,
-    "statement": StatementTable,
-}
-"""Every kind of table, in the order in which they are judged."""
-
-NESTED: Final[dict[str, type[FileTable]]] = {"generation": GenerationTable, "recipe": RecipeTable}
-"""The tables inside a `[[model]]` whose keys are ours."""

@@ -16,7 +16,8 @@ from pydantic_core import ErrorDetails
 
 from plimsoll.catalogue.entries import Origin
 from plimsoll.catalogue.files import Document
-from plimsoll.catalogue.schema import SCHEMAS, FileTable
+from plimsoll.catalogue.kinds import SCHEMAS
+from plimsoll.catalogue.schema import FileTable
 from plimsoll.catalogue.suggest import did_you_mean
 from plimsoll.catalogue.translate import key_path, meant_keys, shown, translate
 from plimsoll.errors import Fault
@@ -62,7 +63,7 @@ class Table:
         if not isinstance(values, dict):
             return
         match self.kind:
-            case "model" | "tier":
+            case "model" | "tier" | "dataset" | "experiment":
                 yield from _texts(values.get("id"))
             case "profile" if "id" in self.sound:
                 for count in self.sound.get("counts", (1,)):

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
-from plimsoll.catalogue.schema import NESTED, REFUSED, SCHEMAS
+from plimsoll.catalogue.kinds import NESTED, SCHEMAS, keys_of
+from plimsoll.catalogue.schema import REFUSED
 from plimsoll.catalogue.suggest import did_you_mean, nearest
 from plimsoll.errors import Fault
 
@@ -28,6 +29,7 @@ _KINDS: Final = {
 }
 _NOUNS: Final = {
     "quantizations": "quantization",
+    "schema": "schema of a dataset",
     "source": "source of weights",
     "device": "device",
     "attention": "attention implementation",
@@ -63,7 +65,7 @@ def shown(value: object) -> str:
 def known_keys(kind: str, inside: Sequence[str | int]) -> tuple[str, ...]:
     """The keys that a table of this kind takes, or the table that lies at `inside` within it."""
     schema = NESTED[str(inside[0])] if inside else SCHEMAS[kind]
-    return tuple(schema.model_fields)
+    return keys_of(schema)
 
 
 def meant_keys(kind: str, errors: Sequence[ErrorDetails]) -> frozenset[tuple[str | int, ...]]:

@@ -271,7 +271,8 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerPrompts(Request[Answered]):
-    """Answer each prompt greedily, all in one batch, and score each token; then draw `samples` answers for each.
+    """Answer each prompt greedily, prompts of like length together, and note the probability of each token; then draw
+    `samples` answers for each.
 
     A prompt goes through the chat template where the tokenizer has one. `stop` is a text at which an answer ends beside
     the end token. `seed` sets the generator for the answers that are drawn.
@@ -280,6 +281,7 @@ class AnswerPrompts(Request[Answered]):
     prompts: tuple[str, ...]
     max_new_tokens: int
     stop: str
+    batch_size: int = 32
     samples: int = 0
     temperature: float = 1.0
     seed: int = 0

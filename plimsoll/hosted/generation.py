@@ -50,7 +50,7 @@ def chat_text(tokenizer: Any, question: str) -> str:
     return str(tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False))
 
 
-def _question_ids(loaded: LoadedModel, question: Prompt) -> list[int]:
+def question_ids(loaded: LoadedModel, question: Prompt) -> list[int]:
     """The tokens of a question; of a text those of its chat."""
     if not isinstance(question, str):
         return list(question)
@@ -64,9 +64,9 @@ def _text_ids(tokenizer: Any, text: str, *, special: bool) -> list[int]:
     return ids
 
 
-def _encode(loaded: LoadedModel, questions: Sequence[Prompt]) -> dict[str, torch.Tensor]:
+def encode(loaded: LoadedModel, questions: Sequence[Prompt]) -> dict[str, torch.Tensor]:
     """Token ids, mask and positions, shape (questions, tokens), padded on the left, where a decoder wants it."""
-    rows = [_question_ids(loaded, question) for question in questions]
+    rows = [question_ids(loaded, question) for question in questions]
     width = max(map(len, rows))
     # What stands in masked places changes nothing, so a model without a padding token takes any.
     pad = loaded.model.generation_config.pad_token_id or 0
@@ -96,7 +96,7 @@ def generate(loaded: LoadedModel, request: Generate) -> Generated:
     completions: list[Completion] = []
     clean = True
     for questions in _batches(request.questions, request.batch_size):
-        batch = _encode(loaded, questions)
+        batch = encode(loaded, questions)
         del batch["position_ids"]  # generate() keeps its own
         rows = loaded.model.generate(
             **batch, max_new_tokens=request.max_new_tokens, logits_processor=LogitsProcessorList([check])
@@ -142,7 +142,7 @@ def compare_cache(loaded: LoadedModel, request: CompareCache) -> Agreement:
     """Decode token by token with the cache, then once over the same tokens without it, and compare the logits."""
     pairs = []
     for question in request.questions:
-        batch = _encode(loaded, [question])
+        batch = encode(loaded, [question])
         ids, cached = batch["input_ids"], []
         output = loaded.model(input_ids=ids, use_cache=True)
         tokens = ids
@@ -160,10 +160,10 @@ def compare_cache(loaded: LoadedModel, request: CompareCache) -> Agreement:
 @torch.inference_mode()
 def compare_batch(loaded: LoadedModel, request: CompareBatch) -> Agreement:
     """The next-token logits of each prompt in one padded batch, against the same prompt alone."""
-    together = loaded.model(**_encode(loaded, request.questions), use_cache=False).logits[:, -1]
+    together = loaded.model(**encode(loaded, request.questions), use_cache=False).logits[:, -1]
     pairs = []
     for index, question in enumerate(request.questions):
-        alone = loaded.model(**_encode(loaded, [question]), use_cache=False).logits[:, -1]
+        alone = loaded.model(**encode(loaded, [question]), use_cache=False).logits[:, -1]
         pairs.append((together[index : index + 1], alone))
     return _agreement(pairs)
 
@@ -214,7 +214,7 @@ def _answer_logits(loaded: LoadedModel, request: Score) -> tuple[torch.Tensor, t
     tokenizer, device = loaded.tokenizer, loaded.model.get_input_embeddings().weight.device
     logits, tokens = [], []
     for question, answer in zip(request.questions, request.answers, strict=True):
-        prompt = _question_ids(loaded, question)
+        prompt = question_ids(loaded, question)
         target = _text_ids(tokenizer, answer, special=False) if isinstance(answer, str) else list(answer)
         ids = torch.tensor([[*prompt, *target]], device=device)
         output = loaded.model(input_ids=ids, use_cache=False).logits[0]

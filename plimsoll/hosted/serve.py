@@ -19,6 +19,8 @@ from plimsoll.host.channel import Inbox, pack, receive
 from plimsoll.host.failures import Raised
 from plimsoll.host.requests import (
     Agreement,
+    Answered,
+    AnswerPrompts,
     Call,
     CompareBatch,
     CompareCache,
@@ -95,6 +97,7 @@ class Session:
             Place: self._place,
             Unload: self._unload,
             Generate: self._generate,
+            AnswerPrompts: self._answer_prompts,
             CompareCache: self._compare_cache,
             CompareBatch: self._compare_batch,
             Score: self._score,
@@ -144,6 +147,12 @@ class Session:
         from plimsoll.hosted import generation
 
         return generation.generate(loaded, request)
+
+    def _answer_prompts(self, request: AnswerPrompts) -> Answered:
+        loaded = self._model
+        from plimsoll.hosted import answering
+
+        return answering.answer(loaded, request)
 
     def _compare_cache(self, request: CompareCache) -> Agreement:
         loaded = self._model
