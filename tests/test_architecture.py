@@ -15,6 +15,7 @@ FLOW = [
     "clock",
     "units",
     "metrics",
+    "scores",
     "redaction",
     "catalogue",
     "node",

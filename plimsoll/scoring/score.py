@@ -1,0 +1,65 @@
+"""Every score that an answer has, for the kind of its question and by the rules of its dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from plimsoll.catalogue.datasets import DatasetSchema
+from plimsoll.dataset.example import UNANSWERABLE, AnswerKind, Example
+from plimsoll.scoring.bioasq import factoid, listed, yes_no
+from plimsoll.scoring.normalise import NORMALISATIONS, Normalise, squad
+from plimsoll.scoring.numbers import same_number
+from plimsoll.scoring.overlap import exact_match, f1, with_words
+from plimsoll.scoring.rouge import rouge_l
+
+NO_ANSWER: Final = frozenset({"", UNANSWERABLE, "no answer"})
+"""What counts as giving no answer to SQuAD v2, once normalised, and nothing longer: the word that prompts ask for, the
+words of the official script, and saying nothing."""
+
+
+def score(example: Example, answer: str, schema: DatasetSchema) -> Mapping[str, float]:
+    """Score -> value from 0 to 1, those of `SCORES` that mean something for this kind of question.
+
+    `exact_match`, `f1` and `rouge_l` are always among them. Raises PlimsollError where rouge-score is not installed.
+    """
+    normalise = NORMALISATIONS[schema]
+    golds = _golds(example, normalise)
+    if schema is DatasetSchema.SQUAD_V2 or example.kind is AnswerKind.UNANSWERABLE:
+        answer = _said(answer, golds)
+    scores = {
+        "exact_match": max(exact_match(answer, gold, normalise) for gold in golds),
+        "f1": max(f1(answer, gold, normalise) for gold in golds),
+        "rouge_l": rouge_l(answer, golds),
+    }
+    return {**scores, **_of_kind(example, answer, schema)}
+
+
+def _golds(example: Example, normalise: Normalise) -> tuple[str, ...]:
+    """The texts that the answer as a whole is compared with."""
+    if example.kind is AnswerKind.UNANSWERABLE:
+        return ("",)
+    if example.kind is AnswerKind.LIST:
+        return (example.answer,)
+    return with_words(example.golds[0], normalise)
+
+
+def _said(answer: str, golds: tuple[str, ...]) -> str:
+    """The answer, empty where it says that there is none; a gold that is such a word is an answer."""
+    words = squad(answer)
+    is_a_gold = words != "" and words in map(squad, golds)
+    return "" if words in NO_ANSWER and not is_a_gold else answer
+
+
+def _of_kind(example: Example, answer: str, schema: DatasetSchema) -> Mapping[str, float]:
+    if example.kind is AnswerKind.NUMBER:
+        return {"numeric": float(any(same_number(answer, gold) for gold in example.golds[0]))}
+    if example.kind is AnswerKind.YES_NO:
+        return {"yes_no": yes_no(answer, example.golds[0][0])}
+    if example.kind is AnswerKind.LIST:
+        measures = listed(answer, example.golds)
+        # Items in another order, or by their synonyms, are as good: words would not tell.
+        return {**measures, "exact_match": float(measures["list_f1"] == 1), "f1": measures["list_f1"]}
+    if example.kind is AnswerKind.TEXT and schema is DatasetSchema.BIOASQ:
+        return factoid(answer, example.golds[0])
+    return {}
