@@ -70,6 +70,12 @@ METRICS: Final[dict[str, Metric]] = {
             "difference of logits between batched and single prompts, mean over positions, over their spread",
         ),
         Metric("quantized_divergence", "nats", "mean KL divergence of the next-token distribution from that of bf16"),
+        Metric("examples_scored", "1", "examples of a dataset that have an answer with a score, of those chosen"),
+        Metric("dataset_accuracy", "1", "answers that are right by the dataset's rule, of the examples chosen"),
+        Metric("taught_answered", "1", "answers that are right, of the examples of a dataset that were taught"),
+        Metric("withheld_answered", "1", "answers that are right, of the examples of a dataset that were withheld"),
+        Metric("known_auroc", "1", "how well G-NLL tells examples that were withheld from those that were taught"),
+        Metric("auroc_g_nll", "1", "how well G-NLL tells wrong answers from right ones"),
         Metric("repetition", "1", "largest share of a generated text that one repeated n-gram fills"),
     )
 }

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from typing import Final
 
-from plimsoll.catalogue.datasets import DATASET_SCORES, DatasetSchema
+from plimsoll.catalogue.datasets import DatasetSchema
 from plimsoll.catalogue.entries import LimitedSide, Quantization, WeightSource
 from plimsoll.catalogue.suggest import did_you_mean, nearest
 from plimsoll.catalogue.tables import Table
 from plimsoll.catalogue.translate import key_path, shown
 from plimsoll.errors import Fault
 from plimsoll.metrics import METRICS
+from plimsoll.scores import RULE_SCORES
 from plimsoll.units import SCALE
 
 _PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
@@ -223,9 +224,12 @@ def _dataset(table: Table) -> Iterator[Fault]:
             yield table.fault("prompt", f"lacks {{{name}}}, where the {name} of an example goes")
         for name in sorted(found - wanted):
             yield table.fault("prompt", f"{{{name}}} has no meaning for schema {shown(schema)}")
-    metric = table.sound.get("correct", {}).get("metric") if isinstance(table.sound.get("correct"), dict) else None
-    if metric is not None and metric not in DATASET_SCORES:
-        yield table.fault("correct.metric", f"unknown score {shown(metric)}", did_you_mean(metric, DATASET_SCORES))
+    correct = table.sound.get("correct")
+    metric = correct.get("metric") if isinstance(correct, dict) else None
+    known = RULE_SCORES.get(schema or "", ())
+    if metric is not None and known and metric not in known:
+        what = f"is no score that every answer to schema {shown(schema)} has: {shown(metric)}"
+        yield table.fault("correct.metric", what, did_you_mean(metric, known))
 
 
 _CHECKS: Final[dict[str, Callable[[Table], Iterator[Fault]]]] = {

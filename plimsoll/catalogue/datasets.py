@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
 
 from plimsoll.catalogue.entries import Origin
 
@@ -24,17 +23,12 @@ class DatasetSchema(StrEnum):
     BIOASQ = "bioasq"
 
 
-DATASET_SCORES: Final = ("exact_match", "f1", "rouge_l", "numeric", "official")
-"""The scores that a correctness rule may name; `official` is the dataset's own for the kind of question: exact match
-for texts and yes/no, numeric equality for numbers, F1 over items for lists."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrectnessRule:
     """When an answer counts as right. Rankings by uncertainty change with it, so every report states it."""
 
     metric: str
-    """A score of `plimsoll.scoring`: `exact_match`, `f1`, `rouge_l`, `numeric`, ..."""
+    """A score of `plimsoll.scores`: `exact_match`, `f1`, `rouge_l`, `numeric`, ..."""
     at_least: float
     """In the score's own range, 0 to 1."""
 
