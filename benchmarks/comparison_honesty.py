@@ -19,7 +19,6 @@ import numpy as np
 
 from benchmarks.comparison_noise import EQUAL, UNSTEADY, Noise, Times, log_normal, log_sigma
 from plimsoll.compare import steadiness
-from plimsoll.compare.pictures import BAD, GAP, GOOD, INK, NEAR, drawing, svg_file
 from plimsoll.compare.rounds import rounds_for_same, rounds_to_find
 from plimsoll.compare.rule import Rule, Word, decide
 from plimsoll.compare.statistics import (
@@ -32,6 +31,7 @@ from plimsoll.compare.statistics import (
     widened,
     within_reach,
 )
+from plimsoll.pictures.drawing import BAD, GAP, GOOD, INK, NEAR, drawing, svg_file
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 METRICS: Final = 44

@@ -16,6 +16,7 @@ FLOW = [
     "units",
     "metrics",
     "redaction",
+    "pictures",
     "catalogue",
     "node",
     "footprint",
