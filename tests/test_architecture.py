@@ -17,6 +17,8 @@ FLOW = [
     "metrics",
     "scores",
     "redaction",
+    "pictures",
+    "statistics",
     "catalogue",
     "node",
     "footprint",
@@ -32,11 +34,12 @@ FLOW = [
     "scoring",
     "judge",
     "evidence",
-    "uncertainty",
+    "tracking",
     "audit",
     "verdict",
     "report",
     "compare",
+    "uncertainty",
     "signoff",
     "commands",
     "cli",
@@ -46,8 +49,21 @@ FLOW = [
 ABOVE_THE_LIBRARY = {"pytest", "_pytest", "fixtures", "acceptance", "tests"}
 
 # The only modules that may import torch and its family: they run inside a host, or in the process that trains.
-TORCH_SIDE = ("plimsoll/hosted/", "plimsoll/footprint/predict", "plimsoll/tiny/train")
-TORCH_FAMILY = {"torch", "transformers", "accelerate", "bitsandbytes", "safetensors", "tokenizers"}
+TORCH_SIDE = (
+    "plimsoll/hosted/",
+    "plimsoll/footprint/predict",
+    "plimsoll/tiny/train",
+    "plimsoll/uncertainty/cross_encoder_process",
+)
+TORCH_FAMILY = {
+    "torch",
+    "transformers",
+    "accelerate",
+    "bitsandbytes",
+    "safetensors",
+    "tokenizers",
+    "sentence_transformers",
+}
 
 
 def imports_of(path: Path) -> set[str]:

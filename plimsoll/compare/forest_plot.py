@@ -10,9 +10,9 @@ from typing import Final
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from plimsoll.compare.document import ORDER
-from plimsoll.compare.pictures import BAD, FAINT, GAP, GOOD, INK, NEAR, drawing, svg
 from plimsoll.compare.result import TimeRow, Versus
 from plimsoll.compare.rule import Rule, Word
+from plimsoll.pictures.drawing import BAD, FAINT, GAP, GOOD, INK, NEAR, drawing, svg
 from plimsoll.report.foreign_text import one_line
 
 MOST_ROWS: Final = 200

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+
+from plimsoll.pictures.colours import COLOURS
 
 INK: Final = "#010101"
 FAINT: Final = "#020202"
@@ -33,16 +36,6 @@ VARIABLES: Final = {
     GAP: "--gap",
 }
 """Colour in a drawing -> variable of the page."""
-
-COLOURS: Final = """
-:root { color-scheme: light dark; --ink: #1f2328; --faint: #57606a; --paper: #ffffff; --panel: #f6f8fa;
-  --rule: #d0d7de; --good: #116329; --near: #7d4e00; --bad: #a40e26; --gap: #0550ae; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --faint: #9da7b3; --paper: #0d1117; --panel: #161b22;
-  --rule: #3d444d; --good: #56d364; --near: #e3b341; --bad: #ff8e88; --gap: #79c0ff; } }
-@media print { :root { color-scheme: light; --ink: #000; --faint: #333; --paper: #fff; --panel: #fff; --rule: #777;
-  --good: #0b4a1e; --near: #5c3900; --bad: #85091d; --gap: #043a80; } }
-"""
-"""The variables, for a page or an SVG file that stands alone; each stands out from the paper by a contrast of 4.5."""
 
 _SETTINGS: Final[dict[Any, object]] = {
     "svg.fonttype": "none",
@@ -67,10 +60,15 @@ _SIZE: Final = re.compile(r' (width|height)="[^"]*"')
 
 
 @contextmanager
-def drawing(width: float, height: float, salt: str) -> Iterator[Figure]:
-    """A figure of so many inches to draw on; `salt` keeps the ids of several pictures on one page apart."""
-    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": salt}):
-        yield Figure(figsize=(width, height), layout="constrained")
+def drawing(width: float, height: float, salt: str, *, arranged: bool = True) -> Iterator[Figure]:
+    """A figure of so many inches to draw on; `salt` keeps the ids of several pictures on one page apart.
+
+    With `arranged`, matplotlib makes room for labels, which takes most of the time; without, that is the caller's.
+    """
+    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": salt}), warnings.catch_warnings():
+        # Text stays text, so it is the reader's font that must have the letter, not matplotlib's.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield Figure(figsize=(width, height), layout="constrained" if arranged else "none")
 
 
 def svg(figure: Figure) -> str:

@@ -1,0 +1,18 @@
+"""The colours of everything that people look at: a role each, in light, in the dark and on paper.
+
+They stand apart from the drawing, because a page has them whether or not pictures can be drawn.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+COLOURS: Final = """
+:root { color-scheme: light dark; --ink: #1f2328; --faint: #57606a; --paper: #ffffff; --panel: #f6f8fa;
+  --rule: #d0d7de; --good: #116329; --near: #7d4e00; --bad: #a40e26; --gap: #0550ae; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --faint: #9da7b3; --paper: #0d1117; --panel: #161b22;
+  --rule: #3d444d; --good: #56d364; --near: #e3b341; --bad: #ff8e88; --gap: #79c0ff; } }
+@media print { :root { color-scheme: light; --ink: #000; --faint: #333; --paper: #fff; --panel: #fff; --rule: #777;
+  --good: #0b4a1e; --near: #5c3900; --bad: #85091d; --gap: #043a80; } }
+"""
+"""The variables, for a page or an SVG file that stands alone; each stands out from the paper by a contrast of 4.5."""
