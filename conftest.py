@@ -25,5 +25,6 @@ pytest_plugins = [
     "fixtures.reporting",
     "fixtures.replay",
     "fixtures.html",
+    "fixtures.junit",
     "fixtures.against",
 ]
