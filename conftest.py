@@ -26,5 +26,6 @@ pytest_plugins = [
     "fixtures.reporting",
     "fixtures.replay",
     "fixtures.html",
+    "fixtures.junit",
     "fixtures.against",
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from plimsoll.errors import PlimsollError
 from plimsoll.node import stack
@@ -33,6 +34,14 @@ def with_packages(node: Node, **versions: str | None) -> Node:
 
 def test_a_supported_stack_has_no_faults(node: Node) -> None:
     assert check_stack(node) == ()
+
+
+@pytest.mark.parametrize("name", ["synthetic-8xh100-80g", "synthetic-rtx4090-24g"])
+def test_a_recorded_node_names_all_that_the_project_declares_now(name: str) -> None:
+    # By the file, not by the metadata of this environment, which may be older: a fresh clone would then differ.
+    packages = RecordedProbe(ROOT / f"tests/recorded/{name}.json").probe().packages
+    declared = stack._from_checkout(ROOT / "pyproject.toml").packages
+    assert declared.keys() - {canonicalize_name(package) for package in packages} == set()
 
 
 def test_each_fault_says_have_need_and_fix(node: Node) -> None:
