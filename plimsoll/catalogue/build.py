@@ -33,6 +33,7 @@ from plimsoll.catalogue.schema import (
     FileTable,
     ModelTable,
     ProfileTable,
+    RecipeTable,
     StatementTable,
     TierTable,
     VariantTable,
@@ -47,7 +48,8 @@ AnyTable = TypeVar("AnyTable", bound=FileTable)
 def build(tables: Sequence[Table], files: Sequence[CatalogueFile]) -> Catalogue:
     """The catalogue that faultless tables describe; a later entry takes the place of an earlier one with its id."""
     tiers = {parsed.id: _tier(table, parsed) for table, parsed in _of(tables, TierTable)}
-    models = {parsed.id: _model(table, parsed) for table, parsed in _of(tables, ModelTable)}
+    datasets = {parsed.id: _dataset(table, parsed) for table, parsed in _of(tables, DatasetTable)}
+    models = {parsed.id: _model(table, parsed, datasets) for table, parsed in _of(tables, ModelTable)}
     profiles = {p.id: p for table, parsed in _of(tables, ProfileTable) for p in _profiles(table, parsed)}
     claims = _claims(tables)
     by_variant = _by_variant(claims)
@@ -62,7 +64,7 @@ def build(tables: Sequence[Table], files: Sequence[CatalogueFile]) -> Catalogue:
         tiers=tiers,
         profiles=profiles,
         claims=claims,
-        datasets=(datasets := {parsed.id: _dataset(table, parsed) for table, parsed in _of(tables, DatasetTable)}),
+        datasets=datasets,
         experiments={
             parsed.id: _experiment(table, parsed, tuple(variants), tuple(datasets))
             for table, parsed in _of(tables, ExperimentTable)
@@ -82,17 +84,23 @@ def _tier(table: Table, parsed: TierTable) -> Tier:
     return Tier(**parsed.model_dump(exclude={"replaces"}), origin=table.origin)
 
 
-def _model(table: Table, parsed: ModelTable) -> Model:
+def _model(table: Table, parsed: ModelTable, datasets: Mapping[str, Dataset]) -> Model:
+    recipe = None if parsed.recipe is None else _recipe(parsed.recipe)
     plain = parsed.model_dump(exclude={"replaces", "config_null", "path", "recipe", "generation", "marks"})
     plain["config"] = deepcopy(parsed.config) | dict.fromkeys(parsed.config_null)
     return Model(
         **plain,
         path=_absolute(table, parsed.path),
-        recipe=None if parsed.recipe is None else Recipe(**parsed.recipe.model_dump()),
+        recipe=recipe,
+        taught=() if recipe is None else tuple(datasets[name] for name in recipe.datasets),
         generation=Generation(**parsed.generation.model_dump()),
         marks=tuple(parsed.marks),
         origin=table.origin,
     )
+
+
+def _recipe(parsed: RecipeTable) -> Recipe:
+    return Recipe(**{**parsed.model_dump(), "datasets": tuple(parsed.datasets)})
 
 
 def _absolute(table: Table, path: str | None) -> Path | None:

@@ -89,6 +89,8 @@ class Recipe:
     seed: int
     shards: int = 2
     """Least number of safetensors files that the checkpoint is saved as."""
+    datasets: tuple[str, ...] = ()
+    """Ids of datasets: what their miniatures hold for examples is taught too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,8 @@ class Model:
     path: Path | None = None
     """Folder of a `local` checkpoint, absolute."""
     recipe: Recipe | None = None
+    taught: tuple[Dataset, ...] = ()
+    """The datasets that its recipe names."""
     generation: Generation
     recommended_generation: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of `generate` that its makers recommend: kept for the record, the suite uses `generation`."""

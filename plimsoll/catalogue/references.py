@@ -43,11 +43,7 @@ class References:
             case "model":
                 yield from self._marked(table, "family", table.sound.get("family"), "families", "family")
                 yield from self._selections(table)
-                base = table.sound.get("tuned_from")
-                if base is not None and base not in self._ids["model"]:
-                    yield table.fault(
-                        "tuned_from", f"unknown model {shown(base)}", did_you_mean(base, self._ids["model"])
-                    )
+                yield from self._model(table)
             case "variant":
                 yield from self._variant(table)
                 yield from self._selections(table)
@@ -73,6 +69,17 @@ class References:
                 known = [known for kind, known in self._declared if kind == table.kind]
                 yield table.fault("replaces", f"there is no earlier {table.kind} '{id_}'", did_you_mean(id_, known))
             self._declared[table.kind, id_] = table.origin
+
+    def _model(self, table: Table) -> Iterator[Fault]:
+        base, models = table.sound.get("tuned_from"), self._ids["model"]
+        if base is not None and base not in models:
+            yield table.fault("tuned_from", f"unknown model {shown(base)}", did_you_mean(base, models))
+        recipe = table.sound.get("recipe")
+        named = recipe.get("datasets") if isinstance(recipe, dict) else None
+        for number, name in enumerate(named if isinstance(named, list) else ()):
+            if name not in self._ids["dataset"]:
+                hint = did_you_mean(name, self._ids["dataset"])
+                yield table.fault(f"recipe.datasets[{number}]", f"unknown dataset {shown(name)}", hint)
 
     def _variant(self, table: Table) -> Iterator[Fault]:
         for model in dict.fromkeys(table.sound.get("models", ())):

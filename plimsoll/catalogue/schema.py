@@ -114,6 +114,7 @@ class RecipeTable(FileTable):
     learning_rate: Annotated[float, Field(gt=0)]
     seed: Annotated[int, Field(ge=0)]
     shards: Count = 2
+    datasets: list[Text] = []
 
 
 class ModelTable(FileTable):

@@ -14,7 +14,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from plimsoll.catalogue.datasets import Dataset
 from plimsoll.catalogue.entries import Model, Recipe
+from plimsoll.dataset.example import Example
+from plimsoll.dataset.miniatures import read_miniature
+from plimsoll.dataset.prompting import render
 from plimsoll.errors import PlimsollError
 from plimsoll.tiny.corpus import read_corpus
 
@@ -58,7 +62,7 @@ class TrainingJob:
         return cls(
             architecture=data["architecture"],
             config=data["config"],
-            recipe=Recipe(**data["recipe"]),
+            recipe=Recipe(**{**data["recipe"], "datasets": tuple(data["recipe"]["datasets"])}),
             lessons=tuple((question, answer) for question, answer in data["lessons"]),
         )
 
@@ -66,7 +70,8 @@ class TrainingJob:
 def training_job(model: Model, corpora: Path | None = None) -> TrainingJob:
     """The job that makes the checkpoint of a model, with its corpus read from `corpora` (None: the shipped ones).
 
-    Raises RecipeError for a model without a recipe, CatalogueError for a corpus with faults.
+    Raises RecipeError for a model without a recipe, CatalogueError for a corpus with faults, and PlimsollError for a
+    dataset whose miniature cannot be read.
     """
     if model.recipe is None:
         raise RecipeError(f"{model.origin}: {model.id} has no [model.recipe], so it cannot be trained")
@@ -75,8 +80,15 @@ def training_job(model: Model, corpora: Path | None = None) -> TrainingJob:
         architecture=model.architecture,
         config=model.config,
         recipe=model.recipe,
-        lessons=tuple((question.question, question.answer) for question in corpus.taught),
+        lessons=(
+            *((question.question, question.answer) for question in corpus.taught),
+            *((render(dataset, example), example.answer) for dataset in model.taught for example in _examples(dataset)),
+        ),
     )
+
+
+def _examples(dataset: Dataset) -> tuple[Example, ...]:
+    return read_miniature(dataset, dataset.shots_split).examples
 
 
 def recipe_hash(job: TrainingJob) -> str:
