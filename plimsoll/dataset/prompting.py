@@ -1,24 +1,46 @@
-"""The text that a model is asked: the question in its dataset's template, after the examples it is shown."""
+"""The text that a model is asked with, and the fingerprint by which two runs are known to have asked the same."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from plimsoll.catalogue.datasets import Dataset
 from plimsoll.dataset.example import Example
 
-_PLACES: Final = re.compile(r"(\{question\}|\{context\})")
+_BETWEEN_SHOTS: Final = "\n\n"
+_PLACE: Final = re.compile(r"\{(question|context)\}")
 
 
 def render(dataset: Dataset, example: Example, shots: Sequence[Example] = ()) -> str:
-    """The prompt for an example: each shot with its answer, a blank line between, and last the question itself."""
-    blocks = [f"{_asked(dataset, shot)} {shot.answer}" for shot in shots]
-    return "\n\n".join([*blocks, _asked(dataset, example)])
+    """The prompt of a question: each shot with its answer, an empty line after it, then the question without one."""
+    asked = [*(f"{_ask(dataset, shot)} {_one_line(shot.answer)}" for shot in shots), _ask(dataset, example)]
+    return _BETWEEN_SHOTS.join(asked)
 
 
-def _asked(dataset: Dataset, example: Example) -> str:
-    """A passage may hold braces, which are no places to fill: the template is taken apart before anything is put in."""
-    values = {"{question}": example.question, "{context}": example.context}
-    return "".join(values.get(part, part) for part in _PLACES.split(dataset.prompt))
+def fingerprint(prompts: Sequence[str], examples: Sequence[Example], settings: Mapping[str, Any]) -> str:
+    """SHA-256 over the prompts in order, what counts as their answers, and the settings, as 64 hexadecimal digits.
+
+    Equal ones asked the same questions in the same way and judged them by the same golds. `settings` is JSON data; the
+    order of its keys does not matter. Raises ValueError unless there is an example for each prompt.
+    """
+    asked = [
+        [prompt, example.id, example.kind.value, example.golds]
+        for prompt, example in zip(prompts, examples, strict=True)
+    ]
+    plain = json.dumps([asked, settings], sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(plain.encode("ascii")).hexdigest()
+
+
+def _ask(dataset: Dataset, example: Example) -> str:
+    # A function, and one pass: the text of a question may hold braces and backslashes of its own.
+    texts = {"question": example.question.strip(), "context": example.context.strip()}
+    return _PLACE.sub(lambda match: texts[match[1]], dataset.prompt)
+
+
+def _one_line(answer: str) -> str:
+    """Without line breaks, which would end the answer where models are stopped at one."""
+    return " ".join(answer.split())
