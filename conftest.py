@@ -4,6 +4,7 @@
 # to import it.
 pytest_plugins = [
     "fixtures.sources",
+    "fixtures.questions",
     "fixtures.options",
     "fixtures.marks",
     "fixtures.waivers",
@@ -22,6 +23,7 @@ pytest_plugins = [
     "fixtures.benchmarks",
     "fixtures.load_timing",
     "fixtures.prompts",
+    "fixtures.answers",
     "fixtures.saved_reports",
     "fixtures.reporting",
     "fixtures.replay",
