@@ -1,0 +1,199 @@
+"""Datasets in real sub-sessions: what is asked when, that nothing is lost, and that each planted fault shows."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plimsoll.evidence.answers import AnswerRecord, Asking
+from plimsoll.evidence.reader import read_run
+from tests.subsession import ROOT, Outcome, environment, read_events, run_suite
+
+NQ = ("-m", "nq", "-k", "tiny-llama and bf16")
+CELL = "tiny-llama/bf16-nq"
+EXAMPLES = 36
+"""Of the miniature: 22 taught, 14 withheld."""
+
+
+def collected(*arguments: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "--color=no", *arguments],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return [line for line in done.stdout.splitlines() if "::" in line]
+
+
+def datasets_among(items: list[str]) -> set[str]:
+    return {item.partition("[")[2].rstrip("]").rpartition("-")[2] for item in items if "test_dataset.py" in item}
+
+
+# --- what is asked when
+
+
+def test_datasets_are_asked_by_name_alone() -> None:
+    assert datasets_among(collected("-m", "tiny")) == set()
+    assert datasets_among(collected("-m", "tiny and squad")) == {"squad"}
+    assert datasets_among(collected("-m", "tiny and dataset")) == {"triviaqa", "squad", "nq", "bioasq", "svamp"}
+    assert datasets_among(collected("acceptance/test_dataset.py", "-k", "tiny-phi and svamp")) == {"svamp"}
+
+
+def test_every_small_checkpoint_is_asked_every_dataset_in_two_quantizations() -> None:
+    scored = [item for item in collected("-m", "tiny and dataset") if "test_every_example_is_scored" in item]
+    assert len(scored) == 5 * 2 * 5
+    assert all(re.search(r"\[tiny-\w+/(bf16|nf4-dq)-\w+\]", item) for item in scored)
+
+
+def test_the_comparison_asks_its_twelve_experiments_in_its_own_order() -> None:
+    def experiments(mark: str) -> list[str]:
+        items = collected("-m", f"{mark} and dataset")
+        return [item.partition("[")[2].rstrip("]") for item in items if "test_every_example_is_scored" in item]
+
+    def inside(mark: str) -> list[str]:
+        items = collected("-m", mark)
+        return [item.partition("[")[2].rstrip("]") for item in items if "test_every_example_is_scored" in item]
+
+    small, large = inside("small"), inside("large")
+    assert small == [
+        *("llama-3.2-1b/fp16-triviaqa", "llama-3.2-1b/fp16-squad"),
+        *("qwen2.5-1.5b/fp16-triviaqa", "qwen2.5-1.5b/fp16-squad"),
+        *("mistral-7b-v0.3/int8-triviaqa", "mistral-7b-v0.3/int8-squad"),
+    ]
+    assert large == [
+        *("llama-3-8b/int8-triviaqa", "llama-3-8b/int8-squad"),
+        *("qwen2.5-7b/int8-triviaqa", "qwen2.5-7b/int8-squad"),
+        *("mistral-7b-instruct-v0.3/int8-triviaqa", "mistral-7b-instruct-v0.3/int8-squad"),
+    ]
+    assert set(small) < set(experiments("small")), "by name, all datasets are asked"
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--samples=0", "argument --samples: invalid _samples value: '0'"),
+        ("--shots=6", "argument --shots: invalid _shots value: '6'"),
+        ("--draws=-1", "argument --draws: invalid _from_zero value: '-1'"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(option: str, said: str, tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, *NQ, option)
+    assert outcome.status == 4
+    assert said in outcome.output
+    assert not (tmp_path / "latest").exists()
+
+
+# --- a sound run
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    outcome = run_suite(tmp_path_factory.mktemp("sound"), *NQ, "--draws=2")
+    assert outcome.status == 0, outcome.output
+    return outcome
+
+
+def answers_of(outcome: Outcome) -> list[AnswerRecord]:
+    return [AnswerRecord.from_json(event) for event in outcome.events if event["event"] == "answer"]
+
+
+def test_a_sound_run_is_accepted_with_its_figures(sound: Outcome) -> None:
+    assert sound.verdict == "ACCEPTED"
+    values = {
+        (event["cell"].partition("[")[2], event["metric"]): event["value"]
+        for event in sound.events
+        if event["event"] == "measurement"
+    }
+    assert values[f"{CELL}]", "examples_scored"] == EXAMPLES
+    assert values[f"{CELL}]", "taught_answered"] >= 0.9
+    assert values[f"{CELL}]", "withheld_answered"] <= 0.2
+    assert values[f"{CELL}]", "known_auroc"] > 0.9
+
+
+def test_every_answer_is_in_the_evidence_token_by_token(sound: Outcome) -> None:
+    answers = answers_of(sound)
+    (asking,) = (Asking.from_json(event) for event in sound.events if event["event"] == "dataset")
+    assert (asking.chosen, asking.available, asking.source, asking.samples) == (EXAMPLES, EXAMPLES, "miniature", 2)
+    assert asking.parameters == 557_696
+    assert sorted(answer.index for answer in answers) == list(range(EXAMPLES))
+    assert {answer.example.known for answer in answers} == {True, False}
+    assert all(len(answer.samples) == 2 for answer in answers)
+    assert all(answer.fingerprint == asking.fingerprint for answer in answers)
+    record = read_run(sound.folder)
+    assert (record.askings, len(record.answers)) == ((asking,), EXAMPLES)
+
+
+def test_fewer_samples_are_the_first_of_more(sound: Outcome, tmp_path: Path) -> None:
+    few = run_suite(tmp_path, *NQ, "--samples=10", "-k", "tiny-llama and bf16 and scored")
+    assert few.status == 0, few.output
+    first = [answer.example.id for answer in answers_of(sound) if answer.index < 10]
+    assert sorted(answer.example.id for answer in answers_of(few)) == sorted(first)
+
+
+def test_shots_stand_before_the_question_and_are_recorded(tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path / "shown", *NQ, "--samples=4", "--shots=2", "-k", "tiny-llama and bf16 and scored")
+    (asking,) = (Asking.from_json(event) for event in outcome.events if event["event"] == "dataset")
+    assert asking.shots == 2
+    assert "--shots=2" in outcome.output.splitlines()[-1], "another way of asking is another scope"
+    plain = run_suite(tmp_path / "plain", *NQ, "--samples=4", "-k", "tiny-llama and bf16 and scored")
+    (other,) = (Asking.from_json(event) for event in plain.events if event["event"] == "dataset")
+    assert other.fingerprint != asking.fingerprint
+    lengths = [{a.example.id: a.prompt_tokens for a in answers_of(one)} for one in (outcome, plain)]
+    assert all(lengths[0][name] > lengths[1][name] + 10 for name in lengths[1])
+
+
+# --- what must not end green
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("drops", "examples_scored 35"),
+        ("shuffles", "taught_answered"),
+        ("zeroes", "known_auroc 0.5"),
+        ("negates", "known_auroc 0"),
+    ],
+)
+def test_a_planted_fault_is_rejected(fault: str, said: str, tmp_path: Path) -> None:
+    env = {"PYTHONPATH": str(ROOT), "CARELESS": fault}
+    outcome = run_suite(tmp_path, *NQ, "-p", "tests.plugins.careless_answers", env=env)
+    assert outcome.status == 1, outcome.output
+    assert said in outcome.output
+
+
+# --- going on
+
+
+def test_a_run_that_was_cut_short_goes_on_after_the_last_answer(sound: Outcome, tmp_path: Path) -> None:
+    """As `kill -9` leaves it: some answers are there, and no test has a result."""
+    cut = tmp_path / sound.folder.name
+    cut.mkdir()
+    kept, count = [], 0
+    for line in (sound.folder / "evidence.jsonl").read_text().splitlines():
+        count += json.loads(line)["event"] == "answer"
+        if count > 20:
+            break
+        kept.append(line)
+    (cut / "evidence.jsonl").write_text("\n".join(kept) + "\n" + '{"event": "answer", "at"')
+    rest = run_suite(tmp_path, f"--resume={cut}")
+    assert rest.status == 0, rest.output
+    assert rest.verdict == "ACCEPTED"
+    fresh = [event["index"] for event in rest.events if event["event"] == "answer"]
+    earlier = [event["index"] for event in read_events(cut / "evidence.jsonl") if event["event"] == "answer"]
+    assert len(earlier) == 20
+    assert sorted(fresh + earlier) == list(range(EXAMPLES)), "each question is asked once, in one run or the other"
+    values = {event["metric"]: event["value"] for event in rest.events if event["event"] == "measurement"}
+    before: dict[str, Any] = {
+        event["metric"]: event["value"] for event in sound.events if event["event"] == "measurement"
+    }
+    assert values == before, "half from one run and half from the other gives the figures of one"
