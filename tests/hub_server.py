@@ -1,8 +1,8 @@
 """A Hub on the loopback interface that the real huggingface_hub client speaks to, and that can misbehave.
 
-It answers the requests that asking and downloading make (a model's description, auth-check, the tree, files with
-ranges), with the headers and error codes of the real one. Its repositories are folders; what a repository does wrong is
-part of its entry.
+It answers the requests that asking and downloading make (a repository's description, auth-check, the tree, files with
+ranges), with the headers and error codes of the real one. Its repositories are folders, those of datasets under ids
+that begin with `datasets/`; what a repository does wrong is part of its entry.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 # What the real Hub says, by which its refusals are told apart.
 LOG_IN = "Access to model {id} is restricted. You must have access to it and be authenticated to access it."
@@ -97,7 +97,7 @@ class HubServer(ThreadingHTTPServer):
     def asked(self, agent: str = "") -> list[str]:
         """What was asked for of repositories, by clients whose name holds `agent`."""
         # The client has errands of its own at the Hub, which depend on where it runs.
-        wanted = re.compile(r"/api/models/|.*/resolve/")
+        wanted = re.compile(r"/api/(models|datasets)/|.*/resolve/")
         return [r.path for r in self.requests if agent in r.agent and wanted.match(r.path)]
 
 
@@ -122,12 +122,13 @@ def git_blob_id(content: bytes) -> str:
 
 def _is_large(path: Path) -> bool:
     """Stored with LFS, and so named by its SHA-256."""
-    return path.suffix in {".safetensors", ".bin"}
+    return path.suffix in {".safetensors", ".bin", ".parquet"}
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: HubServer
+    posted: Mapping[str, list[str]] = {}
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class calls it so
         """Nothing: the requests are remembered."""
@@ -136,6 +137,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self.posted = parse_qs(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
         self._answer()
 
     def _answer(self) -> None:
@@ -149,8 +154,11 @@ class _Handler(BaseHTTPRequestHandler):
                 agent=self.headers.get("User-Agent", ""),
             )
         )
-        api = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree|auth-check)(?:/([^/]+))?)?", path)
-        file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
+        api = re.fullmatch(
+            r"/api/(?:models/)?((?:datasets/)?[^/]+/[^/]+)(?:/(revision|tree|paths-info|auth-check)(?:/([^/]+)(?:/(.+))?)?)?",
+            path,
+        )
+        file = re.fullmatch(r"/((?:datasets/)?[^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
         match = api or file
         name = match[1] if match else ""
         repository = self.server.repositories.get(name)
@@ -172,7 +180,15 @@ class _Handler(BaseHTTPRequestHandler):
         elif match[2] == "auth-check":
             self._send(200, {}, b"OK")
         else:
-            self._json(_tree(repository) if match[2] == "tree" else _description(name, repository))
+            self._json(self._described(name, repository, match[2], match[4]))
+
+    def _described(self, name: str, repository: Repository, how: str | None, below: str | None) -> Any:
+        if how == "paths-info":
+            return [entry for entry in _tree(repository) if entry["path"] in self.posted["paths"]]
+        if how == "tree":
+            deep = parse_qs(urlsplit(self.path).query).get("recursive", [""])[0].lower() == "true"
+            return [entry for entry in _tree(repository) if _is_below(entry["path"], below, deep=deep)]
+        return _description(name, repository)
 
     def _refused(self, name: str, refusal: Refusal | None) -> bool:
         if refusal is None:
@@ -271,8 +287,17 @@ def _description(name: str, repository: Repository) -> dict[str, Any]:
     return {"_id": "0", "id": name, "modelId": name, "sha": repository.commit, "tags": [], "siblings": siblings}
 
 
+def _is_below(path: str, folder: str | None, *, deep: bool) -> bool:
+    rest = path if folder is None else path.removeprefix(f"{folder}/")
+    return (folder is None or rest != path) and (deep or "/" not in rest)
+
+
 def _tree(repository: Repository) -> list[dict[str, Any]]:
+    below = (path for path in repository.folder.rglob("*") if path.is_dir())
     return [
+        {"type": "directory", "path": path.relative_to(repository.folder).as_posix(), "oid": "0" * 40, "size": 0}
+        for path in below
+    ] + [
         {
             "type": "file",
             "path": path,

@@ -1,6 +1,6 @@
-"""What the rest of the project asks of the Hub: may these be read, and bring this one here.
+"""What the rest of the project asks of the Hub: may these be read, bring this one here, what are the rows of that.
 
-Both work in a process of their own, so that this one imports no HTTP library and waits no longer than it wants to.
+All work in a process of their own, so that this one imports no HTTP library and waits no longer than it wants to.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 from plimsoll import clock
 from plimsoll.hub.access import Access, Answer, Question, Snapshot
 from plimsoll.hub.child import HubError, HubSilentError, converse
+from plimsoll.hub.rows import HubRows, RowsQuestion
 from plimsoll.node.storage import hub_cache, read_disk
 from plimsoll.redaction import Redactor
 
@@ -76,6 +77,35 @@ def fetch(
     except HubError as error:
         raise HubError(f"{access.repository} at {access.commit}: {error}") from error
     raise HubError(f"{access.repository} at {access.commit}: the process that speaks to the Hub ended without a result")
+
+
+def fetch_rows(
+    question: RowsQuestion, *, progress: OnProgress | None = None, patience: float = FETCH_PATIENCE
+) -> HubRows:
+    """The rows of a split, or why they cannot be had; downloaded where they are not on this disk.
+
+    What went wrong on the way is an answer too, as with `ask`. Raises OSError where the disk cannot be read.
+    """
+    began = clock.monotonic()
+    access: Access | None = None
+    total, rows = 0, []
+    answer, why = Answer.FAILED, "the process that speaks to the Hub ended without an answer"
+    try:
+        with closing(converse({"kind": "rows", "question": asdict(question)}, patience)) as messages:
+            for message in messages:
+                if message is not None and "rows" in message:
+                    access, total = Access.from_json(message["access"]), message["total"]
+                    rows += message["rows"]
+                elif message is not None and progress is not None:
+                    progress(message["phase"], message["done"], message["total"], clock.monotonic() - began)
+    except HubSilentError as error:
+        answer, why, access = Answer.UNREACHABLE, str(error), None
+    except HubError as error:
+        why, access = str(error), None
+    if access is None:  # part of the rows is no answer
+        blank = Question(repository=question.repository, revision=question.revision)
+        return HubRows(access=_unanswered(blank, answer, why))
+    return HubRows(access=access, rows=tuple(rows), total=total)
 
 
 def _unanswered(question: Question, answer: Answer, why: str) -> Access:

@@ -21,6 +21,7 @@ from typing import Any, Final
 from plimsoll import clock
 from plimsoll.errors import PlimsollError
 from plimsoll.hub.access import Access, Question
+from plimsoll.hub.rows import RowsQuestion
 from plimsoll.redaction import Redactor
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -42,7 +43,7 @@ class Outlet:
     def send(self, **message: Any) -> None:
         """Send one message."""
         with self._lock:
-            print(json.dumps(message), file=self._file)
+            print(json.dumps(message, default=str), file=self._file)
 
     def progress(self, phase: str, done: int, total: int) -> None:
         """Send how far a phase is, if there is news and the last ones are old. Without news there is silence, by which
@@ -63,10 +64,13 @@ def main() -> int:
     try:
         if job["kind"] == "ask":
             _ask([Question(**question) for question in job["questions"]], outlet)
+        elif job["kind"] == "rows":
+            _read_rows(RowsQuestion(**job["question"]), outlet)
         else:
             _fetch(Access.from_json(job["access"]), Path(job["notes"]), outlet)
     except ModuleNotFoundError as error:
-        outlet.send(error=f"{error.name} is not installed; install it with: pip install 'plimsoll[models]'")
+        extra = "datasets" if job["kind"] == "rows" else "models"
+        outlet.send(error=f"{error.name} is not installed; install it with: pip install 'plimsoll[{extra}]'")
     except PlimsollError as error:
         outlet.send(error=str(error))
     except OSError as error:  # of the file system: what the network does is an answer or a FetchError
@@ -89,6 +93,13 @@ def _fetch(access: Access, notes: Path, outlet: Outlet) -> None:
     from plimsoll.hub.fetching import fetch
 
     outlet.send(snapshot=asdict(fetch(access, notes, outlet.progress)))
+
+
+def _read_rows(question: RowsQuestion, outlet: Outlet) -> None:
+    from plimsoll.hub.reading_rows import read_rows
+
+    for access, total, rows in read_rows(question, outlet.progress):
+        outlet.send(access=access.to_json(), total=total, rows=rows)
 
 
 def _end_with(parent: int) -> None:

@@ -30,17 +30,17 @@ from plimsoll.hub.words import in_words, is_of_the_network
 from plimsoll.node.storage import hub_cache, read_disk
 from plimsoll.redaction import Redactor
 
-_TIMEOUT: Final = 10.0
+TIMEOUT: Final = 10.0
 """Seconds without a byte from the Hub."""
 _UNREAD_TOKEN: Final = "HUGGINGFACE_HUB_TOKEN"  # noqa: S105  the name of a variable
 
-_ASK_THE_CACHE: Final = (Answer.OFFLINE_MODE, Answer.UNREACHABLE, Answer.RATE_LIMITED, Answer.FAILED)
+ASK_THE_CACHE: Final = (Answer.OFFLINE_MODE, Answer.UNREACHABLE, Answer.RATE_LIMITED, Answer.FAILED)
 """Where the Hub did not say no, a whole snapshot in the cache will do."""
 
 
 def ask(question: Question) -> Access:
     """The answer to a question. Raises OSError where not even the disk of the cache can be read."""
-    blank = _blank(question)
+    blank = unanswered(question)
     # A commit never means anything else, so there is nothing to ask.
     if is_commit(question.revision) and (cached := _from_cache(blank)) is not None:
         return cached
@@ -48,10 +48,11 @@ def ask(question: Question) -> Access:
         access = _granted(blank)
     except Exception as error:  # noqa: BLE001  whatever an HTTP library raises is an answer of a kind
         access = _refused(blank, error)
-    return (access.answer in _ASK_THE_CACHE and _from_cache(access)) or access
+    return (access.answer in ASK_THE_CACHE and _from_cache(access)) or access
 
 
-def _blank(question: Question) -> Access:
+def unanswered(question: Question) -> Access:
+    """What is known of a question before anybody is asked. Raises OSError where the disk cannot be read."""
     cache = hub_cache()
     disk, _ = read_disk(cache)
     logged_in = get_token() is not None
@@ -71,7 +72,7 @@ def _granted(blank: Access) -> Access:
     question, api = blank.question, HfApi()
 
     def describe() -> ModelInfo:
-        return api.model_info(question.repository, revision=question.revision, files_metadata=True, timeout=_TIMEOUT)
+        return api.model_info(question.repository, revision=question.revision, files_metadata=True, timeout=TIMEOUT)
 
     info = patiently(describe)
     try:
@@ -122,11 +123,14 @@ def _from_cache(access: Access) -> Access | None:
 
 
 def _refused(blank: Access, error: Exception) -> Access:
-    return replace(blank, answer=_answer(error, logged_in=blank.logged_in), detail=in_words(error))
+    return replace(blank, answer=answer_of(error, logged_in=blank.logged_in), detail=in_words(error))
 
 
-def _answer(error: Exception, *, logged_in: bool) -> Answer:
-    """The kind of a refusal. GatedRepoError is a kind of RepositoryNotFoundError, so it comes first."""
+def answer_of(error: Exception, *, logged_in: bool) -> Answer:
+    """The kind of a refusal that huggingface_hub raised.
+
+    GatedRepoError is a kind of RepositoryNotFoundError, so it comes first.
+    """
     if isinstance(error, OfflineModeIsEnabled):
         return Answer.OFFLINE_MODE
     if isinstance(error, HFValidationError):

@@ -1,0 +1,91 @@
+"""What a file of rows holds: parquet, JSON Lines, or JSON in any layout; each kind of damage is one clear fault."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from plimsoll.errors import Fault, PlimsollError
+
+
+class FileError(PlimsollError):
+    """A file that holds no rows that can be read."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(str(fault))
+
+
+def read_files(paths: Sequence[Path]) -> Any:
+    """The content of a file, or of several that hold one split between them. Raises FileError and PlimsollError."""
+    contents = [_read(path) for path in paths]
+    if len(contents) == 1:
+        return contents[0]
+    if all(isinstance(content, dict) for content in contents):
+        return _joined_documents(contents)
+    return [row for content in contents for row in content]
+
+
+def _joined_documents(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Batches of an official release, each a document with one list."""
+    joined: dict[str, Any] = {}
+    for content in contents:
+        for key, value in content.items():
+            both = isinstance(value, list) and isinstance(joined.get(key), list)
+            joined[key] = [*joined[key], *value] if both else value
+    return joined
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.suffix == ".parquet":
+            return _parquet(path)
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _fault(path, "is not UTF-8 text") from error
+    except OSError as error:
+        raise _fault(path, f"cannot be read: {error.strerror or error}") from error
+    if path.suffix == ".jsonl":
+        return list(_lines(path, text))
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise _fault(path, "is nested too deeply to be read") from error
+    except ValueError as error:
+        # What `to_json` of the library datasets writes is JSON Lines, named .json.
+        if text.lstrip().startswith("{") and "\n" in text.strip():
+            return list(_lines(path, text))
+        raise _fault(path, f"is not valid JSON: {error}") from error
+
+
+def _lines(path: Path, text: str) -> Iterator[Any]:
+    # Not splitlines(): JSON may hold the line separators of Unicode as they are.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise _fault(path, f"line {number} is not valid JSON: {error}") from error
+
+
+def _parquet(path: Path) -> list[dict[str, Any]]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ModuleNotFoundError as error:
+        raise PlimsollError(
+            f"reading {path.name} needs pyarrow, which is not installed; "
+            "install the extra: pip install 'plimsoll[datasets]'"
+        ) from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            rows: list[dict[str, Any]] = file.read().to_pylist()
+    except ArrowException as error:
+        raise _fault(path, f"is not valid parquet: {str(error).splitlines()[0]}") from error
+    return rows
+
+
+def _fault(path: Path, what: str) -> FileError:
+    return FileError(Fault(where=str(path), what=what))

@@ -1,0 +1,162 @@
+"""Reads the rows of a split from the Hub by the library datasets. Runs in the Hub's own process.
+
+huggingface_hub is asked first, for the commit and for leave: its errors say why something cannot be had, where datasets
+turns most of them into one, and takes whatever lies in its cache without a word. What was prepared once is found again
+when nobody can be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Final
+
+import datasets
+from datasets import config as datasets_config
+from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+
+from plimsoll.hub.access import Access, Answer, Question
+from plimsoll.hub.cache import is_commit
+from plimsoll.hub.patience import patiently
+from plimsoll.hub.questions import ASK_THE_CACHE, TIMEOUT, answer_of, unanswered
+from plimsoll.hub.rows import RowsQuestion
+from plimsoll.hub.words import in_words
+from plimsoll.node.storage import hub_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Tell = Callable[[str, int, int], None]
+"""Called with the phase, the bytes that have arrived, and 0: nobody says how many there will be."""
+
+_EVERY: Final = 0.5
+_BATCH: Final = 500
+"""Rows a message."""
+
+Part = tuple[Access, int, "Sequence[dict[str, Any]]"]
+"""The answer, the rows of the split, and some of them."""
+
+
+def read_rows(question: RowsQuestion, tell: Tell) -> Iterator[Part]:
+    """The rows in parts, at least one part, which is empty where the answer is no. Raises OSError of the disk."""
+    datasets.disable_progress_bars()
+    access = _ask(question)
+    split = None
+    if access.answer.is_yes:
+        access, split = _load(question, access, tell)
+    if access.answer in ASK_THE_CACHE:
+        access, split = _load_cached(question, access, tell)
+    if split is None:
+        yield access, 0, ()
+        return
+    total = len(split)
+    wanted = split if question.limit is None else split.select(range(min(question.limit, total)))
+    yield access, total, ()
+    for batch in wanted.iter(batch_size=_BATCH):
+        yield access, total, [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+
+
+def _ask(question: RowsQuestion) -> Access:
+    blank = unanswered(Question(repository=question.repository, revision=question.revision))
+    try:
+        return replace(blank, answer=Answer.GRANTED, commit=_granted_commit(question))
+    except Exception as error:  # noqa: BLE001  whatever an HTTP library raises is an answer of a kind
+        return _refused(blank, error)
+
+
+def _granted_commit(question: RowsQuestion) -> str:
+    """Raises what huggingface_hub raises where the answer is no, or none."""
+    api = HfApi()
+    info = patiently(lambda: api.dataset_info(question.repository, revision=question.revision, timeout=TIMEOUT))
+    try:
+        patiently(lambda: api.auth_check(question.repository, repo_type="dataset"))
+    except HfHubHTTPError as error:
+        # A mirror that has the files but not this question has said yes by having them.
+        if isinstance(error, GatedRepoError) or error.response.status_code != 404:
+            raise
+    if info.sha is None or not is_commit(info.sha):
+        raise ValueError(f"no commit is named for {question.repository}")
+    return info.sha
+
+
+def _refused(access: Access, error: Exception) -> Access:
+    answer = answer_of(error, logged_in=access.logged_in)
+    return replace(access, answer=answer, detail=in_words(error), commit=None)
+
+
+def _load(question: RowsQuestion, access: Access, tell: Tell) -> tuple[Access, Any]:
+    """The split, downloaded and prepared where it is not; an answer that is no, and None, where that fails."""
+    try:
+        # With hf://, for a folder of that name in the working directory would go first.
+        builder = datasets.load_dataset_builder(
+            f"hf://datasets/{question.repository}", question.config, revision=access.commit
+        )
+        with _told(question.repository, tell):
+            builder.download_and_prepare()
+        return access, builder.as_dataset(split=question.split)
+    except ValueError as error:
+        return _named_wrong(question, access, error), None
+    except Exception as error:  # noqa: BLE001  likewise
+        return _refused(access, error), None
+
+
+def _named_wrong(question: RowsQuestion, access: Access, error: ValueError) -> Access:
+    """Which name datasets did not find; it raises ValueError for much else too."""
+    try:
+        repository = f"hf://datasets/{question.repository}"
+        configs = datasets.get_dataset_config_names(repository, revision=access.commit)
+        if question.config not in configs and (question.config is not None or len(configs) > 1):
+            detail = f"{question.config or 'none named'}; there are: {', '.join(configs)}"
+            return replace(access, answer=Answer.NO_CONFIG, detail=detail, commit=None)
+        splits = datasets.get_dataset_split_names(repository, question.config, revision=access.commit)
+        if question.split not in splits:
+            detail = f"{question.split}; there are: {', '.join(map(str, splits))}"
+            return replace(access, answer=Answer.NO_SPLIT, detail=detail, commit=None)
+    except Exception as other:  # noqa: BLE001  the first error is the one to tell of then
+        error.add_note(in_words(other))
+    return replace(access, answer=Answer.FAILED, detail=in_words(error), commit=None)
+
+
+def _load_cached(question: RowsQuestion, refused: Access, tell: Tell) -> tuple[Access, Any]:
+    """The split as it was prepared before, with the commit that it is of; what was refused, and None, where it was not.
+
+    A revision that is a commit is not served by another one; a branch may have moved since, and nobody can say.
+    """
+    constants.HF_HUB_OFFLINE = datasets_config.HF_HUB_OFFLINE = True
+    _, split = _load(question, refused, tell)
+    if split is None:
+        return refused, None
+    commit = Path(split.cache_files[0]["filename"]).parent.name if split.cache_files else ""
+    if not is_commit(commit) or (is_commit(question.revision) and commit != question.revision):
+        return refused, None
+    return replace(refused, answer=Answer.CACHED, commit=commit), split
+
+
+@contextmanager
+def _told(repository: str, tell: Tell) -> Iterator[None]:
+    """Tell what has arrived, by looking at the disk: a download that stands still is then silent, and is ended."""
+    over = Event()
+    folders = (hub_cache() / f"datasets--{repository.replace('/', '--')}", Path(datasets_config.HF_DATASETS_CACHE))
+
+    def look() -> None:
+        while not over.wait(_EVERY):
+            tell("fetching", sum(_size(path) for folder in folders for path in folder.rglob("*")), 0)
+
+    thread = Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:  # a temporary file that has just gone
+        return 0
