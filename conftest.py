@@ -4,7 +4,6 @@
 # to import it.
 pytest_plugins = [
     "fixtures.sources",
-    "fixtures.questions",
     "fixtures.options",
     "fixtures.marks",
     "fixtures.waivers",
@@ -23,6 +22,7 @@ pytest_plugins = [
     "fixtures.benchmarks",
     "fixtures.load_timing",
     "fixtures.prompts",
+    "fixtures.questions",
     "fixtures.answers",
     "fixtures.saved_reports",
     "fixtures.reporting",

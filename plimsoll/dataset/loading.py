@@ -54,6 +54,12 @@ def load(
     return _from_files(dataset, source.kind, folder, split, limit)
 
 
+def load_miniature(dataset: Dataset, split: str) -> tuple[Example, ...]:
+    """The examples of a split of the shipped miniature; raises DatasetError where there is none."""
+    folder = shipped_root() / "miniatures" / (dataset.miniature or "")
+    return _from_files(dataset, DataSource.MINIATURE, folder, split, None).examples
+
+
 def _from_hub(dataset: Dataset, split: str, limit: int | None, progress: OnProgress | None) -> Loaded | Skip:
     if dataset.hub_id is None:
         raise ValueError(f"{dataset.id} has no hub_id, so nothing decided that it comes from the Hub")

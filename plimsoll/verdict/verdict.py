@@ -146,7 +146,11 @@ def _scope(run: RunHead | None) -> str:
     options = [("-m", run.selection.get("mark")), ("-k", run.selection.get("keyword"))]
     words = [f"{option} {shlex.quote(str(value))}" for option, value in options if value]
     words += [shlex.quote(str(path)) for path in run.selection.get("paths") or ()]
-    altering = [f"--{name}={shlex.quote(str(value))}" for name, value in (run.selection.get("options") or {}).items()]
+    altering = [
+        f"--{name.replace('_', '-')}={shlex.quote(str(one))}"
+        for name, value in (run.selection.get("options") or {}).items()
+        for one in (value if isinstance(value, list) else [value])
+    ]
     return " ".join([*(words or ["the whole suite"]), *altering])
 
 
