@@ -8,18 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-CSS: Final = """
-:root {
-  color-scheme: light dark;
-  --ink: #1f2328; --faint: #57606a; --paper: #ffffff; --panel: #f6f8fa; --rule: #d0d7de;
-  --good: #116329; --near: #7d4e00; --bad: #a40e26; --gap: #0550ae;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --ink: #e6edf3; --faint: #9da7b3; --paper: #0d1117; --panel: #161b22; --rule: #3d444d;
-    --good: #56d364; --near: #e3b341; --bad: #ff8e88; --gap: #79c0ff;
-  }
-}
+from plimsoll.pictures.colours import COLOURS
+
+CSS: Final = (
+    COLOURS
+    + """
 body { min-width: 0; max-width: 1400px; margin: 0 auto; padding: 12px 16px; font-size: 14px;
   color: var(--ink); background: var(--paper); }
 body { display: flex; flex-direction: column; }
@@ -74,11 +67,10 @@ span.failed, .failed .col-result, span.error, .error .col-result, span.xpassed, 
   #results-table th { display: inline-block; border: 0; }
 }
 @media print {
-  :root { color-scheme: light; --ink: #000; --faint: #333; --paper: #fff; --panel: #fff; --rule: #777;
-    --good: #0b4a1e; --near: #5c3900; --bad: #85091d; --gap: #043a80; }
   .controls, .filter, .logexpander, .media { display: none; }
   .logwrapper { max-height: none; overflow: visible; }
   .plimsoll section, .plimsoll tr, #results-table tr { break-inside: avoid; }
 }
 """
+)
 """To be put into a `<style>` element of the page, after pytest-html's own."""
