@@ -54,7 +54,8 @@ def bullet_chart(panel: Panel, salt: str) -> str:
             (left / _WIDTH, _BELOW / height, (_WIDTH - left - _RIGHT) / _WIDTH, _ROW * rows / height)
         )
         low, high, is_log = _scale(figures)
-        step, unit = _step(high, METRICS[figures[0].metric].unit)
+        metric_unit = METRICS[figures[0].metric].unit
+        step, unit = _step(high, metric_unit)
         for place, figure in enumerate(figures):
             _draw(axes, place, figure, low, high)
             colour, sign = _MARKS[figure.outcome]
@@ -72,8 +73,10 @@ def bullet_chart(panel: Panel, salt: str) -> str:
         axes.tick_params(length=0)
         axes.xaxis.set_major_locator(LogLocator(numticks=5) if is_log else MaxNLocator(4))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / step:g}"))
-        axes.set_xlabel(f"{unit}, logarithmic" if is_log else unit, labelpad=1)
+        # Powers of ten are each in a unit of their own: 0.000001 GB says nothing.
+        label = (lambda value, _: _tick(value, metric_unit)) if is_log else (lambda value, _: f"{value / step:g}")
+        axes.xaxis.set_major_formatter(FuncFormatter(label))
+        axes.set_xlabel("logarithmic" if is_log else unit, labelpad=1)
         axes.spines["left"].set_visible(False)
         return small(svg(picture))
 
@@ -143,6 +146,12 @@ def _told(figure: Figure) -> list[float]:
     documented = chain.from_iterable((d.low, d.high) for d in figure.documented if not d.disputed)
     known = [*figure.measured, figure.bounds.expected, *documented]
     return [value for value in known if value is not None and math.isfinite(value)]
+
+
+def _tick(value: float, unit: str) -> str:
+    """A power of ten: `100 MB`, `10 ms`; whole minutes and hours are no powers of ten."""
+    step, name = (1.0, "s") if unit == "s" and value >= 1.0 else _step(value, unit)
+    return f"{value / step:g} {name}"
 
 
 def _step(value: float, unit: str) -> tuple[float, str]:

@@ -62,7 +62,7 @@ def _row(alike: Sequence[Finding]) -> list[str]:
     quote = f"<br><q>{safe(claim.quote)}</q>" if claim.quote else ""
     return [
         f'<th scope="row" title="{safe(METRICS[claim.metric].meaning)}">{claim.metric}</th>',
-        f"<td>{_variants([name for one in alike for name in one.variants])}</td>",
+        f'<td class="plimsoll-variants">{_variants([name for one in alike for name in one.variants])}</td>',
         f"<td>{safe(finding.said)}{f' ({safe(conditions)})' if conditions else ''}{disputed}</td>",
         cell(_measured(alike)),
         cell(_predicted(alike)),

@@ -43,7 +43,7 @@ def cut(text: str) -> str:
 def margin(judgement: Judgement) -> str:
     """How far inside or outside of its limit a value lies, as HTML."""
     if judgement.headroom is None:
-        return "&ndash;"
+        return "–"
     return f"{abs(judgement.headroom):.1%} {'inside' if judgement.headroom >= 0 else 'outside'}"
 
 

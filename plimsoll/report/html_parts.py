@@ -12,18 +12,20 @@ from typing import Any, Final
 from plimsoll.evidence.fields import read_judgement
 from plimsoll.evidence.record import RunRecord
 from plimsoll.report.failures_part import cut, ended_hosts, failures, margin, value_of
-from plimsoll.report.html_elements import badge, bullets, row_head, safe, some, unfolding, wide_table
+from plimsoll.report.html_elements import badge, bullets, row_head, safe, sign, some, unfolding, wide_table
 from plimsoll.report.node_card import distinct_nodes, node_card
 from plimsoll.report.page_style import CSS
 from plimsoll.report.sections import sections_html
-from plimsoll.report.variant_table import variant_table
+from plimsoll.report.variant_table import Tally, variant_table
 from plimsoll.verdict.cells import CellResult
-from plimsoll.verdict.verdict import Gap, Verdict
+from plimsoll.verdict.verdict import Gap, Verdict, counted
 
 __all__ = ["CSS", "header", "measured_cells"]
 
 _MOST_CELLS: Final = 40
 """Cells that one gap names; all of them have a row of their own."""
+_MANY_VARIANTS: Final = 30
+_VARIANTS: Final = "Variants: cells that passed, of those planned"
 
 
 def header(record: RunRecord, verdict: Verdict) -> str:
@@ -49,17 +51,14 @@ def header(record: RunRecord, verdict: Verdict) -> str:
 def measured_cells(judgements: Sequence[Mapping[str, Any]]) -> list[str]:
     """Three cells of a row (measured, limit, margin) with a line for each judgement; dashes where there is none.
 
-    Takes the fields of JUDGEMENT events, as a test report carries them.
+    Takes the fields of JUDGEMENT events, as a test report carries them. A page may have thousands of these cells, so
+    they are written in as few characters as HTML takes.
     """
     columns: list[list[str]] = [[], [], []]
     for fields in judgements:
         for column, text in zip(columns, _row_texts(fields), strict=True):
             column.append(text)
-    names = ("measured", "limit", "margin")
-    return [
-        f'<td class="col-{name}">{"<br>".join(column) or "&ndash;"}</td>'
-        for name, column in zip(names, columns, strict=True)
-    ]
+    return [f"<td>{'<br>'.join(column) or '–'}</td>" for column in columns]
 
 
 def _row_texts(fields: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -68,7 +67,7 @@ def _row_texts(fields: Mapping[str, Any]) -> tuple[str, str, str]:
     except (KeyError, TypeError, ValueError):
         return safe(str(fields.get("text") or "unreadable")), "?", "?"
     limit = judgement.limit
-    named = f"{badge(judgement.outcome.value)} {judgement.measurement.metric} <strong>{value_of(judgement)}</strong>"
+    named = f"{sign(judgement.outcome.value)} {judgement.measurement.metric} <strong>{value_of(judgement)}</strong>"
     return named, f"{safe(str(limit))} <i>{safe(limit.source)}</i>", margin(judgement)
 
 
@@ -111,18 +110,29 @@ def _waived(results: Iterable[CellResult]) -> str:
 
 
 def _variants(results: Sequence[CellResult]) -> str:
+    """Of many variants those first of which anything did not pass; the others fold away."""
     table = variant_table(results)
     if not table.rows:
         return ""
-    title = "Variants: cells that passed, of those planned"
-    rows = [
+    fine = [row for row in table.rows if all(tally.is_fine for tally in row[1])]
+    if len(table.rows) <= _MANY_VARIANTS or not fine:
+        return unfolding(f"<h3>{_VARIANTS}</h3>", _variant_rows(table.subjects, table.rows), is_open=True)
+    rest = [row for row in table.rows if row not in fine]
+    told = f"{counted(len(fine), 'variant')} of which every cell passed"
+    folded = unfolding(told, _variant_rows(table.subjects, fine))
+    shown = _variant_rows(table.subjects, rest) if rest else ""
+    return unfolding(f"<h3>{_VARIANTS}</h3>", shown + folded, is_open=True)
+
+
+def _variant_rows(subjects: Sequence[str], rows: Iterable[tuple[str, Sequence[Tally]]]) -> str:
+    cells = [
         [
             row_head(variant),
             *(f"<td>{badge(tally.worst.value) if tally.worst else ''} {safe(str(tally))}</td>" for tally in tallies),
         ]
-        for variant, tallies in table.rows
+        for variant, tallies in rows
     ]
-    return unfolding(f"<h3>{title}</h3>", wide_table(title, ("Variant", *table.subjects), rows), is_open=True)
+    return wide_table(_VARIANTS, ("Variant", *subjects), cells)
 
 
 def _node(record: RunRecord) -> str:

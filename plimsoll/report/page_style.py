@@ -45,7 +45,27 @@ span.failed, .failed .col-result, span.error, .error .col-result, span.xpassed, 
 .plimsoll dt { color: var(--faint); }
 .plimsoll dd { margin: 0; overflow-wrap: anywhere; }
 .plimsoll summary { cursor: pointer; }
+.plimsoll h4 { display: inline-block; margin: 8px 0 4px; font-size: 14px; }
+.plimsoll details details { margin: 0 0 4px 14px; }
+.plimsoll-pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 330px), 1fr));
+  gap: 6px 18px; align-items: start; }
+.plimsoll figure { margin: 4px 0; }
+.plimsoll figcaption { font-weight: bold; font-size: 13px; overflow-wrap: anywhere; }
+.plimsoll svg { display: block; width: 100%; max-width: 460px; height: auto; }
+.plimsoll .plimsoll-legend { display: flex; flex-wrap: wrap; gap: 2px 18px; padding: 0; margin: 4px 0;
+  list-style: none; }
+.plimsoll-legend i { display: inline-block; width: 16px; height: 12px; vertical-align: -1px; }
+.plimsoll-legend .plimsoll-key-measured { width: 4px; height: 15px; background: var(--good); }
+.plimsoll-key-documented { background: color-mix(in srgb, var(--faint) 22%, transparent);
+  border: solid var(--faint); border-width: 0 1px; }
+.plimsoll-legend .plimsoll-key-predicted { width: 8px; height: 8px; background: var(--gap); transform: rotate(45deg); }
+.plimsoll-key-impossible { background: color-mix(in srgb, var(--bad) 16%, transparent); }
+.plimsoll-key-loading { background: var(--gap); }
+.plimsoll-key-generating { background: var(--good); }
+.plimsoll-key-scoring { background: var(--near); }
+.plimsoll-key-training { background: var(--faint); }
 .plimsoll-wide { overflow-x: auto; }
+.plimsoll-variants { white-space: nowrap; }
 .plimsoll-verdict { padding: 12px 16px; border: 1px solid var(--rule); border-left: 8px solid var(--gap);
   background: var(--panel); }
 .plimsoll-verdict.plimsoll-accepted { border-left-color: var(--good); }
@@ -57,7 +77,11 @@ span.failed, .failed .col-result, span.error, .error .col-result, span.xpassed, 
 .plimsoll-marginal { color: var(--near); }
 .plimsoll-fail, .plimsoll-unset { color: var(--bad); }
 .plimsoll-skip, .plimsoll-not_run, .plimsoll-waived { color: var(--gap); }
-.plimsoll-source { color: var(--faint); }
+.plimsoll-source, #results-table i { color: var(--faint); font-style: normal; }
+#results-table b.pass { color: var(--good); }
+#results-table b.marginal { color: var(--near); }
+#results-table b.fail, #results-table b.unset { color: var(--bad); }
+.logwrapper:not(:has(.log)) { display: none; }
 @media (max-width: 600px) {
   body { padding: 8px; }
   .plimsoll dl { grid-template-columns: 1fr; }

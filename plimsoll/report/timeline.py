@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from plimsoll.evidence.record import RunRecord
 
-MOST_POINTS: Final = 160
+MOST_POINTS: Final = 80
 """Samples that are drawn; of more, the highest of each stretch stands for it."""
 
 _DOING: Final = {
