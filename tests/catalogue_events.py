@@ -124,7 +124,8 @@ def _weights(variant: Variant) -> int:
     return round(parameters * _BYTES[variant.quantization.value])
 
 
-def _demand(variant: Variant) -> Demand:
+def demand_for(variant: Variant) -> Demand:
+    """What a variant might take: its weights, and a fiftieth more while they are loaded."""
     weights = _weights(variant)
     part = ExpectedParameter(
         name="model.weight",
@@ -168,7 +169,7 @@ def _cells(variant: Variant) -> list[Cell]:
 
 
 def _gate(variant: Variant) -> Line:
-    expected = expectation_fields(variant, _demand(variant))
+    expected = expectation_fields(variant, demand_for(variant))
     skip = _SKIPS.get(variant.model.id)
     if skip is None:
         return gate(variant.id, **expected)

@@ -81,7 +81,7 @@ def test_the_header_says_what_a_reader_wants_first(tmp_path: Path) -> None:
         "acceptance/test_it.py::test_b[tiny-mixtral/nf4-dq]",
         "0/2 (2 skipped)",
         "4.00 MB (3.81 MiB)",
-        "pytest -m tiny",
+        "Commandpytest -m tiny",
         "HF_HOME/cache",
     ]
     positions = [text.find(words) for words in expected]
