@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import unquote
@@ -35,21 +35,28 @@ _LOOKS_LIKE_ONE: Final = "|".join(
 
 
 class Redactor:
-    """Replaces every occurrence of the given secrets, and of anything that looks like one, by REDACTED."""
+    """Replaces every occurrence of the given secrets, and of anything that looks like one, by REDACTED.
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
+    `forms` say what else becomes of a secret in the text that is searched: in HTML `html.escape`, for one.
+    """
+
+    def __init__(self, secrets: Iterable[str] = (), forms: Sequence[Callable[[str], str]] = ()) -> None:
+        long_enough = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
+        shapes = long_enough | {form(secret) for form in forms for secret in long_enough}
         # The longest first, so that a secret which contains another leaves no rest behind.
-        known = sorted({s for s in secrets if len(s) >= SHORTEST_SECRET}, key=len, reverse=True)
+        known = sorted(shapes, key=len, reverse=True)
         self._pattern = re.compile("|".join([*map(re.escape, known), _LOOKS_LIKE_ONE]))
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+    def from_environment(
+        cls, environment: Mapping[str, str] | None = None, forms: Sequence[Callable[[str], str]] = ()
+    ) -> Self:
         """Know the secrets of this process: variables named like one, passwords in the addresses of proxies and
         package indexes, and the token that `hf auth login` stored."""
         environment = os.environ if environment is None else environment
         named = (value.strip() for name, value in environment.items() if _SECRET_NAME.search(name))
         written = [word for value in environment.values() for word in _PASSWORD_IN_ADDRESS.findall(value)]
-        return cls([*named, *written, *map(unquote, written), *_stored_tokens(environment)])
+        return cls([*named, *written, *map(unquote, written), *_stored_tokens(environment)], forms)
 
     def __call__(self, text: str) -> str:
         """The text without secrets."""

@@ -74,12 +74,15 @@ def test_the_header_says_what_a_reader_wants_first(tmp_path: Path) -> None:
         "Python 3.11.7, torch 2.13.0",
         "1 file could not be collected",
         "limits are not the shipped ones: mine.toml",
-        "fail: load_time 3.000 s; limit at most 2.000 s, 50.0% outside [catalogue/tiny.toml: claim[1]]",
+        "✗ load_time3.000 sat most 2.000 s50.0% outsidecatalogue/tiny.toml: claim[1]",
+        "tiny-phi/int8 died: 9<script>alert(1)</script>",
         "2 cells skipped (vram): has 24 GB, needs 43 GB",
         "use <a bigger> GPU",
         "acceptance/test_it.py::test_b[tiny-mixtral/nf4-dq]",
         "0/2 (2 skipped)",
         "4.00 MB (3.81 MiB)",
+        "Commandpytest -m tiny",
+        "HF_HOME/cache",
     ]
     positions = [text.find(words) for words in expected]
     assert -1 not in positions, expected[positions.index(-1)]
@@ -90,6 +93,12 @@ def test_a_run_that_was_killed_at_once_has_a_header_too(tmp_path: Path) -> None:
     text = page_of(tmp_path, good_run([cell("test_it")])[:2]).text
     assert "INCOMPLETE over -m tiny: 0 of 1 cell passed, 1 not run; the run did not finish" in text
     assert "The run ended before the node was recorded." in text
+
+
+def hostile_claim() -> Line:
+    """What a document says in markup."""
+    words = {"source": HOSTILE, "quote": HOSTILE, "disputed": HOSTILE, "origin": HOSTILE, "conditions": {"x": HOSTILE}}
+    return {"metric": "ram_after", "low": 1e9, "high": 2e9, "bounds": {"basis": HOSTILE, "instead": HOSTILE}, **words}
 
 
 def everything_hostile() -> list[Line]:
@@ -104,8 +113,15 @@ def everything_hostile() -> list[Line]:
         ),
         node,
         plan([one, two, cell("lost")]),
-        gate(HOSTILE + "/y", "skip", code=HOSTILE, have=HOSTILE, need=HOSTILE, fix=HOSTILE, text=HOSTILE),
+        gate(
+            HOSTILE + "/y", "skip", code=HOSTILE, have=HOSTILE, need=HOSTILE, fix=HOSTILE, text=HOSTILE,
+            bounds={"ram_after": {"expected": 3e6, "basis": HOSTILE}}, claims=[hostile_claim()],
+        ),
         load(HOSTILE),
+        *[line(Event.SAMPLE, variant=HOSTILE + "/x", pid=7, seconds=n, rss=3_000_000 + n) for n in range(3)],
+        line(Event.HOST, variant=HOSTILE + "/x", pid=7, state="request", request="Generate", seconds=1.0),
+        line(Event.HOST, variant=HOSTILE + "/x", pid=7, state="died", request=HOSTILE, signal=HOSTILE, seconds=1.0,
+             reason=HOSTILE, stack=HOSTILE, stderr=[HOSTILE]),
         report(one, "call", "failed", crash(HOSTILE)),
         report(two, "setup", "skipped", ["x", 1, HOSTILE]),
         line(Event.COLLECT_ERROR, nodeid=HOSTILE, text=HOSTILE),
@@ -116,9 +132,13 @@ def everything_hostile() -> list[Line]:
 def test_no_text_becomes_markup(tmp_path: Path) -> None:
     page = page_of(tmp_path, everything_hostile())
     ours = {"div", "section", "h2", "h3", "p", "ul", "li", "span", "code", "pre", "details", "summary"}
-    assert set(page.elements) == ours | {"table", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd"}
-    assert {name for name, _ in page.attributes} == {"class", "title", "scope", "open"}
-    assert page.text.count("<script>alert(1)</script>") > 15
+    tables = {"table", "thead", "tbody", "tr", "th", "td", "dl", "dt", "dd", "br", "q", "i", "h4"}
+    pictures = {"figure", "figcaption", "svg", "defs", "path", "use", "text"}
+    assert set(page.elements) == ours | tables | pictures
+    plain = {"class", "title", "scope", "open", "role", "tabindex", "aria-label", "id"}
+    drawn = {"style", "viewbox", "version", "xmlns", "xmlns:xlink", "xlink:href", "d", "x", "y"}
+    assert {name for name, _ in page.attributes} == plain | drawn | {"transform"}
+    assert page.text.count("<script>alert(1)</script>") > 40
     assert "\x1b" not in page.text
     assert "\u202e" not in page.text
 
@@ -148,7 +168,7 @@ def test_a_row_shows_measured_against_limit_with_unit_and_margin(
     assert pages[1].text.startswith(limit)
     assert pages[1].text.endswith("</b>"), "the source is shown as text"
     assert pages[2].text == margin
-    assert {element for page in pages for element in page.elements} == {"td", "span", "strong"}
+    assert {element for page in pages for element in page.elements} == {"td", "b", "i", "strong"}
 
 
 def test_a_row_has_a_line_for_each_judgement_and_a_dash_for_none() -> None:
@@ -164,7 +184,7 @@ def test_a_judgement_that_contradicts_itself_shows_no_tick() -> None:
 
 def test_many_failures_are_counted_above_the_rows(tmp_path: Path) -> None:
     cells = [cell(f"test_{n}") for n in range(60)]
-    failures = [report(c, "setup", "failed", crash("x" * 5000)) for c in cells]
+    failures = [report(c, "setup", "failed", crash(f"{n}" + "x" * 5000)) for n, c in enumerate(cells)]
     record = recorded(tmp_path, [start(), plan(cells), *failures, finish(1)])
     part = header(record, reach_verdict(record))
     assert "and 10 more, in the rows below" in part

@@ -81,7 +81,7 @@ class Auditor:
     def __init__(self, catalogue: Catalogue, predictions: Predictions, runs: Sequence[RunRecord] = ()) -> None:
         self._catalogue = catalogue
         self._predictions = predictions
-        self._measured = _measurements(runs)
+        self._measured = measurements(runs)
         self._demands: dict[str, Demand | PlimsollError] = {}
 
     def findings(self, variants: Collection[str]) -> Iterator[Finding]:
@@ -165,7 +165,7 @@ def _outside(bounds: Bounds, low: float | None, high: float | None) -> bool:
     return above or below
 
 
-def _measurements(runs: Iterable[RunRecord]) -> Mapping[tuple[str, str], tuple[float, ...]]:
+def measurements(runs: Iterable[RunRecord]) -> Mapping[tuple[str, str], tuple[float, ...]]:
     """Measured values by variant and metric. What was planned or predicted is no measurement: such cells have no
     variant."""
     found: dict[tuple[str, str], list[float]] = {}

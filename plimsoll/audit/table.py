@@ -10,7 +10,7 @@ from plimsoll.audit.auditing import Finding, Status
 from plimsoll.catalogue.entries import LimitedSide
 from plimsoll.units import format_value
 
-_GRAVEST_FIRST: Final = (
+GRAVEST_FIRST: Final = (
     Status.IMPOSSIBLE,
     Status.REFUTED,
     Status.TIGHT,
@@ -18,16 +18,16 @@ _GRAVEST_FIRST: Final = (
     Status.CONFIRMED,
     Status.UNJUDGED,
 )
-_TOLD: Final = (Status.IMPOSSIBLE, Status.REFUTED, Status.TIGHT)
+TOLD: Final = (Status.IMPOSSIBLE, Status.REFUTED, Status.TIGHT)
 """Of which it is said what to write instead; the others may stand."""
 _NAMED: Final = 6
 
 
 def render(findings: Sequence[Finding]) -> str:
     """All findings by status, those of one claim that rest on alike grounds together, and what is not honest last."""
-    blocks = [_section(status, [f for f in findings if f.status is status]) for status in _GRAVEST_FIRST]
+    blocks = [_section(status, [f for f in findings if f.status is status]) for status in GRAVEST_FIRST]
     counts = Counter(finding.status for finding in findings)
-    closing = ", ".join(f"{counts[status]} {status}" for status in _GRAVEST_FIRST if counts[status])
+    closing = ", ".join(f"{counts[status]} {status}" for status in GRAVEST_FIRST if counts[status])
     return "\n\n".join(
         [*(block for block in blocks if block), *_dishonest(findings), f"{len(findings)} claims: {closing}"]
     )
@@ -46,7 +46,7 @@ def _together(findings: Iterable[Finding]) -> list[list[Finding]]:
     """Findings about one claim; what is said of each variant differs only where the claim is in doubt."""
     groups: dict[tuple[object, ...], list[Finding]] = {}
     for finding in findings:
-        own = finding.bounds if finding.status in _TOLD or finding.measured else None
+        own = finding.bounds if finding.status in TOLD or finding.measured else None
         groups.setdefault((id(finding.claim), own, finding.measured), []).append(finding)
     return list(groups.values())
 
@@ -59,12 +59,12 @@ def _lines(alike: Sequence[Finding]) -> list[str]:
     disputed = ", disputed" if claim.disputed is not None else ""
     quote = f': "{claim.quote}"' if claim.quote else ""
     lines = [f"  {claim.metric} of {joined}: {finding.said}{disputed}", f"      {claim.source}{quote}"]
-    if finding.status is Status.UNJUDGED or finding.status in _TOLD:
+    if finding.status is Status.UNJUDGED or finding.status in TOLD:
         lines.append(f"      {finding.bounds.basis}")
     if finding.measured:
         lines.append(f"      measured {', '.join(format_value(value, claim.unit) for value in finding.measured)}")
-    if instead := _instead(finding):
-        lines.append(f"      write instead: {instead}")
+    if better := instead(finding):
+        lines.append(f"      write instead: {better}")
     elif finding.apart and finding.bounds.expected is not None:
         expected = format_value(finding.bounds.expected, claim.unit)
         lines.append(
@@ -73,10 +73,10 @@ def _lines(alike: Sequence[Finding]) -> list[str]:
     return lines
 
 
-def _instead(finding: Finding) -> str:
+def instead(finding: Finding) -> str:
     """What to write instead; empty where the claim may stand, and for what somebody measured, which is no promise."""
     measured_by_others = finding.claim.limits is LimitedSide.NONE
-    return finding.bounds.instead if finding.status in _TOLD and not measured_by_others else ""
+    return finding.bounds.instead if finding.status in TOLD and not measured_by_others else ""
 
 
 def _dishonest(findings: Sequence[Finding]) -> list[str]:
@@ -96,7 +96,7 @@ def to_json(findings: Sequence[Finding]) -> dict[str, Any]:
     """All findings as JSON data, figures in base units; null where nothing is known."""
     counts = Counter(finding.status for finding in findings)
     return {
-        "counts": {status.value: counts[status] for status in _GRAVEST_FIRST},
+        "counts": {status.value: counts[status] for status in GRAVEST_FIRST},
         "findings": [_finding_to_json(finding) for finding in findings],
     }
 
@@ -118,5 +118,5 @@ def _finding_to_json(finding: Finding) -> Mapping[str, Any]:
         "predicted": {"least": bounds.least, "expected": bounds.expected, "most": bounds.most},
         "measured": list(finding.measured),
         "basis": bounds.basis,
-        "write_instead": _instead(finding) or None,
+        "write_instead": instead(finding) or None,
     }

@@ -13,7 +13,7 @@ from typing import Any, Final
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.events import FORMAT, Event
-from plimsoll.evidence.fields import read_judgement, read_measurement
+from plimsoll.evidence.fields import read_bounds, read_claim, read_judgement, read_measurement
 from plimsoll.evidence.record import (
     Cell,
     CellEvidence,
@@ -203,6 +203,8 @@ class Collector:
             need=need,
             fix=fix,
             text=str(data.get("text") or ""),
+            bounds={str(metric): read_bounds(bounds) for metric, bounds in (data.get("bounds") or {}).items()},
+            claims=tuple(read_claim(claim) for claim in data.get("claims") or ()),
         )
         # Workers ask the same gate at different times; a skip that any of them met is the one to explain.
         if gate.variant not in self._gates or gate.decision != "run":

@@ -31,7 +31,9 @@ class Event(StrEnum):
     written before the first model loads; under workers each writes the same plan."""
     GATE = "gate"
     """variant, decision ("run" | "skip" | "error"), code, have, need, fix, text: an error means that nothing could be
-    decided, and the cells of the variant fail with the text."""
+    decided, and the cells of the variant fail with the text. Since 0.1.0 also what was expected of the variant before
+    anything loaded, in base units: bounds ({metric: {least, expected, most, exact, basis, instead}}), and claims
+    ([{metric, low, high, source, quote, limits, conditions, disputed, origin, bounds}]), what documents say of it."""
     HUB = "hub"
     """state ("asked" | "fetched" | "failed"), repository, revision (as the entry has it), commit. Asked: answer, text,
     endpoint, bytes (of all files that are needed), present (of those in the cache), cache (its folder), free (bytes

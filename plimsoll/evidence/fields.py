@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Final
 
+from plimsoll.catalogue.entries import LimitedSide
 from plimsoll.host.requests import Inventory, LoadReport
 from plimsoll.judge.judgement import Judgement, Limit, Measurement, Outcome, judge
 from plimsoll.metrics import METRICS
@@ -122,6 +123,25 @@ def read_judgement(fields: Mapping[str, Any]) -> Judgement:
     if judgement.outcome is not Outcome(fields["outcome"]):
         raise ValueError(f"{limit.metric} is recorded as {fields['outcome']}, but its figures say {judgement.outcome}")
     return judgement
+
+
+def read_bounds(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The bounds of a metric in a GATE event, their figures as numbers. Raises TypeError for what is no number."""
+    return {**fields, **{side: decode_number(fields.get(side)) for side in ("least", "expected", "most")}}
+
+
+def read_claim(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A claim in a GATE event, its figures as numbers. Raises KeyError, TypeError or ValueError where it cannot be
+    one."""
+    return {
+        **fields,
+        "metric": str(fields["metric"]),
+        "low": decode_number(fields.get("low")),
+        "high": decode_number(fields.get("high")),
+        "limits": LimitedSide(fields.get("limits") or LimitedSide.BOTH),
+        "conditions": dict(fields.get("conditions") or {}),
+        "bounds": read_bounds(fields.get("bounds") or {}),
+    }
 
 
 def load_fields(report: LoadReport) -> dict[str, Any]:

@@ -100,6 +100,10 @@ class GateRecord:
     need: str | None
     fix: str | None
     text: str
+    bounds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By metric, what prediction allows; empty where it was not recorded. `plimsoll.audit.recorded` reads it."""
+    claims: tuple[Mapping[str, Any], ...] = ()
+    """What documents say of the variant, likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,7 @@ def drawing(width: float, height: float, salt: str, *, arranged: bool = True) ->
     with mpl.rc_context({**_SETTINGS, "svg.hashsalt": salt}), warnings.catch_warnings():
         # Text stays text, so it is the reader's font that must have the letter, not matplotlib's.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield Figure(figsize=(width, height), layout="constrained" if arranged else "none")
+        yield Figure(figsize=(width, height), layout="constrained" if arranged else None)
 
 
 def svg(figure: Figure) -> str:

@@ -8,18 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-CSS: Final = """
-:root {
-  color-scheme: light dark;
-  --ink: #1f2328; --faint: #57606a; --paper: #ffffff; --panel: #f6f8fa; --rule: #d0d7de;
-  --good: #116329; --near: #7d4e00; --bad: #a40e26; --gap: #0550ae;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --ink: #e6edf3; --faint: #9da7b3; --paper: #0d1117; --panel: #161b22; --rule: #3d444d;
-    --good: #56d364; --near: #e3b341; --bad: #ff8e88; --gap: #79c0ff;
-  }
-}
+from plimsoll.pictures.colours import COLOURS
+
+CSS: Final = (
+    COLOURS
+    + """
 body { min-width: 0; max-width: 1400px; margin: 0 auto; padding: 12px 16px; font-size: 14px;
   color: var(--ink); background: var(--paper); }
 body { display: flex; flex-direction: column; }
@@ -52,7 +45,27 @@ span.failed, .failed .col-result, span.error, .error .col-result, span.xpassed, 
 .plimsoll dt { color: var(--faint); }
 .plimsoll dd { margin: 0; overflow-wrap: anywhere; }
 .plimsoll summary { cursor: pointer; }
+.plimsoll h4 { display: inline-block; margin: 8px 0 4px; font-size: 14px; }
+.plimsoll details details { margin: 0 0 4px 14px; }
+.plimsoll-pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 330px), 1fr));
+  gap: 6px 18px; align-items: start; }
+.plimsoll figure { margin: 4px 0; }
+.plimsoll figcaption { font-weight: bold; font-size: 13px; overflow-wrap: anywhere; }
+.plimsoll svg { display: block; width: 100%; max-width: 460px; height: auto; }
+.plimsoll .plimsoll-legend { display: flex; flex-wrap: wrap; gap: 2px 18px; padding: 0; margin: 4px 0;
+  list-style: none; }
+.plimsoll-legend i { display: inline-block; width: 16px; height: 12px; vertical-align: -1px; }
+.plimsoll-legend .plimsoll-key-measured { width: 4px; height: 15px; background: var(--good); }
+.plimsoll-key-documented { background: color-mix(in srgb, var(--faint) 22%, transparent);
+  border: solid var(--faint); border-width: 0 1px; }
+.plimsoll-legend .plimsoll-key-predicted { width: 8px; height: 8px; background: var(--gap); transform: rotate(45deg); }
+.plimsoll-key-impossible { background: color-mix(in srgb, var(--bad) 16%, transparent); }
+.plimsoll-key-loading { background: var(--gap); }
+.plimsoll-key-generating { background: var(--good); }
+.plimsoll-key-scoring { background: var(--near); }
+.plimsoll-key-training { background: var(--faint); }
 .plimsoll-wide { overflow-x: auto; }
+.plimsoll-variants { white-space: nowrap; }
 .plimsoll-verdict { padding: 12px 16px; border: 1px solid var(--rule); border-left: 8px solid var(--gap);
   background: var(--panel); }
 .plimsoll-verdict.plimsoll-accepted { border-left-color: var(--good); }
@@ -64,7 +77,11 @@ span.failed, .failed .col-result, span.error, .error .col-result, span.xpassed, 
 .plimsoll-marginal { color: var(--near); }
 .plimsoll-fail, .plimsoll-unset { color: var(--bad); }
 .plimsoll-skip, .plimsoll-not_run, .plimsoll-waived { color: var(--gap); }
-.plimsoll-source { color: var(--faint); }
+.plimsoll-source, #results-table i { color: var(--faint); font-style: normal; }
+#results-table b.pass { color: var(--good); }
+#results-table b.marginal { color: var(--near); }
+#results-table b.fail, #results-table b.unset { color: var(--bad); }
+.logwrapper:not(:has(.log)) { display: none; }
 @media (max-width: 600px) {
   body { padding: 8px; }
   .plimsoll dl { grid-template-columns: 1fr; }
@@ -74,11 +91,10 @@ span.failed, .failed .col-result, span.error, .error .col-result, span.xpassed, 
   #results-table th { display: inline-block; border: 0; }
 }
 @media print {
-  :root { color-scheme: light; --ink: #000; --faint: #333; --paper: #fff; --panel: #fff; --rule: #777;
-    --good: #0b4a1e; --near: #5c3900; --bad: #85091d; --gap: #043a80; }
   .controls, .filter, .logexpander, .media { display: none; }
   .logwrapper { max-height: none; overflow: visible; }
   .plimsoll section, .plimsoll tr, #results-table tr { break-inside: avoid; }
 }
 """
+)
 """To be put into a `<style>` element of the page, after pytest-html's own."""
