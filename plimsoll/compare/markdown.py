@@ -7,7 +7,7 @@ from typing import Final
 
 from plimsoll.compare.document import Document, Section, Table
 from plimsoll.compare.fail_on import Finding
-from plimsoll.report.summary import markdown
+from plimsoll.report.markdown import markdown
 
 _FOLDED_FROM: Final = 12
 """Rows from which a table is folded, but for the rows that a reader must see."""
