@@ -76,8 +76,9 @@ def command(reports: Path, *arguments: str) -> list[str]:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The caller's environment without what pytest's own session put there."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+    """The caller's environment without what pytest's own session put there, and what would reach a page of CI."""
+    unwanted = ("PYTEST_", "COV_", "GITHUB_STEP_SUMMARY")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     return {**kept, **(extra or {})}
 
 

@@ -17,9 +17,10 @@ import pytest
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.record import RunRecord
 from plimsoll.report.foreign_text import one_line, printable
+from plimsoll.report.markdown import markdown
 from plimsoll.report.node_card import node_card
 from plimsoll.report.results import results, results_schema, results_text
-from plimsoll.report.summary import markdown, summary_text
+from plimsoll.report.summary import summary_text
 from plimsoll.report.terminal import closing_lines
 from plimsoll.report.write import write_atomically, write_reports
 from plimsoll.verdict.verdict import Verdict, reach_verdict

@@ -20,6 +20,7 @@ from plimsoll.compare.result import Comparison
 from plimsoll.compare.rule import Rule
 from plimsoll.compare.sources import find_source, read_side
 from plimsoll.errors import PlimsollError
+from plimsoll.report.step_summary import append_step_summary, required_step_summary
 from plimsoll.report.write import write_atomically
 
 if TYPE_CHECKING:
@@ -88,6 +89,9 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     for option, what in (("markdown", "Markdown"), ("html", "a page with pictures"), ("json", "JSON")):
         parser.add_argument(f"--{option}", type=Path, metavar="FILE", help=f"write {what} to FILE")
+    parser.add_argument(
+        "--step-summary", action="store_true", help="append the Markdown to the step's summary, in GitHub Actions"
+    )
     parser.add_argument("--quiet", action="store_true", help="print the statements alone")
     parser.add_argument(
         "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
@@ -97,6 +101,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print, write the files. Raises PlimsollError for what the user can mend."""
+    step = required_step_summary() if options.step_summary else None
     require_statistics()
     if options.html is not None:
         require_pictures()
@@ -112,16 +117,19 @@ def run(options: argparse.Namespace) -> int:
     lines = terminal_lines(comparison, options.fail_on, status, quiet=options.quiet)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
-    _write(comparison, status, options)
+    _write(comparison, status, options, step)
     return status
 
 
-def _write(comparison: Comparison, status: int, options: argparse.Namespace) -> None:
+def _write(comparison: Comparison, status: int, options: argparse.Namespace, step: Path | None) -> None:
     from plimsoll.compare.data import comparison_text
     from plimsoll.compare.document import document
     from plimsoll.compare.markdown import markdown_text
 
     found = findings(comparison, options.fail_on)
+    if step is not None:
+        problem = append_step_summary(step, markdown_text(document(comparison), found), "a file by --markdown FILE")
+        sys.stderr.write("" if problem is None else f"plimsoll: {problem}\n")
     if options.markdown is not None:
         _write_file(options.markdown, lambda: markdown_text(document(comparison), found))
     if options.json is not None:

@@ -12,8 +12,10 @@ from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import read_runs
 from plimsoll.evidence.run_folder import find_run
 from plimsoll.report.pages import why_no_pages, write_pages
+from plimsoll.report.step_summary import append_step_summary, required_step_summary
+from plimsoll.report.summary import short_summary_text
 from plimsoll.report.terminal import closing_lines
-from plimsoll.report.write import write_reports
+from plimsoll.report.write import SUMMARY_FILE, write_reports
 from plimsoll.verdict.verdict import reach_verdict
 from plimsoll.verdict.waivers import read_waivers
 
@@ -49,6 +51,9 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--no-pages", action="store_true", help="leave out report.html and junit.xml, for which pytest is started"
     )
+    parser.add_argument(
+        "--step-summary", action="store_true", help="append the summary to that of the step, in a job of GitHub Actions"
+    )
     parser.set_defaults(run=run)
 
 
@@ -57,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
 
     Raises PlimsollError where there is no such run, a waiver is wrong, or a report could not be written.
     """
+    step = required_step_summary() if options.step_summary else None
     runs = [find_run(name, options.report_dir) for name in options.run_names]
     waivers = None if options.waivers is None else read_waivers(options.waivers, clock.now().date())
     record = read_runs(runs)
@@ -71,6 +77,9 @@ def run(options: argparse.Namespace) -> int:
             notes.append(f"not written: {missing}")
         elif (problem := write_pages(runs, folder, options.waivers)) is not None:
             problems.append(problem)
+    if step is not None:
+        problem = append_step_summary(step, short_summary_text(record, verdict), str(folder / SUMMARY_FILE))
+        notes += [] if problem is None else [problem]
     lines = [*notes, *closing_lines(record, verdict, folder)]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     if problems:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from plimsoll.compare.document import Document, Section
 from plimsoll.compare.fail_on import Finding
-from plimsoll.report.summary import markdown
+from plimsoll.report.markdown import markdown
 from plimsoll.report.tables import markdown_table
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from plimsoll.report.foreign_text import one_line
-from plimsoll.report.summary import markdown
+from plimsoll.report.markdown import markdown
 
 _WIDEST: Final = 60
 """Characters of a column on a terminal; pages and files hold the whole text."""
