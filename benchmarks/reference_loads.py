@@ -63,9 +63,9 @@ class Row:
 
 
 ROWS: Final = (
-    *(Row(variant=f"llama-3.2-1b/{name}") for name in ("bf16", "int8", "nf4", "nf4-dq")),
-    *(Row(variant=f"qwen2.5-1.5b/{name}") for name in ("bf16", "int8", "nf4")),
-    *(Row(variant=f"llama-3.2-3b/{name}", numerics=False) for name in ("bf16", "int8", "nf4")),
+    *(Row(variant=f"llama-3.2-1b/{name}", numerics=name != "nf4") for name in ("bf16", "int8", "nf4", "nf4-dq")),
+    *(Row(variant=f"qwen2.5-1.5b/{name}", numerics=False) for name in ("bf16", "nf4")),
+    *(Row(variant=f"llama-3.2-3b/{name}", numerics=False) for name in ("bf16", "nf4")),
     *(Row(variant=f"phi-3-mini-4k-instruct/{name}", numerics=False) for name in ("int8", "nf4")),
     Row(variant="qwen2.5-7b/int8", numerics=False),
     Row(variant="llama-3.1-8b/nf4-dq", numerics=False),
