@@ -10,6 +10,9 @@ from fixtures.benchmarks import LOAD_CLOCK
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
 from fixtures.load_timing import LoadTimer
+from plimsoll.footprint.footprint import Footprint
+from plimsoll.judge.dtypes import check_dtypes
+from plimsoll.judge.quantization import summarise
 
 pytestmark = pytest.mark.load
 
@@ -70,13 +73,10 @@ def test_loads_on_asked_device(loaded: LoadedVariant) -> None:
     assert not others, f"not on {wanted}: {_some(others)}"
 
 
-def test_loads_in_asked_dtype(loaded: LoadedVariant) -> None:
-    """What is not packed is stored in the dtype that was asked for."""
-    wanted = loaded.variant.quantization.compute_dtype
-    plain = [record for record in loaded.report.inventory.parameters if record.scheme == "float"]
-    others = [f"{record.name} ({record.storage_dtype})" for record in plain if record.storage_dtype != wanted]
-    assert plain, "no parameter is stored in floats: not even embeddings or norms"
-    assert not others, f"not in {wanted}: {_some(others)}"
+def test_loads_in_asked_dtype(loaded: LoadedVariant, footprint: Footprint) -> None:
+    """What is not packed is stored in the dtype that was asked for, or in the one that the architecture insists on."""
+    wrong = check_dtypes(footprint, loaded.report.inventory, loaded.variant.quantization.compute_dtype)
+    assert not wrong, summarise(wrong)
 
 
 def test_uses_asked_attention(loaded: LoadedVariant) -> None:

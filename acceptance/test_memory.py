@@ -89,13 +89,15 @@ def test_ram_after_loading(loaded: LoadedVariant, judge: Judge, causes: Causes) 
 def test_peak_ram_as_predicted(loaded: LoadedVariant, footprint: Footprint, judge: Judge, causes: Causes) -> None:
     """Loading takes no more memory than was predicted: what is packed, and the weight that is being packed."""
     memory = loaded.report.memory
+    predicted = load_peaks(footprint, loaded.variant.quantization, lambda _: RAM)[RAM]
     judge.limit(
         "ram_peak",
         memory.peak - memory.before,
-        high=load_peaks(footprint, loaded.variant.quantization, lambda _: RAM)[RAM] + _BESIDE,
+        high=predicted + _BESIDE,
         source="predicted from the configuration, and 256 MiB",
         explain=causes,
         method=memory.method,
+        predicted=predicted,
     )
 
 

@@ -1,7 +1,7 @@
 """Full-size models loaded from synthetic weights, one after another, and the table of what they took.
 
-    python benchmarks/reference_loads.py run [PATTERN ...]    # runs the suite on each row that is missing, or matches
-    python benchmarks/reference_loads.py table                # writes the table from the evidence that is kept
+    python -m benchmarks.reference_loads run [PATTERN ...]    # runs the suite on each row that is missing, or matches
+    python -m benchmarks.reference_loads table                # writes the table from the evidence that is kept
 
 Each row is a run of the suite, `pytest --weights=synthetic --device=cpu`, with its verdict and evidence; the table is
 made from the evidence alone. Rows come in the order of their size, and one model is in memory at a time.
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks.portable_evidence import portable
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import RunRecord
 from plimsoll.judge.judgement import Judgement
@@ -62,9 +63,9 @@ class Row:
 
 
 ROWS: Final = (
-    *(Row(variant=f"llama-3.2-1b/{name}") for name in ("bf16", "int8", "nf4", "nf4-dq")),
-    *(Row(variant=f"qwen2.5-1.5b/{name}") for name in ("bf16", "int8", "nf4")),
-    *(Row(variant=f"llama-3.2-3b/{name}", numerics=False) for name in ("bf16", "int8", "nf4")),
+    *(Row(variant=f"llama-3.2-1b/{name}", numerics=name != "nf4") for name in ("bf16", "int8", "nf4", "nf4-dq")),
+    *(Row(variant=f"qwen2.5-1.5b/{name}", numerics=False) for name in ("bf16", "nf4")),
+    *(Row(variant=f"llama-3.2-3b/{name}", numerics=False) for name in ("bf16", "nf4")),
     *(Row(variant=f"phi-3-mini-4k-instruct/{name}", numerics=False) for name in ("int8", "nf4")),
     Row(variant="qwen2.5-7b/int8", numerics=False),
     Row(variant="llama-3.1-8b/nf4-dq", numerics=False),
@@ -93,17 +94,10 @@ def run(row: Row) -> int:
         status = subprocess.run(command, cwd=ROOT, check=False).returncode
         evidence = reports / "latest" / "evidence.jsonl"
         if evidence.exists():
-            text = evidence.read_text(encoding="ascii")
             row.folder.mkdir(parents=True, exist_ok=True)
-            (row.folder / "evidence.jsonl").write_text(_anywhere(text, reports), encoding="ascii")
+            text = portable(evidence.read_text(encoding="ascii"), ROOT, reports)
+            (row.folder / "evidence.jsonl").write_text(text, encoding="ascii")
     return status
-
-
-def _anywhere(evidence: str, reports: Path) -> str:
-    """Evidence without the paths of this machine, which say nothing about a load."""
-    for path, name in ((reports.resolve(), "reports"), (reports, "reports"), (ROOT, "."), (Path.home(), "~")):
-        evidence = evidence.replace(str(path), name)
-    return evidence
 
 
 def table() -> str:
@@ -134,7 +128,7 @@ HEAD: Final = (
     "# Synthetic loads on a CPU",
     "",
     "Full-size models (or one layer of them) loaded by `from_pretrained` from weights that are made up on demand, as",
-    "[docs/synthetic-weights.md](../../docs/synthetic-weights.md) says. Made by `python benchmarks/reference_loads.py`",
+    "[docs/synthetic-weights.md](../../docs/synthetic-weights.md) says. Made by `python -m benchmarks.reference_loads`",
     "from the evidence in [synthetic-cpu/](synthetic-cpu), of which each file is one run of the suite.",
     "",
     "RAM is over what the host had before, by the kernel's high-water mark. The prediction of its peak has 256 MiB for",

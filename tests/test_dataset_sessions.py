@@ -81,9 +81,9 @@ def test_the_comparison_asks_its_twelve_experiments_in_its_own_order() -> None:
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("--samples=0", "argument --samples: invalid _samples value: '0'"),
-        ("--shots=6", "argument --shots: invalid _shots value: '6'"),
-        ("--draws=-1", "argument --draws: invalid _from_zero value: '-1'"),
+        ("--samples=0", "argument --samples: must be a whole number from 1, not '0'"),
+        ("--shots=6", "argument --shots: must be a whole number from 0 to 5, not '6'"),
+        ("--draws=-1", "argument --draws: must be a whole number from 0, not '-1'"),
     ],
 )
 def test_numbers_that_mean_nothing_are_refused(option: str, said: str, tmp_path: Path) -> None:

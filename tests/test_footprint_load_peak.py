@@ -64,6 +64,18 @@ def test_plain_weights_take_no_more_than_they_stay() -> None:
     assert peaks(both, Quantization.FP32)[RAM] == 4 * 4 * 100 * 64  # four threads convert at once, in RAM
 
 
+@pytest.mark.parametrize("quantization", [Quantization.BF16, Quantization.NF4], ids=str)
+def test_what_stays_in_ram_does_not_pass_through_it_on_top(quantization: Quantization) -> None:
+    embedding = weight("embed.weight", (1000, 64))
+    packed_weight = weight("layer.weight", (64, 64), quantization)
+    packing = packing_bytes((64, 64), quantization, "cpu") if quantization.is_quantized else 0
+    there = peaks([embedding, packed_weight], quantization, place=RAM)
+    assert there == {RAM: size(embedding) + 2 * 64 * 64 + packing}
+    both = Footprint(parameters=(embedding, packed_weight), buffers=())
+    split = load_peaks(both, quantization, {"embed.weight": RAM, "layer.weight": 0}.__getitem__)
+    assert split[RAM] == size(embedding) + 2 * 64 * 64 * (1 if quantization.is_quantized else 4)
+
+
 def test_what_int8_takes_beside_the_weight_on_a_gpu() -> None:
     # A float16 copy, the packed form, a scale a row.
     assert packing_bytes((512, 64), Quantization.INT8, "cuda") == 3 * 512 * 64 + 4 * 512

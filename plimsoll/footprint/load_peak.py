@@ -26,7 +26,7 @@ _LOADING_THREADS: Final = 4
 
 def load_peaks(footprint: Footprint, quantization: Quantization, place_of: Callable[[str], int]) -> Mapping[int, int]:
     """Bytes in use at the highest point of a load, for each place that a parameter or buffer goes to, and for RAM,
-    which all tensors pass through.
+    which tensors pass through on their way to another place.
 
     Pages of the checkpoint's files, which a system may drop, are not counted.
     """
@@ -45,7 +45,9 @@ def load_peaks(footprint: Footprint, quantization: Quantization, place_of: Calla
     for place, size in held.items():
         # Threads run ahead with what comes later, so that a join may happen when all is there.
         peaks[place] = max(peaks[place], size + joined[place])
-    peaks[RAM] = max(peaks[RAM], held[RAM] + _passing(footprint, quantization))
+    passing = [parameter.count for parameter in footprint.parameters if place_of(parameter.name) != RAM]
+    if passing:
+        peaks[RAM] = max(peaks[RAM], held[RAM] + _passing(max(passing), quantization))
     return peaks
 
 
@@ -58,10 +60,9 @@ def _moment(parameter: ExpectedParameter, quantization: Quantization, device: st
     return max(joining, source + packing_bytes(parameter.shape, quantization, device))
 
 
-def _passing(footprint: Footprint, quantization: Quantization) -> int:
-    """Bytes of RAM that tensors take on their way elsewhere: int8 is copied back to it, and other dtypes are converted
-    in it."""
-    largest = max(parameter.count for parameter in footprint.parameters)
+def _passing(largest: int, quantization: Quantization) -> int:
+    """Bytes of RAM that tensors take on their way elsewhere, the largest of them of so many elements: int8 is copied
+    back to it, and other dtypes are converted in it."""
     if quantization.is_quantized:
         return _HALF * largest
     width = 4 if quantization is Quantization.FP32 else _HALF

@@ -98,7 +98,8 @@ def footprint_of(model: nn.Module, quantization: Quantization, *, experts_covere
             coverage.reason(name, module, parameter) if quantization.is_quantized else f"{quantization} packs nothing"
         )
         if reason:
-            parameters.append(_float(name, parameter, kept.of(name, parameter), reason))
+            remade = quantization.is_quantized and coverage.packs_weight_of(name.rpartition(".")[0], module)
+            parameters.append(_float(name, parameter, kept.of(name, parameter, remade=remade), reason))
         else:
             parameters.append(_quantized(name, logical_shape(module, parameter), quantization))
     buffers = [_float(name, buffer, buffer.dtype, "buffer") for name, buffer in model.named_buffers()]
@@ -109,7 +110,8 @@ class _FloatDtypes:
     """The dtype of what is not packed: the one asked for, unless the architecture holds on to another.
 
     transformers keeps some modules in float32 to spare them a 16-bit range: `_keep_in_fp32_modules` where float16 is
-    asked for, `_keep_in_fp32_modules_strict` also for bfloat16. A module that names a dtype itself keeps that one.
+    asked for, `_keep_in_fp32_modules_strict` also for bfloat16. A module that names a dtype itself keeps that one, but
+    for the bias of a layer whose weight is packed: that layer is made anew, of the dtype asked for.
     """
 
     def __init__(self, model: nn.Module, quantization: Quantization) -> None:
@@ -119,9 +121,12 @@ class _FloatDtypes:
         if quantization.compute_dtype in ("float16", "bfloat16"):
             patterns += getattr(model, "_keep_in_fp32_modules_strict", None) or ()
         self._patterns = [re.compile(pattern.replace("*", ".*")) for pattern in patterns]
+        self._asked: torch.dtype = getattr(torch, quantization.compute_dtype)
 
-    def of(self, name: str, parameter: nn.Parameter) -> torch.dtype:
-        return torch.float32 if any(pattern.search(name) for pattern in self._patterns) else parameter.dtype
+    def of(self, name: str, parameter: nn.Parameter, *, remade: bool) -> torch.dtype:
+        if any(pattern.search(name) for pattern in self._patterns):
+            return torch.float32
+        return self._asked if remade else parameter.dtype
 
 
 def _float(name: str, tensor: torch.Tensor, dtype: torch.dtype, reason: str) -> ExpectedParameter:

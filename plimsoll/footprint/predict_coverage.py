@@ -123,6 +123,11 @@ class Coverage:
             return next((reason for key, reason in self._skipped.items() if _matches(key, owner)), "")
         return self._other_reason(name, module, parameter)
 
+    def packs_weight_of(self, name: str, module: nn.Module) -> bool:
+        """True for a linear layer whose weight is packed."""
+        weights = dict(module.named_parameters(recurse=False))
+        return is_linear(module) and not self.reason(f"{name}.weight", module, weights["weight"])
+
     def _other_reason(self, name: str, module: nn.Module, parameter: nn.Parameter) -> str:
         parent = name.rpartition(".")[0].rpartition(".")[0]
         if parameter.dim() == 2 and parent in self._mixtures:

@@ -124,7 +124,9 @@ def _from_pretrained(spec: LoadSpec, arguments: Mapping[str, Any]) -> Callable[[
     map_large_blocks()
     tensors = {"config": made_up.configuration, "state_dict": made_up.tensors}
     # An Auto class only looks up the class that a configuration asks for, and needs the name of a checkpoint to do so.
-    return partial(made_up.model_class.from_pretrained, None, **arguments, **tensors)
+    # A class's own from_pretrained may fetch more than weights (Qwen2.5-Omni: voices), and there is nowhere to do so.
+    from_pretrained: Any = transformers.PreTrainedModel.from_pretrained
+    return partial(from_pretrained.__func__, made_up.model_class, None, **arguments, **tensors)
 
 
 def _timed(call: Callable[[], Any]) -> tuple[Any, Mapping[str, Any], float]:

@@ -14,7 +14,7 @@ from plimsoll.units import format_bytes, format_seconds
 
 _LONGEST = 300
 """Characters of a reason; some come with a traceback."""
-_HEADINGS = ("variant", "", "needed", "available", "left", "load", "context", "batch", "")
+_HEADINGS = ("variant", "", "needed GB", "available GB", "left GB", "load", "context", "batch", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ def _title(machine: Machine) -> str:
         return f"{machine.name}: {count}{machine.profile.gpu}, {format_bytes(machine.profile.memory)} each, all free"
     if not gpus:
         return f"{machine.name}: no GPU to use, {format_bytes(machine.node.memory.available)} of RAM available"
-    return f"{machine.name}: {len(gpus)} GPUs with {format_bytes(sum(gpus))} free"
+    return f"{machine.name}: {len(gpus)} GPU{'' if len(gpus) == 1 else 's'} with {format_bytes(sum(gpus))} free"
 
 
 def _cells(row: PlanRow) -> tuple[str, ...]:

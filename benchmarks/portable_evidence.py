@@ -1,0 +1,55 @@
+"""A run's evidence made small enough to keep, and free of what names the machine that made it.
+
+Left out: the samples of resident memory, four a second, which no figure is made from (peaks are the kernel's own), and
+of the reports of tests that passed all but what a verdict needs, for whoever reads evidence fills the rest in.
+Replaced: paths, the host's name, the names of the checkout and of its branch. Lines are numbered anew, for a reader
+takes a gap in their numbers for lost evidence, which it would be in a run's own folder.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from plimsoll.evidence.events import Event
+
+HOST: Final = "node"
+PROJECT: Final = "plimsoll"
+NEEDED: Final = ("outcome", "when", "duration", "longrepr")
+
+
+def portable(evidence: str, root: Path, reports: Path) -> str:
+    """The lines of `evidence`, of a run in the checkout `root` that wrote to `reports`, as they may be published."""
+    lines = [json.loads(line) for line in evidence.splitlines()]
+    kept = [_reduced(line) for line in lines if line["event"] != Event.SAMPLE]
+    text = "".join(f"{json.dumps(line | {'seq': seq}, separators=(',', ':'))}\n" for seq, line in enumerate(kept, 1))
+    for found, replacement in _names(root, reports):
+        text = text.replace(found, replacement)
+    return text
+
+
+def _reduced(line: dict[str, Any]) -> dict[str, Any]:
+    """The line without the fields that hold a name alone, which could stand for anything elsewhere in the text, and
+    without what nobody needs of a report."""
+    match line["event"]:
+        case Event.MACHINE:
+            line["machine_info"] |= {"node": HOST}
+            line["commit_info"] |= {"project": PROJECT, "branch": ""}
+        case Event.NODE:
+            line["node"] |= {"hostname": HOST}
+        case Event.REPORT:
+            report = line["report"]
+            keys = NEEDED if report["outcome"] == "passed" else report.keys() - {"keywords"}
+            line["report"] = {key: report[key] for key in keys}
+    return line
+
+
+def _names(root: Path, reports: Path) -> Iterator[tuple[str, str]]:
+    """What is replaced wherever it stands, and by what; a path before those that it lies in."""
+    yield f"Z-{platform.node().split('.')[0]}-", f"Z-{HOST}-"
+    yield str(reports), "reports"
+    yield str(root), "."
+    yield str(Path.home()), "~"
