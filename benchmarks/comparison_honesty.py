@@ -23,8 +23,6 @@ from plimsoll.compare.rounds import rounds_for_same, rounds_to_find
 from plimsoll.compare.rule import Rule, Word, decide
 from plimsoll.compare.statistics import (
     deflated,
-    generator,
-    holm,
     rank_test,
     ratio_interval,
     smallest_p,
@@ -32,6 +30,8 @@ from plimsoll.compare.statistics import (
     within_reach,
 )
 from plimsoll.pictures.drawing import BAD, GAP, GOOD, INK, NEAR, drawing, svg_file
+from plimsoll.statistics.correction import holm
+from plimsoll.statistics.seeded import generator
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 METRICS: Final = 44

@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from plimsoll.compare.rounds import MOST, rounds_for_same, rounds_to_find
-from plimsoll.compare.rule import Interval, Rule, Word, decide
+from plimsoll.compare.rule import Rule, Word, decide
 from plimsoll.compare.statistics import (
     _resampled_medians,
     cliffs_delta,
     deflated,
-    generator,
-    holm,
     log_noise,
     rank_test,
     ratio_interval,
@@ -28,6 +26,9 @@ from plimsoll.compare.statistics import (
     within_reach,
 )
 from plimsoll.compare.steadiness import within
+from plimsoll.statistics.correction import holm
+from plimsoll.statistics.interval import Interval
+from plimsoll.statistics.seeded import generator
 from tests.compare_runs import noisy
 
 RULE = Rule(alpha=0.05)

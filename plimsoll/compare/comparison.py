@@ -14,14 +14,12 @@ from plimsoll.compare.machine import differences, unlike
 from plimsoll.compare.pairing import absent, figure_rows, outcome_changes, shared_times
 from plimsoll.compare.result import Comparison, Mismatch, TimeRow, Versus
 from plimsoll.compare.rounds import rounds_for_same, rounds_to_find
-from plimsoll.compare.rule import Interval, Rule, Word, decide
+from plimsoll.compare.rule import Rule, Word, decide
 from plimsoll.compare.side import Side, Timed
 from plimsoll.compare.statistics import (
     Samples,
     cliffs_delta,
     deflated,
-    generator,
-    holm,
     log_noise,
     rank_test,
     ratio_interval,
@@ -30,6 +28,9 @@ from plimsoll.compare.statistics import (
     within_reach,
 )
 from plimsoll.errors import PlimsollError
+from plimsoll.statistics.correction import holm
+from plimsoll.statistics.interval import Interval
+from plimsoll.statistics.seeded import generator
 
 _ASSUMED_NOISE = 0.05
 """The noise for which a number of rounds is named where there are too few rounds to see any."""

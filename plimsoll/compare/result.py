@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from plimsoll.compare.machine import Difference
-from plimsoll.compare.rule import Interval, Level, Rule, Word
+from plimsoll.compare.rule import Level, Rule, Word
 from plimsoll.compare.side import Figure, Side, Timed
+from plimsoll.statistics.interval import Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

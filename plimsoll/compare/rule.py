@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from plimsoll.statistics.interval import Interval
+
 _HOPELESS: Final = "no difference, however large, could be told from chance"
 
 
@@ -59,14 +61,6 @@ class Rule:
     def log_margin(self) -> float:
         """The margin as a distance of logarithms, the same in both directions."""
         return math.log1p(self.margin)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """A confidence interval of a ratio."""
-
-    low: float
-    high: float
 
 
 def decide(ratio: float, interval: Interval | None, p_adjusted: float | None, rule: Rule) -> tuple[Word, str]:

@@ -1,4 +1,4 @@
-"""The statistics of a comparison, from scipy where it has them: rank test, effect size, interval, correction.
+"""The statistics of a comparison, from scipy where it has them: rank test, effect size, interval.
 
 Times are skewed, drift and have outliers, so nothing here assumes a normal distribution. Everything random is seeded by
 what it is computed for: the same files give the same figures, in whatever order they are compared.
@@ -7,7 +7,6 @@ what it is computed for: the same files give the same figures, in whatever order
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from plimsoll.compare.rule import Interval
+from plimsoll.statistics.interval import Interval
 
 Samples = NDArray[np.float64]
 
@@ -23,11 +22,6 @@ _EXACT_UP_TO: Final = 60
 """Rounds of a side up to which the exact distribution of the rank test is used; beyond it the normal one is as good."""
 _PERMUTATIONS: Final = 9999
 _RESAMPLES: Final = 5000
-
-
-def generator(*names: str) -> np.random.Generator:
-    """A random generator that depends on nothing but the names."""
-    return np.random.default_rng([zlib.crc32(name.encode()) for name in names])
 
 
 def rank_test(base: Samples, other: Samples, random: np.random.Generator) -> Samples:
@@ -121,20 +115,6 @@ def within_reach(smallest: Sequence[float], alpha: float) -> list[bool]:
         if sum(able) <= k:
             return able
     return [False] * len(smallest)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values: below alpha, the chance of any false alarm among all of them is below alpha.
-
-    Holds for any dependence between the tests. Metrics of one machine depend on each other.
-    """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted = [1.0] * len(p_values)
-    highest = 0.0
-    for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = highest
-    return adjusted
 
 
 def log_noise(*sides: Samples) -> float:

@@ -16,7 +16,8 @@ from typing import Final
 import numpy as np
 
 from plimsoll.compare.side import Key
-from plimsoll.compare.statistics import Samples, cliffs_delta, generator
+from plimsoll.compare.statistics import Samples, cliffs_delta
+from plimsoll.statistics.seeded import generator
 
 Rounds = dict[Key, Samples]
 

@@ -1,0 +1,1 @@
+"""Statistics that comparisons of runs and of models share; the rest is scipy's."""

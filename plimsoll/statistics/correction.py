@@ -1,0 +1,20 @@
+"""Many tests at once: what each p-value is worth beside the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values: below alpha, the chance of any false alarm among all of them is below alpha.
+
+    Holds for any dependence between the tests. Metrics of one machine, and answers to the same questions, depend on
+    each other.
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted = [1.0] * len(p_values)
+    highest = 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = highest
+    return adjusted
