@@ -48,8 +48,21 @@ FLOW = [
 ABOVE_THE_LIBRARY = {"pytest", "_pytest", "fixtures", "acceptance", "tests"}
 
 # The only modules that may import torch and its family: they run inside a host, or in the process that trains.
-TORCH_SIDE = ("plimsoll/hosted/", "plimsoll/footprint/predict", "plimsoll/tiny/train")
-TORCH_FAMILY = {"torch", "transformers", "accelerate", "bitsandbytes", "safetensors", "tokenizers"}
+TORCH_SIDE = (
+    "plimsoll/hosted/",
+    "plimsoll/footprint/predict",
+    "plimsoll/tiny/train",
+    "plimsoll/uncertainty/cross_encoder_process",
+)
+TORCH_FAMILY = {
+    "torch",
+    "transformers",
+    "accelerate",
+    "bitsandbytes",
+    "safetensors",
+    "tokenizers",
+    "sentence_transformers",
+}
 
 
 def imports_of(path: Path) -> set[str]:

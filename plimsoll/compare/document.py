@@ -15,6 +15,7 @@ from typing import Final
 from plimsoll.compare.result import Absent, Comparison, FigureRow, TimeRow, Versus
 from plimsoll.compare.rule import Level, Rule, Word
 from plimsoll.compare.side import Figure, Side, Timed
+from plimsoll.report.tables import Table
 from plimsoll.units import format_value
 from plimsoll.verdict.verdict import counted
 
@@ -24,17 +25,6 @@ ORDER: Final = (Word.SLOWER, Word.FASTER, Word.TOO_FEW, Word.SAME)
 _NONE: Final = "-"
 _SHORT: Final = 0.1
 """Seconds below which a time is printed in smaller units."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """Rows under a head; the columns from `numbers` on hold figures, the first `notable` rows are what a reader must
-    see."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: int
-    notable: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

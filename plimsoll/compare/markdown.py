@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
-from plimsoll.compare.document import Document, Section, Table
+from plimsoll.compare.document import Document, Section
 from plimsoll.compare.fail_on import Finding
 from plimsoll.report.summary import markdown
-
-_FOLDED_FROM: Final = 12
-"""Rows from which a table is folded, but for the rows that a reader must see."""
+from plimsoll.report.tables import markdown_table
 
 
 def markdown_text(document: Document, found: Sequence[Finding]) -> str:
@@ -26,19 +23,5 @@ def _section(section: Section) -> str:
     if section.lines:
         parts.append("\n".join(f"- {markdown(line)}" for line in section.lines))
     if section.table is not None:
-        parts.append(_table(section.table))
+        parts.append(markdown_table(section.table))
     return "\n\n".join(parts)
-
-
-def _table(table: Table) -> str:
-    shown = len(table.rows) if len(table.rows) < _FOLDED_FROM else table.notable
-    parts = [_rows(table, table.rows[:shown])] if shown else []
-    if rest := table.rows[shown:]:
-        parts.append(f"<details><summary>{len(rest)} rows</summary>\n\n{_rows(table, rest)}\n\n</details>")
-    return "\n\n".join(parts)
-
-
-def _rows(table: Table, rows: Sequence[Sequence[str]]) -> str:
-    rule = ["--:" if column >= table.numbers else "---" for column in range(len(table.head))]
-    lines = [list(map(markdown, table.head)), rule, *(list(map(markdown, row)) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

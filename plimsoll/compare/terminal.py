@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from plimsoll.compare.document import Table, document
+from plimsoll.compare.document import document
 from plimsoll.compare.fail_on import EXIT_NOTHING_IN_COMMON, EXIT_UNDECIDED, Condition, findings, undecided
 from plimsoll.compare.result import Comparison
 from plimsoll.report.foreign_text import one_line
+from plimsoll.report.tables import aligned
 from plimsoll.verdict.verdict import counted
 
-_WIDEST: Final = 60
-"""Characters of a column; the page and the JSON file hold the whole text."""
 _LONGEST: Final = 2000
 
 
@@ -28,7 +27,7 @@ def terminal_lines(
     for section in () if quiet else whole.sections:
         lines.append(section.title)
         lines += [f"  {one_line(line, _LONGEST)}" for line in section.lines]
-        lines += [] if section.table is None else _aligned(section.table)
+        lines += [] if section.table is None else aligned(section.table)
         lines.append("")
     lines += [one_line(statement, _LONGEST) for statement in whole.statements]
     found = findings(comparison, conditions)
@@ -46,16 +45,3 @@ def _why_open(comparison: Comparison, status: int) -> list[str]:
             "take more rounds, or use --allow-undecided"
         ]
     return []
-
-
-def _aligned(table: Table) -> list[str]:
-    cells = [[one_line(text, _WIDEST) for text in row] for row in (table.head, *table.rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(table.head))]
-    return [
-        "  "
-        + "  ".join(
-            text.rjust(width) if column >= table.numbers else text.ljust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]

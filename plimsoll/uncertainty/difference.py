@@ -1,0 +1,118 @@
+"""Whether one AUROC is higher than another: three tests for the three ways in which two of them can be related.
+
+- Two scores of the same answers share their labels: DeLong's test (Biometrics 44, 1988).
+- Two models that were asked the same questions share the questions, and each has labels of its own: a paired bootstrap
+  over questions. DeLong's test would need shared labels.
+- Answers to different questions share nothing: the variances of DeLong add up.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from plimsoll.statistics.interval import Interval
+from plimsoll.uncertainty.auroc import (
+    CONFIDENCE,
+    Flags,
+    Numbers,
+    auroc,
+    resampled_aurocs,
+    resampled_counts,
+)
+
+_ROUNDING: Final = 1e-18
+"""Variances below it are what is left of equal numbers that were subtracted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """The second minus the first, with its interval and the two-sided p-value of there being none."""
+
+    value: float
+    interval: Interval
+    p: float
+    test: str
+
+
+def delong_covariance(scores: Numbers, positive: Flags) -> NDArray[np.float64]:
+    """The covariance of the AUROCs of several scores of the same answers; `scores` has the shape (scores, answers).
+
+    From the placements of each answer among those of the other kind, by ranks (Sun and Xu, IEEE Signal Processing
+    Letters 21, 2014): the same numbers as DeLong's pairs, without making every pair.
+    """
+    ones, zeros = int(positive.sum()), int((~positive).sum())
+    if ones < 2 or zeros < 2:
+        raise ValueError("the variance of an AUROC needs two answers of each kind")
+    among_all = stats.rankdata(scores, axis=1)
+    of_ones = (among_all[:, positive] - stats.rankdata(scores[:, positive], axis=1)) / zeros
+    of_zeros = 1.0 - (among_all[:, ~positive] - stats.rankdata(scores[:, ~positive], axis=1)) / ones
+    return np.atleast_2d(np.cov(of_ones)) / ones + np.atleast_2d(np.cov(of_zeros)) / zeros
+
+
+def delong_test(first: Numbers, second: Numbers, positive: Flags) -> Difference:
+    """Two scores of the same answers."""
+    covariance = delong_covariance(np.stack([first, second]), positive)
+    variance = covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1]
+    return _by_normal(auroc(second, positive) - auroc(first, positive), float(variance), "DeLong, paired")
+
+
+def unpaired_test(first: tuple[Numbers, Flags], second: tuple[Numbers, Flags]) -> Difference:
+    """Scores and labels of two sets of answers to different questions."""
+    variance = sum(float(delong_covariance(scores[None], positive)[0, 0]) for scores, positive in (first, second))
+    return _by_normal(auroc(*second) - auroc(*first), variance, "DeLong, unpaired")
+
+
+def paired_bootstrap(
+    first: tuple[Numbers, Flags], second: tuple[Numbers, Flags], random: np.random.Generator
+) -> Difference:
+    """Scores and labels of two models that were asked the same questions, in the same order.
+
+    Questions are resampled among those that the two answered alike (both right, one of them, neither), so that every
+    resample has as many of each kind. The p-value compares the difference with its spread among resamples, as pROC
+    does: it is not limited by their number.
+    """
+    kind = 2 * first[1].astype(np.intp) + second[1]
+    counts = resampled_counts([np.flatnonzero(kind == k) for k in range(4)], kind.size, random)
+    drawn = resampled_aurocs(*second, counts) - resampled_aurocs(*first, counts)
+    value = auroc(*second) - auroc(*first)
+    found = _by_normal(value, float(drawn.var(ddof=1)), "paired bootstrap")
+    tail = (1.0 - CONFIDENCE) / 2.0
+    low, high = np.quantile(drawn, [tail, 1.0 - tail])
+    return Difference(value=value, interval=Interval(low=float(low), high=float(high)), p=found.p, test=found.test)
+
+
+def paired_means(first: Numbers, second: Numbers) -> Difference:
+    """The mean of one figure of each answer to the same questions, such as its squared error, by the paired t-test."""
+    differences = second - first
+    count = differences.size
+    if count < 2:
+        raise ValueError("the spread of a mean needs two answers")
+    value, error = float(differences.mean()), float(differences.std(ddof=1)) / math.sqrt(count)
+    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, count - 1)) * error
+    p = 2.0 * float(stats.t.sf(abs(value) / error, count - 1)) if error else float(value == 0.0)
+    return Difference(value=value, interval=Interval(low=value - reach, high=value + reach), p=p, test="paired t")
+
+
+def mcnemar(first: Flags, second: Flags) -> Difference:
+    """Shares of answers that are right, of the same questions: McNemar's exact test, Wald's interval."""
+    lost, won = int((first & ~second).sum()), int((~first & second).sum())
+    count = first.size
+    value = (won - lost) / count
+    p = float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
+    variance = (won + lost - (won - lost) ** 2 / count) / count**2
+    reach = float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0)) * math.sqrt(variance)
+    return Difference(value=value, interval=Interval(low=value - reach, high=value + reach), p=p, test="McNemar, exact")
+
+
+def _by_normal(value: float, variance: float, test: str) -> Difference:
+    """Where nothing varies there is no test: the same are the same, and what differs without spread stays unsure."""
+    deviation = math.sqrt(variance) if variance > _ROUNDING else 0.0
+    reach = float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0)) * deviation
+    p = 2.0 * float(stats.norm.sf(abs(value) / deviation)) if deviation > 0.0 else 1.0
+    return Difference(value=value, interval=Interval(low=value - reach, high=value + reach), p=p, test=test)
