@@ -148,7 +148,8 @@ def _auroc(
     if values and all(value is None for value in values):
         return _unset(asked, _why_none(asked, score, setting))
     asking = asked.asking
-    random = generator("auroc", kind, score.value, asking.variant, asking.dataset, asking.fingerprint)
+    # The same resamples for every score: those that order the answers alike then have the same interval.
+    random = generator("auroc", kind, asking.variant, asking.dataset, asking.fingerprint)
     return measure_auroc(values, positive, asking.chosen, random)
 
 

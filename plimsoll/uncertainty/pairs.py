@@ -70,6 +70,21 @@ def pairs(results: Sequence[Result]) -> list[Pair]:
     return found + list(_datasets(results))
 
 
+def most_precise(results: Sequence[Result]) -> list[Result]:
+    """Of each model on each dataset the variant that is least quantized: what pictures of models show."""
+    best: dict[tuple[str, str], Result] = {}
+    for result in results:
+        key = (result.asked.asking.model, result.asked.dataset)
+        if key not in best or _precision(result) < _precision(best[key]):
+            best[key] = result
+    return list(best.values())
+
+
+def _precision(result: Result) -> int:
+    quantization = result.asked.asking.quantization
+    return _PRECISE_FIRST.index(quantization) if quantization in _PRECISE_FIRST else len(_PRECISE_FIRST)
+
+
 def _by_dataset(results: Sequence[Result]) -> list[list[Result]]:
     groups: dict[str, list[Result]] = {}
     for result in results:
@@ -124,8 +139,7 @@ def _quantized(group: Sequence[Result]) -> Iterator[Pair]:
             and other.asked.asking.quantization in _UNQUANTIZED
         ]
         if plain:
-            first = min(plain, key=lambda other: _PRECISE_FIRST.index(other.asked.asking.quantization))
-            yield Pair(question=Question.QUANTIZATION, first=first, second=result)
+            yield Pair(question=Question.QUANTIZATION, first=min(plain, key=_precision), second=result)
 
 
 def _datasets(results: Sequence[Result]) -> Iterator[Pair]:
