@@ -11,7 +11,6 @@ from typing import Final
 from plimsoll.report.foreign_text import one_line
 from plimsoll.report.summary import markdown
 from plimsoll.report.tables import Table, aligned, markdown_table
-from plimsoll.statistics.interval import Interval
 from plimsoll.uncertainty.analysis import Analysis
 from plimsoll.uncertainty.auroc import CONFIDENCE, FEWEST, FEWEST_OF_A_KIND, Auroc
 from plimsoll.uncertainty.comparing import ALPHA, Compared
@@ -78,13 +77,12 @@ def markdown_text(analysis: Analysis, pictures: tuple[tuple[str, str, str], ...]
     return "\n\n".join(blocks) + "\n"
 
 
-def auroc_text(found: Auroc) -> str:
-    """`0.714 (0.660 to 0.766)`, or a dash."""
-    return _NONE if found.value is None else f"{found.value:.3f}{_in_brackets(found.interval)}"
-
-
-def _in_brackets(interval: Interval | None) -> str:
-    return "" if interval is None else f" ({interval.low:.3f} to {interval.high:.3f})"
+def auroc_text(found: Auroc, *, bare: bool = False) -> str:
+    """`0.714 (0.660 to 0.766)`, or a dash; `bare` leaves out the interval, which the files hold."""
+    if found.value is None:
+        return _NONE
+    interval = found.interval
+    return f"{found.value:.3f}" + ("" if bare or interval is None else f" ({interval.low:.3f} to {interval.high:.3f})")
 
 
 def _unmeasured(analysis: Analysis) -> Part:
@@ -103,7 +101,7 @@ def _results(analysis: Analysis) -> Part:
             result.asked.dataset,
             f"{len(result.asked.answers)} of {result.asked.asking.chosen}",
             _NONE if result.accuracy is None else f"{result.accuracy.value:.1%}",
-            *(auroc_text(result.aurocs[score]) for score in scores),
+            *(auroc_text(result.aurocs[score], bare=score is not scores[0]) for score in scores),
             _NONE if result.reliability is None else f"{result.reliability.error:.3f}",
         )
         for result in analysis.results
@@ -145,7 +143,11 @@ def by_dataset(analysis: Analysis) -> dict[str, list[Result]]:
 def _withheld(analysis: Analysis) -> Part:
     scores = analysis.setting.scores
     rows = tuple(
-        (result.asked.asking.variant, result.asked.dataset, *(auroc_text(result.known[score]) for score in scores))
+        (
+            result.asked.asking.variant,
+            result.asked.dataset,
+            *(auroc_text(result.known[score], bare=score is not scores[0]) for score in scores),
+        )
         for result in analysis.results
         if any(found.value is not None for found in result.known.values())
     )

@@ -47,7 +47,7 @@ def family_bars(analysis: Analysis) -> Picture:
     names = datasets([point.result for point in shown])
 
     def fill(figure: Figure) -> None:
-        panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+        panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
         for axes, dataset in zip(panels, names, strict=True):
             for point in (p for p in shown if p.result.asked.dataset == dataset):
                 asking = point.result.asked.asking

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from plimsoll.pictures.drawing import FAINT, INK
 from plimsoll.uncertainty.analysis import Analysis
@@ -49,10 +50,11 @@ def reliability_diagram(analysis: Analysis) -> Picture:
     return _panels(name, title, how, shown, _reliability_panel, ("confidence", "right"))
 
 
-def _reliability_panel(axes: Any, result: Result) -> None:
+def _reliability_panel(axes: Any, result: Result) -> str:
+    """Fills a panel and says its calibration error."""
     found = result.reliability
     if found is None:
-        return
+        return "not measured"
     across, up = [b.confidence for b in found.bins], [b.right.value for b in found.bins]
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle="--")
     axes.plot(across, up, color=CATEGORIES[0], linewidth=0.8)
@@ -60,11 +62,11 @@ def _reliability_panel(axes: Any, result: Result) -> None:
         interval = b.right.interval
         axes.plot([b.confidence] * 2, [interval.low, interval.high], color=CATEGORIES[0], linewidth=1.0)
     axes.scatter(across, up, _areas(found), CATEGORIES[0])
-    axes.text(0.03, 0.95, f"ECE {found.error:.3f}", transform=axes.transAxes, va="top", fontsize=8)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+    return f"ECE {found.error:.3f}"
 
 
 def _areas(found: Reliability) -> list[float]:
@@ -84,13 +86,17 @@ def histograms(analysis: Analysis) -> Picture:
     if not shown:
         return missing(name, title, how, f"no AUROC of {score.label}, so none with enough answers of both kinds")
 
-    def panel(axes: Any, result: Result) -> None:
-        _histogram(axes, result, score)
+    def panel(axes: Any, result: Result) -> str:
+        return _histogram(axes, result, score)
 
-    return _panels(name, title, how, shown, panel, (score.label, "share"))
+    legend = (
+        Patch(facecolor=CATEGORIES[0], alpha=0.45, label="right answers"),
+        Patch(facecolor="none", edgecolor=CATEGORIES[1], hatch="////", label="wrong answers"),
+    )
+    return _panels(name, title, how, shown, panel, (score.label, "share"), legend)
 
 
-def _histogram(axes: Any, result: Result, score: Score) -> None:
+def _histogram(axes: Any, result: Result, score: Score) -> str:
     values = np.asarray(result.values[score], dtype=np.float64)
     right = np.asarray(result.right)
     finite = values[np.isfinite(values)]
@@ -101,12 +107,17 @@ def _histogram(axes: Any, result: Result, score: Score) -> None:
         counts, _ = np.histogram(np.minimum(values[kind], edges[-1]), bins=edges)
         style = {"fill": False, "hatch": "////", "edgecolor": colour} if wrong else {"color": colour, "alpha": 0.45}
         axes.stairs(counts / max(1, kind.sum()), edges, linewidth=1.0, **({"fill": True} | style))
-    found = result.aurocs[score]
-    axes.text(0.97, 0.95, f"AUROC {found.value:.2f}", transform=axes.transAxes, va="top", ha="right", fontsize=8)
+    return f"AUROC {result.aurocs[score].value:.2f}"
 
 
 def _panels(
-    name: str, title: str, how: str, results: Sequence[Result], fill_panel: Any, axis_labels: tuple[str, str]
+    name: str,
+    title: str,
+    how: str,
+    results: Sequence[Result],
+    fill_panel: Callable[[Any, Result], str],
+    axis_labels: tuple[str, str],
+    legend: Sequence[Patch] = (),
 ) -> Picture:
     shown = results[:_MOST_PANELS]
     if len(results) > len(shown):
@@ -117,12 +128,15 @@ def _panels(
     def fill(figure: Figure) -> None:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, result in zip(panels, shown, strict=False):
-            fill_panel(axes, result)
-            axes.set_title(f"{label(result.asked.asking.model)}\n{label(result.asked.dataset)}", fontsize=8, color=INK)
+            said = fill_panel(axes, result)
+            name = f"{label(result.asked.asking.model)}\n{label(result.asked.dataset)}, {said}"
+            axes.set_title(name, fontsize=8, color=INK)
         for axes in panels[len(shown) :]:
             axes.set_visible(False)
         figure.supxlabel(axis_labels[0], fontsize=9)
         figure.supylabel(axis_labels[1], fontsize=9)
+        if legend:
+            figure.legend(handles=legend, loc="outside upper center", ncols=len(legend))
 
     return draw(name, title, how, (max(4.0, 2.3 * columns), 0.5 + 2.0 * rows), fill)
 

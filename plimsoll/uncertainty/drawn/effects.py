@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullLocator
 
 from plimsoll.pictures.drawing import FAINT, INK
 from plimsoll.uncertainty.analysis import Analysis
@@ -52,7 +52,7 @@ def size_effect(analysis: Analysis) -> Picture:
             axes.set_xscale("log")
             sizes = sorted({p.result.asked.asking.parameters or 0 for p in here})
             axes.set_xticks(_apart(sizes), [_size(size) for size in _apart(sizes)])
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xlabel("parameters")
             axes.set_title(label(dataset), fontsize=9, color=INK)
             axes.margins(x=0.15)
@@ -77,7 +77,7 @@ def _size_line(axes: Any, points: list[Point], family: int, tuned: bool) -> None
     for point in points:
         size = point.result.asked.asking.parameters or 0
         # A little aside, or the intervals of models of one size would lie on each other.
-        place = size * (1.0 + 0.035 * (family - 1) + (0.02 if tuned else -0.02))
+        place = size * 1.07 ** (family - 1 + (0.5 if tuned else 0.0))
         axes.plot([place, place], [point.interval.low, point.interval.high], color=colour, linewidth=1.2)
         places.append((place, point.value))
     places.sort()

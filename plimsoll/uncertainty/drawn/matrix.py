@@ -23,13 +23,20 @@ _FULLEST: Final = 0.55
 """Opacity at 1.0: the number on top stays readable in light and dark."""
 
 
+_MOST_COLUMNS: Final = 16
+"""Beyond that, only the first score is shown: more would not be readable."""
+
+
 def auroc_matrix(analysis: Analysis) -> Picture:
     """Rows are variants, columns datasets and scores."""
     results = analysis.results
     if all(found.value is None for result in results for found in result.aurocs.values()):
         return missing(NAME, TITLE, _HOW, "no AUROC was measured")
     variants = list(dict.fromkeys(result.asked.asking.variant for result in results))
-    columns = [(dataset, score) for dataset in datasets(results) for score in analysis.setting.scores]
+    scores = analysis.setting.scores
+    columns = [(dataset, score) for dataset in datasets(results) for score in scores]
+    if len(columns) > _MOST_COLUMNS:
+        columns = [(dataset, scores[0]) for dataset in datasets(results)]
     cells = {(r.asked.asking.variant, r.asked.dataset): r for r in results}
 
     def fill(figure: Figure) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Final
 
 from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ from plimsoll.uncertainty.scores import Score
 CATEGORIES: Final = ("#090101", "#090202", "#090303", "#090404", "#090505", "#090606")
 """Colours in a drawing, one for each category; in the finished SVG they are variables of the page."""
 MARKS: Final = ("o", "s", "^", "D", "v", "P")
-HATCHES: Final = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
+HATCHES: Final = ("", "////", "\\\\\\\\", "xxxx", "----", "||||")
 
 CATEGORY_COLOURS: Final = """
 :root { --cat-1: #0072b2; --cat-2: #c14f00; --cat-3: #007a58; --cat-4: #a8487f; --cat-5: #7d6400; --cat-6: #555555; }
@@ -70,6 +71,7 @@ def draw(name: str, title: str, how: str, size: tuple[float, float], fill: Calla
     with drawing(*size, salt=f"uncertainty {name}") as figure:
         fill(figure)
         element = small(svg(figure))
+    element = element.replace(">", f"><title>{escape(title)}</title>", 1)
     for number, colour in enumerate(CATEGORIES, start=1):
         element = element.replace(colour, f"var(--cat-{number})")
     return Picture(name=name, title=title, how=how, element=element)
