@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "plan": "show what would run here or on a reference machine, and what it takes",
     "audit": "hold what documents claim against prediction and evidence",
     "report": "write the reports of a run again from its evidence",
+    "uncertainty": "compute from the answers to datasets whether models knew when they were wrong",
     "sign": "bundle an accepted run with its evidence, sealed and signed",
     "verify": "check a sign-off: hashes, signature, schema, and the verdict once more from the evidence",
     "compare": "hold runs against each other: what became slower, larger or worse",

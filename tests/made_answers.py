@@ -163,17 +163,20 @@ def answers_of_many(askings: list[Asking], seed: int = 0) -> list[AnswerRecord]:
         gap = 0.6 + 0.5 * size + tuned - (0.35 if to.dataset == "squad" else 0.0)
         accurate = 0.35 + 0.25 * size - (0.1 if to.dataset == "squad" else 0.0)
         made = answers(replace(to, variant=f"{to.model}/any"), seed=seed, accurate=accurate, gap=gap)
-        shift = np.random.default_rng([seed, *to.variant.encode()]).normal(0.0, 0.02, to.chosen)
-        scale = 0.0 if to.quantization == "bf16" else 1.0
-        found += [
-            replace(
-                one,
-                variant=to.variant,
-                log_probs=tuple(p * float(np.exp(scale * shift[one.index])) for p in one.log_probs),
-            )
-            for one in made
-        ]
+        found += [_as_variant(one, to, seed) for one in made]
     return found
+
+
+def _as_variant(one: AnswerRecord, to: Asking, seed: int) -> AnswerRecord:
+    """The same model's answer in another quantization: nearly as sure, and now and then another one."""
+    if to.quantization == "bf16":
+        return replace(one, variant=to.variant)
+    random = np.random.default_rng([seed, one.index, *to.variant.encode()])
+    factor = float(np.exp(random.normal(0.0, 0.1)))
+    correct = one.correct != (random.random() < 0.03)
+    scores = {to.correct.metric: 1.0 if correct else 0.0, "exact_match": float(correct)}
+    log_probs = tuple(factor * p for p in one.log_probs)
+    return replace(one, variant=to.variant, log_probs=log_probs, correct=correct, scores=scores)
 
 
 def run_with(askings: list[Asking], made: list[AnswerRecord], **head: Any) -> list[Line]:

@@ -27,8 +27,8 @@ FEWEST_OF_A_KIND: Final = 5
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 2000
 
-_CHUNK: Final = 2**22
-"""Numbers of a chunk of resamples: keeps a bootstrap of tens of thousands of answers within some 100 MB."""
+_CHUNK: Final = 2**17
+"""Numbers of a chunk of resamples: what a processor keeps at hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +114,11 @@ def auroc_interval(scores: Numbers, positive: Flags, random: np.random.Generator
 def resampled_counts(strata: Sequence[NDArray[np.intp]], size: int, random: np.random.Generator) -> NDArray[np.int32]:
     """How often each answer stands in each resample: shape (RESAMPLES, size), drawn within each stratum."""
     counts = np.zeros((RESAMPLES, size), dtype=np.int32)
-    for stratum in strata:
-        if stratum.size:
-            drawn = random.multinomial(stratum.size, np.full(stratum.size, 1.0 / stratum.size), size=RESAMPLES)
-            counts[:, stratum] = drawn
+    for stratum in (one for one in strata if one.size):
+        # Each row draws from cells of its own, so that one pass over all draws counts them.
+        drawn = random.integers(stratum.size, size=(RESAMPLES, stratum.size), dtype=np.int32)
+        drawn += np.arange(RESAMPLES, dtype=np.int32)[:, None] * stratum.size
+        counts[:, stratum] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
     return counts
 
 
@@ -135,11 +136,13 @@ def resampled_aurocs(scores: Numbers, positive: Flags, counts: NDArray[np.int32]
 
 def _weighted_aurocs(counts: NDArray[np.int32], positive: Flags, starts: NDArray[np.intp]) -> Numbers:
     """Counts in the order of the scores; `starts` are where a new value begins: tied answers share half a point."""
-    ones = np.add.reduceat(np.where(positive, counts, 0), starts, axis=1).astype(np.float64)
-    zeros = np.add.reduceat(np.where(positive, 0, counts), starts, axis=1).astype(np.float64)
-    below = np.cumsum(zeros, axis=1) - zeros
-    won = (ones * (below + zeros / 2.0)).sum(axis=1)
-    return np.asarray(won / (ones.sum(axis=1) * zeros.sum(axis=1)))
+    ones, zeros = (counts * flags for flags in (positive, ~positive))
+    if starts.size < positive.size:
+        ones, zeros = (np.add.reduceat(kind, starts, axis=1) for kind in (ones, zeros))
+    # Twice the number of pairs that are won, which is whole: integers are exact, and several times as fast.
+    below = 2 * np.cumsum(zeros, axis=1, dtype=np.int32) - zeros
+    won = np.einsum("ij,ij->i", ones, below, dtype=np.int64)
+    return np.asarray(won / (2.0 * ones.sum(axis=1) * zeros.sum(axis=1)))
 
 
 def newcombe_interval(value: float, ones: int, zeros: int) -> Interval:

@@ -94,8 +94,8 @@ def _result(asked: Asked, setting: Setting, relevance: list[tuple[float, ...] | 
         reason=reason,
         values=values,
         accuracy=None if reason else proportion(right),
-        aurocs={score: _against_wrong(asked, score, values[score], right, reason) for score in setting.scores},
-        known={score: _against_withheld(asked, score, values[score]) for score in setting.scores},
+        aurocs={score: _against_wrong(asked, score, setting, values[score], right, reason) for score in setting.scores},
+        known={score: _against_withheld(asked, score, setting, values[score]) for score in setting.scores},
         confidences=confidences if is_whole else (),
         reliability=reliability(confidences, right) if is_whole else None,
     )
@@ -124,33 +124,39 @@ def _values(
 
 
 def _against_wrong(
-    asked: Asked, score: Score, values: tuple[float | None, ...], right: tuple[bool, ...], reason: str
+    asked: Asked, score: Score, setting: Setting, values: tuple[float | None, ...], right: tuple[bool, ...], reason: str
 ) -> Auroc:
     if reason:
         return _unset(asked, reason)
-    return _auroc(asked, score, values, [not one for one in right], "wrong")
+    return _auroc(asked, score, setting, values, [not one for one in right], "wrong")
 
 
-def _against_withheld(asked: Asked, score: Score, values: tuple[float | None, ...]) -> Auroc:
+def _against_withheld(asked: Asked, score: Score, setting: Setting, values: tuple[float | None, ...]) -> Auroc:
     if asked.problem:
         return _unset(asked, asked.problem)
     unknown = sum(answer.example.known is None for answer in asked.answers)
     if unknown:
         return _unset(asked, f"nobody can say whether {unknown} of {len(asked.answers)} questions were taught")
-    return _auroc(asked, score, values, [answer.example.known is False for answer in asked.answers], "withheld")
+    return _auroc(
+        asked, score, setting, values, [answer.example.known is False for answer in asked.answers], "withheld"
+    )
 
 
-def _auroc(asked: Asked, score: Score, values: tuple[float | None, ...], positive: list[bool], kind: str) -> Auroc:
+def _auroc(
+    asked: Asked, score: Score, setting: Setting, values: tuple[float | None, ...], positive: list[bool], kind: str
+) -> Auroc:
     if values and all(value is None for value in values):
-        return _unset(asked, _why_none(asked, score))
+        return _unset(asked, _why_none(asked, score, setting))
     asking = asked.asking
-    random = generator("auroc", kind, score.value, asking.variant, asking.dataset, asking.fingerprint)
+    # The same resamples for every score: those that order the answers alike then have the same interval.
+    random = generator("auroc", kind, asking.variant, asking.dataset, asking.fingerprint)
     return measure_auroc(values, positive, asking.chosen, random)
 
 
-def _why_none(asked: Asked, score: Score) -> str:
-    """The reason of the first answer: where none has a score, it is that of all."""
-    return uncertainty(asked.answers[0], score, samples=asked.asking.samples).reason or "no answer has this score"
+def _why_none(asked: Asked, score: Score, setting: Setting) -> str:
+    """The reason of the first answer, where none has a score."""
+    found = uncertainty(asked.answers[0], score, samples=asked.asking.samples, with_end=setting.with_end)
+    return found.reason
 
 
 def _unset(asked: Asked, reason: str) -> Auroc:

@@ -33,7 +33,7 @@ class Score(StrEnum):
     """Mean of minus the log-probability of answers that were drawn at random: a Monte-Carlo estimate."""
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         """As people write it."""
         return _TITLES[self]
 

@@ -1,0 +1,166 @@
+"""Which results are held against which: for each research question, pairs that differ in what it asks and nothing else.
+
+The questions are those of the comparison that the suite carries on: does size matter, does the family, does the
+dataset, does instruction tuning help, what does quantization cost; and whether another score would do better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations, pairwise
+from typing import Final
+
+from plimsoll.uncertainty.measuring import Result
+
+ALIKE_IN_SIZE: Final = 2.0
+"""Models of two families are held against each other where one has at most so many times the other's parameters."""
+
+_FIRST_DATASET: Final = "triviaqa"
+_SECOND_DATASET: Final = "squad"
+
+_PRECISE_FIRST: Final = ("bf16", "fp16", "fp32", "int8", "nf4", "nf4-dq")
+_UNQUANTIZED: Final = _PRECISE_FIRST[:3]
+
+
+class Question(StrEnum):
+    """What is asked of the models."""
+
+    SIZE = "size"
+    FAMILY = "family"
+    DATASET = "dataset"
+    TUNING = "tuning"
+    QUANTIZATION = "quantization"
+    METHOD = "method"
+
+    @property
+    def text(self) -> str:
+        """As a sentence."""
+        return _TEXTS[self]
+
+
+_TEXTS: Final = {
+    Question.SIZE: "Do larger models of a family know better when they are wrong?",
+    Question.FAMILY: "Does it depend on the model's family?",
+    Question.DATASET: "Does it depend on the dataset: SQuAD against TriviaQA?",
+    Question.TUNING: "Does instruction tuning improve it?",
+    Question.QUANTIZATION: "What does quantization change?",
+    Question.METHOD: "Does another score tell better than the first?",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two results to hold against each other: the second minus the first is what the question asks for."""
+
+    question: Question
+    first: Result
+    second: Result
+
+
+def pairs(results: Sequence[Result]) -> list[Pair]:
+    """All pairs but those of methods, which lie within one result."""
+    found: list[Pair] = []
+    for group in _by_dataset(results):
+        found += _sizes(group)
+        found += _families(group)
+        found += _tuned(group)
+        found += _quantized(group)
+    return found + list(_datasets(results))
+
+
+def most_precise(results: Sequence[Result]) -> list[Result]:
+    """Of each model on each dataset the variant that is least quantized: what pictures of models show."""
+    best: dict[tuple[str, str], Result] = {}
+    for result in results:
+        key = (result.asked.asking.model, result.asked.dataset)
+        if key not in best or _precision(result) < _precision(best[key]):
+            best[key] = result
+    return list(best.values())
+
+
+def _precision(result: Result) -> int:
+    quantization = result.asked.asking.quantization
+    return _PRECISE_FIRST.index(quantization) if quantization in _PRECISE_FIRST else len(_PRECISE_FIRST)
+
+
+def _by_dataset(results: Sequence[Result]) -> list[list[Result]]:
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.asked.asking.dataset, []).append(result)
+    return list(groups.values())
+
+
+def _sizes(group: Sequence[Result]) -> Iterator[Pair]:
+    """Neighbours in size, of one family, both tuned or both not."""
+    families: dict[tuple[str, bool], dict[str, int]] = {}
+    for asking in (result.asked.asking for result in group):
+        if asking.parameters is not None:
+            families.setdefault((asking.family, asking.tuned_from is not None), {})[asking.model] = asking.parameters
+    for models in families.values():
+        for small, large in pairwise(sorted(models, key=lambda model: models[model])):
+            if models[small] < models[large]:
+                yield from _best_common(Question.SIZE, group, small, large)
+
+
+def _families(group: Sequence[Result]) -> Iterator[Pair]:
+    """Models of two families that are alike in size, both tuned or both not."""
+    models = {result.asked.asking.model: result.asked.asking for result in group}
+    for one, other in combinations(models.values(), 2):
+        if one.family == other.family or (one.tuned_from is None) != (other.tuned_from is None):
+            continue
+        if one.parameters is None or other.parameters is None:
+            continue
+        smaller, larger = sorted((one.parameters, other.parameters))
+        if larger <= ALIKE_IN_SIZE * smaller:
+            yield from _best_common(Question.FAMILY, group, one.model, other.model)
+
+
+def _tuned(group: Sequence[Result]) -> Iterator[Pair]:
+    """Each tuned model with the one that it was made from."""
+    bases = {result.asked.asking.model: result.asked.asking.tuned_from for result in group}
+    for model, base in bases.items():
+        if base is not None and base in bases:
+            yield from _best_common(Question.TUNING, group, base, model)
+
+
+def _quantized(group: Sequence[Result]) -> Iterator[Pair]:
+    """Each quantized variant with the same model in 16 bit, asked exactly the same."""
+    for result in group:
+        asking = result.asked.asking
+        if asking.quantization in _UNQUANTIZED:
+            continue
+        plain = [
+            other
+            for other in group
+            if other.asked.asking.model == asking.model
+            and other.asked.asking.fingerprint == asking.fingerprint
+            and other.asked.asking.quantization in _UNQUANTIZED
+        ]
+        if plain:
+            yield Pair(question=Question.QUANTIZATION, first=min(plain, key=_precision), second=result)
+
+
+def _datasets(results: Sequence[Result]) -> Iterator[Pair]:
+    """Each variant on the two datasets."""
+    for first in results:
+        if first.asked.asking.dataset == _FIRST_DATASET:
+            for second in results:
+                same = second.asked.asking.variant == first.asked.asking.variant
+                if same and second.asked.asking.dataset == _SECOND_DATASET:
+                    yield Pair(question=Question.DATASET, first=first, second=second)
+
+
+def _best_common(question: Question, group: Sequence[Result], one: str, other: str) -> Iterator[Pair]:
+    """Two models in the most precise quantization that both were asked in; None in common gives no pair."""
+    for quantization in _PRECISE_FIRST:
+        sides = [
+            [r for r in group if r.asked.asking.model == model and r.asked.asking.quantization == quantization]
+            for model in (one, other)
+        ]
+        if sides[0] and sides[1]:
+            first = sides[0][0]
+            like = [r for r in sides[1] if r.asked.asking.fingerprint == first.asked.asking.fingerprint]
+            yield Pair(question=question, first=first, second=(like or sides[1])[0])
+            return

@@ -1,0 +1,63 @@
+"""What others published of the same models on the same datasets, from the claims of the catalogue: shown beside what
+was measured, and never in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from plimsoll.catalogue.entries import Claim
+from plimsoll.uncertainty.measuring import Result
+from plimsoll.uncertainty.scores import Score
+
+METRIC: Final = "auroc_g_nll"
+"""The metric of the claims that are read; their conditions say on which dataset, and how many samples and shots."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """An AUROC of G-NLL that somebody published."""
+
+    low: float
+    high: float
+    """Both the same where one figure was published."""
+    source: str
+    conditions: Mapping[str, int | float | str]
+
+    def __str__(self) -> str:
+        return f"{self.low:.3f}" if self.low == self.high else f"{self.low:.3f} to {self.high:.3f}"
+
+
+PublishedFigures = Mapping[tuple[str, str], tuple[Published, ...]]
+"""(variant, dataset) -> figures."""
+
+
+def published_figures(claims: Iterable[Claim]) -> dict[tuple[str, str], tuple[Published, ...]]:
+    """The published figures among the claims of a catalogue; a claim with one bound alone names no figure."""
+    found: dict[tuple[str, str], tuple[Published, ...]] = {}
+    for claim in claims:
+        dataset = claim.conditions.get("dataset")
+        if claim.metric != METRIC or claim.low is None or claim.high is None or not isinstance(dataset, str):
+            continue
+        rest = {name: value for name, value in claim.conditions.items() if name != "dataset"}
+        figure = Published(low=claim.low, high=claim.high, source=claim.source, conditions=rest)
+        for variant in claim.variants:
+            found[variant, dataset] = (*found.get((variant, dataset), ()), figure)
+    return found
+
+
+def beside(result: Result, figure: Published) -> str:
+    """What the measured AUROC of G-NLL says of the published one, and what was asked differently."""
+    ours = result.aurocs.get(Score.G_NLL)
+    if ours is None or ours.interval is None:
+        return "not measured" + (f": {ours.reason}" if ours is not None else "")
+    overlaps = ours.interval.low <= figure.high and figure.low <= ours.interval.high
+    words = ["within the interval" if overlaps else "outside of the interval"]
+    asked = {"samples": result.asked.asking.chosen, "shots": result.asked.asking.shots}
+    words += [
+        f"{name} {asked[name]} here, {value} there"
+        for name, value in figure.conditions.items()
+        if name in asked and asked[name] != value
+    ]
+    return "; ".join(words)

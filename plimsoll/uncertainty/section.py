@@ -1,0 +1,59 @@
+"""The section of report.html about uncertainty: the answers, the figures and the pictures of what the run asked."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from plimsoll.evidence.record import RunRecord
+from plimsoll.report.html_elements import bullets, safe, unfolding, wide_table
+from plimsoll.report.section import Section
+from plimsoll.report.tables import Table
+from plimsoll.uncertainty.extra import why_no_analysis
+
+_TITLE: Final = "Uncertainty: do the models know when they are wrong?"
+_MOST_BYTES: Final = 300_000
+"""Of all pictures together: the page must still be sent by mail. What is beyond stays in the files."""
+
+
+def uncertainty_section(record: RunRecord) -> Section | None:
+    """The section, or None for a run that asked no dataset."""
+    if not record.askings:
+        return None
+    if (missing := why_no_analysis()) is not None:
+        return Section(title=_TITLE, html=f"<p>not computed: {safe(missing)}</p>")
+    # Imported here: a run without datasets must not wait for numpy, scipy and matplotlib.
+    from plimsoll.uncertainty.analysis import analyse
+    from plimsoll.uncertainty.document import parts
+    from plimsoll.uncertainty.drawn.gallery import gallery
+    from plimsoll.uncertainty.drawn.picture import CATEGORY_COLOURS
+
+    analysis = analyse(record)
+    html = [f"<style>{CATEGORY_COLOURS}</style>"]
+    for part in parts(analysis):
+        content = bullets("", [safe(line) for line in part.lines]).replace("<h3></h3>", "")
+        content += "" if part.table is None else _table(part.title, part.table)
+        is_folded = part.table is not None and part.title.startswith("Compared")
+        html.append(unfolding(f"<strong>{safe(part.title)}</strong>", content, is_open=not is_folded))
+    left = _MOST_BYTES
+    for picture in gallery(analysis):
+        element = picture.element or ""
+        left -= len(element)
+        shown = element if left >= 0 else ""
+        text = picture.text if shown or not element else "left out of this page for its size: see plimsoll uncertainty"
+        html.append(_figure(picture.title, shown, text))
+    return Section(title=_TITLE, html="".join(html))
+
+
+def _table(title: str, table: Table) -> str:
+    rows = [
+        [f'<th scope="row">{safe(row[0])}</th>', *(f"<td>{safe(text)}</td>" for text in row[1:])] for row in table.rows
+    ]
+    return wide_table(title, table.head, rows)
+
+
+def _figure(title: str, element: str, text: str) -> str:
+    drawn = f'<div style="max-width:900px">{element}</div>' if element else ""
+    return (
+        f'<figure style="margin:12px 0"><figcaption><strong>{safe(title)}</strong><br>{safe(text)}</figcaption>'
+        f"{drawn}</figure>"
+    )
