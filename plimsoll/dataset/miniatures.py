@@ -6,12 +6,11 @@ what is withheld from them.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from plimsoll.catalogue.datasets import Dataset
 from plimsoll.catalogue.files import shipped_root
+from plimsoll.dataset.files import read_files
 from plimsoll.dataset.rows import Reading, read_examples
 from plimsoll.errors import PlimsollError
 
@@ -31,6 +30,4 @@ def miniature_file(dataset: Dataset, split: str) -> Path:
 def read_miniature(dataset: Dataset, split: str) -> Reading:
     """The examples of a miniature's split; raises PlimsollError where it cannot be read or is not in order."""
     path = miniature_file(dataset, split)
-    text = path.read_text(encoding="utf-8")
-    lines: Any = [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text)
-    return read_examples(dataset, lines, split, place=path.name)
+    return read_examples(dataset, read_files([path]), split, place=path.name)
