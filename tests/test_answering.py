@@ -11,7 +11,7 @@ import torch
 from plimsoll.catalogue.datasets import Dataset
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.dataset.loading import load_miniature
+from plimsoll.dataset.miniatures import read_miniature
 from plimsoll.dataset.prompting import render
 from plimsoll.host.requests import Answer, AnswerPrompts, LoadSpec
 from plimsoll.hosted import answering
@@ -20,7 +20,7 @@ from plimsoll.hosted.loading import LoadedModel, load
 from tests.broken_checkpoints import shipped
 
 SQUAD: Dataset = read_catalogue().datasets["squad"]
-TAUGHT = load_miniature(SQUAD, SQUAD.shots_split)
+TAUGHT = read_miniature(SQUAD, SQUAD.shots_split).examples
 PROMPTS = tuple(render(SQUAD, example) for example in TAUGHT[:9])
 GOLDS = tuple(example.answer for example in TAUGHT[:9])
 

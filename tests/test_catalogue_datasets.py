@@ -10,7 +10,7 @@ import pytest
 from plimsoll.catalogue.marks import read_marks
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.dataset.example import AnswerKind, Example
-from plimsoll.dataset.loading import load_miniature
+from plimsoll.dataset.miniatures import read_miniature
 from plimsoll.errors import CatalogueError
 from plimsoll.tiny.corpus import normalized, read_corpus
 
@@ -114,7 +114,7 @@ def test_a_recipe_names_datasets_that_exist(tmp_path: Path) -> None:
 
 def examples(name: str, *, taught: bool) -> tuple[Example, ...]:
     dataset = DATASETS[name]
-    return load_miniature(dataset, dataset.shots_split if taught else dataset.split)
+    return read_miniature(dataset, dataset.shots_split if taught else dataset.split).examples
 
 
 @pytest.mark.parametrize("name", DATASETS)

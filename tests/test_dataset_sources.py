@@ -13,11 +13,15 @@ import pytest
 from pyarrow import parquet
 
 from plimsoll.catalogue.datasets import Dataset, DatasetSchema
+from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.dataset.files import read_files
 from plimsoll.dataset.finding import find_files
 from plimsoll.dataset.loading import Loaded, load
-from plimsoll.dataset.sources import DataSource, Source, decide
+from plimsoll.dataset.sources import DataSource, Source, dataset_paths, decide
 from plimsoll.dataset.structure import DatasetError
+from plimsoll.errors import PlimsollError
+from plimsoll.scoring.correctness import is_correct
+from plimsoll.scoring.score import score
 from plimsoll.skip import Skip
 from tests.examples import HUB_ROWS, OFFICIAL, dataset_of
 from tests.test_dataset_rows import EXPECTED
@@ -304,3 +308,48 @@ def test_several_lists_and_documents_do_not_mix(tmp_path: Path) -> None:
     fill(tmp_path, "a.json", content=[1])
     fill(tmp_path, "b.json", content=[2])
     assert read_files([tmp_path / "a.json", tmp_path / "b.json"]) == [1, 2]
+
+
+def test_the_paths_of_the_option(tmp_path: Path) -> None:
+    fill(tmp_path, "dev.json")
+    assert dataset_paths(["nq=dev.json", f"squad={tmp_path}"], tmp_path, ["nq", "squad"]) == {
+        "nq": tmp_path / "dev.json",
+        "squad": tmp_path,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["nq"], "--dataset-dir=nq: write it as --dataset-dir=DATASET=PATH"),
+        (["nq="], "--dataset-dir=nq=: write it as --dataset-dir=DATASET=PATH"),
+        (["sqaud=x"], "--dataset-dir=sqaud=x: no dataset 'sqaud' in the catalogue; did you mean 'squad'?"),
+        (["nq=dev.json"] * 2, "--dataset-dir=nq=dev.json: a second path for nq; the first is PATH/dev.json"),
+        (["nq=gone"], "--dataset-dir=nq=gone: there is no folder or file PATH/gone"),
+    ],
+)
+def test_an_option_that_is_wrong_is_said(tmp_path: Path, options: list[str], message: str) -> None:
+    fill(tmp_path, "dev.json")
+    with pytest.raises(PlimsollError) as caught:
+        dataset_paths(options, tmp_path, ["nq", "squad", "svamp"])
+    assert str(caught.value).replace(str(tmp_path), "PATH") == message
+
+
+CATALOGUE = read_catalogue()
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE.datasets))
+@pytest.mark.parametrize("which", ["split", "shots_split"])
+def test_the_shipped_miniatures_are_in_order(name: str, which: str) -> None:
+    dataset = CATALOGUE.datasets[name]
+    source = decide(dataset, DataSource.MINIATURE)
+    assert isinstance(source, Source)
+    outcome = load(dataset, source, getattr(dataset, which))
+    assert isinstance(outcome, Loaded)
+    assert outcome.source is DataSource.MINIATURE
+    assert outcome.report.examples == outcome.report.rows - sum(outcome.report.left_out.values()) > 0
+    assert outcome.report.repeated_questions == 0
+    assert (outcome.report.unanswerable > 0) is (dataset.schema is SQUAD)
+    # What the golds say is right by the dataset's own rule, whatever it is.
+    for example in outcome.examples:
+        assert is_correct(dataset.correct, score(example, example.answer, dataset.schema)), example

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plimsoll.catalogue.datasets import Dataset
-from plimsoll.catalogue.files import shipped_root
 from plimsoll.dataset.example import Example
 from plimsoll.dataset.files import FileError, read_files
 from plimsoll.dataset.finding import find_files
+from plimsoll.dataset.miniatures import miniature_file
 from plimsoll.dataset.rows import Reading, read_examples
 from plimsoll.dataset.sources import DataSource, Source
 from plimsoll.dataset.structure import DatasetError, StructureReport
@@ -43,21 +43,14 @@ def load(
     """The examples of a split, or why the Hub will not give them.
 
     `limit` takes so many rows from the front, for few-shot examples, of which a large split has too many; the size of
-    the split is then not checked. `progress` is called while the Hub's files arrive. Raises DatasetError where the
-    rows, or the folder they should be in, are not in order, OSError where the disk cannot be read.
+    the split is then not checked. `progress` is called while the Hub's files arrive. Raises PlimsollError, mostly a
+    DatasetError, where the rows, or the folder they should be in, are not in order, OSError for the disk of the cache.
     """
     if source.kind is DataSource.HUB:
         return _from_hub(dataset, split, limit, progress)
     if source.kind is DataSource.LOCAL and source.path is not None:
-        return _from_files(dataset, source.kind, source.path, split, limit)
-    folder = shipped_root() / "miniatures" / (dataset.miniature or "")
-    return _from_files(dataset, source.kind, folder, split, limit)
-
-
-def load_miniature(dataset: Dataset, split: str) -> tuple[Example, ...]:
-    """The examples of a split of the shipped miniature; raises DatasetError where there is none."""
-    folder = shipped_root() / "miniatures" / (dataset.miniature or "")
-    return _from_files(dataset, DataSource.MINIATURE, folder, split, None).examples
+        return _from_files(dataset, source.kind, find_files(dataset, source.path, split), split, limit)
+    return _from_files(dataset, source.kind, (miniature_file(dataset, split),), split, limit)
 
 
 def _from_hub(dataset: Dataset, split: str, limit: int | None, progress: OnProgress | None) -> Loaded | Skip:
@@ -74,8 +67,7 @@ def _from_hub(dataset: Dataset, split: str, limit: int | None, progress: OnProgr
     return _loaded(reading, DataSource.HUB, answer.access.commit, place)
 
 
-def _from_files(dataset: Dataset, kind: DataSource, path: Path, split: str, limit: int | None) -> Loaded:
-    files = find_files(dataset, path, split)
+def _from_files(dataset: Dataset, kind: DataSource, files: Sequence[Path], split: str, limit: int | None) -> Loaded:
     place = str(files[0]) if len(files) == 1 else f"{len(files)} files in {files[0].parent}"
     try:
         content = read_files(files)

@@ -1,17 +1,19 @@
 """Where the rows of a dataset come from, as a decision: a source, or the reason why there is none.
 
-Nothing is read or asked here, so that a plan can say what it lacks before anything starts.
+No row is read and nobody is asked here, so that a plan can say what it lacks before anything starts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 
 from plimsoll.catalogue.datasets import Dataset
+from plimsoll.catalogue.suggest import did_you_mean
+from plimsoll.errors import PlimsollError
 from plimsoll.skip import Skip, SkipCode
 
 
@@ -30,6 +32,28 @@ class Source:
     kind: DataSource
     path: Path | None = None
     """A folder or a file of the user's, for LOCAL."""
+
+
+def dataset_paths(options: Sequence[str], base: Path, datasets: Iterable[str]) -> Mapping[str, Path]:
+    """Dataset -> path of each `--dataset-dir=ID=PATH`; relative paths start at `base`.
+
+    Raises PlimsollError for an option that is not of that form, a dataset that is none, and a path that is not there.
+    """
+    known = list(datasets)
+    paths: dict[str, Path] = {}
+    for text in options:
+        name, equals, given = text.partition("=")
+        option = f"--dataset-dir={text}"
+        if not (name and equals and given):
+            raise PlimsollError(f"{option}: write it as --dataset-dir=DATASET=PATH")
+        if name not in known:
+            raise PlimsollError(f"{option}: no dataset '{name}' in the catalogue; {did_you_mean(name, known)}")
+        if name in paths:
+            raise PlimsollError(f"{option}: a second path for {name}; the first is {paths[name]}")
+        paths[name] = Path(base, Path(given).expanduser())
+        if not paths[name].exists():
+            raise PlimsollError(f"{option}: there is no folder or file {paths[name]}")
+    return paths
 
 
 def is_installed(library: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from plimsoll.catalogue.datasets import Dataset
 from plimsoll.catalogue.entries import Model, Recipe
 from plimsoll.dataset.example import Example
-from plimsoll.dataset.loading import load_miniature
+from plimsoll.dataset.miniatures import read_miniature
 from plimsoll.dataset.prompting import render
 from plimsoll.errors import PlimsollError
 from plimsoll.tiny.corpus import read_corpus
@@ -88,7 +88,7 @@ def training_job(model: Model, corpora: Path | None = None) -> TrainingJob:
 
 
 def _examples(dataset: Dataset) -> tuple[Example, ...]:
-    return load_miniature(dataset, dataset.shots_split)
+    return read_miniature(dataset, dataset.shots_split).examples
 
 
 def recipe_hash(job: TrainingJob) -> str:

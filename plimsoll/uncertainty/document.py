@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from plimsoll.report.foreign_text import one_line
-from plimsoll.report.summary import markdown
+from plimsoll.report.markdown import markdown
 from plimsoll.report.tables import Table, aligned, markdown_table
 from plimsoll.uncertainty.analysis import Analysis
 from plimsoll.uncertainty.auroc import CONFIDENCE, FEWEST, FEWEST_OF_A_KIND, Auroc

@@ -21,8 +21,8 @@ def radar(analysis: Analysis) -> Picture:
     name, title = "radar", "Models at a glance"
     how = (
         f"Further out is better on each axis: share of right answers, AUROC of {score.label}, and 1 minus the "
-        "calibration error, from 0 in the middle to 1 at the rim; each model in its least quantized variant. Areas mean "
-        "nothing: they depend on the order of the axes."
+        "calibration error, from 0 in the middle to 1 at the rim; each model in its least quantized variant. Areas "
+        "mean nothing: they depend on the order of the axes."
     )
     models: dict[str, dict[str, tuple[float, float, float]]] = {}
     for point in model_points(analysis.results, score):
