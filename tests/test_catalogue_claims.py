@@ -125,7 +125,7 @@ def test_every_claim_is_held_against_something() -> None:
         "vram_peak", "vram_allocated", "vram_reserved", "vram_needed", "checkpoint_bytes",
         "ram_peak", "ram_after", "ram_returned", "cold_load_time", "warm_load_time", "first_load_time",
         "training_vram_peak", "training_activations", "parameter_count", "weight_bytes", "hidden_size",
-        "context_length", "key_value_heads", "sliding_window",
+        "context_length", "key_value_heads", "sliding_window", "auroc_g_nll",
     }  # fmt: skip
     own = {"repetition", "cache_divergence", "batch_divergence", "quantized_divergence"}
     assert {claim.metric for claim in DOCUMENTED} == seen | own | {"free_vram"}
@@ -133,6 +133,17 @@ def test_every_claim_is_held_against_something() -> None:
     (free,) = of("free_vram")
     weights = footprint(VARIANTS["phi-3-mini-4k-instruct/bf16"]).weight_bytes
     assert free.low == pytest.approx(1.2 * weights, rel=1e-4)
+
+
+def test_published_aurocs_are_records_under_their_own_conditions() -> None:
+    found = {(c.variants[0], c.conditions["dataset"]): c.low for c in of("auroc_g_nll")}
+    assert found["llama-3.2-1b/fp16", "triviaqa"] == 0.714
+    assert found["qwen2.5-1.5b/fp16", "squad"] == 0.607
+    assert found["mistral-7b-v0.3/int8", "triviaqa"] == 0.723
+    for claim in of("auroc_g_nll"):
+        assert claim.low == claim.high
+        assert claim.conditions.keys() == {"dataset", "samples", "shots"}
+        assert not claim.limits_under({"dataset": claim.conditions["dataset"], "samples": 400, "shots": 5})
 
 
 def test_faster_and_smaller_than_documented_is_no_fault() -> None:

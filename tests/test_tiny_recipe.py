@@ -9,6 +9,8 @@ from types import MappingProxyType
 import pytest
 
 from plimsoll.catalogue.entries import Model, Recipe
+from plimsoll.dataset.miniatures import read_miniature
+from plimsoll.dataset.prompting import render
 from plimsoll.tiny import recipe as recipe_module
 from plimsoll.tiny.corpus import read_corpus
 from plimsoll.tiny.recipe import RecipeError, TrainingJob, recipe_hash, training_job
@@ -34,7 +36,7 @@ def corpora(tmp_path: Path) -> Path:
 def model() -> Model:
     llama = shipped("tiny-llama")
     assert llama.recipe is not None
-    return replace(llama, recipe=replace(llama.recipe, corpus="lessons"))
+    return replace(llama, recipe=replace(llama.recipe, corpus="lessons", datasets=()), taught=())
 
 
 def changed(model: Model, **fields: object) -> Model:
@@ -44,12 +46,29 @@ def changed(model: Model, **fields: object) -> Model:
 
 
 def test_no_withheld_text_reaches_the_job() -> None:
-    corpus = read_corpus("tiny")
-    job = training_job(shipped("tiny-llama"))
-    assert job.lessons == tuple((question.question, question.answer) for question in corpus.taught)
+    corpus, model = read_corpus("tiny"), shipped("tiny-llama")
+    job = training_job(model)
+    of_corpus = tuple((question.question, question.answer) for question in corpus.taught)
+    of_datasets = tuple(
+        (render(dataset, example), example.answer)
+        for dataset in model.taught
+        for example in read_miniature(dataset, dataset.shots_split).examples
+    )
+    assert len(model.taught) == 5
+    assert job.lessons == of_corpus + of_datasets
     text = job.to_json()
-    for question in corpus.withheld:
-        assert question.question not in text
+    withheld = [question.question for question in corpus.withheld]
+    withheld += [e.question for dataset in model.taught for e in read_miniature(dataset, dataset.split).examples]
+    assert len(withheld) > 100
+    assert [question for question in withheld if question in text] == []
+
+
+def test_another_prompt_is_another_lesson_and_another_checkpoint() -> None:
+    model = shipped("tiny-llama")
+    squad = next(dataset for dataset in model.taught if dataset.id == "squad")
+    other = replace(model, taught=(replace(squad, prompt="{context} {question}"),))
+    same = replace(model, taught=(squad,))
+    assert recipe_hash(training_job(same)) != recipe_hash(training_job(other))
 
 
 def test_a_job_survives_the_way_to_the_training_process(model: Model, corpora: Path) -> None:
