@@ -44,12 +44,13 @@ def header(record: RunRecord, verdict: Verdict) -> str:
         ),
         _variants(verdict.results),
         sections_html(record),
+        '<p class="plimsoll-paper">On paper, the rows of tests that passed are left out.</p>',
     ]
     return f'<div class="plimsoll">{"".join(parts)}</div>'
 
 
 def measured_cells(judgements: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Three cells of a row (measured, limit, margin) with a line for each judgement; dashes where there is none.
+    """Three cells of a row (measured, limit, margin) with a line for each judgement; empty where there is none.
 
     Takes the fields of JUDGEMENT events, as a test report carries them. A page may have thousands of these cells, so
     they are written in as few characters as HTML takes.
@@ -58,7 +59,7 @@ def measured_cells(judgements: Sequence[Mapping[str, Any]]) -> list[str]:
     for fields in judgements:
         for column, text in zip(columns, _row_texts(fields), strict=True):
             column.append(text)
-    return [f"<td>{'<br>'.join(column) or '–'}</td>" for column in columns]
+    return [f"<td>{'<br>'.join(column)}</td>" for column in columns]
 
 
 def _row_texts(fields: Mapping[str, Any]) -> tuple[str, str, str]:

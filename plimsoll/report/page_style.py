@@ -18,11 +18,12 @@ body { min-width: 0; max-width: 1400px; margin: 0 auto; padding: 12px 16px; font
 body { display: flex; flex-direction: column; }
 .summary { order: 1; }
 #results-table { order: 2; }
-#environment-header, #environment { order: 3; align-self: flex-start; }
+/* Our own section tells the stack of the run; this table is empty. */
+#environment-header, #environment { display: none; }
 h1, h2, h3, p, a, button, #results-table, .filters button, .collapse button, .logwrapper .log { color: var(--ink); }
-#environment tr:nth-child(odd), .logwrapper, .logwrapper .logexpander { background-color: var(--panel); }
-#environment td, #results-table, #results-table th, #results-table td, .logwrapper .log { border-color: var(--rule); }
-#environment td, #results-table td { overflow-wrap: anywhere; }
+.logwrapper { background-color: var(--panel); }
+#results-table, #results-table th, #results-table td, .logwrapper .log { border-color: var(--rule); }
+#results-table td { overflow-wrap: anywhere; }
 .controls, .filters { flex-wrap: wrap; gap: 4px 8px; }
 .summary__data, .summary__spacer { flex: 1 1 auto; }
 span.passed, .passed .col-result { color: var(--good); }
@@ -65,6 +66,8 @@ span.failed, .failed .col-result, span.error, .error .col-result, span.xpassed, 
 .plimsoll-key-scoring { background: var(--near); }
 .plimsoll-key-training { background: var(--faint); }
 .plimsoll-wide { overflow-x: auto; }
+.plimsoll-wide table { overflow-wrap: normal; }
+.plimsoll-wide th, .plimsoll-wide td:has(.plimsoll-badge) { white-space: nowrap; }
 .plimsoll-variants { white-space: nowrap; }
 .plimsoll-verdict { padding: 12px 16px; border: 1px solid var(--rule); border-left: 8px solid var(--gap);
   background: var(--panel); }
@@ -81,7 +84,18 @@ span.failed, .failed .col-result, span.error, .error .col-result, span.xpassed, 
 #results-table b.pass { color: var(--good); }
 #results-table b.marginal { color: var(--near); }
 #results-table b.fail, #results-table b.unset { color: var(--bad); }
-.logwrapper:not(:has(.log)) { display: none; }
+#results-table td:empty::before { content: "–"; color: var(--faint); }
+#results-table .extra:empty::before { content: none; }
+.sortable { padding: 0; border: 0; font: inherit; font-weight: bold; background: none; }
+.sortable.asc::after, .sortable.desc::after { position: static; display: inline-block; margin-left: 6px;
+  border-width: 6px; border-color: currentColor transparent; }
+.filters input:disabled, .filters input:disabled + span, .logwrapper .logexpander, .logwrapper:not(:has(.log)),
+  .plimsoll-paper { display: none; }
+.logwrapper { max-height: 60vh; overflow: auto; }
+.logwrapper .log { top: 0; height: auto; min-height: 0; padding: 5px; overflow-wrap: anywhere; }
+/* A click on what lies in a cell must reach the cell, which pytest-html's script expects. */
+.collapsible td * { pointer-events: none; }
+:focus-visible { outline: 2px solid var(--gap); outline-offset: 1px; }
 @media (max-width: 600px) {
   body { padding: 8px; }
   .plimsoll dl { grid-template-columns: 1fr; }
@@ -89,10 +103,21 @@ span.failed, .failed .col-result, span.error, .error .col-result, span.xpassed, 
   #results-table, #results-table tbody, #results-table tr, #results-table td { display: block; width: auto; }
   #results-table thead { display: block; }
   #results-table th { display: inline-block; border: 0; }
+  #results-table th:not(:has(button)), #results-table td:empty { display: none; }
+  #results-table .collapsible td { padding: 1px 5px; border: 0; }
+  #results-table .collapsible { padding: 5px 0; border-top: 1px solid var(--rule); }
+  #results-table .col-testId { font-weight: bold; }
+  .plimsoll section > ul, .plimsoll details ul { padding-left: 16px; }
+  .plimsoll details details { margin-left: 4px; }
 }
 @media print {
-  .controls, .filter, .logexpander, .media { display: none; }
+  .controls, .filter, .media, #results-table tbody.passed { display: none; }
+  .plimsoll-paper { display: block; }
   .logwrapper { max-height: none; overflow: visible; }
+  .plimsoll-wide { overflow: visible; }
+  .plimsoll-wide td, .plimsoll-wide th { overflow-wrap: anywhere; white-space: normal; }
+  .plimsoll svg, .plimsoll-legend i, .plimsoll-verdict { print-color-adjust: exact; }
+  .plimsoll figure { break-inside: avoid; }
   .plimsoll section, .plimsoll tr, #results-table tr { break-inside: avoid; }
 }
 """
