@@ -80,7 +80,7 @@ def test_the_commands_of_the_workflow_exist(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("arguments", called("pytest"), ids=" ".join)
 def test_the_selections_of_the_workflow_select_something(arguments: list[str], tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, *arguments, "--collect-only", "-q")
+    outcome = run_suite(tmp_path, *arguments, "-n", "0", "--collect-only", "-q")
     assert outcome.status == 0, outcome.output
     assert re.search(r"^[1-9]\d*/\d+ tests collected", outcome.output, re.MULTILINE)
 
@@ -153,6 +153,12 @@ def test_each_node_has_its_run_and_all_have_one_verdict(trained: dict[str, Path]
     assert (tmp_path / "job" / "all" / "report.html").is_file()
 
 
+def test_nodes_of_which_none_was_reached_are_not_accepted(tmp_path: Path) -> None:
+    done = submitted(tmp_path, *SELECTION, nodes="")
+    assert done.returncode == 6
+    assert done.stderr == "INCOMPLETE: 0 of 2 nodes left a run; what the others said stands above\n"
+
+
 def test_a_node_that_left_no_run_is_not_accepted(trained: dict[str, Path], tmp_path: Path) -> None:
     done = submitted(tmp_path, *SELECTION, nodes="a")
     assert done.returncode == 6
@@ -164,7 +170,11 @@ def test_a_node_that_left_no_run_is_not_accepted(trained: dict[str, Path], tmp_p
     ("arguments", "status", "says"),
     [
         ([], 2, "plimsoll.sbatch: say what the nodes must carry: sbatch plimsoll.sbatch -m gpu70b"),
-        (["-m", "no_such_mark"], 6, "INCOMPLETE: 0 of 2 nodes left a run; what the others said stands above"),
+        (
+            ["-m", "no_such_mark"],
+            5,
+            "ERROR: unknown mark 'no_such_mark' in -m 'no_such_mark'; did you mean 'benchmark'?",
+        ),
         (["-m", "tiny", "-k", "nothing_is_called_this"], 5, ""),
     ],
 )

@@ -31,7 +31,7 @@ fish:  plimsoll completion fish > ~/.config/fish/completions/plimsoll.fish"""
 _RUNS: Final = ("run_name", "run_names", "base", "others", "like", "evidence")
 """The arguments that name runs."""
 _FILES: Final = ("bundle",)
-_LIST_RUNS: Final = r"ls reports 2>/dev/null | grep -E '^(latest|[0-9]{8}T[0-9]{6}Z-[A-Za-z0-9.-]+)$'"
+_LIST_RUNS: Final = "ls reports 2>/dev/null | grep -Ex 'latest|[0-9]{8}T[0-9]{6}Z-[A-Za-z0-9.-]+'"
 """In words that all three shells know. Nothing but ids: bash would execute a command that a folder is named after."""
 
 
