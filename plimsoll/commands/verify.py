@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plimsoll.report.foreign_text import one_line
 from plimsoll.signoff.verify import Verification, verify_bundle
@@ -30,6 +31,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("verify", help=_SUMMARY, description=_DESCRIPTION)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that `plimsoll sign` wrote")
     parser.add_argument("--allowed-signers", type=Path, metavar="FILE", help="whose signatures count")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
@@ -39,6 +41,9 @@ def run(options: argparse.Namespace) -> int:
     Raises PlimsollError where it cannot be checked.
     """
     found = verify_bundle(options.bundle, options.allowed_signers)
+    if options.json:
+        print(json.dumps(_to_json(found, options), indent=2))
+        return NOT_VERIFIED if found.problems else 0
     # What a bundle says of itself is as foreign as any other text.
     sys.stdout.write("".join(f"{one_line(line, _LONGEST)}\n" for line in _lines(found, options)))
     return NOT_VERIFIED if found.problems else 0
@@ -60,6 +65,28 @@ def _lines(found: Verification, options: argparse.Namespace) -> list[str]:
         count = len(found.problems)
         return [*lines, f"NOT VERIFIED: {count} {'problem' if count == 1 else 'problems'} in {options.bundle}"]
     return [*lines, f"VERIFIED: {found.files} files are as they were, and the verdict follows from the evidence"]
+
+
+def _to_json(found: Verification, options: argparse.Namespace) -> dict[str, Any]:
+    """What was found, as `plimsoll schema verification` describes it."""
+    manifest = found.manifest
+    claimed = manifest and {
+        "run": manifest.run,
+        "statement": manifest.statement,
+        "operator": manifest.operator,
+        "reference": manifest.reference,
+        "signed_at": manifest.signed_at.isoformat(),
+    }
+    return {
+        "schema": "plimsoll/verification/1",
+        "bundle": str(options.bundle),
+        "verified": not found.problems,
+        "problems": list(found.problems),
+        "files": found.files,
+        "signer": None if found.signer is None else str(found.signer),
+        "signer_checked": options.allowed_signers is not None,
+        "claimed": claimed,
+    }
 
 
 def _signature(found: Verification, *, named: bool) -> str:

@@ -1,0 +1,65 @@
+"""The parser of the command line: the name of every command, what it does, and the options of those that are asked for.
+
+Only the module of a command that is asked for is imported, so that `plimsoll probe` does not wait for what others need.
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from typing import Final
+
+import plimsoll
+
+COMMANDS: Final = {
+    "probe": "show this node: GPUs, driver, processor, memory, disk, software stack",
+    "tiny": "build, list and clean the small checkpoints that are trained on first use",
+    "plan": "show what would run here or on a reference machine, and what it takes",
+    "audit": "hold what documents claim against prediction and evidence",
+    "report": "write the reports of a run again from its evidence",
+    "uncertainty": "compute whether models knew when they were wrong",
+    "sign": "bundle an accepted run with its evidence, sealed and signed",
+    "verify": "check a sign-off: hashes, signature, schema, and the verdict once more from the evidence",
+    "compare": "hold runs against each other: what became slower, larger or worse",
+    "baseline": "keep runs to compare with, and list them",
+    "schema": "print the JSON Schema of what other tools read",
+    "completion": "print what lets a shell complete commands, options and runs",
+}
+"""Command -> what it does. Each is a module of plimsoll.commands with an `add_parser`."""
+
+_DESCRIPTION: Final = """\
+Plimsoll says which language models a GPU node carries, and proves it.
+
+The checks themselves are run by pytest (`pytest -m tiny` on any machine); this
+command looks at the node, prepares the tiny checkpoints, and reads what runs
+have left behind."""
+
+_EPILOG: Final = """\
+exit status:
+  0    done; for a command that gives a verdict: ACCEPTED
+  1    REJECTED: at least one planned check failed; of a bundle: it does not hold
+  2    usage error, or a mistake that the message tells how to mend
+  5    nothing was planned, so there is no verdict to speak of
+  6    INCOMPLETE: none failed, but not all that was planned has an answer
+  130  interrupted
+  141  whoever read the output left before its end
+"""
+
+
+def build_parser(*asked: str | None) -> argparse.ArgumentParser:
+    """The parser, with the options of the commands that are asked for; of the others it knows what they do."""
+    parser = argparse.ArgumentParser(
+        prog="plimsoll",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"plimsoll {plimsoll.__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        if name in asked:
+            import_module(f"plimsoll.commands.{name}").add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=summary)
+    return parser
