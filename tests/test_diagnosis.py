@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.footprint.footprint import ExpectedParameter, Footprint
 from plimsoll.footprint.packing import packed
@@ -118,16 +116,31 @@ def test_plain_statistics_where_the_entry_asks_for_them() -> None:
     assert cause.startswith("statistics not double-quantized, as the entry has it: ")
 
 
-@pytest.mark.parametrize(
-    ("metric", "counted"), [("vram_peak", ", which this figure does not count"), ("free_vram", "")]
-)
-def test_memory_that_others_hold(metric: str, counted: str) -> None:
+def test_memory_that_others_hold() -> None:
     held = round(3.1 * GIB)
-    causes = diagnose(judged(metric, 50 * GIB, high=49 * GIB), observed(others=held))
-    assert causes == (f"other processes hold 3.33 GB (3.10 GiB){counted}",)
+    causes = diagnose(judged("vram_peak", 50 * GIB, high=49 * GIB), observed(others=held))
+    assert causes == ("other processes hold 3.33 GB (3.10 GiB), which this figure does not count",)
     assert diagnose(judged("ram_peak", 50 * GIB, high=49 * GIB), observed(others=held)) == (
         "the rest was not predicted, and has no known cause",
     )
+
+
+def test_small_weights_store_less_where_statistics_are_not_double_quantized() -> None:
+    shape = (8, 64)
+    stored = Footprint(parameters=(expected("q.weight", shape, Quantization.NF4_DQ),), buffers=())
+    plain = inventory(stored, q={"statistics": packed(shape, Quantization.NF4).statistics_bytes})
+    assert plain.stored_bytes < stored.weight_bytes
+    seen = Observed(quantization=Quantization.NF4_DQ, footprint=stored, inventory=plain)
+    exact = judged("weight_bytes", plain.stored_bytes, low=stored.weight_bytes, high=stored.weight_bytes)
+    assert diagnose(exact, seen) == ("statistics not double-quantized: 96 bytes instead of 1,104 bytes",)
+
+
+def test_other_statistics_are_not_called_plain_ones() -> None:
+    stored = footprint(Quantization.NF4)
+    nested = inventory(stored, q={"statistics": 7})
+    exact = judged("weight_bytes", nested.stored_bytes, low=stored.weight_bytes, high=stored.weight_bytes)
+    (cause,) = diagnose(exact, observed(Quantization.NF4, inventory=nested))
+    assert cause.startswith("statistics not those of nf4: 7 bytes instead of ")
 
 
 def test_pages_of_files_are_told_from_memory() -> None:

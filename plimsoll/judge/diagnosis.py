@@ -18,10 +18,9 @@ from plimsoll.host.requests import HostMemory, Inventory, ParameterRecord
 from plimsoll.judge.judgement import Judgement
 from plimsoll.units import format_bytes
 
-_ON_GPUS: Final = ("vram_peak", "vram_allocated", "vram_reserved", "vram_needed", "free_vram")
+_ON_GPUS: Final = ("vram_peak", "vram_allocated", "vram_reserved")
 _RESIDENT: Final = ("ram_peak", "ram_after")
-_WHOLE_DEVICE: Final = ("free_vram",)
-"""Metrics of a device, in which other tenants count."""
+_STORED: Final = "weight_bytes"
 _PACKED: Final = ("uint8", "int8")
 _SMALL: Final = 0.01
 """The fraction of a figure that is not worth naming."""
@@ -51,7 +50,7 @@ def diagnose(judgement: Judgement, observed: Observed) -> tuple[str, ...]:
     if value is None or judgement.outcome.is_good:
         return ()
     if limit.low is not None and value < limit.low:
-        return _too_low(value, limit.low, observed)
+        return _stored_otherwise(judgement, observed) or _too_low(value, limit.low, observed)
     metric, high = judgement.measurement.metric, limit.high
     found = [*_stored(observed), *_beside(metric, observed)]
     heavy = sorted((pair for pair in found if pair[0] >= _SMALL * value), reverse=True)
@@ -66,10 +65,7 @@ def _stored(observed: Observed) -> list[tuple[int, str]]:
     """What is stored otherwise than the scheme and the architecture would have it, with the bytes too many."""
     if observed.inventory is None:
         return _could_be_smaller(observed)
-    records = {record.name: record for record in observed.inventory.parameters}
-    pairs = [
-        (expected, records[expected.name]) for expected in observed.footprint.parameters if expected.name in records
-    ]
+    pairs = _pairs(observed, observed.inventory)
     loose = [(e, r) for e, r in pairs if e.quantized and r.storage_dtype not in _PACKED]
     experts = [pair for pair in loose if len(pair[0].shape) == 3]
     linear = [pair for pair in loose if len(pair[0].shape) != 3]
@@ -82,16 +78,39 @@ def _stored(observed: Observed) -> list[tuple[int, str]]:
     ):
         if group:
             found.append((_too_many(group), text.format(_widths(group)) + f": {_sizes(group)}"))
-    return [*found, *_statistics(pairs), *(() if found else _could_be_smaller(observed))]
+    return [*found, *_statistics(pairs, observed.quantization), *(() if found else _could_be_smaller(observed))]
 
 
-def _statistics(pairs: Sequence[tuple[ExpectedParameter, ParameterRecord]]) -> list[tuple[int, str]]:
-    """Statistics that take more than the scheme gives them."""
-    plain = [(e, r) for e, r in pairs if r.storage_dtype in _PACKED and r.statistics_bytes > e.statistics_bytes]
-    if not plain:
+def _pairs(observed: Observed, inventory: Inventory) -> list[tuple[ExpectedParameter, ParameterRecord]]:
+    """What should be stored beside what is, for each parameter that is."""
+    records = {record.name: record for record in inventory.parameters}
+    return [
+        (expected, records[expected.name]) for expected in observed.footprint.parameters if expected.name in records
+    ]
+
+
+def _statistics(
+    pairs: Sequence[tuple[ExpectedParameter, ParameterRecord]], quantization: Quantization
+) -> list[tuple[int, str]]:
+    """Statistics that do not take what the scheme gives them, with the bytes too many: fewer than none where small
+    weights are not double-quantized, whose tables are larger than what they save."""
+    others = [(e, r) for e, r in pairs if r.storage_dtype in _PACKED and r.statistics_bytes != e.statistics_bytes]
+    if not others:
         return []
-    have, want = (sum(part) for part in zip(*((r.statistics_bytes, e.statistics_bytes) for e, r in plain), strict=True))
-    return [(have - want, f"statistics not double-quantized: {format_bytes(have)} instead of {format_bytes(want)}")]
+    have, want = (
+        sum(part) for part in zip(*((r.statistics_bytes, e.statistics_bytes) for e, r in others), strict=True)
+    )
+    plain = quantization is Quantization.NF4_DQ and all(r.scheme == Quantization.NF4.value for _, r in others)
+    what = "not double-quantized" if plain else f"not those of {quantization}"
+    return [(have - want, f"statistics {what}: {format_bytes(have)} instead of {format_bytes(want)}")]
+
+
+def _stored_otherwise(judgement: Judgement, observed: Observed) -> tuple[str, ...]:
+    """Why stored bytes are too few although every weight is there."""
+    if judgement.measurement.metric != _STORED or observed.inventory is None:
+        return ()
+    found = _statistics(_pairs(observed, observed.inventory), observed.quantization)
+    return tuple(text for size, text in found if size < 0)
 
 
 def _could_be_smaller(observed: Observed) -> list[tuple[int, str]]:
@@ -113,8 +132,8 @@ def _beside(metric: str, observed: Observed) -> list[tuple[int, str]]:
         pages = f"pages of the checkpoint's files, which the system may drop: {format_bytes(memory.mapped_resident)}"
         found.append((memory.mapped_resident, pages))
     if metric in _ON_GPUS and observed.others:
-        counted = "" if metric in _WHOLE_DEVICE else ", which this figure does not count"
-        found.append((observed.others, f"other processes hold {format_bytes(observed.others)}{counted}"))
+        held = format_bytes(observed.others)
+        found.append((observed.others, f"other processes hold {held}, which this figure does not count"))
     return found
 
 
