@@ -73,7 +73,7 @@ def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def hub(folder: Path, nobody: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     """A Hub with that repository under several ids, of which some are refused."""
-    refused = {
+    refused: dict[str, dict[str, Any]] = {
         "gated": {"gate": Refusal(401, "GatedRepo", LOG_IN)},
         "licence": {"gate": Refusal(403, "GatedRepo", NOT_ACCEPTED)},
         "expired": {"refuses": Refusal(401, None, BAD_TOKEN)},
