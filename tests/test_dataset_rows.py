@@ -246,6 +246,12 @@ def test_the_gold_number_is_written_as_one_would(written: str | float, gold: str
     assert read_examples(dataset_of(SVAMP), rows, "validation").examples[0].golds == ((gold,),)
 
 
+def test_a_problem_may_be_told_in_its_question() -> None:
+    rows = changed(SVAMP, "Body", " ")
+    question = read_examples(dataset_of(SVAMP), rows, "validation").examples[0].question
+    assert question == "How much do you have to pay to buy each pack?"
+
+
 @pytest.mark.parametrize("value", ["BRCA1", ["BRCA1"], [["BRCA1"]], [["BRCA1", " "], ["BRCA1"]]])
 def test_each_form_of_a_factoid_answer_is_read(value: Any) -> None:
     examples = read_examples(dataset_of(BIOASQ), changed(BIOASQ, "exact_answer", value, row=1), "validation").examples

@@ -49,8 +49,8 @@ class Fields:
             self.fault(names[0], "is missing", did_you_mean(names[0], present) if present else "the row is empty")
         return found
 
-    def text(self, *names: str, optional: bool = False) -> str | None:
-        """A text that is more than white space, as it stands."""
+    def text(self, *names: str, optional: bool = False, blank: bool = False) -> str | None:
+        """A text as it stands, which must be more than white space unless `blank`."""
         found = self.raw(*names) if optional else self.required(*names)
         if found is None:
             return None
@@ -58,7 +58,7 @@ class Fields:
         if not _is_text(value):
             self.fault(name, f"is {said(value)}, where a text belongs")
             return None
-        if not value.strip():
+        if not (blank or value.strip()):
             self.fault(name, "is empty")
             return None
         return value

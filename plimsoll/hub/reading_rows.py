@@ -140,11 +140,14 @@ def _load_cached(question: RowsQuestion, refused: Access, tell: Tell) -> tuple[A
 def _told(repository: str, tell: Tell) -> Iterator[None]:
     """Tell what has arrived, by looking at the disk: a download that stands still is then silent, and is ended."""
     over = Event()
-    folders = (hub_cache() / f"datasets--{repository.replace('/', '--')}", Path(datasets_config.HF_DATASETS_CACHE))
+    owner = repository.split("/", maxsplit=1)[0]
 
     def look() -> None:
         while not over.wait(_EVERY):
-            tell("fetching", sum(_size(path) for folder in folders for path in folder.rglob("*")), 0)
+            downloaded = (hub_cache() / f"datasets--{repository.replace('/', '--')}").rglob("*")
+            # datasets spells the second half of the name its own way.
+            prepared = Path(datasets_config.HF_DATASETS_CACHE).glob(f"{owner}___*/**/*")
+            tell("fetching", sum(map(_size, (*downloaded, *prepared))), 0)
 
     thread = Thread(target=look, daemon=True)
     thread.start()

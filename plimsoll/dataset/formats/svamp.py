@@ -12,15 +12,16 @@ from plimsoll.dataset.fields import Fields, said
 
 
 def read(fields: Fields, number: str) -> Example | None:
-    """The example of a row, None where it has a fault. Its question is the story and the question, a blank between."""
-    body, question = fields.text("Body"), fields.text("Question")
+    """The example of a row, None where it has a fault. Its question is the story, which may be in the question already,
+    and the question."""
+    body, question = fields.text("Body", blank=True), fields.text("Question")
     own_id = fields.text("ID", optional=True)
     gold = _gold(fields)
     if body is None or question is None or gold is None:
         return None
     return Example(
         id=own_id or number,
-        question=f"{body.strip()} {question.strip()}",
+        question=f"{body.strip()} {question.strip()}".strip(),
         context="",
         kind=AnswerKind.NUMBER,
         golds=((gold,),),
