@@ -12,8 +12,7 @@ from plimsoll.catalogue.datasets import Dataset, DatasetSchema
 from plimsoll.dataset.example import AnswerKind, Example
 from plimsoll.dataset.fields import Fields
 from plimsoll.dataset.formats import bioasq, nq_open, squad_v2, svamp, trivia_qa
-from plimsoll.dataset.left_out import LeftOut
-from plimsoll.dataset.structure import DatasetError, StructureReport
+from plimsoll.dataset.structure import DatasetError, LeftOut, StructureReport
 from plimsoll.dataset.unwrapping import unwrap
 from plimsoll.errors import Fault
 

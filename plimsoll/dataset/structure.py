@@ -26,6 +26,13 @@ class DatasetError(PlimsollError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Why a row that is in order is no example; counted by the reason."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StructureReport:
     """What the rows of a split came to."""
 

@@ -7,7 +7,7 @@ when nobody can be asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +36,7 @@ Tell = Callable[[str, int, int], None]
 _EVERY: Final = 0.5
 _BATCH: Final = 500
 """Rows a message."""
+_LISTED: Final = 12
 
 Part = tuple[Access, int, "Sequence[dict[str, Any]]"]
 """The answer, the rows of the split, and some of them."""
@@ -110,15 +111,22 @@ def _named_wrong(question: RowsQuestion, access: Access, error: ValueError) -> A
         repository = f"hf://datasets/{question.repository}"
         configs = datasets.get_dataset_config_names(repository, revision=access.commit)
         if question.config not in configs and (question.config is not None or len(configs) > 1):
-            detail = f"{question.config or 'none named'}; there are: {', '.join(configs)}"
+            detail = f"{question.config or 'none named'}; there are: {_list(configs)}"
             return replace(access, answer=Answer.NO_CONFIG, detail=detail, commit=None)
         splits = datasets.get_dataset_split_names(repository, question.config, revision=access.commit)
         if question.split not in splits:
-            detail = f"{question.split}; there are: {', '.join(map(str, splits))}"
+            detail = f"{question.split}; there are: {_list(splits)}"
             return replace(access, answer=Answer.NO_SPLIT, detail=detail, commit=None)
     except Exception as other:  # noqa: BLE001  the first error is the one to tell of then
         error.add_note(in_words(other))
     return replace(access, answer=Answer.FAILED, detail=in_words(error), commit=None)
+
+
+def _list(names: Iterable[object]) -> str:
+    """Names that strangers have chosen, on one line and not too many."""
+    shown = [repr(str(name))[1:-1] for name in names]
+    more = f", and {len(shown) - _LISTED} more" if len(shown) > _LISTED else ""
+    return ", ".join(shown[:_LISTED]) + more
 
 
 def _load_cached(question: RowsQuestion, refused: Access, tell: Tell) -> tuple[Access, Any]:

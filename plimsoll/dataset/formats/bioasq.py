@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from plimsoll.dataset.example import AnswerKind, Example
 from plimsoll.dataset.fields import Fields, said
-from plimsoll.dataset.left_out import LeftOut
+from plimsoll.dataset.structure import LeftOut
 
 _KINDS: Final = {"yesno": AnswerKind.YES_NO, "factoid": AnswerKind.TEXT, "list": AnswerKind.LIST}
 _SUMMARY: Final = "summary"
