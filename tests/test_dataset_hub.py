@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -256,3 +257,15 @@ def test_without_the_library_the_answer_names_the_extra(
         Answer.FAILED,
         "datasets is not installed; install it with: pip install 'plimsoll[datasets]'",
     )
+
+
+def test_nobody_but_the_named_hub_is_spoken_to(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, address)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert load_hub().examples == EXPECTED[SQUAD]
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()

@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from plimsoll.catalogue.datasets import Dataset
 from plimsoll.dataset.example import Example
@@ -23,9 +22,6 @@ from plimsoll.hub.client import OnProgress, fetch_rows
 from plimsoll.hub.refusal import refusal_of_dataset
 from plimsoll.hub.rows import RowsQuestion
 from plimsoll.skip import Skip
-
-SHOT_ROWS: Final = 1000
-"""A `limit` for the split that few-shot examples come from: five are shown, and TriviaQA has 138,384."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,7 @@ Part = tuple[Access, int, "Sequence[dict[str, Any]]"]
 def read_rows(question: RowsQuestion, tell: Tell) -> Iterator[Part]:
     """The rows in parts, at least one part, which is empty where the answer is no. Raises OSError of the disk."""
     datasets.disable_progress_bars()
+    datasets_config.HF_UPDATE_DOWNLOAD_COUNTS = False  # asks a bucket elsewhere, whichever Hub was named
     access = _ask(question)
     split = None
     if access.answer.is_yes:
