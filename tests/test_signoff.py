@@ -645,6 +645,13 @@ def test_evidence_elsewhere_on_the_machine_takes_no_part(tmp_path: Path, monkeyp
     assert read_run(folder, alone=True).faults == ()
 
 
+@pytest.mark.parametrize("name", [".", "/dev/zero"])
+def test_what_is_no_file_is_not_read(tmp_path: Path, name: str) -> None:
+    done = plimsoll("verify", name, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"plimsoll: error: {name} is no file; a bundle is the zip that `plimsoll sign` wrote\n"
+
+
 def test_no_such_bundle_is_one_message(tmp_path: Path) -> None:
     done = plimsoll("verify", "none.zip", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 _SUMMARY = "keep runs to compare with, and list them"
+_STATUS = "Exit status: 0 done, 2 usage error or nothing of that name."
 
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,17 +26,17 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("baseline", help=_SUMMARY, description=f"{_SUMMARY.capitalize()}.")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    save = actions.add_parser("save", help="keep the evidence of a run under its machine and driver")
+    save = _action(actions, "save", "keep the evidence of a run under its machine and driver")
     save.add_argument("run_name", metavar="RUN", help="a run folder, an evidence file, a run id, or `latest`")
     save.add_argument("--name", help="what to call it (default: the run id)")
     save.add_argument("--replace", action="store_true", help="replace a baseline of that name")
     save.set_defaults(run=run_save)
 
-    listing = actions.add_parser("list", help="list the baselines with their verdicts")
+    listing = _action(actions, "list", "list the baselines with their verdicts")
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(run=run_list)
 
-    show = actions.add_parser("show", help="show the machine and the verdict of a baseline")
+    show = _action(actions, "show", "show the machine and the verdict of a baseline")
     show.add_argument("name", metavar="NAME", help="its name, or as much of machine/driver/name as tells it apart")
     show.set_defaults(run=run_show)
 
@@ -43,6 +44,10 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         action.add_argument(
             "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
         )
+
+
+def _action(actions: _SubParsersAction[argparse.ArgumentParser], name: str, summary: str) -> argparse.ArgumentParser:
+    return actions.add_parser(name, help=summary, description=f"{summary.capitalize()}. {_STATUS}")
 
 
 def run_save(options: argparse.Namespace) -> int:

@@ -25,7 +25,8 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "probe",
         help=_SUMMARY,
         description="Look at this node and say what it is, what could not be read and why. Needs no GPU and no torch; "
-        "secrets among the environment variables are masked.",
+        "secrets among the environment variables are masked. Exit status: 0 shown, what could not be read "
+        "included, 2 usage error or a file that cannot be read.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, which --recorded reads back")
     parser.add_argument("--recorded", type=Path, metavar="FILE", help="show the node that FILE holds instead")

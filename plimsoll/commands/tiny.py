@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 _SUMMARY = "build, list and clean the small checkpoints that are trained on first use"
 _CLEAN = """\
 Remove checkpoints from the cache. Without arguments: those of recipes that are no longer in the catalogue, damaged
-ones, and what killed builds have left. A build that is running is left alone."""
+ones, and what killed builds have left. A build that is running is left alone.
+Exit status: 0 removed, or nothing to remove, 2 usage error or a model that nobody knows."""
+_BUILD_SUMMARY = "build the checkpoints that are missing or damaged"
+_BUILD = f"""\
+{_BUILD_SUMMARY.capitalize()}.
+Exit status: 0 all are there, 2 usage error, or a build failed."""
+_LIST_SUMMARY = "list the checkpoints, each compared byte by byte with its manifest"
+_LIST = f"""\
+{_LIST_SUMMARY.capitalize()}.
+Exit status: 0 listed, 1 with --verify where not all are built and sound, 2 usage error."""
 
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,12 +44,12 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("tiny", help=_SUMMARY, description=f"{_SUMMARY.capitalize()}.")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    build = actions.add_parser("build", help="build the checkpoints that are missing or damaged")
+    build = actions.add_parser("build", help=_BUILD_SUMMARY, description=_BUILD)
     build.add_argument("models", nargs="*", metavar="MODEL", help="which ones (default: all)")
     build.add_argument("--jobs", type=_count, metavar="N", help="builds side by side (default: one a processor)")
     build.set_defaults(run=run_build)
 
-    listing = actions.add_parser("list", help="list the checkpoints, each compared byte by byte with its manifest")
+    listing = actions.add_parser("list", help=_LIST_SUMMARY, description=_LIST)
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.add_argument("--verify", action="store_true", help="exit with status 1 unless all are built and sound")
     listing.set_defaults(run=run_list)

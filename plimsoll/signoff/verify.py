@@ -6,6 +6,7 @@ Every check is made even where another has failed, so that one reading tells all
 from __future__ import annotations
 
 import json
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -67,7 +68,11 @@ def verify_bundle(path: Path, allowed_signers: Path | None = None) -> Verificati
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > LARGEST:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            # A device says that it holds nothing, and never ends.
+            raise PlimsollError(f"{path} is no file; a bundle is the zip that `plimsoll sign` wrote")
+        if found.st_size > LARGEST:
             raise BundleError(f"it is larger than {LARGEST} bytes")
         return path.read_bytes()
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from threading import Lock
@@ -20,7 +21,8 @@ class Display:
 
     def __init__(self, stream: TextIO, models: Sequence[str]) -> None:
         self._stream = stream
-        self._live = stream.isatty()
+        # A terminal that calls itself dumb shows escape sequences as they are.
+        self._live = stream.isatty() and os.environ.get("TERM") != "dumb"
         self._states: dict[str, Progress | None] = dict.fromkeys(models)
         self._lock = Lock()
 
