@@ -232,6 +232,33 @@ def test_an_entry_that_names_another_class_is_a_clear_error() -> None:
         predict(CONFIGS["llama"], "AutoModelForCasualLM", "LlamaForCausalLM", Quantization.BF16)
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"num_lokal_experts": 2}, "'num_lokal_experts' (did you mean 'num_local_experts'?)"),
+        ({"hiden_size": 64, "num_layer": 1}, "'hiden_size' (did you mean 'hidden_size'?)"),
+    ],
+)
+def test_a_misspelt_key_of_a_configuration_is_refused(config: dict[str, int], said: str) -> None:
+    given = {key: value for key, value in CONFIGS["mixtral"].items() if key not in ("num_local_experts", "hidden_size")}
+    with pytest.raises(PlimsollError) as caught:
+        predict({**given, **config}, AUTO_CLASS, "MixtralForCausalLM", Quantization.BF16)
+    assert str(caught.value) == f"the configuration of MixtralForCausalLM has keys that nothing reads: {said}"
+
+
+def test_a_misspelt_key_of_a_nested_configuration_is_found() -> None:
+    nested = {"model_type": "llava", "text_config": {"model_type": "llama", "hiden_size": 64}}
+    with pytest.raises(PlimsollError, match=r"'text_config.hiden_size' \(did you mean 'text_config.hidden_size'\?\)"):
+        predict(nested, "AutoModelForImageTextToText", "LlavaForConditionalGeneration", Quantization.BF16)
+
+
+def test_keys_of_published_files_that_no_class_reads_are_left_alone() -> None:
+    # 'hidden_sizes' is near 'hidden_size', but that is given too.
+    extra = {"use_mrope": False, "torch_dtype": "bfloat16", "quantized_by": "me", "hidden_sizes": [1], "_commit": "0"}
+    plain = predict(CONFIGS["llama"], AUTO_CLASS, "LlamaForCausalLM", Quantization.NF4)
+    assert predict({**CONFIGS["llama"], **extra}, AUTO_CLASS, "LlamaForCausalLM", Quantization.NF4) == plain
+
+
 def test_a_model_class_may_stand_in_for_an_auto_class() -> None:
     by_class = predict(CONFIGS["llama"], "LlamaForCausalLM", "LlamaForCausalLM", Quantization.NF4)
     assert by_class == predicted("llama", Quantization.NF4)

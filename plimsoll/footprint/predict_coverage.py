@@ -18,22 +18,19 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from plimsoll.errors import PlimsollError
+from plimsoll.footprint.predict_config import configuration_of
 
 
 def build_skeleton(config: Mapping[str, Any], auto_class: str, architecture: str, dtype: str) -> nn.Module:
     """The model of a catalogue entry on the meta device: every shape, no bytes, no network.
 
     `config` holds the configuration's keyword arguments with `model_type`; `dtype` is a torch dtype name. Raises
-    PlimsollError where transformers knows no such model type or class, refuses the configuration, or builds another
-    class than `architecture`.
+    PlimsollError where transformers knows no such model type or class, refuses the configuration or would not read one
+    of its keys, or builds another class than `architecture`.
     """
-    arguments = dict(config)
-    model_type = arguments.pop("model_type", None)
-    if model_type is None:
-        raise PlimsollError(f"the configuration of {architecture} has no model_type: add it")
+    model_type = config.get("model_type")
     try:
-        configuration = transformers.AutoConfig.for_model(model_type, **arguments)
-        model = skeleton_of(configuration, auto_class, dtype)
+        model = skeleton_of(configuration_of(config, architecture), auto_class, dtype)
     except (ValueError, TypeError, AttributeError) as error:
         raise PlimsollError(
             f"transformers {transformers.__version__} cannot build {architecture} "

@@ -1,0 +1,50 @@
+"""A transformers configuration from a catalogue entry, with misspelt keys refused.
+
+transformers keeps a key that it does not know and builds with its default for the one that was meant: a mixture whose
+entry says `num_lokal_experts` is costed with as many experts as some other model has, and nobody notices. Keys that
+resemble none are left alone, for files that are published hold many that no class reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any, Final
+
+import transformers
+
+from plimsoll.errors import PlimsollError
+
+_ALIKE: Final = 0.9
+"""How much of two names must be the same for one to be a slip of the other; `pad_token` and `pad_token_id` are not."""
+
+
+def configuration_of(config: Mapping[str, Any], architecture: str) -> Any:
+    """The configuration with these keyword arguments, `model_type` among them.
+
+    Raises PlimsollError where there is no model type or a key is misspelt, and what transformers raises for one that it
+    does not know or values that it refuses.
+    """
+    arguments = dict(config)
+    model_type = arguments.pop("model_type", None)
+    if model_type is None:
+        raise PlimsollError(f"the configuration of {architecture} has no model_type: add it")
+    configuration = transformers.AutoConfig.for_model(model_type, **arguments)
+    slips = [f"{key!r} (did you mean {meant!r}?)" for key, meant in misspelt(arguments, configuration)]
+    if slips:
+        raise PlimsollError(f"the configuration of {architecture} has keys that nothing reads: {', '.join(slips)}")
+    return configuration
+
+
+def misspelt(given: Mapping[str, Any], configuration: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Each key that the class has no field for but nearly has, with the name of the field, in nested configurations
+    too. A field that is given under its own name was not meant."""
+    if not is_dataclass(configuration):
+        return
+    known = {field.name for field in fields(configuration)} | getattr(configuration, "attribute_map", {}).keys()
+    for key, value in given.items():
+        if isinstance(value, Mapping) and hasattr(configuration, key):
+            yield from misspelt(value, getattr(configuration, key), f"{path}{key}.")
+        elif key not in known and (near := get_close_matches(key, known - given.keys(), n=1, cutoff=_ALIKE)):
+            yield path + key, path + near[0]
