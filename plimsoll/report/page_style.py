@@ -102,6 +102,7 @@ span.failed, .failed .col-result, span.error, .error .col-result, span.xpassed, 
   .plimsoll dd { margin-bottom: 6px; }
   #results-table, #results-table tbody, #results-table tr, #results-table td { display: block; width: auto; }
   #results-table thead { display: block; }
+  #results-table tr.hidden { display: none; }
   #results-table th { display: inline-block; border: 0; }
   #results-table th:not(:has(button)), #results-table td:empty { display: none; }
   #results-table .collapsible td { padding: 1px 5px; border: 0; }
@@ -115,7 +116,7 @@ span.failed, .failed .col-result, span.error, .error .col-result, span.xpassed, 
   .plimsoll-paper { display: block; }
   .logwrapper { max-height: none; overflow: visible; }
   .plimsoll-wide { overflow: visible; }
-  .plimsoll-wide td, .plimsoll-wide th { overflow-wrap: anywhere; white-space: normal; }
+  .plimsoll-wide td, .plimsoll-wide td:has(.plimsoll-badge), .plimsoll-wide th { white-space: normal; }
   .plimsoll svg, .plimsoll-legend i, .plimsoll-verdict { print-color-adjust: exact; }
   .plimsoll figure { break-inside: avoid; }
   .plimsoll section, .plimsoll tr, #results-table tr { break-inside: avoid; }
