@@ -9,6 +9,7 @@ pytest_plugins = [
     "fixtures.waivers",
     "fixtures.resume",
     "fixtures.run",
+    "fixtures.tracking",
     "fixtures.by_name",
     "fixtures.parametrize",
     "fixtures.workers",

@@ -45,10 +45,21 @@ def declared() -> Iterator[Requirement]:
             yield Requirement(line)
 
 
+def needed(extra: str) -> list[Requirement]:
+    """The dependencies with those of an extra, which may name other extras of ours."""
+    found = [Requirement(line) for line in PROJECT["dependencies"]]
+    for one in map(Requirement, PROJECT["optional-dependencies"][extra]):
+        found += [more for inner in one.extras for more in needed(inner)] if one.name == "plimsoll" else [one]
+    return found
+
+
 def closure() -> set[str]:
-    """Everything that `pip install '.[dev]'` brings to this machine, by the metadata of what is installed."""
+    """Everything that `pip install '.[dev]'` brings to this machine, by the metadata of what is installed.
+
+    The other extras are not in `dev`, so that nobody has to install them to work on the suite.
+    """
     seen: set[tuple[str, str]] = set()
-    waiting = [(canonicalize_name(one.name), extra) for one in declared() for extra in ("", *one.extras)]
+    waiting = [(canonicalize_name(one.name), extra) for one in needed("dev") for extra in ("", *one.extras)]
     while waiting:
         name, extra = waiting.pop()
         if (name, extra) in seen:

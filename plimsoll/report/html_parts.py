@@ -15,7 +15,8 @@ from plimsoll.report.failures_part import cut, ended_hosts, failures, margin, va
 from plimsoll.report.html_elements import badge, bullets, row_head, safe, sign, some, unfolding, wide_table
 from plimsoll.report.node_card import distinct_nodes, node_card
 from plimsoll.report.page_style import CSS
-from plimsoll.report.sections import sections_html
+from plimsoll.report.section import SectionMaker
+from plimsoll.report.sections import SECTIONS, sections_html
 from plimsoll.report.variant_table import Tally, variant_table
 from plimsoll.verdict.cells import CellResult
 from plimsoll.verdict.verdict import Gap, Verdict, counted
@@ -28,7 +29,7 @@ _MANY_VARIANTS: Final = 30
 _VARIANTS: Final = "Variants: cells that passed, of those planned"
 
 
-def header(record: RunRecord, verdict: Verdict) -> str:
+def header(record: RunRecord, verdict: Verdict, sections: tuple[SectionMaker, ...] = SECTIONS) -> str:
     """What stands at the top of the page: verdict, scope, node, what is wrong or missing, variants, sections."""
     parts = [
         _banner(record, verdict),
@@ -43,7 +44,7 @@ def header(record: RunRecord, verdict: Verdict) -> str:
             "Conflicts: the worst counts", [f"<code>{safe(str(conflict))}</code>" for conflict in verdict.conflicts]
         ),
         _variants(verdict.results),
-        sections_html(record),
+        sections_html(record, sections),
         '<p class="plimsoll-paper">On paper, the rows of tests that passed are left out.</p>',
     ]
     return f'<div class="plimsoll">{"".join(parts)}</div>'

@@ -1,0 +1,76 @@
+"""A tracker for Weights & Biases.
+
+Only figures and what is asked of the run go there. What its library gathers by itself (the console, the command line,
+the machine, the state of git, code) is turned off, because nobody has checked it for secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from plimsoll.errors import PlimsollError
+from plimsoll.evidence.fields import encode
+from plimsoll.tracking.tracker import Numbers
+
+PROJECT: Final = "plimsoll"
+"""Unless WANDB_PROJECT names another one."""
+_PATIENCE: Final = 30.0
+"""Seconds that a run waits for the service to answer, at its start and at its end."""
+
+
+class WeightsAndBiasesTracker:
+    """A run of Weights & Biases with the run's own id; `WANDB_MODE=offline` keeps it in `folder/wandb`.
+
+    Raises PlimsollError where wandb is not installed.
+    """
+
+    name = "wandb"
+
+    def __init__(self, folder: Path, redact: Callable[[str], str]) -> None:
+        if find_spec("wandb") is None:
+            raise PlimsollError(
+                "--track=wandb needs wandb, which is not installed; install the extra: "
+                "pip install 'plimsoll[tracking]', or use --track=jsonl"
+            )
+        self._folder = folder
+        self._redact = redact
+        self._run: Any = None
+
+    def start(self, run_id: str, config: Mapping[str, Any]) -> None:
+        """Open the run. Raises what wandb raises where it is not logged in or cannot be reached."""
+        # Here, and not above: it takes a second, and only a run that is tracked should.
+        import wandb
+
+        settings = wandb.Settings(
+            console="off",
+            disable_code=True,
+            disable_git=True,
+            disable_job_creation=True,
+            finish_timeout=_PATIENCE,
+            init_timeout=_PATIENCE,
+            quiet=True,
+            save_code=False,
+            silent=True,
+            x_disable_machine_info=True,
+            x_disable_meta=True,
+            x_disable_stats=True,
+        )
+        self._run = wandb.init(
+            project=None if settings.project else PROJECT,
+            id=run_id,
+            name=run_id,
+            dir=self._folder,
+            config=encode(config, self._redact),
+            settings=settings,
+        )
+
+    def log(self, numbers: Numbers) -> None:
+        """Hand the figures over; the library sends them in the background."""
+        self._run.log({self._redact(name): value for name, value in numbers.items()})
+
+    def finish(self) -> None:
+        """Wait until everything is sent, or written where it is offline."""
+        self._run.finish()
