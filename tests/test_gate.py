@@ -598,7 +598,7 @@ LARGEST = 2 * 10_000
 
 def test_a_cpu_variant_needs_its_weights_in_ram() -> None:
     need = needed(variant_of("cpu"))
-    assert (need.ram, need.vram, need.vram_context) == (WEIGHTS + 4 * LARGEST + HOST_ALLOWANCE, None, 0)
+    assert (need.ram, need.vram, need.vram_context) == (WEIGHTS + HOST_ALLOWANCE, None, 0)
 
 
 @pytest.mark.parametrize(
