@@ -36,9 +36,7 @@ def timeline_section(record: RunRecord) -> Section | None:
 def _legend(found: list[Timeline]) -> str:
     seen = {stretch.doing for timeline in found for stretch in timeline.stretches}
     keys = "".join(f'<li><i class="plimsoll-key-{doing}"></i> {doing}</li>' for doing in _KEYS if doing in seen)
-    note = (
-        "Resident memory, sampled four times a second while the host was asked something, with the highest of each load"
-    )
+    note = "Resident memory, sampled four times a second while the host was busy, with the highest of each load"
     return f'<p>{note}.</p><ul class="plimsoll-legend" aria-label="Key to the bands under each line">{keys}</ul>'
 
 
