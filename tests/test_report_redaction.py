@@ -44,7 +44,7 @@ def test_rows_are_redacted_in_every_field() -> None:
         "0": [
             {
                 "result": "Failed",
-                "testId": f"test_it[{REDACTED}]",
+                "testId": "000000",
                 "duration": "1 ms",
                 "resultsTableRow": [f"<td>Failed<td>{REDACTED}"],
                 "log": f"E  {REDACTED} \\x1b[2J\\u202e",

@@ -296,3 +296,16 @@ def test_long_logs_share_the_room_and_short_ones_stay_whole() -> None:
     assert cut_log("x" * 100, 400) == "x" * 100
     cut = cut_log("x" * 398 + "&amp;" + "y" * 200, 400)
     assert cut == "x" * 398 + "\n… cut short here; evidence.jsonl has the whole text"
+
+
+def test_a_load_too_short_to_be_sampled_has_the_memory_that_its_host_saw(tmp_path: Path) -> None:
+    memory = {"before": 500, "peak": 9000, "after": 8000}
+    loaded = line(
+        Event.LOAD, variant="tiny-llama/nf4", cache="cold",
+        report={"seconds": 1.0, "checkpoint_bytes": 4, "memory": memory},
+    )  # fmt: skip
+    failed = at(
+        50, line(Event.HOST, state="request", request="Load", seconds=1, error="x", variant="tiny-llama/nf4", pid=7)
+    )
+    (timeline,) = timelines(recorded(tmp_path, [*events(), *sampled(0, 0), failed, loaded]))
+    assert [(round(second), rss) for second, rss in timeline.points] == [(0, 500), (0, 9000)]

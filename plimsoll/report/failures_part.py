@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from plimsoll.evidence.record import RunRecord
 from plimsoll.judge.judgement import Judgement
 from plimsoll.report.html_elements import badge, bullets, safe, some, unfolding, wide_table
 from plimsoll.units import format_value
@@ -29,9 +30,14 @@ def failures(results: Iterable[CellResult]) -> str:
     return bullets("Failures", some(entries, _MOST_SHOWN, "in the rows below"))
 
 
-def ended_hosts(hosts: Iterable[Mapping[str, Any]]) -> str:
-    """The hosts that died or did not answer, with the last lines of their logs."""
-    entries = [_host(host) for host in hosts if host.get("state") in _ENDED_BADLY]
+def ended_hosts(record: RunRecord) -> str:
+    """The hosts that died or did not answer, with the last lines of their logs; of several runs each says its own."""
+    entries = [
+        _host(host, f" in {run.run_id}" if record.parts else "")
+        for run in record.runs
+        for host in run.hosts
+        if host.get("state") in _ENDED_BADLY
+    ]
     return bullets("Hosts that ended before their time", some(entries, _MOST_HOSTS, "in evidence.jsonl"))
 
 
@@ -104,7 +110,7 @@ def _reason(text: str) -> str:
     return f"<pre>{safe(first)}</pre>{whole}"
 
 
-def _host(host: Mapping[str, Any]) -> str:
+def _host(host: Mapping[str, Any], where: str) -> str:
     how = "did not answer in time" if host.get("state") == "timeout" else "died"
     ended = [str(host[key]) for key in ("reason", "signal") if host.get(key)]
     if host.get("exitcode") is not None:
@@ -112,7 +118,7 @@ def _host(host: Mapping[str, Any]) -> str:
     doing = f" at {safe(str(host['request']))}" if host.get("request") else ""
     lines = host.get("stderr") or ()
     last = lines if isinstance(lines, str) else "\n".join(map(str, lines))
-    words = f"<pre>{safe(cut(last))}</pre>" if last.strip() else "<p>Its log has no last lines.</p>"
+    words = f"<pre>{safe(last[-_LONGEST_REASON:])}</pre>" if last.strip() else "<p>Its log has no last lines.</p>"
     stack = unfolding("Its stacks", f"<pre>{safe(cut(str(host['stack'])))}</pre>") if host.get("stack") else ""
     why = safe(", ".join(ended) or "cause unknown")
-    return f"<code>{safe(str(host.get('variant')))}</code> {how}{doing}: {why}{words}{stack}"
+    return f"<code>{safe(str(host.get('variant')))}</code>{safe(where)} {how}{doing}: {why}{words}{stack}"

@@ -37,7 +37,7 @@ def header(record: RunRecord, verdict: Verdict, sections: tuple[SectionMaker, ..
         bullets("Not to be accepted, because", [safe(fault) for fault in verdict.faults]),
         bullets("Notes", [safe(note) for note in verdict.notes]),
         failures(verdict.results),
-        ended_hosts(record.hosts),
+        ended_hosts(record),
         _gaps(verdict.gaps),
         _waived(verdict.results),
         bullets(

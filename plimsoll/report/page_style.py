@@ -52,7 +52,10 @@ span.failed, .failed .col-result, span.error, .error .col-result, span.xpassed, 
   gap: 6px 18px; align-items: start; }
 .plimsoll figure { margin: 4px 0; }
 .plimsoll figcaption { font-weight: bold; font-size: 13px; overflow-wrap: anywhere; }
-.plimsoll svg { display: block; width: 100%; max-width: 460px; height: auto; }
+.plimsoll svg { display: block; width: 100%; height: auto; }
+.plimsoll-pictures svg { max-width: 460px; }
+.plimsoll figure > div { overflow-x: auto; }
+.plimsoll figure > div > svg { min-width: 600px; }
 .plimsoll .plimsoll-legend { display: flex; flex-wrap: wrap; gap: 2px 18px; padding: 0; margin: 4px 0;
   list-style: none; }
 .plimsoll-legend i { display: inline-block; width: 16px; height: 12px; vertical-align: -1px; }
@@ -98,6 +101,7 @@ span.failed, .failed .col-result, span.error, .error .col-result, span.xpassed, 
 :focus-visible { outline: 2px solid var(--gap); outline-offset: 1px; }
 @media (max-width: 600px) {
   body { padding: 8px; }
+  .plimsoll-wide td { min-width: 8em; }
   .plimsoll dl { grid-template-columns: 1fr; }
   .plimsoll dd { margin-bottom: 6px; }
   #results-table, #results-table tbody, #results-table tr, #results-table td { display: block; width: auto; }

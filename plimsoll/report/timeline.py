@@ -87,6 +87,7 @@ def timelines(record: RunRecord) -> list[Timeline]:
 def _hosts(run: RunRecord) -> list[_Host]:
     """The processes of one run. A number may be given to a second process once the first has ended."""
     found: list[_Host] = []
+    loads = {variant: iter([r for v, r in _loads(run) if v == variant]) for variant, _ in _loads(run)}
     current: dict[tuple[object, object], _Host] = {}
     for at, event in _in_order([*run.hosts, *run.samples]):
         key = event.get("worker"), event.get("pid")
@@ -94,7 +95,23 @@ def _hosts(run: RunRecord) -> list[_Host]:
             current[key] = _Host(variant=str(event.get("variant")), began=at, ended=at)
             found.append(current[key])
         _add(current[key], at, event)
+        if event.get("state") == "request" and event.get("request") == "Load" and not event.get("error"):
+            _add_load(current[key], at, event, next(loads.get(str(event.get("variant")), iter(())), {}))
     return found
+
+
+def _loads(run: RunRecord) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(load.variant, load.report) for load in run.loads]
+
+
+def _add_load(host: _Host, at: float, event: Mapping[str, Any], report: Mapping[str, Any]) -> None:
+    """What the host itself saw of its memory while it loaded: a load may be over before it is sampled."""
+    memory, seconds = report.get("memory"), event.get("seconds")
+    if not isinstance(memory, Mapping) or not isinstance(seconds, (int, float)):
+        return
+    for when, rss in ((max(host.began, at - seconds), memory.get("before")), (at, memory.get("peak"))):
+        if isinstance(rss, int):
+            host.samples.append((when, rss))
 
 
 def _in_order(events: Sequence[Mapping[str, Any]]) -> Iterator[tuple[float, Mapping[str, Any]]]:
@@ -125,7 +142,7 @@ def _timeline(variant: str, hosts: Sequence[_Host]) -> Timeline:
     offset, points, work = 0.0, [], []
     for host in hosts:
         shift = offset - host.began
-        points.append(tuple((at + shift, rss) for at, rss in host.samples))
+        points.append(sorted((at + shift, rss) for at, rss in host.samples))
         work += [Stretch(doing=doing, start=start + shift, end=end + shift) for doing, start, end in host.work]
         offset += host.ended - host.began
     every = -(-sum(map(len, points)) // MOST_POINTS)

@@ -12,6 +12,8 @@ from plimsoll.report.timeline import Timeline, timelines
 from plimsoll.units import format_bytes, format_seconds
 
 _HEAD: Final = ("Variant", "Hosts", "Time", "First sample", "Highest sample", "Last sample", "Work", "Ended")
+_MANY: Final = 12
+"""Pictures; more are folded away."""
 _KEYS: Final = ("loading", "generating", "scoring", "training")
 
 
@@ -27,15 +29,15 @@ def timeline_section(record: RunRecord) -> Section | None:
     return Section(
         title="Memory of the hosts over time",
         html=f"{head}{pictures}{unfolding('Figures', table, is_open=bool(missing))}",
-        is_open=False,
+        is_open=len(found) <= _MANY,
     )
 
 
 def _legend(found: list[Timeline]) -> str:
     seen = {stretch.doing for timeline in found for stretch in timeline.stretches}
     keys = "".join(f'<li><i class="plimsoll-key-{doing}"></i> {doing}</li>' for doing in _KEYS if doing in seen)
-    note = "<p>Resident memory of the process, sampled four times a second while it was asked something.</p>"
-    return f'{note}<ul class="plimsoll-legend" aria-label="Key to the bands under each line">{keys}</ul>'
+    note = "Resident memory, sampled four times a second while the host was busy, with the highest of each load"
+    return f'<p>{note}.</p><ul class="plimsoll-legend" aria-label="Key to the bands under each line">{keys}</ul>'
 
 
 def _pictures(found: list[Timeline]) -> str:
