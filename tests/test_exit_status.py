@@ -56,6 +56,12 @@ ELSEWHERE: dict[str, dict[int, str]] = {
         5: "test_report_command.py::test_the_exit_status_is_the_verdicts",
         6: "test_report_command.py::test_the_exit_status_is_the_verdicts",
     },
+    "uncertainty": {
+        0: "test_uncertainty_outputs.py::test_the_command_writes_prints_and_exits_0_where_all_was_measured",
+        2: "test_uncertainty_outputs.py::test_wrong_options_are_one_message",
+        5: "test_uncertainty_outputs.py::test_runs_that_asked_nothing_exit_5",
+        6: "test_uncertainty_outputs.py::test_what_is_incomplete_exits_6_and_is_named",
+    },
     "sign": {
         0: "test_signoff.py::test_an_unsigned_bundle_says_so_wherever_one_looks",
         1: "test_signoff.py::test_only_an_accepted_run_is_signed",

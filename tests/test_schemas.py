@@ -17,11 +17,13 @@ from plimsoll.commands.schema import SCHEMAS, schema
 from plimsoll.compare.baselines import save_baseline
 from plimsoll.compare.data import comparison_schema
 from plimsoll.evidence.events import Event
+from plimsoll.evidence.writer import EvidenceWriter
 from plimsoll.report.results import results_schema
 from plimsoll.signoff.archive import unpack
 from plimsoll.signoff.manifest import MANIFEST_FILE
 from plimsoll.tiny.store import Store
 from tests.compare_runs import timed_run
+from tests.made_answers import answers, asking
 from tests.run_events import NODE, line, numbered
 from tests.subsession import ROOT, read_events, run_suite
 from tests.test_signoff import write_run
@@ -151,6 +153,22 @@ def test_every_line_of_evidence_follows_its_schema(trained: dict[str, Path], tmp
     assert schema("evidence")["properties"]["event"]["enum"] == [event.value for event in Event]
     with pytest.raises(jsonschema.ValidationError, match="'cell' is a required property"):
         validate("evidence", numbered([line(Event.REPORT, report={})])[0])
+
+
+def test_what_was_asked_of_datasets_follows_it_too(tmp_path: Path) -> None:
+    asked = asking("tiny-llama/bf16", samples=1, chosen=20)
+    path = tmp_path / "evidence.jsonl"
+    writer = EvidenceWriter(path)
+    writer.write(Event.DATASET, **asked.to_json())
+    for one in answers(asked):
+        writer.write(Event.ANSWER, **one.to_json())
+    events = read_events(path)
+    assert len(events) == 21
+    for event in events:
+        validate("evidence", event)
+    del events[1]["log_probs"]
+    with pytest.raises(jsonschema.ValidationError, match="'log_probs' is a required property"):
+        validate("evidence", events[1])
 
 
 def test_evidence_of_earlier_versions_follows_it_too() -> None:

@@ -15,6 +15,7 @@ SCHEMAS: Final = {
     "results": ("plimsoll.report", "results.json of a run"),
     "evidence": ("plimsoll.evidence", "one line of evidence.jsonl"),
     "comparison": ("plimsoll.compare", "`plimsoll compare --json FILE`, and comparison.json of a run with --against"),
+    "uncertainty": ("plimsoll.uncertainty", "uncertainty.json, and `plimsoll uncertainty --json`"),
     "node": ("plimsoll.node", "`plimsoll probe --json`"),
     "plan": ("plimsoll.plan", "`plimsoll plan --json`"),
     "audit": ("plimsoll.audit", "`plimsoll audit --json`"),
