@@ -31,6 +31,7 @@ REFERENCE: Final = ROOT / "reports" / "reference"
 RUNS: Final = REFERENCE / "synthetic-cpu"
 TABLE: Final = REFERENCE / "synthetic-loads.md"
 NO_NUMERICS: Final = "not test_generation"
+NOT_ASKED: Final = "not asked"
 DIVERGENCES: Final = ("cache_divergence", "batch_divergence", "quantized_divergence")
 
 
@@ -196,7 +197,8 @@ def _cells(row: Row) -> Iterator[str]:
     )
     yield from _beside(*((None, None) if peak is None else (peak.measurement.value, peak.context["predicted"])))
     yield ", ".join(format_seconds(load.seconds) for load in record.loads[:1])
-    yield ", ".join(_number(_judged(record, metric)) for metric in DIVERGENCES)
+    divergences = [_number(_judged(record, metric)) for metric in DIVERGENCES]
+    yield ", ".join(divergences) if set(divergences) != {NOT_ASKED} else NOT_ASKED
     verdict = reach_verdict(record)
     yield f"{verdict.word}, {verdict.planned} cells"
 
@@ -232,7 +234,7 @@ def _measured(record: RunRecord, metric: str) -> Measured | None:
 
 def _number(judgement: Judgement | None) -> str:
     if judgement is None or judgement.measurement.value is None:
-        return "not asked"
+        return NOT_ASKED
     return f"{judgement.measurement.value:.3f}"
 
 

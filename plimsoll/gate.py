@@ -107,7 +107,13 @@ def _mend(faults: tuple[StackFault, ...]) -> str:
 def _gpus(node: Node, need: Need) -> Skip | None:
     visible = visible_gpus(node)
     if isinstance(visible, Hidden):
-        return Skip(code=SkipCode.NO_GPU, have=f"no GPU to use: {visible.why}", need="a CUDA GPU", fix=visible.fix)
+        instead = "; or let RAM stand in for it: --device=cpu" if need.source is WeightSource.SYNTHETIC else ""
+        return Skip(
+            code=SkipCode.NO_GPU,
+            have=f"no GPU to use: {visible.why}",
+            need="a CUDA GPU",
+            fix=visible.fix + instead,
+        )
     if need.vram is None:
         return _unpredicted(SkipCode.VRAM, f"{len(visible)} GPUs")
     torch = node.packages.get("torch") or ""

@@ -76,6 +76,12 @@ def test_what_stays_in_ram_does_not_pass_through_it_on_top(quantization: Quantiz
     assert split[RAM] == size(embedding) + 2 * 64 * 64 * (1 if quantization.is_quantized else 4)
 
 
+@pytest.mark.parametrize("quantization", [Quantization.FP16, Quantization.FP32], ids=str)
+def test_another_dtype_than_the_checkpoint_s_is_there_twice_while_it_is_converted(quantization: Quantization) -> None:
+    plain = weight("embed.weight", (1000, 64))
+    assert peaks([plain], quantization, place=RAM) == {RAM: size(plain) + 4 * 2 * 64_000}
+
+
 def test_what_int8_takes_beside_the_weight_on_a_gpu() -> None:
     # A float16 copy, the packed form, a scale a row.
     assert packing_bytes((512, 64), Quantization.INT8, "cuda") == 3 * 512 * 64 + 4 * 512

@@ -140,14 +140,18 @@ def test_no_gpu(h100: Node) -> None:
     node = replace(h100, gpus=(), unread=(Unread(what="gpus", why=why),))
     assert text_of(decide(variant_of(), node, NEED)) == (
         f"skip[no_gpu]: has no GPU to use: {why}, needs a CUDA GPU; "
-        "fix: install the NVIDIA driver, or give the container its GPUs (--gpus all)"
+        "fix: install the NVIDIA driver, or give the container its GPUs (--gpus all); "
+        "or let RAM stand in for it: --device=cpu"
     )
+    of_files = decide(variant_of(), node, replace(NEED, source=WeightSource.LOCAL))
+    assert text_of(of_files).endswith("(--gpus all)"), "the hint is for weights that need no download"
 
 
 def test_no_gpu_because_all_are_hidden(rtx4090: Node) -> None:
     assert text_of(decide(variant_of(), with_environment(rtx4090, CUDA_VISIBLE_DEVICES=""), NEED)) == (
         "skip[no_gpu]: has no GPU to use: CUDA_VISIBLE_DEVICES='' names none of the node's 1 GPUs, needs a CUDA GPU; "
-        "fix: unset CUDA_VISIBLE_DEVICES, or name one of: 0 or GPU-00000000-0000-0000-0000-000000000000"
+        "fix: unset CUDA_VISIBLE_DEVICES, or name one of: 0 or GPU-00000000-0000-0000-0000-000000000000; "
+        "or let RAM stand in for it: --device=cpu"
     )
 
 
@@ -599,6 +603,8 @@ LARGEST = 2 * 10_000
 def test_a_cpu_variant_needs_its_weights_in_ram() -> None:
     need = needed(variant_of("cpu"))
     assert (need.ram, need.vram, need.vram_context) == (WEIGHTS + HOST_ALLOWANCE, None, 0)
+    converted = needed(variant_of("cpu", Quantization.FP16))
+    assert converted.ram == WEIGHTS + 4 * LARGEST + HOST_ALLOWANCE, "published checkpoints are in bfloat16"
 
 
 @pytest.mark.parametrize(

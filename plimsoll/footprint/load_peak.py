@@ -45,9 +45,8 @@ def load_peaks(footprint: Footprint, quantization: Quantization, place_of: Calla
     for place, size in held.items():
         # Threads run ahead with what comes later, so that a join may happen when all is there.
         peaks[place] = max(peaks[place], size + joined[place])
-    passing = [parameter.count for parameter in footprint.parameters if place_of(parameter.name) != RAM]
-    if passing:
-        peaks[RAM] = max(peaks[RAM], held[RAM] + _passing(max(passing), quantization))
+    passing = [_passing(p.count, quantization, stays=place_of(p.name) == RAM) for p in footprint.parameters]
+    peaks[RAM] = max(peaks[RAM], held[RAM] + max(passing))
     return peaks
 
 
@@ -60,13 +59,16 @@ def _moment(parameter: ExpectedParameter, quantization: Quantization, device: st
     return max(joining, source + packing_bytes(parameter.shape, quantization, device))
 
 
-def _passing(largest: int, quantization: Quantization) -> int:
-    """Bytes of RAM that tensors take on their way elsewhere, the largest of them of so many elements: int8 is copied
-    back to it, and other dtypes are converted in it."""
+def _passing(count: int, quantization: Quantization, *, stays: bool) -> int:
+    """Bytes of RAM that tensors of so many elements take beside what is kept in it: on their way to another place,
+    where int8 is copied back and other dtypes are converted; or as the source of what stays, in another dtype than that
+    of published checkpoints."""
     if quantization.is_quantized:
-        return _HALF * largest
+        return 0 if stays else _HALF * count
+    if stays:
+        return 0 if quantization is Quantization.BF16 else _HALF * count * _LOADING_THREADS
     width = 4 if quantization is Quantization.FP32 else _HALF
-    return width * largest * _LOADING_THREADS
+    return width * count * _LOADING_THREADS
 
 
 def _natural(name: str) -> tuple[tuple[int, int, str], ...]:

@@ -29,6 +29,7 @@ from plimsoll.footprint.predict_coverage import (
     output_head,
     owned_parameters,
 )
+from plimsoll.footprint.predict_shapes import is_composite, result_of
 
 _FLOAT32: Final = 4
 _INT32: Final = 4
@@ -175,7 +176,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types 
         """torch's hook: run the operation, and write down what it made."""
         kwargs = kwargs or {}
         name = str(func).rpartition(".")[0]
-        if name not in _WHOLE:
+        if name not in _WHOLE and is_composite(func):
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
@@ -183,7 +184,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types 
         if self.limit is not None and len(self._current.steps) > self.limit:
             raise RuntimeError(f"more than {self.limit} steps, which is how many a shorter prompt takes")
         before = self._in_use
-        out = _fused_attention(args) if name == _FUSED_ATTENTION else func(*args, **kwargs)
+        out = _fused_attention(args) if name == _FUSED_ATTENTION else result_of(func, args, kwargs)
         for made in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(made, torch.Tensor):
                 self._count(made)
