@@ -277,6 +277,13 @@ def test_quantization_is_held_against_exactly_the_same_questions_alone(tmp_path:
     assert rows(analysis, Question.QUANTIZATION) == []
 
 
+def test_a_small_base_model_says_nothing_of_a_large_tuned_one(tmp_path: Path) -> None:
+    small = asking("a/bf16", chosen=60, parameters=10**6)
+    large = asking("b/bf16", chosen=60, parameters=10**7, tuned_from="c")
+    analysis = analysed(tmp_path, [small, large], [*answers(small), *answers(large)])
+    assert analysis.comparisons == ()
+
+
 def test_a_quantized_variant_that_forgets_is_found(tmp_path: Path) -> None:
     plain, quantized = asking("a/bf16", chosen=200), asking("a/nf4", chosen=200)
     made = answers(plain, accurate=0.8)

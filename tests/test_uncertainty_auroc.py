@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
+from plimsoll.statistics.interval import Interval
 from plimsoll.statistics.seeded import generator
 from plimsoll.uncertainty.auroc import (
     FEWEST,
@@ -183,6 +184,16 @@ def test_a_perfect_separation_is_not_certain() -> None:
     assert worst.high == pytest.approx(1.0 - interval.low)
 
 
+def test_one_answer_out_of_order_does_not_make_it_surer_than_none() -> None:
+    scores, positive = normal(0, 15, 15, 100.0)
+    perfect = auroc_interval(scores, positive, generator("x"))
+    scores[0] = scores[-1] - 0.5
+    nearly = auroc_interval(scores, positive, generator("x"))
+    assert auroc(scores, positive) > 0.9
+    assert nearly.low < perfect.low
+    assert nearly.high <= perfect.high
+
+
 def test_newcombes_interval_holds_its_own_definition_and_the_truth() -> None:
     interval = newcombe_interval(0.8, 30, 40)
     for true in (interval.low, interval.high):
@@ -316,3 +327,12 @@ def test_paired_means_are_scipys_paired_t() -> None:
     assert found.p == pytest.approx(known.pvalue)
     assert found.interval.low == pytest.approx(known.confidence_interval().low)
     assert paired_means(first, first).p == 1.0
+
+
+def test_resampled_questions_keep_the_labels_of_both_models() -> None:
+    # One is wrong on the first five questions, the other on the last five: a resample without either has no AUROC.
+    scores = np.arange(20.0)
+    first, second = np.arange(20) < 5, np.arange(20) >= 15
+    found = paired_bootstrap((scores, first), (scores, second), generator("x"))
+    assert found.value == 1.0
+    assert found.interval == Interval(low=1.0, high=1.0)

@@ -98,16 +98,16 @@ def auroc(scores: Numbers, positive: Flags) -> float:
 def auroc_interval(scores: Numbers, positive: Flags, random: np.random.Generator) -> Interval:
     """The percentile bootstrap interval, resampled within each kind.
 
-    Where every resample gives the same (a perfect separation), a bootstrap has seen nothing vary and would claim
-    certainty; the interval of Newcombe stands in.
+    Where it runs into 0 or 1 (a separation that is perfect, or nearly so), resamples can only repeat the few answers
+    that are out of order, and would claim a certainty that they do not have; the interval of Newcombe stands in.
     """
     weights = resampled_counts([np.flatnonzero(positive), np.flatnonzero(~positive)], positive.size, random)
     drawn = resampled_aurocs(scores, positive, weights)
-    if drawn.min() == drawn.max():
-        ones = int(positive.sum())
-        return newcombe_interval(auroc(scores, positive), ones, positive.size - ones)
     tail = (1.0 - CONFIDENCE) / 2.0
     low, high = np.quantile(drawn, [tail, 1.0 - tail])
+    if low == 0.0 or high == 1.0:
+        ones = int(positive.sum())
+        return newcombe_interval(auroc(scores, positive), ones, positive.size - ones)
     return Interval(low=float(low), high=float(high))
 
 

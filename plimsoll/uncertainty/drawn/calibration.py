@@ -142,45 +142,44 @@ def _panels(
 
 
 def accuracy_against_auroc(analysis: Analysis) -> Picture:
-    """Does what is right more often also know better when it is wrong?"""
+    """Does what is right more often also know better when it is wrong? One panel a dataset."""
     score = analysis.setting.primary
     name, title = "accuracy-against-auroc", f"Accuracy against AUROC of {score.label}"
     how = (
-        "Each mark is a model in its least quantized variant on one dataset: colour is the family, form the dataset, "
-        "hollow an instruction-tuned model; lines are 95% intervals. Up and to the right is better."
+        "Each mark is a model in its least quantized variant, in the colour and form of its family, hollow where it is "
+        "instruction-tuned; lines are 95% intervals. Up and to the right is better."
     )
     shown = model_points(analysis.results, score)
     seen = [point.result for point in shown]
     if len(shown) < 2:
         return missing(name, title, how, "this needs two models or datasets with an AUROC")
-    order, names = families(analysis.results), datasets(analysis.results)
+    order, names = families(analysis.results), datasets(seen)
 
     def fill(figure: Figure) -> None:
-        axes = figure.subplots()
-        for point in shown:
-            _cross(axes, point, order, names)
+        panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, dataset in zip(panels, names, strict=True):
+            for point in (p for p in shown if p.result.asked.dataset == dataset):
+                _cross(axes, point, order.index(point.result.asked.asking.family))
+            axes.axhline(0.5, color=INK, linewidth=0.8)
+            axes.set_title(label(dataset), fontsize=9, color=INK)
+            axes.set_xlabel("right")
+            axes.xaxis.set_major_formatter("{x:.0%}")
+            axes.grid()
+            axes.set_axisbelow(True)
+        panels[0].set_ylabel(f"AUROC of {score.label}")
         for family in families(seen):
-            axes.plot([], [], "-", color=category(order.index(family))[0], linewidth=4, label=label(family))
-        for dataset in datasets(seen):
-            axes.plot([], [], category(names.index(dataset))[1], color=INK, label=label(dataset))
-        axes.axhline(0.5, color=INK, linewidth=0.8)
-        axes.set_xlabel("right")
-        axes.xaxis.set_major_formatter("{x:.0%}")
-        axes.set_ylabel(f"AUROC of {score.label}")
-        axes.grid()
-        axes.set_axisbelow(True)
-        figure.legend(loc="outside upper center", ncols=min(5, len(axes.get_legend_handles_labels()[0])))
+            colour, mark, _ = category(order.index(family))
+            panels[0].plot([], [], mark, color=colour, label=label(family))
+        figure.legend(loc="outside upper center", ncols=min(6, len(families(seen))))
 
-    return draw(name, title, how, (6.5, 4.6), fill)
+    return draw(name, title, how, (1.2 + 3.0 * len(names), 3.8), fill)
 
 
-def _cross(axes: Any, found: Point, order: list[str], names: list[str]) -> None:
-    result = found.result
-    accuracy = proportion(result.right)
-    colour = category(order.index(result.asked.asking.family))[0]
-    mark = category(names.index(result.asked.dataset))[1]
+def _cross(axes: Any, found: Point, family: int) -> None:
+    accuracy = proportion(found.result.right)
+    colour, mark, _ = category(family)
     across, up = accuracy.interval, found.interval
     axes.plot([accuracy.value] * 2, [up.low, up.high], color=colour, linewidth=0.7, alpha=0.6)
     axes.plot([across.low, across.high], [found.value] * 2, color=colour, linewidth=0.7, alpha=0.6)
-    face = "none" if result.asked.asking.tuned_from else colour
+    face = "none" if found.result.asked.asking.tuned_from else colour
     axes.plot([accuracy.value], [found.value], mark, color=colour, markerfacecolor=face, markersize=7)

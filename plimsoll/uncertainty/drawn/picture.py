@@ -51,6 +51,8 @@ class Picture:
     element: str | None
     """An SVG element for a page that has the variables; None where `reason` says what is missing."""
     reason: str = ""
+    width: float = 0.0
+    """Inches that it was drawn for: at that width its text is as large as that of a page."""
 
     @property
     def file_text(self) -> str:
@@ -74,7 +76,7 @@ def draw(name: str, title: str, how: str, size: tuple[float, float], fill: Calla
     element = element.replace(">", f"><title>{escape(title)}</title>", 1)
     for number, colour in enumerate(CATEGORIES, start=1):
         element = element.replace(colour, f"var(--cat-{number})")
-    return Picture(name=name, title=title, how=how, element=element)
+    return Picture(name=name, title=title, how=how, element=element, width=size[0])
 
 
 def missing(name: str, title: str, how: str, reason: str) -> Picture:
