@@ -157,6 +157,8 @@ def test_nothing_is_wider_than_the_window(opened: webdriver.Chrome, width: int) 
     script(opened, "for (const one of document.querySelectorAll('details')) { one.open = true; }")
     opened.find_element(By.ID, "show_all_details").click()
     assert script(opened, "return document.documentElement.scrollWidth") <= width
+    names = "return Math.min(...[...document.querySelectorAll('td.col-testId')].map(c => c.clientWidth))"
+    assert script(opened, names) > 200, "names are squeezed into a column too narrow to read"
     smallest = script(
         opened,
         "return Math.min(...[...document.querySelectorAll('.plimsoll svg')]"

@@ -13,13 +13,11 @@ from plimsoll.report.model_section import model_section
 from plimsoll.report.section import SectionMaker
 from plimsoll.report.timeline_section import timeline_section
 
-SECTIONS: Final[tuple[SectionMaker, ...]] = (
-    model_section,
-    timeline_section,
-    claims_section,
-    load_section,
-    environment_section,
-)
+FIGURES: Final[tuple[SectionMaker, ...]] = (model_section, timeline_section)
+"""What was measured; sections of rooms that come after this one in the flow stand behind these."""
+RECORDS: Final[tuple[SectionMaker, ...]] = (claims_section, load_section, environment_section)
+"""What one looks up."""
+SECTIONS: Final = (*FIGURES, *RECORDS)
 
 
 def sections_html(record: RunRecord, makers: tuple[SectionMaker, ...] = SECTIONS) -> str:
