@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from plimsoll.statistics.interval import Interval
 from plimsoll.statistics.seeded import generator
 from plimsoll.uncertainty.auroc import (
     FEWEST,
@@ -329,10 +328,41 @@ def test_paired_means_are_scipys_paired_t() -> None:
     assert paired_means(first, first).p == 1.0
 
 
-def test_resampled_questions_keep_the_labels_of_both_models() -> None:
-    # One is wrong on the first five questions, the other on the last five: a resample without either has no AUROC.
-    scores = np.arange(20.0)
-    first, second = np.arange(20) < 5, np.arange(20) >= 15
+def test_a_resample_without_answers_of_both_kinds_is_drawn_again() -> None:
+    # Each is wrong on two of twenty questions: every fifth resample or so would lack one of them.
+    scores = np.random.default_rng(0).standard_normal(20)
+    first, second = np.arange(20) < 2, np.arange(20) >= 18
     found = paired_bootstrap((scores, first), (scores, second), generator("x"))
-    assert found.value == 1.0
-    assert found.interval == Interval(low=1.0, high=1.0)
+    assert math.isfinite(found.p)
+    assert -1.0 <= found.interval.low < found.interval.high <= 1.0
+
+
+def test_labels_of_one_kind_alone_are_refused_and_not_resampled_for_ever() -> None:
+    scores, positive = normal(0, 10, 10, 1.0)
+    with pytest.raises(ValueError, match="both kinds"):
+        paired_bootstrap((scores, positive), (scores, np.ones(20, dtype=bool)), generator("x"))
+
+
+def test_one_answer_that_only_one_of_two_models_got_right_leaves_a_doubt() -> None:
+    # All is perfectly separated but for one question, which the second got right though it was unsure.
+    scores = np.r_[np.zeros(20), np.ones(20)] + np.linspace(0.0, 0.1, 40)
+    first = np.arange(40) >= 20
+    second = first.copy()
+    second[-1] = False
+    found = paired_bootstrap((scores, first), (scores, second), generator("x"))
+    assert found.value == pytest.approx(-1 / 21)
+    assert found.interval.low < -0.09
+    assert found.interval.high > -0.01
+    assert found.p > 0.05
+
+
+def test_two_perfect_separations_are_not_surely_the_same() -> None:
+    perfect = normal(0, 12, 12, 100.0)
+    for found in (
+        paired_bootstrap(perfect, perfect, generator("x")),
+        delong_test(perfect[0], perfect[0], perfect[1]),
+        unpaired_test(perfect, perfect),
+    ):
+        assert (found.value, found.p) == (0.0, 1.0)
+        assert found.interval.low < -0.1
+        assert found.interval.high > 0.1

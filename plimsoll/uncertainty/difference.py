@@ -22,6 +22,7 @@ from plimsoll.uncertainty.auroc import (
     Flags,
     Numbers,
     auroc,
+    newcombe_interval,
     resampled_aurocs,
     resampled_counts,
 )
@@ -58,14 +59,15 @@ def delong_covariance(scores: Numbers, positive: Flags) -> NDArray[np.float64]:
 def delong_test(first: Numbers, second: Numbers, positive: Flags) -> Difference:
     """Two scores of the same answers."""
     covariance = delong_covariance(np.stack([first, second]), positive)
-    variance = covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1]
-    return _by_normal(auroc(second, positive) - auroc(first, positive), float(variance), "DeLong, paired")
+    variance = float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])
+    if variance < _ROUNDING:
+        variance = _variance(first, positive) + _variance(second, positive)
+    return _by_normal(auroc(second, positive) - auroc(first, positive), variance, "DeLong, paired")
 
 
 def unpaired_test(first: tuple[Numbers, Flags], second: tuple[Numbers, Flags]) -> Difference:
     """Scores and labels of two sets of answers to different questions."""
-    variance = sum(float(delong_covariance(scores[None], positive)[0, 0]) for scores, positive in (first, second))
-    return _by_normal(auroc(*second) - auroc(*first), variance, "DeLong, unpaired")
+    return _by_normal(auroc(*second) - auroc(*first), _variance(*first) + _variance(*second), "DeLong, unpaired")
 
 
 def paired_bootstrap(
@@ -73,18 +75,50 @@ def paired_bootstrap(
 ) -> Difference:
     """Scores and labels of two models that were asked the same questions, in the same order.
 
-    Questions are resampled among those that the two answered alike (both right, one of them, neither), so that every
-    resample has as many of each kind. The p-value compares the difference with its spread among resamples, as pROC
-    does: it is not limited by their number.
+    Questions are resampled together with what both models answered. The p-value compares the difference with its spread
+    among resamples, as pROC does: it is not limited by their number. Where nothing varies among them, the variances of
+    the two stand in as though they were not related, which is never too bold.
     """
-    kind = 2 * first[1].astype(np.intp) + second[1]
-    counts = resampled_counts([np.flatnonzero(kind == k) for k in range(4)], kind.size, random)
-    drawn = resampled_aurocs(*second, counts) - resampled_aurocs(*first, counts)
+    # First, because it refuses labels of one kind alone, of which no resample would ever have both.
     value = auroc(*second) - auroc(*first)
-    found = _by_normal(value, float(drawn.var(ddof=1)), "paired bootstrap")
+    counts = _resampled_questions(first[1], second[1], random)
+    drawn = resampled_aurocs(*second, counts) - resampled_aurocs(*first, counts)
+    variance, test = float(drawn.var(ddof=1)), "paired bootstrap"
+    if variance < _ROUNDING:
+        return _by_normal(value, _variance(*first) + _variance(*second), test)
     tail = (1.0 - CONFIDENCE) / 2.0
     low, high = np.quantile(drawn, [tail, 1.0 - tail])
-    return Difference(value=value, interval=Interval(low=float(low), high=float(high)), p=found.p, test=found.test)
+    interval = Interval(low=float(low), high=float(high))
+    return Difference(value=value, interval=interval, p=_by_normal(value, variance, test).p, test=test)
+
+
+def _resampled_questions(first: Flags, second: Flags, random: np.random.Generator) -> NDArray[np.int32]:
+    """How often each question stands in each resample.
+
+    Not within strata of what the two got right: a question that is alone in its stratum would never vary. A resample in
+    which one of them has answers of one kind alone has no AUROC; it is drawn again.
+    """
+    everything = np.arange(first.size)
+    counts = resampled_counts([everything], first.size, random)
+    while (lacking := _lacks_a_kind(counts, first, second)).any():
+        again = resampled_counts([everything], first.size, random)
+        counts[lacking] = again[: int(lacking.sum())]
+    return counts
+
+
+def _lacks_a_kind(counts: NDArray[np.int32], first: Flags, second: Flags) -> Flags:
+    kinds = np.stack([first, ~first, second, ~second], axis=1).astype(np.int32)
+    return np.asarray((counts @ kinds == 0).any(axis=1), dtype=np.bool_)
+
+
+def _variance(scores: Numbers, positive: Flags) -> float:
+    """DeLong's; of a perfect separation, in which nothing varies, the one that Newcombe's interval stands for."""
+    variance = float(delong_covariance(scores[None], positive)[0, 0])
+    if variance >= _ROUNDING:
+        return variance
+    ones = int(positive.sum())
+    interval = newcombe_interval(auroc(scores, positive), ones, positive.size - ones)
+    return float(((interval.high - interval.low) / 2.0 / stats.norm.ppf(0.5 + CONFIDENCE / 2.0)) ** 2)
 
 
 def paired_means(first: Numbers, second: Numbers) -> Difference:
@@ -111,8 +145,7 @@ def mcnemar(first: Flags, second: Flags) -> Difference:
 
 
 def _by_normal(value: float, variance: float, test: str) -> Difference:
-    """Where nothing varies there is no test: the same are the same, and what differs without spread stays unsure."""
-    deviation = math.sqrt(variance) if variance > _ROUNDING else 0.0
+    deviation = math.sqrt(variance)
     reach = float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0)) * deviation
-    p = 2.0 * float(stats.norm.sf(abs(value) / deviation)) if deviation > 0.0 else 1.0
+    p = 2.0 * float(stats.norm.sf(abs(value) / deviation))
     return Difference(value=value, interval=Interval(low=value - reach, high=value + reach), p=p, test=test)
