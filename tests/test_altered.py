@@ -93,7 +93,18 @@ def test_the_alterations_can_be_read_off_an_id(catalogue: Catalogue) -> None:
 
 
 def options(**given: object) -> Namespace:
-    return Namespace(**{"weights": "auto", "layers": None, "device": None, **given})
+    plain: dict[str, object] = {
+        "weights": "auto",
+        "layers": None,
+        "device": None,
+        "datasets": "auto",
+        "dataset_dir": [],
+        "samples": None,
+        "shots": 0,
+        "draws": 0,
+        "seed": 0,
+    }
+    return Namespace(**plain | given)
 
 
 def test_layers_are_taken_from_synthetic_weights_alone(catalogue: Catalogue) -> None:
@@ -115,3 +126,13 @@ def test_options_are_recorded_and_taken_again(catalogue: Catalogue) -> None:
     again = options(layers=2)
     choose_again(again, chosen(given))
     assert again == options(weights="synthetic", layers=2, device="cpu")
+    asked = options(samples="400", shots=5, dataset_dir=["squad=there"])
+    assert chosen(asked) == {"samples": "400", "shots": 5, "dataset_dir": ["squad=there"]}
+
+
+def test_experiments_ask_what_stands_in_the_place_of_their_variants(catalogue: Catalogue) -> None:
+    both = on_cpu(with_layers(catalogue, 1))
+    small = both.experiments["comparison-small"].variants
+    assert small[0] == "llama-3.2-1b:1-layer/fp16:cpu"
+    assert set(small) <= set(both.variants)
+    assert catalogue.experiments["comparison-small"].variants[0] == "llama-3.2-1b/fp16"

@@ -55,6 +55,12 @@ def test_every_small_checkpoint_is_asked_every_dataset_in_two_quantizations() ->
     assert all(re.search(r"\[tiny-\w+/(bf16|nf4-dq)-\w+\]", item) for item in scored)
 
 
+def test_altered_variants_are_asked_in_their_entries_place_and_made_up_weights_are_not() -> None:
+    on_cpu = collected("-m", "small", "--device=cpu")
+    assert "acceptance/test_dataset.py::test_every_example_is_scored[llama-3.2-1b/fp16:cpu-squad]" in on_cpu
+    assert datasets_among(collected("-m", "small and dataset", "--weights=synthetic")) == set()
+
+
 def test_the_comparison_asks_its_twelve_experiments_in_its_own_order() -> None:
     def experiments(mark: str) -> list[str]:
         items = collected("-m", f"{mark} and dataset")

@@ -16,7 +16,10 @@ _DEPTHS: Final = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 """How configurations call the number of their layers."""
 CPU: Final = "cpu"
 """The alteration of a variant that its tier would have on a GPU."""
-_NUMERICS: Final = ("taught_accuracy", "cache_divergence", "batch_divergence", "quantized_divergence", "repetition")
+_NUMERICS: Final = (
+    *("taught_accuracy", "cache_divergence", "batch_divergence", "quantized_divergence", "repetition"),
+    *("taught_answered", "withheld_answered", "known_auroc", "auroc_g_nll"),
+)
 """What is claimed of a model's numbers, and not of what it costs somewhere."""
 
 
@@ -31,19 +34,24 @@ def with_layers(catalogue: Catalogue, layers: int) -> Catalogue:
     Models that have no more are left as they are, and so are those whose configuration does not say how many they have.
     """
     models = {name: _cut(model, layers) for name, model in catalogue.models.items()}
-    variants = (_of_model(variant, models[variant.model.id]) for variant in catalogue.variants.values())
-    return replace(
-        catalogue,
-        models={model.id: model for model in models.values()},
-        variants={variant.id: variant for variant in variants},
-    )
+    variants = {name: _of_model(variant, models[variant.model.id]) for name, variant in catalogue.variants.items()}
+    return _with_variants(replace(catalogue, models={model.id: model for model in models.values()}), variants)
 
 
 def on_cpu(catalogue: Catalogue) -> Catalogue:
     """The catalogue with every variant on the CPU, whatever its tier and its device map ask for."""
     tiers = {name: _moved(tier) for name, tier in catalogue.tiers.items()}
-    variants = (_in_tier(variant, tiers[variant.tier.id]) for variant in catalogue.variants.values())
-    return replace(catalogue, tiers=tiers, variants={variant.id: variant for variant in variants})
+    variants = {name: _in_tier(variant, tiers[variant.tier.id]) for name, variant in catalogue.variants.items()}
+    return _with_variants(replace(catalogue, tiers=tiers), variants)
+
+
+def _with_variants(catalogue: Catalogue, variants: Mapping[str, Variant]) -> Catalogue:
+    """The catalogue with altered variants, given by the ids of their entries: experiments ask them in their place."""
+    experiments = {
+        name: replace(experiment, variants=tuple(variants[id_].id for id_ in experiment.variants))
+        for name, experiment in catalogue.experiments.items()
+    }
+    return replace(catalogue, variants={one.id: one for one in variants.values()}, experiments=experiments)
 
 
 def _cut(model: Model, layers: int) -> Model:
