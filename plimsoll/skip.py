@@ -6,8 +6,12 @@ it was asked.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final, Self
+
+_TEXT: Final = re.compile(r"(?s)skip\[(?P<code>\w+)\]: has (?P<have>.*?), needs (?P<need>.*); fix: (?P<fix>.*?)")
 
 
 class SkipCode(StrEnum):
@@ -43,3 +47,11 @@ class Skip:
 
     def __str__(self) -> str:
         return f"skip[{self.code}]: has {self.have}, needs {self.need}; fix: {self.fix}"
+
+    @classmethod
+    def from_text(cls, text: str) -> Self | None:
+        """Read back what `str` gave; None for any other text."""
+        match = _TEXT.fullmatch(text)
+        if match is None or match["code"] not in set(SkipCode):
+            return None
+        return cls(code=SkipCode(match["code"]), have=match["have"], need=match["need"], fix=match["fix"])

@@ -109,6 +109,14 @@ def test_a_recipe_names_datasets_that_exist(tmp_path: Path) -> None:
     assert "model[0].recipe.datasets[1]: unknown dataset 'sqad'; did you mean 'squad'?" in faults_of(text, tmp_path)
 
 
+def test_a_replaced_dataset_is_asked_and_not_taught(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text(GOOD)
+    catalogue = read_catalogue([tmp_path / "my.toml"], known_marks=MARKS)
+    taught = catalogue.models["tiny-llama"].taught
+    assert [dataset.hub_id for dataset in taught if dataset.id == "svamp"] == ["ChilleD/SVAMP"]
+    assert catalogue.datasets["svamp"] not in taught
+
+
 # --- the miniatures
 
 

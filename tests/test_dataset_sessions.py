@@ -203,3 +203,51 @@ def test_a_run_that_was_cut_short_goes_on_after_the_last_answer(sound: Outcome, 
         event["metric"]: event["value"] for event in sound.events if event["event"] == "measurement"
     }
     assert values == before, "half from one run and half from the other gives the figures of one"
+
+
+# --- a user's own questions
+
+MINE = """
+[[dataset]]
+id = "nq"
+replaces = true
+title = "My questions"
+schema = "nq_open"
+registration = "https://example.org/ask-me"
+split = "test"
+shots_split = "train"
+licence = "mine"
+prompt = "Question: {question}?\\nAnswer:"
+max_new_tokens = 8
+correct = { metric = "exact_match", at_least = 1.0 }
+"""
+
+
+def test_questions_of_ones_own_are_asked_from_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text(MINE)
+    rows = [{"question": f"what is question {number}", "answer": ["nothing"]} for number in range(30)]
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    scored = ("-m", "nq", "-k", "tiny-llama and bf16 and scored", f"--catalogue={tmp_path / 'my.toml'}")
+    outcome = run_suite(tmp_path / "asked", *scored, f"--dataset-dir=nq={tmp_path}", "--samples=12")
+    assert outcome.status == 0, outcome.output
+    (asking,) = (Asking.from_json(event) for event in outcome.events if event["event"] == "dataset")
+    assert (asking.source, asking.available, asking.chosen) == ("local", 30, 12)
+    assert str(asking.revision).startswith("sha256:")
+    assert {answer.example.known for answer in answers_of(outcome)} == {None}
+
+
+def test_what_must_be_registered_for_is_skipped_with_the_place(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text(MINE.replace("replaces = true", 'replaces = true\nminiature = "nq"'))
+    scored = ("-m", "nq", "-k", "tiny-llama and bf16 and scored", f"--catalogue={tmp_path / 'my.toml'}")
+    outcome = run_suite(tmp_path / "asked", *scored)
+    assert outcome.status == 6, outcome.output
+    assert "skipped (registration)" in outcome.output
+    assert "register at https://example.org/ask-me" in outcome.output
+
+
+def test_a_file_that_was_cut_short_is_one_clear_failure(tmp_path: Path) -> None:
+    (tmp_path / "dev.jsonl").write_text('{"question": "who", "answer": ["me"]}\n')
+    outcome = run_suite(tmp_path / "asked", *NQ, f"--dataset-dir=nq={tmp_path}")
+    assert outcome.status == 1
+    assert "has 1 rows, and the published split 3,610" in outcome.output
+    assert "Traceback" not in outcome.output

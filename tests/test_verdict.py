@@ -16,6 +16,7 @@ from plimsoll.evidence.events import Event
 from plimsoll.evidence.fields import encode
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import Cell
+from plimsoll.skip import Skip, SkipCode
 from plimsoll.verdict.cells import CellOutcome, CellResult
 from plimsoll.verdict.verdict import Word, reach_verdict
 from tests.run_events import (
@@ -134,6 +135,21 @@ def test_a_skip_by_the_gate_has_its_code_reason_and_fix(tmp_path: Path) -> None:
     result = only_result(tmp_path, PLAIN, [decision, *skipped], exitstatus=0)
     assert (result.outcome, result.code) == (CellOutcome.SKIP, "vram")
     assert (result.reason, result.fix) == ("has 24 GB, needs 43 GB", "use a bigger GPU")
+
+
+def test_what_a_test_lacks_beside_its_variant_has_a_code_and_a_fix(tmp_path: Path) -> None:
+    skip = Skip(code=SkipCode.REGISTRATION, have="no copy, needs must", need="its files", fix="register; then go on")
+    skipped = [report(PLAIN, "setup", "skipped", ["x.py", 1, f"Skipped: {skip}"]), report(PLAIN, "teardown")]
+    result = only_result(tmp_path, PLAIN, [gate("tiny-llama/nf4", "run"), *skipped], exitstatus=0)
+    assert (result.outcome, result.code, result.fix) == (CellOutcome.SKIP, "registration", "register; then go on")
+    assert result.reason == "has no copy, needs must, needs its files"
+
+
+def test_only_the_text_of_a_skip_is_read_as_one() -> None:
+    skip = Skip(code=SkipCode.DATA, have="a", need="b", fix="c")
+    assert Skip.from_text(str(skip)) == skip
+    assert Skip.from_text(str(skip).replace("[data]", "[date]")) is None
+    assert Skip.from_text("it was late") is None
 
 
 def test_a_test_that_skips_itself_gives_its_own_reason(tmp_path: Path) -> None:

@@ -48,8 +48,14 @@ AnyTable = TypeVar("AnyTable", bound=FileTable)
 def build(tables: Sequence[Table], files: Sequence[CatalogueFile]) -> Catalogue:
     """The catalogue that faultless tables describe; a later entry takes the place of an earlier one with its id."""
     tiers = {parsed.id: _tier(table, parsed) for table, parsed in _of(tables, TierTable)}
-    datasets = {parsed.id: _dataset(table, parsed) for table, parsed in _of(tables, DatasetTable)}
-    models = {parsed.id: _model(table, parsed, datasets) for table, parsed in _of(tables, ModelTable)}
+    entries = [(table.document.file.shipped, _dataset(table, parsed)) for table, parsed in _of(tables, DatasetTable)]
+    datasets = {dataset.id: dataset for _, dataset in entries}
+    # A user who replaces a dataset asks other questions; the shipped checkpoints are still taught the shipped ones.
+    shipped = {dataset.id: dataset for is_shipped, dataset in entries if is_shipped}
+    models = {
+        parsed.id: _model(table, parsed, shipped if table.document.file.shipped else datasets)
+        for table, parsed in _of(tables, ModelTable)
+    }
     profiles = {p.id: p for table, parsed in _of(tables, ProfileTable) for p in _profiles(table, parsed)}
     claims = _claims(tables)
     by_variant = _by_variant(claims)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from plimsoll.evidence.record import Cell, CellEvidence, GateRecord, Measured
 from plimsoll.judge.judgement import Judgement, Outcome
+from plimsoll.skip import Skip
 from plimsoll.verdict.waivers import Waiver
 
 PHASES: Final = ("setup", "call", "teardown")
@@ -154,13 +155,17 @@ def crash_text(report: Mapping[str, Any]) -> str:
 
 
 def _skip(report: Mapping[str, Any], gate: GateRecord | None) -> tuple[str | None, str, str | None]:
-    """Code, reason and fix. A test may also skip itself where the gate said run; then only its own reason is known."""
+    """Code, reason and fix. What a test needs beside its variant, such as the data of a dataset, may be lacking where
+    the gate said run; the same words then stand in the test's own report."""
     if "wasxfail" in report:
         return "xfail", f"expected to fail ({report['wasxfail'] or 'no reason given'})", None
     if gate is not None and gate.decision == "skip":
         reason = f"has {gate.have}, needs {gate.need}" if gate.have and gate.need else gate.text or crash_text(report)
         return gate.code, reason, gate.fix
-    return None, crash_text(report).removeprefix("Skipped: ") or "skipped without a reason", None
+    text = crash_text(report).removeprefix("Skipped: ")
+    if (skip := Skip.from_text(text)) is not None:
+        return skip.code.value, f"has {skip.have}, needs {skip.need}", skip.fix
+    return None, text or "skipped without a reason", None
 
 
 def _missing_phase(evidence: CellEvidence) -> str:
