@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.answers import Rate
 from fixtures.progress import Progress
 from tests.subsession import ROOT, environment
 
@@ -42,6 +43,15 @@ def test_a_terminal_shows_time_and_memory_in_place() -> None:
     progress.finish()
     assert screen.text.endswith("\r")
     assert "\n" not in screen.text
+
+
+def test_answers_come_with_their_rate_and_the_time_that_is_left() -> None:
+    screen, now = Screen(), iter([100.0, 108.0, 116.0])
+    rate = Rate(400, Progress(screen, live=True), "llama squad", now=lambda: next(now))
+    rate.advance(32)
+    assert screen.text == "\rllama squad: 32 of 400 answered, 4.0 a second, 92.0 s left; so far: 8.000 s"
+    rate.advance(32)
+    assert "64 of 400 answered, 4.0 a second, 84.0 s left; so far" in screen.text
 
 
 def test_elsewhere_there_is_a_plain_line_now_and_then() -> None:
