@@ -218,6 +218,15 @@ def test_evidence_confirms_and_refutes(tmp_path: Path, value: int, status: str) 
     ]
     assert {f["status"] for f in found} == {status}
     assert {tuple(f["measured"]) for f in found} == {(value,)}
+    assert "note" not in done.stderr
+
+
+def test_evidence_of_something_else_is_said_to_be_that(tmp_path: Path) -> None:
+    run = evidence(tmp_path / "run", "llama-3.1-70b-instruct:1-layer/nf4:cpu", "vram_peak", 40 * GIB)
+    done = audit("-m", "gpu70b and nf4", "--json", "--evidence", str(run))
+    assert done.returncode == 0, done.stderr
+    assert "the evidence has no measurement of what is claimed here; a variant with fewer layers" in done.stderr
+    assert not any(f["measured"] for f in json.loads(done.stdout)["findings"])
 
 
 def test_a_dishonest_dispute_is_an_exit_status(tmp_path: Path) -> None:

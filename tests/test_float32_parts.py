@@ -125,6 +125,12 @@ def test_which_parts_are_in_float32() -> None:
     assert dtypes["token2wav.code2wav_dit_model.input_embed.spk_encoder.asp.conv.bias"] == "float32"
 
 
+def test_parts_that_files_call_otherwise_are_known_by_both_names() -> None:
+    published = {part.name: part.published for part in predicted(Quantization.INT8).parameters}
+    assert published["thinker.model.audio_tower.conv1.weight"] == "thinker.audio_tower.conv1.weight"
+    assert published["thinker.lm_head.weight"] == ""
+
+
 def _as(dtype: str) -> Callable[[ParameterRecord], ParameterRecord]:
     return lambda record: replace(record, storage_dtype=dtype) if record.scheme == "float" else record
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,15 @@ def test_the_peak_is_where_a_large_weight_comes_late(quantization: Quantization)
     expected = size(embedding) + size(early) + last
     assert peaks([attention, late, early, embedding], quantization)[0] == expected
     assert expected > size(embedding) + size(early) + size(late) + size(attention)
+
+
+def test_weights_are_read_in_the_order_of_the_names_that_files_have() -> None:
+    head = weight("part.lm_head.weight", (512, 64), Quantization.INT8)
+    tower = weight("part.model.tower.weight", (64, 64), Quantization.INT8)
+    packing = 2 * 512 * 64 + packing_bytes((512, 64), Quantization.INT8, "cuda")
+    assert peaks([head, tower], Quantization.INT8)[0] == packing
+    renamed = replace(tower, published="part.a_tower.weight")
+    assert peaks([head, renamed], Quantization.INT8)[0] == size(tower) + packing
 
 
 def test_plain_weights_take_no_more_than_they_stay() -> None:

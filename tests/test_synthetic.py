@@ -15,6 +15,7 @@ from plimsoll.catalogue.entries import Generation, Quantization
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.predict import footprint_of
 from plimsoll.footprint.predict_coverage import build_skeleton
+from plimsoll.footprint.predict_published import published_names
 from plimsoll.host.requests import CompareBatch, CompareCache, Generate, LoadSpec, Score
 from plimsoll.hosted import generation
 from plimsoll.hosted.failures import LoadFailed
@@ -69,6 +70,21 @@ def synthetic_spec(family: str, quantization: Quantization, **changes: Any) -> L
 def made_up(family: str, **config: Any) -> Mapping[str, SyntheticTensor | torch.Tensor]:
     architecture, configuration = architecture_of(family)
     return make_up({**configuration, **config}, AUTO_CLASS, architecture).tensors
+
+
+@pytest.mark.parametrize("family", [*CONFIGS, *OTHERS])
+def test_files_have_the_names_that_a_prediction_goes_by(family: str) -> None:
+    architecture, config = architecture_of(family)
+    model = build_skeleton(config, AUTO_CLASS, architecture, "bfloat16")
+    published = published_names(model)
+    names = {published.get(name, name) for name, _ in model.named_parameters()}
+    assert names <= made_up(family).keys()
+    if family == "mixtral":
+        assert published["model.layers.1.mlp.experts.gate_up_proj"] == (
+            "model.layers.1.block_sparse_moe.experts.0.w1.weight"
+        )
+    if family == "llama":
+        assert published == {}
 
 
 # The tensors ----------------------------------------------------------------------------------------------------------

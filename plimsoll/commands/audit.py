@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 _DISHONEST = 1
+_NOT_MEASURED = (
+    "plimsoll: note: the evidence has no measurement of what is claimed here; a variant with fewer layers, or on a CPU "
+    "in place of a GPU, is another one"
+)
 _NOTHING = 5
 
 _DESCRIPTION = """\
@@ -68,5 +72,7 @@ def run(options: argparse.Namespace) -> int:
     if not findings:
         print(f"plimsoll: -m '{options.marks}' selects no variant of which anything is claimed", file=sys.stderr)
         return _NOTHING
+    if runs and not any(finding.measured for finding in findings):
+        print(_NOT_MEASURED, file=sys.stderr)
     print(json.dumps(to_json(findings), indent=2) if options.json else render(findings))
     return 0 if all(finding.is_honest for finding in findings) else _DISHONEST

@@ -46,11 +46,20 @@ def prediction_from_json(data: Mapping[str, Any]) -> Prediction:
 
 def _row(parameter: ExpectedParameter) -> list[Any]:
     p = parameter
-    return [p.name, list(p.shape), p.quantized, p.data_bytes, p.statistics_bytes, p.storage_dtype, p.reason]
+    return [
+        p.name,
+        list(p.shape),
+        p.quantized,
+        p.data_bytes,
+        p.statistics_bytes,
+        p.storage_dtype,
+        p.reason,
+        p.published,
+    ]
 
 
 def _parameter(row: list[Any]) -> ExpectedParameter:
-    name, shape, quantized, data_bytes, statistics_bytes, storage_dtype, reason = row
+    name, shape, quantized, data_bytes, statistics_bytes, storage_dtype, reason, published = row
     return ExpectedParameter(
         name=name,
         shape=tuple(shape),
@@ -59,6 +68,7 @@ def _parameter(row: list[Any]) -> ExpectedParameter:
         statistics_bytes=statistics_bytes,
         storage_dtype=storage_dtype,
         reason=reason,
+        published=published,
     )
 
 

@@ -17,6 +17,8 @@ class ExpectedParameter:
     storage_dtype: str
     reason: str
     """Why it stays in floats (`embedding`, `output head`, `norm`, `router`, ...); empty where it is quantized."""
+    published: str = ""
+    """What files call it, of several tensors that are joined the first; empty where that is `name`."""
 
     @property
     def count(self) -> int:

@@ -1,8 +1,9 @@
 """The most memory that loading takes at once, on each place that weights go to.
 
-transformers reads a checkpoint in the natural order of its names. A quantized weight is in 16 bit, and in what packing
-needs, while it is packed, and all that was read before it is there too; so the peak is where a large weight comes late.
-Experts that a checkpoint keeps apart are stacked, and their projections joined, before they are packed.
+transformers reads a checkpoint in the natural order of the names that its files have. A quantized weight is in 16 bit,
+and in what packing needs, while it is packed, and all that was read before it is there too; so the peak is where a
+large weight comes late. Experts that a checkpoint keeps apart are stacked, and their projections joined, before they
+are packed.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def load_peaks(footprint: Footprint, quantization: Quantization, place_of: Calla
     for buffer in footprint.buffers:
         held[place_of(buffer.name)] += buffer.data_bytes
     joined: Counter[int] = Counter()
-    for parameter in sorted(footprint.parameters, key=lambda p: _natural(p.name)):
+    for parameter in sorted(footprint.parameters, key=lambda p: _natural(p.published or p.name)):
         place = place_of(parameter.name)
         moment = _moment(parameter, quantization, "cpu" if place == RAM else "cuda")
         peaks[place] = max(peaks[place], held[place] + moment)

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from plimsoll.footprint.predict_activations import ForwardPasses
 from plimsoll.footprint.predict_coverage import Coverage, build_skeleton, logical_shape
 from plimsoll.footprint.predict_pass import NotFollowedError
 from plimsoll.footprint.predict_placement import place
+from plimsoll.footprint.predict_published import published_names
 from plimsoll.footprint.prediction import Facts, Prediction, Subject
 
 _KEPT_MODELS: Final = 4
@@ -91,7 +93,8 @@ def footprint_of(model: nn.Module, quantization: Quantization, *, experts_covere
     coverage = Coverage(model, experts_covered=experts_covered)
     owners = dict(model.named_modules())
     kept = _FloatDtypes(model, quantization)
-    parameters = []
+    published = published_names(model)
+    parameters: list[ExpectedParameter] = []
     for name, parameter in model.named_parameters():
         module = owners[name.rpartition(".")[0]]
         reason = (
@@ -99,9 +102,10 @@ def footprint_of(model: nn.Module, quantization: Quantization, *, experts_covere
         )
         if reason:
             remade = quantization.is_quantized and coverage.packs_weight_of(name.rpartition(".")[0], module)
-            parameters.append(_float(name, parameter, kept.of(name, parameter, remade=remade), reason))
+            expected = _float(name, parameter, kept.of(name, parameter, remade=remade), reason)
         else:
-            parameters.append(_quantized(name, logical_shape(module, parameter), quantization))
+            expected = _quantized(name, logical_shape(module, parameter), quantization)
+        parameters.append(replace(expected, published=published[name]) if name in published else expected)
     buffers = [_float(name, buffer, buffer.dtype, "buffer") for name, buffer in model.named_buffers()]
     return Footprint(parameters=tuple(parameters), buffers=tuple(buffers))
 
