@@ -277,6 +277,24 @@ def test_quantization_is_held_against_exactly_the_same_questions_alone(tmp_path:
     assert rows(analysis, Question.QUANTIZATION) == []
 
 
+def test_sixteen_bits_are_alike_and_come_before_a_purer_name(tmp_path: Path) -> None:
+    small = asking("a/fp16", chosen=60)
+    large = [asking(f"b/{q}", chosen=60, parameters=10**7) for q in ("int8", "bf16")]
+    made = [a for one in (small, *large) for a in answers(one)]
+    [row] = rows(analysed(tmp_path, [small, *large], made), Question.SIZE)
+    assert (row.second.asked.asking.variant, row.also) == ("b/bf16", "")
+
+
+def test_where_no_quantization_is_common_the_pair_says_what_else_differs(tmp_path: Path) -> None:
+    # The comparison's own experiments: the 1B model in fp16, the 8B model in int8.
+    small, large = asking("a/fp16", chosen=60), asking("b/int8", chosen=60, parameters=10**7)
+    analysis = analysed(tmp_path, [small, large], [*answers(small), *answers(large)])
+    [row] = rows(analysis, Question.SIZE)
+    assert row.difference is not None
+    assert row.also == "they differ in quantization too: fp16 and int8"
+    assert analysis.answers[0].text.endswith("; 1 of these pairs differ in quantization too")
+
+
 def test_a_small_base_model_says_nothing_of_a_large_tuned_one(tmp_path: Path) -> None:
     small = asking("a/bf16", chosen=60, parameters=10**6)
     large = asking("b/bf16", chosen=60, parameters=10**7, tuned_from="c")
@@ -308,8 +326,7 @@ def test_or_says_what_is_missing(tmp_path: Path) -> None:
     assert not any(answer.is_measured for answer in analysis.answers)
     texts = {answer.question: answer.text for answer in analysis.answers}
     assert texts[Question.TUNING] == (
-        "not measured: this needs a tuned model and the one that it was made from, in one quantization, "
-        "asked one dataset"
+        "not measured: this needs a tuned model and the one that it was made from, asked one dataset"
     )
     assert texts[Question.DATASET] == "not measured: this needs one variant that was asked both triviaqa and squad"
     both = [ONE, asking(dataset="squad", chosen=60)]
