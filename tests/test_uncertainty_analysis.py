@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from plimsoll.catalogue.datasets import CorrectnessRule
-from plimsoll.catalogue.entries import Claim, LimitedSide, Origin
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.reader import read_runs
 from plimsoll.evidence.record import RunRecord
@@ -20,11 +19,11 @@ from plimsoll.uncertainty.asked import gather
 from plimsoll.uncertainty.comparing import Compared
 from plimsoll.uncertainty.measuring import Result, Setting
 from plimsoll.uncertainty.pairs import Question
-from plimsoll.uncertainty.published import beside, published_figures
+from plimsoll.uncertainty.published import Published, beside
 from plimsoll.uncertainty.reliability import confidence, proportion, reliability
 from plimsoll.uncertainty.scores import Score
-from tests.made_answers import answers, answers_of_many, asking, many_askings, run_with
-from tests.run_events import Line, numbered, recorded, write_events
+from tests.made_answers import answers, answers_of_many, asking, claim, many_askings, run_with
+from tests.run_events import Line, gate, numbered, recorded, write_events
 
 FAST = Setting(scores=(Score.G_NLL,))
 
@@ -337,24 +336,11 @@ def test_or_says_what_is_missing(tmp_path: Path) -> None:
     )
 
 
-def claim(low: float | None, high: float | None, dataset: str = "triviaqa", **changes: Any) -> Claim:
-    fields: dict[str, Any] = {
-        "variants": ("tiny-llama/bf16",),
-        "metric": "auroc_g_nll",
-        "low": low,
-        "high": high,
-        "unit": "1",
-        "source": "somebody",
-        "limits": LimitedSide.NONE,
-        "conditions": {"dataset": dataset, "samples": 400, "shots": 5},
-        "origin": Origin(file=Path("claims.toml"), key="claim[1]"),
-    }
-    return Claim(**{**fields, **changes})
-
-
-def test_published_figures_come_from_the_claims_that_name_a_dataset() -> None:
+def test_published_figures_come_from_the_recorded_claims_that_name_a_dataset(tmp_path: Path) -> None:
     others = [claim(0.7, None), claim(0.7, 0.7, metric="load_time"), claim(0.7, 0.7, conditions={"shots": 5})]
-    found = published_figures([claim(0.714, 0.714), claim(0.6, 0.7, "squad"), *others])
+    claims = [claim(0.714, 0.714), claim(0.6, 0.7, "squad"), *others]
+    record = recorded(tmp_path, [*run_with([ONE], sixty()), gate("tiny-llama/bf16", claims=claims)])
+    found = analyse(record, FAST).published
     assert {key: [str(figure) for figure in figures] for key, figures in found.items()} == {
         ("tiny-llama/bf16", "triviaqa"): ["0.714"],
         ("tiny-llama/bf16", "squad"): ["0.600 to 0.700"],
@@ -363,10 +349,8 @@ def test_published_figures_come_from_the_claims_that_name_a_dataset() -> None:
 
 def test_a_published_figure_is_held_against_the_interval_with_what_differs(tmp_path: Path) -> None:
     result = only(analysed(tmp_path, [ONE], sixty()))
-    [inside] = published_figures([claim(0.8, 0.8)])["tiny-llama/bf16", "triviaqa"]
-    [outside] = published_figures([claim(0.2, 0.2, conditions={"dataset": "triviaqa", "samples": 60})])[
-        "tiny-llama/bf16", "triviaqa"
-    ]
+    inside = Published(low=0.8, high=0.8, source="x", conditions={"samples": 400, "shots": 5})
+    outside = Published(low=0.2, high=0.2, source="x", conditions={"samples": 60})
     assert beside(result, inside) == "within the interval; samples 60 here, 400 there; shots 0 here, 5 there"
     assert beside(result, outside) == "outside of the interval"
     unset = only(analysed(tmp_path / "b", [ONE], sixty()[:9]))
