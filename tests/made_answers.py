@@ -184,3 +184,20 @@ def run_with(askings: list[Asking], made: list[AnswerRecord], **head: Any) -> li
     events = [line(Event.DATASET, **encode(one.to_json())) for one in askings]
     events += [line(Event.ANSWER, **encode(one.to_json())) for one in made]
     return [start(**head), plan([]), *events, finish()]
+
+
+def claim(low: float | None, high: float | None, dataset: str = "triviaqa", **changes: Any) -> dict[str, Any]:
+    """A published AUROC as a gate's event holds it."""
+    fields: dict[str, Any] = {
+        "metric": "auroc_g_nll",
+        "low": low,
+        "high": high,
+        "source": "somebody",
+        "quote": None,
+        "limits": "none",
+        "conditions": {"dataset": dataset, "samples": 400, "shots": 5},
+        "disputed": None,
+        "origin": "claims.toml: claim[1]",
+        "bounds": {},
+    }
+    return {**fields, **changes}

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from plimsoll.catalogue.datasets import CorrectnessRule
-from plimsoll.catalogue.entries import Claim, LimitedSide, Origin
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.reader import read_runs
 from plimsoll.evidence.record import RunRecord
@@ -20,11 +19,11 @@ from plimsoll.uncertainty.asked import gather
 from plimsoll.uncertainty.comparing import Compared
 from plimsoll.uncertainty.measuring import Result, Setting
 from plimsoll.uncertainty.pairs import Question
-from plimsoll.uncertainty.published import beside, published_figures
+from plimsoll.uncertainty.published import Published, beside
 from plimsoll.uncertainty.reliability import confidence, proportion, reliability
 from plimsoll.uncertainty.scores import Score
-from tests.made_answers import answers, answers_of_many, asking, many_askings, run_with
-from tests.run_events import Line, numbered, recorded, write_events
+from tests.made_answers import answers, answers_of_many, asking, claim, many_askings, run_with
+from tests.run_events import Line, gate, numbered, recorded, write_events
 
 FAST = Setting(scores=(Score.G_NLL,))
 
@@ -277,6 +276,24 @@ def test_quantization_is_held_against_exactly_the_same_questions_alone(tmp_path:
     assert rows(analysis, Question.QUANTIZATION) == []
 
 
+def test_sixteen_bits_are_alike_and_come_before_a_purer_name(tmp_path: Path) -> None:
+    small = asking("a/fp16", chosen=60)
+    large = [asking(f"b/{q}", chosen=60, parameters=10**7) for q in ("int8", "bf16")]
+    made = [a for one in (small, *large) for a in answers(one)]
+    [row] = rows(analysed(tmp_path, [small, *large], made), Question.SIZE)
+    assert (row.second.asked.asking.variant, row.also) == ("b/bf16", "")
+
+
+def test_where_no_quantization_is_common_the_pair_says_what_else_differs(tmp_path: Path) -> None:
+    # The comparison's own experiments: the 1B model in fp16, the 8B model in int8.
+    small, large = asking("a/fp16", chosen=60), asking("b/int8", chosen=60, parameters=10**7)
+    analysis = analysed(tmp_path, [small, large], [*answers(small), *answers(large)])
+    [row] = rows(analysis, Question.SIZE)
+    assert row.difference is not None
+    assert row.also == "they differ in quantization too: fp16 and int8"
+    assert analysis.answers[0].text.endswith("; 1 of these pairs differ in quantization too")
+
+
 def test_a_small_base_model_says_nothing_of_a_large_tuned_one(tmp_path: Path) -> None:
     small = asking("a/bf16", chosen=60, parameters=10**6)
     large = asking("b/bf16", chosen=60, parameters=10**7, tuned_from="c")
@@ -308,8 +325,7 @@ def test_or_says_what_is_missing(tmp_path: Path) -> None:
     assert not any(answer.is_measured for answer in analysis.answers)
     texts = {answer.question: answer.text for answer in analysis.answers}
     assert texts[Question.TUNING] == (
-        "not measured: this needs a tuned model and the one that it was made from, in one quantization, "
-        "asked one dataset"
+        "not measured: this needs a tuned model and the one that it was made from, asked one dataset"
     )
     assert texts[Question.DATASET] == "not measured: this needs one variant that was asked both triviaqa and squad"
     both = [ONE, asking(dataset="squad", chosen=60)]
@@ -320,24 +336,11 @@ def test_or_says_what_is_missing(tmp_path: Path) -> None:
     )
 
 
-def claim(low: float | None, high: float | None, dataset: str = "triviaqa", **changes: Any) -> Claim:
-    fields: dict[str, Any] = {
-        "variants": ("tiny-llama/bf16",),
-        "metric": "auroc_g_nll",
-        "low": low,
-        "high": high,
-        "unit": "1",
-        "source": "somebody",
-        "limits": LimitedSide.NONE,
-        "conditions": {"dataset": dataset, "samples": 400, "shots": 5},
-        "origin": Origin(file=Path("claims.toml"), key="claim[1]"),
-    }
-    return Claim(**{**fields, **changes})
-
-
-def test_published_figures_come_from_the_claims_that_name_a_dataset() -> None:
+def test_published_figures_come_from_the_recorded_claims_that_name_a_dataset(tmp_path: Path) -> None:
     others = [claim(0.7, None), claim(0.7, 0.7, metric="load_time"), claim(0.7, 0.7, conditions={"shots": 5})]
-    found = published_figures([claim(0.714, 0.714), claim(0.6, 0.7, "squad"), *others])
+    claims = [claim(0.714, 0.714), claim(0.6, 0.7, "squad"), *others]
+    record = recorded(tmp_path, [*run_with([ONE], sixty()), gate("tiny-llama/bf16", claims=claims)])
+    found = analyse(record, FAST).published
     assert {key: [str(figure) for figure in figures] for key, figures in found.items()} == {
         ("tiny-llama/bf16", "triviaqa"): ["0.714"],
         ("tiny-llama/bf16", "squad"): ["0.600 to 0.700"],
@@ -346,10 +349,8 @@ def test_published_figures_come_from_the_claims_that_name_a_dataset() -> None:
 
 def test_a_published_figure_is_held_against_the_interval_with_what_differs(tmp_path: Path) -> None:
     result = only(analysed(tmp_path, [ONE], sixty()))
-    [inside] = published_figures([claim(0.8, 0.8)])["tiny-llama/bf16", "triviaqa"]
-    [outside] = published_figures([claim(0.2, 0.2, conditions={"dataset": "triviaqa", "samples": 60})])[
-        "tiny-llama/bf16", "triviaqa"
-    ]
+    inside = Published(low=0.8, high=0.8, source="x", conditions={"samples": 400, "shots": 5})
+    outside = Published(low=0.2, high=0.2, source="x", conditions={"samples": 60})
     assert beside(result, inside) == "within the interval; samples 60 here, 400 there; shots 0 here, 5 there"
     assert beside(result, outside) == "outside of the interval"
     unset = only(analysed(tmp_path / "b", [ONE], sixty()[:9]))

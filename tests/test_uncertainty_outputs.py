@@ -24,20 +24,14 @@ from plimsoll.uncertainty.document import markdown_text, terminal_lines
 from plimsoll.uncertainty.drawn.gallery import gallery
 from plimsoll.uncertainty.drawn.picture import CATEGORIES, Picture
 from plimsoll.uncertainty.measuring import Setting
-from plimsoll.uncertainty.published import Published
 from plimsoll.uncertainty.scores import Score
 from plimsoll.uncertainty.section import uncertainty_section
 from plimsoll.uncertainty.write import write_analysis
-from tests.made_answers import answers, answers_of_many, asking, many_askings, run_with
-from tests.run_events import HOSTILE, RUN_ID, finish, numbered, plan, recorded, start, write_events
+from tests.made_answers import answers, answers_of_many, asking, claim, many_askings, run_with
+from tests.run_events import HOSTILE, RUN_ID, finish, gate, numbered, plan, recorded, start, write_events
 
 ROOT = Path(__file__).parents[1]
 SETTING = Setting(scores=(Score.G_NLL, Score.MEAN_NLL))
-PUBLISHED = {
-    ("llama-3.2-1b/bf16", "triviaqa"): (
-        Published(low=0.714, high=0.714, source="a repository", conditions={"samples": 400, "shots": 5}),
-    )
-}
 NAMES = {
     *("summary", "auroc-matrix", "best-of-each-dataset", "family-bars", "size-effect", "dataset-effect"),
     *("accuracy-against-auroc", "reliability", "histograms", "radar"),
@@ -50,7 +44,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
     """Six models in two quantizations on two datasets, one of them without all of its answers."""
     askings = many_askings(chosen=60)
     made = [a for a in answers_of_many(askings) if a.variant != "qwen2.5-1.5b/int8" or a.index != 3]
-    return analyse(recorded(tmp_path_factory.mktemp("many"), run_with(askings, made)), SETTING, PUBLISHED)
+    events = [*run_with(askings, made), gate("llama-3.2-1b/bf16", claims=[claim(0.714, 0.714)])]
+    return analyse(recorded(tmp_path_factory.mktemp("many"), events), SETTING)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from plimsoll.uncertainty.scores import Score
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from plimsoll.uncertainty.analysis import Analysis
     from plimsoll.uncertainty.measuring import Setting
     from plimsoll.uncertainty.relevance import Similarity
 
@@ -106,11 +105,12 @@ def run(options: argparse.Namespace) -> int:
         sys.stderr.write("nothing to analyse: these runs asked no dataset; run pytest -m dataset first\n")
         return NOTHING_ASKED
     folder = _folder(options.out, record, several=len(runs) > 1)
-    analysis = _analysed(record, options)
+    from plimsoll.uncertainty.analysis import analyse
     from plimsoll.uncertainty.data import analysis_text
     from plimsoll.uncertainty.document import terminal_lines
     from plimsoll.uncertainty.write import write_analysis
 
+    analysis = analyse(record, _setting(options))
     not_drawn = write_analysis(analysis, folder)
     if options.json:
         sys.stdout.write(analysis_text(analysis))
@@ -119,14 +119,6 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
     return UNMEASURED if analysis.unmeasured else 0
-
-
-def _analysed(record: RunRecord, options: argparse.Namespace) -> Analysis:
-    from plimsoll.catalogue.reader import read_catalogue
-    from plimsoll.uncertainty.analysis import analyse
-    from plimsoll.uncertainty.published import published_figures
-
-    return analyse(record, _setting(options), published_figures(read_catalogue([]).claims))
 
 
 def _setting(options: argparse.Namespace) -> Setting:

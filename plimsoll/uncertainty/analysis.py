@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
 
 from plimsoll.evidence.record import RunRecord
 from plimsoll.uncertainty.asked import gather
 from plimsoll.uncertainty.comparing import Compared, compare
 from plimsoll.uncertainty.measuring import Result, Setting, measure
-from plimsoll.uncertainty.published import PublishedFigures
+from plimsoll.uncertainty.published import PublishedFigures, published_figures
 from plimsoll.uncertainty.research import Answer, answer_all
-
-_NONE_PUBLISHED: Final[PublishedFigures] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +31,7 @@ class Analysis:
         return tuple(r for r in self.results if r.aurocs[self.setting.primary].value is None)
 
 
-def analyse(
-    record: RunRecord, setting: Setting | None = None, published: PublishedFigures = _NONE_PUBLISHED
-) -> Analysis:
+def analyse(record: RunRecord, setting: Setting | None = None) -> Analysis:
     """Analyse a record. The same evidence and setting give the same figures, to the last digit."""
     setting = setting or Setting()
     gathered = gather(record)
@@ -49,6 +43,6 @@ def analyse(
         results=results,
         comparisons=comparisons,
         answers=answer_all(comparisons),
-        published=published,
+        published=published_figures(record),
         notes=(*gathered.notes, *record.faults),
     )

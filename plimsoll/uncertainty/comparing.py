@@ -46,6 +46,8 @@ class Compared:
     second: Result
     difference: Difference | None
     reason: str = ""
+    also: str = ""
+    """In what the two differ beside what is asked; empty for a pure pair."""
     p_adjusted: float | None = None
     """Holm's, among the tests of the same question."""
 
@@ -97,6 +99,7 @@ def _row(pair: Pair, figure: str, score: Score | None, test: Callable[[], Differ
         second=pair.second,
         difference=None if reason else test(),
         reason=reason,
+        also=pair.also,
     )
 
 

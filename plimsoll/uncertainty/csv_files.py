@@ -43,7 +43,7 @@ def comparisons_csv(analysis: Analysis) -> str:
     """One row a comparison."""
     head = (
         *("question", "figure", "score", "first_variant", "first_dataset", "second_variant", "second_dataset"),
-        *("difference", "low", "high", "p", "p_adjusted", "test", "word", "reason"),
+        *("difference", "low", "high", "p", "p_adjusted", "test", "word", "reason", "also"),
     )
     rows = []
     for row in analysis.comparisons:
@@ -53,7 +53,7 @@ def comparisons_csv(analysis: Analysis) -> str:
                 *(row.question.value, row.figure, None if row.score is None else row.score.value),
                 *(first.variant, first.dataset, second.variant, second.dataset),
                 *((None,) * 4 if d is None else (d.value, d.interval.low, d.interval.high, d.p)),
-                *(row.p_adjusted, None if d is None else d.test, row.word, row.reason),
+                *(row.p_adjusted, None if d is None else d.test, row.word, row.reason, row.also),
             )
         )
     return _csv(head, rows)

@@ -145,4 +145,5 @@ def _compared(row: Compared) -> dict[str, Any]:
         "test": None if difference is None else difference.test,
         "word": row.word,
         "reason": row.reason,
+        "also": row.also,
     }

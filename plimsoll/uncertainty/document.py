@@ -202,9 +202,10 @@ def _comparison(row: Compared) -> tuple[str, ...]:
     figure = row.figure if row.score is None else f"{row.figure.upper()} of {row.score.label}"
     if row.difference is None:
         return (*names, figure, row.word, _NONE, _NONE, _NONE, row.reason)
+    said = row.difference.test + (f"; {row.also}" if row.also else "")
     interval = f"{row.difference.interval.low:+.3f} to {row.difference.interval.high:+.3f}"
     p = _NONE if row.p_adjusted is None else ("<0.0001" if row.p_adjusted < 1e-4 else f"{row.p_adjusted:.4f}")
-    return (*names, figure, row.word, f"{row.difference.value:+.3f}", interval, p, row.difference.test)
+    return (*names, figure, row.word, f"{row.difference.value:+.3f}", interval, p, said)
 
 
 def _method(analysis: Analysis) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ _SECOND_DATASET: Final = "squad"
 
 _PRECISE_FIRST: Final = ("bf16", "fp16", "fp32", "int8", "nf4", "nf4-dq")
 _UNQUANTIZED: Final = _PRECISE_FIRST[:3]
+_ALIKE: Final = (_UNQUANTIZED, ("int8",), ("nf4", "nf4-dq"))
+"""Quantizations that take as many bits: models in them are held against each other before any others."""
 
 
 class Question(StrEnum):
@@ -57,6 +59,8 @@ class Pair:
     question: Question
     first: Result
     second: Result
+    also: str = ""
+    """In what they differ beside what is asked, where there was no purer pair."""
 
 
 def pairs(results: Sequence[Result]) -> list[Pair]:
@@ -153,14 +157,27 @@ def _datasets(results: Sequence[Result]) -> Iterator[Pair]:
 
 
 def _best_common(question: Question, group: Sequence[Result], one: str, other: str) -> Iterator[Pair]:
-    """Two models in the most precise quantization that both were asked in; None in common gives no pair."""
-    for quantization in _PRECISE_FIRST:
-        sides = [
-            [r for r in group if r.asked.asking.model == model and r.asked.asking.quantization == quantization]
-            for model in (one, other)
-        ]
-        if sides[0] and sides[1]:
-            first = sides[0][0]
-            like = [r for r in sides[1] if r.asked.asking.fingerprint == first.asked.asking.fingerprint]
-            yield Pair(question=question, first=first, second=(like or sides[1])[0])
+    """Two models in the most precise quantization in which both were asked. Where there is none, each in its own most
+    precise one, and the pair says so: the comparison's own experiments are small models in 16 bit, large ones in 8."""
+    sides = [sorted((r for r in group if r.asked.asking.model == model), key=_precision) for model in (one, other)]
+    for alike in _ALIKE:
+        first, second = ([r for r in side if r.asked.asking.quantization in alike] for side in sides)
+        if first and second:
+            yield Pair(question=question, first=first[0], second=_asked_alike(first[0], second))
             return
+    first, second = sides
+    if first and second:
+        partner = _asked_alike(first[0], second)
+        words = [result.asked.asking.quantization for result in (first[0], partner)]
+        yield Pair(
+            question=question,
+            first=first[0],
+            second=partner,
+            also=f"they differ in quantization too: {' and '.join(words)}",
+        )
+
+
+def _asked_alike(result: Result, candidates: Sequence[Result]) -> Result:
+    """The first candidate that was asked exactly the same, else the first."""
+    fingerprint = result.asked.asking.fingerprint
+    return next((c for c in candidates if c.asked.asking.fingerprint == fingerprint), candidates[0])

@@ -1,13 +1,13 @@
-"""What others published of the same models on the same datasets, from the claims of the catalogue: shown beside what
+"""What others published of the same models on the same datasets, from the claims that a run recorded: shown beside what
 was measured, and never in its place."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from plimsoll.catalogue.entries import Claim
+from plimsoll.evidence.record import RunRecord
 from plimsoll.uncertainty.measuring import Result
 from plimsoll.uncertainty.scores import Score
 
@@ -33,16 +33,18 @@ PublishedFigures = Mapping[tuple[str, str], tuple[Published, ...]]
 """(variant, dataset) -> figures."""
 
 
-def published_figures(claims: Iterable[Claim]) -> dict[tuple[str, str], tuple[Published, ...]]:
-    """The published figures among the claims of a catalogue; a claim with one bound alone names no figure."""
+def published_figures(record: RunRecord) -> dict[tuple[str, str], tuple[Published, ...]]:
+    """The published figures among the claims that the run recorded of its variants: those of its own catalogue, as it
+    was that day. A claim with one bound alone names no figure."""
     found: dict[tuple[str, str], tuple[Published, ...]] = {}
-    for claim in claims:
-        dataset = claim.conditions.get("dataset")
-        if claim.metric != METRIC or claim.low is None or claim.high is None or not isinstance(dataset, str):
-            continue
-        rest = {name: value for name, value in claim.conditions.items() if name != "dataset"}
-        figure = Published(low=claim.low, high=claim.high, source=claim.source, conditions=rest)
-        for variant in claim.variants:
+    for variant, gate in record.gates.items():
+        for claim in gate.claims:
+            low, high, conditions = claim["low"], claim["high"], claim["conditions"]
+            dataset = conditions.get("dataset")
+            if claim["metric"] != METRIC or low is None or high is None or not isinstance(dataset, str):
+                continue
+            rest = {name: value for name, value in conditions.items() if name != "dataset"}
+            figure = Published(low=low, high=high, source=str(claim.get("source") or ""), conditions=rest)
             found[variant, dataset] = (*found.get((variant, dataset), ()), figure)
     return found
 

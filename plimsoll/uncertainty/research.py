@@ -19,12 +19,11 @@ RESEARCH: Final = (
 )
 
 _NEEDED: Final = {
-    Question.SIZE: "two models of one family that differ in parameters, both tuned or both not, in one quantization, "
-    "asked one dataset",
+    Question.SIZE: "two models of one family that differ in parameters, both tuned or both not, asked one dataset",
     Question.FAMILY: "two models of different families, one at most "
-    f"{ALIKE_IN_SIZE:g} times as large as the other, both tuned or both not, in one quantization, asked one dataset",
+    f"{ALIKE_IN_SIZE:g} times as large as the other, both tuned or both not, asked one dataset",
     Question.DATASET: "one variant that was asked both triviaqa and squad",
-    Question.TUNING: "a tuned model and the one that it was made from, in one quantization, asked one dataset",
+    Question.TUNING: "a tuned model and the one that it was made from, asked one dataset",
     Question.QUANTIZATION: "a quantized variant and the same model in bf16, fp16 or fp32, asked exactly the same",
 }
 
@@ -54,6 +53,8 @@ def _answer(question: Question, rows: Sequence[Compared]) -> Answer:
     parts = [_counts([row for row in measured if row.figure == figure], figure) for figure in _figures(measured)]
     lost = len(rows) - len(measured)
     parts += [f"{lost} not measured"] if lost else []
+    impure = sum(bool(row.also) for row in measured)
+    parts += [f"{impure} of these pairs differ in quantization too"] if impure else []
     return Answer(question=question, is_measured=True, text="; ".join(parts))
 
 

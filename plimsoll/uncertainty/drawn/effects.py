@@ -150,6 +150,8 @@ def summary(analysis: Analysis) -> Picture:
         "Each mark is the second's AUROC minus the first's with its 95% interval; right of 0 the second tells wrong "
         "answers better. Filled: a difference is shown (p below 0.05 after Holm's correction within its question)."
     )
+    if any(row.also for row in analysis.comparisons):
+        how += " A star: the two differ in quantization too."
     rows = [
         c for q in RESEARCH for c in analysis.comparisons if c.question is q and c.figure == AUROC and c.difference
     ][:_MOST_ROWS]
@@ -194,4 +196,5 @@ def _names(row: Compared) -> str:
     first, second = row.first.asked, row.second.asked
     if first.asking.variant == second.asking.variant:
         return f"{label(first.asking.variant)}: {label(second.dataset)} − {label(first.dataset)}"
-    return f"{label(second.asking.variant)} − {label(first.asking.variant)}, {label(first.dataset)}"
+    mark = " *" if row.also else ""
+    return f"{label(second.asking.variant)} − {label(first.asking.variant)}, {label(first.dataset)}{mark}"
