@@ -135,6 +135,11 @@ def test_every_answer_is_in_the_evidence_token_by_token(sound: Outcome) -> None:
     assert {answer.example.known for answer in answers} == {True, False}
     assert all(len(answer.samples) == 2 for answer in answers)
     assert all(answer.fingerprint == asking.fingerprint for answer in answers)
+    (event,) = (event for event in sound.events if event["event"] == "dataset")
+    assert {split: (found["rows"], found["kinds"]) for split, found in event["structure"].items()} == {
+        "train": (22, {"text": 22}),
+        "validation": (14, {"text": 14}),
+    }
     record = read_run(sound.folder)
     assert (record.askings, len(record.answers)) == ((asking,), EXAMPLES)
 

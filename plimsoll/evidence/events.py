@@ -51,7 +51,8 @@ class Event(StrEnum):
     SAMPLE = "sample"
     """variant, pid, seconds, rss (bytes): memory over time while a host works."""
     DATASET = "dataset"
-    """What a variant is asked of a dataset, before the first question (answers.py: Asking)."""
+    """What a variant is asked of a dataset, before the first question (answers.py: Asking); structure ({split: what its
+    rows came to, and what was left out})."""
     ANSWER = "answer"
     """One example and the model's answer, token by token, with its scores (answers.py: AnswerRecord)."""
     BENCHMARK = "benchmark"
