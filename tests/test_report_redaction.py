@@ -5,6 +5,8 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
+import pytest
+
 from fixtures.html import settled_rows
 from plimsoll.redaction import REDACTED, Redactor
 from tests.broken_checkpoints import model_entry, shipped, variant_entry
@@ -51,3 +53,19 @@ def test_rows_are_redacted_in_every_field() -> None:
             }
         ]
     }
+
+
+@pytest.mark.parametrize(
+    ("log", "kept"),
+    [
+        ("No log output captured.", ""),
+        ("[gw0] linux -- Python 3.11.7 /usr/bin/python\n", ""),
+        (
+            "[gw0] linux -- Python 3.11.7 /usr/bin/python\nE  boom",
+            "[gw0] linux -- Python 3.11.7 /usr/bin/python\nE  boom",
+        ),
+    ],
+)
+def test_a_row_that_has_nothing_to_tell_has_no_log(log: str, kept: str) -> None:
+    row = {"result": "Passed", "testId": "a", "duration": "1 ms", "resultsTableRow": [], "log": log}
+    assert settled_rows({"a": [row]}, str)["0"][0]["log"] == kept
