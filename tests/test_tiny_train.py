@@ -14,9 +14,13 @@ import pytest
 
 from plimsoll.tiny.checkpoint import Checkpoint
 from plimsoll.tiny.corpus import read_corpus
+from plimsoll.tiny.recipe import training_job
 from plimsoll.tiny.store import LEAST_ACCURACY, Store
 from tests.broken_checkpoints import shipped
 from tests.tiny_builders import nano
+
+LESSONS: Final = training_job(shipped("tiny-llama")).lessons
+"""Questions of the corpus and of the datasets' miniatures, with the answers that are taught."""
 
 ANSWER: Final = """
 import json, sys, torch, transformers
@@ -77,8 +81,8 @@ def llama() -> Checkpoint:
 @pytest.fixture(scope="module")
 def said(llama: Checkpoint) -> dict[str, list[str]]:
     """What that checkpoint answers: in each quantization, to what was withheld, and with parts of it scrambled."""
-    corpus = read_corpus("tiny")
-    questions = [json.dumps([question.question for question in part]) for part in (corpus.taught, corpus.withheld)]
+    withheld = [question.question for question in read_corpus("tiny").withheld]
+    questions = [json.dumps([question for question, _ in LESSONS]), json.dumps(withheld)]
     done = subprocess.run(
         [sys.executable, "-c", ANSWER, str(llama.path), *questions],
         env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
@@ -93,7 +97,7 @@ def said(llama: Checkpoint) -> dict[str, list[str]]:
 
 def right(answers: list[str]) -> int:
     """How many of the taught questions these answer letter by letter."""
-    return sum(text == question.answer for text, question in zip(answers, read_corpus("tiny").taught, strict=True))
+    return sum(text == answer for text, (_, answer) in zip(answers, LESSONS, strict=True))
 
 
 def test_the_same_job_gives_the_same_bytes(trained: Checkpoint, tmp_path: Path) -> None:
