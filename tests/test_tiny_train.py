@@ -38,7 +38,7 @@ def answers(model, questions):
     inputs = tokenizer.apply_chat_template(
         [[{"role": "user", "content": question}] for question in questions], add_generation_prompt=True,
         padding=True, return_tensors="pt", return_dict=True)
-    made = model.generate(**inputs, max_new_tokens=16, do_sample=False)
+    made = model.generate(**inputs, max_new_tokens=24, do_sample=False)
     return tokenizer.batch_decode(made[:, inputs["input_ids"].shape[1]:], skip_special_tokens=True)
 
 def scrambled(model, part):
