@@ -176,7 +176,7 @@ def test_without_wandb_the_message_names_the_extra(tmp_path: Path, monkeypatch: 
     )
 
 
-NODE_TESTS = ("acceptance/test_node.py", "--allow-incomplete")
+NODE_TESTS = ("acceptance/test_node.py", "-m", "tiny and llama and bf16")
 
 
 def test_a_session_is_followed_in_a_file_beside_its_evidence(tmp_path: Path) -> None:
@@ -189,6 +189,15 @@ def test_a_session_is_followed_in_a_file_beside_its_evidence(tmp_path: Path) -> 
     assert measured_metrics
     assert {name.rpartition("/")[2] for name in told if not name.startswith("judgements/")} == measured_metrics
     assert "tracking by" not in outcome.output
+
+
+def test_each_worker_tracks_what_it_records(tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, *NODE_TESTS, "-n", "2", "--track=jsonl")
+    told = [line for path in outcome.folder.glob("tracking-gw*.jsonl") for line in lines_of(path)]
+    measured_metrics = {e["metric"] for e in outcome.events if e["event"] == "measurement"}
+    assert measured_metrics
+    assert {name.rpartition("/")[2] for line in told for name in line} >= measured_metrics
+    assert [line["run"] for line in told if "run" in line] != []
 
 
 def test_a_tracker_that_fails_changes_no_verdict(tmp_path: Path) -> None:

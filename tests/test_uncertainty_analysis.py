@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from plimsoll.audit.recorded import expectation_fields
 from plimsoll.catalogue.datasets import CorrectnessRule
+from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.reader import read_runs
 from plimsoll.evidence.record import RunRecord
@@ -345,6 +347,13 @@ def test_published_figures_come_from_the_recorded_claims_that_name_a_dataset(tmp
         ("tiny-llama/bf16", "triviaqa"): ["0.714"],
         ("tiny-llama/bf16", "squad"): ["0.600 to 0.700"],
     }
+
+
+def test_the_catalogues_own_published_figures_are_recorded_and_found(tmp_path: Path) -> None:
+    variant = read_catalogue([]).variants["llama-3.2-1b/fp16"]
+    decided = gate(variant.id, **expectation_fields(variant, None))
+    found = analyse(recorded(tmp_path, [*run_with([ONE], sixty()), decided]), FAST).published
+    assert {key[1]: str(figure) for key, [figure] in found.items()} == {"triviaqa": "0.714", "squad": "0.637"}
 
 
 def test_a_published_figure_is_held_against_the_interval_with_what_differs(tmp_path: Path) -> None:

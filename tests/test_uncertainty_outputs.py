@@ -28,7 +28,19 @@ from plimsoll.uncertainty.scores import Score
 from plimsoll.uncertainty.section import uncertainty_section
 from plimsoll.uncertainty.write import write_analysis
 from tests.made_answers import answers, answers_of_many, asking, claim, many_askings, run_with
-from tests.run_events import HOSTILE, RUN_ID, finish, gate, numbered, plan, recorded, start, write_events
+from tests.run_events import (
+    HOSTILE,
+    RUN_ID,
+    cell,
+    finish,
+    gate,
+    good_run,
+    numbered,
+    plan,
+    recorded,
+    start,
+    write_events,
+)
 
 ROOT = Path(__file__).parents[1]
 SETTING = Setting(scores=(Score.G_NLL, Score.MEAN_NLL))
@@ -232,6 +244,17 @@ def test_the_command_writes_prints_and_exits_0_where_all_was_measured(
     assert json.loads((run / "uncertainty/uncertainty.json").read_text())["setting"]["scores"] == [
         s.value for s in Score
     ]
+
+
+def test_the_page_of_a_run_that_asked_a_dataset_has_the_section(tmp_path: Path) -> None:
+    one = asking(chosen=40)
+    asked = cell("test_every_example_is_scored", "tiny-llama/bf16")
+    events = [*good_run([asked])[:-1], *run_with([one], answers(one))[2:]]
+    run = write_events(tmp_path / RUN_ID, numbered(events)).parent
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert "Uncertainty: do the models know when they are wrong?" in page
+    assert "<title>AUROC of each variant, dataset and score</title>" in page
 
 
 def test_options_choose_scores_rule_end_and_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
