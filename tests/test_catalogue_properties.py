@@ -53,7 +53,7 @@ def read(data: dict[str, Any], folder: Path) -> Catalogue:
     """Read on top of the tiny tier alone, because a hundred examples would read all the others a hundred times."""
     shipped = folder / "shipped"
     if not shipped.exists():
-        for part in ("tiers.toml", "profiles.toml", "models/tiny.toml", "claims/tiny.toml"):
+        for part in ("tiers.toml", "profiles.toml", "datasets.toml", "models/tiny.toml", "claims/tiny.toml"):
             (shipped / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(HERE.parent / "catalogue" / part, shipped / part)
     path = folder / "my.toml"
