@@ -114,13 +114,17 @@ def configuration(model: Model) -> Any:
     return transformers.AutoConfig.for_model(options.pop("model_type"), **options)
 
 
+READ_WITHOUT_A_FIELD = {"vision_start_token_id"}
+"""Qwen2.5-Omni reads it off its configuration when it answers, and its configuration class has no field for it."""
+
+
 def unknown_keys(given: Mapping[str, Any], config: Any, path: str = "") -> Iterator[str]:
     """The keys that a configuration class has no field for, those of nested configurations too.
 
     transformers keeps a key that it does not know, and builds with its default for the one that was meant.
     """
     assert is_dataclass(config)
-    known = {field.name for field in fields(config)}
+    known = {field.name for field in fields(config)} | READ_WITHOUT_A_FIELD
     for key, value in given.items():
         if key not in known | {"model_type"}:
             yield path + key

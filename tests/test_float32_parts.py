@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import transformers
 
 from plimsoll.catalogue.entries import Generation, Quantization
 from plimsoll.footprint.footprint import Footprint
-from plimsoll.host.requests import Inventory, LoadSpec, ParameterRecord
+from plimsoll.footprint.predict_config import configuration_of
+from plimsoll.host.requests import Generate, Inventory, LoadSpec, ParameterRecord
+from plimsoll.hosted.generation import generate
 from plimsoll.hosted.loading import load
 from plimsoll.judge.dtypes import check_dtypes
 from plimsoll.judge.quantization import check_coverage, check_expected_set, check_state, check_stored_bytes
+from tests.random_checkpoints import save_tokenizer
 from tests.skeletons import predict
 from tests.subsession import run_suite
 
@@ -38,6 +43,7 @@ CONFIG: Mapping[str, Any] = {
     "model_type": "qwen2_5_omni",
     "thinker_config": {
         "model_type": "qwen2_5_omni_thinker",
+        "vision_start_token_id": 300,
         "text_config": {"model_type": "qwen2_5_omni_text", **_DECODER},
         "audio_config": {
             "model_type": "qwen2_5_omni_audio_encoder",
@@ -75,9 +81,8 @@ CONFIG: Mapping[str, Any] = {
 SCHEMES = (Quantization.BF16, Quantization.INT8, Quantization.NF4_DQ)
 
 
-@lru_cache
-def loaded(quantization: Quantization) -> Inventory:
-    spec = LoadSpec(
+def _spec(quantization: Quantization) -> LoadSpec:
+    return LoadSpec(
         checkpoint="a model of several parts",
         revision=None,
         auto_class=AUTO_CLASS,
@@ -89,7 +94,11 @@ def loaded(quantization: Quantization) -> Inventory:
         generation=Generation(max_new_tokens=8),
         synthetic_config=CONFIG,
     )
-    return load(spec, "as-is").report.inventory
+
+
+@lru_cache
+def loaded(quantization: Quantization) -> Inventory:
+    return load(_spec(quantization), "as-is").report.inventory
 
 
 @lru_cache
@@ -157,6 +166,24 @@ def test_a_model_wholly_in_another_dtype_is_said_in_one_line() -> None:
     assert str(found) == "no parameter is stored in bfloat16: not even embeddings or norms"
 
 
+def test_a_checkpoint_of_it_is_loaded_though_its_class_would_fail_to(tmp_path: Path) -> None:
+    builder: Any = transformers.AutoModelForMultimodalLM
+    made = builder.from_config(configuration_of(CONFIG, ARCHITECTURE), dtype=torch.bfloat16)
+    made.save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    with pytest.raises(OSError, match=r"does not appear to have a file named spk_dict\.pt"):
+        builder.from_pretrained(tmp_path)
+    spec = replace(_spec(Quantization.BF16), checkpoint=str(tmp_path), synthetic_config=None)
+    model = load(spec, "as-is")
+    assert model.report.inventory.stored_bytes == predicted(Quantization.BF16).weight_bytes
+    assert model.report.missing_keys == model.report.unexpected_keys == ()
+    assert model.report.checkpoint_bytes > 0
+    assert model.model is model.whole.thinker, "text is asked of the part that gives logits for it"
+    answers = generate(model, Generate(questions=("what is this",), max_new_tokens=4, batch_size=1))
+    assert answers.finite
+    assert len(answers.completions[0].token_ids) <= 4
+
+
 def test_the_suite_accepts_it(tmp_path: Path) -> None:
     catalogue = tmp_path / "parts.toml"
     catalogue.write_text(
@@ -177,11 +204,12 @@ quantizations = ["int8"]
 tier = "tiny"
 """
     )
-    asked = "test_load or test_quantization or test_stored_bytes"
+    asked = "test_load or test_quantization or test_stored_bytes or test_finite_logits or test_greedy_repeats"
     outcome = run_suite(tmp_path / "reports", f"--catalogue={catalogue}", "-k", f"parts and ({asked})")
     assert outcome.status == 0, outcome.output
-    for question in ("test_loads_in_asked_dtype", "test_stored_bytes", "test_bytes_of_each_parameter"):
-        assert outcome.cell(question, "parts/int8")["outcome"] == "pass"
+    questions = ("loads_in_asked_dtype", "stored_bytes", "bytes_of_each_parameter", "finite_logits", "greedy_repeats")
+    for question in questions:
+        assert outcome.cell(f"test_{question}", "parts/int8")["outcome"] == "pass"
 
 
 def _inline(value: Any) -> str:

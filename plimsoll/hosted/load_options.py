@@ -42,6 +42,8 @@ _SCHEMES: Final[Mapping[Quantization, Mapping[str, Any]]] = {
 class Architecture:
     """What the loader must know of a checkpoint's configuration before it reads a weight."""
 
+    model_class: type[Any]
+    """The class that the configuration leads to."""
     has_fused_experts: bool
     is_packed: bool
     """True for a checkpoint that was saved quantized, whose own scheme is then the only one that can load it."""
@@ -61,6 +63,7 @@ def read_architecture(spec: LoadSpec) -> Architecture:
     dtype = spec.quantization.compute_dtype
     model = skeleton_of(config, spec.auto_class, dtype, trust_remote_code=spec.trust_remote_code)
     return Architecture(
+        model_class=type(model),
         has_fused_experts=bool(fused_experts(model)),
         is_packed=getattr(config, _QUANTIZATION_CONFIG, None) is not None,
     )

@@ -20,6 +20,8 @@ from torch import nn
 
 from plimsoll import clock
 from plimsoll.catalogue.entries import Generation
+from plimsoll.footprint.predict_layers import text_part
+from plimsoll.footprint.predict_pass import NotFollowedError
 from plimsoll.host.requests import CacheState, LoadReport, LoadSpec
 from plimsoll.hosted.checkpoint import Checkpoint, locate
 from plimsoll.hosted.failures import LoadFailed, LoadFailure
@@ -33,12 +35,17 @@ from plimsoll.hosted.memory import HostMeter
 from plimsoll.hosted.page_cache import prepare
 from plimsoll.hosted.synthetic import make_up
 
+_PLAIN: Any = transformers.PreTrainedModel.from_pretrained
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
     """A model that is ready to be used, its tokenizer, and the report of its loading."""
 
+    whole: Any
+    """All that was loaded."""
     model: Any
+    """What is asked: the part of it that takes text and gives logits, which in most models is all."""
     tokenizer: Any
     """None where the weights are synthetic: nobody trained one."""
     report: LoadReport
@@ -56,7 +63,7 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
             architecture = read_architecture(spec)
             arguments = pretrained_arguments(spec, architecture)
             tokenizer = None if spec.is_synthetic else _tokenizer(spec)
-            call = _from_pretrained(spec, arguments)
+            call = _from_pretrained(spec, arguments, architecture.model_class)
         gpus = GpuMeter(_gpus(spec, arguments["device_map"]))
         state = _page_cache(spec, checkpoint, cache)
         with _explained(spec, checkpoint, listener), HostMeter() as host:
@@ -65,8 +72,9 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
         checkpoint = checkpoint or _locate(spec)
         inventory = take_inventory(model)
         refuse_wrong_shapes(spec, checkpoint, inventory)
-        if model.can_generate():
-            model.generation_config = generation_config(model, tokenizer, spec.generation)
+        asked = _asked(model)
+        if asked.can_generate():
+            asked.generation_config = generation_config(asked, tokenizer, spec.generation)
     tensors = dict(chain(model.named_parameters(), model.named_buffers()))
     report = LoadReport(
         seconds=seconds,
@@ -89,7 +97,15 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
         inventory=inventory,
         synthetic=spec.is_synthetic,
     )
-    return LoadedModel(model=model, tokenizer=tokenizer, report=report)
+    return LoadedModel(whole=model, model=asked, tokenizer=tokenizer, report=report)
+
+
+def _asked(model: Any) -> Any:
+    """The part that text is asked of; the whole where none can be told, so that asking fails with the model's words."""
+    try:
+        return text_part(model)[1]
+    except NotFollowedError:
+        return model
 
 
 def _locate(spec: LoadSpec) -> Checkpoint | None:
@@ -115,18 +131,22 @@ def _explained(spec: LoadSpec, checkpoint: Checkpoint | None, listener: Listener
         raise explain(error, spec, checkpoint, listener.heard()) from error
 
 
-def _from_pretrained(spec: LoadSpec, arguments: Mapping[str, Any]) -> Callable[[], Any]:
-    """The call that loads, made ready so that nothing else is measured with it."""
-    if spec.synthetic_config is None:
-        return partial(getattr(transformers, spec.auto_class).from_pretrained, spec.checkpoint, **arguments)
-    made_up = make_up(spec.synthetic_config, spec.auto_class, spec.architecture)
-    # They are loaded to learn what a model takes, and not how long it takes.
-    map_large_blocks()
-    tensors = {"config": made_up.configuration, "state_dict": made_up.tensors}
-    # An Auto class only looks up the class that a configuration asks for, and needs the name of a checkpoint to do so.
-    # A class's own from_pretrained may fetch more than weights (Qwen2.5-Omni: voices), and there is nowhere to do so.
-    from_pretrained: Any = transformers.PreTrainedModel.from_pretrained
-    return partial(from_pretrained.__func__, made_up.model_class, None, **arguments, **tensors)
+def _from_pretrained(spec: LoadSpec, arguments: Mapping[str, Any], model_class: Any) -> Callable[[], Any]:
+    """The call that loads, made ready so that nothing else is measured with it.
+
+    An Auto class does nothing but look up the class of a configuration, which `model_class` is already. A class with
+    a `from_pretrained` of its own is loaded by the one that it extends: Qwen2.5-Omni's fetches voices, and fails where
+    it is asked what was missing in a checkpoint.
+    """
+    if spec.synthetic_config is not None:
+        made_up = make_up(spec.synthetic_config, spec.auto_class, spec.architecture)
+        # They are loaded to learn what a model takes, and not how long it takes.
+        map_large_blocks()
+        tensors = {"config": made_up.configuration, "state_dict": made_up.tensors}
+        return partial(_PLAIN.__func__, made_up.model_class, None, **arguments, **tensors)
+    if getattr(model_class.from_pretrained, "__func__", None) is not _PLAIN.__func__:
+        return partial(_PLAIN.__func__, model_class, spec.checkpoint, **arguments)
+    return partial(getattr(transformers, spec.auto_class).from_pretrained, spec.checkpoint, **arguments)
 
 
 def _timed(call: Callable[[], Any]) -> tuple[Any, Mapping[str, Any], float]:
@@ -165,7 +185,7 @@ def generation_config(model: Any, tokenizer: Any, generation: Generation) -> tra
         max_new_tokens=generation.max_new_tokens,
         do_sample=generation.do_sample,
         bos_token_id=theirs.bos_token_id if tokenizer is None else tokenizer.bos_token_id,
-        eos_token_id=ends,
+        eos_token_id=ends or None,
         pad_token_id=pad if pad is not None else (ends[0] if ends else None),
         **(sampling if generation.do_sample else {}),
     )
