@@ -19,8 +19,8 @@ import transformers
 from plimsoll.catalogue.entries import Generation, Quantization
 from plimsoll.footprint.footprint import Footprint
 from plimsoll.footprint.predict_config import configuration_of
-from plimsoll.host.requests import Generate, Inventory, LoadSpec, ParameterRecord
-from plimsoll.hosted.generation import generate
+from plimsoll.host.requests import CompareCache, Generate, Inventory, LoadSpec, ParameterRecord
+from plimsoll.hosted.generation import compare_cache, generate
 from plimsoll.hosted.loading import load
 from plimsoll.judge.dtypes import check_dtypes
 from plimsoll.judge.quantization import check_coverage, check_expected_set, check_state, check_stored_bytes
@@ -182,6 +182,10 @@ def test_a_checkpoint_of_it_is_loaded_though_its_class_would_fail_to(tmp_path: P
     answers = generate(model, Generate(questions=("what is this",), max_new_tokens=4, batch_size=1))
     assert answers.finite
     assert len(answers.completions[0].token_ids) <= 4
+    # What it keeps of three questions must not reach the next request.
+    generate(model, Generate(questions=("what", "is", "this"), max_new_tokens=4, batch_size=3))
+    agreement = compare_cache(model, CompareCache(questions=("what is this",), new_tokens=4))
+    assert agreement.divergence < 0.1
 
 
 def test_the_suite_accepts_it(tmp_path: Path) -> None:

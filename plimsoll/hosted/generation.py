@@ -144,17 +144,27 @@ def compare_cache(loaded: LoadedModel, request: CompareCache) -> Agreement:
     for question in request.questions:
         batch = encode(loaded, [question])
         ids, cached = batch["input_ids"], []
-        output = loaded.model(input_ids=ids, use_cache=True)
+        output = loaded.model(input_ids=ids, position_ids=_positions(ids), use_cache=True)
         tokens = ids
         for _ in range(request.new_tokens):
             cached.append(output.logits[:, -1])
             choice = output.logits[:, -1:].argmax(-1)
             tokens = torch.cat([tokens, choice], dim=1)
-            output = loaded.model(input_ids=choice, past_key_values=output.past_key_values, use_cache=True)
-        whole = loaded.model(input_ids=tokens, use_cache=False).logits
+            output = loaded.model(
+                input_ids=choice,
+                position_ids=_positions(tokens)[:, -1:],
+                past_key_values=output.past_key_values,
+                use_cache=True,
+            )
+        whole = loaded.model(input_ids=tokens, position_ids=_positions(tokens), use_cache=False).logits
         start = ids.shape[1] - 1
         pairs.append((torch.stack(cached, dim=1)[0], whole[0, start : start + request.new_tokens]))
     return _agreement(pairs)
+
+
+def _positions(tokens: torch.Tensor) -> torch.Tensor:
+    """Said at each call: a model that works them out itself may keep them for the next (Qwen2.5-Omni)."""
+    return torch.arange(tokens.shape[1], device=tokens.device)[None]
 
 
 @torch.inference_mode()
