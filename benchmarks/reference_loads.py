@@ -73,7 +73,7 @@ ROWS: Final = (
     Row(variant="llama-3.1-8b/nf4-dq", numerics=False),
     Row(variant="llama-3.1-70b-instruct/nf4-dq", layers=1),
     Row(variant="mixtral-8x22b-instruct-v0.1/nf4-dq", layers=1),
-    Row(variant="qwen2.5-omni-7b/int8", layers=1, numerics=False),
+    Row(variant="qwen2.5-omni-7b/int8", layers=1),
 )
 
 ON_A_GPU: Final = (
