@@ -57,6 +57,7 @@ class HostPool:
             return 0
         shares = _shares(missing, min(_MOST_HOSTS, os.cpu_count() or 1))
         hosts = [self._start(f"prediction-{number}") for number in range(len(shares))]
+        self._host = self._host or hosts[0]
         with ThreadPoolExecutor(max_workers=len(hosts)) as threads:
             list(threads.map(lambda host, share: _predict(host, share, predictions.keep), hosts, shares))
         return len(missing)
