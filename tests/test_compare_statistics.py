@@ -190,7 +190,7 @@ def test_more_noise_more_tests_and_smaller_changes_take_more_rounds() -> None:
     assert to_find(0.05, 1) < to_find(0.10, 1)
     assert to_find(0.05, 1) < to_find(0.05, 44)
     assert to_find(0.05, 1) < to_find(0.05, 1, Rule(change=0.08))
-    assert to_find(0.05, 44, Rule(alpha=0.05)) == 18
+    assert to_find(0.05, 44, Rule(alpha=0.05)) == 19
     assert rounds_to_find(0.0, 1, RULE) == RULE.fewest_rounds
     assert rounds_to_find(0.5, 44, Rule(change=0.06)) is None
 
