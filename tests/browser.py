@@ -22,6 +22,7 @@ _FLAGS: Final = (
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-dev-shm-usage",  # containers give /dev/shm 64 MB, and a page that needs more crashes
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
