@@ -27,7 +27,8 @@ def test_every_example_is_scored(answers: Answers, aurocs: Aurocs, judge: Judge)
     judge.note("dataset_accuracy", _share_right(records), reason="nothing was answered", **_circumstances(answers))
     told = aurocs.wrong_from_right
     judge.note("auroc_g_nll", told.value, reason=told.reason, **_interval(told), **_circumstances(answers))
-    assert answers.finite, "a raw logit was NaN or infinite while answering"
+    broken = [record.example.id for record in records if not record.finite]
+    assert not broken, f"a raw logit was NaN or infinite while answering {', '.join(broken[:5])}"
     empty = [record.example.id for record in records if not record.token_ids]
     assert not empty, f"answered with no token at all: {', '.join(empty[:5])}"
     judge.limit(

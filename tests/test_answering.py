@@ -102,8 +102,8 @@ def test_nan_is_seen(trained: dict[str, Path], loaded: LoadedModel) -> None:
     with torch.no_grad():
         broken.model.lm_head.weight[7] = float("nan")
     request = AnswerPrompts(prompts=PROMPTS[:1], max_new_tokens=2, stop="\n")
-    assert not answering.answer(broken, request).finite
-    assert answering.answer(loaded, request).finite
+    assert [one.finite for one in answering.answer(broken, request).answers] == [False]
+    assert [one.finite for one in answering.answer(loaded, request).answers] == [True]
 
 
 UNKNOWN = "Who would know this, and why?"

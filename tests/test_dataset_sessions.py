@@ -173,6 +173,7 @@ def test_shots_stand_before_the_question_and_are_recorded(tmp_path: Path) -> Non
         ("shuffles", "taught_answered"),
         ("zeroes", "known_auroc 0.5"),
         ("negates", "known_auroc 0"),
+        ("breaks", "a raw logit was NaN or infinite while answering"),
     ],
 )
 def test_a_planted_fault_is_rejected(fault: str, said: str, tmp_path: Path) -> None:
@@ -185,17 +186,31 @@ def test_a_planted_fault_is_rejected(fault: str, said: str, tmp_path: Path) -> N
 # --- going on
 
 
-def test_a_run_that_was_cut_short_goes_on_after_the_last_answer(sound: Outcome, tmp_path: Path) -> None:
-    """As `kill -9` leaves it: some answers are there, and no test has a result."""
-    cut = tmp_path / sound.folder.name
+def cut_short(sound: Outcome, reports: Path, answers: int, **changes: object) -> Path:
+    """The run as `kill -9` leaves it: some answers are there, the last of them changed, and no test has a result."""
+    cut = reports / sound.folder.name
     cut.mkdir()
     kept, count = [], 0
     for line in (sound.folder / "evidence.jsonl").read_text().splitlines():
-        count += json.loads(line)["event"] == "answer"
-        if count > 20:
+        event = json.loads(line)
+        count += event["event"] == "answer"
+        if count > answers:
             break
-        kept.append(line)
+        last = count == answers and event["event"] == "answer"
+        kept.append(json.dumps({**event, **changes}) if last else line)
     (cut / "evidence.jsonl").write_text("\n".join(kept) + "\n" + '{"event": "answer", "at"')
+    return cut
+
+
+def test_a_run_that_goes_on_keeps_what_was_wrong_before(sound: Outcome, tmp_path: Path) -> None:
+    cut = cut_short(sound, tmp_path, 5, finite=False)
+    rest = run_suite(tmp_path, f"--resume={cut}")
+    assert rest.status == 1, rest.output
+    assert "a raw logit was NaN or infinite while answering" in rest.output
+
+
+def test_a_run_that_was_cut_short_goes_on_after_the_last_answer(sound: Outcome, tmp_path: Path) -> None:
+    cut = cut_short(sound, tmp_path, 20)
     rest = run_suite(tmp_path, f"--resume={cut}")
     assert rest.status == 0, rest.output
     assert rest.verdict == "ACCEPTED"
@@ -244,8 +259,10 @@ def test_questions_of_ones_own_are_asked_from_a_folder(tmp_path: Path) -> None:
 def test_what_must_be_registered_for_is_skipped_with_the_place(tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text(MINE.replace("replaces = true", 'replaces = true\nminiature = "nq"'))
     scored = ("-m", "nq", "-k", "tiny-llama and bf16 and scored", f"--catalogue={tmp_path / 'my.toml'}")
-    outcome = run_suite(tmp_path / "asked", *scored)
+    # Predictions, and no checkpoint: nothing is trained or fetched for questions that cannot be had.
+    outcome = run_suite(tmp_path / "asked", *scored, env={"PLIMSOLL_CACHE": str(tmp_path / "cache")})
     assert outcome.status == 6, outcome.output
+    assert not list((tmp_path / "cache").glob("tiny/*"))
     assert "skipped (registration)" in outcome.output
     assert "register at https://example.org/ask-me" in outcome.output
 

@@ -92,6 +92,8 @@ class AnswerRecord:
     """Natural logarithm of the probability of each token, from raw logits."""
     ended: bool
     """True where the end token or the stop text came before the limit."""
+    finite: bool
+    """False where a raw logit was NaN or infinite while it was made. Kept, so that a run which goes on knows it too."""
     scores: Mapping[str, float]
     """Score -> value from 0 to 1; those that mean nothing for this kind of answer are missing."""
     correct: bool
@@ -118,6 +120,7 @@ class AnswerRecord:
             "pieces": list(self.pieces),
             "log_probs": list(self.log_probs),
             "ended": self.ended,
+            "finite": self.finite,
             "scores": dict(self.scores),
             "correct": self.correct,
             "samples": [{"text": s.text, "log_prob": s.log_prob, "tokens": s.tokens} for s in self.samples],
@@ -132,7 +135,7 @@ class AnswerRecord:
             context=str(data["context"]),
             kind=AnswerKind(data["kind"]),
             golds=tuple(tuple(map(str, item)) for item in data["golds"]),
-            known=data["known"],
+            known=_known(data["known"]),
         )
         record = cls(
             variant=str(data["variant"]),
@@ -146,6 +149,7 @@ class AnswerRecord:
             pieces=tuple(map(str, data["pieces"])),
             log_probs=tuple(_number(value) for value in data["log_probs"]),
             ended=data["ended"] is True,
+            finite=data["finite"] is True,
             scores={str(name): _number(value) for name, value in data["scores"].items()},
             correct=data["correct"] is True,
             samples=tuple(
@@ -156,6 +160,12 @@ class AnswerRecord:
         if not len(record.token_ids) == len(record.pieces) == len(record.log_probs):
             raise ValueError("an answer has one text and one probability for each token")
         return record
+
+
+def _known(value: object) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise TypeError("whether an example was taught is true, false or null")
 
 
 def _number(value: object) -> float:

@@ -257,15 +257,16 @@ class Answer:
     """Natural logarithm of the probability of each token, from raw logits in float32."""
     prompt_tokens: int
     ended: bool
+    finite: bool
+    """False where a raw logit was NaN or infinite in any row of the batches that it was made in."""
     samples: tuple[Sampled, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """The answers in the order of the prompts. `finite` is False where any raw logit was NaN or infinite."""
+    """The answers in the order of the prompts."""
 
     answers: tuple[Answer, ...]
-    finite: bool
     seconds: float
 
 

@@ -85,14 +85,11 @@ def answer(loaded: LoadedModel, request: AnswerPrompts) -> Answered:
     lengths = [len(question_ids(loaded, prompt)) for prompt in request.prompts]
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     answers: dict[int, Answer] = {}
-    finite = True
     for start in range(0, len(order), request.batch_size):
         places = order[start : start + request.batch_size]
-        rows, sound = _generate(loaded, request, [request.prompts[place] for place in places])
-        finite = finite and sound
+        rows, finite = _generate(loaded, request, [request.prompts[place] for place in places])
         for place, row in zip(places, rows, strict=True):
-            samples, sound = _samples(loaded, request, request.prompts[place])
-            finite = finite and sound
+            samples, drawn_finite = _samples(loaded, request, request.prompts[place])
             answers[place] = Answer(
                 text=row.text,
                 token_ids=row.token_ids,
@@ -100,11 +97,11 @@ def answer(loaded: LoadedModel, request: AnswerPrompts) -> Answered:
                 log_probs=row.log_probs,
                 prompt_tokens=lengths[place],
                 ended=row.ended,
+                finite=finite and drawn_finite,
                 samples=samples,
             )
     return Answered(
         answers=tuple(answers[place] for place in range(len(lengths))),
-        finite=finite,
         seconds=clock.monotonic() - started,
     )
 

@@ -1,7 +1,7 @@
 """Sabotage of what becomes of answers, as a careless edit of the suite would have it; asked for by `-p`.
 
 `CARELESS=drops` leaves one answer out, `shuffles` hands each answer to another question, `zeroes` takes probabilities
-for certain ones, `negates` turns the score round.
+for certain ones, `negates` turns the score round, `breaks` meets a logit that is no number.
 """
 
 import os
@@ -27,6 +27,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     def zeroes(self: Any, places: Any) -> Any:
         return tuple(replace(one, log_probs=tuple(0.0 for _ in one.log_probs)) for one in ask(self, places))
 
+    def breaks(self: Any, places: Any) -> Any:
+        first, *others = ask(self, places)
+        return (replace(first, finite=False), *others)
+
     def negates(record: Any) -> float | None:
         found = loss(record)
         return None if found is None else -found
@@ -38,5 +42,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             module._Dialogue._ask = shuffles  # type: ignore[method-assign]
         case "zeroes":
             module._Dialogue._ask = zeroes  # type: ignore[method-assign]
+        case "breaks":
+            module._Dialogue._ask = breaks  # type: ignore[method-assign]
         case "negates":
             module._g_nll = negates
