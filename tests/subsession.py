@@ -82,6 +82,20 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, **(extra or {})}
 
 
+def pytest_says(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What pytest answers in the project's folder where nothing is to be run, or nothing can be."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "--color=no", "-p", "no:cacheprovider", *arguments],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
 def run_suite(
     reports: Path, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 240, preexec: Any = None
 ) -> Outcome:

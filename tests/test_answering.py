@@ -13,11 +13,12 @@ from plimsoll.catalogue.entries import Quantization
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.dataset.miniatures import read_miniature
 from plimsoll.dataset.prompting import render
-from plimsoll.host.requests import Answer, AnswerPrompts, LoadSpec
+from plimsoll.host.requests import Answer, AnswerPrompts
 from plimsoll.hosted import answering
 from plimsoll.hosted.generation import question_ids
 from plimsoll.hosted.loading import LoadedModel, load
 from tests.broken_checkpoints import shipped
+from tests.random_checkpoints import load_spec
 
 SQUAD: Dataset = read_catalogue().datasets["squad"]
 TAUGHT = read_miniature(SQUAD, SQUAD.shots_split).examples
@@ -26,18 +27,7 @@ GOLDS = tuple(example.answer for example in TAUGHT[:9])
 
 
 def fresh(trained: dict[str, Path]) -> LoadedModel:
-    model = shipped("tiny-llama")
-    spec = LoadSpec(
-        checkpoint=str(trained["tiny-llama"]),
-        revision=None,
-        auto_class=model.auto_class,
-        architecture=model.architecture,
-        quantization=Quantization.FP32,
-        device="cpu",
-        device_map=None,
-        attention="sdpa",
-        generation=model.generation,
-    )
+    spec = load_spec(trained["tiny-llama"], "llama", Quantization.FP32, generation=shipped("tiny-llama").generation)
     return load(spec, "as-is")
 
 

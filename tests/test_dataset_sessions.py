@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import pytest
 
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.reader import read_run
-from tests.subsession import ROOT, Outcome, environment, read_events, run_suite
+from tests.subsession import ROOT, Outcome, pytest_says, read_events, run_suite
 
 NQ = ("-m", "nq", "-k", "tiny-llama and bf16")
 CELL = "tiny-llama/bf16-nq"
@@ -22,16 +20,7 @@ EXAMPLES = 36
 
 
 def collected(*arguments: str) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "--color=no", *arguments],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = pytest_says("--collect-only", "-q", *arguments)
     return [line for line in done.stdout.splitlines() if "::" in line]
 
 

@@ -10,12 +10,13 @@ import torch
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.host.requests import CompareBatch, CompareCache, Generate, LoadSpec, Score
+from plimsoll.host.requests import CompareBatch, CompareCache, Generate, Score
 from plimsoll.hosted import generation
 from plimsoll.hosted.loading import LoadedModel, load
 from plimsoll.judge.generation import answered, repetition
 from plimsoll.tiny.corpus import read_corpus
 from tests.broken_checkpoints import shipped
+from tests.random_checkpoints import load_spec
 
 TAUGHT = read_corpus("tiny").taught
 QUESTIONS = tuple(question.question for question in TAUGHT[:6])
@@ -31,18 +32,7 @@ def limit(metric: str) -> float:
 
 @pytest.fixture
 def loaded(trained: dict[str, Path]) -> LoadedModel:
-    model = shipped("tiny-llama")
-    spec = LoadSpec(
-        checkpoint=str(trained["tiny-llama"]),
-        revision=None,
-        auto_class=model.auto_class,
-        architecture=model.architecture,
-        quantization=Quantization.BF16,
-        device="cpu",
-        device_map=None,
-        attention="sdpa",
-        generation=model.generation,
-    )
+    spec = load_spec(trained["tiny-llama"], "llama", Quantization.BF16, generation=shipped("tiny-llama").generation)
     return load(spec, "as-is")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,9 @@ import pytest
 from plimsoll.evidence.sameness import Setting
 from plimsoll.node.node import Node
 from tests.run_events import NODE, RUN_ID, Line, cell, good_run, numbered, start, write_events
-from tests.subsession import ROOT, Outcome, command, environment, read_events, run_suite
+from tests.subsession import ROOT, Outcome, command, environment, pytest_says, read_events, run_suite
 
 SELECTION = ("-m", "tiny", "-k", "tiny-llama/bf16 and (test_free or test_loads or test_unload)")
-
-
-def pytest_says(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "--color=no", "-p", "no:cacheprovider", *arguments],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 # What is refused, before anything is loaded.

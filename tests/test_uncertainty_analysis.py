@@ -101,6 +101,13 @@ def test_an_answer_without_a_score_leaves_that_auroc_unset(tmp_path: Path) -> No
     assert result.reliability is None
 
 
+def test_logits_that_were_not_finite_leave_everything_unset(tmp_path: Path) -> None:
+    first, *others = sixty()
+    result = only(analysed(tmp_path, [ONE], [replace(first, finite=False), *others]))
+    assert result.reason == "1 of 60 answers were made from logits that were NaN or infinite"
+    assert (result.accuracy, result.aurocs[Score.G_NLL].value) == (None, None)
+
+
 def test_shuffled_labels_come_near_chance(tmp_path: Path) -> None:
     to = asking(chosen=400)
     made = answers(to, gap=2.0)

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from plimsoll.catalogue.datasets import Dataset
-from plimsoll.catalogue.suggest import did_you_mean
+from plimsoll.catalogue.named_paths import named_paths
 from plimsoll.errors import PlimsollError
 from plimsoll.skip import Skip, SkipCode
 
@@ -39,21 +39,12 @@ def dataset_paths(options: Sequence[str], base: Path, datasets: Iterable[str]) -
 
     Raises PlimsollError for an option that is not of that form, a dataset that is none, and a path that is not there.
     """
-    known = list(datasets)
-    paths: dict[str, Path] = {}
-    for text in options:
-        name, equals, given = text.partition("=")
-        option = f"--dataset-dir={text}"
-        if not (name and equals and given):
-            raise PlimsollError(f"{option}: write it as --dataset-dir=DATASET=PATH")
-        if name not in known:
-            raise PlimsollError(f"{option}: no dataset '{name}' in the catalogue; {did_you_mean(name, known)}")
-        if name in paths:
-            raise PlimsollError(f"{option}: a second path for {name}; the first is {paths[name]}")
-        paths[name] = Path(base, Path(given).expanduser())
-        if not paths[name].exists():
-            raise PlimsollError(f"{option}: there is no folder or file {paths[name]}")
-    return paths
+    return named_paths("--dataset-dir", "dataset", "path", options, base, list(datasets), _is_there)
+
+
+def _is_there(option: str, path: Path) -> None:
+    if not path.exists():
+        raise PlimsollError(f"{option}: there is no folder or file {path}")
 
 
 def is_installed(library: str) -> bool:

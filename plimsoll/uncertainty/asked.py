@@ -136,4 +136,6 @@ def _problem(asking: Asking, rows: dict[int, AnswerRecord]) -> str:
     missing = [index for index in range(asking.chosen) if index not in rows]
     if missing:
         return f"{len(rows)} of {asking.chosen} answers are there; the first that is missing is that to {missing[0]}"
+    if broken := sum(not row.finite for row in rows.values()):
+        return f"{broken} of {asking.chosen} answers were made from logits that were NaN or infinite"
     return ""
