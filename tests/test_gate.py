@@ -2,69 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plimsoll.catalogue.entries import Generation, Model, Origin, Quantization, Tier, Variant, WeightSource
-from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
-from plimsoll.footprint.demand import Placement, demand_of
-from plimsoll.footprint.footprint import ExpectedParameter, Footprint
-from plimsoll.footprint.prediction import Facts, Prediction, Workload
+from plimsoll.catalogue.entries import WeightSource
 from plimsoll.gate import Access, Decision, Need, Run, Skip, SkipCode, awaits_hub, decide, need_of
 from plimsoll.hub.access import Answer, HubFile, Question
-from plimsoll.need import CONTEXT_ALLOWANCE, HOST_ALLOWANCE
 from plimsoll.node.node import Node, Unread
 from plimsoll.node.probe import RecordedProbe
-from plimsoll.node.visible import visible_gpus
-
-RECORDED = Path(__file__).parent / "recorded"
-ORIGIN = Origin(file=Path("catalogue/test.toml"), key="model[0]")
-GB = 10**9
-
-
-def variant_of(
-    device: str = "cuda",
-    quantization: Quantization = Quantization.BF16,
-    device_map: Mapping[str, str | int] | str | None = None,
-    source: WeightSource = WeightSource.SYNTHETIC,
-    gated: bool = False,
-) -> Variant:
-    model = Model(
-        id="llama-3.1-70b",
-        family="llama",
-        auto_class="AutoModelForCausalLM",
-        architecture="LlamaForCausalLM",
-        config={"model_type": "llama"},
-        source=source,
-        hub_id="meta-llama/Llama-3.1-70B",
-        generation=Generation(max_new_tokens=8),
-        licence="llama3.1",
-        gated=gated,
-        origin=ORIGIN,
-    )
-    tier = Tier(
-        id="gpu70b",
-        description="",
-        device=device,
-        cold_rounds=0,
-        warm_rounds=1,
-        load_deadline=60.0,
-        request_deadline=60.0,
-        origin=ORIGIN,
-    )
-    return Variant(
-        id=f"llama-3.1-70b/{quantization}",
-        model=model,
-        quantization=quantization,
-        tier=tier,
-        device_map=device_map,
-        origin=ORIGIN,
-    )
-
+from tests.gate_subjects import GB, RECORDED, variant_of, with_environment, with_gpu
 
 NEED = Need(
     device="cuda",
@@ -86,15 +34,6 @@ def h100() -> Node:
 @pytest.fixture
 def rtx4090() -> Node:
     return RecordedProbe(RECORDED / "synthetic-rtx4090-24g.json").probe()
-
-
-def with_gpu(node: Node, index: int, **changes: Any) -> Node:
-    gpus = tuple(replace(gpu, **changes) if gpu.index == index else gpu for gpu in node.gpus)
-    return replace(node, gpus=gpus)
-
-
-def with_environment(node: Node, **variables: str) -> Node:
-    return replace(node, environment={**node.environment, **variables})
 
 
 def text_of(decision: Decision) -> str:
@@ -512,177 +451,3 @@ def test_without_a_prediction_any_fault_of_the_stack_is_the_reason(h100: Node) -
     node = replace(h100, packages={**h100.packages, "pytest-html": None})
     assert decide(variant_of(), node, NEED) == Run()
     assert code_of(decide(variant_of(), node, need_of(variant_of(), None))) is SkipCode.PACKAGE
-
-
-# --- which GPUs CUDA sees
-
-
-def seen(node: Node, **variables: str) -> list[int] | str:
-    found = visible_gpus(with_environment(node, **variables))
-    return [gpu.index for gpu in found] if isinstance(found, tuple) else found.why
-
-
-@pytest.mark.parametrize(
-    ("value", "indices"),
-    [
-        ("3,1", [3, 1]),
-        (" 2 , 0", [2, 0]),
-        ("0,9,1", [0]),
-        ("0,-1,1", [0]),
-        ("GPU-00000000-0000-0000-0000-000000000005,1", [5, 1]),
-    ],
-)
-def test_cuda_visible_devices_is_read_as_cuda_reads_it(h100: Node, value: str, indices: list[int]) -> None:
-    assert seen(h100, CUDA_VISIBLE_DEVICES=value) == indices
-
-
-@pytest.mark.parametrize("value", ["", "-1", "8", "1,1", "GPU-0", "MIG-5", "none"])
-def test_names_that_fit_no_gpu_hide_all(h100: Node, value: str) -> None:
-    assert seen(h100, CUDA_VISIBLE_DEVICES=value) == f"CUDA_VISIBLE_DEVICES={value!r} names none of the node's 8 GPUs"
-
-
-def test_unlike_gpus_are_numbered_by_speed_unless_told(h100: Node) -> None:
-    mixed = with_gpu(h100, 7, name="NVIDIA A2")
-    why = "CUDA numbers unlike GPUs by speed (NVIDIA A2, NVIDIA H100 80GB HBM3), so it is not known which one is cuda:0"
-    assert seen(mixed) == seen(mixed, CUDA_VISIBLE_DEVICES="7") == why
-    assert seen(mixed, CUDA_VISIBLE_DEVICES="7", CUDA_DEVICE_ORDER="PCI_BUS_ID") == [7]
-    assert seen(mixed, CUDA_VISIBLE_DEVICES="GPU-00000000-0000-0000-0000-000000000007") == [7]
-
-
-def test_a_lost_gpu_makes_the_numbers_doubtful(h100: Node) -> None:
-    lost = replace(
-        with_gpu(h100, 2, name=None, uuid=None), unread=(Unread(what="gpus[2]", why="NVML says: GPU is lost"),)
-    )
-    assert seen(lost) == ("GPU 2 does not answer (NVML says: GPU is lost), so CUDA's numbers are not known")
-
-
-# --- the need of a variant
-
-
-def parameter(name: str, data: int, statistics: int = 0, shape: tuple[int, ...] = (10, 10)) -> ExpectedParameter:
-    return ExpectedParameter(
-        name=name,
-        shape=shape,
-        quantized=False,
-        data_bytes=data,
-        statistics_bytes=statistics,
-        storage_dtype="bfloat16",
-        reason="",
-    )
-
-
-FOOTPRINT = Footprint(
-    parameters=(
-        parameter("model.embed_tokens.weight", 7000, shape=(1000, 10)),
-        parameter("model.layers.0.mlp.weight", 200, 10),
-        parameter("model.layers.1.mlp.weight", 300, 20),
-        parameter("model.layers.10.mlp.weight", 400),
-    ),
-    buffers=(parameter("model.rotary.inv_freq", 50),),
-)
-PREDICTION = Prediction(
-    footprint=FOOTPRINT,
-    facts=Facts(hidden_size=None, key_value_heads=None, context_length=None, sliding_window=None),
-    unpredicted="this test looks at the weights alone",
-)
-
-
-def needed(
-    entry: Variant,
-    prediction: Prediction = PREDICTION,
-    placement: Placement | None = None,
-    workload: Workload | None = None,
-) -> Need:
-    return need_of(entry, demand_of(entry, prediction, placement), workload)
-
-
-WEIGHTS = 7000 + 200 + 10 + 300 + 20 + 400 + 50
-LARGEST = 2 * 10_000
-
-
-def test_a_cpu_variant_needs_its_weights_in_ram() -> None:
-    need = needed(variant_of("cpu"))
-    assert (need.ram, need.vram, need.vram_context) == (WEIGHTS + HOST_ALLOWANCE, None, 0)
-    converted = needed(variant_of("cpu", Quantization.FP16))
-    assert converted.ram == WEIGHTS + 4 * LARGEST + HOST_ALLOWANCE, "published checkpoints are in bfloat16"
-
-
-@pytest.mark.parametrize(
-    ("quantization", "transient", "packages", "bf16", "capability"),
-    [
-        (Quantization.FP32, 8 * LARGEST, 5, False, None),
-        (Quantization.FP16, 4 * LARGEST, 5, False, None),
-        (Quantization.BF16, 4 * LARGEST, 5, True, None),
-        (Quantization.INT8, LARGEST, 6, True, "7.5"),
-        (Quantization.NF4_DQ, LARGEST, 6, True, "6.0"),
-    ],
-)
-def test_a_gpu_variant_passes_through_ram(
-    quantization: Quantization, transient: int, packages: int, bf16: bool, capability: str | None
-) -> None:
-    need = needed(variant_of(quantization=quantization))
-    assert need.ram == transient + HOST_ALLOWANCE
-    assert (need.vram, need.vram_context) == ({0: WEIGHTS}, CONTEXT_ALLOWANCE)
-    assert (len(need.packages), need.bf16, need.min_capability) == (packages, bf16, capability)
-    assert ("bitsandbytes" in need.packages) is quantization.is_quantized
-
-
-def test_a_device_map_places_each_part_by_its_longest_prefix() -> None:
-    device_map: dict[str, str | int] = {"": 0, "model.layers.0": "cuda:3", "model.layers.1": "cpu"}
-    need = needed(variant_of(quantization=Quantization.NF4, device_map=device_map))
-    assert need.vram == {0: 7000 + 400 + 50, 3: 210}
-    assert need.ram == 320 + LARGEST + HOST_ALLOWANCE
-
-
-@pytest.mark.parametrize(
-    ("device_map", "vram"),
-    [
-        ("auto", WEIGHTS),
-        ("cuda:1", {1: WEIGHTS}),
-        ({"": "cuda"}, {0: WEIGHTS}),
-    ],
-)
-def test_a_device_map_in_words(device_map: Any, vram: Any) -> None:
-    assert needed(variant_of(device_map=device_map)).vram == vram
-
-
-def test_what_a_loaded_model_is_asked_needs_room_too() -> None:
-    layers = tuple(
-        CacheLayer(module=f"model.layers.{index}", state_bytes=0, token_bytes=3, window=None) for index in (0, 1, 10)
-    )
-    moment = Moment(terms=(1000, 0, 0, 0, 5, 0), operation="aten.linear")
-    prediction = Prediction(
-        footprint=FOOTPRINT,
-        facts=PREDICTION.facts,
-        cache=Cache(layers=layers),
-        activations=Activations(prefill=(moment,), head=(), decode=(), last_logits=0),
-    )
-    work = Workload(batch=2, prompt=100, new=10)
-    cached, moment_bytes = 2 * 110 * 3, 1000 + 2 * 100 * 5
-    alone = needed(variant_of(), prediction, workload=work)
-    assert alone.vram == {0: WEIGHTS + 3 * 2 * 100 * 3 + moment_bytes}
-    placement: dict[str, str | int] = {"": 0, "model.layers.1": 1, "model.layers.10": 1}
-    spread = needed(variant_of(device_map="auto"), prediction, placement, work)
-    assert spread.vram == {0: 7260 + cached + moment_bytes, 1: 720 + 2 * cached + moment_bytes}
-    assert needed(variant_of(), prediction).vram == {0: WEIGHTS + 32 * 128 * (9 + 5) + 1000}
-
-
-def test_what_the_planner_would_offload_is_a_lack_of_vram(h100: Node) -> None:
-    placement: dict[str, str | int] = {"": 0, "model.layers.1": "cpu", "model.layers.10": "disk"}
-    need = needed(variant_of(device_map="auto"), placement=placement)
-    assert need.offloaded == 320 + 400
-    two = with_environment(h100, CUDA_VISIBLE_DEVICES="0,1")
-    assert text_of(decide(variant_of(device_map="auto"), two, need)) == (
-        "skip[vram]: has 169.80 GB (158.14 GiB) free on 2 GPUs together, so 720 bytes of weights would go to the CPU, "
-        "needs 2.15 GB (2.00 GiB) of GPU memory; fix: choose a smaller quantization, or a node with more GPU memory"
-    )
-
-
-@pytest.mark.parametrize(
-    ("source", "per_parameter"),
-    [(WeightSource.HUB, 2), (WeightSource.TRAINED, 2), (WeightSource.LOCAL, 0), (WeightSource.SYNTHETIC, 0)],
-)
-def test_only_what_must_be_written_needs_disk(source: WeightSource, per_parameter: int) -> None:
-    need = needed(variant_of("cpu", source=source, gated=True))
-    assert need.disk == 10_300 * per_parameter
-    assert (need.source, need.gated) == (source, True)

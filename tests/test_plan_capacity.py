@@ -145,7 +145,7 @@ def test_a_gpu_without_a_compute_capability_is_not_refused_for_it() -> None:
 
 def test_a_node_without_a_gpu_is_told_so(tmp_path: Any) -> None:
     from plimsoll.node.probe import RecordedProbe
-    from tests.test_gate import RECORDED
+    from tests.gate_subjects import RECORDED
 
     node: Node = replace(RecordedProbe(RECORDED / "synthetic-rtx4090-24g.json").probe(), gpus=(), unread=())
     (found,) = planner(GB).rows([CATALOGUE.variants["llama-3.1-8b/bf16"]], Machine(name="here", node=node))
