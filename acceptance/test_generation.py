@@ -7,7 +7,7 @@ import pytest
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
 from fixtures.prompts import Prompts
-from plimsoll.host.requests import CompareBatch, CompareCache, Generate, Generated, Score
+from plimsoll.host.protocol import CompareBatch, CompareCache, Generate, Generated, Score
 from plimsoll.judge.generation import answered, repetition
 
 pytestmark = pytest.mark.generation

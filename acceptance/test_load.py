@@ -10,7 +10,7 @@ from fixtures.benchmarks import LOAD_CLOCK
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
 from fixtures.load_timing import LoadTimer
-from plimsoll.footprint.footprint import Footprint
+from plimsoll.footprint.sizes import Footprint
 from plimsoll.judge.dtypes import check_dtypes
 from plimsoll.judge.quantization import summarise
 

@@ -11,8 +11,8 @@ from fixtures.causes import Causes
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
 from plimsoll.footprint.demand import Demand
-from plimsoll.footprint.footprint import Footprint
 from plimsoll.footprint.load_peak import RAM, load_peaks
+from plimsoll.footprint.sizes import Footprint
 from plimsoll.judge.judgement import Limit
 
 pytestmark = pytest.mark.memory

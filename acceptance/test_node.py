@@ -7,7 +7,7 @@ import pytest
 from fixtures.judging import Judge
 from fixtures.plan import DiskRoom
 from plimsoll.catalogue.entries import Tier
-from plimsoll.gate import Need
+from plimsoll.gate.decide import Need
 from plimsoll.node.node import Node
 from plimsoll.node.stack import check_stack
 

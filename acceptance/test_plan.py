@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.judging import Judge
 from fixtures.profiles import Pairing
-from plimsoll.gate import Skip, SkipCode
+from plimsoll.gate.decide import Skip, SkipCode
 from plimsoll.plan.planning import PlanRow
 from plimsoll.plan.promises import broken_promises
 

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
-from plimsoll.footprint.footprint import Footprint
+from plimsoll.footprint.sizes import Footprint
 from plimsoll.judge.quantization import (
     check_coverage,
     check_expected_set,

@@ -21,10 +21,10 @@ from plimsoll.catalogue.entries import Model, Quantization
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.dataset.miniatures import read_miniature
 from plimsoll.dataset.prompting import render
-from plimsoll.host.requests import AnswerPrompts
-from plimsoll.hosted.answering import answer
-from plimsoll.hosted.generation import chat_text
-from plimsoll.hosted.loading import LoadedModel, load
+from plimsoll.host.protocol import AnswerPrompts
+from plimsoll.host.server.answering import answer
+from plimsoll.host.server.generation import chat_text
+from plimsoll.host.server.loading import LoadedModel, load
 from plimsoll.tiny.store import Store
 
 _MOST = 32

@@ -21,7 +21,9 @@ from benchmarks.comparison_noise import EQUAL, UNSTEADY, Noise, Times, log_norma
 from plimsoll.compare import steadiness
 from plimsoll.compare.rounds import rounds_for_same, rounds_to_find
 from plimsoll.compare.rule import Rule, Word, decide
-from plimsoll.compare.statistics import (
+from plimsoll.present.drawing import BAD, GAP, GOOD, INK, NEAR, drawing, svg_file
+from plimsoll.statistics.correction import holm
+from plimsoll.statistics.ranks import (
     deflated,
     rank_test,
     ratio_interval,
@@ -29,8 +31,6 @@ from plimsoll.compare.statistics import (
     widened,
     within_reach,
 )
-from plimsoll.pictures.drawing import BAD, GAP, GOOD, INK, NEAR, drawing, svg_file
-from plimsoll.statistics.correction import holm
 from plimsoll.statistics.seeded import generator
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
@@ -45,7 +45,8 @@ COLOURS: Final = (INK, BAD, GAP, GOOD, NEAR)
 def words(base: Times, other: Times, rule: Rule, likes: Sequence[Times] = ()) -> dict[int, Word]:
     """The metrics that `compare` would call faster or slower, with the word, in a comparison of two runs.
 
-    The short way: no interval for what is not significant. `tests/test_compare_honesty.py` holds it against `compare`.
+    The short way: no interval for what is not significant. `tests/simulation/test_compare_honesty.py` holds it against
+    `compare`.
     """
     factor = _factor(base, other, likes)
     able = within_reach([deflated(smallest_p(base.shape[1], other.shape[1]), factor)] * len(base), rule.alpha)

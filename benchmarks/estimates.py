@@ -20,11 +20,11 @@ from accelerate.commands import estimate  # type: ignore[import-untyped]
 from benchmarks.reference_loads import stored_bytes
 from plimsoll.catalogue.entries import Quantization, Variant
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.footprint.predict import predict_all
-from plimsoll.footprint.predict_coverage import build_skeleton
 from plimsoll.footprint.prediction import Subject
-from plimsoll.host.requests import LoadSpec
-from plimsoll.hosted.loading import load
+from plimsoll.host.protocol import LoadSpec
+from plimsoll.host.server.loading import load
+from plimsoll.host.server.predict.coverage import build_skeleton
+from plimsoll.host.server.predict.variant import predict_all
 
 VARIANTS: Final = (
     "llama-3.2-1b/bf16",

@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 
 from plimsoll import clock
-from plimsoll.host.process import Hosts
-from plimsoll.host.requests import Call
+from plimsoll.host.client.process import Hosts
+from plimsoll.host.protocol import Call
 
 COLD_ROUNDS = 3
 TARGET = 0.3

@@ -22,8 +22,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from plimsoll import clock
 from plimsoll.catalogue.entries import Generation, Quantization
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.host.requests import LoadSpec
-from plimsoll.hosted.loading import load
+from plimsoll.host.protocol import LoadSpec
+from plimsoll.host.server.loading import load
 from plimsoll.tiny.store import Store
 
 

@@ -1,8 +1,8 @@
 """How long the reports of a large run take, and how large they are: 10,000 results over the whole catalogue.
 
-The evidence is made up (`tests/catalogue_events.py`), with every outcome. Two times are told: what follows from the
-evidence alone, and report.html and junit.xml, for which pytest is started. They are seconds of a processor, which other
-work on the machine changes little.
+The evidence is made up (`tests/support/catalogue_events.py`), with every outcome. Two times are told: what follows
+from the evidence alone, and report.html and junit.xml, for which pytest is started. They are seconds of a processor,
+which other work on the machine changes little.
 
     .venv/bin/python -m benchmarks.report_size [RESULTS]
 """
@@ -19,8 +19,8 @@ from plimsoll.evidence.reader import read_run
 from plimsoll.report.pages import HTML_FILE, write_pages
 from plimsoll.report.write import write_reports
 from plimsoll.verdict.verdict import reach_verdict
-from tests.catalogue_events import catalogue, full_catalogue
-from tests.run_events import Line, cell, good_cell, numbered, write_events
+from tests.support.catalogue_events import catalogue, full_catalogue
+from tests.support.run_events import Line, cell, good_cell, numbered, write_events
 
 RESULTS = 10_000
 

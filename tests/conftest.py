@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from plimsoll.tiny.store import Store
-from tests.broken_checkpoints import shipped
-from tests.subsession import ROOT
+from tests.support.broken_checkpoints import shipped
+from tests.support.subsession import ROOT
 
 
 @pytest.fixture(scope="session")

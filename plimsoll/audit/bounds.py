@@ -15,7 +15,7 @@ from plimsoll.catalogue.entries import Claim, Variant
 from plimsoll.footprint.demand import Demand
 from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Workload
-from plimsoll.need import CONTEXT_ALLOWANCE, CONTEXT_LEAST
+from plimsoll.gate.need import CONTEXT_ALLOWANCE, CONTEXT_LEAST
 from plimsoll.plan.load_time import LINK_RATE, Speeds, load_seconds
 from plimsoll.units import format_bytes, format_seconds
 

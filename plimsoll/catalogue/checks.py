@@ -12,13 +12,13 @@ from typing import Final
 
 from plimsoll.catalogue.datasets import DatasetSchema
 from plimsoll.catalogue.entries import LimitedSide, Quantization, WeightSource
-from plimsoll.catalogue.suggest import did_you_mean, nearest
 from plimsoll.catalogue.tables import Table
 from plimsoll.catalogue.translate import key_path, shown
 from plimsoll.errors import Fault
 from plimsoll.metrics import METRICS
 from plimsoll.scores import RULE_SCORES
 from plimsoll.units import SCALE
+from plimsoll.usertoml.suggest import did_you_mean, nearest
 
 _PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")

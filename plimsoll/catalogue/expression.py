@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Collection
 from typing import Final
 
-from plimsoll.catalogue.suggest import did_you_mean
 from plimsoll.errors import PlimsollError
+from plimsoll.usertoml.suggest import did_you_mean
 
 _TOKEN: Final = re.compile(r"[()]|[:\w.\-+\[\]\\/]+")
 """A bracket, or a word of the characters that pytest allows in names."""

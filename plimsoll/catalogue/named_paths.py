@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from plimsoll.catalogue.suggest import did_you_mean
 from plimsoll.errors import PlimsollError
+from plimsoll.usertoml.suggest import did_you_mean
 
 
 def named_paths(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from plimsoll.catalogue.build import build
+from plimsoll.catalogue.building import build
 from plimsoll.catalogue.checks import check
 from plimsoll.catalogue.entries import Catalogue
 from plimsoll.catalogue.files import read_documents, shipped_root

@@ -11,10 +11,10 @@ from typing import Final
 
 from plimsoll.catalogue.entries import LimitedSide, Origin
 from plimsoll.catalogue.marks import Marks
-from plimsoll.catalogue.suggest import did_you_mean
 from plimsoll.catalogue.tables import Table
 from plimsoll.catalogue.translate import shown
 from plimsoll.errors import Fault
+from plimsoll.usertoml.suggest import did_you_mean
 
 
 @dataclass(slots=True)

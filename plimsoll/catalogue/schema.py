@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from plimsoll.catalogue.entries import LimitedSide, Quantization, WeightSource
-from plimsoll.catalogue.suggest import did_you_mean
 from plimsoll.units import SCALE, to_base
+from plimsoll.usertoml.suggest import did_you_mean
 
 REFUSED: Final = "plimsoll"
 """The type of the errors that carry our own words, in their context's `what` and `fix`."""

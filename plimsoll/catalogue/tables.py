@@ -18,9 +18,9 @@ from plimsoll.catalogue.entries import Origin
 from plimsoll.catalogue.files import Document
 from plimsoll.catalogue.kinds import SCHEMAS
 from plimsoll.catalogue.schema import FileTable
-from plimsoll.catalogue.suggest import did_you_mean
 from plimsoll.catalogue.translate import key_path, meant_keys, shown, translate
 from plimsoll.errors import Fault
+from plimsoll.usertoml.suggest import did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

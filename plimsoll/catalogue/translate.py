@@ -11,8 +11,8 @@ from pydantic_core import ErrorDetails
 
 from plimsoll.catalogue.kinds import NESTED, SCHEMAS, keys_of
 from plimsoll.catalogue.schema import REFUSED
-from plimsoll.catalogue.suggest import did_you_mean, nearest
 from plimsoll.errors import Fault
+from plimsoll.usertoml.suggest import did_you_mean, nearest
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 _QUOTED: Final = re.compile(r"'([^']*)'")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from plimsoll.compare.baselines import FOLDER, baselines, find_baseline, save_baseline
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.run_folder import find_run
-from plimsoll.report.foreign_text import one_line
+from plimsoll.present.foreign_text import one_line
 from plimsoll.report.node_card import node_card
 from plimsoll.verdict.verdict import Word, reach_verdict
 

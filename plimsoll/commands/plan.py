@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from plimsoll.catalogue.entries import Catalogue, Profile, Variant
 from plimsoll.catalogue.expression import compile_expression
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.catalogue.suggest import did_you_mean
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
 from plimsoll.plan.host_pool import HostPool
@@ -22,6 +21,7 @@ from plimsoll.plan.planning import Machine, Planner, machine_of
 from plimsoll.plan.predictions import Predictions
 from plimsoll.plan.table import render, to_json
 from plimsoll.tiny.store import cache_folder
+from plimsoll.usertoml.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from plimsoll.catalogue.entries import Model, WeightSource
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.catalogue.suggest import did_you_mean
 from plimsoll.clock import monotonic
 from plimsoll.errors import PlimsollError
 from plimsoll.tiny.builds import default_jobs, ensure_all
@@ -20,6 +19,7 @@ from plimsoll.tiny.checkpoint import Checkpoint, Damage, examine
 from plimsoll.tiny.display import Display
 from plimsoll.tiny.store import Store, model_of
 from plimsoll.units import format_bytes, format_seconds
+from plimsoll.usertoml.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plimsoll.report.foreign_text import one_line
+from plimsoll.present.foreign_text import one_line
 from plimsoll.signoff.verify import Verification, verify_bundle
 
 if TYPE_CHECKING:

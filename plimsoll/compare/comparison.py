@@ -16,7 +16,10 @@ from plimsoll.compare.result import Comparison, Mismatch, TimeRow, Versus
 from plimsoll.compare.rounds import rounds_for_same, rounds_to_find
 from plimsoll.compare.rule import Rule, Word, decide
 from plimsoll.compare.side import Side, Timed
-from plimsoll.compare.statistics import (
+from plimsoll.errors import PlimsollError
+from plimsoll.statistics.correction import holm
+from plimsoll.statistics.interval import Interval
+from plimsoll.statistics.ranks import (
     Samples,
     cliffs_delta,
     deflated,
@@ -27,9 +30,6 @@ from plimsoll.compare.statistics import (
     widened,
     within_reach,
 )
-from plimsoll.errors import PlimsollError
-from plimsoll.statistics.correction import holm
-from plimsoll.statistics.interval import Interval
 from plimsoll.statistics.seeded import generator
 
 _ASSUMED_NOISE = 0.05

@@ -15,7 +15,7 @@ from typing import Final
 from plimsoll.compare.result import Absent, Comparison, FigureRow, TimeRow, Versus
 from plimsoll.compare.rule import Level, Rule, Word
 from plimsoll.compare.side import Figure, Side, Timed
-from plimsoll.report.tables import Table
+from plimsoll.present.tables import Table
 from plimsoll.units import format_value
 from plimsoll.verdict.verdict import counted
 

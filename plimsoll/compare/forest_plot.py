@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from plimsoll.compare.document import ORDER
 from plimsoll.compare.result import TimeRow, Versus
 from plimsoll.compare.rule import Rule, Word
-from plimsoll.pictures.drawing import BAD, FAINT, GAP, GOOD, INK, NEAR, drawing, svg
-from plimsoll.report.foreign_text import one_line
+from plimsoll.present.drawing import BAD, FAINT, GAP, GOOD, INK, NEAR, drawing, svg
+from plimsoll.present.foreign_text import one_line
 
 MOST_ROWS: Final = 200
 """Times that are drawn, those that a reader must act on first; the table has all."""

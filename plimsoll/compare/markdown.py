@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from plimsoll.compare.document import Document, Section
 from plimsoll.compare.fail_on import Finding
-from plimsoll.report.markdown import markdown
-from plimsoll.report.tables import markdown_table
+from plimsoll.present.markdown import markdown
+from plimsoll.present.tables import markdown_table
 
 
 def markdown_text(document: Document, found: Sequence[Finding]) -> str:

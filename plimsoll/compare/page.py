@@ -14,9 +14,9 @@ from plimsoll.compare.document import Document, Section
 from plimsoll.compare.fail_on import Finding
 from plimsoll.compare.forest_plot import MOST_ROWS, forest_plot
 from plimsoll.compare.rule import Rule
-from plimsoll.pictures.colours import COLOURS
-from plimsoll.report.foreign_text import printable
-from plimsoll.report.tables import Table
+from plimsoll.present.colours import COLOURS
+from plimsoll.present.foreign_text import printable
+from plimsoll.present.tables import Table
 
 _CSS: Final = (
     COLOURS

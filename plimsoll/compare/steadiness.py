@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from plimsoll.compare.side import Key
-from plimsoll.compare.statistics import Samples, cliffs_delta
+from plimsoll.statistics.ranks import Samples, cliffs_delta
 from plimsoll.statistics.seeded import generator
 
 Rounds = dict[Key, Samples]

@@ -8,8 +8,8 @@ from typing import Final
 from plimsoll.compare.document import document
 from plimsoll.compare.fail_on import EXIT_NOTHING_IN_COMMON, EXIT_UNDECIDED, Condition, findings, undecided
 from plimsoll.compare.result import Comparison
-from plimsoll.report.foreign_text import one_line
-from plimsoll.report.tables import aligned
+from plimsoll.present.foreign_text import one_line
+from plimsoll.present.tables import aligned
 from plimsoll.verdict.verdict import counted
 
 _LONGEST: Final = 2000

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from reprlib import Repr
 from typing import Any, Final, TypeGuard
 
-from plimsoll.catalogue.suggest import did_you_mean
 from plimsoll.errors import Fault
+from plimsoll.usertoml.suggest import did_you_mean
 
 _SHORT: Final = Repr()
 _SHORT.maxstring = _SHORT.maxother = 40

@@ -18,10 +18,10 @@ from plimsoll.dataset.miniatures import miniature_file
 from plimsoll.dataset.rows import Reading, read_examples
 from plimsoll.dataset.sources import DataSource, Source
 from plimsoll.dataset.structure import DatasetError, StructureReport
+from plimsoll.gate.hub import refusal_of_dataset
+from plimsoll.gate.skip import Skip
 from plimsoll.hub.client import OnProgress, fetch_rows
-from plimsoll.hub.refusal import refusal_of_dataset
 from plimsoll.hub.rows import RowsQuestion
-from plimsoll.skip import Skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from plimsoll.catalogue.datasets import Dataset
 from plimsoll.catalogue.named_paths import named_paths
 from plimsoll.errors import PlimsollError
-from plimsoll.skip import Skip, SkipCode
+from plimsoll.gate.skip import Skip, SkipCode
 
 
 class DataSource(StrEnum):

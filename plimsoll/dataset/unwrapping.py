@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from plimsoll.catalogue.datasets import DatasetSchema
-from plimsoll.catalogue.suggest import did_you_mean
 from plimsoll.dataset.fields import Fields, said
 from plimsoll.errors import Fault
+from plimsoll.usertoml.suggest import did_you_mean
 
 _LIST_OF_ROWS: Final = {
     DatasetSchema.TRIVIA_QA: "Data",

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any, Final
 
 from plimsoll.catalogue.entries import LimitedSide
-from plimsoll.host.requests import Inventory, LoadReport
+from plimsoll.host.protocol import Inventory, LoadReport
 from plimsoll.judge.judgement import Judgement, Limit, Measurement, Outcome, judge
 from plimsoll.metrics import METRICS
 

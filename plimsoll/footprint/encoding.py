@@ -11,8 +11,8 @@ from dataclasses import asdict
 from typing import Any
 
 from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
-from plimsoll.footprint.footprint import ExpectedParameter, Footprint
 from plimsoll.footprint.prediction import Facts, Prediction
+from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 
 
 def prediction_to_json(prediction: Prediction) -> dict[str, Any]:

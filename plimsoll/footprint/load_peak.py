@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from plimsoll.catalogue.entries import Quantization
-from plimsoll.footprint.footprint import ExpectedParameter, Footprint
 from plimsoll.footprint.packing import packing_bytes
+from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 
 RAM: Final = -1
 """Stands for the host's memory where other places are CUDA's numbers."""

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 from plimsoll.catalogue.entries import Quantization, Variant
 from plimsoll.footprint.activations import Activations, Cache
-from plimsoll.footprint.footprint import Footprint
+from plimsoll.footprint.sizes import Footprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,9 @@ from plimsoll.errors import PlimsollError
 from plimsoll.hub.access import Access, Snapshot
 from plimsoll.hub.cache import lacking, remember_commit, snapshot_folder
 from plimsoll.hub.checking import check, discard
+from plimsoll.hub.error_text import in_words, is_of_the_network
 from plimsoll.hub.files import has_weights
-from plimsoll.hub.patience import PASSING
-from plimsoll.hub.words import in_words, is_of_the_network
+from plimsoll.hub.retry import PASSING
 from plimsoll.node.storage import hub_cache
 
 Tell = Callable[[str, int, int], None]

@@ -79,7 +79,7 @@ def main() -> int:
 
 
 def _ask(questions: list[Question], outlet: Outlet) -> None:
-    from plimsoll.hub.questions import ask  # late: the import may fail, and that is worth a message
+    from plimsoll.hub.queries import ask  # late: the import may fail, and that is worth a message
 
     with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
         numbers = {pool.submit(ask, question): number for number, question in enumerate(questions)}

@@ -21,10 +21,10 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
 from plimsoll.hub.access import Access, Answer, Question
 from plimsoll.hub.cache import is_commit
-from plimsoll.hub.patience import patiently
-from plimsoll.hub.questions import ASK_THE_CACHE, TIMEOUT, answer_of, unanswered
+from plimsoll.hub.error_text import in_words
+from plimsoll.hub.queries import ASK_THE_CACHE, TIMEOUT, answer_of, unanswered
+from plimsoll.hub.retry import patiently
 from plimsoll.hub.rows import RowsQuestion
-from plimsoll.hub.words import in_words
 from plimsoll.node.storage import hub_cache
 
 if TYPE_CHECKING:

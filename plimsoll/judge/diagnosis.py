@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from plimsoll.catalogue.entries import Quantization
-from plimsoll.footprint.footprint import ExpectedParameter, Footprint
 from plimsoll.footprint.packing import packed
-from plimsoll.host.requests import HostMemory, Inventory, ParameterRecord
+from plimsoll.footprint.sizes import ExpectedParameter, Footprint
+from plimsoll.host.protocol import HostMemory, Inventory, ParameterRecord
 from plimsoll.judge.judgement import Judgement
 from plimsoll.units import format_bytes
 

@@ -6,8 +6,8 @@ That is by design, and the footprint, which is read off the architecture, knows 
 
 from __future__ import annotations
 
-from plimsoll.footprint.footprint import Footprint
-from plimsoll.host.requests import Inventory
+from plimsoll.footprint.sizes import Footprint
+from plimsoll.host.protocol import Inventory
 from plimsoll.judge.quantization import Discrepancy
 
 _FLOAT = "float"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from plimsoll.catalogue.entries import Quantization
-from plimsoll.footprint.footprint import ExpectedParameter, Footprint
 from plimsoll.footprint.packing import BLOCK
-from plimsoll.host.requests import Inventory, ParameterRecord
+from plimsoll.footprint.sizes import ExpectedParameter, Footprint
+from plimsoll.host.protocol import Inventory, ParameterRecord
 from plimsoll.units import format_bytes
 
 _PACKED: Final = ("uint8", "int8")

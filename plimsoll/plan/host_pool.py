@@ -16,9 +16,9 @@ from typing import Final, Self, TypeVar
 
 from plimsoll.catalogue.entries import Variant
 from plimsoll.footprint.prediction import Subject
+from plimsoll.host.client.process import Host, Hosts
 from plimsoll.host.failures import HostFailure
-from plimsoll.host.process import Host, Hosts
-from plimsoll.host.requests import Predict, Request
+from plimsoll.host.protocol import Predict, Request
 from plimsoll.plan.predictions import DEADLINE, Predictions
 
 R = TypeVar("R")

@@ -13,8 +13,8 @@ from plimsoll.errors import PlimsollError
 from plimsoll.footprint.demand import Demand, demand_of
 from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Workload
-from plimsoll.gate import Decision, Need, Skip, decide
-from plimsoll.need import CONTEXT_ALLOWANCE, HOST_ALLOWANCE, need_of
+from plimsoll.gate.decide import Decision, Need, Skip, decide
+from plimsoll.gate.need import CONTEXT_ALLOWANCE, HOST_ALLOWANCE, need_of
 from plimsoll.node.node import Node
 from plimsoll.node.stack import installed_packages
 from plimsoll.node.visible import Hidden, visible_gpus

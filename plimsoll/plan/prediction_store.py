@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import plimsoll.footprint
+import plimsoll.host
 from plimsoll.catalogue import entries
 from plimsoll.footprint.demand import Placement
 from plimsoll.footprint.encoding import prediction_from_json, prediction_to_json
@@ -111,6 +112,8 @@ def _installed() -> dict[str, str | None]:
 def _sources() -> str:
     """A digest of our own code that predicts, and of what it says about quantizations."""
     digest = hashlib.sha256()
-    for path in (*sorted(Path(plimsoll.footprint.__path__[0]).glob("*.py")), Path(entries.__file__)):
+    # The predictor runs in a host, which imports torch: it is found as files, and not imported here.
+    folders = Path(plimsoll.footprint.__path__[0]), Path(plimsoll.host.__path__[0]) / "server" / "predict"
+    for path in (*(path for folder in folders for path in sorted(folder.glob("*.py"))), Path(entries.__file__)):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -14,9 +14,9 @@ from plimsoll.catalogue.entries import Variant
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.demand import Placement, is_spread
 from plimsoll.footprint.prediction import Prediction, Subject
+from plimsoll.gate.need import CONTEXT_ALLOWANCE
 from plimsoll.host.failures import HostFailure
-from plimsoll.host.requests import Place, Predict, Request
-from plimsoll.need import CONTEXT_ALLOWANCE
+from plimsoll.host.protocol import Place, Predict, Request
 from plimsoll.plan.prediction_store import PredictionStore
 
 R = TypeVar("R")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from plimsoll.catalogue.entries import Variant
-from plimsoll.need import CONTEXT_LEAST
+from plimsoll.gate.need import CONTEXT_LEAST
 from plimsoll.plan.planning import PlanRow
 from plimsoll.units import format_bytes
 

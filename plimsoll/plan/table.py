@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plimsoll.gate import Skip
+from plimsoll.gate.decide import Skip
 from plimsoll.plan.capacity import Capacity
 from plimsoll.plan.load_time import Speeds
 from plimsoll.plan.planning import Machine, PlanRow

@@ -15,10 +15,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from plimsoll.judge.judgement import Outcome
 from plimsoll.metrics import METRICS
-from plimsoll.pictures.drawing import BAD, FAINT, GAP, GOOD, INK, NEAR, RULE, drawing, svg
-from plimsoll.pictures.small import small
+from plimsoll.present.drawing import BAD, FAINT, GAP, GOOD, INK, NEAR, RULE, drawing, svg
+from plimsoll.present.foreign_text import one_line
+from plimsoll.present.small_svg import small
 from plimsoll.report.figures import Figure, Panel
-from plimsoll.report.foreign_text import one_line
 
 _WIDTH: Final = 4.3
 """Inches; the page scales it. Text is 9 points high at this width, and so as high as the page's own on a phone."""

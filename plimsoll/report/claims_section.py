@@ -14,7 +14,7 @@ from plimsoll.audit.recorded import recorded_findings
 from plimsoll.audit.table import GRAVEST_FIRST, TOLD, instead
 from plimsoll.evidence.record import RunRecord
 from plimsoll.metrics import METRICS
-from plimsoll.report.html_elements import cell, safe, unfolding, wide_table
+from plimsoll.present.html_elements import cell, safe, unfolding, wide_table
 from plimsoll.report.section import Section
 from plimsoll.units import format_value
 

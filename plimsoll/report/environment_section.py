@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from plimsoll.evidence.record import RunRecord
-from plimsoll.report.html_elements import cell, row_head, safe, unfolding, wide_table
+from plimsoll.present.html_elements import cell, row_head, safe, unfolding, wide_table
 from plimsoll.report.node_card import distinct_nodes
 from plimsoll.report.section import Section
 

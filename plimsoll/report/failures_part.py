@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from plimsoll.evidence.record import RunRecord
 from plimsoll.judge.judgement import Judgement
-from plimsoll.report.html_elements import badge, bullets, safe, some, unfolding, wide_table
+from plimsoll.present.html_elements import badge, bullets, safe, some, unfolding, wide_table
 from plimsoll.units import format_value
 from plimsoll.verdict.cells import CellOutcome, CellResult
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from plimsoll.evidence.fields import read_judgement
 from plimsoll.evidence.record import RunRecord
+from plimsoll.present.html_elements import badge, bullets, row_head, safe, sign, some, unfolding, wide_table
 from plimsoll.report.failures_part import cut, ended_hosts, failures, margin, value_of
-from plimsoll.report.html_elements import badge, bullets, row_head, safe, sign, some, unfolding, wide_table
 from plimsoll.report.node_card import distinct_nodes, node_card
 from plimsoll.report.page_style import CSS
 from plimsoll.report.section import SectionMaker

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from plimsoll.evidence.record import RunRecord
-from plimsoll.report.foreign_text import one_line
+from plimsoll.present.foreign_text import one_line
 from plimsoll.report.node_card import distinct_nodes, node_card
 from plimsoll.verdict.verdict import Verdict
 

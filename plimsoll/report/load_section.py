@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plimsoll.evidence.record import RunRecord
-from plimsoll.report.html_elements import cell, row_head, wide_table
+from plimsoll.present.html_elements import cell, row_head, wide_table
 from plimsoll.report.section import Section
 from plimsoll.units import format_bytes, format_seconds
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from plimsoll.pictures.colours import COLOURS
+from plimsoll.present.colours import COLOURS
 
 CSS: Final = (
     COLOURS

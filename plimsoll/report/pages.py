@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import plimsoll
-from plimsoll.report.foreign_text import one_line
+from plimsoll.present.foreign_text import one_line
 
 HTML_FILE: Final = "report.html"
 JUNIT_FILE: Final = "junit.xml"

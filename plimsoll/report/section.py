@@ -16,7 +16,7 @@ class Section:
     """A part of the page that unfolds under its title.
 
     `html` must have no script, name nothing outside of the page, and have every text of others escaped
-    (`html_elements.safe`). Pictures are SVG elements in the page's variables (`plimsoll.pictures`).
+    (`html_elements.safe`). Pictures are SVG elements in the page's variables (`plimsoll.present`).
     """
 
     title: str

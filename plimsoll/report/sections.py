@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from plimsoll.evidence.record import RunRecord
+from plimsoll.present.html_elements import safe, unfolding
 from plimsoll.report.claims_section import claims_section
 from plimsoll.report.environment_section import environment_section
-from plimsoll.report.html_elements import safe, unfolding
 from plimsoll.report.load_section import load_section
 from plimsoll.report.model_section import model_section
 from plimsoll.report.section import SectionMaker

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from plimsoll.evidence.record import LoadRecord, RunRecord
-from plimsoll.report.foreign_text import one_line
-from plimsoll.report.markdown import bullets, code, fenced, markdown, table
+from plimsoll.present.foreign_text import one_line
+from plimsoll.present.markdown import bullets, code, fenced, markdown, table
 from plimsoll.report.node_card import distinct_nodes, node_card
 from plimsoll.report.variant_table import variant_table
 from plimsoll.units import format_bytes, format_seconds

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll.evidence.record import RunRecord
-from plimsoll.report.foreign_text import one_line
+from plimsoll.present.foreign_text import one_line
 from plimsoll.verdict.cells import CellOutcome
 from plimsoll.verdict.verdict import Verdict, counted
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from plimsoll.pictures.drawing import FAINT, GAP, GOOD, INK, NEAR, drawing, svg
-from plimsoll.pictures.small import small
+from plimsoll.present.drawing import FAINT, GAP, GOOD, INK, NEAR, drawing, svg
+from plimsoll.present.small_svg import small
 from plimsoll.report.timeline import Timeline
 
 WORK: Final = {"loading": GAP, "generating": GOOD, "scoring": NEAR, "training": FAINT}

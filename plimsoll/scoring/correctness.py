@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from plimsoll.catalogue.datasets import CorrectnessRule
-from plimsoll.catalogue.suggest import did_you_mean
 from plimsoll.errors import PlimsollError
 from plimsoll.scores import SCORES
+from plimsoll.usertoml.suggest import did_you_mean
 
 
 def is_correct(rule: CorrectnessRule, scores: Mapping[str, float]) -> bool:

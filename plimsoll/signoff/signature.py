@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll.errors import PlimsollError
-from plimsoll.report.foreign_text import one_line
+from plimsoll.present.foreign_text import one_line
 
 NAMESPACE: Final = "plimsoll"
 

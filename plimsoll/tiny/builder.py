@@ -77,7 +77,7 @@ class BuildProcess:
             if self._cancelled:
                 raise BuildError("was cancelled")
             process = subprocess.Popen(
-                [sys.executable, "-m", "plimsoll.tiny.build_process"],
+                [sys.executable, "-m", "plimsoll.host.server.train_process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

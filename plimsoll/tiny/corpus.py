@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from plimsoll.catalogue.files import shipped_root
-from plimsoll.catalogue.suggest import did_you_mean
 from plimsoll.errors import CatalogueError, Fault
+from plimsoll.usertoml.suggest import did_you_mean
 
 LONGEST_ANSWER: Final = 6
 """Words. Short answers can be compared letter by letter."""

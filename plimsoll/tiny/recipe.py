@@ -25,6 +25,8 @@ from plimsoll.tiny.corpus import read_corpus
 _CODE: Final = ("train.py", "train_tokenizer.py")
 """The modules that shape the weights. Their source is hashed instead of a version number: a number that someone forgot
 to raise would let checkpoints of older code pass for new ones, while a needless rebuild costs seconds."""
+_SERVER: Final = "plimsoll.host.server"
+"""The package of the training code, named and not imported: it imports torch."""
 
 
 class RecipeError(PlimsollError):
@@ -100,5 +102,5 @@ def recipe_hash(job: TrainingJob) -> str:
     digest = hashlib.sha256(job.to_json().encode())
     for name in _CODE:
         # A checkout under Windows may have other line ends.
-        digest.update(files(__package__).joinpath(name).read_bytes().replace(b"\r\n", b"\n"))
+        digest.update(files(_SERVER).joinpath(name).read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()

@@ -9,10 +9,9 @@ from typing import Final
 
 import numpy as np
 
+from plimsoll.statistics.auroc import Flags, Numbers
 from plimsoll.statistics.correction import holm
-from plimsoll.statistics.seeded import generator
-from plimsoll.uncertainty.auroc import Flags, Numbers
-from plimsoll.uncertainty.difference import (
+from plimsoll.statistics.difference import (
     Difference,
     delong_test,
     mcnemar,
@@ -20,6 +19,7 @@ from plimsoll.uncertainty.difference import (
     paired_means,
     unpaired_test,
 )
+from plimsoll.statistics.seeded import generator
 from plimsoll.uncertainty.measuring import Result, Setting
 from plimsoll.uncertainty.pairs import Pair, Question, pairs
 from plimsoll.uncertainty.reliability import brier_losses

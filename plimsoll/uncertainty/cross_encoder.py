@@ -51,7 +51,7 @@ class CrossEncoderSimilarity:
             return []
         request = json.dumps({"model": self.model, "pairs": pairs})
         done = subprocess.run(
-            [sys.executable, "-m", "plimsoll.uncertainty.cross_encoder_process"],
+            [sys.executable, "-m", "plimsoll.host.server.cross_encoder"],
             input=request,
             capture_output=True,
             text=True,

@@ -11,10 +11,10 @@ from importlib import resources
 from typing import Any, Final
 
 from plimsoll.evidence.fields import encode
+from plimsoll.statistics.auroc import CONFIDENCE, FEWEST, FEWEST_OF_A_KIND, RESAMPLES, Auroc
 from plimsoll.statistics.interval import Interval
 from plimsoll.uncertainty.analysis import Analysis
 from plimsoll.uncertainty.asked import Asked
-from plimsoll.uncertainty.auroc import CONFIDENCE, FEWEST, FEWEST_OF_A_KIND, RESAMPLES, Auroc
 from plimsoll.uncertainty.comparing import ALPHA, Compared
 from plimsoll.uncertainty.measuring import Result
 from plimsoll.uncertainty.published import beside

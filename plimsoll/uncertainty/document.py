@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from plimsoll.report.foreign_text import one_line
-from plimsoll.report.markdown import markdown
-from plimsoll.report.tables import Table, aligned, markdown_table
+from plimsoll.present.foreign_text import one_line
+from plimsoll.present.markdown import markdown
+from plimsoll.present.tables import Table, aligned, markdown_table
+from plimsoll.statistics.auroc import CONFIDENCE, FEWEST, FEWEST_OF_A_KIND, Auroc
 from plimsoll.uncertainty.analysis import Analysis
-from plimsoll.uncertainty.auroc import CONFIDENCE, FEWEST, FEWEST_OF_A_KIND, Auroc
 from plimsoll.uncertainty.comparing import ALPHA, Compared
 from plimsoll.uncertainty.measuring import Result
 from plimsoll.uncertainty.pairs import Question

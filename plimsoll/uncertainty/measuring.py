@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from plimsoll.catalogue.datasets import CorrectnessRule
 from plimsoll.evidence.answers import AnswerRecord
+from plimsoll.statistics.auroc import Auroc, measure_auroc
 from plimsoll.statistics.seeded import generator
 from plimsoll.uncertainty.asked import Asked
-from plimsoll.uncertainty.auroc import Auroc, measure_auroc
 from plimsoll.uncertainty.relevance import LexicalSimilarity, Similarity, relevances
 from plimsoll.uncertainty.reliability import Proportion, Reliability, confidence, proportion, reliability
 from plimsoll.uncertainty.scores import Score, uncertainty

@@ -13,8 +13,8 @@ from typing import Final
 
 from scipy import stats
 
+from plimsoll.statistics.auroc import CONFIDENCE
 from plimsoll.statistics.interval import Interval
-from plimsoll.uncertainty.auroc import CONFIDENCE
 
 BINS: Final = 10
 """Equally wide, from 0 to 1."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from plimsoll.evidence.record import RunRecord
-from plimsoll.report.html_elements import bullets, safe, unfolding, wide_table
+from plimsoll.present.html_elements import bullets, safe, unfolding, wide_table
+from plimsoll.present.tables import Table
 from plimsoll.report.section import Section
-from plimsoll.report.tables import Table
 from plimsoll.uncertainty.extra import why_no_analysis
 
 _TITLE: Final = "Uncertainty: do the models know when they are wrong?"

@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from plimsoll.evidence.record import Cell, CellEvidence, GateRecord, Measured
+from plimsoll.gate.skip import Skip
 from plimsoll.judge.judgement import Judgement, Outcome
-from plimsoll.skip import Skip
 from plimsoll.verdict.waivers import Waiver
 
 PHASES: Final = ("setup", "call", "teardown")

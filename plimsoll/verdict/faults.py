@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from plimsoll.catalogue.altered import CPU, alterations_of
+from plimsoll.catalogue.overrides import CPU, alterations_of
 from plimsoll.evidence.record import RunRecord
 from plimsoll.evidence.sameness import Setting
 from plimsoll.verdict.cells import CellOutcome, CellResult

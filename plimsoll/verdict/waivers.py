@@ -17,8 +17,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
-from plimsoll.catalogue.suggest import did_you_mean
 from plimsoll.errors import Fault, PlimsollError
+from plimsoll.usertoml.suggest import did_you_mean
 
 _KEYS: Final = ("cells", "who", "why", "until")
 _EXAMPLE: Final = "a [[waiver]] has `cells`, `who`, `why` and `until`"

@@ -8,7 +8,7 @@ from typing import Any, Final
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from plimsoll.pictures.drawing import FAINT, INK
+from plimsoll.present.drawing import FAINT, INK
 from plimsoll.uncertainty.analysis import Analysis
 from plimsoll.uncertainty.drawn.picture import (
     CATEGORIES,

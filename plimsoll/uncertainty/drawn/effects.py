@@ -7,10 +7,10 @@ from typing import Any, Final
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from plimsoll.pictures.drawing import FAINT, INK
+from plimsoll.present.drawing import FAINT, INK
+from plimsoll.statistics.difference import Difference
 from plimsoll.uncertainty.analysis import Analysis
 from plimsoll.uncertainty.comparing import AUROC, Compared
-from plimsoll.uncertainty.difference import Difference
 from plimsoll.uncertainty.drawn.picture import (
     Picture,
     Point,

@@ -7,7 +7,7 @@ from typing import Any, Final
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from plimsoll.pictures.drawing import FAINT, INK, RULE
+from plimsoll.present.drawing import FAINT, INK, RULE
 from plimsoll.uncertainty.analysis import Analysis
 from plimsoll.uncertainty.drawn.picture import CATEGORIES, Picture, datasets, draw, label, missing
 from plimsoll.uncertainty.measuring import Result

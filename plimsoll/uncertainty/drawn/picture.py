@@ -13,10 +13,10 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
-from plimsoll.pictures.colours import COLOURS
-from plimsoll.pictures.drawing import drawing, svg
-from plimsoll.pictures.small import small
-from plimsoll.report.foreign_text import one_line
+from plimsoll.present.colours import COLOURS
+from plimsoll.present.drawing import drawing, svg
+from plimsoll.present.foreign_text import one_line
+from plimsoll.present.small_svg import small
 from plimsoll.statistics.interval import Interval
 from plimsoll.uncertainty.measuring import Result
 from plimsoll.uncertainty.pairs import most_precise

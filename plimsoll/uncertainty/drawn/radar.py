@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure
 
-from plimsoll.pictures.drawing import RULE
+from plimsoll.present.drawing import RULE
 from plimsoll.uncertainty.analysis import Analysis
 from plimsoll.uncertainty.drawn.picture import Picture, category, datasets, draw, label, missing, model_points
 

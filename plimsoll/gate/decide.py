@@ -1,0 +1,279 @@
+"""The gate: run a variant on this node, or skip it, before anything is loaded.
+
+Every skip of the suite is decided here and nowhere else, as a value that says what the node has, what the variant
+needs and what to do. What is not known never counts as enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from plimsoll.catalogue.entries import Variant, WeightSource
+from plimsoll.gate.hub import refusal_of
+from plimsoll.gate.need import Need, need_of
+from plimsoll.gate.skip import Skip, SkipCode
+from plimsoll.hub.access import Access
+from plimsoll.node.node import Gpu, Node
+from plimsoll.node.stack import StackFault, check_packages, check_stack
+from plimsoll.node.visible import Hidden, visible_gpus
+from plimsoll.units import format_bytes
+
+__all__ = ["Access", "Decision", "Need", "Run", "Skip", "SkipCode", "awaits_hub", "decide", "need_of"]
+
+_BF16_CAPABILITY = "8.0"
+_FOR_BF16 = "for bfloat16"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The variant may be loaded."""
+
+    def __str__(self) -> str:
+        return "run"
+
+
+Decision = Run | Skip
+
+
+def decide(variant: Variant, node: Node, need: Need, access: Access | None = None) -> Decision:
+    """Run the variant on this node, or the first reason not to.
+
+    `access` is what the Hub said; for weights from the Hub None means that nobody asked, which is no permission.
+    Raises PlimsollError where the supported versions of packages cannot be read.
+    """
+    skip = _here(variant, node, need)
+    if skip is None and need.source is WeightSource.HUB:
+        skip = _hub(variant, need, access)
+    return skip or Run()
+
+
+def awaits_hub(variant: Variant, node: Node, need: Need) -> bool:
+    """True where only the Hub's answer is wanting: what cannot run here in any case is not worth a question.
+
+    Raises what `decide` raises.
+    """
+    return need.source is WeightSource.HUB and _here(variant, node, need) is None
+
+
+def _here(variant: Variant, node: Node, need: Need) -> Skip | None:
+    """The first reason that lies in the entry or in the node."""
+    checks: list[Callable[[], Skip | None]] = [lambda: _weights(variant), lambda: _packages(node, need)]
+    if need.device == "cuda":
+        checks.append(lambda: _gpus(node, need))
+    checks.append(lambda: _ram(node, need))
+    if need.source is not WeightSource.HUB:  # which says itself how many bytes are to be fetched, and knows where to
+        checks.append(lambda: _disk(node, need))
+    return next((skip for check in checks if (skip := check()) is not None), None)
+
+
+def _weights(variant: Variant) -> Skip | None:
+    model = variant.model
+    if model.source not in _PLACES or getattr(model, _PLACES[model.source]) is not None:
+        return None
+    option = f"; or --model-dir={model.id}=FOLDER" if model.source is WeightSource.LOCAL else ""
+    return Skip(
+        code=SkipCode.WEIGHTS,
+        have=f"no {_PLACES[model.source]} in its entry ({model.origin})",
+        need=f"weights of the source that was asked for, --weights={model.source}",
+        fix=f"leave --weights out, or select other models{option}",
+    )
+
+
+_PLACES: Final = {WeightSource.HUB: "hub_id", WeightSource.LOCAL: "path", WeightSource.TRAINED: "recipe"}
+"""The key of an entry that says where weights of a source are; synthetic ones need none."""
+
+
+def _packages(node: Node, need: Need) -> Skip | None:
+    # Where the stack has a fault nothing was predicted, and then any fault of it is the reason.
+    faults = check_stack(node) if need.ram is None else check_packages(node, need.packages)
+    if not faults:
+        return None
+    return Skip(
+        code=SkipCode.PACKAGE,
+        have=", ".join(f"{f.package} {f.have}" if f.have else f"no {f.package}" for f in faults),
+        need=", ".join(f.requirement for f in faults),
+        fix=_mend(faults),
+    )
+
+
+def _mend(faults: tuple[StackFault, ...]) -> str:
+    requirements = [f"'{f.requirement}'" for f in faults if f.package != "python"]
+    commands = [f.fix for f in faults if f.package == "python"]
+    return "; ".join([*commands, *([f"pip install {' '.join(requirements)}"] if requirements else [])])
+
+
+def _gpus(node: Node, need: Need) -> Skip | None:
+    visible = visible_gpus(node)
+    if isinstance(visible, Hidden):
+        instead = "; or let RAM stand in for it: --device=cpu" if need.source is WeightSource.SYNTHETIC else ""
+        return Skip(
+            code=SkipCode.NO_GPU,
+            have=f"no GPU to use: {visible.why}",
+            need="a CUDA GPU",
+            fix=visible.fix + instead,
+        )
+    if need.vram is None:
+        return _unpredicted(SkipCode.VRAM, f"{len(visible)} GPUs")
+    torch = node.packages.get("torch") or ""
+    if torch.endswith("+cpu"):
+        # Said only where there is a GPU: on a machine without one, another build of torch would not help.
+        return Skip(
+            code=SkipCode.PACKAGE,
+            have=f"torch {torch}, built without CUDA",
+            need="torch built with CUDA",
+            fix="install the CUDA build of torch that pytorch.org/get-started names for this driver",
+        )
+    numbers = range(len(visible)) if isinstance(need.vram, int) else sorted(need.vram)
+    if numbers and numbers[-1] >= len(visible):
+        return Skip(
+            code=SkipCode.NO_GPU,
+            have=f"{len(visible)} GPUs that CUDA sees",
+            need=f"cuda:{numbers[-1]}, which the entry's device map names",
+            fix="make more GPUs visible (CUDA_VISIBLE_DEVICES), or change the entry's device_map",
+        )
+    used = {number: visible[number] for number in numbers}
+    return _capability(node, used.values(), need) or _vram(node, visible, used, need)
+
+
+def _capability(node: Node, used: Iterable[Gpu], need: Need) -> Skip | None:
+    wanted = [(need.min_capability, "for its quantization")] if need.min_capability else []
+    wanted += [(_BF16_CAPABILITY, _FOR_BF16)] if need.bf16 else []
+    if not wanted:
+        return None
+    least, reason = max(wanted, key=lambda pair: _version(pair[0]))
+    for gpu in used:
+        have = gpu.compute_capability
+        if have is None:
+            why = node.why_unread(f"gpus[{gpu.index}].compute_capability")
+            text = f"{_name(gpu)}, whose compute capability could not be read: {why}"
+        elif _version(have) < _version(least):
+            text = f"{_name(gpu)} of compute capability {have}"
+        else:
+            continue
+        return Skip(
+            code=SkipCode.CAPABILITY,
+            have=text,
+            need=f"compute capability {least} {reason}",
+            fix="run it on a newer GPU" + (", or choose a variant in fp16" if reason == _FOR_BF16 else ""),
+        )
+    return None
+
+
+def _vram(node: Node, visible: tuple[Gpu, ...], used: Mapping[int, Gpu], need: Need) -> Skip | None:
+    """Every GPU that is used must have its part; where the weights are spread, all together must have the whole."""
+    if need.offloaded:
+        return _too_small_together(node, visible, need)
+    if isinstance(need.vram, int):
+        shares = [(tuple(used.values()), need.vram + need.vram_context * len(used))]
+    else:
+        shares = [((used[n],), size + need.vram_context) for n, size in (need.vram or {}).items()]
+    for gpus, size in shares:
+        wanted = f"{format_bytes(size)} of GPU memory"
+        for gpu in gpus:
+            if doubt := _doubt(node, gpu):
+                return Skip(code=SkipCode.VRAM, have=f"{_name(gpu)}, {doubt[0]}", need=wanted, fix=doubt[1])
+        free = sum(gpu.memory_free or 0 for gpu in gpus)
+        if free < size:
+            where = _name(gpus[0]) if len(gpus) == 1 else f"{len(gpus)} GPUs together"
+            have = f"{format_bytes(free)} free on {where}"
+            # Another GPU helps only where the weights go to cuda:0 alone.
+            others = visible[1:] if len(shares) == 1 and gpus == visible[:1] else ()
+            return Skip(code=SkipCode.VRAM, have=have, need=wanted, fix=_more_vram(node, gpus, others, size))
+    return None
+
+
+def _too_small_together(node: Node, visible: tuple[Gpu, ...], need: Need) -> Skip:
+    for gpu in visible:
+        if doubt := _doubt(node, gpu):
+            return Skip(code=SkipCode.VRAM, have=f"{_name(gpu)}, {doubt[0]}", need="its free memory", fix=doubt[1])
+    free = sum(gpu.memory_free or 0 for gpu in visible)
+    where = _name(visible[0]) if len(visible) == 1 else f"{len(visible)} GPUs together"
+    placed = sum(need.vram.values()) if isinstance(need.vram, Mapping) else need.vram or 0
+    return Skip(
+        code=SkipCode.VRAM,
+        have=f"{format_bytes(free)} free on {where}, so {format_bytes(need.offloaded)} of weights would go to the CPU",
+        need=f"{format_bytes(placed + need.offloaded + need.vram_context * len(visible))} of GPU memory",
+        fix="choose a smaller quantization, or a node with more GPU memory",
+    )
+
+
+def _doubt(node: Node, gpu: Gpu) -> tuple[str, str] | None:
+    """Why a GPU's free memory is not what a process can have, and the next step."""
+    at = f"gpus[{gpu.index}]"
+    if gpu.memory_free is None:
+        return f"whose free memory could not be read: {node.why_unread(f'{at}.memory')}", "find out with nvidia-smi -q"
+    if gpu.mig is None:
+        why = node.why_unread(f"{at}.mig")
+        return f"of which it could not be read whether it is split (MIG): {why}", "find out with nvidia-smi -q"
+    if gpu.mig:
+        return "which is split (MIG), so its figures are not those of an instance", f"nvidia-smi -i {gpu.index} -mig 0"
+    return None
+
+
+def _more_vram(node: Node, used: tuple[Gpu, ...], others: tuple[Gpu, ...], size: int) -> str:
+    for gpu in others:
+        if _doubt(node, gpu) is None and (gpu.memory_free or 0) >= size:
+            return f"export CUDA_VISIBLE_DEVICES={gpu.uuid or gpu.index}, which has the room"
+    if all(gpu.memory_total is not None for gpu in used) and sum(gpu.memory_total or 0 for gpu in used) >= size:
+        return "end what else uses the GPU (nvidia-smi lists it)"
+    return "choose a smaller quantization, or a node with more GPU memory"
+
+
+def _ram(node: Node, need: Need) -> Skip | None:
+    available = node.memory.available
+    if need.ram is None:
+        return _unpredicted(SkipCode.RAM, f"{format_bytes(available)} of RAM available")
+    if available >= need.ram:
+        return None
+    group = f", within the control group's limit of {format_bytes(node.memory.limit)}" if node.memory.limit else ""
+    return Skip(
+        code=SkipCode.RAM,
+        have=f"{format_bytes(available)} of RAM available{group}",
+        need=f"{format_bytes(need.ram)} of RAM",
+        fix="raise the container's memory limit" if group else "end other processes, or use a node with more memory",
+    )
+
+
+def _disk(node: Node, need: Need) -> Skip | None:
+    have = f"{format_bytes(node.disk.free)} free at {node.disk.path}"
+    if need.disk is None:
+        return _unpredicted(SkipCode.DISK, have)
+    if node.disk.free >= need.disk:
+        return None
+    return Skip(
+        code=SkipCode.DISK,
+        have=have,
+        need=f"{format_bytes(need.disk)} for the checkpoint",
+        fix="free space there, or set PLIMSOLL_CACHE to a folder on a larger disk",
+    )
+
+
+def _hub(variant: Variant, need: Need, access: Access | None) -> Skip | None:
+    if access is not None:
+        return refusal_of(access, variant.model)
+    repository = variant.model.hub_id or variant.model.id
+    return Skip(
+        code=SkipCode.OFFLINE,
+        have="no answer from the Hub, which was not asked",
+        need=f"access to {repository}" + (", whose licence must be accepted" if need.gated else ""),
+        fix=f"hf download {repository} --local-dir FOLDER, and --model-dir={variant.model.id}=FOLDER",
+    )
+
+
+def _unpredicted(code: SkipCode, have: str) -> Skip:
+    return Skip(
+        code=code,
+        have=have,
+        need="an amount that was not predicted",
+        fix="see why the prediction failed in the run's log",
+    )
+
+
+def _name(gpu: Gpu) -> str:
+    return f"GPU {gpu.index}" + (f" ({gpu.name})" if gpu.name else "")
+
+
+def _version(capability: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in capability.split("."))

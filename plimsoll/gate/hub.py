@@ -1,0 +1,176 @@
+"""What the Hub's answer means for a variant: nothing, or a skip with the step that mends it.
+
+Called by the gate alone, which decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from plimsoll.catalogue.datasets import Dataset
+from plimsoll.catalogue.entries import Model, Origin
+from plimsoll.gate.skip import Skip, SkipCode
+from plimsoll.hub.access import Access, Answer
+from plimsoll.units import format_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What is asked for, in the words of messages."""
+
+    name: str
+    page: str
+    """Where a browser finds it, below the endpoint."""
+    licence: str
+    """What must be accepted; empty where nothing must."""
+    origin: Origin
+    download: str
+    """The command that fetches it elsewhere."""
+    option: str
+    """The option that then says where it is."""
+
+
+def refusal_of(access: Access, model: Model) -> Skip | None:
+    """Why the weights of the model cannot come from the Hub; None where they can."""
+    wanted = _Wanted(
+        name=access.repository,
+        page=access.repository,
+        licence=", whose licence must be accepted" if model.gated else "",
+        origin=model.origin,
+        download=f"hf download {access.repository} --local-dir FOLDER",
+        option=f"--model-dir={model.id}=FOLDER",
+    )
+    return _refusal(access, wanted)
+
+
+def refusal_of_dataset(access: Access, dataset: Dataset) -> Skip | None:
+    """Why the rows of the dataset cannot come from the Hub; None where they can."""
+    wanted = _Wanted(
+        name=f"the dataset {access.repository}",
+        page=f"datasets/{access.repository}",
+        licence="",
+        origin=dataset.origin,
+        download=f"hf download {access.repository} --repo-type dataset --local-dir FOLDER",
+        option=f"--dataset-dir={dataset.id}=FOLDER",
+    )
+    return _refusal(access, wanted)
+
+
+def _refusal(access: Access, wanted: _Wanted) -> Skip | None:
+    if access.answer.is_yes:
+        return _disk(access)
+    code, have, fix = _WORDS[access.answer](access, wanted)
+    return Skip(code=code, have=have, need=f"access to {wanted.name}{wanted.licence}", fix=fix)
+
+
+def _disk(access: Access) -> Skip | None:
+    if access.missing + access.promised <= access.free:
+        return None
+    promised = f", of which other models of this run take {format_bytes(access.promised)}" if access.promised else ""
+    return Skip(
+        code=SkipCode.DISK,
+        have=f"{format_bytes(access.free)} free at {access.cache}{promised}",
+        need=f"{format_bytes(access.missing)} for the files of {access.repository}",
+        fix="free space there, or set HF_HOME to a folder on a larger disk",
+    )
+
+
+_Words = tuple[SkipCode, str, str]
+
+
+def _no_token(access: Access, wanted: _Wanted) -> _Words:
+    accept = f"; then accept its licence at {access.endpoint}/{wanted.page}" if wanted.licence else ""
+    if access.token_ignored:
+        have = "no token for the Hub: HUGGINGFACE_HUB_TOKEN is set, but huggingface_hub does not read it"
+        return SkipCode.NOT_LOGGED_IN, have, f'export HF_TOKEN="$HUGGINGFACE_HUB_TOKEN"{accept}'
+    return SkipCode.NOT_LOGGED_IN, "no token for the Hub", f"hf auth login{accept}"
+
+
+def _token_refused(access: Access, _wanted: _Wanted) -> _Words:
+    fix = f"hf auth login with a token of {access.endpoint}/settings/tokens (HF_TOKEN, where set, goes first)"
+    return SkipCode.NOT_LOGGED_IN, f"a token that the Hub refuses ({access.detail})", fix
+
+
+def _token_too_narrow(access: Access, _wanted: _Wanted) -> _Words:
+    fix = f"let the token read public gated repositories, at {access.endpoint}/settings/tokens"
+    return SkipCode.LICENCE_NOT_ACCEPTED, f"a token without the right to it ({access.detail})", fix
+
+
+def _not_accepted(access: Access, wanted: _Wanted) -> _Words:
+    fix = f"accept the licence at {access.endpoint}/{wanted.page} with the account of the token"
+    return SkipCode.LICENCE_NOT_ACCEPTED, "a token of an account that has not accepted its licence", fix
+
+
+def _pending(access: Access, _wanted: _Wanted) -> _Words:
+    fix = f"wait for its owners; {access.endpoint}/settings/gated-repos shows the state"
+    return SkipCode.LICENCE_NOT_ACCEPTED, "a request for access that its owners have yet to answer", fix
+
+
+def _rejected(access: Access, wanted: _Wanted) -> _Words:
+    fix = f"ask its owners at {access.endpoint}/{wanted.page}, or use the account that was let in"
+    return SkipCode.LICENCE_NOT_ACCEPTED, "a request for access that its owners have rejected", fix
+
+
+def _not_found(access: Access, wanted: _Wanted) -> _Words:
+    seen = "that this token may see" if access.logged_in else "that may be seen without a token"
+    fix = f"correct hub_id in {wanted.origin}" + ("" if access.logged_in else ", or hf auth login if it is private")
+    return SkipCode.WRONG_ID, f"no repository {access.repository} at {access.endpoint} {seen}", fix
+
+
+def _no_revision(access: Access, wanted: _Wanted) -> _Words:
+    have = f"no revision {access.question.revision!r} in {access.repository}"
+    return SkipCode.WRONG_ID, have, f"correct revision in {wanted.origin}"
+
+
+def _no_config(access: Access, wanted: _Wanted) -> _Words:
+    have = f"no such configuration in {access.repository}: {access.detail}"
+    return SkipCode.WRONG_ID, have, f"correct config in {wanted.origin}"
+
+
+def _no_split(access: Access, wanted: _Wanted) -> _Words:
+    have = f"no such split in {access.repository}: {access.detail}"
+    return SkipCode.WRONG_ID, have, f"correct split or shots_split in {wanted.origin}"
+
+
+def _offline_mode(access: Access, wanted: _Wanted) -> _Words:
+    have = f"HF_HUB_OFFLINE set, and no whole copy in {access.cache}"
+    return SkipCode.OFFLINE, have, f"unset HF_HUB_OFFLINE, or {_bring(wanted)}"
+
+
+def _unreachable(access: Access, wanted: _Wanted) -> _Words:
+    have = f"no connection to {access.endpoint} ({access.detail}), and no whole copy in {access.cache}"
+    return SkipCode.OFFLINE, have, f"connect the node, or {_bring(wanted)}"
+
+
+def _failed(access: Access, wanted: _Wanted) -> _Words:
+    have = f"no usable answer from {access.endpoint} ({access.detail}), and no whole copy in {access.cache}"
+    return SkipCode.OFFLINE, have, f"try again later, or {_bring(wanted)}"
+
+
+def _rate_limited(access: Access, _wanted: _Wanted) -> _Words:
+    later = "run again later" + ("" if access.logged_in else "; hf auth login raises the limit")
+    return SkipCode.RATE_LIMITED, f"too many requests, says {access.endpoint} ({access.detail})", later
+
+
+def _bring(wanted: _Wanted) -> str:
+    return f"'{wanted.download}' where there is one, and {wanted.option} here"
+
+
+_WORDS: Final[Mapping[Answer, Callable[[Access, _Wanted], _Words]]] = {
+    Answer.NO_TOKEN: _no_token,
+    Answer.TOKEN_REFUSED: _token_refused,
+    Answer.TOKEN_TOO_NARROW: _token_too_narrow,
+    Answer.NOT_ACCEPTED: _not_accepted,
+    Answer.PENDING: _pending,
+    Answer.REJECTED: _rejected,
+    Answer.NOT_FOUND: _not_found,
+    Answer.NO_REVISION: _no_revision,
+    Answer.NO_CONFIG: _no_config,
+    Answer.NO_SPLIT: _no_split,
+    Answer.OFFLINE_MODE: _offline_mode,
+    Answer.UNREACHABLE: _unreachable,
+    Answer.FAILED: _failed,
+    Answer.RATE_LIMITED: _rate_limited,
+}

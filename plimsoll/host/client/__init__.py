@@ -1,0 +1,1 @@
+"""The controller's side of host processes: starts them, sends requests, waits, and ends them."""

@@ -1,0 +1,130 @@
+"""The files of a checkpoint: which ones a load will read, how large they are, and what is wrong with them.
+
+transformers' own message for a damaged shard does not say which file it means. Reading the headers, which takes a few
+kilobytes a file, says it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from safetensors import safe_open
+
+from plimsoll.host.server.failures import LoadFailed, LoadFailure
+
+_SAFETENSORS: Final = "model.safetensors"
+_PICKLE: Final = "pytorch_model.bin"
+_INDEX: Final = ".index.json"
+_HEADER_LIMIT: Final = 100_000_000
+"""safetensors refuses a longer header, so a length beyond it is garbage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """The files that hold the weights. `revision` is the commit for a Hub snapshot, None for a folder of one's own."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    revision: str | None
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(file.stat().st_size for file in self.files)
+
+
+def locate(checkpoint: str, revision: str | None, *, allow_pickle: bool) -> Checkpoint | None:
+    """The checkpoint on this disk; None for a Hub id whose weights have not been downloaded.
+
+    With a folder, `revision` is the commit that it is the snapshot of, and None where it is of one's own.
+    Raises LoadFailed where there is no such folder or id, where only a refused pickle checkpoint is there, where the
+    index cannot be read, and where a file that it lists is missing.
+    """
+    folder = Path(checkpoint)
+    if folder.is_dir():
+        return Checkpoint(folder=folder, files=_weight_files(folder, allow_pickle=allow_pickle), revision=revision)
+    if folder.is_absolute() or checkpoint.startswith("."):
+        raise LoadFailed(LoadFailure.NOT_FOUND, f"{checkpoint}: there is no such folder")
+    try:
+        snapshot = Path(snapshot_download(checkpoint, revision=revision, local_files_only=True))
+        files = _weight_files(snapshot, allow_pickle=allow_pickle)
+    except LocalEntryNotFoundError:
+        return None
+    except HFValidationError as error:
+        raise LoadFailed(LoadFailure.NOT_FOUND, f"{checkpoint}: is no folder and no Hub id ({error})") from error
+    except LoadFailed as failure:
+        if failure.kind is LoadFailure.NOT_FOUND:
+            return None  # begun and not finished: from_pretrained downloads the rest
+        raise
+    return Checkpoint(folder=snapshot, files=files, revision=snapshot.name)
+
+
+def _weight_files(folder: Path, *, allow_pickle: bool) -> tuple[Path, ...]:
+    for name in (_SAFETENSORS, _PICKLE):
+        whole, index = folder / name, folder / (name + _INDEX)
+        if not whole.exists() and not index.exists():
+            continue
+        if name == _PICKLE and not allow_pickle:
+            raise LoadFailed(
+                LoadFailure.PICKLE,
+                f"{whole if whole.exists() else index}: a pickle checkpoint is refused, because reading one can run "
+                "code; convert it to safetensors, or say in the entry why it may be loaded (allow_pickle)",
+            )
+        return (whole,) if whole.exists() else _indexed(index)
+    raise LoadFailed(LoadFailure.NOT_FOUND, f"{folder}: holds neither {_SAFETENSORS} nor {_SAFETENSORS}{_INDEX}")
+
+
+def _indexed(index: Path) -> tuple[Path, ...]:
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise LoadFailed(LoadFailure.DAMAGED, f"{index}: is not an index of weights ({error!r})") from error
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise LoadFailed(
+            LoadFailure.NOT_FOUND,
+            f"{index.parent / missing[0]}: {len(missing)} of {len(names)} files that {index.name} lists "
+            f"{'is' if len(missing) == 1 else 'are'} missing ({', '.join(missing)}); download or build it again",
+        )
+    return tuple(index.parent / name for name in names)
+
+
+def find_damage(checkpoint: Checkpoint) -> str | None:
+    """The first safetensors file that cannot be whole, with the reason; None where every header fits its file."""
+    for file in checkpoint.files:
+        if file.suffix == ".safetensors" and (fault := _header_fault(file)):
+            return f"{file}: {fault}; download or build it again"
+    return None
+
+
+def _header_fault(file: Path) -> str | None:
+    size = file.stat().st_size
+    with file.open("rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        if size < 8 or length > min(size - 8, _HEADER_LIMIT):
+            return f"is truncated or no safetensors file: {size:,} bytes cannot hold its header"
+        try:
+            header: dict[str, Any] = json.loads(handle.read(length))
+            ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            return "is damaged: its header does not describe tensors"
+    expected = 8 + length + max(ends, default=0)
+    if size == expected:
+        return None
+    word = "truncated" if size < expected else "longer than its header says"
+    return f"is {word}: it has {size:,} bytes, and its header describes {expected:,}"
+
+
+def file_of(checkpoint: Checkpoint, tensor: str) -> Path | None:
+    """The safetensors file that holds a tensor of that name; None where none does."""
+    for file in checkpoint.files:
+        if file.suffix == ".safetensors":
+            with safe_open(file, framework="pt") as shard:
+                if tensor in shard.keys():  # noqa: SIM118  a shard is no mapping
+                    return file
+    return None

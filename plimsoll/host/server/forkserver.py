@@ -1,0 +1,101 @@
+"""The fork server: imports what hosts need once, then forks one process a host, and does nothing else.
+
+It has a single thread and touches no GPU, so that a fork is a clean copy. It ends when the controller closes its end of
+the control socket, or is killed.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from plimsoll.host.server import linux
+from plimsoll.host.server.supervisor import supervise, sweep
+
+
+def main(modules: Sequence[str]) -> None:
+    """Import, say whether that went well, and fork until the controller is gone. Stdin is the control socket."""
+    faulthandler.enable()
+    linux.set_name("plimsoll-fork")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with socket.socket(fileno=_take_stdin()) as control:
+        failed = _import(modules)
+        control.sendall(json.dumps({"failed": failed} if failed else {"ready": True}).encode() + b"\n")
+        if failed:
+            return
+        # What is frozen is left alone by every later collection, so that its pages stay shared with the hosts.
+        gc.collect()
+        gc.freeze()
+        # Supervisors report to the controller; here nobody waits for them.
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        linux.adopt_orphans()
+        while _serve_one(control):
+            pass
+        # Every supervisor does so for its own host; this is for one that was stopped or killed.
+        sweep()
+
+
+def _serve_one(control: socket.socket) -> bool:
+    """Fork one host; False once the controller is gone."""
+    order, descriptors, _, _ = socket.recv_fds(control, 65536, 3)
+    if not order:
+        return False
+    channel, leash, log = descriptors
+    try:
+        if os.fork() == 0:
+            control.close()
+            _become_supervisor(json.loads(order), channel, leash, log)
+    except OSError as error:
+        os.write(leash, json.dumps({"fault": f"fork: {error.strerror}"}).encode() + b"\n")
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return True
+
+
+def _become_supervisor(order: dict[str, Any], channel: int, leash: int, log: int) -> None:
+    """Never returns: the fork server's loop belongs to the parent."""
+    code = 1
+    try:
+        for descriptor in (channel, leash, log):
+            os.set_inheritable(descriptor, False)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        code = supervise(order, channel, leash, log)
+    except BaseException:  # noqa: BLE001  nothing may unwind into the loop of the parent
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _import(modules: Sequence[str]) -> dict[str, str] | None:
+    """None, or what failed in words."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # noqa: BLE001  importing native code fails in any way; all are reported
+            traceback.print_exc()
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            return {
+                "module": module,
+                "kind": type(error).__name__,
+                "message": str(error),
+                "where": f"{frame.filename}:{frame.lineno}",
+            }
+    return None
+
+
+def _take_stdin() -> int:
+    """What stdin was, under another number; a host that reads stdin finds nothing."""
+    taken = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return taken

@@ -1,0 +1,233 @@
+"""Generating and comparing inside a host: everything that needs logits, reduced to numbers before it crosses the pipe.
+
+Decoding is greedy with every setting explicit, so that two runs, two releases or two machines can be compared. Raw
+logits are looked at, never processed scores, because processors hide a NaN behind a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LogitsProcessor, LogitsProcessorList
+
+from plimsoll import clock
+from plimsoll.host.protocol import (
+    Agreement,
+    CompareBatch,
+    CompareCache,
+    Completion,
+    Generate,
+    Generated,
+    Prompt,
+    Score,
+    Scored,
+)
+
+if TYPE_CHECKING:
+    from plimsoll.host.server.loading import LoadedModel
+
+
+class _FiniteCheck(LogitsProcessor):
+    """Watches raw logits without changing them; must come first in the list."""
+
+    def __init__(self) -> None:
+        self.finite = True
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002  the interface's
+        self.finite = self.finite and bool(torch.isfinite(scores).all())
+        return scores
+
+
+def chat_text(tokenizer: Any, question: str) -> str:
+    """The prompt for one question: through the chat template where there is one, else the question itself."""
+    if not tokenizer.chat_template:
+        return question
+    message = [{"role": "user", "content": question}]
+    return str(tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False))
+
+
+def question_ids(loaded: LoadedModel, question: Prompt) -> list[int]:
+    """The tokens of a question; of a text those of its chat."""
+    if not isinstance(question, str):
+        return list(question)
+    tokenizer = loaded.tokenizer
+    # A chat template has written the special tokens already.
+    return _text_ids(tokenizer, chat_text(tokenizer, question), special=not tokenizer.chat_template)
+
+
+def _text_ids(tokenizer: Any, text: str, *, special: bool) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=special)["input_ids"]
+    return ids
+
+
+def encode(loaded: LoadedModel, questions: Sequence[Prompt]) -> dict[str, torch.Tensor]:
+    """Token ids, mask and positions, shape (questions, tokens), padded on the left, where a decoder wants it."""
+    rows = [question_ids(loaded, question) for question in questions]
+    width = max(map(len, rows))
+    # What stands in masked places changes nothing, so a model without a padding token takes any.
+    pad = loaded.model.generation_config.pad_token_id or 0
+    ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+    device = loaded.model.get_input_embeddings().weight.device
+    return {
+        "input_ids": ids.to(device),
+        "attention_mask": mask.to(device),
+        "position_ids": (mask.cumsum(-1) - 1).clamp(min=0).to(device),
+    }
+
+
+def _batches(items: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+@torch.inference_mode()
+def generate(loaded: LoadedModel, request: Generate) -> Generated:
+    """Answer each question greedily; see `Generated`."""
+    started = clock.monotonic()
+    config = loaded.model.generation_config
+    ends = config.eos_token_id
+    eos_ids = tuple(ends) if isinstance(ends, (list, tuple)) else () if ends is None else (int(ends),)
+    check = _FiniteCheck()
+    completions: list[Completion] = []
+    clean = True
+    for questions in _batches(request.questions, request.batch_size):
+        batch = encode(loaded, questions)
+        del batch["position_ids"]  # generate() keeps its own
+        rows = loaded.model.generate(
+            **batch, max_new_tokens=request.max_new_tokens, logits_processor=LogitsProcessorList([check])
+        )
+        width = batch["input_ids"].shape[1]
+        for row, mask in zip(rows[:, width:].tolist(), batch["attention_mask"], strict=True):
+            completion, rest = _completion(loaded.tokenizer, row, int(mask.sum()), eos_ids)
+            clean = clean and all(token == config.pad_token_id for token in rest)
+            completions.append(completion)
+    return Generated(
+        completions=tuple(completions),
+        finite=check.finite,
+        clean_endings=clean,
+        pad_token=_token(loaded.tokenizer, config.pad_token_id),
+        eos_tokens=tuple(str(_token(loaded.tokenizer, token)) for token in eos_ids),
+        seconds=clock.monotonic() - started,
+    )
+
+
+def _token(tokenizer: Any, token_id: int | None) -> str | None:
+    if token_id is None:
+        return None
+    return str(token_id if tokenizer is None else tokenizer.convert_ids_to_tokens(token_id))
+
+
+def _completion(
+    tokenizer: Any, row: list[int], prompt_tokens: int, eos_ids: tuple[int, ...]
+) -> tuple[Completion, list[int]]:
+    """One row up to and with its first end token, and what follows that."""
+    end = next((index for index, token in enumerate(row) if token in eos_ids), None)
+    kept, rest = (row, []) if end is None else (row[: end + 1], row[end + 1 :])
+    completion = Completion(
+        text="" if tokenizer is None else tokenizer.decode(kept, skip_special_tokens=True).strip(),
+        token_ids=tuple(kept),
+        prompt_tokens=prompt_tokens,
+        ended=end is not None,
+    )
+    return completion, rest
+
+
+@torch.inference_mode()
+def compare_cache(loaded: LoadedModel, request: CompareCache) -> Agreement:
+    """Decode token by token with the cache, then once over the same tokens without it, and compare the logits."""
+    pairs = []
+    for question in request.questions:
+        batch = encode(loaded, [question])
+        ids, cached = batch["input_ids"], []
+        output = loaded.model(input_ids=ids, position_ids=_positions(ids), use_cache=True)
+        tokens = ids
+        for _ in range(request.new_tokens):
+            cached.append(output.logits[:, -1])
+            choice = output.logits[:, -1:].argmax(-1)
+            tokens = torch.cat([tokens, choice], dim=1)
+            output = loaded.model(
+                input_ids=choice,
+                position_ids=_positions(tokens)[:, -1:],
+                past_key_values=output.past_key_values,
+                use_cache=True,
+            )
+        whole = loaded.model(input_ids=tokens, position_ids=_positions(tokens), use_cache=False).logits
+        start = ids.shape[1] - 1
+        pairs.append((torch.stack(cached, dim=1)[0], whole[0, start : start + request.new_tokens]))
+    return _agreement(pairs)
+
+
+def _positions(tokens: torch.Tensor) -> torch.Tensor:
+    """Said at each call: a model that works them out itself may keep them for the next (Qwen2.5-Omni)."""
+    return torch.arange(tokens.shape[1], device=tokens.device)[None]
+
+
+@torch.inference_mode()
+def compare_batch(loaded: LoadedModel, request: CompareBatch) -> Agreement:
+    """The next-token logits of each prompt in one padded batch, against the same prompt alone."""
+    together = loaded.model(**encode(loaded, request.questions), use_cache=False).logits[:, -1]
+    pairs = []
+    for index, question in enumerate(request.questions):
+        alone = loaded.model(**encode(loaded, [question]), use_cache=False).logits[:, -1]
+        pairs.append((together[index : index + 1], alone))
+    return _agreement(pairs)
+
+
+def _agreement(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> Agreement:
+    """Compare (other, reference) logits, each of shape (positions, vocabulary); NaN anywhere gives NaN."""
+    other = torch.cat([pair[0] for pair in pairs]).float()
+    reference = torch.cat([pair[1] for pair in pairs]).float()
+    differences = (other - reference).abs().amax(-1) / reference.std()
+    return Agreement(
+        divergence=float(differences.mean()),
+        worst=float(differences.max()),
+        same_choice=float((other.argmax(-1) == reference.argmax(-1)).float().mean()),
+        positions=reference.shape[0],
+    )
+
+
+@torch.inference_mode()
+def score(loaded: LoadedModel, request: Score) -> Scored:
+    """Next-token logits at the positions of the answers; saved, or compared with those that were saved.
+
+    Raises ValueError when the file to compare with was made from other texts.
+    """
+    logits, tokens = _answer_logits(loaded, request)
+    finite = bool(torch.isfinite(logits).all())
+    if request.save_to is not None:
+        # Whole or not at all: a host may be killed while it writes, and the next would compare with the half.
+        unfinished = Path(f"{request.save_to}.part")
+        save_file({"logits": logits, "tokens": tokens}, unfinished)
+        unfinished.replace(request.save_to)
+    if request.compare_with is None:
+        return Scored(finite=finite, positions=logits.shape[0], mean_kl=None, same_choice=None)
+    reference = load_file(request.compare_with)
+    if not torch.equal(reference["tokens"], tokens):
+        raise ValueError(f"{request.compare_with} holds the logits of other texts")
+    expected, found = reference["logits"].log_softmax(-1), logits.log_softmax(-1)
+    divergence = torch.nn.functional.kl_div(found, expected, log_target=True, reduction="none").sum(-1)
+    return Scored(
+        finite=finite,
+        positions=logits.shape[0],
+        mean_kl=float(divergence.mean()),
+        same_choice=float((found.argmax(-1) == expected.argmax(-1)).float().mean()),
+    )
+
+
+def _answer_logits(loaded: LoadedModel, request: Score) -> tuple[torch.Tensor, torch.Tensor]:
+    """Float32 logits (positions, vocabulary) that predict each answer token, and those tokens (positions,)."""
+    tokenizer, device = loaded.tokenizer, loaded.model.get_input_embeddings().weight.device
+    logits, tokens = [], []
+    for question, answer in zip(request.questions, request.answers, strict=True):
+        prompt = question_ids(loaded, question)
+        target = _text_ids(tokenizer, answer, special=False) if isinstance(answer, str) else list(answer)
+        ids = torch.tensor([[*prompt, *target]], device=device)
+        output = loaded.model(input_ids=ids, use_cache=False).logits[0]
+        logits.append(output[len(prompt) - 1 : len(prompt) + len(target) - 1].float().cpu())
+        tokens.append(torch.tensor(target))
+    return torch.cat(logits).contiguous(), torch.cat(tokens)

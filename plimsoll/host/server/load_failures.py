@@ -1,0 +1,67 @@
+"""From what transformers raises to one message that names the file and the reason.
+
+transformers says which file is damaged in none of its own errors, and which tensor has the wrong shape only in its
+log; both are looked up here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from plimsoll.host.protocol import Inventory, LoadSpec
+from plimsoll.host.server.checkpoint import Checkpoint, file_of, find_damage
+from plimsoll.host.server.failures import LoadFailed, LoadFailure
+
+_MISMATCH: Final = re.compile(r"^(\S.*?)\s*\|\s*MISMATCH\s*\|.*?Size\(\[(.*?)\]\).*?Size\(\[(.*?)\]\)", re.MULTILINE)
+"""A row of transformers' load report: name, shape in the checkpoint, shape in the model."""
+_CONVERSION: Final = re.compile(
+    r"^(?P<reason>\S.*)\nError: \w+ on tensors destined for (?P<name>.+?)\. Ckpt", re.MULTILINE
+)
+"""The end of what its load report says of an operation that raised while tensors were merged or quantized."""
+
+
+def explain(error: Exception, spec: LoadSpec, checkpoint: Checkpoint | None, heard: Iterable[str]) -> LoadFailed:
+    """The error of a `from_pretrained` that failed, with what its log said, as a LoadFailed."""
+    where = checkpoint.folder if checkpoint else spec.checkpoint
+    log = "\n".join(heard)
+    if checkpoint and (damage := find_damage(checkpoint)):
+        return LoadFailed(LoadFailure.DAMAGED, damage)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return LoadFailed(LoadFailure.MEMORY, f"{where}: out of memory while loading: {_first_line(error)}")
+    if found := _MISMATCH.search(log):
+        name, stored, expected = found.groups()
+        return wrong_shape(
+            checkpoint, where, name, f"has shape ({stored}), and the configuration asks for ({expected})"
+        )
+    if found := _CONVERSION.search(log):
+        return wrong_shape(checkpoint, where, found["name"], f"cannot be put together: {found['reason']}")
+    if isinstance(error, FileNotFoundError):
+        return LoadFailed(LoadFailure.NOT_FOUND, f"{where}: {_first_line(error)}")
+    return LoadFailed(LoadFailure.REFUSED, f"{where}: {type(error).__name__}: {_first_line(error)}")
+
+
+def wrong_shape(checkpoint: Checkpoint | None, where: Path | str, name: str, fault: str) -> LoadFailed:
+    """A tensor that does not fit, with the file that holds it where its name is that of the model's parameter."""
+    file = file_of(checkpoint, name) if checkpoint else None
+    return LoadFailed(LoadFailure.SHAPE, f"{file or where}: {name} {fault}")
+
+
+def refuse_wrong_shapes(spec: LoadSpec, checkpoint: Checkpoint | None, inventory: Inventory) -> None:
+    """Raise LoadFailed for a quantized weight whose shape is not its layer's.
+
+    transformers compares shapes, but not those of a tensor that is quantized while it is read: such a load succeeds,
+    says nothing, and the model fails or lies later.
+    """
+    for record in inventory.parameters:
+        for fault in record.faults:
+            if "holds a weight of shape" in fault:
+                raise wrong_shape(checkpoint, checkpoint.folder if checkpoint else spec.checkpoint, record.name, fault)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")

@@ -1,0 +1,135 @@
+"""What `from_pretrained` is called with: every argument explicit, and nothing in it that would be swallowed.
+
+bitsandbytes' configuration takes any keyword and drops the ones it does not know; `load_in_4_bit` then loads FP4 or
+nothing at all. A name that it does not know is refused here, with the nearest one that it does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from transformers import AutoConfig, BitsAndBytesConfig
+
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.host.protocol import LoadSpec
+from plimsoll.host.server.experts import FusedExpertsConfig
+from plimsoll.host.server.failures import LoadFailed, LoadFailure
+from plimsoll.host.server.predict.coverage import fused_experts, skeleton_of
+
+FUSED_EXPERTS: Final = "fused_experts"
+"""Our own load option: `quantized`, the default, or `stock`, which leaves them as the software stack does."""
+_EXPERTS_CHOICES: Final = ("quantized", "stock")
+_QUANTIZATION_CONFIG: Final = "quantization_config"
+_QUANTIZATION_FIELDS: Final = frozenset(inspect.signature(BitsAndBytesConfig).parameters) - {"kwargs"}
+
+_FOUR_BIT: Final[Mapping[str, Any]] = {
+    "load_in_4bit": True,
+    "bnb_4bit_quant_type": "nf4",
+    "bnb_4bit_compute_dtype": "bfloat16",
+}
+_SCHEMES: Final[Mapping[Quantization, Mapping[str, Any]]] = {
+    Quantization.INT8: {"load_in_8bit": True},
+    Quantization.NF4: {**_FOUR_BIT, "bnb_4bit_use_double_quant": False},
+    Quantization.NF4_DQ: {**_FOUR_BIT, "bnb_4bit_use_double_quant": True},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """What the loader must know of a checkpoint's configuration before it reads a weight."""
+
+    model_class: type[Any]
+    """The class that the configuration leads to."""
+    has_fused_experts: bool
+    is_packed: bool
+    """True for a checkpoint that was saved quantized, whose own scheme is then the only one that can load it."""
+
+
+def read_architecture(spec: LoadSpec) -> Architecture:
+    """Read the configuration (over the network for a Hub id that is not on this disk) and build it on the meta device.
+
+    Raises what transformers raises for a configuration that is missing, damaged or unknown to it.
+    """
+    if spec.synthetic_config is not None:
+        config = AutoConfig.for_model(**spec.synthetic_config)
+    else:
+        config = AutoConfig.from_pretrained(
+            spec.checkpoint, revision=spec.revision, trust_remote_code=spec.trust_remote_code
+        )
+    dtype = spec.quantization.compute_dtype
+    model = skeleton_of(config, spec.auto_class, dtype, trust_remote_code=spec.trust_remote_code)
+    return Architecture(
+        model_class=type(model),
+        has_fused_experts=bool(fused_experts(model)),
+        is_packed=getattr(config, _QUANTIZATION_CONFIG, None) is not None,
+    )
+
+
+def pretrained_arguments(spec: LoadSpec, architecture: Architecture) -> dict[str, Any]:
+    """The keyword arguments of `from_pretrained`, the entry's own load options last.
+
+    Raises LoadFailed for an option that transformers or bitsandbytes would ignore.
+    """
+    options = dict(spec.load_options)
+    experts = options.pop(FUSED_EXPERTS, "quantized")
+    overrides = options.pop(_QUANTIZATION_CONFIG, {})
+    _refuse(spec, options, experts)
+    arguments: dict[str, Any] = {
+        "revision": spec.revision,
+        "dtype": spec.quantization.compute_dtype,
+        "device_map": _device_map(spec),
+        "attn_implementation": spec.attention,
+        "trust_remote_code": spec.trust_remote_code,
+        # None lets transformers fall back to a pickle checkpoint; True refuses one.
+        "use_safetensors": None if spec.allow_pickle else True,
+        "ignore_mismatched_sizes": False,
+        "output_loading_info": True,
+    }
+    fields = quantization_fields(spec.quantization, overrides)
+    if fields:
+        ours = architecture.has_fused_experts and experts == "quantized" and not architecture.is_packed
+        arguments[_QUANTIZATION_CONFIG] = (FusedExpertsConfig if ours else BitsAndBytesConfig)(**fields)
+    return arguments | options
+
+
+def quantization_fields(quantization: Quantization, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of bitsandbytes' configuration, an entry's overrides replacing ours; empty where nothing is packed.
+
+    Raises LoadFailed for a field that bitsandbytes does not have, and for overrides of a scheme that packs nothing.
+    """
+    if overrides and not quantization.is_quantized:
+        raise _refused(f"{_QUANTIZATION_CONFIG} means nothing for {quantization}, which packs no weight: remove it")
+    for name in overrides:
+        if name not in _QUANTIZATION_FIELDS:
+            near = difflib.get_close_matches(name, sorted(_QUANTIZATION_FIELDS), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(_QUANTIZATION_FIELDS))}"
+            raise _refused(f"{_QUANTIZATION_CONFIG} has no field {name!r}, and bitsandbytes would ignore it; {hint}")
+    return {**_SCHEMES.get(quantization, {}), **overrides}
+
+
+def _refuse(spec: LoadSpec, options: Mapping[str, Any], experts: Any) -> None:
+    for name in ("load_in_4bit", "load_in_8bit"):
+        if name in options:
+            raise _refused(
+                f"{name} is no argument of from_pretrained in transformers 5; choose the variant's quantization "
+                f"(this one's is {spec.quantization}), or set fields under {_QUANTIZATION_CONFIG}"
+            )
+    for name in ("ignore_mismatched_sizes", "state_dict", "output_loading_info"):
+        if name in options:
+            raise _refused(f"{name} cannot be set: a load must not end with weights that the checkpoint does not have")
+    if experts not in _EXPERTS_CHOICES:
+        raise _refused(f"{FUSED_EXPERTS} must be one of {', '.join(_EXPERTS_CHOICES)}, not {experts!r}")
+
+
+def _device_map(spec: LoadSpec) -> Any:
+    if spec.device_map is None:
+        return {"": spec.device}
+    return spec.device_map if isinstance(spec.device_map, str) else dict(spec.device_map)
+
+
+def _refused(message: str) -> LoadFailed:
+    return LoadFailed(LoadFailure.OPTIONS, f"load_options: {message}")

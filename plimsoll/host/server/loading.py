@@ -1,0 +1,232 @@
+"""Loading a model as a user would, by the real `from_pretrained`, and writing down what it came to.
+
+Only `from_pretrained` is timed. Everything that could take part in the figure happens before (configuration,
+tokenizer, CUDA context, page cache) or after (accounting). A load that cannot be trusted is an error: no model leaves
+this module with weights that the checkpoint does not have without its report saying so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from plimsoll import clock
+from plimsoll.catalogue.entries import Generation
+from plimsoll.host.protocol import CacheState, LoadReport, LoadSpec
+from plimsoll.host.server.checkpoint import Checkpoint, locate
+from plimsoll.host.server.failures import LoadFailed, LoadFailure
+from plimsoll.host.server.gpu_memory import GpuMeter
+from plimsoll.host.server.inventory import take_inventory
+from plimsoll.host.server.linux import map_large_blocks
+from plimsoll.host.server.listening import Listener
+from plimsoll.host.server.load_failures import explain, refuse_wrong_shapes
+from plimsoll.host.server.load_options import pretrained_arguments, read_architecture
+from plimsoll.host.server.memory import HostMeter
+from plimsoll.host.server.page_cache import prepare
+from plimsoll.host.server.predict.layers import text_part
+from plimsoll.host.server.predict.passes import NotFollowedError
+from plimsoll.host.server.synthetic import make_up
+
+_PLAIN: Any = transformers.PreTrainedModel.from_pretrained
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model that is ready to be used, its tokenizer, and the report of its loading."""
+
+    whole: Any
+    """All that was loaded."""
+    model: Any
+    """What is asked: the part of it that takes text and gives logits, which in most models is all."""
+    tokenizer: Any
+    """None where the weights are synthetic: nobody trained one."""
+    report: LoadReport
+
+
+def load(spec: LoadSpec, cache: str) -> LoadedModel:
+    """Load a variant; `cache` is `cold`, `warm` or `as-is`, the state its files shall have in the page cache.
+
+    Raises LoadFailed for whatever keeps the model from being loaded as asked, and ValueError for another `cache`.
+    """
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    checkpoint = _locate(spec)
+    with Listener() as listener:
+        with _explained(spec, checkpoint, listener):
+            architecture = read_architecture(spec)
+            arguments = pretrained_arguments(spec, architecture)
+            tokenizer = None if spec.is_synthetic else _tokenizer(spec)
+            call = _from_pretrained(spec, arguments, architecture.model_class)
+        gpus = GpuMeter(_gpus(spec, arguments["device_map"]))
+        state = _page_cache(spec, checkpoint, cache)
+        with _explained(spec, checkpoint, listener), HostMeter() as host:
+            model, info, seconds = _timed(call)
+        gpu_memory = gpus.result()
+        checkpoint = checkpoint or _locate(spec)
+        inventory = take_inventory(model)
+        refuse_wrong_shapes(spec, checkpoint, inventory)
+        asked = _asked(model)
+        if asked.can_generate():
+            asked.generation_config = generation_config(asked, tokenizer, spec.generation)
+    tensors = dict(chain(model.named_parameters(), model.named_buffers()))
+    report = LoadReport(
+        seconds=seconds,
+        cache=state,
+        checkpoint_bytes=checkpoint.bytes if checkpoint else 0,
+        checkpoint_files=tuple(file.name for file in checkpoint.files) if checkpoint else (),
+        resolved_revision=checkpoint.revision if checkpoint else None,
+        memory=host.result(checkpoint.files if checkpoint else ()),
+        gpus=gpu_memory,
+        model_class=type(model).__name__,
+        missing_keys=tuple(sorted(info["missing_keys"])),
+        unexpected_keys=tuple(sorted(info["unexpected_keys"])),
+        mismatched_keys=tuple(sorted(name for name, *_ in info["mismatched_keys"])),
+        meta_parameters=tuple(name for name, tensor in tensors.items() if tensor.is_meta),
+        device_map=_placement(model, tensors),
+        attention=str(getattr(model.config, "_attn_implementation", "unknown")),
+        experts=getattr(model.config, "_experts_implementation", None) if architecture.has_fused_experts else None,
+        expert_quantization=getattr(getattr(model, "hf_quantizer", None), "expert_quantization", None),
+        warnings=listener.heard(),
+        inventory=inventory,
+        synthetic=spec.is_synthetic,
+    )
+    return LoadedModel(whole=model, model=asked, tokenizer=tokenizer, report=report)
+
+
+def _asked(model: Any) -> Any:
+    """The part that text is asked of; the whole where none can be told, so that asking fails with the model's words."""
+    try:
+        return text_part(model)[1]
+    except NotFollowedError:
+        return model
+
+
+def _locate(spec: LoadSpec) -> Checkpoint | None:
+    if spec.is_synthetic:
+        return None
+    return locate(spec.checkpoint, spec.revision, allow_pickle=spec.allow_pickle)
+
+
+def _page_cache(spec: LoadSpec, checkpoint: Checkpoint | None, cache: str) -> CacheState:
+    if spec.is_synthetic:
+        return CacheState(asked=cache, resident=None, note="synthetic weights are read from no file")
+    return prepare(checkpoint.files if checkpoint else (), cache)
+
+
+@contextmanager
+def _explained(spec: LoadSpec, checkpoint: Checkpoint | None, listener: Listener) -> Iterator[None]:
+    """Turn whatever the software stack raises into a LoadFailed that names file and reason."""
+    try:
+        yield
+    except LoadFailed:
+        raise
+    except Exception as error:
+        raise explain(error, spec, checkpoint, listener.heard()) from error
+
+
+def _from_pretrained(spec: LoadSpec, arguments: Mapping[str, Any], model_class: Any) -> Callable[[], Any]:
+    """The call that loads, made ready so that nothing else is measured with it.
+
+    An Auto class does nothing but look up the class of a configuration, which `model_class` is already. A class with
+    a `from_pretrained` of its own is loaded by the one that it extends: Qwen2.5-Omni's fetches voices, and fails where
+    it is asked what was missing in a checkpoint.
+    """
+    if spec.synthetic_config is not None:
+        made_up = make_up(spec.synthetic_config, spec.auto_class, spec.architecture)
+        # They are loaded to learn what a model takes, and not how long it takes.
+        map_large_blocks()
+        tensors = {"config": made_up.configuration, "state_dict": made_up.tensors}
+        return partial(_PLAIN.__func__, made_up.model_class, None, **arguments, **tensors)
+    if getattr(model_class.from_pretrained, "__func__", None) is not _PLAIN.__func__:
+        return partial(_PLAIN.__func__, model_class, spec.checkpoint, **arguments)
+    return partial(getattr(transformers, spec.auto_class).from_pretrained, spec.checkpoint, **arguments)
+
+
+def _timed(call: Callable[[], Any]) -> tuple[Any, Mapping[str, Any], float]:
+    """The model, transformers' loading info, and the seconds it took."""
+    start = clock.monotonic()
+    model, info = call()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        # Copies to a GPU may still be under way, and a model that is not there yet is not loaded.
+        torch.cuda.synchronize()
+    return model, info, clock.monotonic() - start
+
+
+def _tokenizer(spec: LoadSpec) -> Any:
+    try:
+        return transformers.AutoTokenizer.from_pretrained(
+            spec.checkpoint, revision=spec.revision, trust_remote_code=spec.trust_remote_code
+        )
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise LoadFailed(LoadFailure.TOKENIZER, f"{spec.checkpoint}: no usable tokenizer: {reason}") from error
+
+
+def generation_config(model: Any, tokenizer: Any, generation: Generation) -> transformers.GenerationConfig:
+    """The catalogue's generation settings, explicit to the last: of the checkpoint's own only the ids of the end tokens
+    are kept, which are facts about the model and may be several. Without a tokenizer the configuration's ids are taken.
+    Raises LoadFailed for an unknown padding token."""
+    theirs = model.generation_config
+    ends = theirs.eos_token_id
+    if ends is None and tokenizer is not None:
+        ends = tokenizer.eos_token_id
+    ends = [ends] if isinstance(ends, int) else list(ends or ())
+    pad = theirs.pad_token_id if tokenizer is None else _padding(tokenizer, generation)
+    # top_k would otherwise be 50, a default of transformers that no entry asked for.
+    sampling = {"temperature": generation.temperature, "top_p": generation.top_p, "top_k": 0}
+    return transformers.GenerationConfig(  # type: ignore[no-untyped-call]
+        max_new_tokens=generation.max_new_tokens,
+        do_sample=generation.do_sample,
+        bos_token_id=theirs.bos_token_id if tokenizer is None else tokenizer.bos_token_id,
+        eos_token_id=ends or None,
+        pad_token_id=pad if pad is not None else (ends[0] if ends else None),
+        **(sampling if generation.do_sample else {}),
+    )
+
+
+def _padding(tokenizer: Any, generation: Generation) -> int | None:
+    if generation.pad_token is None:
+        found: int | None = tokenizer.eos_token_id
+        return found
+    pad: int | None = tokenizer.get_vocab().get(generation.pad_token)
+    if pad is None:
+        raise LoadFailed(
+            LoadFailure.OPTIONS, f"generation: the tokenizer has no token {generation.pad_token!r} to pad with"
+        )
+    return pad
+
+
+def _gpus(spec: LoadSpec, device_map: Any) -> list[torch.device]:
+    """The GPUs that this load may touch: all of them where transformers is left to choose."""
+    if isinstance(device_map, Mapping):
+        places = [_device(place) for place in device_map.values()]
+    elif device_map.startswith("cuda"):
+        places = [device_map]
+    else:
+        places = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if spec.device != "cpu" else []
+    devices = [torch.device(place) for place in places if place.startswith("cuda")]
+    indexes = sorted({0 if device.index is None else device.index for device in devices})
+    return [torch.device("cuda", index) for index in indexes]
+
+
+def _device(place: Any) -> str:
+    """A value of a device map as text; accelerate writes GPUs as bare indexes."""
+    return f"cuda:{place}" if isinstance(place, int) else str(place)
+
+
+def _placement(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Where the model lies: accelerate's map where it placed the model, else the devices of the tensors themselves."""
+    dispatched = getattr(model, "hf_device_map", None)
+    if dispatched:
+        return {name: _device(place) for name, place in dispatched.items()}
+    devices = {str(tensor.device) for tensor in tensors.values()}
+    if len(devices) == 1:
+        return {"": devices.pop()}
+    return {name: str(tensor.device) for name, tensor in tensors.items()}

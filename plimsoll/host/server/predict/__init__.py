@@ -1,0 +1,1 @@
+"""Predicts what a variant takes, on the meta device."""

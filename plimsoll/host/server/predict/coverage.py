@@ -1,0 +1,170 @@
+"""Which weights a quantization scheme covers, read off the architecture alone.
+
+The model is built on the meta device, where a weight has a shape and no bytes, and each parameter is asked what kind
+of module holds it. No family is known by name: what tells is that a weight belongs to a linear layer, to the output
+head, or to a mixture's fused experts. This is the expectation that a loaded model is held against, so nothing in here
+asks the quantizer what it would do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from plimsoll.errors import PlimsollError
+from plimsoll.host.server.predict.config import configuration_of
+
+
+def build_skeleton(config: Mapping[str, Any], auto_class: str, architecture: str, dtype: str) -> nn.Module:
+    """The model of a catalogue entry on the meta device: every shape, no bytes, no network.
+
+    `config` holds the configuration's keyword arguments with `model_type`; `dtype` is a torch dtype name. Raises
+    PlimsollError where transformers knows no such model type or class, refuses the configuration or would not read one
+    of its keys, or builds another class than `architecture`.
+    """
+    model_type = config.get("model_type")
+    try:
+        model = skeleton_of(configuration_of(config, architecture), auto_class, dtype)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise PlimsollError(
+            f"transformers {transformers.__version__} cannot build {architecture} "
+            f"(model_type {model_type!r}) with {auto_class}: {error}"
+        ) from error
+    if type(model).__name__ != architecture:
+        raise PlimsollError(
+            f"{auto_class} builds {type(model).__name__} from model_type {model_type!r}, and the entry says "
+            f"{architecture}: correct one of the two"
+        )
+    return model
+
+
+def skeleton_of(configuration: Any, auto_class: str, dtype: str, *, trust_remote_code: bool = False) -> nn.Module:
+    """A transformers configuration as a model on the meta device, its tied weights tied.
+
+    Raises AttributeError for a class that transformers does not have, and what the model's own constructor raises.
+    """
+    builder = getattr(transformers, auto_class)
+    target = getattr(torch, dtype)
+    with torch.device("meta"):
+        if hasattr(builder, "from_config"):
+            model: nn.Module = builder.from_config(configuration, dtype=target, trust_remote_code=trust_remote_code)
+        else:
+            # A model class has no public constructor that takes a dtype.
+            model = builder._from_config(configuration, dtype=target)  # noqa: SLF001
+    return model
+
+
+def is_linear(module: nn.Module) -> bool:
+    """True for the layers that bitsandbytes replaces; subclasses of Linear are left alone by it, and so by us."""
+    return type(module) is nn.Linear or isinstance(module, Conv1D)
+
+
+def is_fused_expert(module: nn.Module, parameter: nn.Parameter) -> bool:
+    """True for a tensor that holds the weights of several experts at once, experts first.
+
+    Convolutions, learnt queries and per-head matrices are 3-D too. What tells experts from them is that the owning
+    module says how many experts it has, or calls itself experts.
+    """
+    if parameter.dim() != 3 or not parameter.is_floating_point() or type(module).__module__.startswith("torch."):
+        return False
+    return hasattr(module, "num_experts") or "experts" in type(module).__name__.lower()
+
+
+def fused_experts(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every fused expert tensor of a model."""
+    return {
+        name: tuple(parameter.shape)
+        for name, module, parameter in owned_parameters(model)
+        if is_fused_expert(module, parameter)
+    }
+
+
+def owned_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
+    """Every parameter once, by its first name, with the module that holds it."""
+    owners = dict(model.named_modules())
+    for name, parameter in model.named_parameters():
+        yield name, owners[name.rpartition(".")[0]], parameter
+
+
+def logical_shape(module: nn.Module, parameter: nn.Parameter) -> tuple[int, ...]:
+    """The shape after packing is undone: a Conv1D keeps its matrix transposed, and is packed as a linear layer's."""
+    shape = tuple(parameter.shape)
+    return shape[::-1] if isinstance(module, Conv1D) and len(shape) == 2 else shape
+
+
+class Coverage:
+    """Why each parameter of a model stays in floats under a scheme; an empty reason means that it is packed."""
+
+    def __init__(self, model: nn.Module, *, experts_covered: bool = True) -> None:
+        self._experts_covered = experts_covered
+        self._tied = _tied_modules(model)
+        self._skipped = _skipped_modules(model, self._tied)
+        self._mixtures = {name.rpartition(".")[0].rpartition(".")[0] for name in fused_experts(model)}
+
+    def reason(self, name: str, module: nn.Module, parameter: nn.Parameter) -> str:
+        """Why one parameter is not packed, in the words of a report; empty where it is."""
+        owner, _, own_name = name.rpartition(".")
+        if is_fused_expert(module, parameter):
+            return "" if self._experts_covered else "fused experts, which bitsandbytes leaves alone"
+        if isinstance(module, nn.Embedding):
+            return "embedding, and output head by a tie" if owner in self._tied else "embedding"
+        if "bias" in own_name:
+            return "bias"
+        if is_linear(module):
+            return next((reason for key, reason in self._skipped.items() if _matches(key, owner)), "")
+        return self._other_reason(name, module, parameter)
+
+    def packs_weight_of(self, name: str, module: nn.Module) -> bool:
+        """True for a linear layer whose weight is packed."""
+        weights = dict(module.named_parameters(recurse=False))
+        return is_linear(module) and not self.reason(f"{name}.weight", module, weights["weight"])
+
+    def _other_reason(self, name: str, module: nn.Module, parameter: nn.Parameter) -> str:
+        parent = name.rpartition(".")[0].rpartition(".")[0]
+        if parameter.dim() == 2 and parent in self._mixtures:
+            return "router"
+        kind = type(module).__name__.lower()
+        if "norm" in kind:
+            return "norm"
+        return "convolution" if "conv" in kind else "not a linear weight"
+
+
+def _skipped_modules(model: nn.Module, tied: frozenset[str]) -> dict[str, str]:
+    """Linear layers that stay in floats by default, as keys that match module names, each with the reason."""
+    head = output_head(model)
+    heads = {name: "output head" for name, module in model.named_modules() if module is head}
+    # A tied head is the last parameter too, but only where duplicates are listed.
+    last = list(model.named_parameters(remove_duplicate=False))[-1][0].removesuffix(".weight")
+    kept = getattr(model, "_keep_in_fp32_modules", None) or ()
+    return (
+        heads
+        | dict.fromkeys(tied - heads.keys(), "tied to another weight")
+        | ({last: "last layer"} if last not in heads and last not in tied else {})
+        | dict.fromkeys(kept, "kept in float32 by the architecture")
+    )
+
+
+def _matches(key: str, module_name: str) -> bool:
+    """transformers' rule for its skip lists: a key is a path from the root, a pattern, or the end of a name."""
+    return module_name.endswith(key) or re.match(rf"(?:{key})(?:(?<=\.)|(?=\.|$))", module_name) is not None
+
+
+def output_head(model: nn.Module) -> nn.Module | None:
+    """The layer that gives a model's logits; None where it has none, or does not say which."""
+    try:
+        head = model.get_output_embeddings()  # type: ignore[operator]  # nn.Module does not declare it
+    except (AttributeError, NotImplementedError):
+        return None
+    return head if isinstance(head, nn.Module) else None
+
+
+def _tied_modules(model: nn.Module) -> frozenset[str]:
+    """The modules at both ends of every tie: once tied, only the first is among the parameters."""
+    ties: Mapping[str, str] = getattr(model, "all_tied_weights_keys", None) or {}
+    return frozenset(name.removesuffix(".weight") for name in (*ties.keys(), *ties.values()))

@@ -1,0 +1,113 @@
+"""The parts of an architecture that a forward pass over text runs through, and how few of its layers tell of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from plimsoll.host.server.predict.coverage import output_head
+from plimsoll.host.server.predict.passes import NotFollowedError
+
+T = TypeVar("T")
+
+
+def text_part(model: nn.Module) -> tuple[str, PreTrainedModel]:
+    """The part that takes text and gives logits, with its name: the model itself (''), or else the largest part of it
+    that can be run. Raises NotFollowedError where there is none."""
+    children = sorted(model.named_children(), key=lambda pair: _size(pair[1]), reverse=True)
+    for name, module in [("", model), *children]:
+        if isinstance(module, PreTrainedModel) and _has_forward(module) and output_head(module) is not None:
+            return name, module
+    raise NotFollowedError("neither it nor a part of it takes text and gives logits")
+
+
+def _has_forward(module: nn.Module) -> bool:
+    return type(module).forward is not nn.Module.forward
+
+
+def widest_window(config: Any) -> int:
+    """The most tokens that any layer looks back over, where it is not all of them; 0 where it is."""
+    text = config.get_text_config()
+    windows = (getattr(text, name, None) for name in ("sliding_window", "attention_chunk_size"))
+    return max((window for window in windows if isinstance(window, int)), default=0)
+
+
+@contextmanager
+def without_padding(model: PreTrainedModel) -> Iterator[None]:
+    """Let a model know no padding token for a while: some look for it among the tokens, which have no values here."""
+    config: Any = model.config
+    padding = getattr(config, "pad_token_id", None)
+    config.pad_token_id = None
+    try:
+        yield
+    finally:
+        config.pad_token_id = padding
+
+
+@contextmanager
+def with_attention(model: PreTrainedModel, attention: str) -> Iterator[None]:
+    """Run a model with eager attention where that is asked for, and otherwise with what its class prefers: all others
+    work in one kernel each, and are alike in what they keep."""
+    text = model.config.get_text_config()
+    before = text._attn_implementation  # noqa: SLF001  transformers has a setter, and no public getter
+    if attention != "eager" or before == "eager":
+        yield
+        return
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+class Layers:
+    """The stack of layers of a model: the list of modules with the most weights, if it has one."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and name]
+        if not lists:
+            raise NotFollowedError("it has no list of layers")
+        self._name, self._list = max(lists, key=lambda pair: _size(pair[1]))
+        types = getattr(model.config.get_text_config(), "layer_types", None) or []
+        attentions = [*types, *[None] * (len(self._list) - len(types))]
+        self._kinds = [(_shapes(layer), attention) for layer, attention in zip(self._list, attentions, strict=False)]
+        self.told = min(len(self._list), max(map(self._tells, set(self._kinds))) + 1)
+        """How many layers, counted from the first, tell of all."""
+
+    def _tells(self, kind: object) -> int:
+        """The first layer of its kind that is not the first of all: while that runs, its input is still needed as the
+        embedding, so it takes less than others."""
+        return next((index for index, other in enumerate(self._kinds) if index and other == kind), 0)
+
+    @contextmanager
+    def cut(self) -> Iterator[None]:
+        """Leave the layers that tell of all, for a while."""
+        owner_name, _, own_name = self._name.rpartition(".")
+        owner = self._model.get_submodule(owner_name)
+        setattr(owner, own_name, self._list[: self.told])
+        try:
+            yield
+        finally:
+            setattr(owner, own_name, self._list)
+
+    def names(self, prefix: str) -> list[str]:
+        """The full names of all layers, in a model in which this one is called `prefix`."""
+        return [".".join(filter(None, (prefix, self._name, str(index)))) for index in range(len(self._list))]
+
+    def spread(self, told: Sequence[T]) -> list[T]:
+        """What is known of the layers that tell, for all of them."""
+        by_kind = dict(zip(self._kinds[: self.told], told, strict=True))
+        return [*told, *(by_kind[kind] for kind in self._kinds[self.told :])]
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _shapes(layer: nn.Module) -> tuple[object, ...]:
+    return (type(layer), *((name, tuple(parameter.shape)) for name, parameter in layer.named_parameters()))

@@ -1,0 +1,159 @@
+"""What a variant should take, predicted from its configuration before a byte is loaded.
+
+Gates, plans and the judgement of a loaded model rest on it. What is stored must not be wrong by a byte: the tests hold
+it against the inventory of really loaded models, in every quantization.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.footprint.packing import packed
+from plimsoll.footprint.prediction import Facts, Prediction, Subject
+from plimsoll.footprint.sizes import ExpectedParameter, Footprint
+from plimsoll.host.server.predict.activations import ForwardPasses
+from plimsoll.host.server.predict.coverage import Coverage, build_skeleton, logical_shape
+from plimsoll.host.server.predict.passes import NotFollowedError
+from plimsoll.host.server.predict.placement import place
+from plimsoll.host.server.predict.published import published_names
+
+_KEPT_MODELS: Final = 4
+"""How many models on the meta device are kept: variants of one model are asked for one after another."""
+
+
+def predict_all(subject: Subject) -> Prediction:
+    """What a variant stores, and what its forward passes take.
+
+    Raises PlimsollError where the configuration does not give the named architecture.
+    """
+    names = (subject.config_json, subject.auto_class, subject.architecture, subject.quantization.compute_dtype)
+    model = _skeleton(*names)
+    footprint = footprint_of(model, subject.quantization, experts_covered=subject.experts_covered)
+    facts = _facts(model)
+    try:
+        passes = _passes_of(*names, subject.attention)
+        return Prediction(
+            footprint=footprint,
+            facts=facts,
+            cache=passes.cache(),
+            activations=passes.activations(subject.quantization, experts_covered=subject.experts_covered),
+            followed=passes.part_name,
+        )
+    except NotFollowedError as error:
+        return Prediction(footprint=footprint, facts=facts, unpredicted=str(error))
+
+
+def predict_placement(subject: Subject, device_map: str, memory: Sequence[int]) -> Mapping[str, str | int]:
+    """Where the planner puts each part of a variant, on GPUs with so many bytes for it each. Raises PlimsollError as
+    `predict_all` does."""
+    model = _skeleton(subject.config_json, subject.auto_class, subject.architecture, subject.quantization.compute_dtype)
+    footprint = footprint_of(model, subject.quantization, experts_covered=subject.experts_covered)
+    return place(model, footprint, device_map, memory, quantized=subject.quantization.is_quantized)
+
+
+@lru_cache(maxsize=_KEPT_MODELS)
+def _skeleton(config_json: str, auto_class: str, architecture: str, dtype: str) -> nn.Module:
+    return build_skeleton(json.loads(config_json), auto_class, architecture, dtype)
+
+
+@lru_cache(maxsize=_KEPT_MODELS)
+def _passes_of(config_json: str, auto_class: str, architecture: str, dtype: str, attention: str) -> ForwardPasses:
+    return ForwardPasses(_skeleton(config_json, auto_class, architecture, dtype), attention)
+
+
+def _facts(model: Any) -> Facts:
+    text = model.config.get_text_config()
+    figures = {
+        name: value if isinstance(value := getattr(text, attribute, None), int) else None
+        for name, attribute in _ATTRIBUTES.items()
+    }
+    return Facts(**figures)
+
+
+_ATTRIBUTES: Final = {
+    "hidden_size": "hidden_size",
+    "key_value_heads": "num_key_value_heads",
+    "context_length": "max_position_embeddings",
+    "sliding_window": "sliding_window",
+}
+
+
+def footprint_of(model: nn.Module, quantization: Quantization, *, experts_covered: bool = True) -> Footprint:
+    """The footprint of a model that is on the meta device already."""
+    coverage = Coverage(model, experts_covered=experts_covered)
+    owners = dict(model.named_modules())
+    kept = _FloatDtypes(model, quantization)
+    published = published_names(model)
+    parameters: list[ExpectedParameter] = []
+    for name, parameter in model.named_parameters():
+        module = owners[name.rpartition(".")[0]]
+        reason = (
+            coverage.reason(name, module, parameter) if quantization.is_quantized else f"{quantization} packs nothing"
+        )
+        if reason:
+            remade = quantization.is_quantized and coverage.packs_weight_of(name.rpartition(".")[0], module)
+            expected = _float(name, parameter, kept.of(name, parameter, remade=remade), reason)
+        else:
+            expected = _quantized(name, logical_shape(module, parameter), quantization)
+        parameters.append(replace(expected, published=published[name]) if name in published else expected)
+    buffers = [_float(name, buffer, buffer.dtype, "buffer") for name, buffer in model.named_buffers()]
+    return Footprint(parameters=tuple(parameters), buffers=tuple(buffers))
+
+
+class _FloatDtypes:
+    """The dtype of what is not packed: the one asked for, unless the architecture holds on to another.
+
+    transformers keeps some modules in float32 to spare them a 16-bit range: `_keep_in_fp32_modules` where float16 is
+    asked for, `_keep_in_fp32_modules_strict` also for bfloat16. A module that names a dtype itself keeps that one, but
+    for the bias of a layer whose weight is packed: that layer is made anew, of the dtype asked for.
+    """
+
+    def __init__(self, model: nn.Module, quantization: Quantization) -> None:
+        patterns: list[str] = []
+        if quantization.compute_dtype == "float16":
+            patterns += getattr(model, "_keep_in_fp32_modules", None) or ()
+        if quantization.compute_dtype in ("float16", "bfloat16"):
+            patterns += getattr(model, "_keep_in_fp32_modules_strict", None) or ()
+        self._patterns = [re.compile(pattern.replace("*", ".*")) for pattern in patterns]
+        self._asked: torch.dtype = getattr(torch, quantization.compute_dtype)
+
+    def of(self, name: str, parameter: nn.Parameter, *, remade: bool) -> torch.dtype:
+        if any(pattern.search(name) for pattern in self._patterns):
+            return torch.float32
+        return self._asked if remade else parameter.dtype
+
+
+def _float(name: str, tensor: torch.Tensor, dtype: torch.dtype, reason: str) -> ExpectedParameter:
+    shape = tuple(tensor.shape)
+    return ExpectedParameter(
+        name=name,
+        shape=shape,
+        quantized=False,
+        data_bytes=math.prod(shape) * dtype.itemsize,
+        statistics_bytes=0,
+        storage_dtype=str(dtype).removeprefix("torch."),
+        reason=reason,
+    )
+
+
+def _quantized(name: str, shape: tuple[int, ...], quantization: Quantization) -> ExpectedParameter:
+    form = packed(shape, quantization)
+    return ExpectedParameter(
+        name=name,
+        shape=shape,
+        quantized=True,
+        data_bytes=form.data_bytes,
+        statistics_bytes=form.statistics_bytes,
+        storage_dtype=form.storage_dtype,
+        reason="",
+    )

@@ -1,0 +1,178 @@
+"""The loop of a host: one request in, one reply out, until the controller closes the connection.
+
+Handlers import what they need when they are first asked, so that a host which only predicts never loads what only
+generation needs. Whatever a handler raises becomes a reply: the host stays usable.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import socket
+import traceback
+from collections.abc import Callable, Mapping
+from functools import reduce
+from typing import TYPE_CHECKING, Any, cast
+
+from plimsoll.errors import PlimsollError
+from plimsoll.host.channel import Inbox, pack, receive
+from plimsoll.host.failures import Raised
+from plimsoll.host.protocol import (
+    Agreement,
+    Answered,
+    AnswerPrompts,
+    Call,
+    CompareBatch,
+    CompareCache,
+    Generate,
+    Generated,
+    Load,
+    LoadReport,
+    Place,
+    Predict,
+    Score,
+    Scored,
+    Unload,
+    Unloaded,
+)
+
+if TYPE_CHECKING:
+    from plimsoll.footprint.prediction import Prediction
+    from plimsoll.host.server.loading import LoadedModel
+
+
+class OutOfOrderError(Exception):
+    """A request that needs a loaded model came before, or a second load without an unload between."""
+
+
+def serve(connection: socket.socket) -> None:
+    """Answer until the controller closes the connection."""
+    session = Session()
+    inbox = Inbox()
+    while True:
+        try:
+            request = receive(connection, inbox)
+        except EOFError:
+            return
+        connection.sendall(_answer(session, request))
+        del request
+
+
+def _answer(session: Session, request: object) -> bytes:
+    """The reply as a message; an error in place of what was raised, also of a reply that cannot be pickled."""
+    try:
+        return pack(("ok", session.handle(request)))
+    except (Exception, SystemExit) as error:  # noqa: BLE001  libraries raise anything; the controller decides what it means
+        return pack(("error", _in_words(error)))
+
+
+def _in_words(error: BaseException) -> Raised:
+    told = traceback.TracebackException.from_exception(error)
+    module, name = type(error).__module__, type(error).__qualname__
+    return Raised(
+        kind=name if module == "builtins" else f"{module}.{name}",
+        message=str(told),
+        traceback="".join(told.format()),
+        mistake=_portable(error) if isinstance(error, PlimsollError) else None,
+    )
+
+
+def _portable(mistake: PlimsollError) -> PlimsollError:
+    """The same, if it comes through pickle as it was: an exception whose class takes other arguments does not."""
+    try:
+        copy = pickle.loads(pickle.dumps(mistake))  # noqa: S301  our own bytes
+    except Exception:  # noqa: BLE001  rebuilding an exception calls its class with arguments it may not take
+        return PlimsollError(str(mistake))
+    return mistake if str(copy) == str(mistake) else PlimsollError(str(mistake))
+
+
+class Session:
+    """What a host holds between requests: at most one loaded model."""
+
+    def __init__(self) -> None:
+        self._loaded: LoadedModel | None = None
+        self._handlers: dict[type[object], Callable[[Any], object]] = {
+            Load: self._load,
+            Predict: self._predict,
+            Place: self._place,
+            Unload: self._unload,
+            Generate: self._generate,
+            AnswerPrompts: self._answer_prompts,
+            CompareCache: self._compare_cache,
+            CompareBatch: self._compare_batch,
+            Score: self._score,
+            Call: self._call,
+        }
+
+    def handle(self, request: object) -> object:
+        """The reply to one request; raises what its handler raises."""
+        return self._handlers[type(request)](request)
+
+    @property
+    def _model(self) -> LoadedModel:
+        if self._loaded is None:
+            raise OutOfOrderError("no model is loaded: ask Load first")
+        return self._loaded
+
+    def _load(self, request: Load) -> LoadReport:
+        from plimsoll.host.server import loading
+
+        if self._loaded is not None:
+            raise OutOfOrderError("a model is loaded already: ask Unload first, or start another host")
+        self._loaded = loading.load(request.spec, request.cache)
+        return self._loaded.report
+
+    def _unload(self, request: Unload) -> Unloaded:  # noqa: ARG002  handlers have one signature
+        before = self._model.report.memory.before
+        from plimsoll.host.server import unloading
+        from plimsoll.host.server.memory import resident_bytes
+
+        loaded = resident_bytes()
+        self._loaded = None
+        unloading.release()
+        return Unloaded(ram_before_load=before, ram_loaded=loaded, ram_after=resident_bytes())
+
+    def _predict(self, request: Predict) -> Prediction:
+        from plimsoll.host.server.predict import variant
+
+        return variant.predict_all(request.subject)
+
+    def _place(self, request: Place) -> Mapping[str, str | int]:
+        from plimsoll.host.server.predict import variant
+
+        return variant.predict_placement(request.subject, request.device_map, request.memory)
+
+    def _generate(self, request: Generate) -> Generated:
+        loaded = self._model
+        from plimsoll.host.server import generation
+
+        return generation.generate(loaded, request)
+
+    def _answer_prompts(self, request: AnswerPrompts) -> Answered:
+        loaded = self._model
+        from plimsoll.host.server import answering
+
+        return answering.answer(loaded, request)
+
+    def _compare_cache(self, request: CompareCache) -> Agreement:
+        loaded = self._model
+        from plimsoll.host.server import generation
+
+        return generation.compare_cache(loaded, request)
+
+    def _compare_batch(self, request: CompareBatch) -> Agreement:
+        loaded = self._model
+        from plimsoll.host.server import generation
+
+        return generation.compare_batch(loaded, request)
+
+    def _score(self, request: Score) -> Scored:
+        loaded = self._model
+        from plimsoll.host.server import generation
+
+        return generation.score(loaded, request)
+
+    def _call(self, request: Call) -> object:
+        module, _, path = request.target.partition(":")
+        function = cast("Callable[..., object]", reduce(getattr, path.split("."), importlib.import_module(module)))
+        return function(**request.arguments)

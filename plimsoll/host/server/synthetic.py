@@ -1,0 +1,140 @@
+"""Weights made up on demand, behind the interface through which `from_pretrained` reads a checkpoint.
+
+A full-size model without its download: what a load costs in memory, what quantization really packs, where each part
+goes and whether the numbers stay finite depend on shapes, not on what was learnt. The tensors have the names and shapes
+of a published checkpoint, so that transformers merges, converts and quantizes them as it would those, and each exists
+only while it is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import nn
+from transformers.core_model_loading import revert_weight_conversion
+
+from plimsoll.host.server.predict.coverage import build_skeleton
+
+_PERIOD: Final = 262_139
+"""Random values that are drawn for a tensor; larger ones repeat them. Drawing each of 70 billion would take minutes.
+A prime, so that no row of a matrix repeats another: the rows would be 128 distinct ones, and the matrix singular."""
+_DTYPE: Final = torch.bfloat16
+"""Of every tensor, as in the checkpoints that are published."""
+_USUAL_SPREAD: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyntheticCheckpoint:
+    """What takes the place of a checkpoint: the class and configuration to load, and every tensor by its name."""
+
+    model_class: Any
+    configuration: Any
+    tensors: Mapping[str, SyntheticTensor | torch.Tensor]
+
+
+class SyntheticTensor:
+    """One tensor of the checkpoint, of which nothing exists until it is indexed: then it is made, of bfloat16, on the
+    CPU. Its values are normal with a standard deviation of `spread`, and follow from its name alone, so that neither
+    order nor depth of the model changes them."""
+
+    __slots__ = ("_name", "_spread", "shape")
+
+    def __init__(self, name: str, shape: tuple[int, ...], spread: float) -> None:
+        self._name = name
+        self._spread = spread
+        self.shape = shape
+
+    def get_shape(self) -> list[int]:
+        """As a slice of safetensors has it."""
+        return list(self.shape)
+
+    def get_dtype(self) -> str:
+        """As a slice of safetensors has it."""
+        return "BF16"
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        return self._make()[index]
+
+    def _make(self) -> torch.Tensor:
+        seed = int.from_bytes(hashlib.blake2b(self._name.encode(), digest_size=8).digest(), "little")
+        count = math.prod(self.shape)
+        drawn = torch.randn(min(count, _PERIOD), generator=torch.Generator().manual_seed(seed))
+        block = (drawn * self._spread).to(_DTYPE)
+        if count == block.numel():
+            return block.view(self.shape)
+        values = torch.empty(count, dtype=_DTYPE)
+        whole = count // _PERIOD * _PERIOD
+        values[:whole].view(-1, _PERIOD).copy_(block)
+        values[whole:] = block[: count - whole]
+        return values.view(self.shape)
+
+
+def make_up(config: Mapping[str, Any], auto_class: str, architecture: str) -> SyntheticCheckpoint:
+    """A checkpoint of the model that a configuration describes (its keyword arguments, with `model_type`); takes no
+    memory beyond its vectors.
+
+    Raises PlimsollError where the configuration does not give the named architecture.
+    """
+    skeleton: Any = build_skeleton(config, auto_class, architecture, str(_DTYPE).removeprefix("torch."))
+    tensors = _initialised_vectors(skeleton)
+    # The reverse of what a load does to names and shapes: fused experts come apart into the tensors they are saved as.
+    published = revert_weight_conversion(skeleton, tensors)
+    spread = _spread(skeleton.config)
+    return SyntheticCheckpoint(
+        model_class=type(skeleton),
+        configuration=skeleton.config,
+        tensors={
+            name: SyntheticTensor(name, tuple(tensor.shape), spread) if tensor.is_meta else tensor
+            for name, tensor in published.items()
+        },
+    )
+
+
+def _initialised_vectors(skeleton: Any) -> dict[str, torch.Tensor]:
+    """All that a checkpoint of the model holds, tied tensors once: matrices on the meta device, vectors and buffers as
+    the architecture itself initialises them. The scale of a norm is one here and zero there, and noise would do for
+    neither."""
+    saved = skeleton.state_dict().keys()
+    buffers = {name: buffer for name, buffer in skeleton.named_buffers() if name in saved}
+    tensors = dict(skeleton.named_parameters()) | buffers
+    for name, tensor in tensors.items():
+        if tensor.dim() < 2 or name in buffers:
+            _replace(skeleton, name, _blank(tensor))
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        skeleton.initialize_weights()
+    return {name: _initialised(skeleton.get_parameter_or_buffer(name)) for name in tensors}
+
+
+def _blank(tensor: torch.Tensor) -> torch.Tensor:
+    """NaN, so that what no initialisation reaches is known."""
+    return torch.full(tensor.shape, math.nan if tensor.is_floating_point() else 0, dtype=tensor.dtype)
+
+
+def _initialised(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor, on the meta device where no initialisation reached it."""
+    if tensor.is_meta or (tensor.is_floating_point() and bool(tensor.isnan().any())):
+        return tensor.to("meta")
+    return tensor.detach()
+
+
+def _replace(model: nn.Module, name: str, tensor: torch.Tensor) -> None:
+    owner, _, own_name = name.rpartition(".")
+    module = model.get_submodule(owner)
+    if own_name in module._parameters:  # noqa: SLF001  setattr refuses a parameter that is no float
+        tensor = nn.Parameter(tensor, requires_grad=tensor.is_floating_point())
+    setattr(module, own_name, tensor)
+
+
+def _spread(configuration: Any) -> float:
+    """The standard deviation that the architecture initialises its matrices with, so that logits stay finite."""
+    for config in (configuration, configuration.get_text_config()):
+        spread = getattr(config, "initializer_range", None)
+        if spread:
+            return float(spread)
+    return _USUAL_SPREAD

@@ -1,0 +1,50 @@
+"""What the Hub or the network said, as one line that may stand in a report: no secrets, no page of HTML.
+
+Runs in the Hub's own process.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from huggingface_hub.errors import HfHubHTTPError
+
+from plimsoll.hub.retry import seconds_to_wait
+from plimsoll.redaction import Redactor
+
+_LONGEST: Final = 300
+
+
+def in_words(error: BaseException) -> str:
+    """One line about an error, at most 300 characters."""
+    redact = Redactor.from_environment()
+    if isinstance(error, HfHubHTTPError):
+        text = _of_the_hub(error)
+    else:
+        text = f"{type(error).__name__}: {_first_line(str(error)) or 'no message'}"
+        if not is_of_the_network(error) and not isinstance(error, OSError):
+            # A gateway that shows its own page, a proxy that answers in the place of the Hub.
+            text = f"not what a Hub answers, {text}"
+    text = redact(text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def is_of_the_network(error: BaseException) -> bool:
+    """True for an error of the way to the Hub: no route, no name, no proxy, no certificate, no byte in time.
+
+    Releases of huggingface_hub use different HTTP libraries (httpx, httpx2), so that theirs are known by the module.
+    """
+    return isinstance(error, ConnectionError | TimeoutError) or any(
+        kind.__name__ == "TransportError" and kind.__module__.startswith("httpx") for kind in type(error).__mro__
+    )
+
+
+def _of_the_hub(error: HfHubHTTPError) -> str:
+    said = _first_line(error.server_message or "")
+    wait = seconds_to_wait(error.response.headers)
+    asks = "" if wait is None else f", asking to wait {wait:.0f} s"
+    return f"HTTP {error.response.status_code}{asks}" + (f": {said}" if said else "")
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -1,0 +1,162 @@
+"""Asks the Hub for a repository and tells its answers apart. Runs in the Hub's own process (`plimsoll.hub.process`).
+
+Two questions: what the repository is (its commit, its files with their sizes and hashes), and whether this user may
+read them. The Hub answers the first for gated repositories too, and hides private ones behind the answer for wrong
+ids; its errors share classes and status codes, so they are told apart by both, and by the Hub's own words.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Final
+
+from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.hf_api import ModelInfo
+
+from plimsoll.hub.access import Access, Answer, HubFile, Question
+from plimsoll.hub.cache import is_commit, known_commit, lacking, snapshot_folder
+from plimsoll.hub.error_text import in_words, is_of_the_network
+from plimsoll.hub.files import needed_files
+from plimsoll.hub.retry import patiently
+from plimsoll.node.storage import hub_cache, read_disk
+from plimsoll.redaction import Redactor
+
+TIMEOUT: Final = 10.0
+"""Seconds without a byte from the Hub."""
+_UNREAD_TOKEN: Final = "HUGGINGFACE_HUB_TOKEN"  # noqa: S105  the name of a variable
+
+ASK_THE_CACHE: Final = (Answer.OFFLINE_MODE, Answer.UNREACHABLE, Answer.RATE_LIMITED, Answer.FAILED)
+"""Where the Hub did not say no, a whole snapshot in the cache will do."""
+
+
+def ask(question: Question) -> Access:
+    """The answer to a question. Raises OSError where not even the disk of the cache can be read."""
+    blank = unanswered(question)
+    # A commit never means anything else, so there is nothing to ask.
+    if is_commit(question.revision) and (cached := _from_cache(blank)) is not None:
+        return cached
+    try:
+        access = _granted(blank)
+    except Exception as error:  # noqa: BLE001  whatever an HTTP library raises is an answer of a kind
+        access = _refused(blank, error)
+    return (access.answer in ASK_THE_CACHE and _from_cache(access)) or access
+
+
+def unanswered(question: Question) -> Access:
+    """What is known of a question before anybody is asked. Raises OSError where the disk cannot be read."""
+    cache = hub_cache()
+    disk, _ = read_disk(cache)
+    logged_in = get_token() is not None
+    return Access(
+        question=question,
+        answer=Answer.FAILED,
+        endpoint=Redactor.from_environment()(constants.ENDPOINT),
+        cache=str(cache),
+        free=disk.free,
+        logged_in=logged_in,
+        token_ignored=not logged_in and bool(os.environ.get(_UNREAD_TOKEN)),
+    )
+
+
+def _granted(blank: Access) -> Access:
+    """Raises what huggingface_hub raises where the answer is no, or none."""
+    question, api = blank.question, HfApi()
+
+    def describe() -> ModelInfo:
+        return api.model_info(question.repository, revision=question.revision, files_metadata=True, timeout=TIMEOUT)
+
+    info = patiently(describe)
+    try:
+        patiently(lambda: api.auth_check(question.repository))
+    except HfHubHTTPError as error:
+        # A mirror that has the files but not this question has said yes by having them.
+        if isinstance(error, GatedRepoError) or error.response.status_code != 404:
+            raise
+    if info.sha is None or not is_commit(info.sha):
+        raise ValueError(f"no commit is named for {question.repository}")
+    files = _files(info, question)
+    return _with_files(replace(blank, answer=Answer.GRANTED), info.sha, files)
+
+
+def _files(info: ModelInfo, question: Question) -> tuple[HubFile, ...]:
+    siblings = {sibling.rfilename: sibling for sibling in info.siblings or ()}
+    names = needed_files(siblings, remote_code=question.remote_code, allow_pickle=question.allow_pickle)
+    chosen = [siblings[name] for name in names]
+    return tuple(
+        HubFile(
+            path=sibling.rfilename,
+            size=sibling.size or 0,
+            digest=sibling.lfs.sha256 if sibling.lfs is not None else sibling.blob_id,
+        )
+        for sibling in chosen
+    )
+
+
+def _with_files(access: Access, commit: str, files: tuple[HubFile, ...]) -> Access:
+    folder = snapshot_folder(access.repository, commit)
+    present = sum(file.size for file in files if (folder / file.path).exists())
+    return replace(access, commit=commit, files=files, present=present)
+
+
+def _from_cache(access: Access) -> Access | None:
+    """The same access from a whole snapshot on this disk; None where there is none."""
+    question = access.question
+    commit = known_commit(question.repository, question.revision)
+    if commit is None:
+        return None
+    folder = snapshot_folder(question.repository, commit)
+    if lacking(folder, allow_pickle=question.allow_pickle) is not None:
+        return None
+    paths = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    names = needed_files(paths, remote_code=question.remote_code, allow_pickle=question.allow_pickle)
+    files = tuple(HubFile(path=name, size=(folder / name).stat().st_size, digest=None) for name in names)
+    return _with_files(replace(access, answer=Answer.CACHED), commit, files)
+
+
+def _refused(blank: Access, error: Exception) -> Access:
+    return replace(blank, answer=answer_of(error, logged_in=blank.logged_in), detail=in_words(error))
+
+
+def answer_of(error: Exception, *, logged_in: bool) -> Answer:
+    """The kind of a refusal that huggingface_hub raised.
+
+    GatedRepoError is a kind of RepositoryNotFoundError, so it comes first.
+    """
+    if isinstance(error, OfflineModeIsEnabled):
+        return Answer.OFFLINE_MODE
+    if isinstance(error, HFValidationError):
+        return Answer.NOT_FOUND
+    if not isinstance(error, HfHubHTTPError):
+        return Answer.UNREACHABLE if is_of_the_network(error) else Answer.FAILED
+    status = error.response.status_code
+    hides = isinstance(error, RepositoryNotFoundError) and not isinstance(error, GatedRepoError)
+    if status == 401 and (isinstance(error, GatedRepoError) or not hides):
+        return Answer.TOKEN_REFUSED if logged_in else Answer.NO_TOKEN
+    if isinstance(error, RevisionNotFoundError):
+        return Answer.NO_REVISION
+    if hides or status == 404:
+        return Answer.NOT_FOUND
+    if status == 403:
+        return _forbidden(error)
+    return Answer.RATE_LIMITED if status == 429 else Answer.FAILED
+
+
+def _forbidden(error: HfHubHTTPError) -> Answer:
+    """Which of the reasons for a 403; only the Hub's own words tell."""
+    words = f"{error.server_message or ''} {error.response.headers.get('X-Error-Message') or ''}".lower()
+    if "fine-grained" in words:
+        return Answer.TOKEN_TOO_NARROW
+    if "awaiting" in words:
+        return Answer.PENDING
+    if "rejected" in words:
+        return Answer.REJECTED
+    return Answer.NOT_ACCEPTED if isinstance(error, GatedRepoError) else Answer.TOKEN_TOO_NARROW

@@ -1,0 +1,94 @@
+"""Draws with matplotlib, as SVG that follows the reader's light or dark page and holds its text as text.
+
+matplotlib knows only fixed colours. So each role has a colour of its own that nothing else uses, and in the finished
+SVG it becomes the page's variable of that role.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from plimsoll.present.colours import COLOURS
+
+INK: Final = "#010101"
+FAINT: Final = "#020202"
+RULE: Final = "#030303"
+GOOD: Final = "#040404"
+BAD: Final = "#050505"
+NEAR: Final = "#060606"
+GAP: Final = "#070707"
+
+VARIABLES: Final = {
+    INK: "--ink",
+    FAINT: "--faint",
+    RULE: "--rule",
+    GOOD: "--good",
+    BAD: "--bad",
+    NEAR: "--near",
+    GAP: "--gap",
+}
+"""Colour in a drawing -> variable of the page."""
+
+_SETTINGS: Final[dict[Any, object]] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": RULE,
+    "grid.linewidth": 0.5,
+    "legend.frameon": False,
+}
+
+_SIZE: Final = re.compile(r' (width|height)="[^"]*"')
+
+
+@contextmanager
+def drawing(width: float, height: float, salt: str, *, arranged: bool = True) -> Iterator[Figure]:
+    """A figure of so many inches to draw on; `salt` keeps the ids of several pictures on one page apart.
+
+    With `arranged`, matplotlib makes room for labels, which takes most of the time; without, that is the caller's.
+    """
+    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": salt}), warnings.catch_warnings():
+        # Text stays text, so it is the reader's font that must have the letter, not matplotlib's.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield Figure(figsize=(width, height), layout="constrained" if arranged else None)
+
+
+def svg(figure: Figure) -> str:
+    """The figure as an SVG element for a page that has the variables. Call it while `drawing` is open.
+
+    The same figure gives the same bytes.
+    """
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    element = text[text.index("<svg") :].strip()
+    for colour, variable in VARIABLES.items():
+        element = element.replace(colour, f"var({variable})")
+    # Its size is the page's business: the view box keeps the proportions.
+    head, rest = element.split(">", maxsplit=1)
+    return _SIZE.sub("", head) + ">" + rest
+
+
+def svg_file(figure: Figure) -> str:
+    """The figure as an SVG file that stands alone, in light and dark. Call it while `drawing` is open."""
+    element = svg(figure)
+    head, rest = element.split(">", maxsplit=1)
+    return f"{head}><style>{COLOURS}svg {{ background: var(--paper); }}</style>{rest}\n"

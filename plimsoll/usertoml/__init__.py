@@ -1,0 +1,1 @@
+"""Reads TOML that users write, and explains what is wrong with it."""

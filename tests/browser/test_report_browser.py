@@ -1,0 +1,240 @@
+"""report.html in a real browser: pages with every outcome, used as a reader would."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from plimsoll.evidence.events import Event
+from tests.process.test_replay import replay
+from tests.support.browser import browser, emulate, problems, script
+from tests.support.catalogue_events import EVERY_OUTCOME, full_catalogue
+from tests.support.run_events import (
+    Line,
+    cell,
+    crash,
+    finish,
+    gate,
+    line,
+    load,
+    numbered,
+    plan,
+    report,
+    start,
+    write_events,
+)
+
+MARKUP = "</td></pre><script>window.owned=1</script><img src=x onerror='window.owned=2'><b onclick=alert(1)>"
+
+
+def replayed_page(folder: Path, events: list[Line]) -> Path:
+    """The page of a run that left these events, and failed."""
+    write_events(folder, numbered(events))
+    done = replay(f"--replay={folder}", "-q")
+    assert done.returncode == 1, done.stdout
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with every outcome, short enough to be drawn anew in a moment."""
+    return replayed_page(tmp_path_factory.mktemp("outcomes"), full_catalogue(EVERY_OUTCOME))
+
+
+@pytest.fixture(scope="module")
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    with browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started
+
+
+@pytest.fixture
+def opened(chrome: webdriver.Chrome, page: Path) -> Iterator[webdriver.Chrome]:
+    """The page, freshly opened; nothing may be on the console at the end."""
+    emulate(chrome)
+    problems(chrome)
+    chrome.get(page.as_uri())
+    yield chrome
+    assert problems(chrome) == []
+    # Where pytest-html keeps what was unfolded and how it was sorted.
+    script(chrome, "sessionStorage.clear()")
+
+
+def rows(chrome: webdriver.Chrome, kind: str = "") -> int:
+    return int(script(chrome, f"return document.querySelectorAll('#results-table tbody{kind}').length"))
+
+
+def column(chrome: webdriver.Chrome, name: str) -> list[str]:
+    body = "return [...document.querySelectorAll('#results-table td.col-' + arguments[0])].map(c => c.textContent)"
+    texts: list[str] = script(chrome, body, name)
+    return texts
+
+
+def press(element: WebElement, key: str) -> None:
+    """A key on an element that the keyboard can reach."""
+    driver: webdriver.Chrome = element.parent
+    script(driver, "arguments[0].focus()", element)
+    assert script(driver, "return document.activeElement === arguments[0]", element), "the keyboard cannot reach it"
+    driver.switch_to.active_element.send_keys(key)
+
+
+def test_the_page_of_the_whole_catalogue_is_small_and_opens(chrome: webdriver.Chrome, tmp_path: Path) -> None:
+    page = replayed_page(tmp_path, full_catalogue())
+    assert page.stat().st_size < 3_000_000
+    emulate(chrome, width=360)
+    chrome.get(page.as_uri())
+    assert rows(chrome) > 3000
+    assert script(chrome, "return document.documentElement.scrollWidth") <= 360
+    assert problems(chrome) == []
+
+
+def test_filters_take_rows_away_and_bring_them_back(opened: webdriver.Chrome) -> None:
+    everything, failed, skipped = rows(opened), rows(opened, ".failed"), rows(opened, ".skipped")
+    assert failed == 4
+    assert skipped > 100
+    box = opened.find_element(By.CSS_SELECTOR, "input[data-test-result=passed]")
+    assert re.fullmatch(r"Show \d+ Passed", box.get_attribute("aria-label") or "")
+    press(box, Keys.SPACE)
+    assert rows(opened, ".passed") == 0
+    assert rows(opened) == failed + skipped + rows(opened, ".xfailed")
+    press(opened.find_element(By.CSS_SELECTOR, "input[data-test-result=skipped]"), Keys.SPACE)
+    assert rows(opened) == failed + rows(opened, ".xfailed")
+    press(opened.find_element(By.CSS_SELECTOR, "input[data-test-result=passed]"), Keys.SPACE)
+    press(opened.find_element(By.CSS_SELECTOR, "input[data-test-result=skipped]"), Keys.SPACE)
+    assert rows(opened) == everything
+
+
+@pytest.mark.parametrize("name", ["testId", "result"])
+def test_a_column_sorts_up_and_down_by_keyboard(opened: webdriver.Chrome, name: str) -> None:
+    button = f"button.sortable[data-column-type={name}]"
+    before = column(opened, name)
+    if name == "result":  # the page opens sorted by result, the worst first
+        assert before[0] == "Failed"
+        press(opened.find_element(By.CSS_SELECTOR, "button[data-column-type=testId]"), Keys.ENTER)
+    press(opened.find_element(By.CSS_SELECTOR, button), Keys.ENTER)
+    assert column(opened, name) == sorted(before) != before
+    press(opened.find_element(By.CSS_SELECTOR, button), Keys.ENTER)
+    assert column(opened, name) == sorted(before, reverse=True)
+
+
+def test_durations_sort_as_times_and_not_as_texts(opened: webdriver.Chrome) -> None:
+    press(opened.find_element(By.CSS_SELECTOR, "button[data-column-type=duration]"), Keys.ENTER)
+    found = column(opened, "duration")
+    assert found == sorted(found, key=lambda text: int(text.split()[0]))
+    assert len(set(found)) > 1
+
+
+def test_a_row_unfolds_by_keyboard_and_by_a_click_on_a_figure(opened: webdriver.Chrome) -> None:
+    hidden = "return document.querySelector('tr[data-id=\"' + arguments[0] + '\"]').nextElementSibling.hidden_now"
+    hidden = hidden.replace("hidden_now", "classList.contains('hidden')")
+    row = script(
+        opened,
+        "return [...document.querySelectorAll('tbody.passed tr.collapsible')].find(r => r.querySelector('b'))",
+    )
+    name = row.get_attribute("data-id")
+    assert script(opened, hidden, name)
+    press(row.find_element(By.CSS_SELECTOR, "td.col-result"), Keys.ENTER)
+    assert not script(opened, hidden, name)
+    focused = opened.switch_to.active_element
+    assert focused.find_element(By.XPATH, "..").get_attribute("data-id") == name, "the focus was lost"
+    assert focused.get_attribute("aria-expanded") == "true"
+    focused.send_keys(Keys.SPACE)
+    assert script(opened, hidden, name)
+    figure = opened.find_element(By.CSS_SELECTOR, f"tr[data-id={name}] strong")
+    webdriver.ActionChains(opened).scroll_to_element(figure).move_to_element(figure).click().perform()
+    assert not script(opened, hidden, name)
+
+
+def test_light_and_dark_are_two_pages_of_colours_pictures_included(opened: webdriver.Chrome) -> None:
+    look = (
+        "const style = (s) => getComputedStyle(document.querySelector(s));"
+        "return [style('body').backgroundColor, style('body').color, style('.plimsoll svg text').fill,"
+        " style('.plimsoll pre').backgroundColor, style('#results-table').color, style('.log').color]"
+    )
+    light = script(opened, look)
+    emulate(opened, dark=True)
+    dark = script(opened, look)
+    assert all(one != other for one, other in zip(light, dark, strict=True)), (light, dark)
+    assert light[0] == "rgb(255, 255, 255)"
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_is_wider_than_the_window(opened: webdriver.Chrome, width: int) -> None:
+    emulate(opened, width=width)
+    script(opened, "for (const one of document.querySelectorAll('details')) { one.open = true; }")
+    opened.find_element(By.ID, "show_all_details").click()
+    assert script(opened, "return document.documentElement.scrollWidth") <= width
+    names = "return Math.min(...[...document.querySelectorAll('td.col-testId')].map(c => c.clientWidth))"
+    assert script(opened, names) > 200, "names are squeezed into a column too narrow to read"
+    smallest = script(
+        opened,
+        "return Math.min(...[...document.querySelectorAll('.plimsoll svg')]"
+        ".map(p => 9 * p.getBoundingClientRect().width / p.viewBox.baseVal.width))",
+    )
+    assert smallest >= 9, "the text of a picture is too small to read"
+
+
+def test_paper_has_the_verdict_and_what_is_wrong_and_no_controls(opened: webdriver.Chrome) -> None:
+    emulate(opened, width=794, dark=True, media="print")
+    shown = "return [...document.querySelectorAll(arguments[0])].some(e => e.checkVisibility())"
+    assert script(opened, shown, ".plimsoll-verdict")
+    assert script(opened, shown, "tbody.failed")
+    assert script(opened, shown, ".plimsoll-paper")
+    assert not script(opened, shown, "input.filter")
+    assert not script(opened, shown, "tbody.passed")
+    assert script(opened, "return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert script(opened, "return document.documentElement.scrollWidth") <= 794
+
+
+def test_nothing_is_asked_of_a_network(opened: webdriver.Chrome) -> None:
+    assert script(opened, "return performance.getEntriesByType('resource').map(e => e.name)") == []
+    assert script(opened, "return document.querySelectorAll('link, iframe, script[src], object, embed').length") == 0
+
+
+def test_every_picture_says_what_it_shows(opened: webdriver.Chrome) -> None:
+    names = script(opened, "return [...document.querySelectorAll('figure')].map(f => [f.role || f.getAttribute('role'),"
+                   " f.getAttribute('aria-label'), f.querySelectorAll('svg').length])")  # fmt: skip
+    assert len(names) > 30
+    assert all(role == "img" and label and pictures == 1 for role, label, pictures in names)
+    unnamed = script(opened, "return [...document.querySelectorAll('input, button, [tabindex]')].filter("
+                     "e => !(e.textContent.trim() || e.getAttribute('aria-label'))).length")  # fmt: skip
+    assert unnamed == 0, "something that takes the focus has no name"
+
+
+def hostile() -> list[Line]:
+    """A run in which everything that others write is markup."""
+    asked = cell("test_it", f"{MARKUP}/x", id=f"acceptance/test_it.py::test_it[{MARKUP}]")
+    node: Line = {"hostname": MARKUP, "environment": {MARKUP: MARKUP}}
+    events = [
+        start(arguments=[MARKUP], packages={MARKUP: MARKUP}),
+        plan([asked]),
+        gate(f"{MARKUP}/x", bounds={"ram_after": {"expected": 1e6, "basis": MARKUP}}),
+        load(MARKUP),
+        report(asked, "setup"),
+        report(asked, "call", "failed", crash(MARKUP), sections=[[MARKUP, MARKUP]]),
+        report(asked, "teardown"),
+        line(Event.HOST, variant=f"{MARKUP}/x", state="died", signal=MARKUP, stderr=[MARKUP], request=MARKUP),
+        finish(1),
+    ]
+    shown = full_catalogue()[3]
+    return [*events[:2], {**shown, "node": {**shown["node"], **node}}, *events[2:]]
+
+
+def test_no_text_of_others_runs_or_becomes_an_element(chrome: webdriver.Chrome, tmp_path: Path) -> None:
+    emulate(chrome)
+    chrome.get(replayed_page(tmp_path, hostile()).as_uri())
+    chrome.find_element(By.ID, "show_all_details").click()
+    script(chrome, "for (const one of document.querySelectorAll('details')) { one.open = true; }")
+    assert "window.owned=1" in script(chrome, "return document.body.innerText"), "it is not even shown"
+    assert script(chrome, "return window.owned") is None
+    assert script(chrome, "return document.querySelectorAll('script').length") == 2
+    assert (
+        script(chrome, "return document.querySelectorAll('[onerror], [onclick=\"alert(1)\"], img[src=x]').length") == 0
+    )
+    assert problems(chrome) == []

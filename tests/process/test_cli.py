@@ -1,0 +1,134 @@
+"""The command line as a user meets it: real processes, whole messages, exit statuses."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import plimsoll
+from plimsoll.cli import main
+from plimsoll.commands.parser import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+H100 = str(ROOT / "tests/support/recorded/synthetic-8xh100-80g.json")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "plimsoll", *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+
+
+def test_help_explains_the_tool_its_commands_and_its_exit_statuses() -> None:
+    done = run("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Plimsoll says which language models a GPU node carries, and proves it." in done.stdout
+    assert all(f"    {name}" in done.stdout for name in COMMANDS)
+    for line in (
+        "  0    done;",
+        "  1    REJECTED:",
+        "  2    usage error,",
+        "  5    nothing was planned",
+        "  6    INCOMPLETE:",
+    ):
+        assert line in done.stdout
+
+
+def test_without_a_command_the_help_is_shown_as_a_usage_error() -> None:
+    done = run()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == run("--help").stdout
+
+
+def test_an_unknown_command_is_a_usage_error_that_lists_the_known_ones() -> None:
+    done = run("prob")
+    assert done.returncode == 2
+    assert "invalid choice: 'prob'" in done.stderr
+    assert "probe" in done.stderr.splitlines()[-1]
+
+
+def test_the_version_is_the_packages() -> None:
+    assert run("--version").stdout == f"plimsoll {plimsoll.__version__}\n"
+
+
+def test_a_mistake_of_the_users_is_one_message_without_a_traceback(tmp_path: Path) -> None:
+    done = run("probe", "--recorded", str(tmp_path / "none.json"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"plimsoll: error: {tmp_path / 'none.json'}: cannot read the recorded node: No such file or directory\n"
+    )
+
+
+def test_json_can_be_recorded_and_shown_again(tmp_path: Path) -> None:
+    recorded = tmp_path / "node.json"
+    recorded.write_text(run("probe", "--json").stdout)
+    again = run("probe", "--json", "--recorded", str(recorded))
+    assert json.loads(again.stdout) == json.loads(recorded.read_text())
+
+
+def test_a_recorded_node_is_shown_as_aligned_tables() -> None:
+    done = run("probe", "--recorded", H100)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "node          synthetic-8xh100-80g"
+    assert "memory        2.10 TB (1.91 TiB) available of 2.16 TB (1.97 TiB)" in lines
+    assert "driver        580.82.07, up to CUDA 13.0" in lines
+    start = lines.index("GPUs")
+    assert lines[start + 1].split() == ["index", "name", "memory", "free", "capability", "MIG"]
+    assert len({line.index("85.52 GB") for line in lines[start + 2 : start + 10]}) == 1
+    assert "not read" not in done.stdout
+
+
+def test_packages_outside_the_supported_range_are_shown(tmp_path: Path) -> None:
+    node = json.loads(Path(H100).read_text())
+    node["packages"]["transformers"] = "4.57.1"
+    node["environment"]["HF_HOME"] = "/data/\x1b[2Jgone"
+    (tmp_path / "node.json").write_text(json.dumps(node))
+    output = run("probe", "--recorded", str(tmp_path / "node.json")).stdout
+    assert "unsupported packages\n  transformers 4.57.1, needs " in output
+    assert "\x1b" not in output
+    assert "/data/\\x1b[2Jgone" in output
+
+
+def test_a_reader_that_leaves_early_is_not_a_traceback() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "plimsoll", "probe", "--recorded", H100]
+    done = subprocess.run(command, check=False, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_probing_imports_neither_torch_nor_pytest_nor_other_commands() -> None:
+    script = (
+        "import sys; from plimsoll.cli import main; status = main(['probe', '--json'])\n"
+        "heavy = {'torch', 'transformers', 'bitsandbytes', 'huggingface_hub', 'pytest', 'pydantic'}\n"
+        "known = {'plimsoll.commands.parser', 'plimsoll.commands.probe'}\n"
+        "commands = {m for m in sys.modules if m.startswith('plimsoll.commands.')} - known\n"
+        "print(status, sorted(heavy & sys.modules.keys()), sorted(commands), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert done.stderr == "0 [] []\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_listed_command_exists_and_says_the_same_in_both_helps(name: str) -> None:
+    subparsers = argparse.ArgumentParser().add_subparsers()
+    import_module(f"plimsoll.commands.{name}").add_parser(subparsers)
+    assert list(subparsers.choices) == [name]
+    [listed] = subparsers._choices_actions
+    assert listed.help == COMMANDS[name]
+    own = run(name, "--help")
+    assert (own.returncode, own.stderr) == (0, "")
+    assert own.stdout.startswith(f"usage: plimsoll {name} ")
+
+
+def test_main_returns_the_status(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["probe", "--recorded", H100]) == 0
+    assert main(["probe", "--recorded", "/no/such/file"]) == 2
+    assert capsys.readouterr().err.startswith("plimsoll: error: /no/such/file: ")

@@ -1,0 +1,265 @@
+"""Hosts that do as they are asked: replies, errors, events, what they find themselves in, how they end."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from plimsoll.host.client.process import Host, Hosts
+from plimsoll.host.failures import HostDied, HostError, HostStartError
+from plimsoll.host.protocol import Call, Generate, Unload
+from plimsoll.host.server.failures import LoadFailed, LoadFailure
+from tests.support import host_targets
+
+DEADLINE = 60.0
+
+
+def call(function: str, **arguments: object) -> Call:
+    return Call(target=f"tests.support.host_targets:{function}", arguments=arguments)
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Hosts]:
+    with pytest.MonkeyPatch.context() as patch, Hosts(stack=None) as hosts:
+        patch.delenv("PYTHONUNBUFFERED", raising=False)  # which would hide that a host flushes its output itself
+        yield hosts
+
+
+@pytest.fixture
+def host(hosts: Hosts, tmp_path: Path) -> Iterator[Host]:
+    host = hosts.start("tiny-llama/nf4", tmp_path / "host.log")
+    yield host
+    host.close()
+
+
+def test_answers(host: Host) -> None:
+    assert host.ask(call("add", x=2, y=3), DEADLINE) == 5
+    assert host.ask(call("point", x=2, y=3), DEADLINE) == host_targets.Point(2, 3)
+    assert host.ask(Call(target="os:getpid"), DEADLINE) == host.pid != os.getpid()
+
+
+def test_reaches_into_classes(host: Host) -> None:
+    assert host.ask(Call(target="pathlib:Path.cwd"), DEADLINE) == Path.cwd()
+
+
+def test_long_messages_both_ways(host: Host) -> None:
+    assert host.ask(call("length", data=bytes(20_000_000)), DEADLINE) == 20_000_000
+    assert host.ask(call("zeros", size=20_000_000), DEADLINE) == bytes(20_000_000)
+
+
+def test_what_a_request_raises_is_told_and_the_host_stays_usable(host: Host) -> None:
+    with pytest.raises(HostError) as caught:
+        host.ask(call("fail", message="no such luck"), DEADLINE)
+    raised = caught.value.raised
+    assert (raised.kind, raised.message, raised.mistake) == ("ValueError", "no such luck", None)
+    assert "in fail\n    raise ValueError(message)" in raised.traceback
+    assert str(caught.value).startswith("Call raised ValueError in the host of tiny-llama/nf4: no such luck\nTraceback")
+    assert caught.value.fields()["error"] == "ValueError: no such luck"
+    assert host.ask(call("add", x=1, y=1), DEADLINE) == 2
+
+
+def test_a_users_mistake_is_told_without_a_traceback(host: Host) -> None:
+    with pytest.raises(HostError) as caught:
+        host.ask(Call(target="tests.support.host_targets:raise_users_mistake"), DEADLINE)
+    assert str(caught.value) == "the checkpoint is a pickle; save it as safetensors"
+    assert isinstance(caught.value.__cause__, LoadFailed)
+    assert caught.value.__cause__.kind is LoadFailure.PICKLE
+
+
+def test_a_users_mistake_that_cannot_be_pickled_keeps_its_text(host: Host) -> None:
+    with pytest.raises(HostError) as caught:
+        host.ask(call("raise_mistake_that_cannot_be_pickled"), DEADLINE)
+    assert str(caught.value) == "model.bin: is a pickle; save it as safetensors"
+    assert host.ask(call("add", x=1, y=1), DEADLINE) == 2
+
+
+def test_a_module_that_does_not_exist_is_an_error(host: Host) -> None:
+    with pytest.raises(HostError, match="No module named 'nowhere'"):
+        host.ask(Call(target="nowhere:nothing"), DEADLINE)
+
+
+def test_sys_exit_is_an_error_and_not_the_end(host: Host) -> None:
+    with pytest.raises(HostError) as caught:
+        host.ask(call("leave"), DEADLINE)
+    assert caught.value.raised.kind == "SystemExit"
+    assert host.is_alive
+
+
+def test_a_reply_that_cannot_be_pickled_is_an_error(host: Host) -> None:
+    with pytest.raises(HostError, match="lambda"):
+        host.ask(call("unpicklable"), DEADLINE)
+    assert host.ask(call("add", x=1, y=1), DEADLINE) == 2
+
+
+def test_a_request_that_cannot_be_pickled_leaves_the_host_usable(host: Host) -> None:
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        host.ask(call("add", x=lambda: None, y=1), DEADLINE)
+    assert host.ask(call("add", x=1, y=1), DEADLINE) == 2
+
+
+@pytest.mark.parametrize("request_", [Unload(), Generate(questions=("why?",), max_new_tokens=1)])
+def test_nothing_is_asked_of_a_model_before_it_is_loaded(host: Host, request_: Any) -> None:
+    with pytest.raises(HostError, match="no model is loaded: ask Load first"):
+        host.ask(request_, DEADLINE)
+
+
+def test_output_goes_to_the_log_line_by_line(host: Host) -> None:
+    host.ask(call("say", text="line ünd \ud800"), DEADLINE)
+    assert host.log.read_text(encoding="utf-8") == "line ünd \\ud800\nLINE ÜND \\ud800\n"
+
+
+def test_what_a_host_finds_itself_in(host: Host) -> None:
+    state = host.ask(call("state"), DEADLINE)
+    assert state["session"] == state["group"] == state["pid"] == host.pid
+    assert state["stdin"] == b""
+    assert state["sigint"], "Ctrl-C is the controller's business"
+    assert state["sigterm"]
+    assert state["sigchld"], "or subprocess could not wait"
+    assert state["subprocess"] == b"1\n"
+    assert state["core"] == (0, 0)
+    assert state["name"] == "tiny-llama/nf4"
+    assert state["oom_score"] == 500, "when memory runs out, the host goes and not pytest"
+    assert not {"pytest", "torch"} & state["modules"], "the main script was not run again"
+
+
+def test_a_host_holds_its_log_and_its_channel_and_nothing_of_others(hosts: Hosts, tmp_path: Path) -> None:
+    others = [hosts.start(f"other-{n}", tmp_path / "other.log") for n in range(3)]
+    host = hosts.start("one", tmp_path / "one.log")
+    log = str(host.log)
+    # stdin, stdout, stderr, faulthandler's own descriptor, the channel; nothing that would keep another host's open.
+    assert host.ask(call("state"), DEADLINE)["descriptors"] == sorted(["/dev/null", log, log, log, "socket"])
+    for other in (*others, host):
+        other.close()
+
+
+def test_progress_tells_seconds_and_memory(host: Host) -> None:
+    seen: list[tuple[float, int | None]] = []
+    host.ask(call("sleep", seconds=0.8), DEADLINE, lambda seconds, rss: seen.append((seconds, rss)))
+    assert seen
+    assert [seconds for seconds, _ in seen] == sorted(seconds for seconds, _ in seen)
+    assert all(rss is not None and rss > 2**20 for _, rss in seen)
+
+
+def test_an_abandoned_request_ends_the_host(host: Host) -> None:
+    def interrupt(seconds: float, rss: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        host.ask(call("hang_in_python"), DEADLINE, interrupt)
+    assert not psutil.pid_exists(host.pid)
+    with pytest.raises(HostDied, match="its request was abandoned; killed by SIGKILL"):
+        host.ask(call("add", x=1, y=1), DEADLINE)
+
+
+def test_one_request_at_a_time(host: Host) -> None:
+    with pytest.raises(RuntimeError, match="the host of tiny-llama/nf4 was asked for Call while it answers another"):
+        host.ask(call("hang_in_python"), DEADLINE, lambda _seconds, _rss: host.ask(call("add", x=1, y=1), DEADLINE))
+
+
+def test_close_from_another_thread_ends_a_request(host: Host) -> None:
+    def close(_seconds: float, _rss: int | None) -> None:
+        closer = threading.Thread(target=host.close)
+        closer.start()
+        closer.join()
+
+    with pytest.raises(HostDied) as caught:
+        host.ask(call("hang_in_python"), DEADLINE, close)
+    assert caught.value.signal == "SIGKILL"
+
+
+def test_close_waits_until_the_process_is_gone(hosts: Hosts, tmp_path: Path) -> None:
+    host = hosts.start("one", tmp_path / "host.log")
+    children = host.ask(call("start_children"), DEADLINE)
+    alive = [host.is_alive]
+    host.close()
+    alive.append(host.is_alive)
+    assert alive == [True, False]
+    assert not any(psutil.pid_exists(pid) for pid in (host.pid, *children))
+    host.close()
+
+
+def test_hosts_end_with_their_context(tmp_path: Path) -> None:
+    with Hosts(stack=None) as hosts:
+        pids = [hosts.start(f"host-{n}", tmp_path / "host.log").pid for n in range(3)]
+        server = hosts._server
+        assert server is not None
+        pids.append(server.pid)
+        assert all(psutil.pid_exists(pid) for pid in pids)
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_events_tell_the_life_of_a_host(tmp_path: Path) -> None:
+    events: list[tuple[str, dict[str, Any]]] = []
+    with Hosts(stack=None, on_event=lambda state, fields: events.append((state, fields))) as hosts:
+        host = hosts.start("one", tmp_path / "host.log")
+        host.ask(call("add", x=1, y=1), DEADLINE)
+        with pytest.raises(HostError):
+            host.ask(call("fail", message="no"), DEADLINE)
+        second = hosts.start("two", tmp_path / "host.log")
+        with pytest.raises(HostDied):
+            second.ask(call("exit_with", code=3), DEADLINE)
+    assert [(state, fields["variant"]) for state, fields in events] == [
+        ("started", "one"),
+        ("request", "one"),
+        ("request", "one"),
+        ("started", "two"),
+        ("died", "two"),
+        ("closed", "one"),
+    ]
+    assert all(fields["log"] == str(tmp_path / "host.log") for _, fields in events)
+    assert events[0][1]["pid"] == host.pid
+    assert events[2][1]["error"] == "ValueError: no"
+    assert (events[4][1]["exitcode"], events[4][1]["request"]) == (3, "Call")
+    assert events[5][1]["exitcode"] == 0
+
+
+def test_descriptors_are_given_back(tmp_path: Path) -> None:
+    with Hosts(stack=None) as hosts:
+        hosts.start("first", tmp_path / "host.log").close()
+        server = hosts._server
+        assert server is not None
+        before = [psutil.Process(pid).num_fds() for pid in (os.getpid(), server.pid)]
+        for number in range(50):
+            host = hosts.start(f"host-{number}", tmp_path / "host.log")
+            host.ask(call("add", x=number, y=1), DEADLINE)
+            host.close()
+        with pytest.raises(HostDied):
+            hosts.start("dies", tmp_path / "host.log").ask(call("exit_with", code=1), DEADLINE)
+        assert [psutil.Process(pid).num_fds() for pid in (os.getpid(), server.pid)] == before
+
+
+def test_a_host_that_died_unasked_gives_its_descriptors_back(hosts: Hosts, tmp_path: Path) -> None:
+    before = psutil.Process().num_fds()
+    host = hosts.start("one", tmp_path / "host.log")
+    psutil.Process(host.pid).kill()
+    host.close()
+    assert psutil.Process().num_fds() == before
+
+
+def test_preparing_begins_to_import(tmp_path: Path) -> None:
+    with Hosts(stack=None) as hosts:
+        hosts.prepare()
+        server = hosts._server
+        assert server is not None
+        hosts.start("one", tmp_path / "host.log")
+        assert hosts._server is server
+
+
+def test_a_log_that_cannot_be_written_is_one_clear_message(hosts: Hosts, tmp_path: Path) -> None:
+    with pytest.raises(HostStartError) as caught:
+        hosts.start("one", tmp_path / "missing" / "host.log")
+    assert str(caught.value) == f"{tmp_path}/missing/host.log: cannot write the host's log: No such file or directory"
+
+
+def test_a_new_server_after_close(tmp_path: Path) -> None:
+    hosts = Hosts(stack=None)
+    for _ in range(2):
+        assert hosts.start("one", tmp_path / "host.log").ask(call("add", x=1, y=1), DEADLINE) == 2
+        hosts.close()

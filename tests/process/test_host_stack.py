@@ -1,0 +1,222 @@
+"""The model stack in the fork server: there for every host, clean, and never a silent fallback when it is broken."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.host.client.process import Hosts
+from plimsoll.host.failures import HostError, StackImportError
+from plimsoll.host.protocol import Call, Load, LoadSpec, Unload
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 120.0
+
+
+def call(function: str, **arguments: object) -> Call:
+    return Call(target=f"tests.support.host_targets:{function}", arguments=arguments)
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Hosts]:
+    with Hosts() as hosts:
+        yield hosts
+
+
+def test_the_stack_is_there_and_clean(hosts: Hosts, tmp_path: Path) -> None:
+    host = hosts.start("one", tmp_path / "host.log")
+    state = host.ask(call("stack_state"), DEADLINE)
+    assert {"torch", "transformers", "accelerate", "bitsandbytes"} <= state["modules"]
+    assert not state["cuda_initialized"]
+    assert state["patterns"], "compiled before the fork, or each first load takes 0.13 s longer"
+    assert state["sum"] == 64**3, "torch computes after the fork"
+    host.close()
+
+
+def test_the_server_has_one_thread(hosts: Hosts, tmp_path: Path) -> None:
+    hosts.start("one", tmp_path / "host.log").close()
+    server = hosts._server
+    assert server is not None
+    assert psutil.Process(server.pid).num_threads() == 1
+
+
+@pytest.fixture(scope="module")
+def spec(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> LoadSpec:
+    """A checkpoint of 58 MB, 115 MB when loaded: enough for the memory of a host to show it. In fp32, because weights
+    that are loaded as they are saved stay in the file until they are used."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    host = hosts.start("maker", folder / "host.log")
+    sizes = {"hidden_size": 512, "intermediate_size": 4096, "num_hidden_layers": 4}
+    made: dict[str, object] = {"family": "llama", "folder": folder, **sizes}
+    host.ask(Call(target="tests.support.random_checkpoints:save_checkpoint", arguments=made), DEADLINE)
+    asked: dict[str, object] = {"checkpoint": folder, "family": "llama", "quantization": Quantization.FP32}
+    spec = host.ask(Call(target="tests.support.random_checkpoints:load_spec", arguments=asked), DEADLINE)
+    host.close()
+    assert isinstance(spec, LoadSpec)
+    return spec
+
+
+def test_the_first_load_imports_nothing_more(hosts: Hosts, spec: LoadSpec, tmp_path: Path) -> None:
+    host = hosts.start("one", tmp_path / "host.log")
+    before = host.ask(call("modules"), DEADLINE)
+    host.ask(Load(spec=spec), DEADLINE)
+    assert host.ask(call("modules"), DEADLINE) - before == set()
+    host.close()
+
+
+def test_unloading_returns_the_memory(hosts: Hosts, spec: LoadSpec, tmp_path: Path) -> None:
+    host = hosts.start("one", tmp_path / "host.log")
+    size = host.ask(Load(spec=spec), DEADLINE).inventory.stored_bytes
+    with pytest.raises(HostError, match="a model is loaded already: ask Unload first"):
+        host.ask(Load(spec=spec), DEADLINE)
+    unloaded = host.ask(Unload(), DEADLINE)
+    assert unloaded.ram_loaded - unloaded.ram_before_load > 0.9 * size
+    # What stays is code of torch that was paged in, not weights.
+    assert unloaded.ram_after - unloaded.ram_before_load < 0.25 * size
+    host.ask(Load(spec=spec), DEADLINE)
+    host.close()
+
+
+def test_releasing_collects_cycles(hosts: Hosts, tmp_path: Path) -> None:
+    host = hosts.start("one", tmp_path / "host.log")
+    assert host.ask(call("release_a_cycle"), DEADLINE) is True
+    host.close()
+
+
+def test_threads_are_limited_where_asked(hosts: Hosts, tmp_path: Path) -> None:
+    host = hosts.start("one", tmp_path / "host.log", threads=1)
+    assert host.ask(call("threads"), DEADLINE) == 1
+    host.close()
+
+
+def test_a_tensor_does_not_bring_torch_into_the_controller(hosts: Hosts, tmp_path: Path) -> None:
+    host = hosts.start("one", tmp_path / "host.log")
+    with pytest.raises(
+        HostError, match="which the controller cannot read without importing torch; reduce it to numbers"
+    ):
+        host.ask(Call(target="torch:get_default_dtype"), DEADLINE)
+    assert host.ask(call("add", x=1, y=1), DEADLINE) == 2
+    host.close()
+
+
+def test_the_controller_never_imports_torch() -> None:
+    code = (
+        "import sys, tempfile, pathlib\n"
+        "from plimsoll.host.client.process import Hosts\n"
+        "from plimsoll.host.protocol import Call\n"
+        "with tempfile.TemporaryDirectory() as folder, Hosts(stack=None) as hosts:\n"
+        "    host = hosts.start('one', pathlib.Path(folder, 'host.log'))\n"
+        "    print(host.ask(Call(target='torch:is_grad_enabled'), 120.0), 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "True False\n"
+
+
+def test_bitsandbytes_learns_the_compute_capability_without_cuda(tmp_path: Path) -> None:
+    """With a GPU that torch and NVML only pretend: asking torch for it would make a CUDA context in the fork server."""
+    (tmp_path / "pynvml.py").write_text(
+        "nvmlInit = nvmlShutdown = lambda: None\n"
+        "nvmlDeviceGetCount = lambda: 2\n"
+        "nvmlDeviceGetHandleByIndex = lambda index: index\n"
+        "nvmlDeviceGetCudaComputeCapability = lambda gpu: [(7, 0), (9, 0)][gpu]\n"
+    )
+    code = (
+        "import torch\n"
+        "from plimsoll.host.server import preload\n"
+        "from bitsandbytes.cuda_specs import get_cuda_specs\n"
+        "def poison(device=None): raise SystemExit('CUDA was initialised')\n"
+        "torch.cuda.get_device_capability = poison\n"
+        "torch.cuda.is_available, torch.cuda.device_count, torch.version.cuda = (lambda: True), (lambda: 2), '13.0'\n"
+        "with preload._compute_capability_from_nvml(torch):\n"
+        "    print(get_cuda_specs().highest_compute_capability)\n"
+        "print(torch.cuda.get_device_capability is poison)\n"
+        "get_cuda_specs()\n"
+    )
+    command = [sys.executable, "-c", f"import sys; sys.path[:0] = {[str(tmp_path), str(ROOT)]!r}\n{code}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "(9, 0)\nTrue\n", done.stderr
+    # The last line shows that the question would have been asked of torch: when it no longer is, all this can go.
+    assert done.stderr.endswith("CUDA was initialised\n")
+
+
+def test_a_missing_module_is_one_clear_message(tmp_path: Path) -> None:
+    with Hosts(stack=None, preload=["no_such_module"]) as hosts:
+        for _ in range(2):
+            with pytest.raises(StackImportError) as caught:
+                hosts.start("one", tmp_path / "host.log")
+            assert str(caught.value) == (
+                "no host can be started: importing no_such_module failed: ModuleNotFoundError: "
+                "No module named 'no_such_module'; install what hosts need: pip install 'plimsoll[models]'"
+            )
+
+
+def test_a_failed_import_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = tmp_path / "tried"
+    (tmp_path / "broken.py").write_text(f"open({str(tried)!r}, 'a').write('x'); raise ValueError")
+    monkeypatch.syspath_prepend(tmp_path)
+    with Hosts(stack=None, preload=["broken"]) as hosts:
+        for _ in range(3):
+            with pytest.raises(StackImportError):
+                hosts.start("one", tmp_path / "host.log")
+    assert tried.read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "raise ImportError('libcudart.so.13: cannot open shared object file')",
+            "importing broken failed: ImportError: libcudart.so.13: cannot open shared object file "
+            "({folder}/broken.py:1)",
+        ),
+        ("raise ValueError('numpy ABI')", "importing broken failed: ValueError: numpy ABI ({folder}/broken.py:1)"),
+        (
+            "import os; print('the driver is too old', flush=True); os._exit(7)",
+            "importing the model stack ended the process: exit code 7\nthe driver is too old",
+        ),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+            "importing the model stack ended the process: killed by SIGKILL\n",
+        ),
+    ],
+)
+def test_a_broken_module_is_one_clear_message(
+    code: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with Hosts(stack=None, preload=["broken"]) as hosts, pytest.raises(StackImportError) as caught:
+        hosts.start("one", tmp_path / "host.log")
+    assert str(caught.value) == "no host can be started: " + message.format(folder=tmp_path)
+
+
+def test_an_import_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow.py").write_text("import time; time.sleep(3600)")
+    monkeypatch.syspath_prepend(tmp_path)
+    with Hosts(stack=None, preload=["slow"], import_limit=0.5) as hosts, pytest.raises(StackImportError) as caught:
+        hosts.start("one", tmp_path / "host.log")
+    assert str(caught.value) == "no host can be started: importing the model stack took longer than 0.5 s"
+
+
+def test_hosts_in_the_workers_of_xdist(tmp_path: Path) -> None:
+    """A worker of execnet has no main script, and its stdout is the line to its own controller."""
+    (tmp_path / "test_worker.py").write_text(
+        "import pathlib, pytest\n"
+        "from plimsoll.host.client.process import Hosts\n"
+        "from plimsoll.host.protocol import Call\n"
+        "@pytest.mark.parametrize('number', range(4))\n"
+        "def test_host(number, tmp_path, worker_id):\n"
+        "    assert worker_id in ('gw0', 'gw1')\n"
+        "    with Hosts(stack=None) as hosts:\n"
+        "        host = hosts.start('one', tmp_path / 'host.log')\n"
+        "        assert host.ask(Call(target='os:getpid'), 60.0) == host.pid\n"
+    )
+    arguments = ["-m", "pytest", "-n", "2", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", str(tmp_path)]
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "4 passed" in done.stdout, done.stdout + done.stderr

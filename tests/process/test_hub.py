@@ -1,0 +1,416 @@
+"""Asking and fetching by the real huggingface_hub client, from a Hub on the loopback interface that misbehaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from plimsoll.hub.access import Access, Answer, Question
+from plimsoll.hub.checking import check
+from plimsoll.hub.child import HubError
+from plimsoll.hub.client import ask, fetch
+from tests.support.hub_repositories import COMMIT, SHARDS, make_repository
+from tests.support.hub_server import (
+    BAD_TOKEN,
+    LOG_IN,
+    NOT_ACCEPTED,
+    PENDING,
+    REJECTED,
+    TOO_NARROW,
+    HubServer,
+    Refusal,
+    Repository,
+    serving,
+)
+from tests.support.subsession import ROOT
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository that looks like a checkpoint and holds no model."""
+    return make_repository(tmp_path_factory.mktemp("repository"))
+
+
+Serve = Callable[..., HubServer]
+
+
+@pytest.fixture
+def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Start a Hub with repositories, and point this process's children at it; nobody is logged in."""
+    for name in list(os.environ):
+        if name.startswith(("HF_", "HUGGING")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    contexts = []
+
+    def start(**repositories: Repository) -> HubServer:
+        context = serving({f"hub/{name}": repository for name, repository in repositories.items()})
+        contexts.append(context)
+        server = context.__enter__()
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        return server
+
+    yield start
+    for context in contexts:
+        context.__exit__(None, None, None)
+
+
+def ask_one(name: str, revision: str | None = None) -> Access:
+    question = Question(repository=f"hub/{name}", revision=revision)
+    return ask([question])[question]
+
+
+def test_an_open_repository(serve: Serve, folder: Path) -> None:
+    server = serve(sound=Repository(folder=folder))
+    access = ask_one("sound")
+    assert (access.answer, access.commit, access.endpoint) == (Answer.GRANTED, COMMIT, server.endpoint)
+    assert [file.path for file in access.files] == [
+        "config.json",
+        *SHARDS,
+        "model.safetensors.index.json",
+        "tokenizer.json",
+    ]
+    assert access.size == access.missing == sum((folder / file.path).stat().st_size for file in access.files)
+    assert {file.path: file.digest for file in access.files}[SHARDS[1]] == hashlib.sha256(b"\1" * 1000).hexdigest()
+    assert access.free > 0
+    assert Access.from_json(json.loads(json.dumps(access.to_json()))) == access
+
+
+ANSWERS: dict[str, tuple[str | None, dict[str, Any], Answer, str]] = {
+    "gated": (
+        None,
+        {"gate": Refusal(401, "GatedRepo", LOG_IN)},
+        Answer.NO_TOKEN,
+        "HTTP 401: Access to model hub/gated",
+    ),
+    "closed": (None, {"refuses": Refusal(401)}, Answer.NO_TOKEN, "HTTP 401"),
+    "hidden": (None, {"refuses": Refusal(401, "RepoNotFound", "No such")}, Answer.NOT_FOUND, "HTTP 401: No such"),
+    "teapot": (None, {"refuses": Refusal(418, None, "I am")}, Answer.FAILED, "HTTP 418: I am"),
+    "limited": (
+        None,
+        {"refuses": Refusal(429, headers={"Retry-After": "300"})},
+        Answer.RATE_LIMITED,
+        "HTTP 429, asking to wait 300 s",
+    ),
+    "limited-by-draft": (
+        None,
+        {"refuses": Refusal(429, headers={"RateLimit": '"api";r=0;t=120'})},
+        Answer.RATE_LIMITED,
+        "HTTP 429, asking to wait 120 s",
+    ),
+    "limited-for-a-while": (None, {"refuses": Refusal(429, headers={"Retry-After": "0"}, times=2)}, Answer.GRANTED, ""),
+    "starting": (None, {"refuses": Refusal(503, headers={"Retry-After": "0"}, times=1)}, Answer.GRANTED, ""),
+    # A mirror that does not know the question, but has the files.
+    "mirror": (None, {"gate": Refusal(404)}, Answer.GRANTED, ""),
+    # What answers in the place of a Hub: a gateway that shows its own page.
+    "gateway": (None, {"refuses": Refusal(200)}, Answer.FAILED, "not what a Hub answers, KeyError: 'id'"),
+    "half-a-hub": (
+        None,
+        {"commit": "moved"},
+        Answer.FAILED,
+        "not what a Hub answers, ValueError: no commit is named for hub/half-a-hub",
+    ),
+    "gated-again": ("a-token", {"gate": Refusal(401, "GatedRepo", LOG_IN)}, Answer.TOKEN_REFUSED, "HTTP 401: Access"),
+    "expired": ("a-token", {"refuses": Refusal(401, None, BAD_TOKEN)}, Answer.TOKEN_REFUSED, f"HTTP 401: {BAD_TOKEN}"),
+    "licence": ("a-token", {"gate": Refusal(403, "GatedRepo", NOT_ACCEPTED)}, Answer.NOT_ACCEPTED, "HTTP 403: Access"),
+    "pending": ("a-token", {"gate": Refusal(403, "GatedRepo", PENDING)}, Answer.PENDING, "HTTP 403: Your request"),
+    "rejected": ("a-token", {"gate": Refusal(403, "GatedRepo", REJECTED)}, Answer.REJECTED, "HTTP 403: Your request"),
+    "narrow": ("a-token", {"gate": Refusal(403, None, TOO_NARROW)}, Answer.TOKEN_TOO_NARROW, "HTTP 403: Please enable"),
+    "forbidden": ("a-token", {"refuses": Refusal(403, None, "no")}, Answer.TOKEN_TOO_NARROW, "HTTP 403: no"),
+    "wrong": ("a-token", {"refuses": Refusal(404, "RepoNotFound")}, Answer.NOT_FOUND, "HTTP 404"),
+}
+"""By repository: the token in use, what the repository does, and what must come of it."""
+
+
+@pytest.mark.parametrize("token", [None, "a-token"])
+def test_answers_are_told_apart(serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch, token: str | None) -> None:
+    if token:
+        monkeypatch.setenv("HF_TOKEN", token)
+    expected = {name: entry for name, entry in ANSWERS.items() if entry[0] == token}
+    server = serve(**{name: Repository(folder=folder, **entry[1]) for name, entry in expected.items()})
+    found = ask([Question(repository=f"hub/{name}") for name in expected])
+    for question, access in found.items():
+        _, _, answer, detail = expected[question.repository.removeprefix("hub/")]
+        assert (access.answer, access.detail[: len(detail)]) == (answer, detail), question
+        assert bool(detail) is bool(access.detail)
+        assert access.logged_in is bool(token)
+        assert (access.commit is not None) is answer.is_yes
+    sent = {request.authorization for request in server.requests if "/models/" in request.path}
+    assert sent == {f"Bearer {token}" if token else None}
+
+
+def test_the_controller_imports_no_http_library() -> None:
+    code = "import sys, fixtures.weights; print(sorted({'huggingface_hub', 'httpx', 'httpx2'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    # What the Hub's own process imports is as far from torch as the controller is.
+    code = "import sys, plimsoll.hub.queries, plimsoll.hub.fetching; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_wrong_id_and_a_wrong_revision(serve: Serve, folder: Path) -> None:
+    serve(sound=Repository(folder=folder))
+    asked = [("other", None), ("sound", "v9"), ("sound", "d" * 40), ("sound", COMMIT)]
+    found = ask([Question(repository=f"hub/{name}", revision=revision) for name, revision in asked])
+    assert [found[Question(repository=f"hub/{name}", revision=revision)].answer for name, revision in asked] == [
+        Answer.NOT_FOUND,
+        Answer.NO_REVISION,
+        Answer.NO_REVISION,
+        Answer.GRANTED,
+    ]
+
+
+def test_the_variable_that_old_guides_prescribe_is_no_login(
+    serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(gated=Repository(folder=folder, gate=Refusal(401, "GatedRepo", LOG_IN)))
+    monkeypatch.setenv("HUGGINGFACE_HUB_TOKEN", "hf_never_read")
+    access = ask_one("gated")
+    assert (access.answer, access.token_ignored) == (Answer.NO_TOKEN, True)
+    monkeypatch.setenv("HF_TOKEN", "hf_read")
+    access = ask_one("gated")
+    assert (access.answer, access.token_ignored) == (Answer.TOKEN_REFUSED, False)
+
+
+def test_a_repository_is_asked_for_once(serve: Serve, folder: Path) -> None:
+    server = serve(sound=Repository(folder=folder))
+    question = Question(repository="hub/sound")
+    assert list(ask([question, question, Question(repository="hub/sound")])) == [question]
+    assert server.asked() == ["/api/models/hub/sound", "/api/models/hub/sound/auth-check"]
+    assert ask([]) == {}
+
+
+def test_nobody_answers(serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(sound=Repository(folder=folder))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    access = ask_one("sound")
+    assert access.answer is Answer.UNREACHABLE
+    assert access.detail == "ConnectError: [Errno 111] Connection refused"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert ask_one("sound").answer is Answer.OFFLINE_MODE
+
+
+def test_an_answer_that_does_not_come(serve: Serve, folder: Path) -> None:
+    server = serve(sound=Repository(folder=folder), mute=Repository(folder=folder, mute=True))
+    sound, mute = Question(repository="hub/sound"), Question(repository="hub/mute")
+    answers = ask([mute, sound], patience=2.0)
+    assert answers[sound].answer is Answer.GRANTED
+    assert (answers[mute].answer, answers[mute].endpoint) == (Answer.UNREACHABLE, server.endpoint)
+    assert answers[mute].detail == "nothing moved for 2.000 s, so it was ended"
+
+
+def test_fetching(serve: Serve, folder: Path, tmp_path: Path) -> None:
+    server = serve(sound=Repository(folder=folder))
+    access = ask_one("sound")
+    heard: list[tuple[str, int, int, float]] = []
+    snapshot = fetch(access, tmp_path / "notes", progress=lambda *sign: heard.append(sign))
+    assert (snapshot.commit, snapshot.bytes, snapshot.downloaded) == (COMMIT, access.size, access.size)
+    assert not snapshot.from_cache
+    assert snapshot.seconds > 0
+    assert (snapshot.checked, snapshot.unchecked) == (5, ())
+    fetched = {path.name: path.read_bytes() for path in Path(snapshot.folder).iterdir()}
+    assert fetched == {file.path: (folder / file.path).read_bytes() for file in access.files}
+    assert heard[0][:3] == ("fetching", 0, access.size)
+    assert heard == sorted(heard, key=lambda sign: sign[3])
+    # Files are asked for by commit: what a branch is meanwhile moved to does not matter.
+    assert all(f"/resolve/{COMMIT}/" in path for path in server.asked() if "/resolve/" in path)
+
+    asked = len(server.asked())
+    again = fetch(ask_one("sound"), tmp_path / "notes")
+    assert again.from_cache
+    assert (again.folder, again.checked) == (snapshot.folder, 0)
+    assert len(server.asked()) == asked + 2
+
+
+def test_a_whole_snapshot_needs_no_hub(
+    serve: Serve, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(sound=Repository(folder=folder))
+    fetch(ask_one("sound"), tmp_path / "notes")
+    asked = len(server.asked())
+    assert ask_one("sound", COMMIT).answer is Answer.CACHED
+    assert len(server.asked()) == asked  # a commit means the same files for ever
+    server.repositories["hub/sound"].refuses = Refusal(401, None, BAD_TOKEN)
+    assert ask_one("sound").answer is Answer.NO_TOKEN  # a no is a no
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    access = ask_one("sound")
+    assert (access.answer, access.commit, access.missing) == (Answer.CACHED, COMMIT, 0)
+    snapshot = fetch(access, tmp_path / "notes")
+    assert (snapshot.from_cache, snapshot.commit, snapshot.checked, snapshot.unchecked) == (True, COMMIT, 0, ())
+    # Without notes each file is held against the blob that its link names.
+    assert fetch(access, tmp_path / "other-notes").checked == 5
+    (Path(snapshot.folder) / SHARDS[1]).unlink()
+    assert ask_one("sound").answer is Answer.OFFLINE_MODE
+
+
+def test_a_cut_is_resumed_where_it_happened(serve: Serve, tmp_path: Path) -> None:
+    # huggingface_hub writes what arrives in pieces of 10 MiB, and goes on behind the last whole one.
+    (tmp_path / "large").mkdir()
+    folder = make_repository(tmp_path / "large", first_shard=24_000_000)
+    server = serve(cut=Repository(folder=folder, cuts={SHARDS[0]: "closed"}))
+    snapshot = fetch(ask_one("cut"), tmp_path / "notes")
+    assert [request.range for request in server.requests if request.range] == ["bytes=10485760-"]
+    assert (Path(snapshot.folder) / SHARDS[0]).read_bytes() == (folder / SHARDS[0]).read_bytes()
+    assert snapshot.checked == 5
+
+
+def test_a_reset_connection_costs_one_file(serve: Serve, folder: Path, tmp_path: Path) -> None:
+    server = serve(reset=Repository(folder=folder, cuts={SHARDS[0]: "reset"}))
+    snapshot = fetch(ask_one("reset"), tmp_path / "notes")
+    assert (Path(snapshot.folder) / SHARDS[0]).read_bytes() == (folder / SHARDS[0]).read_bytes()
+    gets = [request.path.rpartition("/")[2] for request in server.requests if request.method == "GET"]
+    assert (gets.count(SHARDS[0]), gets.count(SHARDS[1])) == (2, 1)
+
+
+def test_a_wrong_content_is_found_and_removed(serve: Serve, folder: Path, tmp_path: Path) -> None:
+    server = serve(bad=Repository(folder=folder, corrupt=frozenset({SHARDS[1]})))
+    access = ask_one("bad")
+    with pytest.raises(HubError) as caught:
+        fetch(access, tmp_path / "notes")
+    expected = hashlib.sha256(b"\1" * 1000).hexdigest()
+    wrong = hashlib.sha256(b"\1" * 999 + b"\0").hexdigest()
+    assert str(caught.value) == (
+        f"hub/bad at {COMMIT}: damaged on the way or on the disk; removed from {access.cache}, so the next run fetches "
+        f"it anew:\n  {SHARDS[1]}: its content hashes to {wrong}, and the Hub says {expected}"
+    )
+    assert not list((tmp_path / "hf").rglob(f"snapshots/*/{SHARDS[1]}"))
+    server.repositories["hub/bad"].corrupt = frozenset()
+    snapshot = fetch(ask_one("bad"), tmp_path / "notes")
+    assert (snapshot.downloaded, snapshot.checked) == (1000, 1)
+
+
+def test_a_file_that_was_touched_is_checked_again(serve: Serve, folder: Path, tmp_path: Path) -> None:
+    serve(sound=Repository(folder=folder))
+    snapshot = fetch(ask_one("sound"), tmp_path / "notes")
+    blob = (Path(snapshot.folder) / SHARDS[1]).resolve()
+    blob.write_bytes(b"\2" * 1000)
+    with pytest.raises(HubError, match="its content hashes to"):
+        fetch(ask_one("sound"), tmp_path / "notes")
+    assert not blob.exists()
+
+
+def test_files_that_nobody_knows_a_hash_of_are_named(serve: Serve, folder: Path, tmp_path: Path) -> None:
+    access = replace(ask_one_sound(serve, folder), files=())
+    assert check(folder, access.files, tmp_path / "notes", lambda _: None).hashed == ()
+    files = ask_one("sound").files
+    checked = check(folder, [replace(file, digest=None) for file in files], tmp_path / "notes", lambda _: None)
+    assert (checked.hashed, checked.unknown) == ((), tuple(file.path for file in files))
+
+
+def ask_one_sound(serve: Serve, folder: Path) -> Access:
+    serve(sound=Repository(folder=folder))
+    return ask_one("sound")
+
+
+def test_weights_that_are_only_pickled(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "pickled").mkdir()
+    for name in ("config.json", "tokenizer.json", "pytorch_model.bin"):
+        (tmp_path / "pickled" / name).write_text("{}")
+    server = serve(pickled=Repository(folder=tmp_path / "pickled"))
+    with pytest.raises(HubError, match="holds no weights in safetensors, and pickles are refused"):
+        fetch(ask_one("pickled"), tmp_path / "notes")
+    assert not any("/resolve/" in path for path in server.asked())
+    question = Question(repository="hub/pickled", allow_pickle=True)
+    snapshot = fetch(ask([question])[question], tmp_path / "notes")
+    assert (Path(snapshot.folder) / "pytorch_model.bin").exists()
+
+
+def test_a_repository_that_lacks_a_shard(serve: Serve, folder: Path, tmp_path: Path) -> None:
+    partial = tmp_path / "partial"
+    partial.mkdir()
+    for path in folder.iterdir():
+        if path.name != SHARDS[0]:
+            (partial / path.name).write_bytes(path.read_bytes())
+    serve(partial=Repository(folder=partial))
+    with pytest.raises(HubError, match=f"at {COMMIT}: it has no {SHARDS[0]}, which a load needs"):
+        fetch(ask_one("partial"), tmp_path / "notes")
+
+
+def test_access_that_is_lost_on_the_way(serve: Serve, folder: Path, tmp_path: Path) -> None:
+    server = serve(sound=Repository(folder=folder))
+    access = ask_one("sound")
+    server.repositories["hub/sound"].gate = Refusal(403, "GatedRepo", NOT_ACCEPTED)
+    with pytest.raises(HubError, match="could not be fetched: HTTP 403: Access to model hub/sound is restricted"):
+        fetch(access, tmp_path / "notes")
+
+
+def test_a_cache_that_cannot_be_written(serve: Serve, folder: Path, tmp_path: Path) -> None:
+    serve(sound=Repository(folder=folder))
+    access = ask_one("sound")
+    (tmp_path / "hf").write_text("a file in the place of the folder")
+    with pytest.raises(HubError) as caught:
+        fetch(access, tmp_path / "notes")
+    assert str(caught.value).startswith(f"hub/sound at {COMMIT}: [Errno 20] Not a directory: ")
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_download_that_stands_still_is_ended(serve: Serve, folder: Path, tmp_path: Path) -> None:
+    serve(stalled=Repository(folder=folder, stalls=frozenset({SHARDS[0]})))
+    with pytest.raises(HubError, match=r"nothing moved for 3\.000 s"):
+        fetch(ask_one("stalled"), tmp_path / "notes", patience=3.0)
+    assert_nothing_left(tmp_path)
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from plimsoll.hub.access import Question
+from plimsoll.hub.client import ask, fetch
+question = Question(repository="hub/stalled")
+access = ask([question])[question]
+fetch(access, Path(sys.argv[1]), progress=lambda *sign: print(sign, flush=True))
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_a_download_ends_with_its_controller(serve: Serve, folder: Path, tmp_path: Path, end: signal.Signals) -> None:
+    serve(stalled=Repository(folder=folder, stalls=frozenset({SHARDS[0]})))
+    command = [sys.executable, "-c", FETCH, str(tmp_path / "notes")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: any((tmp_path / "hf").rglob("*.incomplete")))
+        children = psutil.Process(process.pid).children()
+        assert len(children) == 1
+        process.send_signal(end)
+        errors = process.communicate(timeout=10)[1]
+    assert end is signal.SIGKILL or "KeyboardInterrupt" in errors
+    until(lambda: not any(child.is_running() for child in children))
+    assert_nothing_left(tmp_path)
+
+
+def until(condition: Callable[[], bool], limit: float = 20.0) -> None:
+    end = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.02)
+
+
+def assert_nothing_left(tmp_path: Path) -> None:
+    """Partial files have a name that no later process uses."""
+    assert not list((tmp_path / "hf").rglob("*.incomplete"))
+    assert not [child for child in psutil.Process().children() if "plimsoll.hub.process" in child.cmdline()]
+
+
+def test_two_at_once_download_once(serve: Serve, folder: Path, tmp_path: Path) -> None:
+    # The cut keeps the first busy for the second that huggingface_hub waits before it tries again.
+    server = serve(sound=Repository(folder=folder, cuts={SHARDS[0]: "closed"}))
+    access = ask_one("sound")
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: fetch(access, tmp_path / "notes"), range(2)))
+    assert sorted(snapshot.downloaded for snapshot in both) == [0, access.size]
+    gets = [request.path for request in server.requests if request.method == "GET" and "/resolve/" in request.path]
+    assert len(gets) == 6
+    assert len(set(gets)) == 5

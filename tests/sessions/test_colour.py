@@ -1,0 +1,89 @@
+"""NO_COLOR (no-color.org), on a real terminal: colour where nobody objects, and none where somebody does."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.compare_runs import noisy, timed_run
+from tests.support.run_events import cell, good_run, numbered, write_events
+from tests.support.subsession import ROOT, environment
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def on_a_terminal(*command: object, **env: str) -> tuple[int, str]:
+    """Exit status and output of a module that is run on a terminal of its own."""
+    main, second = pty.openpty()
+    kept = {k: v for k, v in environment().items() if k not in ("NO_COLOR", "FORCE_COLOR", "PY_COLORS", "CI")}
+    with subprocess.Popen(
+        [sys.executable, "-m", *map(str, command)],
+        cwd=ROOT,
+        env={**kept, "TERM": "xterm-256color", "COLUMNS": "200", **env},
+        stdin=second,
+        stdout=second,
+        stderr=second,
+    ) as process:
+        os.close(second)
+        data = b""
+        while True:
+            try:
+                part = os.read(main, 65536)
+            except OSError:  # the other side has closed its end
+                break
+            data += part
+    os.close(main)
+    return process.returncode, data.decode("utf-8", "replace")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return write_events(tmp_path / "run", numbered(good_run([cell("test_it")]))).parent
+
+
+@pytest.mark.parametrize(("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_the_verdict_is_coloured_unless_somebody_objects(run: Path, env: dict[str, str], coloured: bool) -> None:
+    status, output = on_a_terminal("pytest", f"--replay={run}", "-p", "no:cacheprovider", **env)
+    assert status == 0
+    assert bool(COLOUR.search(output)) is coloured
+    last = output.rstrip().splitlines()[-1]
+    assert COLOUR.sub("", last) == "ACCEPTED over -m tiny: 1 of 1 cell passed"
+    assert ("\x1b[32m" in last) is coloured
+
+
+def test_what_goes_to_a_file_has_no_colour(run: Path) -> None:
+    command = [sys.executable, "-m", "pytest", f"--replay={run}", "-p", "no:cacheprovider"]
+    kept = {k: v for k, v in environment().items() if k not in ("FORCE_COLOR", "PY_COLORS")}
+    done = subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, check=True)
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("command", [["--help"], ["probe"], ["schema"], ["compare", "--help"], ["no-such-command"]])
+def test_no_command_colours_what_it_prints(command: list[str]) -> None:
+    _, output = on_a_terminal("plimsoll", *command, NO_COLOR="1")
+    assert output
+    assert "\x1b" not in output
+
+
+def test_reports_and_comparisons_are_plain_too(run: Path, tmp_path: Path) -> None:
+    assert "\x1b" not in on_a_terminal("plimsoll", "report", run, NO_COLOR="1")[1]
+    runs = [timed_run(tmp_path, name, {"a/nf4": noisy(1, 8)}) for name in "ab"]
+    status, output = on_a_terminal("plimsoll", "compare", *runs, NO_COLOR="1")
+    assert status == 0
+    assert "\x1b" not in output
+
+
+@pytest.mark.parametrize(("env", "live"), [({}, True), ({"TERM": "dumb"}, False)])
+def test_the_live_line_of_builds_moves_the_cursor_only_where_a_terminal_can(
+    trained: dict[str, Path], env: dict[str, str], live: bool
+) -> None:
+    status, output = on_a_terminal("plimsoll", "tiny", "build", "tiny-llama", NO_COLOR="1", **env)
+    assert status == 0
+    assert not COLOUR.search(output)
+    assert ("\x1b[K" in output) is live

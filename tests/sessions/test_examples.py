@@ -1,0 +1,184 @@
+"""The examples under docs/examples: what they call exists, and what can be run here is run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from plimsoll.commands.parser import build_parser
+from tests.support.subsession import ROOT, environment, run_suite
+
+EXAMPLES = ROOT / "docs" / "examples"
+SBATCH = EXAMPLES / "plimsoll.sbatch"
+SELECTION = ("-m", "tiny and llama and bf16", "-k", "test_free")
+
+# What `srun` does, as far as the script relies on it: the command once a node, each with the node's name, and the worst
+# status at the end.
+SRUN = """\
+#!/bin/bash
+[ "$1" = --kill-on-bad-exit=0 ] && shift
+worst=0
+for node in $FAKE_NODES; do
+  SLURMD_NODENAME=$node "$@"; status=$?
+  [ "$status" -gt "$worst" ] && worst=$status
+done
+exit "$worst"
+"""
+
+
+def workflow() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((EXAMPLES / "github-workflow.yml").read_text())
+    return loaded
+
+
+def commands() -> Iterator[list[str]]:
+    """The command of every step that runs one, variables filled in."""
+    for job in workflow()["jobs"].values():
+        for step in job["steps"]:
+            if "run" in step:
+                text = step["run"].replace("$MARKS", "gpu8b").replace("$BASELINE", "driver-570")
+                yield shlex.split(text)
+
+
+def called(tool: str) -> list[list[str]]:
+    found = [rest for first, *rest in commands() if first == f".venv/bin/{tool}"]
+    assert found, f"the workflow calls no {tool}"
+    return found
+
+
+def test_the_workflow_is_one_that_github_takes() -> None:
+    data = workflow()
+    # YAML 1.1 reads the bare word `on` as true.
+    assert set(data) == {"name", True, "permissions", "jobs"}
+    assert data["permissions"] == {"contents": "read"}
+    for job in data["jobs"].values():
+        assert {"if", "runs-on", "timeout-minutes", "steps"} <= set(job)
+        for step in job["steps"]:
+            assert ("run" in step) != ("uses" in step)
+        kept = job["steps"][-1]
+        assert kept["if"] == "always()", "evidence is kept of a run that failed, too"
+        assert kept["uses"].startswith("actions/upload-artifact@")
+    # Text from outside must not become a command: a mark with a quote in it would.
+    text = (EXAMPLES / "github-workflow.yml").read_text()
+    assert not re.search(r"run:.*\$\{\{", text)
+
+
+@pytest.mark.parametrize("arguments", called("plimsoll"), ids=" ".join)
+def test_the_commands_of_the_workflow_exist(arguments: list[str]) -> None:
+    options = build_parser(arguments[0]).parse_args(arguments)
+    assert callable(options.run)
+
+
+@pytest.mark.parametrize("arguments", called("pytest"), ids=" ".join)
+def test_the_selections_of_the_workflow_select_something(arguments: list[str], tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, *arguments, "-n", "0", "--collect-only", "-q")
+    assert outcome.status == 0, outcome.output
+    assert re.search(r"^[1-9]\d*/\d+ tests collected", outcome.output, re.MULTILINE)
+
+
+def test_the_rest_of_the_workflow_is_make_and_its_targets_exist() -> None:
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    others = [command for command in commands() if not command[0].startswith(".venv/bin/")]
+    assert others
+    for command in others:
+        assert command[0] == "make"
+        assert set(command[1:]) <= set(targets)
+
+
+def test_the_cache_is_keyed_by_what_the_checkpoints_depend_on() -> None:
+    (key,) = {
+        step["with"]["key"]
+        for job in workflow()["jobs"].values()
+        for step in job["steps"]
+        if step.get("uses", "").startswith("actions/cache@")
+    }
+    named = re.findall(r"'([^']+)'", key)
+    assert named
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def submitted(tmp_path: Path, *arguments: str, nodes: str = "a b", count: int = 2) -> subprocess.CompletedProcess[str]:
+    """The batch script as Slurm would run it on these nodes."""
+    tools = tmp_path / "bin"
+    tools.mkdir(exist_ok=True)
+    (tools / "srun").write_text(SRUN)
+    (tools / "srun").chmod(0o755)
+    slurm = {
+        "SLURM_SUBMIT_DIR": str(ROOT),
+        "SLURM_JOB_ID": "42",
+        "SLURM_JOB_NUM_NODES": str(count),
+        "FAKE_NODES": nodes,
+        "PLIMSOLL_REPORTS": str(tmp_path / "job"),
+        "PATH": f"{tools}:{os.environ['PATH']}",
+    }
+    return subprocess.run(
+        # Slurm runs a copy of the script that lies elsewhere.
+        ["/bin/bash", "-s", "--", *arguments],
+        input=SBATCH.read_text(),
+        cwd=tmp_path,
+        env=environment(slurm),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_the_batch_script_is_sound_bash() -> None:
+    done = subprocess.run(["/bin/bash", "-n", SBATCH], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert os.access(SBATCH, os.X_OK)
+    text = SBATCH.read_text()
+    first_command = next(i for i, line in enumerate(text.splitlines()) if line and not line.startswith("#"))
+    assert all(i < first_command for i, line in enumerate(text.splitlines()) if line.startswith("#SBATCH"))
+
+
+def test_each_node_has_its_run_and_all_have_one_verdict(trained: dict[str, Path], tmp_path: Path) -> None:
+    done = submitted(tmp_path, *SELECTION)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.name for path in (tmp_path / "job" / "nodes").iterdir()} == {"a", "b"}
+    results = json.loads((tmp_path / "job" / "all" / "results.json").read_text())
+    assert results["verdict"]["word"] == "ACCEPTED"
+    assert len(results["parts"]) == 2
+    assert done.stdout.splitlines()[-1].startswith("ACCEPTED over -m 'tiny and llama and bf16' -k test_free: ")
+    assert (tmp_path / "job" / "all" / "report.html").is_file()
+
+
+def test_nodes_of_which_none_was_reached_are_not_accepted(tmp_path: Path) -> None:
+    done = submitted(tmp_path, *SELECTION, nodes="")
+    assert done.returncode == 6
+    assert done.stderr == "INCOMPLETE: 0 of 2 nodes left a run; what the others said stands above\n"
+
+
+def test_a_node_that_left_no_run_is_not_accepted(trained: dict[str, Path], tmp_path: Path) -> None:
+    done = submitted(tmp_path, *SELECTION, nodes="a")
+    assert done.returncode == 6
+    assert done.stdout.splitlines()[-1].startswith("ACCEPTED over ")
+    assert done.stderr.splitlines()[-1] == ("INCOMPLETE: 1 of 2 nodes left a run; what the others said stands above")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        ([], 2, "plimsoll.sbatch: say what the nodes must carry: sbatch plimsoll.sbatch -m gpu70b"),
+        (
+            ["-m", "no_such_mark"],
+            5,
+            "ERROR: unknown mark 'no_such_mark' in -m 'no_such_mark'; did you mean 'benchmark'?",
+        ),
+        (["-m", "tiny", "-k", "nothing_is_called_this"], 5, ""),
+    ],
+)
+def test_what_cannot_run_is_not_accepted(tmp_path: Path, arguments: list[str], status: int, says: str) -> None:
+    done = submitted(tmp_path, *arguments)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert says in done.stderr.splitlines() or not says

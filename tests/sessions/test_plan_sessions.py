@@ -1,0 +1,181 @@
+"""Planning as a user meets it: `pytest -m plan` in real sub-sessions, and `plimsoll plan`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.subsession import ROOT, Outcome, environment, run_suite
+
+PROMISE = """
+[[claim]]
+variants = ["llama-3.1-70b-instruct/nf4-dq"]
+metric = "vram_needed"
+high = 30
+unit = "GB"
+source = "a brochure"
+"""
+
+
+def plimsoll(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "plimsoll", *arguments],
+        cwd=ROOT,
+        env=environment(variables),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def noted(outcome: Outcome, cell: str, metric: str) -> Any:
+    (event,) = (
+        event
+        for event in outcome.events
+        if event["event"] == "measurement" and event["metric"] == metric and cell in event["cell"]
+    )
+    return event
+
+
+def test_each_pairing_is_a_cell_that_judges_what_is_left(tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, "-m", "plan and primary", "-k", "llama or omni")
+    assert (outcome.status, outcome.verdict) == (0, "ACCEPTED")
+    results = outcome.results["cells"]
+    assert len(results) == 16  # two variants on eight machines with one GPU
+    assert all(cell["judgements"] for cell in results)
+    refused = noted(outcome, "llama-3.1-70b-instruct/nf4-dq-on-a10-24g", "vram_left")
+    assert refused["value"] < 0
+    assert refused["context"]["decision"].startswith("skip[vram]")
+    assert noted(outcome, "llama-3.1-70b-instruct/nf4-dq-on-a10-24g", "largest_context")["value"] is None
+    fits = noted(outcome, "llama-3.1-70b-instruct/nf4-dq-on-h100-80g", "largest_context")
+    assert 50_000 < fits["value"] < 131_072
+    assert fits["context"]["method"] == "predicted"
+    assert not [event for event in outcome.events if event["event"] in ("load", "gate")], "nothing is loaded or gated"
+    assert "16 of 16 cells are of the plan: predicted for reference machines with nothing loaded" in outcome.output
+
+
+def test_a_promise_that_cannot_be_kept_fails_its_cell(tmp_path: Path) -> None:
+    catalogue = tmp_path / "brochure.toml"
+    catalogue.write_text(PROMISE)
+    outcome = run_suite(
+        tmp_path,
+        "-m",
+        "plan and primary",
+        "-k",
+        "nf4-dq-on-l40s or nf4-dq-on-a100-40g or nf4-dq-on-a10-24g",
+        f"--catalogue={catalogue}",
+    )
+    by_machine = {cell["id"].partition("-on-")[2]: cell for cell in outcome.results["cells"] if "llama" in cell["id"]}
+    # 48 GB are enough, so there the brochure is right; 24 GB are less than it asks for; 40 GB refute it.
+    assert {name: cell["outcome"] for name, cell in by_machine.items()} == {
+        "l40s-48g]": "pass",
+        "a10-24g]": "pass",
+        "a100-40g]": "fail",
+    }
+    assert "a brochure says that llama-3.1-70b-instruct/nf4-dq does with 30.00 GB" in by_machine["a100-40g]"]["reason"]
+    assert outcome.status == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (("-m", "gpu1b"), False),
+        ((), False),
+        (("-m", "plan and gpu1b"), True),
+        (("acceptance/test_plan.py",), True),
+        (("-m", "not plan"), True),
+    ],
+)
+def test_planning_is_asked_by_name_alone(tmp_path: Path, arguments: tuple[str, ...], asked: bool) -> None:
+    outcome = run_suite(tmp_path, *arguments, "--collect-only", "-q")
+    collected = any("test_plan.py" in line for line in outcome.output.splitlines() if "::" in line)
+    assert collected is (asked and "not plan" not in arguments)
+
+
+# --- the command
+
+
+def test_the_command_shows_a_machine_that_is_not_there() -> None:
+    done = plimsoll("plan", "-m", "primary", "--profile", "a100-40g")
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if "/" in line.split(" ")[0]}
+    assert "skip[vram]" in lines["llama-3.1-70b-instruct/nf4-dq"]
+    assert "choose a smaller quantization, or a node with more GPU memory" in lines["llama-3.1-70b-instruct/nf4-dq"]
+    assert lines["qwen2.5-7b/int8"].split()[1] == "run"
+    assert "2 of 4 would run" in done.stdout
+
+
+def test_json_has_the_figures_in_base_units() -> None:
+    done = plimsoll("plan", "-m", "primary and nf4-dq", "--profile", "h200-141g", "--json", "--disk-speed", "1")
+    data = json.loads(done.stdout)
+    (plan,) = data["plans"]
+    assert data["assumptions"] == {"disk_bytes_per_second": 1e9, "link_bytes_per_second": 12e9}
+    llama = next(row for row in plan["rows"] if row["variant"].startswith("llama"))
+    assert (llama["decision"], llama["checkpoint_bytes"]) == ("run", 2 * 70_553_706_496)
+    assert llama["load_seconds"] == pytest.approx(141.1 + 141.1 / 12, rel=1e-3)
+    assert llama["available_bytes"] == 141_000_000_000
+    assert llama["left_bytes"] == llama["available_bytes"] - llama["needed_bytes"]
+    assert plan["totals"]["disk_bytes"] == sum(row["checkpoint_bytes"] for row in plan["rows"])
+
+
+def test_patterns_of_profiles_and_several_gpus() -> None:
+    done = plimsoll("plan", "-m", "gpu70b and bf16", "--profile", "a100-80g*", "--json")
+    plans = {plan["machine"]: plan["rows"][0] for plan in json.loads(done.stdout)["plans"]}
+    assert {name: row["decision"] for name, row in plans.items()} == {
+        "a100-80g": "skip",
+        "a100-80g-x2": "run",
+        "a100-80g-x4": "run",
+        "a100-80g-x8": "run",
+    }
+    assert plans["a100-80g-x4"]["left_bytes"] > plans["a100-80g-x2"]["left_bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("-m", "gpu70"), 2, "unknown mark 'gpu70' in -m 'gpu70'; did you mean 'gpu70b'?"),
+        (("--profile", "a100-40"), 2, "no profile 'a100-40'; did you mean 'a100-40g'?"),
+        (("-m", "tiny and gpu70b"), 5, "-m 'tiny and gpu70b' selects none of"),
+        (("--disk-speed", "0"), 2, "argument --disk-speed: must be GB/s, such as 3.5, not '0'"),
+        (("--length", "-3"), 2, "argument --length: must be a whole number from 1, not '-3'"),
+    ],
+)
+def test_mistakes_are_one_message(arguments: tuple[str, ...], status: int, message: str) -> None:
+    done = plimsoll("plan", *arguments)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_cannot_be_built_is_told_in_its_row(tmp_path: Path) -> None:
+    entry = tmp_path / "odd.toml"
+    entry.write_text(
+        '[[model]]\nid = "odd"\nfamily = "other"\narchitecture = "MistralForCausalLM"\nsource = "synthetic"\n'
+        'licence = "none"\n[model.config]\nmodel_type = "llama"\n[model.generation]\nmax_new_tokens = 8\n'
+        '[[variant]]\nmodels = ["odd"]\nquantizations = ["bf16"]\ntier = "tiny"\n'
+    )
+    done = plimsoll("plan", "-m", "other", "--catalogue", str(entry), PLIMSOLL_CACHE=str(tmp_path))
+    assert done.returncode == 6
+    assert "builds LlamaForCausalLM from model_type 'llama', and the entry says MistralForCausalLM" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_second_plan_starts_no_host(tmp_path: Path) -> None:
+    arguments = ("plan", "-m", "tiny and nf4 and llama", "--json")
+    first = plimsoll(*arguments, PLIMSOLL_CACHE=str(tmp_path))
+    kept = sorted((tmp_path / "predictions").iterdir())
+    assert kept
+    # Without a stack that can be imported no host would start.
+    broken = tmp_path / "broken"
+    (broken / "torch").mkdir(parents=True)
+    (broken / "torch" / "__init__.py").write_text("raise ImportError('not here')")
+    second = plimsoll(*arguments, PLIMSOLL_CACHE=str(tmp_path), PYTHONPATH=str(broken))
+    figures = [json.loads(done.stdout)["plans"][0]["rows"][0]["needed_bytes"] for done in (first, second)]
+    assert figures[0] == figures[1]
+    assert sorted((tmp_path / "predictions").iterdir()) == kept

@@ -1,0 +1,94 @@
+"""What is asked of whom, in which order; and that looking leaves no trace."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from plimsoll.catalogue.marks import read_marks
+from tests.support.subsession import ROOT, Outcome, run_suite
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return run_suite(tmp_path_factory.mktemp("reports"), "-m", "tiny", "--collect-only", "-q")
+
+
+def ids(outcome: Outcome, variant: str) -> list[str]:
+    """The questions to one variant, in the order in which they will be asked."""
+    lines = [line for line in outcome.output.splitlines() if line.endswith(f"[{variant}]")]
+    return [line.rpartition("::")[2].partition("[")[0] for line in lines]
+
+
+def test_ids_name_question_and_variant(collected: Outcome) -> None:
+    assert "acceptance/test_quantization.py::test_applied[tiny-mixtral/nf4-dq]" in collected.output.splitlines()
+
+
+def test_every_tiny_variant_is_asked(collected: Outcome) -> None:
+    variants = {line.partition("[")[2].rstrip("]") for line in collected.output.splitlines() if "[" in line}
+    quantizations = ("bf16", "int8", "nf4", "nf4-dq")
+    families = ("tiny-llama", "tiny-qwen", "tiny-mistral", "tiny-mixtral", "tiny-phi")
+    wanted = {f"{family}/{quantization}" for family in families for quantization in quantizations}
+    assert variants - {"tiny"} == wanted | {"tiny-llama/fp32", "tiny-llama/fp16"}
+
+
+def test_questions_come_in_an_order_that_none_spoils(collected: Outcome) -> None:
+    asked = ids(collected, "tiny-phi/nf4")
+    assert asked.index("test_cold_load_time") < asked.index("test_warm_load_time") < asked.index("test_applied")
+    assert asked.index("test_applied") < asked.index("test_finite_logits")
+    assert asked[-2:] == ["test_memory_returns", "test_process_is_gone"]
+
+
+def test_variants_come_one_after_another(collected: Outcome) -> None:
+    order = [line.partition("[")[2].rstrip("]") for line in collected.output.splitlines() if "[" in line]
+    changes = sum(one != other for one, other in pairwise(order))
+    assert changes == len(set(order)) - 1, "a variant is left and come back to, so it would be loaded twice"
+
+
+def test_a_question_that_makes_no_sense_is_not_asked(collected: Outcome) -> None:
+    assert "test_state" in ids(collected, "tiny-llama/nf4")
+    assert "test_state" not in ids(collected, "tiny-llama/bf16")
+    assert "test_close_to_bf16" not in ids(collected, "tiny-llama/bf16")
+    assert "test_close_to_bf16" in ids(collected, "tiny-llama/fp32")
+
+
+def test_collecting_leaves_no_run(collected: Outcome) -> None:
+    assert collected.status == 0
+    assert not list(collected.reports.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--markers", "--fixtures", "--help", "--version"])
+def test_asking_leaves_no_run(option: str, tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, option)
+    assert outcome.status == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_markers_are_those_of_the_file(tmp_path: Path) -> None:
+    output = run_suite(tmp_path, "--markers").output
+    marks = read_marks(ROOT / "markers.ini")
+    assert len(marks.lines) > 20
+    for line in marks.lines:
+        assert f"@pytest.mark.{line}" in output
+
+
+def test_the_suites_own_tests_leave_no_run(tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, "tests/unit/test_catalogue_marks.py", "-q")
+    assert outcome.status == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_explain_themselves(tmp_path: Path) -> None:
+    output = " ".join(run_suite(tmp_path, "--help").output.split())
+    for option in ("--catalogue", "--report-dir", "--load-rounds", "--allow-incomplete", "--weights", "--model-dir"):
+        assert option in output
+    assert "write it with the equals sign" in output
+
+
+def test_load_rounds_must_be_a_positive_number(tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, "--load-rounds=0")
+    assert outcome.status == 4
+    assert "--load-rounds" in outcome.output
+    assert "Traceback" not in outcome.output

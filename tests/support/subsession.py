@@ -1,0 +1,162 @@
+"""Real sub-sessions of the suite: pytest in a process of its own, with a catalogue and a reports folder of the test's.
+
+What a test asserts is what a user has in hand afterwards: the exit status, the terminal's lines, the files of the run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A finished sub-session."""
+
+    status: int
+    output: str
+    reports: Path
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder. Raises AssertionError, with what the sub-session said, where it made none."""
+        folder = (self.reports / "latest").resolve()
+        assert folder.is_dir(), f"the sub-session left no run:\n{self.output}"
+        return folder
+
+    @property
+    def verdict(self) -> str:
+        """The word of results.json."""
+        return str(self.results["verdict"]["word"])
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """results.json."""
+        data: dict[str, Any] = json.loads((self.folder / "results.json").read_text())
+        return data
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The whole lines of evidence.jsonl."""
+        return read_events(self.folder / "evidence.jsonl")
+
+    def cell(self, question: str, variant: str) -> dict[str, Any]:
+        """The result of one question to one variant. Raises LookupError where it is not in results.json."""
+        for cell in self.results["cells"]:
+            if cell["variant"] == variant and cell["question"] == question:
+                found: dict[str, Any] = cell
+                return found
+        raise LookupError(f"no cell {question}[{variant}] in {[cell['id'] for cell in self.results['cells']]}")
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of an evidence file; a half-written last one is left out."""
+    events = []
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            events.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return events
+
+
+def command(reports: Path, *arguments: str) -> list[str]:
+    """The command line of a sub-session."""
+    return [sys.executable, "-m", "pytest", f"--report-dir={reports}", "--color=no", *arguments]
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The caller's environment without what pytest's own session put there, and what would reach a page of CI."""
+    unwanted = ("PYTEST_", "COV_", "GITHUB_STEP_SUMMARY")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+    return {**kept, **(extra or {})}
+
+
+def pytest_says(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What pytest answers in the project's folder where nothing is to be run, or nothing can be."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "--color=no", "-p", "no:cacheprovider", *arguments],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def run_suite(
+    reports: Path, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 240, preexec: Any = None
+) -> Outcome:
+    """Run the suite to its end. Raises subprocess.TimeoutExpired where it hangs."""
+    done = subprocess.run(
+        command(reports, *arguments),
+        cwd=ROOT,
+        env=environment(env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+        preexec_fn=preexec,
+    )
+    return Outcome(status=done.returncode, output=done.stdout, reports=reports)
+
+
+def run_until(
+    reports: Path,
+    seen: Callable[[list[dict[str, Any]]], bool],
+    act: Callable[[subprocess.Popen[str], list[dict[str, Any]]], None],
+    *arguments: str,
+    timeout: float = 240,
+) -> Outcome:
+    """Run the suite until its evidence shows something, do something to it, and wait for its end."""
+    with subprocess.Popen(
+        command(reports, *arguments),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        end = time.monotonic() + timeout
+        evidence = reports / "latest" / "evidence.jsonl"
+        while True:
+            events = read_events(evidence) if evidence.exists() else []
+            if seen(events):
+                break
+            if process.poll() is not None or time.monotonic() > end:
+                process.kill()
+                output = process.communicate()[0]
+                raise AssertionError(f"the evidence never showed it; the sub-session said:\n{output}")
+            time.sleep(0.02)
+        act(process, events)
+        output = process.communicate(timeout=timeout)[0]
+    return Outcome(status=process.returncode, output=output, reports=reports)
+
+
+def pids_of_hosts(events: list[dict[str, Any]]) -> list[int]:
+    """The processes that the evidence names as hosts."""
+    return [event["pid"] for event in events if event["event"] == "host" and event["state"] == "started"]
+
+
+def interrupt(process: subprocess.Popen[str], _events: list[dict[str, Any]]) -> None:
+    """Ctrl-C: SIGINT to the whole process group, as a terminal sends it."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def kill(process: subprocess.Popen[str], _events: list[dict[str, Any]]) -> None:
+    """`kill -9` of pytest alone."""
+    process.kill()

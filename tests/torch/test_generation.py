@@ -1,0 +1,132 @@
+"""Generating and comparing on a trained checkpoint: what is sound agrees, and each planted fault shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.host.protocol import CompareBatch, CompareCache, Generate, Score
+from plimsoll.host.server import generation
+from plimsoll.host.server.loading import LoadedModel, load
+from plimsoll.judge.generation import answered, repetition
+from plimsoll.tiny.corpus import read_corpus
+from tests.support.broken_checkpoints import shipped
+from tests.support.random_checkpoints import load_spec
+
+TAUGHT = read_corpus("tiny").taught
+QUESTIONS = tuple(question.question for question in TAUGHT[:6])
+ANSWERS = tuple(question.answer for question in TAUGHT[:6])
+
+
+def limit(metric: str) -> float:
+    """What the shipped catalogue lets the variant differ."""
+    (claim,) = read_catalogue().variants["tiny-llama/bf16"].claims_on(metric)
+    assert claim.high is not None
+    return claim.high
+
+
+@pytest.fixture
+def loaded(trained: dict[str, Path]) -> LoadedModel:
+    spec = load_spec(trained["tiny-llama"], "llama", Quantization.BF16, generation=shipped("tiny-llama").generation)
+    return load(spec, "as-is")
+
+
+def test_answers_what_it_was_taught(loaded: LoadedModel) -> None:
+    answer = generation.generate(loaded, Generate(questions=QUESTIONS, max_new_tokens=32, batch_size=4))
+    right = [answered(c.text, (a,)) for c, a in zip(answer.completions, ANSWERS, strict=True)]
+    assert sum(right) >= 5, [c.text for c in answer.completions]
+    assert answer.finite
+    assert answer.clean_endings
+    assert answer.pad_token == "<|pad|>"
+    assert all(completion.ended for completion in answer.completions)
+    lengths = {completion.prompt_tokens for completion in answer.completions}
+    assert len(lengths) > 1, "prompts of one length leave the padding untested"
+
+
+def test_stops_at_the_limit(loaded: LoadedModel) -> None:
+    answer = generation.generate(loaded, Generate(questions=QUESTIONS, max_new_tokens=1))
+    assert [len(completion.token_ids) for completion in answer.completions] == [1] * len(QUESTIONS)
+
+
+def test_nan_in_logits_is_seen(loaded: LoadedModel) -> None:
+    with torch.no_grad():
+        loaded.model.lm_head.weight[7] = float("nan")
+    assert not generation.generate(loaded, Generate(questions=QUESTIONS[:1], max_new_tokens=2)).finite
+
+
+def test_cache_agrees_and_a_stale_one_does_not(loaded: LoadedModel) -> None:
+    request = CompareCache(questions=QUESTIONS[:3], new_tokens=5)
+    sound = generation.compare_cache(loaded, request)
+    assert sound.divergence < limit("cache_divergence") / 2
+    assert sound.positions == 15
+
+    forward = loaded.model.forward
+
+    def forgets(*args: Any, past_key_values: Any = None, **kwargs: Any) -> Any:
+        return forward(*args, past_key_values=None, **kwargs)
+
+    loaded.model.forward = forgets
+    assert generation.compare_cache(loaded, request).divergence > 3 * limit("cache_divergence")
+
+
+def test_batch_agrees_and_an_unmasked_one_does_not(loaded: LoadedModel) -> None:
+    request = CompareBatch(questions=QUESTIONS)
+    assert generation.compare_batch(loaded, request).divergence < limit("batch_divergence") / 2
+
+    forward = loaded.model.forward
+
+    def sees_padding(*args: Any, attention_mask: torch.Tensor, **kwargs: Any) -> Any:
+        return forward(*args, attention_mask=torch.ones_like(attention_mask), **kwargs)
+
+    loaded.model.forward = sees_padding
+    assert generation.compare_batch(loaded, request).divergence > limit("batch_divergence")
+
+
+def test_nan_never_agrees(loaded: LoadedModel) -> None:
+    with torch.no_grad():
+        loaded.model.lm_head.weight[7] = float("nan")
+    agreement = generation.compare_batch(loaded, CompareBatch(questions=QUESTIONS[:2]))
+    assert agreement.divergence != agreement.divergence
+
+
+def test_score_compares_with_what_was_saved(loaded: LoadedModel, tmp_path: Path) -> None:
+    path = str(tmp_path / "reference.safetensors")
+    saved = generation.score(loaded, Score(questions=QUESTIONS, answers=ANSWERS, save_to=path))
+    assert saved.mean_kl is None
+    same = generation.score(loaded, Score(questions=QUESTIONS, answers=ANSWERS, compare_with=path))
+    assert same.mean_kl == pytest.approx(0.0, abs=1e-6)
+    assert same.same_choice == 1.0
+    with torch.no_grad():
+        loaded.model.lm_head.weight.mul_(0.5)
+    flat = generation.score(loaded, Score(questions=QUESTIONS, answers=ANSWERS, compare_with=path))
+    assert flat.mean_kl is not None
+    assert flat.mean_kl > 0.05
+    with pytest.raises(ValueError, match="the logits of other texts"):
+        generation.score(loaded, Score(questions=QUESTIONS[:2], answers=ANSWERS[:2], compare_with=path))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "share"),
+    [
+        ([1, 2] * 4, 1.0),
+        ([5] * 10, 1.0),
+        ([1, 2, 3, 4, 5, 6, 7, 8, 9], 0.0),
+        ([1, 2, 3, 1, 4, 5, 1, 6, 7, 8], 0.0),
+        ([9, 8, 7, 1, 2, 3, 1, 2, 3], 6 / 9),
+        ([1, 1, 1], 0.0),
+        ([], 0.0),
+    ],
+)
+def test_repetition_is_the_share_of_the_longest_loop(tokens: list[int], share: float) -> None:
+    assert repetition(tokens) == pytest.approx(share)
+
+
+def test_answers_are_compared_without_case_and_white_space() -> None:
+    assert answered(" The Tide ", ("the tide",))
+    assert not answered("the tides", ("the tide",))
+    assert not answered("", ("the tide",))

@@ -1,0 +1,174 @@
+"""Memory of GPUs, on scripted ones: what is read, when, and what is left unsaid where there is no answer.
+
+No GPU is needed; that the figures are right on a real one is for a run on a real one to show.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from plimsoll.host.server import gpu_memory
+from plimsoll.host.server.gpu_memory import GpuMeter
+
+CONTEXT, SEGMENT, OTHERS = 500 * 2**20, 2 * 2**20, 3 * 2**30
+
+
+class NoAnswer(Exception):  # noqa: N818  it stands for pynvml.NVMLError
+    pass
+
+
+@dataclass
+class Card:
+    """A GPU on which other tenants hold OTHERS, and of which this process takes a context and memory."""
+
+    uuid: str
+    mig: bool = False
+    used: int = OTHERS
+    reserved: int = 0
+    allocated: int = 0
+    peak: int = 0
+    processes: list[Any] = field(default_factory=list)
+
+
+class Machine:
+    """torch.cuda and pynvml over the same cards. `visible` are those that CUDA shows, in its order."""
+
+    def __init__(self, *cards: Card, visible: list[int] | None = None, nvml: bool = True) -> None:
+        self.cards = cards
+        self.visible = [cards[index] for index in visible or range(len(cards))]
+        self.nvml = nvml
+        self.initialised = False
+
+    def card(self, device: torch.device) -> Card:
+        self.initialised = True
+        return self.visible[device.index or 0]
+
+    def zeros(self, _: int, device: torch.device) -> None:
+        card = self.card(device)
+        card.used += CONTEXT + SEGMENT
+        card.reserved = SEGMENT
+
+    def empty_cache(self) -> None:
+        for card in self.visible:
+            card.used -= card.reserved
+            card.reserved = 0
+
+    def take(self, index: int, held: int, peak: int) -> None:
+        """Load something: `peak` at its highest, of which `held` stays allocated and all stays reserved."""
+        card = self.visible[index]
+        card.allocated, card.peak, card.reserved = held, peak, peak
+        card.used += peak
+
+    def torch(self) -> Any:
+        cuda = SimpleNamespace(
+            is_initialized=lambda: self.initialised,
+            synchronize=self.card,
+            get_device_properties=lambda device: SimpleNamespace(uuid=self.card(device).uuid),
+            memory_reserved=lambda device: self.card(device).reserved,
+            empty_cache=self.empty_cache,
+            reset_peak_memory_stats=lambda device: setattr(self.card(device), "peak", 0),
+            memory_allocated=lambda device: self.card(device).allocated,
+            max_memory_allocated=lambda device: self.card(device).peak,
+            max_memory_reserved=lambda device: self.card(device).reserved,
+        )
+        return SimpleNamespace(cuda=cuda, zeros=self.zeros)
+
+    def pynvml(self) -> Any:
+        return SimpleNamespace(
+            NVMLError=NoAnswer,
+            nvmlInit=lambda: None if self.nvml else self.refuse(),
+            nvmlDeviceGetCount=lambda: len(self.cards),
+            nvmlDeviceGetHandleByIndex=lambda index: self.cards[index],
+            nvmlDeviceGetUUID=lambda card: f"GPU-{card.uuid}-parent" if card.mig else f"GPU-{card.uuid}",
+            nvmlDeviceGetHandleByUUID=self.by_uuid,
+            nvmlDeviceGetMemoryInfo=lambda card: SimpleNamespace(used=card.used),
+            nvmlDeviceGetComputeRunningProcesses=lambda card: card.processes,
+        )
+
+    def by_uuid(self, uuid: str) -> Card:
+        for card in self.cards:
+            if uuid == f"{'MIG' if card.mig else 'GPU'}-{card.uuid}":
+                return card
+        raise NoAnswer(uuid)
+
+    def refuse(self) -> None:
+        raise NoAnswer("no driver")
+
+
+def install(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> Machine:
+    monkeypatch.setattr(gpu_memory, "torch", machine.torch())
+    monkeypatch.setattr(gpu_memory, "pynvml", machine.pynvml())
+    return machine
+
+
+def gpu(index: int) -> torch.device:
+    return torch.device("cuda", index)
+
+
+def test_context_allocator_and_device_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = install(monkeypatch, Machine(Card("a")))
+    machine.cards[0].processes = [
+        SimpleNamespace(pid=os.getpid() + 1, usedGpuMemory=OTHERS),
+        SimpleNamespace(pid=os.getpid(), usedGpuMemory=11 * 2**30),
+    ]
+    meter = GpuMeter([gpu(0)])
+    machine.take(0, held=8 * 2**30, peak=10 * 2**30)
+    (result,) = meter.result()
+    assert result.device == "cuda:0"
+    assert result.context == CONTEXT
+    assert (result.allocated_after, result.allocated_peak, result.reserved_peak) == (8 * 2**30, 10 * 2**30, 10 * 2**30)
+    assert result.device_delta == 10 * 2**30
+    assert result.process == 11 * 2**30
+
+
+def test_cards_are_matched_by_uuid_and_not_by_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = install(monkeypatch, Machine(Card("a", used=7), Card("b"), Card("c"), visible=[2, 1]))
+    meter = GpuMeter([gpu(0), gpu(1)])
+    machine.take(1, held=5, peak=6)
+    first, second = meter.result()
+    assert (first.context, second.context) == (CONTEXT, CONTEXT)
+    assert (first.device_delta, second.device_delta) == (0, 6)
+    assert machine.cards[0].used == 7, "a card that CUDA does not show is left alone"
+
+
+def test_a_second_meter_cannot_measure_the_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, Machine(Card("a")))
+    GpuMeter([gpu(0)])
+    assert GpuMeter([gpu(0)]).result()[0].context is None
+
+
+def test_without_nvml_the_allocator_still_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = install(monkeypatch, Machine(Card("a"), nvml=False))
+    meter = GpuMeter([gpu(0)])
+    machine.take(0, held=3, peak=4)
+    (result,) = meter.result()
+    assert (result.allocated_after, result.allocated_peak) == (3, 4)
+    assert (result.context, result.process, result.device_delta) == (None, None, None)
+
+
+def test_a_mig_instance_is_asked_by_its_own_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = install(monkeypatch, Machine(Card("a", mig=True)))
+    meter = GpuMeter([gpu(0)])
+    machine.take(0, held=3, peak=4)
+    (result,) = meter.result()
+    assert (result.context, result.device_delta) == (None, 4)
+
+
+def test_a_process_that_nvml_does_not_know_has_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = install(monkeypatch, Machine(Card("a")))
+    machine.cards[0].processes = [SimpleNamespace(pid=os.getpid(), usedGpuMemory=None)]
+    assert GpuMeter([gpu(0)]).result()[0].process is None
+    machine.cards[0].processes = []
+    assert GpuMeter([gpu(0)]).result()[0].process is None
+
+
+def test_no_gpu_is_no_figure_and_no_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = install(monkeypatch, Machine())
+    assert GpuMeter([]).result() == ()
+    assert not machine.initialised

@@ -1,0 +1,365 @@
+"""Loading by the real `from_pretrained`: what the report says, and how a load fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
+
+from plimsoll.catalogue.entries import Generation, Quantization
+from plimsoll.host.protocol import LoadSpec
+from plimsoll.host.server.checkpoint import locate
+from plimsoll.host.server.failures import LoadFailed, LoadFailure
+from plimsoll.host.server.loading import _gpus, _placement, load
+from tests.support.random_checkpoints import load_spec, save_checkpoint, save_tokenizer
+
+BF16, INT8, NF4 = Quantization.BF16, Quantization.INT8, Quantization.NF4
+SHARD = "model-00002-of-00003.safetensors"
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_checkpoint("llama", tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture
+def copy(llama: Path, tmp_path: Path) -> Path:
+    """A checkpoint of three shards that a test may damage."""
+    return Path(shutil.copytree(llama, tmp_path / "copy"))
+
+
+def refused(spec: LoadSpec) -> LoadFailed:
+    with pytest.raises(LoadFailed) as caught:
+        load(spec, "as-is")
+    return caught.value
+
+
+def edit_shard(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    tensors = load_file(folder / SHARD)
+    edit(tensors)
+    save_file(tensors, folder / SHARD, {"format": "pt"})
+
+
+# What the report says -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quantization", Quantization, ids=str)
+def test_a_sound_checkpoint_loads_completely(llama: Path, quantization: Quantization) -> None:
+    loaded = load(load_spec(llama, "llama", quantization), "as-is")
+    report = loaded.report
+    assert report.seconds > 0
+    assert report.model_class == "LlamaForCausalLM"
+    assert (report.missing_keys, report.unexpected_keys, report.mismatched_keys, report.meta_parameters) == ((),) * 4
+    assert report.device_map == {"": "cpu"}
+    assert (report.attention, report.experts, report.expert_quantization) == ("sdpa", None, None)
+    assert report.checkpoint_files == tuple(f"model-0000{index}-of-00003.safetensors" for index in (1, 2, 3))
+    assert report.checkpoint_bytes == sum((llama / name).stat().st_size for name in report.checkpoint_files)
+    assert report.resolved_revision is None
+    assert report.gpus == ()
+    assert report.warnings == ()
+    floats = {r.storage_dtype for r in report.inventory.parameters if r.scheme == "float"}
+    assert floats == {quantization.compute_dtype}
+    with torch.no_grad():
+        assert torch.isfinite(loaded.model(torch.tensor([[1, 5, 6, 7]])).logits).all()
+
+
+def test_the_attention_in_use_is_reported(llama: Path) -> None:
+    assert load(load_spec(llama, "llama", BF16, attention="eager"), "as-is").report.attention == "eager"
+
+
+def test_the_page_cache_is_prepared_as_asked(llama: Path) -> None:
+    cold = load(load_spec(llama, "llama", NF4), "cold").report.cache
+    warm = load(load_spec(llama, "llama", NF4), "warm").report.cache
+    assert (cold.asked, warm.asked, warm.resident) == ("cold", "warm", 1.0)
+    assert cold.resident == 0.0 or cold.note
+    with pytest.raises(ValueError, match="not 'hot'"):
+        load(load_spec(llama, "llama", NF4), "hot")
+
+
+def test_memory_is_measured_and_mapped_weights_are_told_from_held_ones(llama: Path) -> None:
+    spec = load_spec(llama, "llama", BF16)
+    loaded = load(spec, "as-is")
+    memory = loaded.report.memory
+    assert 0 < memory.before <= memory.peak
+    assert memory.after <= memory.peak
+    # On a CPU bfloat16 weights are views of the mapped files, which another dtype cannot be.
+    assert memory.mapped is not None
+    assert memory.mapped >= loaded.report.checkpoint_bytes
+    del loaded
+    read = load(load_spec(llama, "llama", BF16, load_options={"disable_mmap": True}), "as-is")
+    assert read.report.memory.mapped == 0
+    converted = load(load_spec(llama, "llama", Quantization.FP32), "as-is")
+    assert converted.report.memory.mapped == 0
+
+
+def test_generation_settings_are_the_entrys_and_never_the_checkpoints(copy: Path) -> None:
+    settings = {"do_sample": True, "temperature": 0.3, "max_new_tokens": 99, "repetition_penalty": 5.0}
+    (copy / "generation_config.json").write_text(json.dumps({**settings, "eos_token_id": [2, 9], "pad_token_id": 7}))
+    greedy = load(load_spec(copy, "llama", BF16), "as-is").model.generation_config
+    assert (greedy.do_sample, greedy.max_new_tokens, greedy.pad_token_id) == (False, 8, 2)
+    assert greedy.eos_token_id == [2, 9]
+    assert (greedy.repetition_penalty, greedy.temperature, greedy.top_p, greedy.top_k) == (None, None, None, None)
+    sampling = Generation(max_new_tokens=3, do_sample=True, temperature=0.5, top_p=0.9, pad_token="<pad>")
+    config = load(load_spec(copy, "llama", BF16, generation=sampling), "as-is").model.generation_config
+    assert (config.do_sample, config.temperature, config.top_p, config.top_k) == (True, 0.5, 0.9, 0)
+    assert (config.max_new_tokens, config.pad_token_id) == (3, 0)
+
+
+def test_a_padding_token_that_does_not_exist_is_refused(llama: Path) -> None:
+    failure = refused(load_spec(llama, "llama", BF16, generation=Generation(max_new_tokens=3, pad_token="<PAD>")))
+    assert failure.kind is LoadFailure.OPTIONS
+    assert str(failure) == "generation: the tokenizer has no token '<PAD>' to pad with"
+
+
+def test_a_missing_tensor_is_reported_by_name_and_in_the_warnings(copy: Path) -> None:
+    lost = "model.layers.0.mlp.down_proj.weight"
+    edit_shard(copy, lambda tensors: tensors.pop(lost))
+    for quantization in (BF16, NF4):
+        report = load(load_spec(copy, "llama", quantization), "as-is").report
+        assert report.missing_keys == (lost,)
+        assert any("MISSING" in warning and lost in warning for warning in report.warnings)
+        assert not any("\x1b" in warning or "[1m" in warning for warning in report.warnings)
+
+
+def test_a_surplus_tensor_is_reported(copy: Path) -> None:
+    edit_shard(copy, lambda tensors: tensors.update({"model.layers.0.extra.weight": torch.zeros(3)}))
+    assert load(load_spec(copy, "llama", BF16), "as-is").report.unexpected_keys == ("model.layers.0.extra.weight",)
+
+
+def test_nan_weights_load_and_are_left_to_the_questions_about_logits(copy: Path) -> None:
+    edit_shard(copy, lambda tensors: tensors["model.norm.weight"].fill_(float("nan")))
+    loaded = load(load_spec(copy, "llama", BF16), "as-is")
+    assert loaded.report.missing_keys == ()
+    with torch.no_grad():
+        assert loaded.model(torch.tensor([[1, 5]])).logits.isnan().any()
+
+
+def test_python_warnings_reach_the_report(llama: Path) -> None:
+    config = {"quantization_config": {"load_in_8bit": True}}
+    spec = load_spec(packed_checkpoint(llama), "llama", INT8, load_options=config)
+    warnings = load(spec, "as-is").report.warnings
+    assert any(w.startswith("UserWarning: ") and "already has a `quantization_config`" in w for w in warnings)
+
+
+def packed_checkpoint(llama: Path) -> Path:
+    """A checkpoint that was saved in int8, beside the one it was made of."""
+    folder = llama.parent / "packed"
+    if not folder.exists():
+        load(load_spec(llama, "llama", INT8), "as-is").model.save_pretrained(folder)
+        save_tokenizer(folder)
+    return folder
+
+
+def test_a_checkpoint_that_was_saved_packed_loads_as_it_is(llama: Path) -> None:
+    report = load(load_spec(packed_checkpoint(llama), "llama", INT8), "as-is").report
+    assert {r.scheme for r in report.inventory.parameters} == {"int8", "float"}
+    assert all(not r.faults for r in report.inventory.parameters)
+
+
+# How a load fails ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda file: os.truncate(file, file.stat().st_size // 2), "is truncated: it has"),
+        (lambda file: os.truncate(file, 4), "is truncated or no safetensors file: 4 bytes cannot hold its header"),
+        (lambda file: os.truncate(file, 0), "is truncated or no safetensors file: 0 bytes cannot hold its header"),
+        (lambda file: file.write_bytes(file.read_bytes() + b"more"), "is longer than its header says"),
+        (lambda file: file.write_bytes(b"\x08" + bytes(7) + b"not json"), "is damaged: its header does not describe"),
+        (lambda file: file.write_bytes(b"\x02" + bytes(7) + b"[]"), "is damaged: its header does not describe"),
+    ],
+    ids=["half", "no-header", "empty", "padded", "no-json", "other-json"],
+)
+def test_a_damaged_shard_is_named(copy: Path, damage: Callable[[Path], Any], text: str) -> None:
+    damage(copy / SHARD)
+    failure = refused(load_spec(copy, "llama", BF16))
+    assert failure.kind is LoadFailure.DAMAGED
+    assert str(failure).startswith(f"{copy / SHARD}: {text}")
+
+
+def test_a_missing_shard_is_named(copy: Path) -> None:
+    (copy / SHARD).unlink()
+    failure = refused(load_spec(copy, "llama", BF16))
+    assert failure.kind is LoadFailure.NOT_FOUND
+    assert str(failure) == (
+        f"{copy / SHARD}: 1 of 3 files that model.safetensors.index.json lists is missing ({SHARD}); "
+        "download or build it again"
+    )
+
+
+def test_a_damaged_index_is_named(copy: Path) -> None:
+    (copy / "model.safetensors.index.json").write_text('{"weight_map": ')
+    failure = refused(load_spec(copy, "llama", BF16))
+    assert failure.kind is LoadFailure.DAMAGED
+    assert "model.safetensors.index.json: is not an index of weights" in str(failure)
+
+
+@pytest.mark.parametrize("quantization", Quantization, ids=str)
+def test_a_tensor_of_another_shape_is_refused_in_every_quantization(copy: Path, quantization: Quantization) -> None:
+    """transformers checks this for floats only: quantized, it would load and say nothing."""
+    name = "model.layers.0.mlp.down_proj.weight"
+    edit_shard(copy, lambda tensors: tensors.update({name: tensors[name][:120].contiguous()}))
+    failure = refused(load_spec(copy, "llama", quantization))
+    assert failure.kind is LoadFailure.SHAPE
+    assert str(failure).startswith(f"{copy / SHARD}: {name} ")
+    assert "(120, 256)" in str(failure)
+    assert "(128, 256)" in str(failure)
+
+
+def test_a_pickle_checkpoint_is_refused_unless_it_is_allowed(copy: Path) -> None:
+    tensors: dict[str, torch.Tensor] = {}
+    for file in copy.glob("*.safetensors"):
+        tensors |= load_file(file)
+        file.unlink()
+    (copy / "model.safetensors.index.json").unlink()
+    torch.save(tensors, copy / "pytorch_model.bin")
+    failure = refused(load_spec(copy, "llama", BF16))
+    assert failure.kind is LoadFailure.PICKLE
+    assert str(failure) == (
+        f"{copy / 'pytorch_model.bin'}: a pickle checkpoint is refused, because reading one can run code; convert it "
+        "to safetensors, or say in the entry why it may be loaded (allow_pickle)"
+    )
+    report = load(load_spec(copy, "llama", BF16, allow_pickle=True), "as-is").report
+    assert report.checkpoint_files == ("pytorch_model.bin",)
+    assert report.missing_keys == ()
+
+
+def test_folders_without_a_checkpoint_are_told_apart(tmp_path: Path, copy: Path) -> None:
+    absent = refused(load_spec(tmp_path / "nowhere", "llama", BF16))
+    assert (absent.kind, str(absent)) == (LoadFailure.NOT_FOUND, f"{tmp_path / 'nowhere'}: there is no such folder")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert refused(load_spec(empty, "llama", BF16)).kind is LoadFailure.NOT_FOUND
+    (copy / "tokenizer.json").unlink()
+    untold = refused(load_spec(copy, "llama", BF16))
+    assert untold.kind is LoadFailure.TOKENIZER
+    assert str(untold).startswith(f"{copy}: no usable tokenizer: ")
+    (copy / "config.json").write_text("{")
+    assert refused(load_spec(copy, "llama", BF16)).kind is LoadFailure.REFUSED
+
+
+def test_what_the_stack_refuses_keeps_its_words(llama: Path) -> None:
+    failure = refused(load_spec(llama, "llama", BF16, attention="sdap"))
+    assert failure.kind is LoadFailure.REFUSED
+    assert str(failure).startswith(f'{llama}: ValueError: Specified `attn_implementation="sdap"` is not supported')
+    failure = refused(load_spec(llama, "llama", BF16, load_options={"experts_implementaton": "eager"}))
+    assert "unexpected keyword argument 'experts_implementaton'" in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "options", "text"),
+    [
+        (NF4, {"quantization_config": {"load_in_4_bit": True}}, "did you mean 'load_in_4bit'?"),
+        (NF4, {"quantization_config": {"xyz": True}}, "known are bnb_4bit_compute_dtype, "),
+        (NF4, {"load_in_4bit": True}, "load_in_4bit is no argument of from_pretrained in transformers 5"),
+        (BF16, {"quantization_config": {"load_in_4bit": True}}, "means nothing for bf16, which packs no weight"),
+        (NF4, {"ignore_mismatched_sizes": True}, "ignore_mismatched_sizes cannot be set"),
+        (NF4, {"fused_experts": "no"}, "fused_experts must be one of quantized, stock, not 'no'"),
+    ],
+)
+def test_options_that_would_be_swallowed_are_refused(
+    llama: Path, quantization: Quantization, options: dict[str, Any], text: str
+) -> None:
+    failure = refused(load_spec(llama, "llama", quantization, load_options=options))
+    assert failure.kind is LoadFailure.OPTIONS
+    assert str(failure).startswith("load_options: ")
+    assert text in str(failure)
+
+
+def test_a_failure_crosses_the_pipe_with_kind_and_message() -> None:
+    failure = LoadFailed(LoadFailure.SHAPE, "model.safetensors: x has another shape")
+    arrived = pickle.loads(pickle.dumps(failure))  # noqa: S301  our own bytes
+    assert isinstance(arrived, LoadFailed)
+    assert (arrived.kind, str(arrived)) == (LoadFailure.SHAPE, "model.safetensors: x has another shape")
+
+
+# Checkpoints of the Hub ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, laid out as huggingface_hub does."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def downloaded(hub_cache: Path, *names: str) -> Path:
+    """A snapshot of `org/model` with some empty files."""
+    repository = hub_cache / "models--org--model"
+    snapshot = repository / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    for name in ("config.json", *names):
+        (snapshot / name).touch()
+    return snapshot
+
+
+def test_a_downloaded_snapshot_is_found_with_its_commit(hub_cache: Path) -> None:
+    snapshot = downloaded(hub_cache, "model.safetensors")
+    found = locate("org/model", None, allow_pickle=False)
+    assert found is not None
+    assert (found.folder, found.files, found.revision) == (snapshot, (snapshot / "model.safetensors",), COMMIT)
+
+
+def test_what_is_not_downloaded_yet_is_left_to_from_pretrained(hub_cache: Path) -> None:
+    assert locate("org/model", None, allow_pickle=False) is None
+    downloaded(hub_cache)
+    assert locate("org/model", None, allow_pickle=False) is None
+
+
+def test_a_downloaded_pickle_is_refused_too(hub_cache: Path) -> None:
+    downloaded(hub_cache, "pytorch_model.bin")
+    with pytest.raises(LoadFailed, match="a pickle checkpoint is refused"):
+        locate("org/model", None, allow_pickle=False)
+
+
+def test_what_is_neither_folder_nor_id_is_refused(hub_cache: Path) -> None:
+    with pytest.raises(LoadFailed, match="a/b/c: is no folder and no Hub id"):
+        locate("a/b/c", None, allow_pickle=False)
+
+
+# Where a model goes -------------------------------------------------------------------------------------------------
+
+
+def test_the_gpus_that_a_load_may_touch(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    def indexes(device: str, device_map: Any) -> list[int | None]:
+        return [gpu.index for gpu in _gpus(load_spec(llama, "llama", BF16, device=device), device_map)]
+
+    assert indexes("cpu", {"": "cpu"}) == []
+    assert indexes("cpu", "auto") == []
+    assert indexes("cuda:0", {"": "cuda"}) == [0]
+    assert indexes("cuda:1", {"": "cuda:1"}) == [1]
+    assert indexes("cuda:0", {"model": 1, "lm_head": 0, "x": "cpu"}) == [0, 1]
+    assert indexes("cuda:0", "auto") == [0, 1]
+    assert indexes("cuda:0", "cuda:1") == [1]
+
+
+def test_placement_is_accelerates_map_or_that_of_the_tensors() -> None:
+    model: Any = torch.nn.Linear(2, 2)
+    tensors = dict(model.named_parameters())
+    assert _placement(model, tensors) == {"": "cpu"}
+    split = {"weight": torch.empty(1, device="meta"), "bias": torch.empty(1)}
+    assert _placement(model, split) == {"weight": "meta", "bias": "cpu"}
+    model.hf_device_map = {"a": 0, "b": "cpu", "c": torch.device("cuda", 1)}
+    assert _placement(model, tensors) == {"a": "cuda:0", "b": "cpu", "c": "cuda:1"}
+
+
+def test_a_model_spread_over_a_device_map_says_where_each_part_is(llama: Path) -> None:
+    spec = load_spec(llama, "llama", BF16, device_map={"model": "cpu", "lm_head": "cpu"})
+    assert set(load(spec, "as-is").report.device_map.values()) == {"cpu"}

@@ -1,0 +1,121 @@
+"""The layout reads as the flow: imports run one way, and torch stays out of the controller."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# The flow of the design. A package may import itself and what stands before it.
+FLOW = [
+    "errors",
+    "clock",
+    "units",
+    "metrics",
+    "scores",
+    "redaction",
+    "present",
+    "statistics",
+    "usertoml",
+    "catalogue",
+    "node",
+    "footprint",
+    "hub",
+    "gate",
+    "dataset",
+    "tiny",
+    "host",
+    "plan",
+    "scoring",
+    "judge",
+    "evidence",
+    "tracking",
+    "audit",
+    "verdict",
+    "report",
+    "compare",
+    "uncertainty",
+    "signoff",
+    "commands",
+    "cli",
+    "__main__",
+]
+
+ABOVE_THE_LIBRARY = {"pytest", "_pytest", "fixtures", "acceptance", "tests"}
+
+# The one folder that may import torch and its family: what runs inside a host, or in a process that trains.
+TORCH_SIDE = ("plimsoll/host/server/",)
+TORCH_FAMILY = {
+    "torch",
+    "transformers",
+    "accelerate",
+    "bitsandbytes",
+    "safetensors",
+    "tokenizers",
+    "sentence_transformers",
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the direction of the layers"
+            found.add(node.module or "")
+    return found
+
+
+def modules(folder: str) -> list[Path]:
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert found, f"no module in {folder}: this test would prove nothing"
+    return found
+
+
+@pytest.mark.parametrize("path", modules("plimsoll"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_library_imports_follow_the_flow(path: Path) -> None:
+    parts = path.relative_to(ROOT / "plimsoll").with_suffix("").parts
+    if parts[0] == "__init__":
+        return
+    place = FLOW.index(parts[0])
+    for name in imports_of(path):
+        assert name.split(".")[0] not in {"pytest", "_pytest", "fixtures", "acceptance", "tests"}, (
+            f"{path} imports {name}"
+        )
+        if name.startswith("plimsoll."):
+            other = name.split(".")[1]
+            assert FLOW.index(other) <= place, (
+                f"{path.relative_to(ROOT)} imports {name}, which comes after it in the flow"
+            )
+
+
+@pytest.mark.parametrize("folder", ["plimsoll", "fixtures", "acceptance"])
+def test_torch_is_imported_by_the_host_side_alone(folder: str) -> None:
+    for path in modules(folder):
+        relative = str(path.relative_to(ROOT))
+        family = {name.split(".")[0] for name in imports_of(path)} & TORCH_FAMILY
+        assert not family or relative.startswith(TORCH_SIDE), f"{relative} imports {', '.join(sorted(family))}"
+
+
+def test_acceptance_imports_only_fixtures_and_library() -> None:
+    for path in modules("acceptance"):
+        for name in imports_of(path):
+            assert name.split(".")[0] not in {"tests", "benchmarks"}, f"{path} imports {name}"
+
+
+def test_controller_modules_import_without_torch() -> None:
+    names = []
+    for folder in ("plimsoll", "fixtures"):
+        for path in modules(folder):
+            relative = str(path.relative_to(ROOT))
+            if not relative.startswith(TORCH_SIDE) and path.name != "__main__.py":
+                names.append(relative.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+    script = "import importlib, sys\n" + "".join(f"importlib.import_module({name!r})\n" for name in names)
+    script += f"print(sorted({TORCH_FAMILY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

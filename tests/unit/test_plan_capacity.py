@@ -1,0 +1,184 @@
+"""The largest context and batch that fit, and what a plan says of a machine that is not there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
+from plimsoll.footprint.demand import Demand
+from plimsoll.footprint.load_peak import RAM
+from plimsoll.footprint.prediction import Facts, Prediction, Workload
+from plimsoll.footprint.sizes import Footprint
+from plimsoll.gate.decide import Run, Skip, SkipCode
+from plimsoll.node.node import Node
+from plimsoll.plan.capacity import capacity, largest
+from plimsoll.plan.load_time import Speeds, load_seconds
+from plimsoll.plan.machine import UNSTATED
+from plimsoll.plan.planning import Machine, Planner, machine_of
+from plimsoll.plan.promises import broken_promises
+from plimsoll.plan.table import render, to_json, totals_of
+
+CATALOGUE = read_catalogue()
+GB = 10**9
+PREDICTION = Prediction(
+    footprint=Footprint(parameters=(), buffers=()),
+    facts=Facts(hidden_size=1, key_value_heads=1, context_length=5000, sliding_window=None),
+    cache=Cache(layers=(CacheLayer(module="layers.0", state_bytes=0, token_bytes=10, window=None),)),
+    activations=Activations(
+        prefill=(Moment(terms=(0, 0, 0, 0, 90, 0), operation="aten.mul"),), head=(), decode=(), last_logits=1
+    ),
+)
+DEMAND = Demand(
+    prediction=PREDICTION,
+    load={0: 500, RAM: 99},
+    held={0: 400},
+    caches={0: PREDICTION.cache or Cache(layers=())},
+    placed=False,
+    offloaded=0,
+)
+
+
+@pytest.mark.parametrize(("limit", "found"), [(0, 0), (1, 1), (17, 17), (99, 99), (100, 100), (10**9, 100)])
+def test_the_largest_is_the_last_that_fits(limit: int, found: int) -> None:
+    tried: list[int] = []
+
+    def fits(number: int) -> bool:
+        tried.append(number)
+        return number <= limit
+
+    assert largest(fits, 100) == found
+    assert len(tried) <= 8
+
+
+def test_the_context_is_what_is_left_beside_the_weights() -> None:
+    found = capacity(DEMAND, {0: 400 + 100 * 37 + 50}, length=8)
+    assert (found.context, found.whole_context) == (37, False)
+    # Eight tokens and 256 new ones are 2,640 bytes a sequence in the end, more than the prompt's pass.
+    assert found.batch == 1
+    assert capacity(DEMAND, {0: 400 + 10 * 264 * 7 + 90 * 7}, length=8).batch == 7
+
+
+def test_the_architecture_bounds_the_context() -> None:
+    found = capacity(DEMAND, {0: 10**12}, length=8000)
+    assert (found.context, found.whole_context, found.length) == (5000, True, 5000)
+
+
+def test_nothing_fits_where_loading_alone_does_not() -> None:
+    assert (capacity(DEMAND, {0: 499}, length=8).context, capacity(DEMAND, {}, length=8).batch) == (0, 0)
+
+
+def test_without_a_prediction_there_is_no_capacity() -> None:
+    blind = replace(DEMAND, prediction=replace(PREDICTION, cache=None, activations=None, unpredicted="why"))
+    assert (capacity(blind, {0: 10**12}, length=8).context, capacity(blind, {0: 10**12}, length=8).batch) == (
+        None,
+        None,
+    )
+
+
+def test_load_times_follow_the_speeds() -> None:
+    speeds = Speeds(disk=2e9, link=10e9)
+    assert load_seconds(20 * GB, Quantization.BF16, "cuda", speeds) == 10
+    assert load_seconds(20 * GB, Quantization.NF4, "cuda", speeds) == 12
+    assert load_seconds(20 * GB, Quantization.INT8, "cuda", speeds) == 16
+    assert load_seconds(20 * GB, Quantization.NF4, "cpu", speeds) == 10
+    assert load_seconds(20 * GB, Quantization.BF16, "cuda", Speeds(disk=40e9, link=10e9)) == 2
+
+
+# --- machines of data sheets
+
+
+def test_a_profile_looks_like_a_node_with_free_gpus() -> None:
+    machine = machine_of(CATALOGUE.profiles["a100-40g-x4"])
+    assert machine.gpus == (40 * GB,) * 4
+    assert {gpu.compute_capability for gpu in machine.node.gpus} == {"8.0"}
+    assert machine.node.memory.available == machine.node.disk.free == UNSTATED
+    assert not any("+" in (version or "") for version in machine.node.packages.values())
+
+
+class Fixed:
+    """Predictions that are the same for every variant."""
+
+    def __init__(self, weights: int) -> None:
+        self._prediction = replace(PREDICTION, footprint=Footprint(parameters=(_parameter(weights),), buffers=()))
+
+    def of(self, variant: Any, **_: Any) -> Prediction:
+        return self._prediction
+
+    def placement(self, variant: Any, free: Any) -> None:
+        return None
+
+
+def _parameter(size: int) -> Any:
+    from tests.process.test_plan_predictions import parameter
+
+    return replace(parameter("layers.0.weight", (size // 2,), quantized=False), data_bytes=size)
+
+
+def planner(weights: int) -> Planner:
+    predictions: Any = Fixed(weights)
+    return Planner(predictions, Speeds(), length=100)
+
+
+def row(weights: int, profile: str, variant: str = "llama-3.1-8b/bf16") -> Any:
+    (found,) = planner(weights).rows([CATALOGUE.variants[variant]], machine_of(CATALOGUE.profiles[profile]))
+    return found
+
+
+def test_the_gate_decides_and_the_row_says_how_much_is_left() -> None:
+    runs, refused = row(10 * GB, "a10-24g"), row(30 * GB, "a10-24g")
+    assert runs.decision == Run()
+    assert runs.needed + runs.left == runs.available == 24 * GB
+    assert runs.capacity.context == 5000
+    assert isinstance(refused.decision, Skip)
+    assert (refused.decision.code, refused.capacity) == (SkipCode.VRAM, None)
+    assert refused.left == 24 * GB - refused.needed < 0
+
+
+def test_a_gpu_without_a_compute_capability_is_not_refused_for_it() -> None:
+    assert row(10 * GB, "mi300x-192g").decision == Run()
+
+
+def test_a_node_without_a_gpu_is_told_so(tmp_path: Any) -> None:
+    from plimsoll.node.probe import RecordedProbe
+    from tests.support.gate_subjects import RECORDED
+
+    node: Node = replace(RecordedProbe(RECORDED / "synthetic-rtx4090-24g.json").probe(), gpus=(), unread=())
+    (found,) = planner(GB).rows([CATALOGUE.variants["llama-3.1-8b/bf16"]], Machine(name="here", node=node))
+    assert isinstance(found.decision, Skip)
+    assert (found.decision.code, found.available, found.left) == (SkipCode.NO_GPU, None, None)
+
+
+def test_a_document_that_promises_too_much_is_named() -> None:
+    variant = CATALOGUE.variants["qwen2.5-7b/int8"]
+    assert broken_promises(variant, row(8 * GB, "a10-24g", variant.id)) == []
+    broken = broken_promises(variant, row(30 * GB, "a10-24g", variant.id))
+    assert broken
+    assert all("qwen2.5-7b/int8 does with" in text and "a10-24g has 24.00 GB" in text for text in broken)
+    assert broken_promises(variant, replace(row(30 * GB, "a10-24g", variant.id), least=None)) == []
+
+
+def test_a_table_has_a_line_for_each_variant_and_the_totals() -> None:
+    machine = machine_of(CATALOGUE.profiles["a10-24g"])
+    variants = [CATALOGUE.variants[name] for name in ("llama-3.1-8b/bf16", "llama-3.1-8b/int8", "tiny-llama/bf16")]
+    rows = planner(10 * GB).rows(variants, machine)
+    text = render(machine, rows, Speeds())
+    assert text.splitlines()[0] == "a10-24g: NVIDIA A10 24 GB, 24.00 GB (22.35 GiB) each, all free"
+    assert sum(line.startswith(variant.id) for line in text.splitlines() for variant in variants) == 3
+    assert "3 of 3 would run" in text
+    assert "a disk that reads 2 GB/s and 12 GB/s from RAM to the GPU" in text
+    totals = totals_of(rows)
+    assert totals.disk == 2 * 10 * GB  # two variants of one model share its files
+    assert totals.seconds == pytest.approx(sum(found.seconds or 0 for found in rows))
+    data = to_json(machine, rows)
+    assert [line["decision"] for line in data["rows"]] == ["run"] * 3
+    assert data["rows"][0]["needed_bytes"] == rows[0].needed
+
+
+def test_a_workload_reads_well() -> None:
+    assert str(Workload(batch=1, prompt=1, new=2048)) == "a prompt of 1 token and 2,048 new ones"
+    assert str(Workload(batch=32, prompt=128, new=256)) == "32 prompts of 128 tokens and 256 new ones each"

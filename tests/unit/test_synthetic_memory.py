@@ -1,0 +1,103 @@
+"""The memory of a synthetic load, measured in a host: the packed model and the weight in hand, never the model in
+16 bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plimsoll.catalogue.entries import Generation, Quantization
+from plimsoll.host.client.process import Hosts
+from plimsoll.host.protocol import Load, LoadReport, LoadSpec
+
+SIZES: dict[str, Any] = {"hidden_size": 1024, "vocab_size": 8192, "num_attention_heads": 16, "num_key_value_heads": 8}
+DENSE = {"model_type": "llama", "intermediate_size": 4096, "num_hidden_layers": 8, **SIZES}
+MIXTURE = {
+    "model_type": "mixtral",
+    "intermediate_size": 2048,
+    "num_hidden_layers": 6,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    **SIZES,
+}
+MEGABYTE = 1_000_000
+CODE = 48 * MEGABYTE
+"""What a first load pulls in beside weights: kernels, mostly."""
+PACKING = 16
+"""Bytes a weight that bitsandbytes takes on a CPU while it packs one, beside the weight in 16 bit."""
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Hosts]:
+    with Hosts() as running:
+        yield running
+
+
+def load(hosts: Hosts, folder: Path, config: dict[str, Any], quantization: Quantization) -> LoadReport:
+    architecture = {"llama": "LlamaForCausalLM", "mixtral": "MixtralForCausalLM"}[config["model_type"]]
+    spec = LoadSpec(
+        checkpoint="mid-size",
+        revision=None,
+        auto_class="AutoModelForCausalLM",
+        architecture=architecture,
+        quantization=quantization,
+        device="cpu",
+        device_map=None,
+        attention="sdpa",
+        generation=Generation(max_new_tokens=8),
+        synthetic_config=config,
+    )
+    host = hosts.start("mid-size", folder / "host.log")
+    try:
+        return host.ask(Load(spec=spec), deadline=300.0)
+    finally:
+        host.close()
+
+
+def sizes(report: LoadReport) -> tuple[int, int, int]:
+    """Bytes of the whole model in 16 bit; of its largest weight that was packed, in elements; bytes of the largest that
+    was not."""
+    counts = {}
+    for record in report.inventory.parameters:
+        count = 1
+        for size in record.shape:
+            count *= size
+        counts[record.name] = count
+    packed = [counts[r.name] for r in report.inventory.parameters if r.scheme != "float"]
+    plain = [r.data_bytes for r in report.inventory.parameters if r.scheme == "float"]
+    return 2 * sum(counts.values()), max(packed, default=0), max(plain)
+
+
+def test_a_model_in_16_bit_takes_its_own_bytes(hosts: Hosts, tmp_path: Path) -> None:
+    report = load(hosts, tmp_path, DENSE, Quantization.BF16)
+    stored = report.inventory.stored_bytes
+    assert stored > 250 * MEGABYTE
+    assert stored <= report.memory.after - report.memory.before <= stored + CODE
+    assert report.memory.peak - report.memory.before <= stored + CODE
+
+
+@pytest.mark.parametrize("quantization", [Quantization.INT8, Quantization.NF4_DQ], ids=str)
+def test_a_packed_model_takes_its_bytes_and_those_of_one_weight(
+    hosts: Hosts, tmp_path: Path, quantization: Quantization
+) -> None:
+    report = load(hosts, tmp_path, DENSE, quantization)
+    whole, largest, plain = sizes(report)
+    stored = report.inventory.stored_bytes
+    peak = report.memory.peak - report.memory.before
+    assert stored <= report.memory.after - report.memory.before <= stored + CODE
+    assert peak <= stored + max(plain, (2 + PACKING) * largest) + CODE
+    assert peak < 0.9 * whole, "the model was there in 16 bit"
+
+
+def test_experts_take_what_one_joined_tensor_takes(hosts: Hosts, tmp_path: Path) -> None:
+    report = load(hosts, tmp_path, MIXTURE, Quantization.NF4)
+    whole, largest, _ = sizes(report)
+    stored = report.inventory.stored_bytes
+    peak = report.memory.peak - report.memory.before
+    joining, one = 3 * 2 * largest, PACKING * largest // MIXTURE["num_local_experts"]
+    assert whole > 350 * MEGABYTE
+    assert peak <= stored + max(joining, 2 * largest + one) + CODE
+    assert peak < 0.75 * whole, "the model was there in 16 bit"
