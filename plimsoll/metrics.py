@@ -1,44 +1,180 @@
-"""The names of everything that is measured, each with its base unit and what it means.
+"""The names of everything that is measured or scored, each with its unit, its meaning and how the suite treats it.
 
-One table, so that a claim about a metric nobody measures is a typo found while the catalogue is read, and a report
-can explain each figure.
+One table: a claim about a metric that nobody measures is a typo found while the catalogue is read, a report can explain
+each figure, and what several rooms must know of a metric (is it kept when a variant moves to other hardware, does any
+change count, which panel draws it) is said here once. A new metric is one entry.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
+
+
+class Kind(StrEnum):
+    """What a figure is a figure of."""
+
+    FACT = "fact"
+    """The architecture: the same wherever the model runs."""
+    COST = "cost"
+    """Bytes and seconds: what a variant takes where it runs."""
+    NUMERIC = "numeric"
+    """The numbers that a model computes: what is claimed of them holds on other hardware too."""
+    NODE = "node"
+    """The machine, whatever it carries."""
+
+
+class Place(StrEnum):
+    """Where the bytes of a figure lie."""
+
+    GPU = "gpu"
+    RAM = "ram"
+    STORED = "stored"
+    """The tensors themselves, on whatever device."""
+
+
+class Predicted(StrEnum):
+    """The rule by which `plimsoll.audit.bounds` says what is possible for a metric."""
+
+    FACT = "fact"
+    """A fact of the prediction that has the metric's own name."""
+    PARAMETERS = "parameters"
+    STORED = "stored"
+    QUANTIZED = "quantized"
+    FILES = "files"
+    PEAK = "peak"
+    HELD = "held"
+    POOL = "pool"
+    NEEDED = "needed"
+    RAM = "ram"
+    DISK_LOAD = "disk_load"
+    CACHED_LOAD = "cached_load"
+    ANY_LOAD = "any_load"
+    DOWNLOAD = "download"
+    TRAINING = "training"
+    """Bounded by the weights below."""
+    UNBOUNDED_TRAINING = "unbounded_training"
+
+
+PANELS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "Highest GPU memory while loading": ("cuda",),
+        "RAM once loaded, in place of GPU memory": ("cpu",),
+        "Highest RAM while loading": ("cuda", "cpu"),
+        "Load time": ("cuda", "cpu"),
+    }
+)
+"""The panels that a report draws of each model, in their order, with the devices that each is about."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What a measured figure is called, its base unit, and what it means."""
+    """What a measured figure is called, its base unit, what it means, and how the suite treats it."""
 
     name: str
     unit: str
     meaning: str
+    kind: Kind = Kind.COST
+    is_exact: bool = False
+    """True for what is counted, not measured: between two runs any change is one."""
+    place: Place | None = None
+    predicted: Predicted | None = None
+    """None for what only a measurement tells."""
+    panel: str | None = None
+    """The panel of PANELS that draws it."""
+    promises_room: bool = False
+    """True where a document that gives an amount says that a machine with so much memory is enough."""
+
+    def is_drawn_on(self, device: str) -> bool:
+        """True where a report shows what is possible for a variant on `cuda` or `cpu`, whether documented or not."""
+        return self.panel is not None and device in PANELS[self.panel]
 
 
 METRICS: Final[dict[str, Metric]] = {
     metric.name: metric
     for metric in (
-        Metric("cold_load_time", "s", "from_pretrained with the checkpoint evicted from the page cache"),
-        Metric("warm_load_time", "s", "from_pretrained with the checkpoint in the page cache"),
-        Metric("load_time", "s", "from_pretrained, whatever the state of the page cache"),
-        Metric("first_load_time", "s", "download and from_pretrained together"),
-        Metric("checkpoint_bytes", "bytes", "the checkpoint's weight files on disk"),
         Metric(
-            "weight_bytes", "bytes", "stored bytes of all parameters and buffers, with their quantization statistics"
+            "cold_load_time",
+            "s",
+            "from_pretrained with the checkpoint evicted from the page cache",
+            predicted=Predicted.DISK_LOAD,
+            panel="Load time",
         ),
-        Metric("parameter_count", "1", "logical parameters, tied ones once"),
-        Metric("hidden_size", "1", "width of the residual stream"),
-        Metric("key_value_heads", "1", "heads of attention that have keys and values of their own"),
-        Metric("context_length", "tokens", "positions that the model was made for"),
-        Metric("sliding_window", "tokens", "positions that attention looks back over"),
-        Metric("quantized_fraction", "1", "logical parameters that are stored quantized, of all parameters"),
+        Metric(
+            "warm_load_time",
+            "s",
+            "from_pretrained with the checkpoint in the page cache",
+            predicted=Predicted.CACHED_LOAD,
+            panel="Load time",
+        ),
+        Metric("load_time", "s", "from_pretrained, whatever the state of the page cache", predicted=Predicted.ANY_LOAD),
+        Metric("first_load_time", "s", "download and from_pretrained together", predicted=Predicted.DOWNLOAD),
+        Metric(
+            "checkpoint_bytes",
+            "bytes",
+            "the checkpoint's weight files on disk",
+            is_exact=True,
+            predicted=Predicted.FILES,
+        ),
+        Metric(
+            "weight_bytes",
+            "bytes",
+            "stored bytes of all parameters and buffers, with their quantization statistics",
+            is_exact=True,
+            place=Place.STORED,
+            predicted=Predicted.STORED,
+        ),
+        Metric(
+            "parameter_count",
+            "1",
+            "logical parameters, tied ones once",
+            Kind.FACT,
+            predicted=Predicted.PARAMETERS,
+        ),
+        Metric("hidden_size", "1", "width of the residual stream", Kind.FACT, predicted=Predicted.FACT),
+        Metric(
+            "key_value_heads",
+            "1",
+            "heads of attention that have keys and values of their own",
+            Kind.FACT,
+            predicted=Predicted.FACT,
+        ),
+        Metric(
+            "context_length", "tokens", "positions that the model was made for", Kind.FACT, predicted=Predicted.FACT
+        ),
+        Metric(
+            "sliding_window",
+            "tokens",
+            "positions that attention looks back over",
+            Kind.FACT,
+            predicted=Predicted.FACT,
+        ),
+        Metric(
+            "quantized_fraction",
+            "1",
+            "logical parameters that are stored quantized, of all parameters",
+            predicted=Predicted.QUANTIZED,
+        ),
         Metric("ram_before", "bytes", "resident memory of the host before loading"),
-        Metric("ram_peak", "bytes", "highest resident memory of the host while loading, over what it had before"),
-        Metric("ram_after", "bytes", "resident memory of the host after loading, over what it had before"),
+        Metric(
+            "ram_peak",
+            "bytes",
+            "highest resident memory of the host while loading, over what it had before",
+            place=Place.RAM,
+            predicted=Predicted.RAM,
+            panel="Highest RAM while loading",
+        ),
+        Metric(
+            "ram_after",
+            "bytes",
+            "resident memory of the host after loading, over what it had before",
+            place=Place.RAM,
+            predicted=Predicted.RAM,
+            panel="RAM once loaded, in place of GPU memory",
+        ),
         Metric(
             "ram_returned", "bytes", "resident memory that is still held after unloading, over what there was before"
         ),
@@ -46,36 +182,121 @@ METRICS: Final[dict[str, Metric]] = {
             "vram_peak",
             "bytes",
             "highest memory of the GPUs while loading, as torch allocated it; while generating, where a claim says so",
+            place=Place.GPU,
+            predicted=Predicted.PEAK,
+            panel="Highest GPU memory while loading",
+            promises_room=True,
         ),
-        Metric("vram_allocated", "bytes", "memory of the GPUs after loading, as torch allocated it"),
-        Metric("vram_reserved", "bytes", "highest memory of the GPUs that torch's pool has reserved, used or not"),
-        Metric("vram_needed", "bytes", "memory that the GPUs must have to load and run it, their contexts included"),
+        Metric(
+            "vram_allocated",
+            "bytes",
+            "memory of the GPUs after loading, as torch allocated it",
+            place=Place.GPU,
+            predicted=Predicted.HELD,
+        ),
+        Metric(
+            "vram_reserved",
+            "bytes",
+            "highest memory of the GPUs that torch's pool has reserved, used or not",
+            place=Place.GPU,
+            predicted=Predicted.POOL,
+        ),
+        Metric(
+            "vram_needed",
+            "bytes",
+            "memory that the GPUs must have to load and run it, their contexts included",
+            predicted=Predicted.NEEDED,
+            promises_room=True,
+        ),
         Metric("vram_left", "bytes", "memory left on the GPU with the least to spare; negative for what is lacking"),
         Metric("largest_context", "tokens", "longest prompt of one sequence that fits beside the loaded model"),
         Metric("largest_batch", "1", "most prompts at once that fit beside the loaded model"),
-        Metric("training_activations", "bytes", "memory that a training step keeps between its passes"),
-        Metric("training_vram_peak", "bytes", "highest memory of a GPU in a training step, as torch allocated it"),
-        Metric("free_ram", "bytes", "memory available on the node"),
-        Metric("free_disk", "bytes", "free disk space where weights land"),
-        Metric("free_vram", "bytes", "free memory of the GPUs"),
-        Metric("taught_accuracy", "1", "taught questions answered exactly, of those asked"),
+        Metric(
+            "training_activations",
+            "bytes",
+            "memory that a training step keeps between its passes",
+            predicted=Predicted.UNBOUNDED_TRAINING,
+        ),
+        Metric(
+            "training_vram_peak",
+            "bytes",
+            "highest memory of a GPU in a training step, as torch allocated it",
+            predicted=Predicted.TRAINING,
+        ),
+        Metric("free_ram", "bytes", "memory available on the node", Kind.NODE),
+        Metric("free_disk", "bytes", "free disk space where weights land", Kind.NODE),
+        Metric("free_vram", "bytes", "free memory of the GPUs", Kind.NODE, predicted=Predicted.NEEDED),
+        Metric("taught_accuracy", "1", "taught questions answered exactly, of those asked", Kind.NUMERIC),
         Metric(
             "cache_divergence",
             "1",
             "difference of logits between cached and uncached decoding, mean over positions, over their spread",
+            Kind.NUMERIC,
         ),
         Metric(
             "batch_divergence",
             "1",
             "difference of logits between batched and single prompts, mean over positions, over their spread",
+            Kind.NUMERIC,
         ),
-        Metric("quantized_divergence", "nats", "mean KL divergence of the next-token distribution from that of bf16"),
+        Metric(
+            "quantized_divergence",
+            "nats",
+            "mean KL divergence of the next-token distribution from that of bf16",
+            Kind.NUMERIC,
+        ),
         Metric("examples_scored", "1", "examples of a dataset that have an answer with a score, of those chosen"),
         Metric("dataset_accuracy", "1", "answers that are right by the dataset's rule, of the examples chosen"),
-        Metric("taught_answered", "1", "answers that are right, of the examples of a dataset that were taught"),
-        Metric("withheld_answered", "1", "answers that are right, of the examples of a dataset that were withheld"),
-        Metric("known_auroc", "1", "how well G-NLL tells examples that were withheld from those that were taught"),
-        Metric("auroc_g_nll", "1", "how well G-NLL tells wrong answers from right ones"),
-        Metric("repetition", "1", "largest share of a generated text that one repeated n-gram fills"),
+        Metric(
+            "taught_answered",
+            "1",
+            "answers that are right, of the examples of a dataset that were taught",
+            Kind.NUMERIC,
+        ),
+        Metric(
+            "withheld_answered",
+            "1",
+            "answers that are right, of the examples of a dataset that were withheld",
+            Kind.NUMERIC,
+        ),
+        Metric(
+            "known_auroc",
+            "1",
+            "how well G-NLL tells examples that were withheld from those that were taught",
+            Kind.NUMERIC,
+        ),
+        Metric("auroc_g_nll", "1", "how well G-NLL tells wrong answers from right ones", Kind.NUMERIC),
+        Metric("repetition", "1", "largest share of a generated text that one repeated n-gram fills", Kind.NUMERIC),
     )
 }
+
+SCORES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "exact_match": "the answer says what a gold says, both normalised as the dataset's own script does",
+        "f1": "words shared with the best gold, normalised as the dataset's own script does; of a list question, items",
+        "rouge_l": "longest common subsequence of words with the best gold, F measure, by the library rouge-score",
+        "numeric": "the number that the answer comes to is the gold's",
+        "yes_no": "the answer begins with the right one of yes and no",
+        "strict": "BioASQ factoid: the first candidate of the answer is the gold or a synonym of it",
+        "lenient": "BioASQ factoid: one of the first five candidates is",
+        "mrr": "BioASQ factoid: one divided by the place of the first candidate that is, 0 for none",
+        "list_precision": "BioASQ list: how many of the named items are golds",
+        "list_recall": "BioASQ list: how many of the golds are named",
+        "list_f1": "BioASQ list: harmonic mean of the two",
+    }
+)
+"""The scores that an answer to a dataset's question can have, by name, each from 0 to 1; `plimsoll.scoring` computes
+them."""
+
+_OF_ALL: Final = ("exact_match", "f1", "rouge_l")
+
+RULE_SCORES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "trivia_qa": _OF_ALL,
+        "squad_v2": _OF_ALL,
+        "nq_open": _OF_ALL,
+        "svamp": (*_OF_ALL, "numeric"),
+        "bioasq": _OF_ALL,
+    }
+)
+"""For each schema the scores that every one of its examples has, so that a rule about one can judge them all."""

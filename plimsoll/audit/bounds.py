@@ -16,6 +16,7 @@ from plimsoll.footprint.demand import Demand
 from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Workload
 from plimsoll.gate.need import CONTEXT_ALLOWANCE, CONTEXT_LEAST
+from plimsoll.metrics import METRICS, Predicted
 from plimsoll.plan.load_time import LINK_RATE, Speeds, load_seconds
 from plimsoll.units import format_bytes, format_seconds
 
@@ -55,10 +56,10 @@ class Bounds:
 
 def bounds_of(claim: Claim, variant: Variant, demand: Demand) -> Bounds:
     """The bounds of a claim's metric for one of its variants."""
-    found = _BY_METRIC.get(claim.metric)
-    if found is None:
+    predicted = METRICS[claim.metric].predicted
+    if predicted is None:
         return Bounds(basis="only a measurement tells")
-    return found(claim, variant, demand)
+    return _RULES[predicted](claim, variant, demand)
 
 
 def together(claim: Claim, demands: Mapping[str, Demand]) -> Bounds:
@@ -177,7 +178,7 @@ def _speed(claim: Claim, size: int) -> str:
 
 
 def _training(claim: Claim, variant: Variant, demand: Demand) -> Bounds:  # noqa: ARG001  all bounds are asked alike
-    whole = claim.metric == "training_vram_peak"
+    whole = METRICS[claim.metric].predicted is Predicted.TRAINING
     weights = demand.prediction.footprint.weight_bytes
     return Bounds(
         least=weights if whole else None,
@@ -185,28 +186,27 @@ def _training(claim: Claim, variant: Variant, demand: Demand) -> Bounds:  # noqa
     )
 
 
-_BY_METRIC: Final[Mapping[str, Callable[[Claim, Variant, Demand], Bounds]]] = {
-    "parameter_count": lambda _, __, d: _exact(d.prediction.footprint.parameter_count, "parameters"),
-    "weight_bytes": lambda _, __, d: _exact(
+def _fact(claim: Claim, variant: Variant, demand: Demand) -> Bounds:  # noqa: ARG001  all bounds are asked alike
+    return _exact(getattr(demand.prediction.facts, claim.metric), claim.metric.replace("_", " "))
+
+
+_RULES: Final[Mapping[Predicted, Callable[[Claim, Variant, Demand], Bounds]]] = {
+    Predicted.FACT: _fact,
+    Predicted.PARAMETERS: lambda _, __, d: _exact(d.prediction.footprint.parameter_count, "parameters"),
+    Predicted.STORED: lambda _, __, d: _exact(
         d.prediction.footprint.weight_bytes, "weights", format_bytes(d.prediction.footprint.weight_bytes)
     ),
-    "quantized_fraction": lambda _, __, d: _exact(d.prediction.footprint.quantized_fraction, "quantization"),
-    "hidden_size": lambda _, __, d: _exact(d.prediction.facts.hidden_size, "hidden size"),
-    "key_value_heads": lambda _, __, d: _exact(d.prediction.facts.key_value_heads, "heads of keys and values"),
-    "context_length": lambda _, __, d: _exact(d.prediction.facts.context_length, "limit to its context"),
-    "sliding_window": lambda _, __, d: _exact(d.prediction.facts.sliding_window, "sliding window"),
-    "checkpoint_bytes": lambda _, __, d: _files(_checkpoint(d)),
-    "vram_peak": _peak,
-    "vram_allocated": _allocated,
-    "vram_reserved": _reserved,
-    "vram_needed": _needed,
-    "free_vram": _needed,
-    "ram_peak": _ram,
-    "ram_after": _ram,
-    "cold_load_time": _load_time(_FASTEST_DISK, Speeds()),
-    "warm_load_time": _load_time(_FASTEST_LINK, Speeds(disk=LINK_RATE)),
-    "load_time": _load_time(_FASTEST_LINK, Speeds()),
-    "first_load_time": _first_load_time,
-    "training_vram_peak": _training,
-    "training_activations": _training,
+    Predicted.QUANTIZED: lambda _, __, d: _exact(d.prediction.footprint.quantized_fraction, "quantization"),
+    Predicted.FILES: lambda _, __, d: _files(_checkpoint(d)),
+    Predicted.PEAK: _peak,
+    Predicted.HELD: _allocated,
+    Predicted.POOL: _reserved,
+    Predicted.NEEDED: _needed,
+    Predicted.RAM: _ram,
+    Predicted.DISK_LOAD: _load_time(_FASTEST_DISK, Speeds()),
+    Predicted.CACHED_LOAD: _load_time(_FASTEST_LINK, Speeds(disk=LINK_RATE)),
+    Predicted.ANY_LOAD: _load_time(_FASTEST_LINK, Speeds()),
+    Predicted.DOWNLOAD: _first_load_time,
+    Predicted.TRAINING: _training,
+    Predicted.UNBOUNDED_TRAINING: _training,
 }

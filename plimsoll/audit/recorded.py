@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from plimsoll.audit.auditing import Finding, judge_claim, measurements
 from plimsoll.audit.bounds import Bounds, bounds_of
@@ -20,17 +20,14 @@ from plimsoll.footprint.demand import Demand
 from plimsoll.footprint.load_peak import RAM
 from plimsoll.metrics import METRICS
 
-_ON_GPU: Final = ("vram_peak", "ram_peak", "cold_load_time", "warm_load_time")
-_ON_CPU: Final = ("ram_after", "ram_peak", "cold_load_time", "warm_load_time")
-"""Metrics of which a report shows what is possible, whether or not a document speaks of them."""
-
 
 def expectation_fields(variant: Variant, demand: Demand | None) -> dict[str, Any]:
     """`bounds` and `claims` of a GATE event; without a demand nothing was predicted, and only the claims are known."""
     claims = [claim for claim in variant.claims if not claim.together]
     if demand is None:
         return {"bounds": {}, "claims": [_claim_fields(claim, Bounds(basis="not predicted")) for claim in claims]}
-    metrics = _ON_CPU if variant.tier.device == "cpu" else _ON_GPU
+    # A report shows what is possible for these, whether or not a document speaks of them.
+    metrics = [name for name, metric in METRICS.items() if metric.is_drawn_on(variant.tier.device)]
     return {
         "bounds": {metric: asdict(_bounds(metric, variant, demand)) for metric in metrics},
         "claims": [_claim_fields(claim, bounds_of(claim, variant, demand)) for claim in claims],

@@ -15,8 +15,7 @@ from plimsoll.catalogue.entries import LimitedSide, Quantization, WeightSource
 from plimsoll.catalogue.tables import Table
 from plimsoll.catalogue.translate import key_path, shown
 from plimsoll.errors import Fault
-from plimsoll.metrics import METRICS
-from plimsoll.scores import RULE_SCORES
+from plimsoll.metrics import METRICS, RULE_SCORES
 from plimsoll.units import SCALE
 from plimsoll.usertoml.suggest import did_you_mean, nearest
 

@@ -28,7 +28,7 @@ class CorrectnessRule:
     """When an answer counts as right. Rankings by uncertainty change with it, so every report states it."""
 
     metric: str
-    """A score of `plimsoll.scores`: `exact_match`, `f1`, `rouge_l`, `numeric`, ..."""
+    """A score of `plimsoll.metrics`: `exact_match`, `f1`, `rouge_l`, `numeric`, ..."""
     at_least: float
     """In the score's own range, 0 to 1."""
 

@@ -11,16 +11,12 @@ from dataclasses import replace
 from typing import Any, Final
 
 from plimsoll.catalogue.entries import Catalogue, Claim, Model, Tier, Variant
+from plimsoll.metrics import METRICS, Kind
 
 _DEPTHS: Final = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 """How configurations call the number of their layers."""
 CPU: Final = "cpu"
 """The alteration of a variant that its tier would have on a GPU."""
-_NUMERICS: Final = (
-    *("taught_accuracy", "cache_divergence", "batch_divergence", "quantized_divergence", "repetition"),
-    *("taught_answered", "withheld_answered", "known_auroc", "auroc_g_nll"),
-)
-"""What is claimed of a model's numbers, and not of what it costs somewhere."""
 
 
 def alterations_of(variant: str) -> tuple[str, ...]:
@@ -96,4 +92,5 @@ def _in_tier(variant: Variant, tier: Tier) -> Variant:
 
 
 def _numerics(claims: Sequence[Claim]) -> tuple[Claim, ...]:
-    return tuple(claim for claim in claims if claim.metric in _NUMERICS)
+    """What is claimed of a model's numbers, and not of what it costs somewhere."""
+    return tuple(claim for claim in claims if METRICS[claim.metric].kind is Kind.NUMERIC)

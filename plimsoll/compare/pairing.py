@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final
 
 from plimsoll.compare.result import Absent, FigureRow, Mismatch, OutcomeChange
 from plimsoll.compare.rule import Level, Rule
 from plimsoll.compare.side import TIME, CellState, Figure, Key, Side, Timed
-
-_EXACT: Final = ("weight_bytes", "checkpoint_bytes")
-"""Bytes that are counted, not measured: any change is one."""
+from plimsoll.metrics import METRICS
 
 
 def shared_times(base: Side, other: Side) -> tuple[list[tuple[Timed, Timed]], list[Mismatch]]:
@@ -85,7 +82,8 @@ def _figure_row(ours: Figure, theirs: Figure, rule: Rule) -> FigureRow:
 
 def _tolerances(figure: Figure, rule: Rule) -> tuple[float, float]:
     """How far a figure may move, as a fraction and in its unit, before it counts as changed."""
-    if figure.metric in _EXACT:
+    known = METRICS.get(figure.metric)
+    if known is not None and known.is_exact:
         return 0.0, 0.0
     return rule.memory_tolerance, rule.memory_floor if figure.unit == "bytes" else 0.0
 

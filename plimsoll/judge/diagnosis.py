@@ -16,11 +16,9 @@ from plimsoll.footprint.packing import packed
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.host.protocol import HostMemory, Inventory, ParameterRecord
 from plimsoll.judge.judgement import Judgement
+from plimsoll.metrics import METRICS, Place
 from plimsoll.units import format_bytes
 
-_ON_GPUS: Final = ("vram_peak", "vram_allocated", "vram_reserved")
-_RESIDENT: Final = ("ram_peak", "ram_after")
-_STORED: Final = "weight_bytes"
 _PACKED: Final = ("uint8", "int8")
 _SMALL: Final = 0.01
 """The fraction of a figure that is not worth naming."""
@@ -107,7 +105,7 @@ def _statistics(
 
 def _stored_otherwise(judgement: Judgement, observed: Observed) -> tuple[str, ...]:
     """Why stored bytes are too few although every weight is there."""
-    if judgement.measurement.metric != _STORED or observed.inventory is None:
+    if METRICS[judgement.measurement.metric].place is not Place.STORED or observed.inventory is None:
         return ()
     found = _statistics(_pairs(observed, observed.inventory), observed.quantization)
     return tuple(text for size, text in found if size < 0)
@@ -128,10 +126,10 @@ def _beside(metric: str, observed: Observed) -> list[tuple[int, str]]:
     """What is no weight: pages of files, and memory that others hold."""
     found = []
     memory = observed.memory
-    if metric in _RESIDENT and memory is not None and memory.mapped_resident:
+    if METRICS[metric].place is Place.RAM and memory is not None and memory.mapped_resident:
         pages = f"pages of the checkpoint's files, which the system may drop: {format_bytes(memory.mapped_resident)}"
         found.append((memory.mapped_resident, pages))
-    if metric in _ON_GPUS and observed.others:
+    if METRICS[metric].place is Place.GPU and observed.others:
         held = format_bytes(observed.others)
         found.append((observed.others, f"other processes hold {held}, which this figure does not count"))
     return found
@@ -154,7 +152,7 @@ def _unexplained(metric: str, value: float, high: float | None, observed: Observ
     more = value - observed.predicted
     if more <= 0:
         return ()
-    code = "; code that a first load pulls in is part of it" if metric in _RESIDENT else ""
+    code = "; code that a first load pulls in is part of it" if METRICS[metric].place is Place.RAM else ""
     return (f"{format_bytes(more)} over the predicted {format_bytes(observed.predicted)}, of unknown origin{code}",)
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
-
 from plimsoll.catalogue.entries import Variant
 from plimsoll.gate.need import CONTEXT_LEAST
+from plimsoll.metrics import METRICS, Place
 from plimsoll.plan.planning import PlanRow
 from plimsoll.units import format_bytes
-
-_BESIDE: Final[Mapping[str, int]] = {"vram_needed": CONTEXT_LEAST, "vram_peak": 0}
-"""Metrics that promise an amount of memory to be enough, with what each counts beside what torch allocates."""
 
 
 def broken_promises(variant: Variant, row: PlanRow) -> list[str]:
@@ -20,8 +15,12 @@ def broken_promises(variant: Variant, row: PlanRow) -> list[str]:
     if row.least is None or row.available is None:
         return []
     broken = []
-    for metric, beside in _BESIDE.items():
-        for claim in variant.claims_on(metric):
+    for metric in METRICS.values():
+        if not metric.promises_room:
+            continue
+        # What torch allocates is not all that a GPU must have.
+        beside = 0 if metric.place is Place.GPU else CONTEXT_LEAST
+        for claim in variant.claims_on(metric.name):
             high = claim.limit_high
             if high is not None and high <= row.available < row.least + beside:
                 broken.append(

@@ -8,7 +8,7 @@ in place of the documents' own words, and no prediction.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,7 @@ from plimsoll.audit.bounds import Bounds
 from plimsoll.audit.recorded import recorded_bounds, recorded_claims
 from plimsoll.evidence.record import Cell, CellEvidence, GateRecord, RunRecord
 from plimsoll.judge.judgement import Outcome
+from plimsoll.metrics import METRICS, PANELS, Place
 
 _WORST: Final = (Outcome.FAIL, Outcome.UNSET, Outcome.MARGINAL, Outcome.PASS)
 
@@ -105,19 +106,27 @@ _Known = Mapping[tuple[str, str], list[CellEvidence]]
 
 
 def _of_model(model: str, variants: tuple[str, ...], gates: Mapping[str, GateRecord], known: _Known) -> ModelFigures:
-    def panel(title: str, *metrics: str) -> Panel:
-        figures = (_figure(variant, metric, gates.get(variant), known) for variant in variants for metric in metrics)
-        return Panel(title=title, figures=tuple(figure for figure in figures if figure.is_worth_drawing))
-
-    on_gpu = [v for v in variants if (v, "vram_peak") in known or (v in gates and "vram_peak" in gates[v].bounds)]
+    on_gpu = any(_has_vram(variant, gates.get(variant), known) for variant in variants)
     panels = (
-        panel("Highest GPU memory while loading", "vram_peak")
-        if on_gpu
-        else panel("RAM once loaded, in place of GPU memory", "ram_after"),
-        panel("Highest RAM while loading", "ram_peak"),
-        panel("Load time", "cold_load_time", "warm_load_time"),
+        Panel(title=title, figures=tuple(_drawn(title, variants, gates, known)))
+        for title, devices in PANELS.items()
+        if ("cuda" if on_gpu else "cpu") in devices
     )
     return ModelFigures(model=model, panels=tuple(panel for panel in panels if panel.figures))
+
+
+def _has_vram(variant: str, gate: GateRecord | None, known: _Known) -> bool:
+    on_gpu = [name for name, metric in METRICS.items() if metric.panel and metric.place is Place.GPU]
+    return any((variant, name) in known or (gate is not None and name in gate.bounds) for name in on_gpu)
+
+
+def _drawn(title: str, variants: Iterable[str], gates: Mapping[str, GateRecord], known: _Known) -> Iterator[Figure]:
+    """The figures of a panel that are worth drawing, by variant."""
+    for variant in variants:
+        for name, metric in METRICS.items():
+            figure = _figure(variant, name, gates.get(variant), known) if metric.panel == title else None
+            if figure is not None and figure.is_worth_drawing:
+                yield figure
 
 
 def _figure(variant: str, metric: str, gate: GateRecord | None, known: _Known) -> Figure:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from plimsoll.catalogue.datasets import CorrectnessRule
 from plimsoll.errors import PlimsollError
-from plimsoll.scores import SCORES
+from plimsoll.metrics import SCORES
 from plimsoll.usertoml.suggest import did_you_mean
 
 

@@ -15,7 +15,6 @@ FLOW = [
     "clock",
     "units",
     "metrics",
-    "scores",
     "redaction",
     "present",
     "statistics",

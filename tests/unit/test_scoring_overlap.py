@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from plimsoll.catalogue.datasets import DatasetSchema
 from plimsoll.dataset.example import AnswerKind
-from plimsoll.scores import RULE_SCORES, SCORES
+from plimsoll.metrics import RULE_SCORES, SCORES
 from plimsoll.scoring.normalise import NORMALISATIONS, Normalise, plain, squad, trivia_qa
 from plimsoll.scoring.overlap import f1
 from plimsoll.scoring.rouge import rouge_l
