@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plimsoll.compare.extra import require_pictures, require_statistics
 from plimsoll.compare.fail_on import (
     Condition,
     exit_status,
@@ -20,6 +19,7 @@ from plimsoll.compare.result import Comparison
 from plimsoll.compare.rule import Rule
 from plimsoll.compare.sources import find_source, read_side
 from plimsoll.errors import PlimsollError
+from plimsoll.extras import require
 from plimsoll.report.step_summary import append_step_summary, required_step_summary
 from plimsoll.report.write import write_atomically
 
@@ -102,9 +102,9 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compare, print, write the files. Raises PlimsollError for what the user can mend."""
     step = required_step_summary() if options.step_summary else None
-    require_statistics()
+    require("compare", "comparing runs", ("numpy", "scipy"))
     if options.html is not None:
-        require_pictures()
+        require("compare", "the page of a comparison", ("matplotlib",))
     from plimsoll.compare.comparison import compare
     from plimsoll.compare.terminal import terminal_lines
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from plimsoll.errors import PlimsollError
+from plimsoll.extras import require
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -20,7 +19,7 @@ SHELLS: Final = ("bash", "zsh", "fish")
 _SUMMARY: Final = "print what lets a shell complete commands, options and runs"
 _DESCRIPTION: Final = """\
 Print a script for your shell, after which the tabulator completes the commands of plimsoll, their options, files, and
-the runs in ./reports. Needs the extra `completion` (pip install 'plimsoll[completion]') when it is printed, and nothing
+the runs in ./reports. Needs the extra `completion` when it is printed, and nothing
 afterwards.
 Exit status: 0 printed, 2 usage error."""
 _EPILOG: Final = """\
@@ -50,8 +49,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the script. Raises PlimsollError where shtab is not installed."""
-    if find_spec("shtab") is None:
-        raise PlimsollError("shell completion is written by shtab: pip install 'plimsoll[completion]'")
+    require("completion", "shell completion", ("shtab",))
     sys.stdout.write(script(options.shell))
     return 0
 

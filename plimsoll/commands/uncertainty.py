@@ -12,7 +12,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import read_runs
 from plimsoll.evidence.record import RunRecord
 from plimsoll.evidence.run_folder import find_run
-from plimsoll.uncertainty.extra import require_analysis
+from plimsoll.extras import require
 from plimsoll.uncertainty.scores import Score
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Analyse, write the files, print. Raises PlimsollError for what the user can mend."""
-    require_analysis()
+    require("uncertainty", "uncertainty", ("numpy", "scipy", "matplotlib"))
     runs = [find_run(name, options.report_dir) for name in options.run_names]
     record = read_runs(runs)
     if not record.askings:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from plimsoll.errors import Fault, PlimsollError
+from plimsoll.extras import install_command
 
 
 class FileError(PlimsollError):
@@ -77,7 +78,7 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
     except ModuleNotFoundError as error:
         raise PlimsollError(
             f"reading {path.name} needs pyarrow, which is not installed; "
-            "install the extra: pip install 'plimsoll[datasets]'"
+            f"install the extra: {install_command('datasets')}"
         ) from error
     try:
         with parquet.ParquetFile(path) as file:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 
 from plimsoll.catalogue.datasets import Dataset
 from plimsoll.catalogue.named_paths import named_paths
 from plimsoll.errors import PlimsollError
+from plimsoll.extras import install_command, is_installed
 from plimsoll.gate.skip import Skip, SkipCode
 
 
@@ -45,11 +45,6 @@ def dataset_paths(options: Sequence[str], base: Path, datasets: Iterable[str]) -
 def _is_there(option: str, path: Path) -> None:
     if not path.exists():
         raise PlimsollError(f"{option}: there is no folder or file {path}")
-
-
-def is_installed(library: str) -> bool:
-    """Whether a library can be imported; it is not."""
-    return find_spec(library) is not None
 
 
 def decide(
@@ -95,7 +90,7 @@ def _no_library(dataset: Dataset) -> Skip:
         code=SkipCode.PACKAGE,
         have="no datasets",
         need=f"the library datasets, which reads {dataset.title} from the Hub",
-        fix=f"pip install 'plimsoll[datasets]', or --dataset-dir={dataset.id}=PATH",
+        fix=f"{install_command('datasets')}, or --dataset-dir={dataset.id}=PATH",
     )
 
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from plimsoll import clock
 from plimsoll.errors import PlimsollError
+from plimsoll.extras import install_command
 from plimsoll.hub.access import Access, Question
 from plimsoll.hub.rows import RowsQuestion
 from plimsoll.redaction import Redactor
@@ -70,7 +71,7 @@ def main() -> int:
             _fetch(Access.from_json(job["access"]), Path(job["notes"]), outlet)
     except ModuleNotFoundError as error:
         extra = "datasets" if job["kind"] == "rows" else "models"
-        outlet.send(error=f"{error.name} is not installed; install it with: pip install 'plimsoll[{extra}]'")
+        outlet.send(error=f"{error.name} is not installed; install it with: {install_command(extra)}")
     except PlimsollError as error:
         outlet.send(error=str(error))
     except OSError as error:  # of the file system: what the network does is an answer or a FetchError

@@ -21,6 +21,7 @@ from packaging.version import InvalidVersion, Version
 
 import plimsoll
 from plimsoll.errors import PlimsollError
+from plimsoll.extras import DISTRIBUTION
 from plimsoll.node.node import Node
 
 EXTRAS: Final = ("suite", "models")
@@ -75,7 +76,7 @@ def installed_packages() -> dict[str, str | None]:
     known = {canonicalize_name(name): name for name in reversed(names)}
     versions = {name: _installed(name) for name in sorted(known.values(), key=str.lower)}
     # A checkout runs without being installed; its version is then the source's own.
-    return {**versions, "plimsoll": versions["plimsoll"] or plimsoll.__version__}
+    return {**versions, "plimsoll": _installed(DISTRIBUTION) or plimsoll.__version__}
 
 
 def everything_installed() -> dict[str, str]:
@@ -127,7 +128,7 @@ def _installed(name: str) -> str | None:
 @cache
 def _supported() -> _Supported:
     try:
-        declared = metadata.metadata("plimsoll")
+        declared = metadata.metadata(DISTRIBUTION)
     except metadata.PackageNotFoundError:
         return _from_checkout(Path(plimsoll.__file__).parents[1] / "pyproject.toml")
     requirements = [Requirement(line) for line in declared.get_all("Requires-Dist") or ()]
@@ -152,4 +153,4 @@ def _from_checkout(path: Path) -> _Supported:
 
 
 def _by_name(requirements: Iterable[Requirement]) -> dict[str, Requirement]:
-    return {canonicalize_name(r.name): r for r in requirements if canonicalize_name(r.name) != "plimsoll"}
+    return {canonicalize_name(r.name): r for r in requirements if canonicalize_name(r.name) != DISTRIBUTION}

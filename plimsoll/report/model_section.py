@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from plimsoll.evidence.record import RunRecord
+from plimsoll.extras import why_no_pictures
 from plimsoll.judge.judgement import Limit
 from plimsoll.metrics import METRICS
 from plimsoll.present.html_elements import badge, cell, row_head, safe, unfolding, wide_table
-from plimsoll.report.extra import why_no_pictures
 from plimsoll.report.figures import Documented, Figure, ModelFigures, model_figures
 from plimsoll.report.section import Section
 from plimsoll.units import format_value

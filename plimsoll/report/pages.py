@@ -11,18 +11,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import plimsoll
+from plimsoll.extras import why_missing
 from plimsoll.present.foreign_text import one_line
 
 HTML_FILE: Final = "report.html"
 JUNIT_FILE: Final = "junit.xml"
 
-_NEEDED: Final = {"pytest": "pytest", "pytest_html": "pytest-html"}
-"""Module -> distribution."""
 _SUITE: Final = Path(plimsoll.__file__).resolve().parents[1]
 _DEADLINE: Final = 600.0
 _VERDICTS: Final = (0, 1, 5, 6)
@@ -31,9 +29,10 @@ _VERDICTS: Final = (0, 1, 5, 6)
 
 def why_no_pages() -> str | None:
     """Why report.html and junit.xml cannot be written here, and what to do; None where they can."""
-    missing = [name for module, name in _NEEDED.items() if find_spec(module) is None]
-    if missing:
-        return f"{HTML_FILE} and {JUNIT_FILE} need {' and '.join(missing)}: pip install 'plimsoll[suite]'"
+    if (
+        missing := why_missing("suite", f"writing {HTML_FILE} and {JUNIT_FILE}", ("pytest", "pytest_html"))
+    ) is not None:
+        return missing
     if not (_SUITE / "fixtures" / "replay.py").is_file():
         return f"{HTML_FILE} and {JUNIT_FILE} are written by the suite: run `pytest --replay=RUN` in its folder"
     return None

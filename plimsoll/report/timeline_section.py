@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from plimsoll.evidence.record import RunRecord
+from plimsoll.extras import why_no_pictures
 from plimsoll.present.html_elements import cell, row_head, safe, unfolding, wide_table
-from plimsoll.report.extra import why_no_pictures
 from plimsoll.report.section import Section
 from plimsoll.report.timeline import Timeline, timelines
 from plimsoll.units import format_bytes, format_seconds

@@ -7,19 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
-from plimsoll.errors import PlimsollError
+from plimsoll.extras import require
 
 
 def require_rouge() -> None:
     """Raise PlimsollError, with the command that installs it, unless rouge-score is installed; imports nothing."""
-    if find_spec("rouge_score") is None:
-        raise PlimsollError(
-            "scoring the answers to a dataset needs rouge-score, which is not installed; "
-            "install the extra: pip install 'plimsoll[datasets]'"
-        )
+    require("datasets", "scoring the answers to a dataset", ("rouge_score",))
 
 
 def rouge_l(answer: str, golds: Sequence[str]) -> float:

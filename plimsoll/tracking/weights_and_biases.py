@@ -7,12 +7,11 @@ the machine, the state of git, code) is turned off, because nobody has checked i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from plimsoll.errors import PlimsollError
 from plimsoll.evidence.fields import encode
+from plimsoll.extras import require
 from plimsoll.tracking.tracker import Numbers
 
 PROJECT: Final = "plimsoll"
@@ -30,11 +29,7 @@ class WeightsAndBiasesTracker:
     name = "wandb"
 
     def __init__(self, folder: Path, redact: Callable[[str], str]) -> None:
-        if find_spec("wandb") is None:
-            raise PlimsollError(
-                "--track=wandb needs wandb, which is not installed; install the extra: "
-                "pip install 'plimsoll[tracking]', or use --track=jsonl"
-            )
+        require("tracking", "--track=wandb", ("wandb",), "or use --track=jsonl")
         self._folder = folder
         self._redact = redact
         self._run: Any = None

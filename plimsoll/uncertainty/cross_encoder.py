@@ -10,10 +10,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Final
 
 from plimsoll.errors import PlimsollError
+from plimsoll.extras import require
 from plimsoll.uncertainty.relevance import Pair
 
 DEFAULT_MODEL: Final = "cross-encoder/stsb-roberta-large"
@@ -30,11 +30,7 @@ class CrossEncoderSimilarity:
     """
 
     def __init__(self, model: str = DEFAULT_MODEL) -> None:
-        if find_spec("sentence_transformers") is None:
-            raise PlimsollError(
-                "a cross-encoder needs sentence-transformers, which is not installed; install the extra: "
-                "pip install 'plimsoll[similarity]', or use --similarity lexical"
-            )
+        require("similarity", "a cross-encoder", ("sentence_transformers",), "or use --similarity lexical")
         self.model = model
 
     @property

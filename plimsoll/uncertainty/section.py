@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from plimsoll.evidence.record import RunRecord
+from plimsoll.extras import why_missing
 from plimsoll.present.html_elements import bullets, safe, unfolding, wide_table
 from plimsoll.present.tables import Table
 from plimsoll.report.section import Section
-from plimsoll.uncertainty.extra import why_no_analysis
 
 _TITLE: Final = "Uncertainty: do the models know when they are wrong?"
 _MOST_BYTES: Final = 300_000
@@ -30,7 +30,7 @@ def uncertainty_section(record: RunRecord) -> Section | None:
     """The section, or None for a run that asked no dataset."""
     if not record.askings:
         return None
-    if (missing := why_no_analysis()) is not None:
+    if (missing := why_missing("uncertainty", "uncertainty", ("numpy", "scipy", "matplotlib"))) is not None:
         return Section(title=_TITLE, html=f"<p>not computed: {safe(missing)}</p>")
     # Imported here: a run without datasets must not wait for numpy, scipy and matplotlib.
     from plimsoll.uncertainty.analysis import analyse

@@ -249,7 +249,7 @@ def test_without_scipy_the_extra_is_named(base: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == (
         "plimsoll: error: comparing runs needs scipy, which is not installed; install the extra: "
-        "pip install 'plimsoll[compare]'\n"
+        f"pip install -e '{ROOT}[compare]'\n"
     )
 
 

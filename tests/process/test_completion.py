@@ -95,5 +95,6 @@ def test_without_shtab_there_is_one_message(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", hide], cwd=ROOT, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == (
         "2\n",
-        "plimsoll: error: shell completion is written by shtab: pip install 'plimsoll[completion]'\n",
+        "plimsoll: error: shell completion needs shtab, which is not installed; "
+        f"install the extra: pip install -e '{ROOT}[completion]'\n",
     )

@@ -22,6 +22,7 @@ from plimsoll.hub.client import fetch_rows
 from plimsoll.hub.rows import RowsQuestion
 from tests.support.examples import HUB_ROWS, dataset_of
 from tests.support.hub_server import BAD_TOKEN, LOG_IN, NOT_ACCEPTED, HubServer, Refusal, Repository, serving
+from tests.support.subsession import ROOT
 from tests.unit.test_dataset_rows import EXPECTED
 
 SQUAD = DatasetSchema.SQUAD_V2
@@ -255,7 +256,7 @@ def test_without_the_library_the_answer_names_the_extra(
     access = fetch_rows(RowsQuestion(repository="hub/squad", config=None, split="train")).access
     assert (access.answer, access.detail) == (
         Answer.FAILED,
-        "datasets is not installed; install it with: pip install 'plimsoll[datasets]'",
+        f"datasets is not installed; install it with: pip install -e '{ROOT}[datasets]'",
     )
 
 

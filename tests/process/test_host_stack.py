@@ -152,7 +152,7 @@ def test_a_missing_module_is_one_clear_message(tmp_path: Path) -> None:
                 hosts.start("one", tmp_path / "host.log")
             assert str(caught.value) == (
                 "no host can be started: importing no_such_module failed: ModuleNotFoundError: "
-                "No module named 'no_such_module'; install what hosts need: pip install 'plimsoll[models]'"
+                f"No module named 'no_such_module'; install what hosts need: pip install -e '{ROOT}[models]'"
             )
 
 

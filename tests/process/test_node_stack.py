@@ -116,12 +116,12 @@ def test_a_checkout_without_its_project_file_is_one_message(tmp_path: Path) -> N
 
 
 def test_installed_metadata_decide_where_there_are_any(tmp_path: Path) -> None:
-    folder = tmp_path / "plimsoll-9.9.dist-info"
+    folder = tmp_path / "plimsoll_gpu-9.9.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text(
-        "Metadata-Version: 2.4\nName: plimsoll\nVersion: 9.9\nRequires-Python: >=3.9\n"
+        "Metadata-Version: 2.4\nName: plimsoll-gpu\nVersion: 9.9\nRequires-Python: >=3.9\n"
         "Requires-Dist: psutil>=999\nRequires-Dist: torch>=998; extra == 'models'\n"
-        "Requires-Dist: hypothesis>=997; extra == 'dev'\nRequires-Dist: plimsoll[models]; extra == 'suite'\n"
+        "Requires-Dist: hypothesis>=997; extra == 'dev'\nRequires-Dist: plimsoll-gpu[models]; extra == 'suite'\n"
         "Requires-Dist: winloop>=1; sys_platform == 'win32'\n"
     )
     script = (

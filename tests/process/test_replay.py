@@ -333,7 +333,7 @@ def test_several_runs_need_a_folder_of_their_own(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--replay=nowhere"], "no run 'nowhere': it is neither a folder nor an evidence file"),
-        (["--replay=tests/catalogue"], "no evidence in"),
+        (["--replay=tests/support/catalogue"], "no evidence in"),
         (["--replay={run}", "--report-dir={run}/evidence.jsonl/x"], "is not writable (Not a directory)"),
     ],
 )

@@ -182,8 +182,8 @@ def test_a_page_that_cannot_be_written_is_told_and_nothing_else_is_left(tmp_path
 WITHOUT_PYTEST = """
 import sys
 from importlib.util import find_spec
-import plimsoll.report.pages as pages
-pages.find_spec = lambda name: None if name == "pytest_html" else find_spec(name)
+import plimsoll.extras as extras
+extras.find_spec = lambda name: None if name == "pytest_html" else find_spec(name)
 from plimsoll.cli import main
 sys.exit(main(["report", sys.argv[1]]))
 """
@@ -195,7 +195,8 @@ def test_without_the_suite_all_else_is_written_and_the_way_to_the_pages_told(tmp
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0] == (
-        "not written: report.html and junit.xml need pytest-html: pip install 'plimsoll[suite]'"
+        "not written: writing report.html and junit.xml needs pytest-html, which is not installed; "
+        f"install the extra: pip install -e '{ROOT}[suite]'"
     )
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"evidence.jsonl", "results.json", "summary.md"}
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from plimsoll import extras
 from plimsoll.audit.recorded import expectation_fields, recorded_bounds, recorded_findings
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.evidence.events import Event
 from plimsoll.present.small_svg import small
-from plimsoll.report import extra
 from plimsoll.report.claims_section import claims_section
 from plimsoll.report.figures import model_figures
 from plimsoll.report.model_section import model_section
@@ -134,12 +134,12 @@ def test_the_same_evidence_gives_the_same_bytes_and_ids_are_apart(tmp_path: Path
 def test_without_matplotlib_one_line_names_the_extra_and_the_tables_stand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extra, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     record = recorded(tmp_path, [*events(**EXPECTED), *sampled(0, 3)])
     for section in (model_section(record), timeline_section(record)):
         assert section is not None
         assert "<svg" not in section.html
-        assert section.html.count("pip install &#x27;plimsoll[pictures]&#x27;") == 1
+        assert section.html.count(f"pip install -e &#x27;{ROOT}[pictures]&#x27;") == 1
         assert "<table>" in section.html
 
 
@@ -149,7 +149,7 @@ def test_pages_are_made_where_matplotlib_cannot_be_imported(tmp_path: Path) -> N
         "import sys; sys.modules['matplotlib'] = None\n"
         "from pathlib import Path\nfrom plimsoll.evidence.reader import read_run\n"
         "from plimsoll.report.sections import sections_html\n"
-        "import plimsoll.report.extra as extra; extra.find_spec = lambda name: None\n"
+        "import plimsoll.extras as extras; extras.find_spec = lambda name: None\n"
         f"print(len(sections_html(read_run(Path({str(next(tmp_path.iterdir()))!r})))))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

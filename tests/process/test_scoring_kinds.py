@@ -19,6 +19,7 @@ from plimsoll.scoring.correctness import is_correct
 from plimsoll.scoring.numbers import number_in, same_number
 from plimsoll.scoring.score import score
 from tests.support.examples import example_of
+from tests.support.subsession import ROOT
 
 BIOASQ, SVAMP = DatasetSchema.BIOASQ, DatasetSchema.SVAMP
 
@@ -194,5 +195,5 @@ def test_without_rouge_score_the_error_names_the_extra() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == (
         "scoring the answers to a dataset needs rouge-score, which is not installed; "
-        "install the extra: pip install 'plimsoll[datasets]'\n"
+        f"install the extra: pip install -e '{ROOT}[datasets]'\n"
     )

@@ -52,7 +52,7 @@ def fail_with(torch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deadl
 
 def test_without_torch_the_error_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = fail_with("raise ModuleNotFoundError(name='torch')", tmp_path, monkeypatch)
-    assert said == "torch is not installed; install it with: pip install 'plimsoll[models]'"
+    assert said == f"torch is not installed; install it with: pip install -e '{ROOT}[models]'"
 
 
 def test_a_crash_is_told_with_its_last_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,9 +21,7 @@ from tests.support.run_events import RUN_ID, numbered, write_events
 
 ROOT = Path(__file__).parents[2]
 
-needs_library = pytest.mark.skipif(
-    find_spec("sentence_transformers") is None, reason="needs the extra: pip install 'plimsoll[similarity]'"
-)
+needs_library = pytest.mark.skipif(find_spec("sentence_transformers") is None, reason="needs the extra similarity")
 
 
 @pytest.fixture(scope="module")
@@ -111,5 +109,5 @@ def test_without_the_library_the_message_names_the_extra(monkeypatch: pytest.Mon
         CrossEncoderSimilarity()
     assert str(caught.value) == (
         "a cross-encoder needs sentence-transformers, which is not installed; install the extra: "
-        "pip install 'plimsoll[similarity]', or use --similarity lexical"
+        f"pip install -e '{ROOT}[similarity]', or use --similarity lexical"
     )

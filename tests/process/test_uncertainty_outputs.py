@@ -338,7 +338,7 @@ def test_without_the_libraries_the_message_names_the_extra(tmp_path: Path) -> No
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "plimsoll: error: uncertainty needs scipy and matplotlib, which are not installed; install the extra: "
-        "pip install 'plimsoll[uncertainty]'\n"
+        f"pip install -e '{ROOT}[uncertainty]'\n"
     )
 
 

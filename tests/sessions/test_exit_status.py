@@ -127,7 +127,7 @@ LEAVES = dict(leaves(build_parser(*COMMANDS)))
 
 @cache
 def defined_in(file: str) -> set[str]:
-    tree = ast.parse((ROOT / "tests" / file).read_text())
+    tree = ast.parse(next((ROOT / "tests").glob(f"*/{file}")).read_text())
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 

@@ -29,7 +29,7 @@ from tests.support.subsession import ROOT, run_suite
 CELL = "acceptance/test_load.py::test_cold_load_time[tiny-llama/nf4]"
 TOKEN = "hf_" + "q" * 34
 
-needs_wandb = pytest.mark.skipif(find_spec("wandb") is None, reason="needs the extra: pip install 'plimsoll[tracking]'")
+needs_wandb = pytest.mark.skipif(find_spec("wandb") is None, reason="needs the extra tracking")
 
 
 def measured(value: float | None, cell: str = CELL) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def test_without_wandb_the_message_names_the_extra(tmp_path: Path, monkeypatch: 
         WeightsAndBiasesTracker(tmp_path, str)
     assert str(caught.value) == (
         "--track=wandb needs wandb, which is not installed; install the extra: "
-        "pip install 'plimsoll[tracking]', or use --track=jsonl"
+        f"pip install -e '{ROOT}[tracking]', or use --track=jsonl"
     )
 
 

@@ -14,6 +14,7 @@ FLOW = [
     "errors",
     "clock",
     "units",
+    "extras",
     "metrics",
     "redaction",
     "present",

@@ -24,6 +24,7 @@ from plimsoll.gate.skip import Skip
 from plimsoll.scoring.correctness import is_correct
 from plimsoll.scoring.score import score
 from tests.support.examples import HUB_ROWS, OFFICIAL, dataset_of
+from tests.support.subsession import ROOT
 from tests.unit.test_dataset_rows import EXPECTED
 
 TRIVIA, SQUAD, NQ = DatasetSchema.TRIVIA_QA, DatasetSchema.SQUAD_V2, DatasetSchema.NQ_OPEN
@@ -75,7 +76,7 @@ def message_of(dataset: Dataset, path: Path, split: str = "validation") -> str:
             None,
             False,
             "skip[package]: has no datasets, needs the library datasets, which reads NQ-open from the Hub; "
-            "fix: pip install 'plimsoll[datasets]', or --dataset-dir=nq=PATH",
+            f"fix: pip install -e '{ROOT}[datasets]', or --dataset-dir=nq=PATH",
         ),
         (
             {"registration": "https://participants-area.example"},

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll import clock
+from plimsoll.extras import install_command
 from plimsoll.host.client.leash import Exit, Leash
 from plimsoll.host.failures import HostStartError, StackImportError
 
@@ -157,5 +158,5 @@ class ForkServer:
 def _import_fault(failed: dict[str, str]) -> str:
     text = f"no host can be started: importing {failed['module']} failed: {failed['kind']}: {failed['message']}"
     if failed["kind"] == "ModuleNotFoundError":
-        return f"{text}; install what hosts need: pip install 'plimsoll[models]'"
+        return f"{text}; install what hosts need: {install_command('models')}"
     return f"{text} ({failed['where']})"

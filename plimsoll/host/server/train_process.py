@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plimsoll.errors import PlimsollError
+from plimsoll.extras import install_command
 from plimsoll.tiny.progress import Phase
 from plimsoll.tiny.recipe import TrainingJob
 
@@ -37,7 +38,7 @@ def main() -> int:
     try:
         from plimsoll.host.server.train import train  # late: the import takes seconds, and may fail
     except ModuleNotFoundError as error:
-        send({"error": f"{error.name} is not installed; install it with: pip install 'plimsoll[models]'"})
+        send({"error": f"{error.name} is not installed; install it with: {install_command('models')}"})
         return 1
     try:
         figures = train(TrainingJob.from_json(request["job"]), Path(request["folder"]), report)

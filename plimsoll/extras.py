@@ -1,0 +1,62 @@
+"""Names the optional libraries, says which are missing, and gives the command that installs them.
+
+Libraries are looked for, and not imported: that takes half a second for some. The command names this checkout, or the
+distribution `plimsoll-gpu`; the distribution `plimsoll` on the public index is another project.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import plimsoll
+from plimsoll.errors import PlimsollError
+
+DISTRIBUTION: Final = "plimsoll-gpu"
+"""What packaging calls the project; what is imported is `plimsoll`."""
+_ROOT: Final = Path(plimsoll.__file__).resolve().parents[1]
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra of pyproject.toml: `pip install -e '/path/to/checkout[compare]'`."""
+    if (_ROOT / "pyproject.toml").is_file():
+        return f"pip install -e {_quoted(f'{_ROOT}[{extra}]')}"
+    return f"pip install {_quoted(f'{DISTRIBUTION}[{extra}]')}"
+
+
+def why_missing(extra: str, purpose: str, libraries: Sequence[str], otherwise: str = "") -> str | None:
+    """What `purpose` lacks of the libraries, by the names that are imported, and how to get it; None where all are
+    there. `otherwise` is what to do without them: `or use --similarity lexical`."""
+    missing = [library for library in libraries if not is_installed(library)]
+    if not missing:
+        return None
+    verb = "is" if len(missing) == 1 else "are"
+    names = " and ".join(name.replace("_", "-") for name in missing)
+    rest = f", {otherwise}" if otherwise else ""
+    return f"{purpose} needs {names}, which {verb} not installed; install the extra: {install_command(extra)}{rest}"
+
+
+def require(extra: str, purpose: str, libraries: Sequence[str], otherwise: str = "") -> None:
+    """Raise PlimsollError, with what `why_missing` says, where a library is missing."""
+    if (missing := why_missing(extra, purpose, libraries, otherwise)) is not None:
+        raise PlimsollError(missing)
+
+
+def why_no_pictures() -> str | None:
+    """Why a report has no pictures, and the command that mends it; None where they can be drawn."""
+    missing = why_missing("pictures", "drawing", ("matplotlib",))
+    return None if missing is None else f"No pictures: {missing}. The tables hold every figure."
+
+
+def is_installed(library: str) -> bool:
+    """Whether a library can be imported; it is not."""
+    return find_spec(library) is not None
+
+
+def _quoted(text: str) -> str:
+    """As a shell takes it: brackets are patterns to some."""
+    quoted = shlex.quote(text)
+    return quoted if quoted != text else f"'{text}'"
