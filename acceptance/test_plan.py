@@ -12,8 +12,7 @@ import pytest
 from fixtures.judging import Judge
 from fixtures.profiles import Pairing
 from plimsoll.gate.decide import Skip, SkipCode
-from plimsoll.plan.planning import PlanRow
-from plimsoll.plan.promises import broken_promises
+from plimsoll.plan.planning import PlanRow, broken_promises
 
 pytestmark = pytest.mark.plan
 

@@ -17,7 +17,7 @@ from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Workload
 from plimsoll.gate.need import CONTEXT_ALLOWANCE, CONTEXT_LEAST
 from plimsoll.metrics import METRICS, Predicted
-from plimsoll.plan.load_time import LINK_RATE, Speeds, load_seconds
+from plimsoll.plan.estimates import LINK_RATE, Speeds, load_seconds
 from plimsoll.units import format_bytes, format_seconds
 
 TYPICAL: Final = Workload(batch=1, prompt=2048, new=256)

@@ -14,11 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from plimsoll.catalogue.datasets import CorrectnessRule, Dataset, Experiment
 from plimsoll.catalogue.entries import (
     Catalogue,
     CatalogueFile,
     Claim,
+    CorrectnessRule,
+    Dataset,
+    Experiment,
     Generation,
     Model,
     Profile,
@@ -30,6 +32,8 @@ from plimsoll.catalogue.entries import (
 from plimsoll.catalogue.references import ids_of, matching
 from plimsoll.catalogue.schema import (
     ClaimTable,
+    DatasetTable,
+    ExperimentTable,
     FileTable,
     ModelTable,
     ProfileTable,
@@ -38,7 +42,6 @@ from plimsoll.catalogue.schema import (
     TierTable,
     VariantTable,
 )
-from plimsoll.catalogue.schema_datasets import DatasetTable, ExperimentTable
 from plimsoll.catalogue.tables import Table, profile_id
 from plimsoll.units import to_base
 

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from typing import Final
 
-from plimsoll.catalogue.datasets import DatasetSchema
-from plimsoll.catalogue.entries import LimitedSide, Quantization, WeightSource
+from plimsoll.catalogue.entries import DatasetSchema, LimitedSide, Quantization, WeightSource
 from plimsoll.catalogue.tables import Table
 from plimsoll.catalogue.translate import key_path, shown
 from plimsoll.errors import Fault

@@ -1,17 +1,20 @@
-"""Variants as the options of a run alter them: fewer layers, or the CPU in place of a GPU.
+"""Changes the catalogue by the options of a run: fewer layers, the CPU in place of a GPU, a path for an entry.
 
-What is altered gets an id of its own (`llama-3.1-70b:1-layer/nf4-dq:cpu`; no entry can have a colon in its id), so that
+What is changed gets an id of its own (`llama-3.1-70b:1-layer/nf4-dq:cpu`; no entry can have a colon in its id), so that
 a result of it can never stand for one of the model as it is entered, in whatever run the two meet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from plimsoll.catalogue.entries import Catalogue, Claim, Model, Tier, Variant
+from plimsoll.errors import PlimsollError
 from plimsoll.metrics import METRICS, Kind
+from plimsoll.usertoml.suggest import did_you_mean
 
 _DEPTHS: Final = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 """How configurations call the number of their layers."""
@@ -94,3 +97,33 @@ def _in_tier(variant: Variant, tier: Tier) -> Variant:
 def _numerics(claims: Sequence[Claim]) -> tuple[Claim, ...]:
     """What is claimed of a model's numbers, and not of what it costs somewhere."""
     return tuple(claim for claim in claims if METRICS[claim.metric].kind is Kind.NUMERIC)
+
+
+def named_paths(
+    option: str,
+    noun: str,
+    place: str,
+    given: Sequence[str],
+    base: Path,
+    known: Collection[str],
+    check: Callable[[str, Path], None],
+) -> dict[str, Path]:
+    """Id -> path of each `NAME=PATH` given to `option`; relative paths start at `base`.
+
+    `noun` is what the ids are of, `place` what the path is (`folder`, `path`). `check` is called with the option as it
+    was written and the path, and raises what is wrong with it. Raises PlimsollError for an option of another form, an
+    id that is none, and a second path for one.
+    """
+    paths: dict[str, Path] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        written = f"{option}={text}"
+        if not (name and equals and path):
+            raise PlimsollError(f"{written}: write it as {option}={noun.upper()}={place.upper()}")
+        if name not in known:
+            raise PlimsollError(f"{written}: no {noun} '{name}' in the catalogue; {did_you_mean(name, known)}")
+        if name in paths:
+            raise PlimsollError(f"{written}: a second {place} for {name}; the first is {paths[name]}")
+        paths[name] = Path(base, Path(path).expanduser())
+        check(written, paths[name])
+    return paths

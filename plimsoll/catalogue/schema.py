@@ -1,4 +1,4 @@
-"""The shape of the files: which keys a table has, and what kind of value each of them takes.
+"""The shape of the catalogue's files: which tables there are, which keys each has, and which values those take.
 
 These pydantic models see one table at a time and judge its values one by one; what follows from several keys or
 several tables is judged in `checks` and `references`. They stay apart from the entries, which the rest of the project
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from plimsoll.catalogue.entries import LimitedSide, Quantization, WeightSource
+from plimsoll.catalogue.entries import DatasetSchema, LimitedSide, Quantization, WeightSource
 from plimsoll.units import SCALE, to_base
 from plimsoll.usertoml.suggest import did_you_mean
 
@@ -211,3 +211,69 @@ class StatementTable(FileTable):
     says: Text
     source: Text
     disputed: Text | None = None
+
+
+class CorrectTable(FileTable):
+    """`[dataset.correct]`: when an answer counts as right."""
+
+    metric: Text
+    at_least: Annotated[float, Field(gt=0, le=1)]
+
+
+class DatasetTable(FileTable):
+    """`[[dataset]]`."""
+
+    id: Id
+    title: Text
+    schema_: Annotated[DatasetSchema, Field(strict=False, alias="schema")]
+    hub_id: HubId | None = None
+    config: Text | None = None
+    revision: Text | None = None
+    split: Text
+    shots_split: Text
+    licence: Text
+    registration: Text | None = None
+    prompt: Text
+    stop: Text = "\n"
+    max_new_tokens: Count
+    correct: CorrectTable
+    split_sizes: dict[str, Count] = Field(default_factory=dict)
+    unanswerable: dict[str, Rounds] = Field(default_factory=dict)
+    miniature: Id | None = None
+    replaces: bool = False
+
+
+class ExperimentTable(FileTable):
+    """`[[experiment]]`: `variants` and `datasets` are patterns over ids, asked in their order."""
+
+    id: Id
+    description: Text
+    variants: Names
+    datasets: Names
+    asked_with: list[Text] = Field(default_factory=list)
+    replaces: bool = False
+
+
+SCHEMAS: Final[dict[str, type[FileTable]]] = {
+    "tier": TierTable,
+    "profile": ProfileTable,
+    "model": ModelTable,
+    "variant": VariantTable,
+    "dataset": DatasetTable,
+    "experiment": ExperimentTable,
+    "claim": ClaimTable,
+    "statement": StatementTable,
+}
+"""In the order in which they are judged."""
+
+NESTED: Final[dict[str, type[FileTable]]] = {
+    "generation": GenerationTable,
+    "recipe": RecipeTable,
+    "correct": CorrectTable,
+}
+"""The tables inside another whose keys are ours."""
+
+
+def keys_of(schema: type[FileTable]) -> tuple[str, ...]:
+    """The keys of a table as they are written in a file."""
+    return tuple(field.alias or name for name, field in schema.model_fields.items())

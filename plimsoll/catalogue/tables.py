@@ -16,8 +16,7 @@ from pydantic_core import ErrorDetails
 
 from plimsoll.catalogue.entries import Origin
 from plimsoll.catalogue.files import Document
-from plimsoll.catalogue.kinds import SCHEMAS
-from plimsoll.catalogue.schema import FileTable
+from plimsoll.catalogue.schema import SCHEMAS, FileTable
 from plimsoll.catalogue.translate import key_path, meant_keys, shown, translate
 from plimsoll.errors import Fault
 from plimsoll.usertoml.suggest import did_you_mean

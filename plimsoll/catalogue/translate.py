@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
-from plimsoll.catalogue.kinds import NESTED, SCHEMAS, keys_of
-from plimsoll.catalogue.schema import REFUSED
+from plimsoll.catalogue.schema import NESTED, REFUSED, SCHEMAS, keys_of
 from plimsoll.errors import Fault
 from plimsoll.usertoml.suggest import did_you_mean, nearest
 

@@ -14,8 +14,7 @@ from plimsoll.catalogue.expression import compile_expression
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.run_folder import find_run
-from plimsoll.plan.host_pool import HostPool
-from plimsoll.plan.predictions import Predictions
+from plimsoll.plan.predictions import HostPool, Predictions
 from plimsoll.tiny.store import cache_folder
 
 if TYPE_CHECKING:

@@ -15,10 +15,9 @@ from plimsoll.catalogue.expression import compile_expression
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
-from plimsoll.plan.host_pool import HostPool
-from plimsoll.plan.load_time import DISK_RATE, LINK_RATE, Speeds
+from plimsoll.plan.estimates import DISK_RATE, LINK_RATE, Speeds
 from plimsoll.plan.planning import Machine, Planner, machine_of
-from plimsoll.plan.predictions import Predictions
+from plimsoll.plan.predictions import HostPool, Predictions
 from plimsoll.plan.table import render, to_json
 from plimsoll.tiny.store import cache_folder
 from plimsoll.usertoml.suggest import did_you_mean

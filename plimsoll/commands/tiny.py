@@ -14,10 +14,9 @@ from plimsoll.catalogue.entries import Model, WeightSource
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.clock import monotonic
 from plimsoll.errors import PlimsollError
-from plimsoll.tiny.builds import default_jobs, ensure_all
 from plimsoll.tiny.checkpoint import Checkpoint, Damage, examine
 from plimsoll.tiny.display import Display
-from plimsoll.tiny.store import Store, model_of
+from plimsoll.tiny.store import Store, default_jobs, ensure_all, model_of
 from plimsoll.units import format_bytes, format_seconds
 from plimsoll.usertoml.suggest import did_you_mean
 

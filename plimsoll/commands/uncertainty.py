@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plimsoll.catalogue.datasets import CorrectnessRule
+from plimsoll.catalogue.entries import CorrectnessRule
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import read_runs
 from plimsoll.evidence.record import RunRecord

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from plimsoll.catalogue.datasets import Dataset, DatasetSchema
+from plimsoll.catalogue.entries import Dataset, DatasetSchema
 from plimsoll.dataset.structure import DatasetError
 from plimsoll.errors import Fault
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plimsoll.catalogue.datasets import Dataset
+from plimsoll.catalogue.entries import Dataset
 from plimsoll.dataset.example import Example
 from plimsoll.dataset.files import FileError, read_files
 from plimsoll.dataset.finding import find_files

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plimsoll.catalogue.datasets import Dataset
+from plimsoll.catalogue.entries import Dataset
 from plimsoll.catalogue.files import shipped_root
 from plimsoll.dataset.files import read_files
 from plimsoll.dataset.rows import Reading, read_examples

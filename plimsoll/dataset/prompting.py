@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from plimsoll.catalogue.datasets import Dataset
+from plimsoll.catalogue.entries import Dataset
 from plimsoll.dataset.example import Example
 
 _BETWEEN_SHOTS: Final = "\n\n"

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from plimsoll.catalogue.datasets import Dataset, DatasetSchema
+from plimsoll.catalogue.entries import Dataset, DatasetSchema
 from plimsoll.dataset.example import AnswerKind, Example
 from plimsoll.dataset.fields import Fields
-from plimsoll.dataset.formats import bioasq, nq_open, squad_v2, svamp, trivia_qa
+from plimsoll.dataset.formats import read_bioasq, read_nq_open, read_squad_v2, read_svamp, read_trivia_qa
 from plimsoll.dataset.structure import DatasetError, LeftOut, StructureReport
 from plimsoll.dataset.unwrapping import unwrap
 from plimsoll.errors import Fault
@@ -20,11 +20,11 @@ _Read = Callable[[Fields, str], Example | LeftOut | None]
 
 _FORMATS: Final[Mapping[DatasetSchema, _Read]] = MappingProxyType(
     {
-        DatasetSchema.TRIVIA_QA: trivia_qa.read,
-        DatasetSchema.SQUAD_V2: squad_v2.read,
-        DatasetSchema.NQ_OPEN: nq_open.read,
-        DatasetSchema.SVAMP: svamp.read,
-        DatasetSchema.BIOASQ: bioasq.read,
+        DatasetSchema.TRIVIA_QA: read_trivia_qa,
+        DatasetSchema.SQUAD_V2: read_squad_v2,
+        DatasetSchema.NQ_OPEN: read_nq_open,
+        DatasetSchema.SVAMP: read_svamp,
+        DatasetSchema.BIOASQ: read_bioasq,
     }
 )
 

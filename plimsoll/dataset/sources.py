@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from plimsoll.catalogue.datasets import Dataset
-from plimsoll.catalogue.named_paths import named_paths
+from plimsoll.catalogue.entries import Dataset
+from plimsoll.catalogue.overrides import named_paths
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import install_command, is_installed
 from plimsoll.gate.skip import Skip, SkipCode

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from plimsoll.catalogue.datasets import DatasetSchema
+from plimsoll.catalogue.entries import DatasetSchema
 from plimsoll.dataset.fields import Fields, said
 from plimsoll.errors import Fault
 from plimsoll.usertoml.suggest import did_you_mean

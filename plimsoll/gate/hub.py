@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from plimsoll.catalogue.datasets import Dataset
-from plimsoll.catalogue.entries import Model, Origin
+from plimsoll.catalogue.entries import Dataset, Model, Origin
 from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.hub.access import Access, Answer
 from plimsoll.units import format_bytes

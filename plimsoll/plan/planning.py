@@ -1,12 +1,16 @@
-"""What would run on a machine: the gate's decision on each variant, with what it takes and what it leaves.
+"""Plans a machine: the gate's decision on each variant, with what it takes and what it leaves.
 
-The decision is the gate's own, with the need it would be given in a run; nothing here decides a second time.
+The decision is the gate's own, with the need it would be given in a run; nothing here decides a second time. A
+reference machine of the data sheets is made to look like a node, so that the gate decides about both: a data sheet says
+nothing of RAM, disk or software, so what is not limited there is as large as it has to be, and the plan says how much.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from plimsoll.catalogue.entries import Profile, Variant, WeightSource
 from plimsoll.errors import PlimsollError
@@ -14,14 +18,54 @@ from plimsoll.footprint.demand import Demand, demand_of
 from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Workload
 from plimsoll.gate.decide import Decision, Need, Skip, decide
-from plimsoll.gate.need import CONTEXT_ALLOWANCE, HOST_ALLOWANCE, need_of
-from plimsoll.node.node import Node
+from plimsoll.gate.need import CONTEXT_ALLOWANCE, CONTEXT_LEAST, HOST_ALLOWANCE, need_of
+from plimsoll.metrics import METRICS, Place
+from plimsoll.node.node import Cpu, Disk, Gpu, Memory, Node, Unread
 from plimsoll.node.stack import installed_packages
 from plimsoll.node.visible import Hidden, visible_gpus
-from plimsoll.plan.capacity import Capacity, capacity
-from plimsoll.plan.load_time import Speeds, load_seconds
-from plimsoll.plan.machine import node_of_profile
+from plimsoll.plan.estimates import Capacity, Speeds, capacity, load_seconds
 from plimsoll.plan.predictions import Predictions
+from plimsoll.units import format_bytes
+
+UNSTATED: Final = 2**62
+"""Bytes of what a data sheet says nothing about; more than any need."""
+_NO_CAPABILITY: Final = "its data sheet names no compute capability, which is CUDA's"
+
+
+def node_of_profile(profile: Profile, packages: Mapping[str, str | None]) -> Node:
+    """A node with the profile's GPUs, all of them free, and with the packages of this environment.
+
+    A build of torch without CUDA counts as one with it: the machine will have the one that suits it.
+    """
+    gpus = tuple(
+        Gpu(
+            index=index,
+            name=profile.gpu,
+            uuid=None,
+            serial=None,
+            vbios=None,
+            memory_total=profile.memory,
+            memory_free=profile.memory,
+            compute_capability=profile.compute_capability,
+            mig=False,
+        )
+        for index in range(profile.count)
+    )
+    return Node(
+        hostname=profile.id,
+        system="",
+        kernel="",
+        python=".".join(map(str, sys.version_info[:3])),
+        cpu=Cpu(model=None, architecture="", physical_cores=None, logical_cores=1, features=()),
+        memory=Memory(total=UNSTATED, available=UNSTATED, limit=None),
+        disk=Disk(path="a disk", filesystem=None, total=UNSTATED, free=UNSTATED),
+        gpus=gpus,
+        driver=None,
+        cuda=None,
+        packages={name: version and version.partition("+")[0] for name, version in packages.items()},
+        environment={},
+        unread=tuple(Unread(what=f"gpus[{gpu.index}].compute_capability", why=_NO_CAPABILITY) for gpu in gpus),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,3 +249,25 @@ def _undecided(variant: Variant, machine: Machine, reason: str) -> PlanRow:
         capacity=None,
         note="",
     )
+
+
+def broken_promises(variant: Variant, row: PlanRow) -> list[str]:
+    """A sentence for each undisputed claim that the machine's memory is enough for, though the variant cannot do with
+    it; empty where the least was not predicted, or there is no such claim."""
+    if row.least is None or row.available is None:
+        return []
+    broken = []
+    for metric in METRICS.values():
+        if not metric.promises_room:
+            continue
+        # What torch allocates is not all that a GPU must have.
+        beside = 0 if metric.place is Place.GPU else CONTEXT_LEAST
+        for claim in variant.claims_on(metric.name):
+            high = claim.limit_high
+            if high is not None and high <= row.available < row.least + beside:
+                broken.append(
+                    f"{claim.source} says that {variant.id} does with {format_bytes(high)}, and {row.machine} has "
+                    f"{format_bytes(row.available)}; it takes {format_bytes(row.least + beside)} at least: dispute the "
+                    "claim, or correct the prediction"
+                )
+    return broken

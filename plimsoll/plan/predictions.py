@@ -1,25 +1,200 @@
-"""Predictions by variant: from memory, from the cache on disk, or from a host that is asked.
+"""Predicts variants, and keeps the predictions: from memory, from a cache on disk, or from a host that is asked.
 
-Who plans brings a way to ask hosts: pytest's fixtures have hosts of their own, the commands start some when they are
-needed (`host_pool`), and not at all where the cache has everything.
+Predicting on the meta device takes tenths of a second a model, and importing torch takes seconds; so an entry of the
+cache belongs to everything that it depends on: the subject, the versions of the packages whose code was followed, and
+our own sources. What cannot be read, or is not what was written, counts as absent.
+
+Who plans brings a way to ask hosts: pytest's fixtures have hosts of their own. The commands start some when the first
+prediction is missing, and share the models out over the cores, all variants of a model to one host, which builds it
+once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict
+from functools import cache
+from importlib import metadata
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from types import TracebackType
+from typing import Any, Final, Protocol, Self, TypeVar
 
+import plimsoll.footprint
+import plimsoll.host
+from plimsoll.catalogue import entries
 from plimsoll.catalogue.entries import Variant
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.demand import Placement, is_spread
+from plimsoll.footprint.encoding import prediction_from_json, prediction_to_json
 from plimsoll.footprint.prediction import Prediction, Subject
 from plimsoll.gate.need import CONTEXT_ALLOWANCE
+from plimsoll.host.client.process import Host, Hosts
 from plimsoll.host.failures import HostFailure
 from plimsoll.host.protocol import Place, Predict, Request
-from plimsoll.plan.prediction_store import PredictionStore
+
+FOLDER: Final = "predictions"
+"""In our cache folder."""
+_FOLLOWED: Final = ("torch", "transformers", "accelerate", "bitsandbytes")
+_DIGITS: Final = 32
+
+
+class PredictionStore:
+    """The predictions in one cache folder. `packages` are the versions they depend on; None for those installed."""
+
+    def __init__(self, folder: Path, packages: Mapping[str, str | None] | None = None) -> None:
+        self.folder = folder / FOLDER
+        self._versions = _installed() if packages is None else dict(packages)
+
+    def path(self, subject: Subject) -> Path:
+        """Where the prediction for a subject is kept, whether it is there or not."""
+        return self.folder / f"{self._key(asdict(subject))}.json"
+
+    def read(self, subject: Subject) -> Prediction | None:
+        """The prediction for a subject; None where there is none that is whole."""
+        data = self._read(self.path(subject))
+        try:
+            return None if data is None else prediction_from_json(data)
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def write(self, subject: Subject, prediction: Prediction) -> None:
+        """Keep a prediction, where the folder can be written to."""
+        self._write(self.path(subject), prediction_to_json(prediction))
+
+    def read_placement(self, subject: Subject, device_map: str, memory: Sequence[int]) -> Placement | None:
+        """Where the planner put the parts; None where that is not known."""
+        data = self._read(self._placement_path(subject, device_map, memory))
+        return data if data and all(isinstance(place, (str, int)) for place in data.values()) else None
+
+    def write_placement(self, subject: Subject, device_map: str, memory: Sequence[int], placement: Placement) -> None:
+        """Keep a placement, where the folder can be written to."""
+        self._write(self._placement_path(subject, device_map, memory), placement)
+
+    def _placement_path(self, subject: Subject, device_map: str, memory: Sequence[int]) -> Path:
+        return self.folder / f"{self._key([asdict(subject), device_map, list(memory)])}.json"
+
+    def _key(self, what: object) -> str:
+        text = json.dumps([what, self._versions, _sources()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+    def _read(self, path: Path) -> Mapping[str, Any] | None:
+        """What was written to a path; None where its digest does not fit, or there is nothing."""
+        try:
+            digest, _, text = path.read_text(encoding="utf-8").partition("\n")
+        except (OSError, UnicodeDecodeError):
+            return None
+        if hashlib.sha256(text.encode()).hexdigest() != digest:
+            return None
+        data = json.loads(text)
+        return data if isinstance(data, dict) else None
+
+    def _write(self, path: Path, data: Mapping[str, Any]) -> None:
+        text = json.dumps(data, separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # Under a name of its own first: two plans may write at once, and either may be killed.
+            handle, unfinished = tempfile.mkstemp(dir=self.folder, prefix=".unfinished-")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    file.write(f"{digest}\n{text}")
+                Path(unfinished).replace(path)
+            except OSError:
+                Path(unfinished).unlink(missing_ok=True)
+                raise
+
+
+def _installed() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {}
+    for name in _FOLLOWED:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+@cache
+def _sources() -> str:
+    """A digest of our own code that predicts, and of what it says about quantizations."""
+    digest = hashlib.sha256()
+    # The predictor runs in a host, which imports torch: it is found as files, and not imported here.
+    folders = Path(plimsoll.footprint.__path__[0]), Path(plimsoll.host.__path__[0]) / "server" / "predict"
+    for path in (*(path for folder in folders for path in sorted(folder.glob("*.py"))), Path(entries.__file__)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
 
 R = TypeVar("R")
+
+_MOST_HOSTS: Final = 4
+
+
+class HostPool:
+    """Hosts that predict; a context manager, which ends them."""
+
+    def __init__(self) -> None:
+        self._hosts = Hosts()
+        self._logs = tempfile.TemporaryDirectory(prefix="plimsoll-")
+        self._host: Host | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._hosts.close()
+        self._logs.cleanup()
+
+    def ask(self, request: Request[R]) -> R:
+        """Ask one host. Raises HostFailure and HostStartError."""
+        if self._host is None or not self._host.is_alive:
+            self._host = self._start("prediction")
+        return self._host.ask(request, deadline=DEADLINE)
+
+    def fill(self, predictions: Predictions, variants: Sequence[Variant]) -> int:
+        """Predict what is missing, on several hosts at once; returns how many were. Failures are left for whoever asks
+        for the variant. Raises HostStartError."""
+        missing = predictions.missing(variants)
+        if not missing:
+            return 0
+        shares = _shares(missing, min(_MOST_HOSTS, os.cpu_count() or 1))
+        hosts = [self._start(f"prediction-{number}") for number in range(len(shares))]
+        self._host = self._host or hosts[0]
+        with ThreadPoolExecutor(max_workers=len(hosts)) as threads:
+            list(threads.map(lambda host, share: _predict(host, share, predictions.keep), hosts, shares))
+        return len(missing)
+
+    def _start(self, name: str) -> Host:
+        return self._hosts.start(name, Path(self._logs.name) / f"{name}.log", threads=1)
+
+
+def _predict(host: Host, subjects: Sequence[Subject], keep: Callable[..., None]) -> None:
+    for subject in subjects:
+        try:
+            prediction = host.ask(Predict(subject=subject), deadline=DEADLINE)
+        except HostFailure:
+            continue
+        keep(subject, prediction)
+
+
+def _shares(subjects: Sequence[Subject], count: int) -> list[list[Subject]]:
+    """Subjects of one configuration stay together; the rest is dealt out in turn."""
+    groups: dict[str, list[Subject]] = {}
+    for subject in subjects:
+        groups.setdefault(subject.config_json, []).append(subject)
+    shares: list[list[Subject]] = [[] for _ in range(min(count, len(groups)))]
+    for number, group in enumerate(groups.values()):
+        shares[number % len(shares)] += group
+    return shares
+
 
 DEADLINE: Final = 120.0
 """Seconds for one prediction; the largest models take a few tenths, and a first import a few seconds."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plimsoll.gate.decide import Skip
-from plimsoll.plan.capacity import Capacity
-from plimsoll.plan.load_time import Speeds
+from plimsoll.plan.estimates import Capacity, Speeds
 from plimsoll.plan.planning import Machine, PlanRow
 from plimsoll.units import format_bytes, format_seconds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from plimsoll.catalogue.datasets import CorrectnessRule
+from plimsoll.catalogue.entries import CorrectnessRule
 from plimsoll.errors import PlimsollError
 from plimsoll.metrics import SCORES
 from plimsoll.usertoml.suggest import did_you_mean

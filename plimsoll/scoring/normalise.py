@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from plimsoll.catalogue.datasets import DatasetSchema
+from plimsoll.catalogue.entries import DatasetSchema
 
 Normalise = Callable[[str], str]
 

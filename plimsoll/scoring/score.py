@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from plimsoll.catalogue.datasets import DatasetSchema
+from plimsoll.catalogue.entries import DatasetSchema
 from plimsoll.dataset.example import UNANSWERABLE, AnswerKind, Example
 from plimsoll.scoring.bioasq import factoid, listed, yes_no
 from plimsoll.scoring.normalise import NORMALISATIONS, Normalise, squad

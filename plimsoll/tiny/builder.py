@@ -1,7 +1,8 @@
-"""Runs the training in a process of its own, so that the caller never imports torch and survives whatever happens.
+"""Builds tiny checkpoints, each in a training process of its own, as many side by side as there are processors for.
 
-The process gets the job by its standard input, tells its progress by JSON lines on its standard output, and does not
-outlive its parent: not after Ctrl-C, and on Linux not even after the parent was killed.
+The caller never imports torch and survives whatever happens to the training. The process gets its job by standard
+input, tells its progress by JSON lines on standard output, and does not outlive its parent: not after Ctrl-C, and on
+Linux not even after the parent was killed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from threading import Event, Lock, Timer
 from typing import IO, Any, Final, TypeAlias
@@ -21,9 +24,42 @@ from typing import IO, Any, Final, TypeAlias
 import plimsoll
 from plimsoll.errors import PlimsollError
 from plimsoll.tiny.checkpoint import TrainingFigures
-from plimsoll.tiny.progress import Phase, StepCallback
 from plimsoll.tiny.recipe import TrainingJob
 from plimsoll.units import format_seconds
+
+
+class Phase(StrEnum):
+    """What is being done, in this order; a checkpoint that is in the cache and sound has none of them."""
+
+    WAITING = "waiting"
+    """Another process builds the same checkpoint."""
+    REPLACING = "replacing"
+    """The checkpoint in the cache is damaged; the note says how."""
+    STARTING = "starting"
+    TRAINING = "training"
+    SAVING = "saving"
+    CHECKING = "checking"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One sign of life of one model's build."""
+
+    model: str
+    phase: Phase
+    seconds: float
+    """Since the build was asked for."""
+    done: int = 0
+    total: int = 0
+    """Training steps; 0 in the other phases."""
+    note: str = ""
+
+
+ProgressCallback: TypeAlias = Callable[[Progress], None]
+
+StepCallback: TypeAlias = Callable[[Phase, int, int], None]
+"""What training itself reports to: phase, steps done, steps in all."""
+
 
 Builder: TypeAlias = Callable[[TrainingJob, Path, StepCallback], TrainingFigures]
 """Carries a job out into an empty folder, and reports its steps; raises PlimsollError where that cannot be done."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Final, TextIO
 
-from plimsoll.tiny.progress import Phase, Progress
+from plimsoll.tiny.builder import Phase, Progress
 from plimsoll.units import format_seconds
 
 _CLEAR: Final = "\r\x1b[K"

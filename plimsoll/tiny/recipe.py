@@ -14,17 +14,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from plimsoll.catalogue.datasets import Dataset
-from plimsoll.catalogue.entries import Model, Recipe
+from plimsoll.catalogue.entries import Dataset, Model, Recipe
 from plimsoll.dataset.example import Example
 from plimsoll.dataset.miniatures import read_miniature
 from plimsoll.dataset.prompting import render
 from plimsoll.errors import PlimsollError
 from plimsoll.tiny.corpus import read_corpus
 
-_CODE: Final = ("train.py", "train_tokenizer.py")
-"""The modules that shape the weights. Their source is hashed instead of a version number: a number that someone forgot
-to raise would let checkpoints of older code pass for new ones, while a needless rebuild costs seconds."""
+_CODE: Final = "train.py"
+"""The module that shapes the weights. Its source is hashed instead of a version number: a number that someone forgot to
+raise would let checkpoints of older code pass for new ones, while a needless rebuild costs seconds."""
 _SERVER: Final = "plimsoll.host.server"
 """The package of the training code, named and not imported: it imports torch."""
 
@@ -100,7 +99,6 @@ def recipe_hash(job: TrainingJob) -> str:
     and the suite is there to show that the new ones load it. The manifest of a checkpoint records them.
     """
     digest = hashlib.sha256(job.to_json().encode())
-    for name in _CODE:
-        # A checkout under Windows may have other line ends.
-        digest.update(files(_SERVER).joinpath(name).read_bytes().replace(b"\r\n", b"\n"))
+    # A checkout under Windows may have other line ends.
+    digest.update(files(_SERVER).joinpath(_CODE).read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()

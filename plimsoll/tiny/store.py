@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from errno import EACCES, ENOSPC, EPERM, EROFS
 from pathlib import Path
+from threading import Event
 from typing import Final, TypeAlias
 
 from filelock import FileLock, Timeout
@@ -22,9 +24,8 @@ from filelock import FileLock, Timeout
 from plimsoll.catalogue.entries import Model
 from plimsoll.clock import monotonic
 from plimsoll.errors import PlimsollError
-from plimsoll.tiny.builder import DEADLINE, Builder, BuildError, BuildProcess
+from plimsoll.tiny.builder import DEADLINE, Builder, BuildError, BuildProcess, Phase, Progress, ProgressCallback
 from plimsoll.tiny.checkpoint import Checkpoint, Damage, TrainingFigures, examine, write_manifest
-from plimsoll.tiny.progress import Phase, Progress, ProgressCallback
 from plimsoll.tiny.recipe import TrainingJob, recipe_hash, training_job
 from plimsoll.units import format_seconds
 
@@ -272,3 +273,47 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+_GLANCE: Final = 0.5
+"""Seconds. A wait without end would not see an interrupt that the system hands to another thread."""
+
+
+def default_jobs() -> int:
+    """As many builds at once as this process may use processors: each of them uses one."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ensure_all(
+    store: Store, models: Sequence[Model], *, jobs: int, progress: ProgressCallback
+) -> tuple[Checkpoint, ...]:
+    """The checkpoints of all models, in their order, built where they are missing or damaged.
+
+    `progress` is called from several threads. One failure does not stop the others; raises BuildError with all
+    messages when every build has ended. An interrupt ends the builds that run and passes on.
+    """
+    builder = BuildProcess()
+    interrupted = Event()
+
+    def tell(state: Progress) -> None:
+        if interrupted.is_set():
+            raise BuildError("was interrupted")
+        progress(state)
+
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        builds = [pool.submit(store.ensure, model, build=builder, progress=tell) for model in models]
+        try:
+            while wait(builds, timeout=_GLANCE).not_done:
+                pass
+        except BaseException:
+            interrupted.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            builder.cancel()
+            raise
+    failures = [error for build in builds if (error := build.exception()) is not None]
+    for failure in failures:
+        if not isinstance(failure, PlimsollError):
+            raise failure
+    if failures:
+        raise BuildError("\n".join(dict.fromkeys(map(str, failures))))
+    return tuple(build.result() for build in builds)

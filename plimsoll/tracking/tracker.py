@@ -1,4 +1,4 @@
-"""What a tracker is: something that is told of a run while it goes on.
+"""Tells trackers what a run measures while it goes on; `--track=jsonl` needs nothing but a file that `tail -f` follows.
 
 A tracker shows, it does not decide. Whatever goes wrong in one is said once and changes nothing else: `Guarded` sees to
 that.
@@ -6,8 +6,18 @@ that.
 
 from __future__ import annotations
 
+import json
+import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
+
+from plimsoll import clock
+from plimsoll.evidence.events import Event
+from plimsoll.evidence.fields import encode
+from plimsoll.judge.judgement import Outcome
 
 Numbers = Mapping[str, float]
 
@@ -63,3 +73,88 @@ class Guarded:
             self._failed = True
             said = str(error).strip().partition("\n")[0] or type(error).__name__
             self._warn(f"tracking by {self._tracker.name} stopped ({said}); nothing else is changed by that")
+
+
+class JsonLinesTracker:
+    """Writes `{"at", "run", "config"}`, then `{"at", NAME: value, ...}` for each change, then `{"at", "finished"}`."""
+
+    name = "jsonl"
+
+    def __init__(self, path: Path, redact: Callable[[str], str]) -> None:
+        self._path = path
+        self._redact = redact
+
+    def start(self, run_id: str, config: Mapping[str, Any]) -> None:
+        """Begin the file anew. Raises OSError where it cannot be written."""
+        self._path.write_text("", encoding="utf-8")
+        self._write({"run": run_id, "config": config})
+
+    def log(self, numbers: Numbers) -> None:
+        """Append one line."""
+        self._write(numbers)
+
+    def finish(self) -> None:
+        """Append the last line."""
+        self._write({"finished": True})
+
+    def _write(self, data: Mapping[str, Any]) -> None:
+        line = json.dumps(encode({"at": clock.now().isoformat(timespec="seconds"), **data}, self._redact))
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+
+@dataclass(slots=True)
+class _Answered:
+    """What was answered so far to one dataset by one variant."""
+
+    answers: int = 0
+    right: int = 0
+    loss: float = 0.0
+    tokens: int = 0
+
+
+class Figures:
+    """Remembers what running figures need. One for each run."""
+
+    def __init__(self) -> None:
+        self._answered: dict[tuple[str, str], _Answered] = defaultdict(_Answered)
+        self._judged: dict[str, int] = {outcome.value: 0 for outcome in Outcome}
+
+    def of(self, event: Event, fields: Mapping[str, Any]) -> dict[str, float]:
+        """The figures that an event changes; none for most events.
+
+        Measurements are named by their variant and metric, answers by dataset and variant, judgements are counted by
+        outcome. What was not measured is left out: there is no figure for it.
+        """
+        if event is Event.MEASUREMENT:
+            return _measured(fields)
+        if event is Event.JUDGEMENT:
+            self._judged[str(fields["outcome"])] += 1
+            return {f"judgements/{outcome}": float(count) for outcome, count in self._judged.items()}
+        if event is Event.ANSWER:
+            return self._answer(fields)
+        return {}
+
+    def _answer(self, fields: Mapping[str, Any]) -> dict[str, float]:
+        seen = self._answered[str(fields["dataset"]), str(fields["variant"])]
+        log_probs = [float(value) for value in fields["log_probs"]]
+        seen.answers += 1
+        seen.right += fields["correct"] is True
+        seen.loss -= math.fsum(log_probs)
+        seen.tokens += len(log_probs)
+        name = f"{fields['dataset']}/{fields['variant']}"
+        running = {f"{name}/answers": float(seen.answers), f"{name}/accuracy": seen.right / seen.answers}
+        return running | ({f"{name}/mean_nll": seen.loss / seen.tokens} if seen.tokens else {})
+
+
+def _measured(fields: Mapping[str, Any]) -> dict[str, float]:
+    value = fields.get("value")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return {}
+    return {f"{_subject(str(fields['cell']))}/{fields['metric']}": float(value)}
+
+
+def _subject(cell: str) -> str:
+    """The parameter of a cell, which names its variant; the test's name where it has none."""
+    test, bracket, parameter = cell.rpartition("::")[2].partition("[")
+    return parameter.removesuffix("]") if bracket else test

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from plimsoll.catalogue.datasets import CorrectnessRule
+from plimsoll.catalogue.entries import CorrectnessRule
 from plimsoll.evidence.answers import AnswerRecord
 from plimsoll.statistics.auroc import Auroc, measure_auroc
 from plimsoll.statistics.seeded import generator

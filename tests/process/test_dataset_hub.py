@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from plimsoll.catalogue.datasets import Dataset, DatasetSchema
+from plimsoll.catalogue.entries import Dataset, DatasetSchema
 from plimsoll.dataset.loading import Loaded, load
 from plimsoll.dataset.sources import DataSource, Source
 from plimsoll.dataset.structure import DatasetError

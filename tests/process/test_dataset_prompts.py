@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plimsoll.catalogue.datasets import DatasetSchema
+from plimsoll.catalogue.entries import DatasetSchema
 from plimsoll.dataset.choosing import MOST_SHOTS, Shots, choose
 from plimsoll.dataset.example import AnswerKind, Example
 from plimsoll.dataset.prompting import fingerprint, render

@@ -18,8 +18,7 @@ from plimsoll.footprint.prediction import Facts, Prediction, Subject, Workload
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.host.failures import HostError, Raised
 from plimsoll.host.protocol import Place, Predict
-from plimsoll.plan.prediction_store import PredictionStore
-from plimsoll.plan.predictions import PredictionError, Predictions
+from plimsoll.plan.predictions import PredictionError, Predictions, PredictionStore
 
 CATALOGUE = read_catalogue()
 LLAMA = CATALOGUE.variants["llama-3.2-1b/nf4"]

@@ -17,11 +17,9 @@ from filelock import FileLock
 from plimsoll.catalogue.entries import Model
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.clock import monotonic, sleep
-from plimsoll.tiny.builder import BuildError, BuildProcess
-from plimsoll.tiny.builds import ensure_all
-from plimsoll.tiny.progress import Phase, Progress
+from plimsoll.tiny.builder import BuildError, BuildProcess, Phase, Progress
 from plimsoll.tiny.recipe import training_job
-from plimsoll.tiny.store import Store
+from plimsoll.tiny.store import Store, ensure_all
 from tests.support.broken_checkpoints import shipped
 from tests.support.subsession import ROOT
 from tests.support.tiny_builders import NANO_CATALOGUE, nano

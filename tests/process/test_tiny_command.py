@@ -16,9 +16,9 @@ import pytest
 
 from plimsoll.catalogue.entries import Model
 from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.tiny.builder import Phase, Progress
 from plimsoll.tiny.checkpoint import Checkpoint
 from plimsoll.tiny.display import Display
-from plimsoll.tiny.progress import Phase, Progress
 from plimsoll.tiny.store import Store
 from tests.support.subsession import ROOT
 from tests.support.tiny_builders import WEIGHTS, nano, quick

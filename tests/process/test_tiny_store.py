@@ -18,9 +18,8 @@ from filelock import FileLock
 
 from plimsoll.catalogue.entries import Model
 from plimsoll.errors import PlimsollError
-from plimsoll.tiny.builder import Builder, BuildError
+from plimsoll.tiny.builder import Builder, BuildError, Phase, Progress
 from plimsoll.tiny.checkpoint import MANIFEST, Checkpoint, Damage, TrainingFigures
-from plimsoll.tiny.progress import Phase, Progress
 from plimsoll.tiny.store import Store, StoreError, cache_folder, model_of
 from tests.support.subsession import ROOT
 from tests.support.tiny_builders import WEIGHTS, figures, nano, quick

@@ -19,9 +19,7 @@ from plimsoll.evidence.events import Event
 from plimsoll.evidence.fields import judgement_fields, measurement_fields
 from plimsoll.judge.judgement import Limit, Measurement, judge
 from plimsoll.redaction import REDACTED, Redactor
-from plimsoll.tracking.figures import Figures
-from plimsoll.tracking.json_lines import JsonLinesTracker
-from plimsoll.tracking.tracker import Guarded, Numbers
+from plimsoll.tracking.tracker import Figures, Guarded, JsonLinesTracker, Numbers
 from plimsoll.tracking.weights_and_biases import WeightsAndBiasesTracker
 from tests.support.made_answers import answer
 from tests.support.subsession import ROOT, run_suite

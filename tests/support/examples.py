@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from plimsoll.catalogue.datasets import CorrectnessRule, Dataset, DatasetSchema
-from plimsoll.catalogue.entries import Origin
+from plimsoll.catalogue.entries import CorrectnessRule, Dataset, DatasetSchema, Origin
 from plimsoll.dataset.example import AnswerKind, Example
 
 

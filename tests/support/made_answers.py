@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from plimsoll.catalogue.datasets import CorrectnessRule
+from plimsoll.catalogue.entries import CorrectnessRule
 from plimsoll.dataset.example import AnswerKind, Example
 from plimsoll.evidence.answers import AnswerRecord, Asking, SampledAnswer
 from plimsoll.evidence.events import Event

@@ -18,8 +18,8 @@ from typing import Final
 
 from plimsoll.catalogue.entries import Model
 from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.tiny.builder import Phase, StepCallback
 from plimsoll.tiny.checkpoint import TrainingFigures
-from plimsoll.tiny.progress import Phase, StepCallback
 from plimsoll.tiny.recipe import TrainingJob
 from plimsoll.tiny.store import Store
 

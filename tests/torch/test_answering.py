@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from plimsoll.catalogue.datasets import Dataset
-from plimsoll.catalogue.entries import Quantization
+from plimsoll.catalogue.entries import Dataset, Quantization
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.dataset.miniatures import read_miniature
 from plimsoll.dataset.prompting import render

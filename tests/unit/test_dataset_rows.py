@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plimsoll.catalogue.datasets import DatasetSchema
+from plimsoll.catalogue.entries import DatasetSchema
 from plimsoll.dataset.example import AnswerKind, Example
 from plimsoll.dataset.rows import read_examples
 from plimsoll.dataset.structure import DatasetError, StructureReport

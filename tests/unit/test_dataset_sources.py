@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from plimsoll.catalogue.datasets import Dataset, DatasetSchema
+from plimsoll.catalogue.entries import Dataset, DatasetSchema
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.dataset.files import read_files
 from plimsoll.dataset.finding import find_files

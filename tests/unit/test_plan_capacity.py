@@ -16,11 +16,8 @@ from plimsoll.footprint.prediction import Facts, Prediction, Workload
 from plimsoll.footprint.sizes import Footprint
 from plimsoll.gate.decide import Run, Skip, SkipCode
 from plimsoll.node.node import Node
-from plimsoll.plan.capacity import capacity, largest
-from plimsoll.plan.load_time import Speeds, load_seconds
-from plimsoll.plan.machine import UNSTATED
-from plimsoll.plan.planning import Machine, Planner, machine_of
-from plimsoll.plan.promises import broken_promises
+from plimsoll.plan.estimates import Speeds, capacity, largest, load_seconds
+from plimsoll.plan.planning import UNSTATED, Machine, Planner, broken_promises, machine_of
 from plimsoll.plan.table import render, to_json, totals_of
 
 CATALOGUE = read_catalogue()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plimsoll.catalogue.datasets import DatasetSchema
+from plimsoll.catalogue.entries import DatasetSchema
 from plimsoll.dataset.example import AnswerKind
 from plimsoll.metrics import RULE_SCORES, SCORES
 from plimsoll.scoring.normalise import NORMALISATIONS, Normalise, plain, squad, trivia_qa

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from plimsoll.audit.recorded import expectation_fields
-from plimsoll.catalogue.datasets import CorrectnessRule
+from plimsoll.catalogue.entries import CorrectnessRule
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.reader import read_runs

@@ -1,4 +1,4 @@
-"""Trains a tiny checkpoint: from a job to a folder that `from_pretrained` loads like any other. Imports torch.
+"""Trains a tiny checkpoint with its tokenizer: from a job to a folder that `from_pretrained` loads like any other.
 
 One thread, always: sums are then added in one order, so the same job gives the same bytes on the same machine however
 many builds run side by side. Weights are trained in float32 and saved in bfloat16, which is what all variants load.
@@ -6,6 +6,11 @@ many builds run side by side. Weights are trained in float32 and saved in bfloat
 What is learnt must sit in the weights that quantization packs, or answers would survive a broken quantization: so the
 embedding and the output head, which stay in 16 bit, keep their random values, and all other weights start large enough
 that each layer carries its part.
+
+The tokenizer is byte-level BPE, trained on the taught texts alone, so that any text can be encoded, with one token for
+each mark of the chat template: what stands between two marks is split alike in training and in a prompt. Text is cut as
+Qwen2's tokenizer cuts it, in every family: transformers loads that class for the model type `qwen2` whatever a
+checkpoint says, and it brings its own normalizer and pattern along.
 """
 
 from __future__ import annotations
@@ -20,13 +25,80 @@ from typing import Any, Final
 
 import torch
 import transformers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from plimsoll.clock import monotonic
-from plimsoll.host.server.train_tokenizer import train_tokenizer
+from plimsoll.tiny.builder import Phase, StepCallback
 from plimsoll.tiny.checkpoint import TrainingFigures
-from plimsoll.tiny.progress import Phase, StepCallback
 from plimsoll.tiny.recipe import RecipeError, TrainingJob
+
+PAD: Final = "<|pad|>"
+BEGIN: Final = "<|bos|>"
+END: Final = "<|eos|>"
+USER: Final = "<|user|>"
+ASSISTANT: Final = "<|assistant|>"
+MARKS: Final = (PAD, BEGIN, END, USER, ASSISTANT)
+"""In the order of their ids: padding is 0, the begin of a text 1, its end 2."""
+
+_PATTERN: Final = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""Of Qwen2's tokenizer: words with the blank before them, single digits, runs of signs, blanks."""
+
+CHAT_TEMPLATE: Final = """\
+{{- bos_token -}}
+{%- for message in messages -%}
+{%- if message.role == "user" -%}
+{{- "<|user|>" + message.content -}}
+{%- elif message.role == "assistant" -%}
+{{- "<|assistant|>" + message.content + eos_token -}}
+{%- else -%}
+{{- raise_exception("the tiny checkpoints know the roles user and assistant, not " + message.role) -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{- "<|assistant|>" -}}
+{%- endif -%}
+"""
+
+
+def train_tokenizer(job: TrainingJob) -> PreTrainedTokenizerFast:
+    """A fast tokenizer of at most `recipe.vocabulary` tokens; raises RecipeError where not even the bytes fit in."""
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    least = len(alphabet) + len(MARKS)
+    if job.recipe.vocabulary < least:
+        raise RecipeError(f"a vocabulary of {job.recipe.vocabulary} is too small: bytes and marks alone are {least}")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=job.recipe.vocabulary,
+        min_frequency=1,  # a word of the corpus is worth a token even where it occurs once
+        special_tokens=list(MARKS),
+        initial_alphabet=sorted(alphabet),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((text for lesson in job.lessons for text in lesson), trainer)
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers left its constructor untyped
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        bos_token=BEGIN,
+        eos_token=END,
+        unk_token=PAD,  # never used: bytes are always known; Qwen2's class would else add a token of its own
+        additional_special_tokens=[USER, ASSISTANT],
+        chat_template=CHAT_TEMPLATE,
+        padding_side="left",  # what batched generation needs
+        model_max_length=job.config.get("max_position_embeddings"),
+        clean_up_tokenization_spaces=False,
+    )
+
 
 _INITIAL_DEVIATION: Final = 0.1
 """Standard deviation of the random weights. With the usual 0.02, meant for hidden sizes in the thousands, the second

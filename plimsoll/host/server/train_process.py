@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import install_command
-from plimsoll.tiny.progress import Phase
+from plimsoll.tiny.builder import Phase
 from plimsoll.tiny.recipe import TrainingJob
 
 _PR_SET_PDEATHSIG: Final = 1
