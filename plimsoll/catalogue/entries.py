@@ -113,6 +113,18 @@ class Quantization(StrEnum):
         return {"fp32": "float32", "fp16": "float16"}.get(self.value, "bfloat16")
 
 
+def float_dtype(quantization: Quantization, load_options: Mapping[str, Any]) -> str:
+    """The torch dtype name of all that is not packed: the one in which an entry asks a packed model to compute
+    (`bnb_4bit_compute_dtype`), else the quantization's own.
+
+    A GPU without bfloat16 can then hold a packed model whole: its embeddings and norms are in float16 too.
+    """
+    fields = load_options.get("quantization_config")
+    asked = fields.get("bnb_4bit_compute_dtype") if isinstance(fields, Mapping) else None
+    known = isinstance(asked, str) and asked.removeprefix("torch.") in ("float16", "bfloat16", "float32")
+    return str(asked).removeprefix("torch.") if known and quantization.is_quantized else quantization.compute_dtype
+
+
 class WeightSource(StrEnum):
     """Where the weights of a variant come from; evidence names it."""
 
@@ -318,6 +330,11 @@ class Variant:
         return tuple(
             dict.fromkeys((self.tier.id, self.model.family, self.quantization.value, *self.model.marks, *self.marks))
         )
+
+    @property
+    def dtype(self) -> str:
+        """The torch dtype name of all that is not packed, and of what is computed."""
+        return float_dtype(self.quantization, self.load_options)
 
     @property
     def is_altered(self) -> bool:

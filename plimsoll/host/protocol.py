@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from plimsoll.catalogue.entries import Generation, Quantization
+from plimsoll.catalogue.entries import Generation, Quantization, float_dtype
 from plimsoll.footprint.prediction import Prediction, Subject
 
 Reply = TypeVar("Reply", covariant=True)
@@ -46,6 +46,11 @@ class LoadSpec:
     allow_pickle: bool = False
     synthetic_config: Mapping[str, Any] | None = None
     """Keyword arguments of the configuration, with `model_type`, of weights that are made up: nothing is read then."""
+
+    @property
+    def dtype(self) -> str:
+        """The torch dtype name of all that is not packed, and of what is computed."""
+        return float_dtype(self.quantization, self.load_options)
 
     @property
     def is_synthetic(self) -> bool:
@@ -195,6 +200,69 @@ class Unloaded:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unload(Request[Unloaded]):
     """Drop the model, collect, return memory to the system."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorContent:
+    """One parameter or buffer, held against the checkpoint's own tensor."""
+
+    name: str
+    scheme: str
+    """How it is stored, as in `ParameterRecord`; `packed file` where the checkpoint holds it packed already."""
+    blocks: int
+    """What it consists of: blocks of 64 weights for 4 bit, rows for all else."""
+    checked: int
+    """How many of `blocks` were compared."""
+    excess: float | None
+    """How far the worst of them lies beyond what the arithmetic of its scheme gives, in parts of a block's or row's
+    largest weight; about 0 for a sound one. None where nothing was compared."""
+    where: str = ""
+    """Where the worst was found: `block 17, a code`."""
+    fault: str = ""
+    """What is wrong that is no matter of degree; empty where nothing is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductError:
+    """What one kind of packed layer computes, beside the product with its unpacked weight in float32."""
+
+    name: str
+    """The layer that was tried."""
+    kind: str
+    """Class, shape and scheme; layers of one kind are tried once."""
+    layers: int
+    """How many there are of the kind."""
+    error: float | None
+    """Root mean square of the difference over that of the product; None where it could not be tried."""
+    scale: float | None
+    """What the output must be divided by to fit the product best; 1 for a sound layer."""
+    fault: str = ""
+    """Why it could not be tried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a loaded model holds, compared tensor by tensor with the checkpoint, and what its packed layers compute."""
+
+    tensors: tuple[TensorContent, ...]
+    products: tuple[ProductError, ...]
+    seconds: float
+
+    @property
+    def checked(self) -> int:
+        """Blocks and rows that were compared."""
+        return sum(tensor.checked for tensor in self.tensors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProveContent(Request[Content]):
+    """Unpack what is packed, compare all with the checkpoint, and try a layer of each kind. Before the first forward
+    pass, which repacks weights on some processors.
+
+    `whole` compares every block; otherwise large tensors are compared in a seeded sample of theirs.
+    """
+
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,13 +29,13 @@ def take_inventory(model: nn.Module) -> Inventory:
     its other names are added there with the name."""
     counted = _Counted()
     records: dict[tuple[Any, ...], ParameterRecord] = {}
-    for name, module, parameter in _all_parameters(model):
-        identity = _identity(parameter)
-        if identity in records:
+    for name, module, parameter in all_parameters(model):
+        key = identity(parameter)
+        if key in records:
             faults = tuple(f"as {name}: {fault}" for fault in _packing_faults(module, parameter))
-            records[identity] = replace(records[identity], faults=(*records[identity].faults, *faults))
+            records[key] = replace(records[key], faults=(*records[key].faults, *faults))
         else:
-            records[identity] = _record(name, module, parameter, counted)
+            records[key] = _record(name, module, parameter, counted)
     buffers = (
         _plain(name, buffer, ()) for name, buffer in model.named_buffers() if _PARAMETRIZATIONS not in f".{name}"
     )
@@ -60,7 +60,7 @@ class _Counted:
         return total
 
 
-def _all_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
+def all_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
     """Every parameter under every name it has; a parametrized one under the name that it had before."""
     for prefix, module in model.named_modules(remove_duplicate=False):
         for own_name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
@@ -70,7 +70,7 @@ def _all_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Param
             yield name, module, parameter
 
 
-def _identity(parameter: nn.Parameter) -> tuple[Any, ...]:
+def identity(parameter: nn.Parameter) -> tuple[Any, ...]:
     """Equal for two parameters that are one in memory, whether or not they are one object."""
     if parameter.is_meta or parameter.numel() == 0:
         return (id(parameter),)
@@ -83,7 +83,7 @@ def _record(name: str, module: nn.Module, parameter: nn.Parameter, counted: _Cou
     if isinstance(parameter, Params4bit) and parameter.quant_state is not None:
         return _four_bit(name, parameter, parameter.quant_state, _packing_faults(module, parameter), counted)
     if isinstance(parameter, Int8Params) and parameter.dtype == torch.int8:
-        return _eight_bit(name, parameter, _scales(module, parameter), _packing_faults(module, parameter), counted)
+        return _eight_bit(name, parameter, row_scales(module, parameter), _packing_faults(module, parameter), counted)
     return _plain(name, parameter, _packing_faults(module, parameter))
 
 
@@ -168,7 +168,7 @@ def _eight_bit(
     )
 
 
-def _scales(module: nn.Module, parameter: Int8Params) -> torch.Tensor | None:
+def row_scales(module: nn.Module, parameter: Int8Params) -> torch.Tensor | None:
     """int8's row scales: on the weight until the first forward pass, in the layer's state after it."""
     scales = parameter.SCB if parameter.SCB is not None else getattr(getattr(module, "state", None), "SCB", None)
     return scales if isinstance(scales, torch.Tensor) else None

@@ -49,6 +49,10 @@ class LoadedModel:
     tokenizer: Any
     """None where the weights are synthetic: nobody trained one."""
     report: LoadReport
+    spec: LoadSpec
+    """What was asked for."""
+    checkpoint: Checkpoint | None
+    """The files that it was loaded from; None where the weights are synthetic."""
 
 
 def load(spec: LoadSpec, cache: str) -> LoadedModel:
@@ -97,7 +101,9 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
         inventory=inventory,
         synthetic=spec.is_synthetic,
     )
-    return LoadedModel(whole=model, model=asked, tokenizer=tokenizer, report=report)
+    return LoadedModel(
+        whole=model, model=asked, tokenizer=tokenizer, report=report, spec=spec, checkpoint=checkpoint
+    )
 
 
 def _asked(model: Any) -> Any:

@@ -24,12 +24,14 @@ from plimsoll.host.protocol import (
     Call,
     CompareBatch,
     CompareCache,
+    Content,
     Generate,
     Generated,
     Load,
     LoadReport,
     Place,
     Predict,
+    ProveContent,
     Score,
     Scored,
     Unload,
@@ -101,6 +103,7 @@ class Session:
             CompareCache: self._compare_cache,
             CompareBatch: self._compare_batch,
             Score: self._score,
+            ProveContent: self._prove_content,
             Call: self._call,
         }
 
@@ -171,6 +174,12 @@ class Session:
         from plimsoll.host.server import generation
 
         return generation.score(loaded, request)
+
+    def _prove_content(self, request: ProveContent) -> Content:
+        loaded = self._model
+        from plimsoll.host.server.content import proof
+
+        return proof.prove(loaded, request)
 
     def _call(self, request: Call) -> object:
         module, _, path = request.target.partition(":")
