@@ -1,6 +1,7 @@
-"""Is the quantization that was asked for really applied: proved by bytes and by parameter, since flags lie.
+"""Is the quantization that was asked for really applied: proved by bytes, by content and by products, since flags lie.
 
-The inventory was taken right after loading, before the first forward, which repacks weights on some processors.
+The inventory was taken right after loading, before the first forward, which repacks weights on some processors. What
+asks for content comes before all that generates, for the same reason.
 """
 
 from __future__ import annotations
@@ -10,6 +11,15 @@ import pytest
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
 from plimsoll.footprint.sizes import Footprint
+from plimsoll.host.protocol import Content, ProveContent
+from plimsoll.judge.content import (
+    MOST_EXCESS,
+    MOST_PRODUCT_ERROR,
+    check_content,
+    check_products,
+    worst_excess,
+    worst_product,
+)
 from plimsoll.judge.quantization import (
     check_coverage,
     check_expected_set,
@@ -62,4 +72,51 @@ def test_not_offloaded(loaded: LoadedVariant) -> None:
     """Nothing was put on the CPU or the disk unless the entry asks for it."""
     spec = loaded.spec()
     wrong = check_placement(loaded.report.device_map, spec.device_map, spec.device)
+    assert not wrong, summarise(wrong)
+
+
+def _content(loaded: LoadedVariant, request: pytest.FixtureRequest) -> Content:
+    """What the host found; asked once a variant."""
+    return loaded.ask_once(ProveContent(whole=request.config.getoption("content") == "full"))
+
+
+@pytest.mark.measures("weight_excess")
+def test_weights_are_the_checkpoints(
+    loaded: LoadedVariant, footprint: Footprint, judge: Judge, request: pytest.FixtureRequest
+) -> None:
+    """Each weight, unpacked, is the checkpoint's within the bound of its scheme's arithmetic, and what is not packed is
+    so to the bit; every tensor was compared."""
+    content = _content(loaded, request)
+    wrong = check_content(footprint, content)
+    judge.limit(
+        "weight_excess",
+        worst_excess(content),
+        high=MOST_EXCESS,
+        source="the arithmetic of the scheme",
+        reason=summarise(wrong),
+        explain=lambda _: [fault.explanation for fault in wrong[:5]],
+        tensors=len(content.tensors),
+        blocks=sum(tensor.blocks for tensor in content.tensors),
+        compared=content.checked,
+        seconds=content.seconds,
+    )
+    assert not wrong, summarise(wrong)
+
+
+@pytest.mark.only("quantized")
+@pytest.mark.measures("product_error")
+def test_packed_layers_compute(loaded: LoadedVariant, judge: Judge, request: pytest.FixtureRequest) -> None:
+    """A packed layer of each class, shape and scheme gives what its unpacked weight gives in float32."""
+    content = _content(loaded, request)
+    wrong = check_products(content)
+    judge.limit(
+        "product_error",
+        worst_product(content),
+        high=MOST_PRODUCT_ERROR,
+        source="the rounding of outputs and unpacked weights",
+        reason=summarise(wrong),
+        explain=lambda _: [fault.explanation for fault in wrong[:5]],
+        kinds=len(content.products),
+        layers=sum(product.layers for product in content.products),
+    )
     assert not wrong, summarise(wrong)

@@ -158,6 +158,19 @@ METRICS: Final[dict[str, Metric]] = {
             "logical parameters that are stored quantized, of all parameters",
             predicted=Predicted.QUANTIZED,
         ),
+        Metric(
+            "weight_excess",
+            "1",
+            "how far stored weights lie beyond what their scheme's arithmetic gives for the checkpoint's, in parts of a "
+            "block's largest weight",
+            Kind.NUMERIC,
+        ),
+        Metric(
+            "product_error",
+            "1",
+            "difference of what packed layers compute from the products with their unpacked weights, root mean square",
+            Kind.NUMERIC,
+        ),
         Metric("ram_before", "bytes", "resident memory of the host before loading"),
         Metric(
             "ram_peak",

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
-from plimsoll.footprint.prediction import Facts, Prediction
+from plimsoll.footprint.prediction import Facts, Obstacle, Prediction
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 
 
@@ -25,6 +25,8 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "activations": None if prediction.activations is None else asdict(prediction.activations),
         "unpredicted": prediction.unpredicted,
         "followed": prediction.followed,
+        "obstacle": None if prediction.obstacle is None else asdict(prediction.obstacle),
+        "remarks": list(prediction.remarks),
     }
 
 
@@ -41,6 +43,8 @@ def prediction_from_json(data: Mapping[str, Any]) -> Prediction:
         activations=None if activations is None else _activations(activations),
         unpredicted=data["unpredicted"],
         followed=data["followed"],
+        obstacle=None if data["obstacle"] is None else Obstacle(**data["obstacle"]),
+        remarks=tuple(data["remarks"]),
     )
 
 

@@ -29,6 +29,17 @@ class Subject:
     """`eager`, or `fused` for every kind of attention that works in one kernel."""
     experts_covered: bool = True
     """False where fused experts stay in floats, as transformers and bitsandbytes leave them by themselves."""
+    floats: str = ""
+    """The torch dtype name of what is not packed; empty for the quantization's own."""
+    implementation: str = "sdpa"
+    """transformers' name of the attention that is asked for, which a class may not have."""
+    skipped: tuple[str, ...] | None = None
+    """The modules that the entry's own `llm_int8_skip_modules` keeps in floats; None for the default ones."""
+
+    @property
+    def dtype(self) -> str:
+        """The torch dtype name of what is not packed."""
+        return self.floats or self.quantization.compute_dtype
 
     @classmethod
     def of(cls, variant: Variant, *, experts_covered: bool | None = None) -> Self:
@@ -42,7 +53,15 @@ class Subject:
             quantization=variant.quantization,
             attention="eager" if variant.attention == "eager" else "fused",
             experts_covered=not stock if experts_covered is None else experts_covered,
+            floats=variant.dtype,
+            implementation=variant.attention,
+            skipped=_skipped(variant.load_options.get("quantization_config")),
         )
+
+
+def _skipped(fields: object) -> tuple[str, ...] | None:
+    names = fields.get("llm_int8_skip_modules") if isinstance(fields, Mapping) else None
+    return None if names is None else tuple(map(str, names))
 
 
 _SIZES_NOTHING: Final = ("bos_token_id", "eos_token_id")
@@ -83,6 +102,15 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """Why an architecture cannot be run as its entry asks, whatever the machine: known before anything is loaded."""
+
+    have: str
+    need: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """What one variant should take; sizes in bytes. `cache` and `activations` are None where no forward pass could be
     followed on the meta device, and `unpredicted` then says why."""
@@ -94,6 +122,10 @@ class Prediction:
     unpredicted: str = ""
     followed: str = ""
     """The part of the model whose forward pass was followed, `thinker`; empty for the whole."""
+    obstacle: Obstacle | None = None
+    remarks: tuple[str, ...] = ()
+    """What a reader of a plan must know: weights that the software stack will leave in floats, defaults that nobody
+    asked for."""
 
     def __post_init__(self) -> None:
         if (self.cache is None or self.activations is None) and not self.unpredicted:

@@ -22,7 +22,7 @@ from transformers.quantizers.quantizer_bnb_8bit import Bnb8BitHfQuantizer
 from transformers.quantizers.quantizers_utils import should_convert_module
 
 from plimsoll.host.server.expert_packing import attach_4bit, attach_int8, pack_4bit, pack_int8
-from plimsoll.host.server.predict.coverage import fused_experts
+from plimsoll.host.server.predict.coverage import packable_experts
 
 _FOUR_BIT: Final = "plimsoll_bitsandbytes_4bit"
 _EIGHT_BIT: Final = "plimsoll_bitsandbytes_8bit"
@@ -46,9 +46,9 @@ class _FusedExperts:
     _element_bytes: float
 
     def _process_model_before_weight_loading(self, model: Any, device_map: Any = None, **kwargs: Any) -> Any:
-        experts = fused_experts(model)
+        experts = packable_experts(model)
         super()._process_model_before_weight_loading(model, device_map=device_map, **kwargs)  # type: ignore[misc]
-        left = {name: shape for name, shape in fused_experts(model).items() if not self._is_native(model, name)}
+        left = {name: shape for name, shape in packable_experts(model).items() if not self._is_native(model, name)}
         self._shapes = {
             name: shape for name, shape in left.items() if should_convert_module(name, self.modules_to_not_convert)
         }

@@ -18,7 +18,7 @@ from plimsoll.catalogue.entries import Quantization
 from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.server.experts import FusedExpertsConfig
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
-from plimsoll.host.server.predict.coverage import fused_experts, skeleton_of
+from plimsoll.host.server.predict.coverage import packable_experts, skeleton_of
 
 FUSED_EXPERTS: Final = "fused_experts"
 """Our own load option: `quantized`, the default, or `stock`, which leaves them as the software stack does."""
@@ -64,7 +64,7 @@ def read_architecture(spec: LoadSpec) -> Architecture:
     model = skeleton_of(config, spec.auto_class, dtype, trust_remote_code=spec.trust_remote_code)
     return Architecture(
         model_class=type(model),
-        has_fused_experts=bool(fused_experts(model)),
+        has_fused_experts=bool(packable_experts(model)),
         is_packed=getattr(config, _QUANTIZATION_CONFIG, None) is not None,
     )
 

@@ -101,9 +101,7 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
         inventory=inventory,
         synthetic=spec.is_synthetic,
     )
-    return LoadedModel(
-        whole=model, model=asked, tokenizer=tokenizer, report=report, spec=spec, checkpoint=checkpoint
-    )
+    return LoadedModel(whole=model, model=asked, tokenizer=tokenizer, report=report, spec=spec, checkpoint=checkpoint)
 
 
 def _asked(model: Any) -> Any:

@@ -203,7 +203,11 @@ class CheckpointTensors:
             if pattern is None:
                 continue
             results = self._converters[pattern].target_patterns
-            if len(results) > 1 and results[0] in target and any(target.replace(results[0], r) == name for r in results):
+            if (
+                len(results) > 1
+                and results[0] in target
+                and any(target.replace(results[0], r) == name for r in results)
+            ):
                 return target, parts
         return name, []
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -123,7 +123,9 @@ def _exact(name: str, tensor: torch.Tensor, original: Original, *, whole: bool) 
         proof = replace(proof, checked=proof.checked + stop - start)
         if bool(unlike.any()):
             first = start + int(unlike.nonzero()[0])
-            text = f"{int(unlike.sum()):,} of {stop - start:,} rows are not the checkpoint's; the first is row {first:,}"
+            text = (
+                f"{int(unlike.sum()):,} of {stop - start:,} rows are not the checkpoint's; the first is row {first:,}"
+            )
             return replace(proof, excess=math.inf, fault=text)
     return proof
 
@@ -136,9 +138,7 @@ def _bits(rows: torch.Tensor) -> torch.Tensor:
 # What is packed -------------------------------------------------------------------------------------------------------
 
 
-def _four_bit(
-    name: str, form: FourBit, original: Original, dtype: torch.dtype, *, whole: bool
-) -> TensorContent:
+def _four_bit(name: str, form: FourBit, original: Original, dtype: torch.dtype, *, whole: bool) -> TensorContent:
     state, count = form.state, math.prod(form.state.shape)
     blocks = math.ceil(count / BLOCK)
     scheme = _scheme(form)
@@ -159,9 +159,7 @@ def _four_bit(
         worst = _max(worst, _at(errors, start, "block {}, a code"))
         worst = _max(worst, _scales_error(state, largest, start, stop))
         checked += stop - start
-    return TensorContent(
-        name=name, scheme=scheme, blocks=blocks, checked=checked, excess=worst[0], where=worst[1]
-    )
+    return TensorContent(name=name, scheme=scheme, blocks=blocks, checked=checked, excess=worst[0], where=worst[1])
 
 
 def _tables(state: Any) -> _Worst:
@@ -212,9 +210,7 @@ def _eight_bit(name: str, form: EightBit, original: Original, dtype: torch.dtype
         errors = row_error(rows, codes[start:stop].cpu()).amax(-1).clamp(min=0) / 127
         worst = _max(worst, _at(errors, start, "row {}, a code"))
         checked += stop - start
-    return TensorContent(
-        name=name, scheme="int8", blocks=len(codes), checked=checked, excess=worst[0], where=worst[1]
-    )
+    return TensorContent(name=name, scheme="int8", blocks=len(codes), checked=checked, excess=worst[0], where=worst[1])
 
 
 def _packed_file(name: str, form: FourBit | EightBit, tensors: CheckpointTensors) -> TensorContent | None:

@@ -9,7 +9,7 @@ asks the quantizer what it would do.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,19 +61,50 @@ def skeleton_of(configuration: Any, auto_class: str, dtype: str, *, trust_remote
 
 
 def is_linear(module: nn.Module) -> bool:
-    """True for the layers that bitsandbytes replaces; subclasses of Linear are left alone by it, and so by us."""
-    return type(module) is nn.Linear or isinstance(module, Conv1D)
+    """True for every layer that multiplies with a matrix of its own: Linear with all its subclasses, and Conv1D.
+
+    bitsandbytes replaces `nn.Linear` itself and no subclass (Falcon's, for one). That is what a loaded model is judged
+    for, so it is no part of this expectation.
+    """
+    return isinstance(module, nn.Linear | Conv1D)
 
 
 def is_fused_expert(module: nn.Module, parameter: nn.Parameter) -> bool:
-    """True for a tensor that holds the weights of several experts at once, experts first.
+    """True for a tensor that holds the matrices of several experts at once, experts first.
 
     Convolutions, learnt queries and per-head matrices are 3-D too. What tells experts from them is that the owning
-    module says how many experts it has, or calls itself experts.
+    module says how many experts it has, or calls itself experts. In two dimensions the experts' rows stand one under
+    the other, so there are several to an expert; a router has one, and so has a bias.
     """
-    if parameter.dim() != 3 or not parameter.is_floating_point() or type(module).__module__.startswith("torch."):
+    if not parameter.is_floating_point() or type(module).__module__.startswith("torch."):
         return False
-    return hasattr(module, "num_experts") or "experts" in type(module).__name__.lower()
+    experts = _experts_of(module)
+    if parameter.dim() > 2:
+        return experts is not None or "experts" in type(module).__name__.lower()
+    if parameter.dim() != 2 or experts is None or is_linear(module) or _is_router(module):
+        return False
+    rows = parameter.shape[0]
+    return rows > experts > 1 and rows % experts == 0
+
+
+def _experts_of(module: nn.Module) -> int | None:
+    """How many experts a module says it has."""
+    names = ("num_experts", "moe_num_experts", "num_local_experts", "n_experts", "n_routed_experts")
+    counts = (getattr(module, name, None) for name in names)
+    return next((count for count in counts if isinstance(count, int)), None)
+
+
+def _is_router(module: nn.Module) -> bool:
+    name = type(module).__name__.lower()
+    return "router" in name or name.endswith(("gate", "gating"))
+
+
+def is_packable(module: nn.Module, parameter: nn.Parameter) -> bool:
+    """True for a covered weight that the software stack, with the suite's quantizers, has a packed form for. A plan
+    says what is not; a load that leaves it in floats is rejected all the same."""
+    if is_fused_expert(module, parameter):
+        return parameter.dim() == 3
+    return type(module) is nn.Linear or isinstance(module, Conv1D)
 
 
 def fused_experts(model: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -83,6 +114,11 @@ def fused_experts(model: nn.Module) -> dict[str, tuple[int, ...]]:
         for name, module, parameter in owned_parameters(model)
         if is_fused_expert(module, parameter)
     }
+
+
+def packable_experts(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Of these the ones that the suite's quantizers pack: three dimensions, experts first."""
+    return {name: shape for name, shape in fused_experts(model).items() if len(shape) == 3}
 
 
 def owned_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
@@ -99,26 +135,46 @@ def logical_shape(module: nn.Module, parameter: nn.Parameter) -> tuple[int, ...]
 
 
 class Coverage:
-    """Why each parameter of a model stays in floats under a scheme; an empty reason means that it is packed."""
+    """Why each parameter of a model stays in floats under a scheme; an empty reason means that it is packed.
 
-    def __init__(self, model: nn.Module, *, experts_covered: bool = True) -> None:
+    `skip` are the modules that an entry's own `llm_int8_skip_modules` names, None where it has no such list. A list of
+    one's own stands in the place of the default, so that the output head is packed unless it is named.
+    """
+
+    def __init__(self, model: nn.Module, *, experts_covered: bool = True, skip: Sequence[str] | None = None) -> None:
         self._experts_covered = experts_covered
         self._tied = _tied_modules(model)
-        self._skipped = _skipped_modules(model, self._tied)
+        kept = getattr(model, "_keep_in_fp32_modules", None) or ()
+        self._patterns = dict.fromkeys(skip or (), "named by the entry's llm_int8_skip_modules")
+        self._patterns |= dict.fromkeys(kept, "kept in float32 by the architecture")
+        self._left = _left_by_default(model, self._tied) if skip is None else {}
         self._mixtures = {name.rpartition(".")[0].rpartition(".")[0] for name in fused_experts(model)}
 
     def reason(self, name: str, module: nn.Module, parameter: nn.Parameter) -> str:
         """Why one parameter is not packed, in the words of a report; empty where it is."""
         owner, _, own_name = name.rpartition(".")
         if is_fused_expert(module, parameter):
-            return "" if self._experts_covered else "fused experts, which bitsandbytes leaves alone"
+            if not self._experts_covered:
+                return "fused experts, which bitsandbytes leaves alone"
+            return self._named(name)
         if isinstance(module, nn.Embedding):
             return "embedding, and output head by a tie" if owner in self._tied else "embedding"
         if "bias" in own_name:
             return "bias"
         if is_linear(module):
-            return next((reason for key, reason in self._skipped.items() if _matches(key, owner)), "")
+            if _is_router(module):
+                return "router"
+            if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
+                return "read by torch's own attention, which has no packed form"
+            return self._left_out(owner) or self._named(owner)
         return self._other_reason(name, module, parameter)
+
+    def _left_out(self, owner: str) -> str:
+        """Why the architecture alone leaves a layer in floats: it is one of those, or has their name in a part."""
+        return next((reason for key, reason in self._left.items() if f".{owner}.".endswith(f".{key}.")), "")
+
+    def _named(self, owner: str) -> str:
+        return next((reason for key, reason in self._patterns.items() if _matches(key, owner)), "")
 
     def packs_weight_of(self, name: str, module: nn.Module) -> bool:
         """True for a linear layer whose weight is packed."""
@@ -135,18 +191,17 @@ class Coverage:
         return "convolution" if "conv" in kind else "not a linear weight"
 
 
-def _skipped_modules(model: nn.Module, tied: frozenset[str]) -> dict[str, str]:
-    """Linear layers that stay in floats by default, as keys that match module names, each with the reason."""
+def _left_by_default(model: nn.Module, tied: frozenset[str]) -> dict[str, str]:
+    """The layers that stay in floats where no list says otherwise, by full name, each with the reason: they make
+    logits, where rounding shows most."""
     head = output_head(model)
     heads = {name: "output head" for name, module in model.named_modules() if module is head}
     # A tied head is the last parameter too, but only where duplicates are listed.
     last = list(model.named_parameters(remove_duplicate=False))[-1][0].removesuffix(".weight")
-    kept = getattr(model, "_keep_in_fp32_modules", None) or ()
     return (
         heads
         | dict.fromkeys(tied - heads.keys(), "tied to another weight")
         | ({last: "last layer"} if last not in heads and last not in tied else {})
-        | dict.fromkeys(kept, "kept in float32 by the architecture")
     )
 
 

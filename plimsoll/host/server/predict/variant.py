@@ -25,6 +25,7 @@ from plimsoll.host.server.predict.activations import ForwardPasses
 from plimsoll.host.server.predict.coverage import Coverage, build_skeleton, logical_shape
 from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.predict.placement import place
+from plimsoll.host.server.predict.obstacles import obstacle_of, unasked_defaults, unpackable
 from plimsoll.host.server.predict.published import published_names
 
 _KEPT_MODELS: Final = 4
@@ -36,10 +37,14 @@ def predict_all(subject: Subject) -> Prediction:
 
     Raises PlimsollError where the configuration does not give the named architecture.
     """
-    names = (subject.config_json, subject.auto_class, subject.architecture, subject.quantization.compute_dtype)
+    names = (subject.config_json, subject.auto_class, subject.architecture, subject.dtype)
     model = _skeleton(*names)
-    footprint = footprint_of(model, subject.quantization, experts_covered=subject.experts_covered)
+    footprint = _footprint(model, subject)
     facts = _facts(model)
+    told = {
+        "obstacle": obstacle_of(model, subject),
+        "remarks": (*unpackable(model, footprint), *unasked_defaults(model, json.loads(subject.config_json))),
+    }
     try:
         passes = _passes_of(*names, subject.attention)
         return Prediction(
@@ -48,17 +53,28 @@ def predict_all(subject: Subject) -> Prediction:
             cache=passes.cache(),
             activations=passes.activations(subject.quantization, experts_covered=subject.experts_covered),
             followed=passes.part_name,
+            **told,
         )
     except NotFollowedError as error:
-        return Prediction(footprint=footprint, facts=facts, unpredicted=str(error))
+        return Prediction(footprint=footprint, facts=facts, unpredicted=str(error), **told)
 
 
 def predict_placement(subject: Subject, device_map: str, memory: Sequence[int]) -> Mapping[str, str | int]:
     """Where the planner puts each part of a variant, on GPUs with so many bytes for it each. Raises PlimsollError as
     `predict_all` does."""
-    model = _skeleton(subject.config_json, subject.auto_class, subject.architecture, subject.quantization.compute_dtype)
-    footprint = footprint_of(model, subject.quantization, experts_covered=subject.experts_covered)
+    model = _skeleton(subject.config_json, subject.auto_class, subject.architecture, subject.dtype)
+    footprint = _footprint(model, subject)
     return place(model, footprint, device_map, memory, quantized=subject.quantization.is_quantized)
+
+
+def _footprint(model: nn.Module, subject: Subject) -> Footprint:
+    return footprint_of(
+        model,
+        subject.quantization,
+        experts_covered=subject.experts_covered,
+        dtype=subject.dtype,
+        skip=subject.skipped,
+    )
 
 
 @lru_cache(maxsize=_KEPT_MODELS)
@@ -88,11 +104,19 @@ _ATTRIBUTES: Final = {
 }
 
 
-def footprint_of(model: nn.Module, quantization: Quantization, *, experts_covered: bool = True) -> Footprint:
-    """The footprint of a model that is on the meta device already."""
-    coverage = Coverage(model, experts_covered=experts_covered)
+def footprint_of(
+    model: nn.Module,
+    quantization: Quantization,
+    *,
+    experts_covered: bool = True,
+    dtype: str = "",
+    skip: Sequence[str] | None = None,
+) -> Footprint:
+    """The footprint of a model that is on the meta device already. `dtype` is that of what is not packed, empty for the
+    quantization's own; `skip` as for `Coverage`."""
+    coverage = Coverage(model, experts_covered=experts_covered, skip=skip)
     owners = dict(model.named_modules())
-    kept = _FloatDtypes(model, quantization)
+    kept = _FloatDtypes(model, dtype or quantization.compute_dtype)
     published = published_names(model)
     parameters: list[ExpectedParameter] = []
     for name, parameter in model.named_parameters():
@@ -106,7 +130,11 @@ def footprint_of(model: nn.Module, quantization: Quantization, *, experts_covere
         else:
             expected = _quantized(name, logical_shape(module, parameter), quantization)
         parameters.append(replace(expected, published=published[name]) if name in published else expected)
-    buffers = [_float(name, buffer, buffer.dtype, "buffer") for name, buffer in model.named_buffers()]
+    saved = model.state_dict().keys()
+    buffers = [
+        _float(name, buffer, kept.of_buffer(name, buffer, is_saved=name in saved), "buffer")
+        for name, buffer in model.named_buffers()
+    ]
     return Footprint(parameters=tuple(parameters), buffers=tuple(buffers))
 
 
@@ -118,19 +146,24 @@ class _FloatDtypes:
     for the bias of a layer whose weight is packed: that layer is made anew, of the dtype asked for.
     """
 
-    def __init__(self, model: nn.Module, quantization: Quantization) -> None:
+    def __init__(self, model: nn.Module, asked: str) -> None:
         patterns: list[str] = []
-        if quantization.compute_dtype == "float16":
+        if asked == "float16":
             patterns += getattr(model, "_keep_in_fp32_modules", None) or ()
-        if quantization.compute_dtype in ("float16", "bfloat16"):
+        if asked in ("float16", "bfloat16"):
             patterns += getattr(model, "_keep_in_fp32_modules_strict", None) or ()
         self._patterns = [re.compile(pattern.replace("*", ".*")) for pattern in patterns]
-        self._asked: torch.dtype = getattr(torch, quantization.compute_dtype)
+        self._asked: torch.dtype = getattr(torch, asked)
 
     def of(self, name: str, parameter: nn.Parameter, *, remade: bool) -> torch.dtype:
         if any(pattern.search(name) for pattern in self._patterns):
             return torch.float32
         return self._asked if remade else parameter.dtype
+
+    def of_buffer(self, name: str, buffer: torch.Tensor, *, is_saved: bool) -> torch.dtype:
+        """The rule acts on what is read from a checkpoint: a buffer that is not saved keeps the dtype it is made in."""
+        kept = is_saved and any(pattern.search(name) for pattern in self._patterns)
+        return torch.float32 if kept else buffer.dtype
 
 
 def _float(name: str, tensor: torch.Tensor, dtype: torch.dtype, reason: str) -> ExpectedParameter:
