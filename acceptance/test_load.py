@@ -12,6 +12,7 @@ from fixtures.judging import Judge
 from fixtures.load_timing import LoadTimer
 from plimsoll.footprint.sizes import Footprint
 from plimsoll.judge.dtypes import check_dtypes
+from plimsoll.judge.names import names_apart
 from plimsoll.judge.quantization import summarise
 
 pytestmark = pytest.mark.load
@@ -49,8 +50,8 @@ def test_loads_from_safetensors(loaded: LoadedVariant) -> None:
 def test_loads_completely(loaded: LoadedVariant) -> None:
     """Every weight of the architecture was found, none was left over, none stayed on the meta device."""
     report = loaded.report
-    assert not report.missing_keys, f"not in the checkpoint, so randomly initialised: {_some(report.missing_keys)}"
-    assert not report.unexpected_keys, f"in the checkpoint, but nowhere in the model: {_some(report.unexpected_keys)}"
+    unlike = names_apart(report.missing_keys, report.unexpected_keys)
+    assert not unlike, unlike
     assert not report.mismatched_keys, f"of another shape in the checkpoint: {_some(report.mismatched_keys)}"
     assert not report.meta_parameters, f"never materialised: {_some(report.meta_parameters)}"
     assert report.inventory.parameters, "the host found no parameter in the model"
@@ -75,7 +76,7 @@ def test_loads_on_asked_device(loaded: LoadedVariant) -> None:
 
 def test_loads_in_asked_dtype(loaded: LoadedVariant, footprint: Footprint) -> None:
     """What is not packed is stored in the dtype that was asked for, or in the one that the architecture insists on."""
-    wrong = check_dtypes(footprint, loaded.report.inventory, loaded.variant.quantization.compute_dtype)
+    wrong = check_dtypes(footprint, loaded.report.inventory, loaded.variant.dtype)
     assert not wrong, summarise(wrong)
 
 

@@ -43,7 +43,7 @@ def test_applied(loaded: LoadedVariant, footprint: Footprint) -> None:
 @pytest.mark.only("quantized")
 def test_state(loaded: LoadedVariant, footprint: Footprint) -> None:
     """Each packed weight carries the state that makes it readable, of the kind that was asked for."""
-    wrong = check_state(footprint, loaded.report.inventory, loaded.variant.quantization)
+    wrong = check_state(footprint, loaded.report.inventory, loaded.variant.quantization, loaded.variant.dtype)
     assert not wrong, summarise(wrong)
 
 

@@ -161,8 +161,8 @@ METRICS: Final[dict[str, Metric]] = {
         Metric(
             "weight_excess",
             "1",
-            "how far stored weights lie beyond what their scheme's arithmetic gives for the checkpoint's, in parts of a "
-            "block's largest weight",
+            "how far stored weights lie beyond what their scheme's arithmetic gives for the checkpoint's, in parts of "
+            "a block's largest weight",
             Kind.NUMERIC,
         ),
         Metric(

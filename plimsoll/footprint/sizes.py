@@ -21,6 +21,11 @@ class ExpectedParameter:
     """What files call it, of several tensors that are joined the first; empty where that is `name`."""
 
     @property
+    def is_experts(self) -> bool:
+        """True for a tensor that holds several experts: one that is no layer's `weight`, or has three dimensions."""
+        return len(self.shape) > 2 or not self.name.endswith("weight")
+
+    @property
     def count(self) -> int:
         """The number of logical parameters."""
         count = 1

@@ -59,7 +59,11 @@ def awaits_hub(variant: Variant, node: Node, need: Need) -> bool:
 
 def _here(variant: Variant, node: Node, need: Need) -> Skip | None:
     """The first reason that lies in the entry or in the node."""
-    checks: list[Callable[[], Skip | None]] = [lambda: _weights(variant), lambda: _packages(node, need)]
+    checks: list[Callable[[], Skip | None]] = [
+        lambda: _weights(variant),
+        lambda: _packages(node, need),
+        lambda: _architecture(need),
+    ]
     if need.device == "cuda":
         checks.append(lambda: _gpus(node, need))
     checks.append(lambda: _ram(node, need))
@@ -83,6 +87,13 @@ def _weights(variant: Variant) -> Skip | None:
 
 _PLACES: Final = {WeightSource.HUB: "hub_id", WeightSource.LOCAL: "path", WeightSource.TRAINED: "recipe"}
 """The key of an entry that says where weights of a source are; synthetic ones need none."""
+
+
+def _architecture(need: Need) -> Skip | None:
+    if need.obstacle is None:
+        return None
+    told = need.obstacle
+    return Skip(code=SkipCode.ARCHITECTURE, have=told.have, need=told.need, fix=told.fix)
 
 
 def _packages(node: Node, need: Need) -> Skip | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from plimsoll.catalogue.entries import Quantization, Variant, WeightSource
 from plimsoll.footprint.demand import Demand, is_spread
 from plimsoll.footprint.load_peak import RAM
-from plimsoll.footprint.prediction import Prediction, Workload
+from plimsoll.footprint.prediction import Obstacle, Prediction, Workload
 
 HOST_ALLOWANCE: Final = 2**30
 """Bytes of RAM beyond the model: a fork server with torch and transformers imported takes 0.4e9 and a host 0.03e9
@@ -49,6 +50,8 @@ class Need:
     offloaded: int = 0
     """Bytes of weights that the planner would put on the CPU or on a disk though the entry leaves it the choice: the
     GPUs are too small together."""
+    obstacle: Obstacle | None = None
+    """Why the architecture cannot be run as the entry asks, whatever the machine."""
     bf16: bool = False
     min_capability: str | None = None
     """Least compute capability, `7.5`."""
@@ -71,17 +74,36 @@ def need_of(variant: Variant, demand: Demand | None, workload: Workload | None =
     peaks = None if demand is None else demand.at(workload or suite_workload(variant))
     return Need(
         device=variant.tier.device,
-        packages=(*_LOADERS, "bitsandbytes") if variant.quantization.is_quantized else _LOADERS,
+        packages=_packages(variant),
         ram=None if peaks is None else peaks[RAM] + HOST_ALLOWANCE,
         disk=None if demand is None else checkpoint_bytes(variant, demand.prediction),
         vram=_vram(variant, demand, peaks) if on_gpu else None,
         vram_context=CONTEXT_ALLOWANCE if on_gpu else 0,
         offloaded=0 if demand is None else demand.offloaded,
-        bf16=variant.quantization.compute_dtype == "bfloat16",
+        obstacle=None if demand is None else demand.prediction.obstacle,
+        bf16=variant.dtype == "bfloat16",
         min_capability=_LEAST_CAPABILITY.get(variant.quantization),
         source=variant.model.source,
         gated=variant.model.gated,
     )
+
+
+def _packages(variant: Variant) -> tuple[str, ...]:
+    """The distributions that a load of a variant needs."""
+    found = [*_LOADERS]
+    if variant.quantization.is_quantized:
+        found.append("bitsandbytes")
+    if variant.attention == "flash_attention_2":
+        found.append("flash-attn")
+    if variant.model.source is WeightSource.LOCAL and variant.model.path is not None:
+        found += tokenizer_packages(variant.model.path)
+    return tuple(found)
+
+
+def tokenizer_packages(folder: Path) -> tuple[str, ...]:
+    """What the tokenizer of a checkpoint needs beside transformers: a sentencepiece model alone has to be converted."""
+    alone = (folder / "tokenizer.model").is_file() and not (folder / "tokenizer.json").is_file()
+    return ("sentencepiece",) if alone else ()
 
 
 def _vram(variant: Variant, demand: Demand | None, peaks: Mapping[int, int] | None) -> Mapping[int, int] | int | None:

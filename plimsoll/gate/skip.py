@@ -23,6 +23,8 @@ class SkipCode(StrEnum):
     VRAM = "vram"
     RAM = "ram"
     DISK = "disk"
+    ARCHITECTURE = "architecture"
+    """What the entry asks of its architecture, that has no such thing on any machine."""
     WEIGHTS = "weights"
     """The entry has no weights of the source that was asked for."""
     DATA = "data"

@@ -114,6 +114,8 @@ class ParameterRecord:
     what the stored objects say, not what was asked."""
     device: str
     block_size: int | None = None
+    compute_dtype: str | None = None
+    """The dtype that a 4-bit layer unpacks to and computes in; None for all that says nothing of it."""
     faults: tuple[str, ...] = ()
     """What is wrong with how it is stored: `packed by name, but holds plain bfloat16`."""
 

@@ -45,8 +45,8 @@ def _fault(tensor: TensorContent) -> str:
     # Written so that a NaN is a fault.
     if not tensor.excess <= MOST_EXCESS:
         return (
-            f"{tensor.where} is not what {tensor.scheme} gives for the checkpoint's weights: {tensor.excess:.2g} of the "
-            f"largest weight away (at most {MOST_EXCESS:g})"
+            f"{tensor.where} is not what {tensor.scheme} gives for the checkpoint's weights: {tensor.excess:.2g} of "
+            f"the largest weight away (at most {MOST_EXCESS:g})"
         )
     return ""
 

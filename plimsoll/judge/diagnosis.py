@@ -65,8 +65,8 @@ def _stored(observed: Observed) -> list[tuple[int, str]]:
         return _could_be_smaller(observed)
     pairs = _pairs(observed, observed.inventory)
     loose = [(e, r) for e, r in pairs if e.quantized and r.storage_dtype not in _PACKED]
-    experts = [pair for pair in loose if len(pair[0].shape) == 3]
-    linear = [pair for pair in loose if len(pair[0].shape) != 3]
+    experts = [pair for pair in loose if pair[0].is_experts]
+    linear = [pair for pair in loose if not pair[0].is_experts]
     wide = [(e, r) for e, r in pairs if not e.quantized and r.data_bytes > e.data_bytes]
     found = []
     for group, text in (
@@ -76,7 +76,29 @@ def _stored(observed: Observed) -> list[tuple[int, str]]:
     ):
         if group:
             found.append((_too_many(group), text.format(_widths(group)) + f": {_sizes(group)}"))
+    found += _surplus(observed)
     return [*found, *_statistics(pairs, observed.quantization), *(() if found else _could_be_smaller(observed))]
+
+
+def _surplus(observed: Observed) -> list[tuple[int, str]]:
+    """Tensors that the architecture does not have, such as a head of its own in a checkpoint whose configuration ties
+    it to the embedding."""
+    expected = {part.name for part in observed.footprint.parameters}
+    records = observed.inventory.parameters if observed.inventory else ()
+    surplus = [record for record in records if record.name not in expected]
+    found = []
+    for record in surplus:
+        size = record.data_bytes + record.statistics_bytes
+        tied = " and".join(
+            f" {part.name}"
+            for part in observed.footprint.parameters
+            if "by a tie" in part.reason and part.shape == record.shape
+        )
+        why = f"{record.name} is a tensor of its own, which the architecture does not have"
+        if tied:
+            why = f"{record.name} and{tied} are two tensors, although the configuration ties them (tie_word_embeddings)"
+        found.append((size, f"{why}: {format_bytes(size)}"))
+    return found
 
 
 def _pairs(observed: Observed, inventory: Inventory) -> list[tuple[ExpectedParameter, ParameterRecord]]:

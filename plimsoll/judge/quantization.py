@@ -61,9 +61,12 @@ def _set_discrepancy(expected: ExpectedParameter, record: ParameterRecord | None
     return _differs(expected.name, f"{expected.storage_dtype}{why}", record.storage_dtype)
 
 
-def check_state(footprint: Footprint, inventory: Inventory, quantization: Quantization) -> tuple[Discrepancy, ...]:
-    """Check 2: what is packed is packed by the scheme asked for, in its blocks, for the weight's own shape, and can be
-    unpacked. Faults that the inventory noted on any parameter are reported here too."""
+def check_state(
+    footprint: Footprint, inventory: Inventory, quantization: Quantization, dtype: str | None = None
+) -> tuple[Discrepancy, ...]:
+    """Check 2: what is packed is packed by the scheme asked for, in its blocks, for the weight's own shape, computes in
+    `dtype` where that is given, and can be unpacked. Faults that the inventory noted on any parameter are reported here
+    too."""
     shapes = {expected.name: expected.shape for expected in footprint.parameters}
     found: list[Discrepancy] = []
     for record in (*inventory.parameters, *inventory.buffers):
@@ -76,6 +79,8 @@ def check_state(footprint: Footprint, inventory: Inventory, quantization: Quanti
             found.append(_differs(record.name, f"shape {shape}", f"shape {record.shape}"))
         if _is_packed(record) and record.scheme != quantization.value:
             found.append(_differs(record.name, _scheme(quantization.value), _scheme(record.scheme)))
+        if dtype is not None and record.compute_dtype not in (None, dtype):
+            found.append(_differs(record.name, f"computing in {dtype}", f"computing in {record.compute_dtype}"))
         if record.block_size not in (None, BLOCK):
             found.append(_differs(record.name, f"blocks of {BLOCK}", f"blocks of {record.block_size}"))
     return tuple(found)
@@ -117,11 +122,11 @@ def _left_in_floats(footprint: Footprint, inventory: Inventory) -> list[str]:
 
 
 def _kinds(footprint: Footprint) -> dict[str, list[ExpectedParameter]]:
-    """The parameters that should be packed; only fused experts are 3-D among them."""
+    """The parameters that should be packed, fused experts apart."""
     covered = [parameter for parameter in footprint.parameters if parameter.quantized]
     return {
-        "expert tensors": [parameter for parameter in covered if len(parameter.shape) == 3],
-        "linear weights": [parameter for parameter in covered if len(parameter.shape) != 3],
+        "expert tensors": [parameter for parameter in covered if parameter.is_experts],
+        "linear weights": [parameter for parameter in covered if not parameter.is_experts],
     }
 
 
@@ -138,15 +143,21 @@ def check_stored_bytes(footprint: Footprint, inventory: Inventory) -> tuple[Disc
     difference = inventory.stored_bytes - footprint.weight_bytes
     if not difference:
         return tuple(wrong)
+    stored_text, predicted_text = apart(inventory.stored_bytes, footprint.weight_bytes)
     whole = Discrepancy(
         parameter="",
         expected=f"{footprint.weight_bytes:,} bytes",
         found=f"{inventory.stored_bytes:,} bytes",
-        explanation=f"the model stores {format_bytes(inventory.stored_bytes)} where "
-        f"{format_bytes(footprint.weight_bytes)} were predicted: {format_bytes(abs(difference))} too "
-        f"{'many' if difference > 0 else 'few'}",
+        explanation=f"the model stores {stored_text} where {predicted_text} were predicted: "
+        f"{format_bytes(abs(difference))} too {'many' if difference > 0 else 'few'}",
     )
     return (whole, *wrong)
+
+
+def apart(one: int, other: int) -> tuple[str, str]:
+    """Two sizes as texts; to the byte where rounding would make them look alike."""
+    texts = format_bytes(one), format_bytes(other)
+    return texts if texts[0] != texts[1] else (f"{one:,} bytes", f"{other:,} bytes")
 
 
 def check_placement(

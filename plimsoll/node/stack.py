@@ -31,6 +31,8 @@ RECORDED: Final = (
     *("torch", "transformers", "accelerate", "bitsandbytes", "huggingface_hub", "safetensors", "tokenizers"),
     *("pytest", "pytest-xdist", "pytest-benchmark", "pytest-html"),
     *("nvidia-ml-py", "psutil", "plimsoll"),
+    # What an attention or a tokenizer of an entry may need.
+    *("flash-attn", "sentencepiece"),
 )
 """Distributions whose versions go to evidence; what the requirements name is recorded beside them."""
 

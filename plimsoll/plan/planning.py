@@ -225,7 +225,7 @@ def _room(variant: Variant, machine: Machine, free: Sequence[int]) -> Mapping[in
 
 
 def _note(variant: Variant, demand: Demand) -> str:
-    notes = []
+    notes = [*demand.prediction.remarks]
     if demand.prediction.unpredicted:
         notes.append(f"cache and activations not predicted: {demand.prediction.unpredicted}")
     if variant.model.source is WeightSource.HUB and variant.model.gated:

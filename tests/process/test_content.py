@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import pytest
@@ -21,6 +20,8 @@ from tests.support.random_checkpoints import ARCHITECTURES, AUTO_CLASS, CONFIGS,
 
 DEADLINE: Final = 120.0
 BF16, INT8, NF4, NF4_DQ = Quantization.BF16, Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ
+Checkpoint = Callable[[str], Path]
+Expected = Callable[[str, Quantization], Footprint]
 PACKED: Final = (INT8, NF4, NF4_DQ)
 PLANTED: Final = {
     "byte": (INT8, NF4, NF4_DQ),
@@ -65,23 +66,29 @@ def content(host: Host, fault: str = "") -> Content:
     return host.ask(ProveContent(), DEADLINE)
 
 
-@cache
-def footprint(family: str, quantization: Quantization) -> Footprint:
-    subject = Subject(
-        config_json=json.dumps(dict(CONFIGS[family])),
-        auto_class=AUTO_CLASS,
-        architecture=ARCHITECTURES[family],
-        quantization=quantization,
-        attention="fused",
-    )
-    with Hosts() as hosts, TemporaryDirectory() as folder:
-        return hosts.start("prediction", Path(folder, "log")).ask(Predict(subject=subject), DEADLINE).footprint
+@pytest.fixture(scope="module")
+def footprint(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Quantization], Footprint]:
+    """What a family should store, predicted once a quantization."""
+    host = hosts.start("prediction", tmp_path_factory.mktemp("prediction") / "log")
+
+    @cache
+    def predicted(family: str, quantization: Quantization) -> Footprint:
+        subject = Subject(
+            config_json=json.dumps(dict(CONFIGS[family])),
+            auto_class=AUTO_CLASS,
+            architecture=ARCHITECTURES[family],
+            quantization=quantization,
+            attention="fused",
+        )
+        return host.ask(Predict(subject=subject), DEADLINE).footprint
+
+    return predicted
 
 
 @pytest.mark.parametrize("quantization", [BF16, *PACKED], ids=str)
 @pytest.mark.parametrize("family", CONFIGS)
 def test_a_sound_model_holds_its_checkpoint(
-    hosts: Hosts, checkpoint: Callable[[str], Path], tmp_path: Path, family: str, quantization: Quantization
+    hosts: Hosts, checkpoint: Checkpoint, footprint: Expected, tmp_path: Path, family: str, quantization: Quantization
 ) -> None:
     host = loaded(hosts, checkpoint(family), family, quantization, tmp_path / "log")
     found, expected = content(host), footprint(family, quantization)
@@ -102,7 +109,7 @@ def test_a_sound_model_holds_its_checkpoint(
     ("fault", "quantization"), [(fault, q) for fault, quantizations in PLANTED.items() for q in quantizations], ids=str
 )
 def test_a_planted_fault_is_found(
-    hosts: Hosts, checkpoint: Callable[[str], Path], tmp_path: Path, fault: str, quantization: Quantization
+    hosts: Hosts, checkpoint: Checkpoint, footprint: Expected, tmp_path: Path, fault: str, quantization: Quantization
 ) -> None:
     host = loaded(hosts, checkpoint("llama"), "llama", quantization, tmp_path / "log")
     found, expected = content(host, fault), footprint("llama", quantization)
@@ -116,7 +123,7 @@ def test_a_planted_fault_is_found(
 @pytest.mark.parametrize("quantization", PACKED, ids=str)
 @pytest.mark.parametrize("fault", ["expert-byte", "experts-swapped"])
 def test_a_fault_in_fused_experts_is_found(
-    hosts: Hosts, checkpoint: Callable[[str], Path], tmp_path: Path, fault: str, quantization: Quantization
+    hosts: Hosts, checkpoint: Checkpoint, footprint: Expected, tmp_path: Path, fault: str, quantization: Quantization
 ) -> None:
     host = loaded(hosts, checkpoint("mixtral"), "mixtral", quantization, tmp_path / "log")
     found, expected = content(host, fault), footprint("mixtral", quantization)
@@ -128,7 +135,7 @@ def test_a_fault_in_fused_experts_is_found(
 @pytest.mark.parametrize("quantization", PACKED, ids=str)
 @pytest.mark.parametrize("fault", ["kernel-half", "kernel-column"])
 def test_a_layer_that_computes_something_else_is_found_though_its_bytes_are_right(
-    hosts: Hosts, checkpoint: Callable[[str], Path], tmp_path: Path, fault: str, quantization: Quantization
+    hosts: Hosts, checkpoint: Checkpoint, footprint: Expected, tmp_path: Path, fault: str, quantization: Quantization
 ) -> None:
     host = loaded(hosts, checkpoint("llama"), "llama", quantization, tmp_path / "log")
     found, expected = content(host, fault), footprint("llama", quantization)

@@ -1,4 +1,4 @@
-"""Faults planted in a model that a host has loaded, as a broken kernel, a bad disk or a wrong conversion would leave it.
+"""Faults planted in a model that a host has loaded, as a broken kernel, disk or conversion would leave them.
 
 Runs inside a host, so it imports no pytest. The model is found among the objects of the process: no request hands it
 out.

@@ -81,7 +81,9 @@ def _record(name: str, module: nn.Module, parameter: nn.Parameter, counted: _Cou
     if isinstance(module, ParametrizationList):
         return _parametrized(name, module, parameter, counted)
     if isinstance(parameter, Params4bit) and parameter.quant_state is not None:
-        return _four_bit(name, parameter, parameter.quant_state, _packing_faults(module, parameter), counted)
+        record = _four_bit(name, parameter, parameter.quant_state, _packing_faults(module, parameter), counted)
+        asked = getattr(module, "compute_dtype", None)
+        return replace(record, compute_dtype=None if asked is None else str(asked).removeprefix("torch."))
     if isinstance(parameter, Int8Params) and parameter.dtype == torch.int8:
         return _eight_bit(name, parameter, row_scales(module, parameter), _packing_faults(module, parameter), counted)
     return _plain(name, parameter, _packing_faults(module, parameter))

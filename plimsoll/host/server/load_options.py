@@ -19,6 +19,7 @@ from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.server.experts import FusedExpertsConfig
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.predict.coverage import packable_experts, skeleton_of
+from plimsoll.host.server.predict.obstacles import other_scheme_fix, scheme_of
 
 FUSED_EXPERTS: Final = "fused_experts"
 """Our own load option: `quantized`, the default, or `stock`, which leaves them as the software stack does."""
@@ -36,6 +37,19 @@ _SCHEMES: Final[Mapping[Quantization, Mapping[str, Any]]] = {
     Quantization.NF4: {**_FOUR_BIT, "bnb_4bit_use_double_quant": False},
     Quantization.NF4_DQ: {**_FOUR_BIT, "bnb_4bit_use_double_quant": True},
 }
+
+
+_WITHOUT_EFFECT: Final[Mapping[str, str]] = {
+    "low_cpu_mem_usage": "has no effect in transformers 5, which always loads so: remove it",
+    "offload_state_dict": "has no effect in transformers 5: remove it",
+    "_fast_init": "has no effect in transformers 5: remove it",
+    "resume_download": "has no effect, for weights are fetched before they are loaded: remove it",
+    "mirror": "has no effect in transformers 5: remove it",
+    "rope_scaling": "is a setting of the model, and the name that it had in transformers 4: set rope_parameters in "
+    "the entry's config, and in the checkpoint's config.json",
+    "rope_parameters": "is a setting of the model: set it in the entry's config, and in the checkpoint's config.json",
+}
+"""Options that from_pretrained drops in silence or takes for no argument, each with what to do instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +74,8 @@ def read_architecture(spec: LoadSpec) -> Architecture:
         config = AutoConfig.from_pretrained(
             spec.checkpoint, revision=spec.revision, trust_remote_code=spec.trust_remote_code
         )
-    dtype = spec.quantization.compute_dtype
-    model = skeleton_of(config, spec.auto_class, dtype, trust_remote_code=spec.trust_remote_code)
+    _refuse_other_scheme(spec, config)
+    model = skeleton_of(config, spec.auto_class, spec.dtype, trust_remote_code=spec.trust_remote_code)
     return Architecture(
         model_class=type(model),
         has_fused_experts=bool(packable_experts(model)),
@@ -80,7 +94,7 @@ def pretrained_arguments(spec: LoadSpec, architecture: Architecture) -> dict[str
     _refuse(spec, options, experts)
     arguments: dict[str, Any] = {
         "revision": spec.revision,
-        "dtype": spec.quantization.compute_dtype,
+        "dtype": spec.dtype,
         "device_map": _device_map(spec),
         "attn_implementation": spec.attention,
         "trust_remote_code": spec.trust_remote_code,
@@ -93,7 +107,25 @@ def pretrained_arguments(spec: LoadSpec, architecture: Architecture) -> dict[str
     if fields:
         ours = architecture.has_fused_experts and experts == "quantized" and not architecture.is_packed
         arguments[_QUANTIZATION_CONFIG] = (FusedExpertsConfig if ours else BitsAndBytesConfig)(**fields)
+    if isinstance(options.get("max_memory"), Mapping):
+        # Keys of a table are text in TOML, and a GPU is a number to accelerate.
+        options["max_memory"] = {int(k) if str(k).isdigit() else k: v for k, v in options["max_memory"].items()}
     return arguments | options
+
+
+def _refuse_other_scheme(spec: LoadSpec, config: Any) -> None:
+    """Raise LoadFailed for a checkpoint that was saved packed in another scheme than the one asked for: its own wins
+    over whatever is asked, without a word."""
+    own = getattr(config, _QUANTIZATION_CONFIG, None)
+    if own is None:
+        return
+    scheme = scheme_of(own if isinstance(own, Mapping) else own.to_dict())
+    if scheme != spec.quantization.value:
+        raise LoadFailed(
+            LoadFailure.REFUSED,
+            f"{spec.checkpoint}: is packed already, as {scheme}, and its own scheme wins over {spec.quantization}; "
+            f"{other_scheme_fix(scheme)}",
+        )
 
 
 def quantization_fields(quantization: Quantization, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,6 +150,9 @@ def _refuse(spec: LoadSpec, options: Mapping[str, Any], experts: Any) -> None:
                 f"{name} is no argument of from_pretrained in transformers 5; choose the variant's quantization "
                 f"(this one's is {spec.quantization}), or set fields under {_QUANTIZATION_CONFIG}"
             )
+    for name, instead in _WITHOUT_EFFECT.items():
+        if name in options:
+            raise _refused(f"{name} {instead}")
     for name in ("ignore_mismatched_sizes", "state_dict", "output_loading_info"):
         if name in options:
             raise _refused(f"{name} cannot be set: a load must not end with weights that the checkpoint does not have")

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,9 +22,11 @@ from torch import nn
 
 from plimsoll import clock
 from plimsoll.catalogue.entries import Generation
+from plimsoll.gate.need import tokenizer_packages
 from plimsoll.host.protocol import CacheState, LoadReport, LoadSpec
 from plimsoll.host.server.checkpoint import Checkpoint, locate
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
+from plimsoll.host.server.generation import chat_text
 from plimsoll.host.server.gpu_memory import GpuMeter
 from plimsoll.host.server.inventory import take_inventory
 from plimsoll.host.server.linux import map_large_blocks
@@ -79,6 +83,8 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
         asked = _asked(model)
         if asked.can_generate():
             asked.generation_config = generation_config(asked, tokenizer, spec.generation)
+        if tokenizer is not None:
+            refuse_unknown_tokens(spec, asked, tokenizer)
     tensors = dict(chain(model.named_parameters(), model.named_buffers()))
     report = LoadReport(
         seconds=seconds,
@@ -169,8 +175,33 @@ def _tokenizer(spec: LoadSpec) -> Any:
             spec.checkpoint, revision=spec.revision, trust_remote_code=spec.trust_remote_code
         )
     except Exception as error:
+        missing = [name for name in tokenizer_packages(Path(spec.checkpoint)) if find_spec(name) is None]
+        if missing:
+            raise LoadFailed(
+                LoadFailure.TOKENIZER,
+                f"{spec.checkpoint}: its tokenizer is a {missing[0]} model alone; pip install {missing[0]}",
+            ) from error
         reason = str(error).strip().partition("\n")[0]
         raise LoadFailed(LoadFailure.TOKENIZER, f"{spec.checkpoint}: no usable tokenizer: {reason}") from error
+
+
+def refuse_unknown_tokens(spec: LoadSpec, model: Any, tokenizer: Any) -> None:
+    """Raise LoadFailed where a prompt has tokens that the embedding has no row for: it was never enlarged for what was
+    added to the tokenizer. On a GPU the first such token ends the process."""
+    embedding = model.get_input_embeddings()
+    rows = getattr(embedding, "num_embeddings", None)
+    if rows is None:
+        return
+    text = chat_text(tokenizer, "?")
+    ids = tokenizer(text, add_special_tokens=not tokenizer.chat_template)["input_ids"]
+    beyond = sorted({token for token in ids if token >= rows})
+    if beyond:
+        names = ", ".join(f"{tokenizer.convert_ids_to_tokens(token)!r} ({token})" for token in beyond[:4])
+        raise LoadFailed(
+            LoadFailure.TOKENIZER,
+            f"{spec.checkpoint}: each prompt has {names}, and the embedding has {rows:,} rows: it was not enlarged for "
+            "tokens that were added; use the tokenizer that the weights were saved with",
+        )
 
 
 def generation_config(model: Any, tokenizer: Any, generation: Generation) -> transformers.GenerationConfig:

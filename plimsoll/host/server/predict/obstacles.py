@@ -25,7 +25,6 @@ _SUPPORTS: Final = {
 """transformers' flags of what a class's own attention can be replaced with; `eager` is every class's own."""
 
 
-
 def obstacle_of(model: Any, subject: Subject) -> Obstacle | None:
     """The first thing that keeps this architecture from being run as asked; None where there is none."""
     return _encoder(model) or _packed_entry(model, subject.quantization) or _attention(model, subject.implementation)
@@ -79,8 +78,8 @@ def _attention(model: Any, asked: str) -> Obstacle | None:
     others = [name for name, other in _SUPPORTS.items() if name == "sdpa" and getattr(model, other, False)]
     return Obstacle(
         have=f"{type(model).__name__}, which transformers has no {asked} attention for",
-        need=f"a class that supports attention = \"{asked}\"",
-        fix=f"set attention = \"{(others or ['eager'])[0]}\" in the variant",
+        need=f'a class that supports attention = "{asked}"',
+        fix=f'set attention = "{(others or ["eager"])[0]}" in the variant',
     )
 
 
@@ -121,8 +120,8 @@ def unasked_defaults(model: Any, given: Mapping[str, Any]) -> Iterator[str]:
     ]
     if found:
         yield (
-            f"not in the entry, and so the class's defaults though each may be null: {', '.join(found)}; write them, or "
-            "name them in config_null"
+            f"not in the entry, and so the class's defaults though each may be null: {', '.join(found)}; "
+            "write them, or name them in config_null"
         )
 
 

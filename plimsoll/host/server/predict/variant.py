@@ -23,9 +23,9 @@ from plimsoll.footprint.prediction import Facts, Prediction, Subject
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.host.server.predict.activations import ForwardPasses
 from plimsoll.host.server.predict.coverage import Coverage, build_skeleton, logical_shape
+from plimsoll.host.server.predict.obstacles import obstacle_of, unasked_defaults, unpackable
 from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.predict.placement import place
-from plimsoll.host.server.predict.obstacles import obstacle_of, unasked_defaults, unpackable
 from plimsoll.host.server.predict.published import published_names
 
 _KEPT_MODELS: Final = 4
