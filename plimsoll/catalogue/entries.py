@@ -8,6 +8,7 @@ come from, how they are asked and scored; an *experiment* says which variants ar
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -215,6 +216,19 @@ class Model:
     is_cut: bool = False
     """True where a run took layers away: its id and `config` say how many are left."""
     origin: Origin
+
+    @property
+    def is_packed(self) -> bool:
+        """True for a checkpoint that was saved quantized, as far as its entry or its folder tells."""
+        if self.config.get("quantization_config"):
+            return True
+        if self.path is None:
+            return False
+        try:
+            told = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(told, dict) and bool(told.get("quantization_config"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,9 @@ from plimsoll.host.protocol import (
     Scored,
 )
 
+CACHES = ("past_key_values", "cache_params", "state")
+"""Where outputs of transformers keep what the next token needs."""
+
 if TYPE_CHECKING:
     from plimsoll.host.server.loading import LoadedModel
 
@@ -153,13 +156,24 @@ def compare_cache(loaded: LoadedModel, request: CompareCache) -> Agreement:
             output = loaded.model(
                 input_ids=choice,
                 position_ids=_positions(tokens)[:, -1:],
-                past_key_values=output.past_key_values,
+                **_kept(output),
                 use_cache=True,
             )
         whole = loaded.model(input_ids=tokens, position_ids=_positions(tokens), use_cache=False).logits
         start = ids.shape[1] - 1
         pairs.append((torch.stack(cached, dim=1)[0], whole[0, start : start + request.new_tokens]))
     return _agreement(pairs)
+
+
+def _kept(output: Any) -> dict[str, Any]:
+    """What a pass has kept for the next token, as its class calls it: keys and values, or states.
+
+    Raises ValueError where it kept nothing.
+    """
+    for name in CACHES:
+        if (kept := getattr(output, name, None)) is not None:
+            return {name: kept}
+    raise ValueError("a pass that was asked for a cache gave none")
 
 
 def _positions(tokens: torch.Tensor) -> torch.Tensor:

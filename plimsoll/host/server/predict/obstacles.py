@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import typing
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from types import UnionType
 from typing import Any, Final
 
 from torch import nn
@@ -13,7 +12,7 @@ from torch import nn
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.footprint.prediction import Obstacle, Subject
 from plimsoll.footprint.sizes import Footprint
-from plimsoll.host.server.predict.coverage import is_packable, owned_parameters
+from plimsoll.host.server.predict.coverage import build_skeleton, is_packable, owned_parameters
 
 _SUPPORTS: Final = {
     "sdpa": "_supports_sdpa",
@@ -100,34 +99,42 @@ def unpackable(model: nn.Module, footprint: Footprint) -> Iterator[str]:
         )
 
 
-def unasked_defaults(model: Any, given: Mapping[str, Any]) -> Iterator[str]:
-    """Fields of a configuration that may be null, that the entry leaves out, and that are a number by default: a null
-    that was forgotten in `config_null` gives another model."""
+def unasked_defaults(model: Any, subject: Subject) -> Iterator[str]:
+    """Numbers of a configuration that the entry leaves out and that may be null, where null is another model: one that
+    was forgotten in `config_null` would be costed, and tried, as what it is not."""
     config = model.config
+    given = json.loads(subject.config_json)
     if not is_dataclass(config):
         return
     known = getattr(config, "attribute_map", {})
     spelt = {known.get(key, key) for key in given}
-    found = [
-        f"{field.name} = {value!r}"
-        for field in fields(config)
-        if field.name not in spelt
-        and not field.name.endswith(("_token_id", "_id"))
-        and _may_be_null(type(config), field.name)
-        and isinstance(value := field.default, int | float)
-        and not isinstance(value, bool)
-        and getattr(config, field.name, None) == value
-    ]
+    count = _parameters(model)
+    found = []
+    for field in fields(config):
+        value = field.default
+        if field.name in spelt or "None" not in str(field.type) or type(value) is not int:
+            continue
+        if getattr(config, field.name, None) != value or field.name.endswith("_id"):
+            continue
+        other = _count_without(subject, given, field.name)
+        if other is not None and (other != count or "window" in field.name):
+            more = f" ({count - other:+,} parameters)" if other != count else ""
+            found.append(f"{field.name} = {value}{more}")
     if found:
         yield (
-            f"not in the entry, and so the class's defaults though each may be null: {', '.join(found)}; "
-            "write them, or name them in config_null"
+            f"not in the entry, and so the class's default, where null is another model: {', '.join(found)}; "
+            "write it, or name it in config_null"
         )
 
 
-def _may_be_null(owner: type, name: str) -> bool:
+def _count_without(subject: Subject, given: Mapping[str, Any], name: str) -> int | None:
+    """The parameters of the model where one field is null; None where there is no such model."""
     try:
-        hint = typing.get_type_hints(owner).get(name)
-    except (NameError, TypeError):
-        return False
-    return typing.get_origin(hint) in (typing.Union, UnionType) and type(None) in typing.get_args(hint)
+        config = {**given, name: None}
+        return _parameters(build_skeleton(config, subject.auto_class, subject.architecture, subject.dtype))
+    except Exception:  # noqa: BLE001  a constructor raises anything for a null that it does not expect
+        return None
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from transformers import PreTrainedModel
 
-from plimsoll.host.server.predict.trace import Pass, Watch, key_of
+from plimsoll.host.server.predict.trace import Pass, TooManyStepsError, Watch, key_of
 
 _CACHES: Final = ("past_key_values", "cache_params", "state")
 """Where outputs of transformers keep what the next token needs."""
@@ -69,6 +69,10 @@ def follow(watch: Watch, model: PreTrainedModel, batch: int, length: int) -> Run
 def _call(model: PreTrainedModel, **inputs: Any) -> Any:
     try:
         return model(**inputs, use_cache=True)
+    except TooManyStepsError:
+        raise NotFollowedError(
+            "its layers go through a prompt token by token, so that no few steps tell of all"
+        ) from None
     except Exception as error:
         # A model's code may raise anything, and remote code all the more.
         reason = str(error).strip().partition("\n")[0]

@@ -116,6 +116,10 @@ def int8_product(product: Product, itemsize: int) -> int:
     return max(packing, multiplying)
 
 
+class TooManyStepsError(Exception):
+    """A longer prompt takes more steps than a shorter one: the model goes through it token by token."""
+
+
 @dataclass(slots=True)
 class Pass:
     """The steps of one forward pass; those from `head` on belong to the output head."""
@@ -182,7 +186,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types 
             if parts is not NotImplemented:
                 return parts
         if self.limit is not None and len(self._current.steps) > self.limit:
-            raise RuntimeError(f"more than {self.limit} steps, which is how many a shorter prompt takes")
+            raise TooManyStepsError
         before = self._in_use
         out = _fused_attention(args) if name == _FUSED_ATTENTION else result_of(func, args, kwargs)
         for made in out if isinstance(out, (tuple, list)) else (out,):

@@ -43,7 +43,7 @@ def predict_all(subject: Subject) -> Prediction:
     facts = _facts(model)
     told = {
         "obstacle": obstacle_of(model, subject),
-        "remarks": (*unpackable(model, footprint), *unasked_defaults(model, json.loads(subject.config_json))),
+        "remarks": (*unpackable(model, footprint), *unasked_defaults(model, subject)),
     }
     try:
         passes = _passes_of(*names, subject.attention)
@@ -121,9 +121,10 @@ def footprint_of(
     parameters: list[ExpectedParameter] = []
     for name, parameter in model.named_parameters():
         module = owners[name.rpartition(".")[0]]
-        reason = (
-            coverage.reason(name, module, parameter) if quantization.is_quantized else f"{quantization} packs nothing"
-        )
+        reason = coverage.reason(name, module, parameter)
+        if not quantization.is_quantized:
+            tied = f"; {reason}" if "by a tie" in reason else ""
+            reason = f"{quantization} packs nothing{tied}"
         if reason:
             remade = quantization.is_quantized and coverage.packs_weight_of(name.rpartition(".")[0], module)
             expected = _float(name, parameter, kept.of(name, parameter, remade=remade), reason)
