@@ -116,6 +116,8 @@ MODELS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "mamba": ("MambaForCausalLM", {"hidden_size": 64, "state_size": 4, "num_hidden_layers": 2, **_TOKENS}),
 }
 
+EXACT: Final = ("deepseek_v3", "glm4_moe", "ernie4_5_moe", "gpt2", "gpt_oss", "bloom", "gemma2")
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
@@ -154,7 +156,7 @@ def loaded(folder: Path, model_type: str, quantization: Quantization, **changes:
     return load(load_spec(folder, "llama", quantization, **fields), "as-is")
 
 
-# What the library leaves in floats -------------------------------------------------------------------------------------
+# What the library leaves in floats -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("quantization", [INT8, NF4, NF4_DQ], ids=str)
@@ -179,7 +181,7 @@ def test_what_is_packed_by_no_layer_is_no_remark_on_a_model_that_is_packed_whole
     assert prediction("falcon", BF16).remarks == ()
 
 
-# What is held in float32 -----------------------------------------------------------------------------------------------
+# What is held in float32 ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("quantization", [BF16, FP16, INT8, NF4, NF4_DQ], ids=str)
@@ -210,7 +212,7 @@ def test_buffers_that_the_architecture_holds_in_float32_are_found_by_its_own_rul
         assert {buffer.storage_dtype for buffer in kept} == {"float32"}
 
 
-# What is asked of the wrong architecture -------------------------------------------------------------------------------
+# What is asked of the wrong architecture -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model_type", ["gemma2", "gpt_oss", "mamba", "bloom"])
@@ -274,7 +276,7 @@ def test_a_pass_that_cannot_be_followed_has_a_plain_reason(model_type: str) -> N
     )
 
 
-# An entry's own list of what is skipped --------------------------------------------------------------------------------
+# An entry's own list of what is skipped ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("quantization", [INT8, NF4, NF4_DQ], ids=str)
@@ -298,7 +300,7 @@ def test_the_entrys_own_skip_list_is_predicted(tmp_path: Path, quantization: Qua
     assert ("named by the entry's llm_int8_skip_modules" in reasons) == bool(names)
 
 
-# Checkpoints -----------------------------------------------------------------------------------------------------------
+# Checkpoints ---------------------------------------------------------------------------------------------------------
 
 
 def packed(folder: Path, quantization: Quantization, **options: Any) -> Path:
@@ -356,7 +358,9 @@ def test_gptq_is_refused_with_a_next_step(tmp_path: Path) -> None:
     folder = save_checkpoint("llama", tmp_path)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
-    with pytest.raises(LoadFailed, match="is packed already, as gptq.*enter the repository with its weights in floats"):
+    with pytest.raises(
+        LoadFailed, match=r"is packed already, as gptq.*enter the repository with its weights in floats"
+    ):
         load(load_spec(folder, "llama", NF4), "as-is")
 
 
@@ -413,7 +417,7 @@ def test_a_sentencepiece_model_alone_names_the_package_that_it_needs(tmp_path: P
         load(load_spec(folder, "llama", BF16), "as-is")
 
 
-# Load options ----------------------------------------------------------------------------------------------------------
+# Load options --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
