@@ -21,7 +21,7 @@ from benchmarks.comparison_noise import EQUAL, UNSTEADY, Noise, Times, log_norma
 from plimsoll.compare import steadiness
 from plimsoll.compare.rounds import rounds_for_same, rounds_to_find
 from plimsoll.compare.rule import Rule, Word, decide
-from plimsoll.present.drawing import BAD, GAP, GOOD, INK, NEAR, drawing, svg_file
+from plimsoll.present.drawing import BAD, GAP, GOOD, INK, NEAR, drawing, svg, svg_file
 from plimsoll.statistics.correction import holm
 from plimsoll.statistics.ranks import (
     deflated,
@@ -204,7 +204,7 @@ def _curves(
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         axes.grid()
         axes.legend(loc="best", fontsize=8)
-        return svg_file(figure)
+        return svg_file(svg(figure))
 
 
 def markdown(rows: Iterable[Sequence[str]]) -> str:

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from plimsoll.audit.auditing import Finding, Status
 from plimsoll.catalogue.entries import LimitedSide
+from plimsoll.present.document import Bullets, Section, lines
+from plimsoll.present.terminal import section_lines
 from plimsoll.units import format_value
 
 GRAVEST_FIRST: Final = (
@@ -21,25 +23,23 @@ GRAVEST_FIRST: Final = (
 TOLD: Final = (Status.IMPOSSIBLE, Status.REFUTED, Status.TIGHT)
 """Of which it is said what to write instead; the others may stand."""
 _NAMED: Final = 6
+_HANG: Final = 4
 
 
 def render(findings: Sequence[Finding]) -> str:
     """All findings by status, those of one claim that rest on alike grounds together, and what is not honest last."""
-    blocks = [_section(status, [f for f in findings if f.status is status]) for status in GRAVEST_FIRST]
     counts = Counter(finding.status for finding in findings)
     closing = ", ".join(f"{counts[status]} {status}" for status in GRAVEST_FIRST if counts[status])
-    return "\n\n".join(
-        [*(block for block in blocks if block), *_dishonest(findings), f"{len(findings)} claims: {closing}"]
+    sections = [_section(status, [f for f in findings if f.status is status]) for status in GRAVEST_FIRST]
+    blocks = ["\n".join(section_lines(section)) for section in (*sections, _dishonest(findings)) if section.blocks]
+    return "\n\n".join([*blocks, f"{len(findings)} claims: {closing}"])
+
+
+def _section(status: Status, findings: Sequence[Finding]) -> Section:
+    entries = tuple(lines(_lines(alike)) for alike in _together(findings))
+    return Section(
+        title=f"{status} ({len(findings)})", blocks=(Bullets(entries=entries, hang=_HANG),) if entries else ()
     )
-
-
-def _section(status: Status, findings: Sequence[Finding]) -> str:
-    if not findings:
-        return ""
-    lines = [f"{status} ({len(findings)})"]
-    for alike in _together(findings):
-        lines += _lines(alike)
-    return "\n".join(lines)
 
 
 def _together(findings: Iterable[Finding]) -> list[list[Finding]]:
@@ -58,19 +58,17 @@ def _lines(alike: Sequence[Finding]) -> list[str]:
     joined = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
     disputed = ", disputed" if claim.disputed is not None else ""
     quote = f': "{claim.quote}"' if claim.quote else ""
-    lines = [f"  {claim.metric} of {joined}: {finding.said}{disputed}", f"      {claim.source}{quote}"]
+    told = [f"{claim.metric} of {joined}: {finding.said}{disputed}", f"{claim.source}{quote}"]
     if finding.status is Status.UNJUDGED or finding.status in TOLD:
-        lines.append(f"      {finding.bounds.basis}")
+        told.append(finding.bounds.basis)
     if finding.measured:
-        lines.append(f"      measured {', '.join(format_value(value, claim.unit) for value in finding.measured)}")
+        told.append(f"measured {', '.join(format_value(value, claim.unit) for value in finding.measured)}")
     if better := instead(finding):
-        lines.append(f"      write instead: {better}")
+        told.append(f"write instead: {better}")
     elif finding.apart and finding.bounds.expected is not None:
         expected = format_value(finding.bounds.expected, claim.unit)
-        lines.append(
-            f"      predicted {expected}, {abs(finding.apart):.1%} {'below' if finding.apart < 0 else 'above'}"
-        )
-    return lines
+        told.append(f"predicted {expected}, {abs(finding.apart):.1%} {'below' if finding.apart < 0 else 'above'}")
+    return told
 
 
 def instead(finding: Finding) -> str:
@@ -79,17 +77,18 @@ def instead(finding: Finding) -> str:
     return finding.bounds.instead if finding.status in TOLD and not measured_by_others else ""
 
 
-def _dishonest(findings: Sequence[Finding]) -> list[str]:
-    """Claims whose dispute does not go with the arithmetic, a block of lines."""
-    wrong = [finding for finding in findings if not finding.is_honest]
-    if not wrong:
-        return []
-    lines = [
-        f"  {f.claim.origin}: {f.claim.metric} of {', '.join(f.variants)} is {f.status} and "
+def _dishonest(findings: Sequence[Finding]) -> Section:
+    """Claims whose dispute does not go with the arithmetic."""
+    entries = tuple(
+        f"{f.claim.origin}: {f.claim.metric} of {', '.join(f.variants)} is {f.status} and "
         f"{'disputed' if f.claim.disputed is not None else 'not disputed'}"
-        for f in wrong
-    ]
-    return ["\n".join(["disputes that do not go with the arithmetic: correct the claim, or the prediction", *lines])]
+        for f in findings
+        if not f.is_honest
+    )
+    return Section(
+        title="disputes that do not go with the arithmetic: correct the claim, or the prediction",
+        blocks=(Bullets(entries=entries),) if entries else (),
+    )
 
 
 def to_json(findings: Sequence[Finding]) -> dict[str, Any]:

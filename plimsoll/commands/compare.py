@@ -20,8 +20,7 @@ from plimsoll.compare.rule import Rule
 from plimsoll.compare.sources import find_source, read_side
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import require
-from plimsoll.report.step_summary import append_step_summary, required_step_summary
-from plimsoll.report.write import write_atomically
+from plimsoll.report.write import append_step_summary, required_step_summary, write_atomically
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -104,9 +103,9 @@ def run(options: argparse.Namespace) -> int:
     step = required_step_summary() if options.step_summary else None
     require("compare", "comparing runs", ("numpy", "scipy"))
     if options.html is not None:
-        require("compare", "the page of a comparison", ("matplotlib",))
+        require("compare", "the page of a comparison", ("matplotlib", "jinja2"))
     from plimsoll.compare.comparison import compare
-    from plimsoll.compare.terminal import terminal_lines
+    from plimsoll.compare.texts import terminal_lines
 
     paths = [find_source(name, options.report_dir) for name in (options.base, *options.others, *options.like)]
     sides = [read_side(path, allow_damaged=options.allow_damaged) for path in paths]
@@ -123,21 +122,18 @@ def run(options: argparse.Namespace) -> int:
 
 def _write(comparison: Comparison, status: int, options: argparse.Namespace, step: Path | None) -> None:
     from plimsoll.compare.data import comparison_text
-    from plimsoll.compare.document import document
-    from plimsoll.compare.markdown import markdown_text
+    from plimsoll.compare.texts import markdown_text, page_text
 
     found = findings(comparison, options.fail_on)
     if step is not None:
-        problem = append_step_summary(step, markdown_text(document(comparison), found), "a file by --markdown FILE")
+        problem = append_step_summary(step, markdown_text(comparison, found), "a file by --markdown FILE")
         sys.stderr.write("" if problem is None else f"plimsoll: {problem}\n")
     if options.markdown is not None:
-        _write_file(options.markdown, lambda: markdown_text(document(comparison), found))
+        _write_file(options.markdown, lambda: markdown_text(comparison, found))
     if options.json is not None:
         _write_file(options.json, lambda: comparison_text(comparison, options.fail_on, found, status))
     if options.html is not None:
-        from plimsoll.compare.page import page_text
-
-        _write_file(options.html, lambda: page_text(document(comparison), found, comparison.rule))
+        _write_file(options.html, lambda: page_text(comparison, found))
 
 
 def _write_file(path: Path, text: Callable[[], str]) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from plimsoll.node.node import Gpu, Node
 from plimsoll.node.probe import Probe, RecordedProbe, SystemProbe
 from plimsoll.node.stack import check_stack
+from plimsoll.present.document import Table, columns
+from plimsoll.present.terminal import LONGEST, aligned
 from plimsoll.units import format_bytes
 
 if TYPE_CHECKING:
@@ -52,12 +54,12 @@ def render(node: Node) -> str:
         ("environment", list(node.environment.items())),
         ("not read", [(entry.what, entry.why) for entry in node.unread]),
     ]
-    blocks = []
-    for title, rows in sections:
-        if rows:
-            indent = "  " if title else ""
-            blocks.append("\n".join([*([title] if title else []), *_aligned(rows, indent)]))
-    return "\n\n".join(blocks)
+    return "\n\n".join("\n".join(_block(title, rows)) for title, rows in sections if rows)
+
+
+def _block(title: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
+    table = Table(columns=columns(*("" for _ in rows[0])), rows=tuple(rows), has_head=False)
+    return [*([title] if title else []), *aligned(table, indent=2 if title else 0, widest=LONGEST)]
 
 
 def _machine(node: Node) -> list[tuple[str, ...]]:
@@ -113,15 +115,3 @@ def _text(value: str | None) -> str:
 
 def _bytes(value: int | None) -> str:
     return "not read" if value is None else format_bytes(value)
-
-
-def _aligned(rows: Sequence[tuple[str, ...]], indent: str) -> list[str]:
-    """Rows as columns of one width, the last one as it comes."""
-    cells = [tuple(_printable(cell) for cell in row) for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]) - 1)]
-    return [indent + "".join(f"{c:<{w}}  " for c, w in zip(row, widths, strict=False)) + row[-1] for row in cells]
-
-
-def _printable(text: str) -> str:
-    """Text with control characters escaped: a variable's value must not drive the reader's terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

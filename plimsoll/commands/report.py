@@ -11,11 +11,15 @@ from plimsoll import clock
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import read_runs
 from plimsoll.evidence.run_folder import find_run
+from plimsoll.report.document import closing_lines
 from plimsoll.report.pages import why_no_pages, write_pages
-from plimsoll.report.step_summary import append_step_summary, required_step_summary
-from plimsoll.report.summary import short_summary_text
-from plimsoll.report.terminal import closing_lines
-from plimsoll.report.write import SUMMARY_FILE, write_reports
+from plimsoll.report.write import (
+    SUMMARY_FILE,
+    append_step_summary,
+    required_step_summary,
+    short_summary_text,
+    write_reports,
+)
 from plimsoll.verdict.verdict import reach_verdict
 from plimsoll.verdict.waivers import read_waivers
 

@@ -8,6 +8,9 @@ import sys
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
+from plimsoll.present.document import Table, columns
+from plimsoll.present.terminal import LONGEST, aligned
+
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
@@ -45,8 +48,10 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print one schema, or what there are."""
     if options.list or options.name is None:
-        width = max(map(len, SCHEMAS))
-        lines = (f"{name:<{width}}  plimsoll/{name}/1  {what}" for name, (_, what) in SCHEMAS.items())
+        rows = tuple((name, f"plimsoll/{name}/1", what) for name, (_, what) in SCHEMAS.items())
+        lines = aligned(
+            Table(columns=columns("name", "schema", "what"), rows=rows, has_head=False), indent=0, widest=LONGEST
+        )
         sys.stdout.write("".join(f"{line}\n" for line in lines))
     else:
         print(json.dumps(schema(options.name), indent=2, ensure_ascii=False))

@@ -14,6 +14,8 @@ from plimsoll.catalogue.entries import Model, WeightSource
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.clock import monotonic
 from plimsoll.errors import PlimsollError
+from plimsoll.present.document import Table, columns
+from plimsoll.present.terminal import LONGEST, aligned
 from plimsoll.tiny.checkpoint import Checkpoint, Damage, examine
 from plimsoll.tiny.display import Display
 from plimsoll.tiny.store import Store, default_jobs, ensure_all, model_of
@@ -180,7 +182,7 @@ def _row(path: Path, found: Checkpoint | Damage | None, model: str, current: str
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    cells = [("model", "state", "recipe", "size", "answers", "path")]
+    cells = []
     for row in rows:
         training = row.get("training")
         cells.append(
@@ -193,9 +195,9 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
                 row["path"],
             )
         )
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    for line in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    head = columns("model", "state", "recipe", "size", "answers", "path")
+    for line in aligned(Table(columns=head, rows=tuple(cells)), indent=0, widest=LONGEST):
+        print(line)
     for row in rows:
         for fault in row.get("faults", ()):
             print(f"{row['model']}: {fault}")

@@ -1,64 +1,98 @@
-"""A comparison as sections of lines and tables: what the terminal, the Markdown file and the page all show.
-
-It is said once here and written in three ways. Texts are as they came from files; whoever writes them escapes them.
-"""
+"""A comparison as a document: what the terminal, the Markdown file and the page all show."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from string import ascii_uppercase
 from typing import Final
 
+from plimsoll.compare.fail_on import Finding
 from plimsoll.compare.result import Absent, Comparison, FigureRow, TimeRow, Versus
 from plimsoll.compare.rule import Level, Rule, Word
 from plimsoll.compare.side import Figure, Side, Timed
-from plimsoll.present.tables import Table
+from plimsoll.present.document import (
+    Block,
+    Bullets,
+    Cell,
+    Document,
+    Picture,
+    Section,
+    Span,
+    Statement,
+    Svg,
+    Table,
+    Tone,
+    columns,
+    strong,
+)
 from plimsoll.units import format_value
 from plimsoll.verdict.verdict import counted
 
 ORDER: Final = (Word.SLOWER, Word.FASTER, Word.TOO_FEW, Word.SAME)
 """In which the words stand: what a reader must act on comes first."""
 
+MOST_DRAWN: Final = 200
+"""Times that are drawn, those that a reader must act on first; the table has all."""
 _NONE: Final = "-"
 _SHORT: Final = 0.1
 """Seconds below which a time is printed in smaller units."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """A heading with what stands under it."""
+_TONES: Final[dict[str, Tone]] = {
+    Word.SLOWER: Tone.BAD,
+    Word.FASTER: Tone.GOOD,
+    Word.TOO_FEW: Tone.NEAR,
+    Level.MORE: Tone.BAD,
+    Level.LESS: Tone.GOOD,
+}
 
-    title: str
-    lines: tuple[str, ...] = ()
-    table: Table | None = None
-    picture: Versus | None = None
-    """Whose times are drawn here, where pictures can be shown."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """The whole, the statement first."""
-
-    statements: tuple[str, ...]
-    """One line for each side that was held against the base."""
-    sections: tuple[Section, ...]
+Draw = Callable[[Versus], Svg]
+"""Draws the times of one side against the base."""
 
 
-def document(comparison: Comparison) -> Document:
-    """Everything that people read of a comparison, what differs between the machines first."""
+def document(comparison: Comparison, found: Sequence[Finding] = (), draw: Draw | None = None) -> Document:
+    """Everything that people read of a comparison: a statement for each side, then what differs between the machines.
+
+    `found` is what was found of `--fail-on`; with `draw`, the times of each side are drawn too.
+    """
     letters = {id(side): letter(i) for i, side in enumerate((*comparison.sides, *comparison.likes))}
     sections = [_sides(comparison, letters), _machines(comparison, letters)]
     for versus in comparison.versus:
         against = f"{letters[id(versus.other)]} against {letters[id(versus.base)]}"
-        sections += _versus_sections(versus, against, comparison.rule)
-    sections.append(Section(title="How it was decided", lines=_method(comparison)))
+        sections += _versus_sections(versus, against, comparison.rule, draw)
+    sections.append(_section("How it was decided", _method(comparison)))
     return Document(
-        statements=tuple(statement(versus) for versus in comparison.versus),
-        sections=tuple(section for section in sections if section.lines or section.table),
+        title="Comparison",
+        blocks=(_statement(comparison, found), *(section for section in sections if section.blocks)),
     )
+
+
+def _statement(comparison: Comparison, found: Sequence[Finding]) -> Statement:
+    failed = tuple((strong(f"fails on {finding.condition}"), f": {finding.text}") for finding in found)
+    return Statement(
+        tone=Tone.BAD if found else Tone.GAP,
+        blocks=(
+            Bullets(entries=tuple(statement(versus) for versus in comparison.versus)),
+            *([Bullets(entries=failed)] if failed else []),
+        ),
+    )
+
+
+def _section(title: str, lines: Iterable[str] = (), *blocks: Block | None) -> Section:
+    """A section with some lines and what stands below them; without any it is left out of the document."""
+    listed = tuple(lines)
+    below = tuple(block for block in blocks if block is not None)
+    return Section(title=title, blocks=(*([Bullets(entries=listed)] if listed else []), *below))
+
+
+def _table(head: Sequence[str], rows: Iterable[tuple[Cell, ...]], figures_from: int, notable: int = 0) -> Table | None:
+    """The columns from one on hold figures; None where there is no row."""
+    found = tuple(rows)
+    if not found:
+        return None
+    return Table(columns=columns(*head, figures=range(figures_from, len(head))), rows=found, notable=notable)
 
 
 def letter(index: int) -> str:
@@ -89,11 +123,7 @@ def _sides(comparison: Comparison, letters: dict[int, str]) -> Section:
     rows = [_side_row(side, letters[id(side)], "" if i else "base") for i, side in enumerate(comparison.sides)]
     rows += [_side_row(side, letters[id(side)], "like the base") for side in comparison.likes]
     notes = [f"{letters[id(s)]}: {note}" for s in (*comparison.sides, *comparison.likes) for note in s.notes]
-    return Section(
-        title="Compared",
-        lines=tuple(notes),
-        table=Table(head=("", "name", "from", "verdict", "", "times"), rows=tuple(rows), numbers=5),
-    )
+    return _section("Compared", notes, _table(("", "name", "from", "verdict", "", "times"), rows, 5))
 
 
 def _side_row(side: Side, name: str, part: str) -> tuple[str, ...]:
@@ -103,19 +133,16 @@ def _side_row(side: Side, name: str, part: str) -> tuple[str, ...]:
 def _machines(comparison: Comparison, letters: dict[int, str]) -> Section:
     forced = [f"compared all the same, though {reason}" for versus in comparison.versus for reason in versus.unlike]
     sides = (*comparison.sides, *comparison.likes)
-    rows = tuple((difference.label, *difference.texts) for difference in comparison.differences)
+    rows = [(difference.label, *difference.texts) for difference in comparison.differences]
     head = ("", *(letters[id(side)] for side in sides))
-    return Section(
-        title="What differs between the machines and the runs",
-        lines=(*forced, *(() if rows else ("nothing that was recorded",))),
-        table=Table(head=head, rows=rows, numbers=len(head)) if rows else None,
-    )
+    lines = [*forced, *([] if rows else ["nothing that was recorded"])]
+    return _section("What differs between the machines and the runs", lines, _table(head, rows, len(head)))
 
 
-def _versus_sections(versus: Versus, against: str, rule: Rule) -> list[Section]:
+def _versus_sections(versus: Versus, against: str, rule: Rule, draw: Draw | None) -> list[Section]:
     return [
         _verdicts(versus, against),
-        _times(versus, against, rule),
+        _times(versus, against, rule, draw),
         _not_comparable(versus, against),
         _figures(f"{against}: memory", versus.memory, only_changed=False, lines=_memory_lines(rule)),
         _figures(f"{against}: other figures that changed", versus.figures, only_changed=True, lines=()),
@@ -133,25 +160,31 @@ def _verdicts(versus: Versus, against: str) -> Section:
     else:
         lines.append(f"the verdict went from {versus.base.verdict} to {versus.other.verdict}")
     short = _short(change.cell for change in versus.outcomes)
-    rows = tuple(
+    rows = [
         (short[change.cell], change.base, change.other, "worse" if change.is_worse else "", _first_line(change.reason))
         for change in versus.outcomes
-    )
-    table = Table(head=("cell", "was", "is", "", "reason"), rows=rows, numbers=5) if rows else None
-    return Section(title=f"{against}: verdict and outcomes", lines=tuple(lines), table=table)
+    ]
+    return _section(f"{against}: verdict and outcomes", lines, _table(("cell", "was", "is", "", "reason"), rows, 5))
 
 
-def _times(versus: Versus, against: str, rule: Rule) -> Section:
+def _times(versus: Versus, against: str, rule: Rule, draw: Draw | None) -> Section:
     labels = _labels([row.base for row in versus.times])
     ordered = sorted(versus.times, key=lambda row: (ORDER.index(row.word), -abs(row.ratio - 1.0)))
-    rows = tuple(_time_row(row, labels) for row in ordered)
+    rows = [_time_row(row, labels) for row in ordered]
     notable = versus.words[Word.SLOWER] + versus.words[Word.FASTER]
     head = ("time", "metric", "word", "ratio", "interval", "p", "delta", "base", "other", "rounds", "needs")
-    return Section(
-        title=f"{against}: times",
-        lines=(*_time_lines(versus, rule), *(versus.steadiness if versus.times else ())),
-        table=Table(head=head, rows=rows, numbers=3, notable=notable) if rows else None,
-        picture=versus if rows else None,
+    lines = [*_time_lines(versus, rule), *(versus.steadiness if versus.times else ())]
+    picture = _picture(versus, draw) if draw is not None and rows else None
+    return _section(f"{against}: times", lines, picture, _table(head, rows, 3, notable))
+
+
+def _picture(versus: Versus, draw: Draw) -> Picture:
+    count = min(MOST_DRAWN, len(versus.times))
+    return Picture(
+        title=f"Ratios of {count} times",
+        alt=f"Ratios of {count} times with their intervals; the table below holds the same figures",
+        element=draw(versus),
+        has_caption=False,
     )
 
 
@@ -184,12 +217,12 @@ def _rounds_text(rounds: int | None) -> str:
     return "more than anybody takes" if rounds is None else str(rounds)
 
 
-def _time_row(row: TimeRow, labels: dict[int, str]) -> tuple[str, ...]:
+def _time_row(row: TimeRow, labels: dict[int, str]) -> tuple[Cell, ...]:
     interval = _NONE if row.interval is None else f"{row.interval.low:.3f} to {row.interval.high:.3f}"
     return (
         labels[id(row.base)],
         row.base.metric,
-        row.word.value,
+        _toned(row.word),
         f"{row.ratio:.3f}",
         interval,
         _NONE if row.p_adjusted is None else _p_text(row.p_adjusted),
@@ -199,6 +232,10 @@ def _time_row(row: TimeRow, labels: dict[int, str]) -> tuple[str, ...]:
         f"{len(row.base.rounds) or '?'} / {len(row.other.rounds) or '?'}",
         _needs_text(row),
     )
+
+
+def _toned(word: Word | Level) -> Cell:
+    return Span(text=word.value, tone=_TONES.get(word, Tone.PLAIN))
 
 
 def _median_text(timed: Timed) -> str:
@@ -249,9 +286,8 @@ def _short(cells: Iterable[str]) -> dict[str, str]:
 
 def _not_comparable(versus: Versus, against: str) -> Section:
     short = _short(row.cell for row in versus.mismatched)
-    rows = tuple((short[row.cell], row.metric, row.reason) for row in versus.mismatched)
-    table = Table(head=("cell", "metric", "why"), rows=rows, numbers=3) if rows else None
-    return Section(title=f"{against}: in both, and yet not comparable", table=table)
+    rows = [(short[row.cell], row.metric, row.reason) for row in versus.mismatched]
+    return _section(f"{against}: in both, and yet not comparable", (), _table(("cell", "metric", "why"), rows, 3))
 
 
 def _memory_lines(rule: Rule) -> tuple[str, ...]:
@@ -264,24 +300,23 @@ def _memory_lines(rule: Rule) -> tuple[str, ...]:
 def _figures(title: str, rows: Sequence[FigureRow], *, only_changed: bool, lines: tuple[str, ...]) -> Section:
     shown = [row for row in rows if not only_changed or row.level is not Level.SAME]
     if not shown:
-        return Section(title=title)
+        return _section(title)
     labels = _labels([row.base for row in rows])
     order = (Level.MORE, Level.UNKNOWN, Level.LESS, Level.SAME)
-    cells = tuple(
+    cells = [
         (
             labels[id(row.base)],
             row.base.metric,
-            row.level.value,
+            _toned(row.level),
             _NONE if row.change is None else f"{row.change:+.1%}",
             _figure_text(row.base),
             _figure_text(row.other),
         )
         for row in sorted(shown, key=lambda row: (order.index(row.level), -abs(row.change or 0.0)))
-    )
+    ]
     notable = sum(row.level is not Level.SAME for row in shown)
     head = ("cell", "metric", "word", "change", "base", "other")
-    table = Table(head=head, rows=cells, numbers=3, notable=notable)
-    return Section(title=title, lines=lines, table=table)
+    return _section(title, lines, _table(head, cells, 3, notable))
 
 
 def _figure_text(figure: Figure) -> str:
@@ -302,8 +337,7 @@ def _absences(title: str, entries: Sequence[Absent]) -> Section:
     ]
     short = _short(entry.cell for entry in entries)
     rows += [(short[e.cell], e.metric, _first_line(e.reason)) for e in entries if e.metric is not None]
-    table = Table(head=("cell", "what", "why"), rows=tuple(rows), numbers=3, notable=len(rows)) if rows else None
-    return Section(title=title, table=table)
+    return _section(title, (), _table(("cell", "what", "why"), rows, 3, len(rows)))
 
 
 def _first_line(text: str) -> str:

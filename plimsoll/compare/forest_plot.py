@@ -9,22 +9,20 @@ from typing import Final
 
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from plimsoll.compare.document import ORDER
+from plimsoll.compare.document import MOST_DRAWN, ORDER
 from plimsoll.compare.result import TimeRow, Versus
 from plimsoll.compare.rule import Rule, Word
+from plimsoll.present.document import Svg
 from plimsoll.present.drawing import BAD, FAINT, GAP, GOOD, INK, NEAR, drawing, svg
 from plimsoll.present.foreign_text import one_line
-
-MOST_ROWS: Final = 200
-"""Times that are drawn, those that a reader must act on first; the table has all."""
 
 _MARKS: Final = {Word.SLOWER: (">", BAD), Word.FASTER: ("<", GOOD), Word.SAME: ("o", GAP), Word.TOO_FEW: ("x", NEAR)}
 _LONGEST_LABEL: Final = 48
 
 
-def forest_plot(versus: Versus, rule: Rule) -> str:
+def forest_plot(versus: Versus, rule: Rule) -> Svg:
     """The picture as an SVG element; needs at least one time."""
-    rows = sorted(versus.times, key=lambda row: (ORDER.index(row.word), -abs(row.ratio - 1.0)))[:MOST_ROWS]
+    rows = sorted(versus.times, key=lambda row: (ORDER.index(row.word), -abs(row.ratio - 1.0)))[:MOST_DRAWN]
     with drawing(8.0, 1.2 + 0.2 * len(rows), salt=versus.other.name) as figure:
         axes = figure.subplots()
         axes.axvspan(1.0 / (1.0 + rule.margin), 1.0 + rule.margin, color=FAINT, alpha=0.12, linewidth=0)

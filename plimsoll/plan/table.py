@@ -9,11 +9,16 @@ from typing import Any
 from plimsoll.gate.decide import Skip
 from plimsoll.plan.estimates import Capacity, Speeds
 from plimsoll.plan.planning import Machine, PlanRow
+from plimsoll.present.document import Table, columns
+from plimsoll.present.foreign_text import one_line
+from plimsoll.present.terminal import LONGEST, aligned
 from plimsoll.units import format_bytes, format_seconds
 
 _LONGEST = 300
 """Characters of a reason; some come with a traceback."""
-_HEADINGS = ("variant", "", "needed GB", "available GB", "left GB", "load", "context", "batch", "")
+_COLUMNS = columns(
+    *("variant", "", "needed GB", "available GB", "left GB", "load", "context", "batch", ""), figures=range(2, 8)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +48,7 @@ def totals_of(rows: Sequence[PlanRow]) -> Totals:
 def render(machine: Machine, rows: Sequence[PlanRow], speeds: Speeds) -> str:
     """One machine's table. Sizes are in GB, 10^9 bytes."""
     totals = totals_of(rows)
-    cells = [_HEADINGS, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADINGS) - 1)]
-    table = [_line(line, widths) for line in cells]
+    table = aligned(Table(columns=_COLUMNS, rows=tuple(map(_cells, rows))), indent=0, widest=LONGEST)
     length = next((row.capacity.length for row in rows if row.capacity is not None), None)
     closing = [
         f"{totals.running} of {totals.variants} would run: {format_seconds(totals.seconds)} to load them one after "
@@ -73,7 +76,7 @@ def _title(machine: Machine) -> str:
 
 def _cells(row: PlanRow) -> tuple[str, ...]:
     if isinstance(row.decision, str):
-        return (row.variant.id, "error", "", "", "", "", "", "", " ".join(row.decision.split())[:_LONGEST])
+        return (row.variant.id, "error", "", "", "", "", "", "", one_line(row.decision, _LONGEST))
     skip = row.decision if isinstance(row.decision, Skip) else None
     return (
         row.variant.id,
@@ -96,13 +99,6 @@ def _context(fitting: Capacity | None) -> str:
     if fitting is None or fitting.context is None:
         return ""
     return f"{fitting.context:,}" + ("*" if fitting.whole_context else "")
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Names to the left, figures to the right, and the last cell as it comes."""
-    names = [cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)]
-    figures = [cell.rjust(width) for cell, width in zip(cells[2:-1], widths[2:], strict=True)]
-    return "  ".join([*names, *figures, cells[-1]]).rstrip()
 
 
 def to_json(machine: Machine, rows: Sequence[PlanRow]) -> dict[str, Any]:

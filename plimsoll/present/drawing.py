@@ -11,12 +11,16 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from plimsoll.present.colours import COLOURS
+from plimsoll.present.document import Svg
+from plimsoll.present.foreign_text import printable
+from plimsoll.present.small_svg import small
 
 INK: Final = "#010101"
 FAINT: Final = "#020202"
@@ -26,6 +30,9 @@ BAD: Final = "#050505"
 NEAR: Final = "#060606"
 GAP: Final = "#070707"
 
+CATEGORIES: Final = ("#090101", "#090202", "#090303", "#090404", "#090505", "#090606")
+"""Colours that tell things apart that are neither good nor bad, one for each."""
+
 VARIABLES: Final = {
     INK: "--ink",
     FAINT: "--faint",
@@ -34,6 +41,7 @@ VARIABLES: Final = {
     BAD: "--bad",
     NEAR: "--near",
     GAP: "--gap",
+    **{colour: f"--cat-{number}" for number, colour in enumerate(CATEGORIES, start=1)},
 }
 """Colour in a drawing -> variable of the page."""
 
@@ -71,7 +79,7 @@ def drawing(width: float, height: float, salt: str, *, arranged: bool = True) ->
         yield Figure(figsize=(width, height), layout="constrained" if arranged else None)
 
 
-def svg(figure: Figure) -> str:
+def svg(figure: Figure) -> Svg:
     """The figure as an SVG element for a page that has the variables. Call it while `drawing` is open.
 
     The same figure gives the same bytes.
@@ -84,11 +92,16 @@ def svg(figure: Figure) -> str:
         element = element.replace(colour, f"var({variable})")
     # Its size is the page's business: the view box keeps the proportions.
     head, rest = element.split(">", maxsplit=1)
-    return _SIZE.sub("", head) + ">" + rest
+    return Svg(_SIZE.sub("", head) + ">" + rest)
 
 
-def svg_file(figure: Figure) -> str:
-    """The figure as an SVG file that stands alone, in light and dark. Call it while `drawing` is open."""
-    element = svg(figure)
+def small_svg(figure: Figure, title: str = "") -> Svg:
+    """The same in fewer bytes, for a page that has a hundred of them; with a title for a pointer on it."""
+    element = small(svg(figure))
+    return Svg(element.replace(">", f"><title>{escape(printable(title))}</title>", 1) if title else element)
+
+
+def svg_file(element: Svg) -> str:
+    """The element as an SVG file that stands alone, in light, dark and print."""
     head, rest = element.split(">", maxsplit=1)
     return f"{head}><style>{COLOURS}svg {{ background: var(--paper); }}</style>{rest}\n"

@@ -1,7 +1,9 @@
-"""results.json: everything that a run came to, for programs.
+"""The files of a run for programs: results.json, everything that it came to, and benchmark.json, its timings.
 
-The structure is versioned and described by a JSON Schema that ships with the package. It holds nothing but what
-follows from the evidence, so it comes out the same however often it is made.
+The structure of results.json is versioned and described by a JSON Schema that ships with the package. Both hold nothing
+but what follows from the evidence, so they come out the same however often they are made. benchmark.json has
+pytest-benchmark's own format, so that its tools and every service that reads it can; pytest-benchmark itself writes no
+file under xdist, and none for a run that was killed.
 """
 
 from __future__ import annotations
@@ -153,3 +155,23 @@ def _cell(result: CellResult) -> dict[str, Any]:
         "judgements": [judgement_fields(judgement) for judgement in result.judgements],
         "measurements": [measurement_fields(m.measurement, m.context) for m in result.measurements],
     }
+
+
+def benchmarks(record: RunRecord) -> dict[str, Any]:
+    """The content of benchmark.json; a run that was killed early may lack the description of the machine."""
+    machine = record.machine or {"machine_info": {}, "commit_info": {}, "version": None}
+    content: dict[str, Any] = encode(
+        {
+            "machine_info": machine["machine_info"],
+            "commit_info": machine["commit_info"],
+            "benchmarks": record.benchmarks,
+            "datetime": None if record.run is None else record.run.started,
+            "version": machine["version"],
+        }
+    )
+    return content
+
+
+def benchmark_text(record: RunRecord) -> str:
+    """benchmark.json as text."""
+    return json.dumps(benchmarks(record), indent=4, allow_nan=False) + "\n"

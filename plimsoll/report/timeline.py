@@ -1,4 +1,5 @@
-"""A host's memory over time, put together from what the evidence has of it: samples, and when it was asked what.
+"""Memory of hosts over time, and its section in report.html: put together from samples, and from when a host was asked
+what.
 
 A variant may have had several hosts, one after another: they follow on one axis, without the time between them. Times
 are those at which events were written, so a request began as many seconds before its event as it took.
@@ -12,6 +13,20 @@ from datetime import datetime
 from typing import Any, Final
 
 from plimsoll.evidence.record import RunRecord
+from plimsoll.extras import why_no_pictures
+from plimsoll.present.document import (
+    Block,
+    Fold,
+    Gallery,
+    Key,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+    Words,
+    columns,
+)
+from plimsoll.units import format_bytes, format_seconds
 
 MOST_POINTS: Final = 80
 """Samples that are drawn; of more, the highest of each stretch stands for it."""
@@ -172,3 +187,72 @@ def _joined(work: Sequence[Stretch], close: float) -> list[Stretch]:
         else:
             joined.append(one)
     return joined
+
+
+_HEAD: Final = columns("Variant", "Hosts", "Time", "First sample", "Highest sample", "Last sample", "Work", "Ended")
+_MANY: Final = 12
+"""Pictures; more are folded away."""
+_KEYS: Final = ("loading", "generating", "scoring", "training")
+_NOTE: Final = "Resident memory, sampled four times a second while the host was busy, with the highest of each load."
+
+
+def timeline_section(record: RunRecord) -> Section | None:
+    """Every variant whose memory was sampled: a small picture each, and the figures as a table."""
+    found = timelines(record)
+    if not found:
+        return None
+    missing = why_no_pictures()
+    table = Table(label="Memory over time", columns=_HEAD, rows=tuple(map(_row, found)))
+    figures = Section(title="Figures", level=0, fold=Fold.OPEN if missing else Fold.CLOSED, blocks=(table,))
+    head: list[Block] = (
+        [Paragraph(words=missing)]
+        if missing
+        else [Paragraph(words=_NOTE), _key(found), Gallery(pictures=_pictures(found))]
+    )
+    return Section(
+        title="Memory of the hosts over time",
+        fold=Fold.OPEN if len(found) <= _MANY else Fold.CLOSED,
+        blocks=(*head, figures),
+    )
+
+
+def _key(found: Sequence[Timeline]) -> Key:
+    seen = {stretch.doing for timeline in found for stretch in timeline.stretches}
+    marks = tuple((doing, doing) for doing in _KEYS if doing in seen)
+    return Key(label="Key to the bands under each line", marks=marks)
+
+
+def _pictures(found: Sequence[Timeline]) -> tuple[Picture, ...]:
+    # Half a second to import, and not everywhere there: only where something is drawn.
+    from plimsoll.report.charts import timeline_chart
+
+    return tuple(
+        Picture(
+            title=timeline.variant,
+            alt=f"Memory over time of {timeline.variant}: at most {format_bytes(timeline.highest)} within "
+            f"{format_seconds(timeline.seconds)}",
+            element=timeline_chart(timeline, f"time-{number}"),
+        )
+        for number, timeline in enumerate(found)
+    )
+
+
+def _row(timeline: Timeline) -> tuple[Words, ...]:
+    points = timeline.points
+    return (
+        timeline.variant,
+        str(len(timeline.hosts)),
+        format_seconds(timeline.seconds),
+        format_bytes(points[0][1]),
+        format_bytes(timeline.highest),
+        format_bytes(points[-1][1]),
+        ", ".join(_work(timeline)) or "–",
+        ", ".join(timeline.ended) or "as it was told to",
+    )
+
+
+def _work(timeline: Timeline) -> list[str]:
+    seconds: dict[str, float] = {}
+    for stretch in timeline.stretches:
+        seconds[stretch.doing] = seconds.get(stretch.doing, 0.0) + stretch.end - stretch.start
+    return [f"{doing} {format_seconds(time)}" for doing, time in seconds.items()]

@@ -1,26 +1,45 @@
 """Writes every report that follows from evidence, each in one step and each for itself.
 
 A reader never sees half a report, and one that cannot be written (a full disk, a folder without permission) takes none
-of the others with it.
+of the others with it. The summary of a step in GitHub Actions, which a reader of a job sees before any log, is
+appended to the file that GitHub names; what goes wrong there is told and changes nothing: a page for readers is no part
+of a verdict.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from plimsoll.errors import PlimsollError
 from plimsoll.evidence.record import RunRecord
-from plimsoll.report.benchmark_file import benchmark_text
-from plimsoll.report.results import results_text
-from plimsoll.report.summary import summary_text
+from plimsoll.present.markdown import document_text
+from plimsoll.report.document import Reader, verdict_document
+from plimsoll.report.results import benchmark_text, results_text
 from plimsoll.verdict.verdict import Verdict
 
 RESULTS_FILE: Final = "results.json"
 SUMMARY_FILE: Final = "summary.md"
 BENCHMARK_FILE: Final = "benchmark.json"
+
+VARIABLE: Final = "GITHUB_STEP_SUMMARY"
+LARGEST: Final = 2**20
+"""Bytes of one step's summary, by GitHub's documentation, which drops a larger one as a whole."""
+
+_CUT: Final = "\n\nCut here, for a step's summary holds 1 MiB; the whole is in {whole}.\n"
+
+
+def summary_text(record: RunRecord, verdict: Verdict) -> str:
+    """summary.md: the run for people, in Markdown that a mail, a pull request and a terminal all show well."""
+    return document_text(verdict_document(record, verdict, Reader.SUMMARY))
+
+
+def short_summary_text(record: RunRecord, verdict: Verdict) -> str:
+    """The same where a glance must do: a failure is a row, a gap is a row with the command that closes it."""
+    return document_text(verdict_document(record, verdict, Reader.STEP))
 
 
 def write_reports(record: RunRecord, verdict: Verdict, folder: Path) -> list[str]:
@@ -56,3 +75,44 @@ def write_atomically(path: Path, text: str) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def step_summary(environment: Mapping[str, str] | None = None) -> Path | None:
+    """The file that GitHub Actions reads; None outside of it."""
+    named = (os.environ if environment is None else environment).get(VARIABLE)
+    return Path(named) if named else None
+
+
+def required_step_summary() -> Path:
+    """The same, for who asks for it. Raises PlimsollError outside of GitHub Actions."""
+    path = step_summary()
+    if path is None:
+        raise PlimsollError(f"--step-summary: {VARIABLE} is not set, as it is in a job of GitHub Actions; leave it out")
+    return path
+
+
+def append_step_summary(path: Path, text: str, whole: str) -> str | None:
+    """Append the text, cut where the file would grow too large; `whole` names where all of it is.
+
+    Returns a line that says what went wrong, None where all is well.
+    """
+    try:
+        with path.open("ab") as file:
+            # After what other commands of the step have written, which may not end its last line.
+            before = file.tell()
+            file.write(fitting("\n" * 2 * bool(before) + text, LARGEST - before, whole))
+    except OSError as error:
+        return f"warning: the step summary {path} could not be written ({error.strerror or error})"
+    return None
+
+
+def fitting(text: str, room: int, whole: str) -> bytes:
+    """As many whole lines of the text as fit into `room` bytes of UTF-8, and a sentence where that is not all; nothing
+    where not even the sentence fits."""
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) <= room:
+        return data
+    sentence = _CUT.format(whole=whole).encode("utf-8", "backslashreplace")
+    if len(sentence) > room:
+        return b""
+    return data[: data.rfind(b"\n", 0, room - len(sentence) + 1) + 1] + sentence

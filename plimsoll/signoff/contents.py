@@ -11,11 +11,9 @@ from typing import Any, Final
 
 from plimsoll.evidence.reader import EVIDENCE_FILE, RESUMED_FOLDER
 from plimsoll.evidence.record import RunRecord
-from plimsoll.report.benchmark_file import benchmark_text
 from plimsoll.report.node_card import distinct_nodes
-from plimsoll.report.results import results_text
-from plimsoll.report.summary import summary_text
-from plimsoll.report.write import BENCHMARK_FILE, RESULTS_FILE, SUMMARY_FILE
+from plimsoll.report.results import benchmark_text, results_text
+from plimsoll.report.write import BENCHMARK_FILE, RESULTS_FILE, SUMMARY_FILE, summary_text
 from plimsoll.verdict.union import lineages
 from plimsoll.verdict.verdict import Verdict
 

@@ -1,16 +1,12 @@
-"""An analysis in lines and tables: what the terminal, the Markdown file and the page all show.
-
-Texts are as they came from evidence; whoever writes them escapes them.
-"""
+"""An analysis as a document: what the terminal, the Markdown file and the page all show."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from plimsoll.present.foreign_text import one_line
-from plimsoll.present.markdown import markdown
-from plimsoll.present.tables import Table, aligned, markdown_table
+from plimsoll.present import markdown, terminal
+from plimsoll.present.document import Bullets, Cell, Document, Picture, Section, Table, columns
 from plimsoll.statistics.auroc import CONFIDENCE, FEWEST, FEWEST_OF_A_KIND, Auroc
 from plimsoll.uncertainty.analysis import Analysis
 from plimsoll.uncertainty.comparing import ALPHA, Compared
@@ -20,61 +16,51 @@ from plimsoll.uncertainty.published import beside
 from plimsoll.uncertainty.scores import Score
 
 _NONE: Final = "-"
-_LONGEST: Final = 2000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A heading with what stands under it."""
-
-    title: str
-    lines: tuple[str, ...] = ()
-    table: Table | None = None
-
-
-def parts(analysis: Analysis) -> list[Part]:
-    """The whole, the answers first; parts without content are left out."""
+def sections(analysis: Analysis) -> list[Section]:
+    """The whole, the answers first; sections without content are left out."""
     found = [
-        Part(title="The research questions", lines=tuple(f"{a.question.text} {a.text}" for a in analysis.answers)),
+        _section("The research questions", [f"{a.question.text} {a.text}" for a in analysis.answers]),
         _unmeasured(analysis),
         _results(analysis),
         _best(analysis),
         _withheld(analysis),
         _published(analysis),
         *(_comparisons(analysis, question) for question in Question),
-        Part(title="Notes", lines=analysis.notes),
-        Part(title="How it was computed", lines=_method(analysis)),
+        _section("Notes", analysis.notes),
+        _section("How it was computed", _method(analysis)),
     ]
-    return [part for part in found if part.lines or part.table]
+    return [section for section in found if section.blocks]
 
 
 def terminal_lines(analysis: Analysis) -> list[str]:
     """Lines for a terminal: results and answers; the files hold the comparisons."""
-    shown = [part for part in parts(analysis) if not part.title.startswith("Compared")]
-    lines = []
-    for part in (*shown[1:], shown[0]):
-        lines += [part.title, *(f"  {one_line(line, _LONGEST)}" for line in part.lines)]
-        lines += [] if part.table is None else aligned(part.table)
-        lines.append("")
-    return lines
+    shown = [section for section in sections(analysis) if not str(section.title).startswith("Compared")]
+    return [line for section in (*shown[1:], shown[0]) for line in (*terminal.section_lines(section), "")]
 
 
-def markdown_text(analysis: Analysis, pictures: tuple[tuple[str, str, str], ...] = ()) -> str:
-    """uncertainty.md; `pictures` are (title, file, how to read it), the file empty where it was not drawn."""
-    blocks = [f"# Uncertainty: {markdown(', '.join(analysis.run_ids))}"]
-    for part in parts(analysis):
-        blocks.append(f"## {markdown(part.title)}")
-        if part.lines:
-            blocks.append("\n".join(f"- {markdown(line)}" for line in part.lines))
-        if part.table is not None:
-            blocks.append(markdown_table(part.table))
-    if pictures:
-        blocks.append("## Pictures")
-    for title, file, how in pictures:
-        blocks.append(
-            f"### {markdown(title)}\n\n{markdown(how)}" + (f"\n\n![{markdown(title)}]({file})" if file else "")
-        )
-    return "\n\n".join(blocks) + "\n"
+def markdown_text(analysis: Analysis, pictures: Sequence[Picture] = ()) -> str:
+    """uncertainty.md; the pictures lie beside it, each in a file of its own."""
+    drawn = [Section(title="Pictures", blocks=tuple(pictures))] if pictures else []
+    title = f"Uncertainty: {', '.join(analysis.run_ids)}"
+    return markdown.document_text(Document(title=title, blocks=(*sections(analysis), *drawn)))
+
+
+def _section(title: str, lines: Iterable[str] = (), table: Table | None = None) -> Section:
+    listed = tuple(lines)
+    return Section(
+        title=title,
+        blocks=(*([Bullets(entries=listed)] if listed else []), *([] if table is None else [table])),
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[tuple[Cell, ...]], figures_from: int, notable: int = 0) -> Table | None:
+    """The columns from one on hold figures; None where there is no row."""
+    found = tuple(rows)
+    if not found:
+        return None
+    return Table(columns=columns(*head, figures=range(figures_from, len(head))), rows=found, notable=notable)
 
 
 def auroc_text(found: Auroc, *, bare: bool = False) -> str:
@@ -85,15 +71,15 @@ def auroc_text(found: Auroc, *, bare: bool = False) -> str:
     return f"{found.value:.3f}" + ("" if bare or interval is None else f" ({interval.low:.3f} to {interval.high:.3f})")
 
 
-def _unmeasured(analysis: Analysis) -> Part:
+def _unmeasured(analysis: Analysis) -> Section:
     primary = analysis.setting.primary
-    return Part(
-        title=f"Without an AUROC of {primary.label}",
-        lines=tuple(f"{result.name}: not measured: {result.aurocs[primary].reason}" for result in analysis.unmeasured),
+    return _section(
+        f"Without an AUROC of {primary.label}",
+        [f"{result.name}: not measured: {result.aurocs[primary].reason}" for result in analysis.unmeasured],
     )
 
 
-def _results(analysis: Analysis) -> Part:
+def _results(analysis: Analysis) -> Section:
     scores = analysis.setting.scores
     rows = tuple(
         (
@@ -107,13 +93,10 @@ def _results(analysis: Analysis) -> Part:
         for result in analysis.results
     )
     head = ("variant", "dataset", "answers", "right", *(score.label for score in scores), "calibration error")
-    return Part(
-        title="AUROC of each score, wrong answers against right ones",
-        table=Table(head=head, rows=rows, numbers=2) if rows else None,
-    )
+    return _section("AUROC of each score, wrong answers against right ones", (), _table(head, rows, 2))
 
 
-def _best(analysis: Analysis) -> Part:
+def _best(analysis: Analysis) -> Section:
     rows = []
     for dataset, results in by_dataset(analysis).items():
         found = [(r, s) for r in results for s in analysis.setting.scores if r.aurocs[s].value is not None]
@@ -123,7 +106,7 @@ def _best(analysis: Analysis) -> Part:
             row = (dataset, result.asked.asking.variant, score.label, auroc_text(result.aurocs[score]), str(alike))
             rows.append(row)
     head = ("dataset", "variant", "score", "AUROC", "others whose interval overlaps")
-    return Part(title="Best of each dataset", table=Table(head=head, rows=tuple(rows), numbers=3) if rows else None)
+    return _section("Best of each dataset", (), _table(head, rows, 3))
 
 
 def _overlaps(one: Auroc, other: Auroc) -> bool:
@@ -140,7 +123,7 @@ def by_dataset(analysis: Analysis) -> dict[str, list[Result]]:
     return found
 
 
-def _withheld(analysis: Analysis) -> Part:
+def _withheld(analysis: Analysis) -> Section:
     scores = analysis.setting.scores
     rows = tuple(
         (
@@ -152,13 +135,10 @@ def _withheld(analysis: Analysis) -> Part:
         if any(found.value is not None for found in result.known.values())
     )
     head = ("variant", "dataset", *(score.label for score in scores))
-    return Part(
-        title="AUROC of each score, withheld questions against taught ones",
-        table=Table(head=head, rows=rows, numbers=2) if rows else None,
-    )
+    return _section("AUROC of each score, withheld questions against taught ones", (), _table(head, rows, 2))
 
 
-def _published(analysis: Analysis) -> Part:
+def _published(analysis: Analysis) -> Section:
     rows = [
         (
             result.asked.asking.variant,
@@ -172,26 +152,15 @@ def _published(analysis: Analysis) -> Part:
         for figure in analysis.published.get((result.asked.asking.variant, result.asked.asking.dataset), ())
     ]
     head = ("variant", "dataset", "published", "here", "the published figure is", "source")
-    return Part(
-        title="Beside published figures of G-NLL", table=Table(head=head, rows=tuple(rows), numbers=6) if rows else None
-    )
+    return _section("Beside published figures of G-NLL", (), _table(head, rows, 6))
 
 
-def _comparisons(analysis: Analysis, question: Question) -> Part:
+def _comparisons(analysis: Analysis, question: Question) -> Section:
     found = [row for row in analysis.comparisons if row.question is question]
     ordered = sorted(found, key=lambda row: (not row.is_shown, row.difference is None))
-    return Part(
-        title=f"Compared: {question.value}",
-        lines=(question.text,) if found else (),
-        table=Table(
-            head=("first", "second", "figure", "word", "difference", "interval", "p", "test or reason"),
-            rows=tuple(_comparison(row) for row in ordered),
-            numbers=4,
-            notable=sum(row.is_shown for row in ordered),
-        )
-        if found
-        else None,
-    )
+    head = ("first", "second", "figure", "word", "difference", "interval", "p", "test or reason")
+    table = _table(head, map(_comparison, ordered), 4, sum(row.is_shown for row in ordered))
+    return _section(f"Compared: {question.value}", (question.text,) if found else (), table)
 
 
 def _comparison(row: Compared) -> tuple[str, ...]:

@@ -1,29 +1,22 @@
-"""The section of report.html about uncertainty: the answers, the figures and the pictures of what the run asked."""
+"""The section of report.html about uncertainty: the answers, the figures and the pictures of what the run asked.
+
+It stands apart from the analysis, because a run without datasets must not wait for numpy, scipy and matplotlib.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from plimsoll.evidence.record import RunRecord
 from plimsoll.extras import why_missing
-from plimsoll.present.html_elements import bullets, safe, unfolding, wide_table
-from plimsoll.present.tables import Table
-from plimsoll.report.section import Section
+from plimsoll.present.document import Fold, Paragraph, Picture, Section, Table, plain, strong
 
 _TITLE: Final = "Uncertainty: do the models know when they are wrong?"
 _MOST_BYTES: Final = 300_000
 """Of all pictures together: the page must still be sent by mail. What is beyond stays in the files."""
-
-
 _MOST_ROWS: Final = 12
 """Of a table that stands open."""
-_PIXELS: Final = 100
-"""To an inch of a drawing, where the window is wide enough."""
-_CSS: Final = """
-.plimsoll .plimsoll-drawn { margin: 16px 0; }
-.plimsoll .plimsoll-drawn figcaption { font-weight: normal; max-width: 75ch; }
-.plimsoll .plimsoll-drawn svg { width: 100%; max-width: none; height: auto; }
-"""
 
 
 def uncertainty_section(record: RunRecord) -> Section | None:
@@ -31,40 +24,26 @@ def uncertainty_section(record: RunRecord) -> Section | None:
     if not record.askings:
         return None
     if (missing := why_missing("uncertainty", "uncertainty", ("numpy", "scipy", "matplotlib"))) is not None:
-        return Section(title=_TITLE, html=f"<p>not computed: {safe(missing)}</p>")
-    # Imported here: a run without datasets must not wait for numpy, scipy and matplotlib.
+        return Section(title=_TITLE, fold=Fold.OPEN, blocks=(Paragraph(words=f"not computed: {missing}"),))
     from plimsoll.uncertainty.analysis import analyse
-    from plimsoll.uncertainty.document import parts
+    from plimsoll.uncertainty.document import sections
     from plimsoll.uncertainty.drawn.gallery import gallery
-    from plimsoll.uncertainty.drawn.picture import CATEGORY_COLOURS
 
     analysis = analyse(record)
-    html = [f"<style>{CATEGORY_COLOURS}{_CSS}</style>"]
-    for part in parts(analysis):
-        content = bullets("", [safe(line) for line in part.lines]).replace("<h3></h3>", "")
-        content += "" if part.table is None else _table(part.title, part.table)
-        is_short = part.table is None or len(part.table.rows) <= _MOST_ROWS
-        html.append(unfolding(f"<strong>{safe(part.title)}</strong>", content, is_open=is_short))
-    left = _MOST_BYTES
+    pictures, left = [], _MOST_BYTES
     for picture in gallery(analysis):
-        element = picture.element or ""
-        left -= len(element)
-        shown = element if left >= 0 else ""
-        text = picture.text if shown or not element else "left out of this page for its size: see plimsoll uncertainty"
-        html.append(_figure(picture.title, shown, text, picture.width))
-    return Section(title=_TITLE, html="".join(html))
+        left -= len(picture.element or "")
+        pictures.append(picture if left >= 0 else _left_out(picture))
+    return Section(title=_TITLE, fold=Fold.OPEN, blocks=(*map(_folding, sections(analysis)), *pictures))
 
 
-def _table(title: str, table: Table) -> str:
-    rows = [
-        [f'<th scope="row">{safe(row[0])}</th>', *(f"<td>{safe(text)}</td>" for text in row[1:])] for row in table.rows
-    ]
-    return wide_table(title, table.head, rows)
+def _folding(section: Section) -> Section:
+    """A section that unfolds, and stands open where its table is short."""
+    is_long = any(isinstance(block, Table) and len(block.rows) > _MOST_ROWS for block in section.blocks)
+    return replace(section, title=strong(plain(section.title)), level=0, fold=Fold.CLOSED if is_long else Fold.OPEN)
 
 
-def _figure(title: str, element: str, text: str, width: float) -> str:
-    drawn = f'<div style="max-width:{_PIXELS * width:.0f}px">{element}</div>' if element else ""
-    return (
-        f'<figure class="plimsoll-drawn"><figcaption><strong>{safe(title)}</strong><br>{safe(text)}</figcaption>'
-        f"{drawn}</figure>"
-    )
+def _left_out(picture: Picture) -> Picture:
+    if picture.element is None:
+        return picture
+    return replace(picture, element=None, missing="left out of this page for its size: see plimsoll uncertainty")

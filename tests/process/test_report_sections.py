@@ -15,16 +15,15 @@ from plimsoll import extras
 from plimsoll.audit.recorded import expectation_fields, recorded_bounds, recorded_findings
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.evidence.events import Event
+from plimsoll.present.document import Fold, Paragraph, Section
 from plimsoll.present.small_svg import small
-from plimsoll.report.claims_section import claims_section
-from plimsoll.report.figures import model_figures
-from plimsoll.report.model_section import model_section
-from plimsoll.report.row_logs import cut_log, longest_log
-from plimsoll.report.section import Section
-from plimsoll.report.sections import SECTIONS, sections_html
-from plimsoll.report.timeline import MOST_POINTS, timelines
-from plimsoll.report.timeline_section import timeline_section
+from plimsoll.report.models import model_figures, model_section
+from plimsoll.report.page import SECTIONS
+from plimsoll.report.records import claims_section
+from plimsoll.report.rows import cut_log, longest_log
+from plimsoll.report.timeline import MOST_POINTS, timeline_section, timelines
 from tests.support.catalogue_events import demand_for, full_catalogue
+from tests.support.pages import html_of, sections_html
 from tests.support.run_events import Line, cell, finish, gate, good_cell, judged, line, plan, recorded, report, start
 from tests.support.subsession import ROOT
 
@@ -81,8 +80,8 @@ def test_evidence_of_before_has_the_limits_it_judged_by(tmp_path: Path) -> None:
 def test_what_was_not_measured_says_so_and_why(tmp_path: Path) -> None:
     section = model_section(recorded(tmp_path, events(value=None, **EXPECTED)))
     assert section is not None
-    assert "not measured: no answer" in section.html
-    assert ">not measured</text>" in section.html
+    assert "not measured: no answer" in html_of(section)
+    assert ">not measured</text>" in html_of(section)
 
 
 def test_a_variant_that_was_skipped_shows_what_would_be_expected(tmp_path: Path) -> None:
@@ -90,8 +89,8 @@ def test_a_variant_that_was_skipped_shows_what_would_be_expected(tmp_path: Path)
     made = [start(), plan([CELL]), gate("tiny-llama/nf4", **skip, **EXPECTED), finish()]
     section = model_section(recorded(tmp_path, made))
     assert section is not None
-    assert "not measured: skipped (vram)" in section.html
-    assert '<span class="plimsoll-source">nothing measured</span>' in section.html
+    assert "not measured: skipped (vram)" in html_of(section)
+    assert '<span class="plimsoll-source">nothing measured</span>' in html_of(section)
 
 
 def test_claims_of_other_circumstances_are_no_range_of_a_load(tmp_path: Path) -> None:
@@ -102,8 +101,7 @@ def test_claims_of_other_circumstances_are_no_range_of_a_load(tmp_path: Path) ->
 
 def test_a_picture_has_each_mark_in_its_place(tmp_path: Path) -> None:
     section = model_section(recorded(tmp_path, events(value=5 * GB, **EXPECTED)))
-    assert section is not None
-    (picture,) = re.findall(r"<svg.*?</svg>", section.html)
+    (picture,) = re.findall(r"<svg.*?</svg>", html_of(section))
     assert re.findall(r"<text[^>]*>([^<]*)", picture)[-2:] == ["nf4", "5.00 GB ✓"]
 
     def across(style: str) -> list[list[float]]:
@@ -123,10 +121,10 @@ def test_the_same_evidence_gives_the_same_bytes_and_ids_are_apart(tmp_path: Path
     one, two = model_section(record), model_section(record)
     assert one is not None
     assert one == two
-    ids = re.findall(r' id="([^"]*)"', one.html)
+    ids = re.findall(r' id="([^"]*)"', html_of(one))
     assert len(ids) > 50
     assert len(ids) == len(set(ids))
-    sizes = [len(picture) for picture in re.findall(r"<svg.*?</svg>", one.html)]
+    sizes = [len(picture) for picture in re.findall(r"<svg.*?</svg>", html_of(one))]
     assert len(sizes) > 80
     assert max(sizes) < 15_000
 
@@ -138,9 +136,9 @@ def test_without_matplotlib_one_line_names_the_extra_and_the_tables_stand(
     record = recorded(tmp_path, [*events(**EXPECTED), *sampled(0, 3)])
     for section in (model_section(record), timeline_section(record)):
         assert section is not None
-        assert "<svg" not in section.html
-        assert section.html.count(f"pip install -e &#x27;{ROOT}[pictures]&#x27;") == 1
-        assert "<table>" in section.html
+        assert "<svg" not in html_of(section)
+        assert html_of(section).count(f"pip install -e &#39;{ROOT}[pictures]&#39;") == 1
+        assert "<table>" in html_of(section)
 
 
 def test_pages_are_made_where_matplotlib_cannot_be_imported(tmp_path: Path) -> None:
@@ -148,7 +146,7 @@ def test_pages_are_made_where_matplotlib_cannot_be_imported(tmp_path: Path) -> N
     code = (
         "import sys; sys.modules['matplotlib'] = None\n"
         "from pathlib import Path\nfrom plimsoll.evidence.reader import read_run\n"
-        "from plimsoll.report.sections import sections_html\n"
+        "from tests.support.pages import sections_html\n"
         "import plimsoll.extras as extras; extras.find_spec = lambda name: None\n"
         f"print(len(sections_html(read_run(Path({str(next(tmp_path.iterdir()))!r})))))"
     )
@@ -210,8 +208,8 @@ def test_a_host_that_died_is_told_in_the_table(tmp_path: Path) -> None:
     died = at(9, line(Event.HOST, state="died", request="Generate", seconds=2, variant="tiny-llama/nf4", pid=7))
     section = timeline_section(recorded(tmp_path, [*events(), *sampled(0, 3)[:-1], died]))
     assert section is not None
-    assert "<td>died</td>" in section.html
-    assert 'aria-label="Memory over time of tiny-llama/nf4: at most 3,000 bytes within 9.000 s"' in section.html
+    assert "<td>died</td>" in html_of(section)
+    assert 'aria-label="Memory over time of tiny-llama/nf4: at most 3,000 bytes within 9.000 s"' in html_of(section)
 
 
 @pytest.mark.parametrize(
@@ -231,8 +229,8 @@ def test_what_became_of_a_claim_follows_from_what_was_measured(
     assert finding.status == status
     section = claims_section(record)
     assert section is not None
-    assert f"<h4>{status} (1)</h4>" in section.html
-    assert "a paper" in section.html
+    assert f"<h4>{status} (1)</h4>" in html_of(section)
+    assert "a paper" in html_of(section)
 
 
 def measured_line(value: float | None) -> Line:
@@ -269,7 +267,7 @@ def test_a_section_is_plugged_in_by_its_function(tmp_path: Path) -> None:
         return None
 
     def mine(_: object) -> Section:
-        return Section(title="Mine & <yours>", html="<p>here</p>", is_open=False)
+        return Section(title="Mine & <yours>", blocks=(Paragraph(words="here"),), fold=Fold.CLOSED)
 
     text = sections_html(record, (nothing, mine))
     assert text == "<details><summary><h3>Mine &amp; &lt;yours&gt;</h3></summary><p>here</p></details>"

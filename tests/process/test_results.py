@@ -17,12 +17,11 @@ import pytest
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.record import RunRecord
 from plimsoll.present.foreign_text import one_line, printable
-from plimsoll.present.markdown import markdown
+from plimsoll.present.markdown import escaped as markdown
+from plimsoll.report.document import closing_lines
 from plimsoll.report.node_card import node_card
 from plimsoll.report.results import results, results_schema, results_text
-from plimsoll.report.summary import summary_text
-from plimsoll.report.terminal import closing_lines
-from plimsoll.report.write import write_atomically, write_reports
+from plimsoll.report.write import summary_text, write_atomically, write_reports
 from plimsoll.verdict.verdict import Verdict, reach_verdict
 from tests.support.run_events import (
     HOSTILE,

@@ -17,17 +17,18 @@ import pytest
 
 from plimsoll.cli import main
 from plimsoll.evidence.answers import AnswerRecord, Asking
+from plimsoll.present.document import Picture, Svg
+from plimsoll.present.drawing import CATEGORIES, svg_file
 from plimsoll.uncertainty.analysis import Analysis, analyse
-from plimsoll.uncertainty.csv_files import comparisons_csv, results_csv, scores_csv
 from plimsoll.uncertainty.data import analysis_schema, analysis_text
 from plimsoll.uncertainty.document import markdown_text, terminal_lines
 from plimsoll.uncertainty.drawn.gallery import gallery
-from plimsoll.uncertainty.drawn.picture import CATEGORIES, Picture
 from plimsoll.uncertainty.measuring import Setting
 from plimsoll.uncertainty.scores import Score
 from plimsoll.uncertainty.section import uncertainty_section
-from plimsoll.uncertainty.write import write_analysis
+from plimsoll.uncertainty.write import comparisons_csv, results_csv, scores_csv, write_analysis
 from tests.support.made_answers import answers, answers_of_many, asking, claim, many_askings, run_with
+from tests.support.pages import html_of
 from tests.support.run_events import (
     HOSTILE,
     RUN_ID,
@@ -116,7 +117,13 @@ def test_no_field_of_a_csv_file_is_taken_for_a_formula(tmp_path: Path) -> None:
 
 
 def test_the_texts_lead_with_answers_and_list_what_is_not_measured(many: Analysis) -> None:
-    text = markdown_text(many, (("Picture", "picture.svg", "how"), ("None", "", "not measured: why")))
+    text = markdown_text(
+        many,
+        (
+            Picture(title="Picture", name="picture", how="how", element=Svg("<svg></svg>")),
+            Picture(title="None", missing="not measured: why"),
+        ),
+    )
     assert text.index("## The research questions") < text.index("## AUROC of each score")
     assert "- qwen2.5-1.5b/int8 on squad: not measured: 59 of 60 answers are there" in text
     assert "![Picture](picture.svg)" in text
@@ -128,7 +135,7 @@ def test_the_texts_lead_with_answers_and_list_what_is_not_measured(many: Analysi
 
 
 def well_formed(picture: Picture) -> ElementTree.Element:
-    return ElementTree.fromstring(picture.file_text)  # noqa: S314  # a file of ours
+    return ElementTree.fromstring(svg_file(picture.element or Svg("")))  # noqa: S314  # a file of ours
 
 
 def test_every_picture_is_drawn_in_the_colours_of_its_page(drawn: tuple[Picture, ...]) -> None:
@@ -140,7 +147,7 @@ def test_every_picture_is_drawn_in_the_colours_of_its_page(drawn: tuple[Picture,
         assert not any(colour in picture.element for colour in CATEGORIES)
         assert not re.search(r"#[0-9a-f]{6}\b", picture.element), "a fixed colour would vanish in the dark"
         assert "var(--" in picture.element
-        assert "--cat-1" in picture.file_text
+        assert "--cat-1" in svg_file(picture.element)
 
 
 def test_the_same_evidence_gives_the_same_pictures(many: Analysis, drawn: tuple[Picture, ...]) -> None:
@@ -185,9 +192,9 @@ def test_hostile_names_are_text_everywhere(tmp_path: Path) -> None:
             assert {element.tag.rpartition("}")[2] for element in well_formed(picture).iter()} & {"script"} == set()
     section = uncertainty_section(record)
     assert section is not None
-    assert "<script>" not in section.html
+    assert "<script>" not in html_of(section)
     assert not re.search(r"(?<!\\)<script", markdown_text(analysis))
-    for text in (section.html, markdown_text(analysis), "\n".join(terminal_lines(analysis))):
+    for text in (html_of(section), markdown_text(analysis), "\n".join(terminal_lines(analysis))):
         assert "\x1b" not in text
         assert "\u202e" not in text
 
@@ -196,11 +203,11 @@ def test_the_section_of_the_report_holds_answers_tables_and_pictures(many: Analy
     askings = many_askings(chosen=30)
     section = uncertainty_section(recorded(tmp_path, run_with(askings, answers_of_many(askings))))
     assert section is not None
-    assert section.html.count("<svg ") == 10
-    assert len(section.html) < 400_000
-    assert "<script" not in section.html
-    assert "Do larger models of a family know better when they are wrong?" in section.html
-    ids = re.findall(r' id="([^"]+)"', section.html)
+    assert html_of(section).count("<svg ") == 10
+    assert len(html_of(section)) < 400_000
+    assert "<script" not in html_of(section)
+    assert "Do larger models of a family know better when they are wrong?" in html_of(section)
+    ids = re.findall(r' id="([^"]+)"', html_of(section))
     assert len(ids) == len(set(ids)), "pictures on one page share no ids"
 
 
@@ -213,8 +220,8 @@ def test_pictures_beyond_what_a_page_holds_stay_in_the_files(monkeypatch: pytest
     one = asking(chosen=30)
     section = uncertainty_section(recorded(tmp_path, run_with([one], answers(one))))
     assert section is not None
-    assert "<svg " not in section.html
-    assert "left out of this page for its size" in section.html
+    assert "<svg " not in html_of(section)
+    assert "left out of this page for its size" in html_of(section)
 
 
 def test_files_of_an_earlier_analysis_do_not_stay_for_this_ones(many: Analysis, tmp_path: Path) -> None:

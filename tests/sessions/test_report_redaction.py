@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.html import settled_rows
 from plimsoll.redaction import REDACTED, Redactor
+from plimsoll.report.rows import settled_rows
 from tests.support.broken_checkpoints import model_entry, shipped, variant_entry
 from tests.support.subsession import run_suite
 

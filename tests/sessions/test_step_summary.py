@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from plimsoll.report.step_summary import LARGEST, append_step_summary, fitting
-from plimsoll.report.summary import short_summary_text
+from plimsoll.report.write import LARGEST, append_step_summary, fitting, short_summary_text
 from plimsoll.verdict.verdict import reach_verdict
 from tests.process.test_replay import replay
 from tests.support.compare_runs import noisy, timed_run

@@ -17,6 +17,7 @@ FLOW = [
     "extras",
     "metrics",
     "redaction",
+    "extras",
     "present",
     "statistics",
     "usertoml",

@@ -12,8 +12,10 @@ import pytest
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.fields import judgement_fields
 from plimsoll.judge.judgement import Limit, Measurement, judge
-from plimsoll.report.html_parts import CSS, header, measured_cells
+from plimsoll.report.page import css
+from plimsoll.report.rows import measured_cells
 from plimsoll.verdict.verdict import reach_verdict
+from tests.support.pages import header
 from tests.support.run_events import (
     HOSTILE,
     Line,
@@ -206,7 +208,9 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_every_colour_can_be_read_in_light_dark_and_print() -> None:
-    schemes = [dict(re.findall(r"--(\w+): #(\w+);", block)) for block in re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)]
+    schemes = [
+        dict(re.findall(r"--(\w+): #(\w+);", block)) for block in re.findall(r":root \{(.*?)\}", css(), re.DOTALL)
+    ]
     assert len(schemes) == 3
     for scheme in schemes:
         for ink in ("ink", "faint", "good", "near", "bad", "gap"):
@@ -215,6 +219,6 @@ def test_every_colour_can_be_read_in_light_dark_and_print() -> None:
 
 
 def test_the_style_asks_nothing_from_outside() -> None:
-    assert "url(" not in CSS
-    assert "@import" not in CSS
-    assert "<" not in CSS
+    assert "url(" not in css()
+    assert "@import" not in css()
+    assert "<" not in css()

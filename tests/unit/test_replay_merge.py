@@ -15,12 +15,12 @@ from plimsoll.errors import PlimsollError
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.reader import read_run, read_runs
 from plimsoll.evidence.record import Cell
-from plimsoll.report.html_parts import header
+from plimsoll.report.document import closing_lines
 from plimsoll.report.results import results, results_schema, results_text
-from plimsoll.report.summary import summary_text
-from plimsoll.report.terminal import closing_lines
+from plimsoll.report.write import summary_text
 from plimsoll.verdict.cells import CellOutcome
 from plimsoll.verdict.verdict import Verdict, Word, reach_verdict
+from tests.support.pages import header
 from tests.support.run_events import (
     NODE,
     Line,

@@ -11,13 +11,13 @@ import pytest
 
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.record import Cell
-from plimsoll.report.html_parts import header
+from plimsoll.report.document import closing_lines
 from plimsoll.report.results import results, results_schema
-from plimsoll.report.summary import summary_text
-from plimsoll.report.terminal import closing_lines
+from plimsoll.report.write import summary_text
 from plimsoll.verdict.cells import CellOutcome
 from plimsoll.verdict.verdict import Verdict, Word, reach_verdict
 from plimsoll.verdict.waivers import WaiverError, Waivers, parse_waivers, read_waivers
+from tests.support.pages import header
 from tests.support.run_events import (
     AT,
     HOSTILE,

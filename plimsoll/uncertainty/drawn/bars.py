@@ -8,11 +8,10 @@ from typing import Any, Final
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from plimsoll.present.drawing import FAINT, INK
+from plimsoll.present.document import Picture
+from plimsoll.present.drawing import CATEGORIES, FAINT, INK
 from plimsoll.uncertainty.analysis import Analysis
 from plimsoll.uncertainty.drawn.picture import (
-    CATEGORIES,
-    Picture,
     Point,
     category,
     datasets,

@@ -10,20 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from plimsoll.present.drawing import FAINT, INK
+from plimsoll.present.document import Picture
+from plimsoll.present.drawing import CATEGORIES, FAINT, INK
 from plimsoll.uncertainty.analysis import Analysis
-from plimsoll.uncertainty.drawn.picture import (
-    CATEGORIES,
-    Picture,
-    Point,
-    category,
-    datasets,
-    draw,
-    families,
-    label,
-    missing,
-    model_points,
-)
+from plimsoll.uncertainty.drawn.picture import Point, category, datasets, draw, families, label, missing, model_points
 from plimsoll.uncertainty.measuring import Result
 from plimsoll.uncertainty.pairs import most_precise
 from plimsoll.uncertainty.reliability import Reliability, proportion

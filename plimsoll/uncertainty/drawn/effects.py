@@ -7,21 +7,12 @@ from typing import Any, Final
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from plimsoll.present.document import Picture
 from plimsoll.present.drawing import FAINT, INK
 from plimsoll.statistics.difference import Difference
 from plimsoll.uncertainty.analysis import Analysis
 from plimsoll.uncertainty.comparing import AUROC, Compared
-from plimsoll.uncertainty.drawn.picture import (
-    Picture,
-    Point,
-    category,
-    datasets,
-    draw,
-    families,
-    label,
-    missing,
-    model_points,
-)
+from plimsoll.uncertainty.drawn.picture import Point, category, datasets, draw, families, label, missing, model_points
 from plimsoll.uncertainty.research import RESEARCH
 
 _MOST_ROWS: Final = 60

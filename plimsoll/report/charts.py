@@ -1,4 +1,5 @@
-"""The bullet chart of a panel: each variant's figure on top of what is documented, predicted and impossible.
+"""The pictures of report.html: a bullet chart of each variant's figure on top of what is documented, predicted and
+impossible; and a variant's memory over time, over bands that say what the host was doing.
 
 Import it only where matplotlib is installed. Forms tell the marks apart, not colours alone; the value stands beside.
 """
@@ -15,10 +16,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from plimsoll.judge.judgement import Outcome
 from plimsoll.metrics import METRICS
-from plimsoll.present.drawing import BAD, FAINT, GAP, GOOD, INK, NEAR, RULE, drawing, svg
+from plimsoll.present.document import Svg
+from plimsoll.present.drawing import BAD, FAINT, GAP, GOOD, INK, NEAR, RULE, drawing, small_svg
 from plimsoll.present.foreign_text import one_line
-from plimsoll.present.small_svg import small
-from plimsoll.report.figures import Figure, Panel
+from plimsoll.report.models import Panel, VariantFigure
+from plimsoll.report.timeline import Timeline
 
 _WIDTH: Final = 4.3
 """Inches; the page scales it. Text is 9 points high at this width, and so as high as the page's own on a phone."""
@@ -43,7 +45,7 @@ _STEPS: Final = {
 }
 
 
-def bullet_chart(panel: Panel, salt: str) -> str:
+def bullet_chart(panel: Panel, salt: str) -> Svg:
     """The picture as an SVG element; `salt` names it apart from all others of the page."""
     figures, rows = panel.figures, len(panel.figures)
     labels = [row_label(figure, figures) for figure in figures]
@@ -78,10 +80,10 @@ def bullet_chart(panel: Panel, salt: str) -> str:
         axes.xaxis.set_major_formatter(FuncFormatter(label))
         axes.set_xlabel("logarithmic" if is_log else unit, labelpad=1)
         axes.spines["left"].set_visible(False)
-        return small(svg(picture))
+        return small_svg(picture)
 
 
-def row_label(figure: Figure, among: Sequence[Figure]) -> str:
+def row_label(figure: VariantFigure, among: Sequence[VariantFigure]) -> str:
     """The variant without its model, and for times the state of the page cache, where both are shown."""
     name = figure.variant.partition("/")[2] or figure.variant
     if len({other.metric for other in among}) > 1:
@@ -89,7 +91,7 @@ def row_label(figure: Figure, among: Sequence[Figure]) -> str:
     return one_line(name, _LONGEST_LABEL)
 
 
-def short(value: float, figure: Figure) -> str:
+def short(value: float, figure: VariantFigure) -> str:
     """A value in three digits with its unit: `39.7 GB`."""
     step, unit = _step(value, METRICS[figure.metric].unit)
     scaled = value / step
@@ -97,7 +99,7 @@ def short(value: float, figure: Figure) -> str:
     return f"{scaled:.{min(digits, 2)}f} {unit}"
 
 
-def _draw(axes: Axes, place: int, figure: Figure, low: float, high: float) -> None:
+def _draw(axes: Axes, place: int, figure: VariantFigure, low: float, high: float) -> None:
     """One row: the impossible at the back, on it what documents say and what is predicted, the measured in front."""
 
     def band(start: float, end: float, half: float, colour: str, alpha: float) -> None:
@@ -129,7 +131,7 @@ def _or(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else value
 
 
-def _scale(figures: Sequence[Figure]) -> tuple[float, float, bool]:
+def _scale(figures: Sequence[VariantFigure]) -> tuple[float, float, bool]:
     """Where the axis begins and ends, and whether it is logarithmic. What cannot be is shown as far as it is near."""
     told = [value for figure in figures for value in _told(figure) if value > 0]
     if not told:
@@ -142,7 +144,7 @@ def _scale(figures: Sequence[Figure]) -> tuple[float, float, bool]:
     return 0.0, largest * 1.15, False
 
 
-def _told(figure: Figure) -> list[float]:
+def _told(figure: VariantFigure) -> list[float]:
     documented = chain.from_iterable((d.low, d.high) for d in figure.documented if not d.disputed)
     known = [*figure.measured, figure.bounds.expected, *documented]
     return [value for value in known if value is not None and math.isfinite(value)]
@@ -157,3 +159,50 @@ def _tick(value: float, unit: str) -> str:
 def _step(value: float, unit: str) -> tuple[float, str]:
     steps = _STEPS[unit]
     return next(((step, name) for step, name in steps if abs(value) >= step), steps[-1])
+
+
+WORK: Final = {"loading": GAP, "generating": GOOD, "scoring": NEAR, "training": FAINT}
+"""What a host does -> the colour of its band. The bands lie at different heights as well, in this order."""
+
+_TIMELINE: Final = 1.55
+"""Inches of height."""
+_MARGINS: Final = (0.55, 0.1, 0.08, 0.4)
+"""Inches on the left, on the right, above and below."""
+_LANES: Final = 0.2
+"""The part of the height that the bands take, below the memory."""
+
+
+def timeline_chart(timeline: Timeline, salt: str) -> Svg:
+    """The picture as an SVG element; `salt` names it apart from all others of the page."""
+    left, right, above, below = _MARGINS
+    step, unit = (1e9, "GB") if timeline.highest >= 1e9 else (1e6, "MB")
+    with drawing(_WIDTH, _TIMELINE, salt, arranged=False) as picture:
+        axes = picture.add_axes(
+            (
+                left / _WIDTH,
+                below / _TIMELINE,
+                (_WIDTH - left - right) / _WIDTH,
+                (_TIMELINE - above - below) / _TIMELINE,
+            )
+        )
+        top = 1.08 * timeline.highest
+        floor = -_LANES * top
+        for stretch in timeline.stretches:
+            lane = list(WORK).index(stretch.doing)
+            upper = floor * (lane + 0.1) / len(WORK)
+            lower = floor * (lane + 0.9) / len(WORK)
+            start, end = stretch.start, max(stretch.end, stretch.start + 0.004 * timeline.seconds)
+            axes.fill([start, end, end, start], [lower, lower, upper, upper], color=WORK[stretch.doing], linewidth=0)
+        for host in timeline.hosts:
+            axes.plot([at for at, _ in host], [rss for _, rss in host], color=INK, linewidth=1.2)
+        axes.plot([0, timeline.seconds], [0, 0], color=FAINT, linewidth=0.5)
+        axes.set_xlim(0, max(timeline.seconds, 1e-3))
+        axes.set_ylim(floor, top)
+        axes.tick_params(length=0)
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / step:g}" if value >= 0 else ""))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("seconds", labelpad=1)
+        axes.set_ylabel(unit, labelpad=2)
+        return small_svg(picture)

@@ -1,5 +1,5 @@
-"""The figures that a reader asks of each variant first: memory and load time, as measured, as documents have them, as
-predicted, and what cannot be.
+"""The figures that a reader asks of each variant first, and their section in report.html: memory and load time, as
+measured, as documents have them, as predicted, and what cannot be; a bullet chart each, and all of them as a table.
 
 Gathered from evidence alone. A run of before this was recorded has the limits that its measurements were held against
 in place of the documents' own words, and no prediction.
@@ -15,8 +15,27 @@ from typing import Final
 from plimsoll.audit.bounds import Bounds
 from plimsoll.audit.recorded import recorded_bounds, recorded_claims
 from plimsoll.evidence.record import Cell, CellEvidence, GateRecord, RunRecord
-from plimsoll.judge.judgement import Outcome
+from plimsoll.extras import why_no_pictures
+from plimsoll.judge.judgement import Limit, Outcome
 from plimsoll.metrics import METRICS, PANELS, Place
+from plimsoll.present.document import (
+    BREAK,
+    Block,
+    Fold,
+    Gallery,
+    Inline,
+    Key,
+    Paragraph,
+    Picture,
+    Section,
+    Sign,
+    Span,
+    Table,
+    Words,
+    columns,
+    faint,
+)
+from plimsoll.units import format_value
 
 _WORST: Final = (Outcome.FAIL, Outcome.UNSET, Outcome.MARGINAL, Outcome.PASS)
 
@@ -32,7 +51,7 @@ class Documented:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class VariantFigure:
     """One metric of one variant."""
 
     variant: str
@@ -57,7 +76,7 @@ class Panel:
     """One question to the variants of a model."""
 
     title: str
-    figures: tuple[Figure, ...]
+    figures: tuple[VariantFigure, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +87,7 @@ class ModelFigures:
     panels: tuple[Panel, ...]
 
     @property
-    def figures(self) -> tuple[Figure, ...]:
+    def figures(self) -> tuple[VariantFigure, ...]:
         """All of them, by variant."""
         return tuple(figure for panel in self.panels for figure in panel.figures)
 
@@ -120,7 +139,9 @@ def _has_vram(variant: str, gate: GateRecord | None, known: _Known) -> bool:
     return any((variant, name) in known or (gate is not None and name in gate.bounds) for name in on_gpu)
 
 
-def _drawn(title: str, variants: Iterable[str], gates: Mapping[str, GateRecord], known: _Known) -> Iterator[Figure]:
+def _drawn(
+    title: str, variants: Iterable[str], gates: Mapping[str, GateRecord], known: _Known
+) -> Iterator[VariantFigure]:
     """The figures of a panel that are worth drawing, by variant."""
     for variant in variants:
         for name, metric in METRICS.items():
@@ -129,7 +150,7 @@ def _drawn(title: str, variants: Iterable[str], gates: Mapping[str, GateRecord],
                 yield figure
 
 
-def _figure(variant: str, metric: str, gate: GateRecord | None, known: _Known) -> Figure:
+def _figure(variant: str, metric: str, gate: GateRecord | None, known: _Known) -> VariantFigure:
     cells = known.get((variant, metric), [])
     judged = [j for cell in cells for j in cell.judgements if j.measurement.metric == metric]
     noted = [m.measurement for cell in cells for m in cell.measurements if m.measurement.metric == metric]
@@ -140,7 +161,7 @@ def _figure(variant: str, metric: str, gate: GateRecord | None, known: _Known) -
         Documented(low=j.limit.low, high=j.limit.high, source=j.limit.source) for j in judged
     ]
     bounds = {} if gate is None else recorded_bounds(gate)
-    return Figure(
+    return VariantFigure(
         variant=variant,
         metric=metric,
         measured=_finite(value.value for value in values),
@@ -169,3 +190,109 @@ def _why_not(gate: GateRecord | None) -> str:
 
 def _finite(values: Iterable[float | None]) -> tuple[float, ...]:
     return tuple(dict.fromkeys(value for value in values if value is not None and math.isfinite(value)))
+
+
+_HEAD: Final = columns("Variant", "Figure", "Measured", "Documented", "Predicted", "Impossible")
+_KEY: Final = Key(
+    label="Key to the pictures",
+    marks=(
+        ("measured", "measured, in the colour of its outcome"),
+        ("documented", "documented; a line at each bound"),
+        ("predicted", "predicted before loading"),
+        ("impossible", "impossible by arithmetic"),
+    ),
+)
+
+
+def model_section(record: RunRecord) -> Section | None:
+    """Every model of the plan; those that something was measured of stand open."""
+    models = model_figures(record)
+    if not models:
+        return None
+    missing = why_no_pictures()
+    shown = sorted(models, key=lambda model: not model.is_measured)
+    return Section(
+        title="Memory and load time, by model",
+        fold=Fold.OPEN,
+        blocks=(
+            _KEY if missing is None else Paragraph(words=missing),
+            *(_model(model, number, drawn=missing is None) for number, model in enumerate(shown)),
+        ),
+    )
+
+
+def _model(model: ModelFigures, number: int, *, drawn: bool) -> Section:
+    table = Table(label=f"Figures of {model.model}", columns=_HEAD, rows=tuple(map(_row, model.figures)))
+    figures = Section(title="Figures", level=0, fold=Fold.CLOSED if drawn else Fold.OPEN, blocks=(table,))
+    pictures: list[Block] = [Gallery(pictures=_pictures(model, number))] if drawn else []
+    return Section(
+        title=model.model,
+        level=2,
+        note="" if model.is_measured else "nothing measured",
+        fold=Fold.OPEN if model.is_measured else Fold.CLOSED,
+        blocks=(*pictures, figures),
+    )
+
+
+def _pictures(model: ModelFigures, number: int) -> tuple[Picture, ...]:
+    # Half a second to import, and not everywhere there: only where something is drawn.
+    from plimsoll.report.charts import bullet_chart
+
+    return tuple(
+        Picture(
+            title=panel.title,
+            alt=f"{panel.title}, {model.model}: {_in_words(panel.figures)}",
+            element=bullet_chart(panel, f"bullet-{number}-{place}"),
+        )
+        for place, panel in enumerate(model.panels)
+    )
+
+
+def _in_words(figures: Iterable[VariantFigure]) -> str:
+    return "; ".join(f"{figure.variant} {_measured(figure)}" for figure in figures)
+
+
+def _row(figure: VariantFigure) -> tuple[Words, ...]:
+    outcome = () if figure.outcome is None else (Sign(outcome=figure.outcome.value), " ")
+    documented = [part for text, said in _limits(figure) for part in _documented(text, said)]
+    return (
+        figure.variant,
+        Span(text=figure.metric, title=METRICS[figure.metric].meaning),
+        (*outcome, _measured(figure)),
+        tuple(documented[1:]) or "–",
+        _predicted(figure),
+        _impossible(figure),
+    )
+
+
+def _measured(figure: VariantFigure) -> str:
+    if not figure.measured:
+        return f"not measured: {figure.why}" if figure.why else "not measured"
+    return ", ".join(format_value(value, METRICS[figure.metric].unit) for value in figure.measured)
+
+
+def _limits(figure: VariantFigure) -> list[tuple[str, Documented]]:
+    return [
+        (str(Limit(metric=figure.metric, low=said.low, high=said.high, source="document")), said)
+        for said in figure.documented
+        if said.low is not None or said.high is not None
+    ]
+
+
+def _documented(text: str, said: Documented) -> tuple[Inline, ...]:
+    """A line of its own."""
+    return (BREAK, f"{text}{', disputed' if said.disputed else ''} ", faint(said.source))
+
+
+def _predicted(figure: VariantFigure) -> str:
+    expected = figure.bounds.expected
+    if expected is None:
+        return f"no figure: {figure.bounds.basis}"
+    return f"{format_value(expected, METRICS[figure.metric].unit)}: {figure.bounds.basis}"
+
+
+def _impossible(figure: VariantFigure) -> str:
+    unit = METRICS[figure.metric].unit
+    least = f"below {format_value(figure.bounds.least, unit)}" if figure.bounds.least else ""
+    most = "" if figure.bounds.most is None else f"above {format_value(figure.bounds.most, unit)}"
+    return ", ".join(text for text in (least, most) if text) or "–"

@@ -1,13 +1,5 @@
-"""What pytest-html's rows lack for those who use a keyboard: one small script, the same on every page.
-
-It reads nothing but classes and the labels of pytest-html itself, so that no text of a model comes near it.
-"""
-
-from __future__ import annotations
-
-from typing import Final
-
-SCRIPT: Final = """
+// What pytest-html's rows lack for those who use a keyboard. It reads nothing but classes and the labels of pytest-html
+// itself, so that no text of a model comes near it.
 document.addEventListener('DOMContentLoaded', () => {
   for (const box of document.querySelectorAll('input.filter')) {
     box.setAttribute('aria-label', 'Show ' + box.nextElementSibling.textContent.replace(/,/g, ''));
@@ -24,5 +16,3 @@ document.addEventListener('DOMContentLoaded', () => {
     document.querySelector('tr[data-id="' + row + '"] td.col-result').focus();
   });
 });
-"""
-"""To be put into a `<script>` element anywhere in the page."""

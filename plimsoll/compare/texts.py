@@ -1,0 +1,59 @@
+"""A comparison as text: in aligned columns for a terminal, as Markdown for a pull request, as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from plimsoll.compare.document import document
+from plimsoll.compare.fail_on import (
+    EXIT_NOTHING_IN_COMMON,
+    EXIT_UNDECIDED,
+    Condition,
+    Finding,
+    findings,
+    undecided,
+)
+from plimsoll.compare.result import Comparison
+from plimsoll.present import html, markdown, terminal
+from plimsoll.present.colours import COLOURS
+from plimsoll.verdict.verdict import counted
+
+
+def terminal_lines(
+    comparison: Comparison, conditions: Sequence[Condition], status: int, *, quiet: bool = False
+) -> list[str]:
+    """The lines: sections (none with `quiet`), a statement for each side, what `--fail-on` found, where a reader of a
+    terminal looks.
+
+    `conditions` are those of `--fail-on`, `status` the exit status that followed.
+    """
+    whole = document(comparison, findings(comparison, conditions))
+    sections = () if quiet else whole.sections
+    lines = [line for section in sections for line in (*terminal.section_lines(section), "")]
+    return [*lines, *terminal.block_lines(whole.blocks[:1]), *_why_open(comparison, status)]
+
+
+def markdown_text(comparison: Comparison, found: Sequence[Finding]) -> str:
+    """The statements first, long tables folded away."""
+    return markdown.document_text(document(comparison, found))
+
+
+def page_text(comparison: Comparison, found: Sequence[Finding]) -> str:
+    """A page that needs nothing else, for a window, a phone and paper, with a picture of each side's times."""
+    from plimsoll.compare.forest_plot import forest_plot
+
+    whole = document(comparison, found, lambda versus: forest_plot(versus, comparison.rule))
+    return html.page(whole, COLOURS + Path(__file__).with_name("page.css").read_text("utf-8"))
+
+
+def _why_open(comparison: Comparison, status: int) -> list[str]:
+    """Why the status is not 0 although nothing was found."""
+    if status == EXIT_NOTHING_IN_COMMON:
+        return ["nothing in common: nothing was compared"]
+    if status == EXIT_UNDECIDED:
+        return [
+            f"undecided: {counted(undecided(comparison), 'time')} with too few samples to rule out slower ones; "
+            "take more rounds, or use --allow-undecided"
+        ]
+    return []

@@ -1,0 +1,340 @@
+"""What people read, said once: a document of sections, paragraphs, lists, tables and pictures.
+
+`present.terminal`, `present.markdown` and `present.html` each draw it. Every text is kept as it came, from a model, a
+hub or a file of somebody's; the writers alone make it harmless, so that no caller has to think of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Final, NewType
+
+from plimsoll.units import format_value
+
+Svg = NewType("Svg", str)
+"""An SVG element that `plimsoll.present` has drawn: the one text that goes into a page as it is."""
+
+
+class Tone(StrEnum):
+    """What a text means for the reader; pages have a colour for each, from `present.colours`."""
+
+    PLAIN = "plain"
+    GOOD = "good"
+    NEAR = "near"
+    BAD = "bad"
+    GAP = "gap"
+
+
+class Style(StrEnum):
+    """How a part of a line is set."""
+
+    PLAIN = "plain"
+    CODE = "code"
+    STRONG = "strong"
+    FAINT = "faint"
+    QUOTE = "quote"
+    NAME = "name"
+    """Never broken between two lines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A part of a line."""
+
+    kind: ClassVar = "span"
+    text: str
+    style: Style = Style.PLAIN
+    tone: Tone = Tone.PLAIN
+    title: str = ""
+    """What a pointer on it shows, where there is one."""
+    longest: int | None = None
+    """Characters after which a terminal and Markdown cut it; pages show all of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A figure with its unit, which is printed for people; `value` is in the base unit."""
+
+    kind: ClassVar = "number"
+    value: float
+    unit: str
+
+    def __str__(self) -> str:
+        return format_value(self.value, self.unit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sign:
+    """An outcome as a sign with a form of its own, so that the colour is not all there is to tell outcomes apart."""
+
+    kind: ClassVar = "sign"
+    outcome: str
+
+    @property
+    def name(self) -> str:
+        """The outcome, or `unknown` for one that has no sign."""
+        return self.outcome if self.outcome in SIGNS else "unknown"
+
+    def __str__(self) -> str:
+        return SIGNS.get(self.outcome, "?")
+
+
+SIGNS: Final = {
+    "pass": "✓",
+    "marginal": "~",
+    "fail": "✗",
+    "unset": "✗",
+    "skip": "•",
+    "not_run": "–",
+    "waived": "w",
+}
+"""Outcome -> its sign."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A text that leads to a place: of this page (`#anchor`), a file beside it, or an address."""
+
+    kind: ClassVar = "link"
+    text: str
+    to: str
+
+    @property
+    def is_safe(self) -> bool:
+        """False for an address that runs something: a page then shows the text alone."""
+        scheme, colon, _ = self.to.partition(":")
+        return not colon or "/" in scheme or scheme.strip().lower() in ("http", "https", "mailto")
+
+
+@dataclass(frozen=True, slots=True)
+class LineBreak:
+    """The end of a line within a paragraph, an entry or a cell."""
+
+    kind: ClassVar = "break"
+
+
+BREAK: Final = LineBreak()
+
+Inline = str | Span | Number | Sign | Link | LineBreak
+Words = Inline | tuple[Inline, ...]
+"""What stands on a line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paragraph:
+    """Some sentences. `only_on_paper` is for what a reader of the screen sees anyway."""
+
+    kind: ClassVar = "paragraph"
+    words: Words
+    only_on_paper: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verbatim:
+    """A text whose lines stand as they are: the output of a program, a command to copy."""
+
+    kind: ClassVar = "verbatim"
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bullets:
+    """A list; an entry is a line, with blocks below it where there is more to say."""
+
+    kind: ClassVar = "bullets"
+    entries: tuple[Cell, ...]
+    most: int | None = None
+    """Entries that are shown; the others are counted."""
+    rest: str = ""
+    """Where the others are: `in the rows below`."""
+    hang: int = 2
+    """Columns by which a terminal sets the further lines of an entry to the right."""
+    name: str = ""
+    """A class that the page's style knows."""
+
+    @property
+    def shown(self) -> tuple[Cell, ...]:
+        """The entries that are shown, and the line that counts the others."""
+        more = 0 if self.most is None else len(self.entries) - self.most
+        return self.entries if more <= 0 else (*self.entries[: self.most], f"and {more} more, {self.rest}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Labelled lines."""
+
+    kind: ClassVar = "facts"
+    pairs: tuple[tuple[str, Words], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What the marks of pictures mean; each mark is the name of a style that the page knows."""
+
+    kind: ClassVar = "key"
+    label: str
+    marks: tuple[tuple[str, str], ...]
+    """Name of the mark -> what it means."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """The head of a column."""
+
+    title: str
+    is_figure: bool = False
+    """Whether figures stand in it, which are set to the right."""
+
+
+def columns(*titles: str, figures: Iterable[int] = ()) -> tuple[Column, ...]:
+    """Columns of these titles; `figures` are the places of those that hold figures."""
+    numeric = frozenset(figures)
+    return tuple(Column(title=title, is_figure=place in numeric) for place, title in enumerate(titles))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows under a head; the first cell of a row names it."""
+
+    kind: ClassVar = "table"
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    label: str = ""
+    """What it is a table of, for those who do not see it; the title of its section unless given."""
+    notable: int | None = None
+    """Rows at the top that a reader must see. Markdown folds the others away where they are many; None folds none."""
+    has_head: bool = True
+    """False where a terminal shows the rows alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A drawing, or the reason why there is none."""
+
+    kind: ClassVar = "picture"
+    title: str
+    alt: str = ""
+    """All that it shows, in words; a table with the same figures stands beside it. Without it, it has a caption."""
+    how: str = ""
+    """How to read it, in a sentence or two."""
+    element: Svg | None = None
+    """None where `missing` says why."""
+    missing: str = ""
+    name: str = ""
+    """Of its file, without `.svg`."""
+    width: float = 0.0
+    """Inches that it was drawn for: at that width its text is as large as that of a page."""
+    has_caption: bool = True
+
+    @property
+    def text(self) -> str:
+        """What stands beside it, or in its place."""
+        return self.how if self.element is not None else self.missing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gallery:
+    """Small pictures side by side."""
+
+    kind: ClassVar = "gallery"
+    pictures: tuple[Picture, ...]
+
+
+class Fold(StrEnum):
+    """Whether a section unfolds under its title, where it is drawn as a page."""
+
+    NEVER = "never"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A title with what stands under it."""
+
+    kind: ClassVar = "section"
+    title: Words
+    blocks: tuple[Piece, ...] = ()
+    level: int = 1
+    """1 for a section of the document, 2 for one within it; 0 for something to unfold that is no heading."""
+    note: str = ""
+    """What stands beside the title, smaller."""
+    anchor: str = ""
+    """The name by which a link finds it."""
+    fold: Fold = Fold.NEVER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What the whole comes to, which a reader sees first."""
+
+    kind: ClassVar = "statement"
+    tone: Tone
+    title: str = ""
+    blocks: tuple[Piece, ...] = ()
+
+
+Block = Statement | Section | Paragraph | Verbatim | Bullets | Facts | Key | Table | Picture | Gallery
+Piece = Inline | Block
+Cell = Words | tuple[Piece, ...]
+"""What stands in a cell of a table, or is an entry of a list: words, and blocks below them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """The whole. The first block is its statement, where it has one."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """The sections of the first level."""
+        return tuple(block for block in self.blocks if isinstance(block, Section))
+
+
+def code(text: str, longest: int | None = None) -> Span:
+    """A name that a program knows: an id, a command."""
+    return Span(text=text, style=Style.CODE, longest=longest)
+
+
+def strong(text: str) -> Span:
+    """What stands out of its line."""
+    return Span(text=text, style=Style.STRONG)
+
+
+def faint(text: str) -> Span:
+    """What stands back: a source, a remark."""
+    return Span(text=text, style=Style.FAINT)
+
+
+def lines(parts: Sequence[Inline]) -> tuple[Inline, ...]:
+    """Each on a line of its own."""
+    return tuple(piece for part in parts for piece in (part, BREAK))[:-1]
+
+
+def is_inline(piece: Piece) -> bool:
+    """True for what stands on a line, false for a block."""
+    return isinstance(piece, Inline)
+
+
+def as_words(content: Cell) -> tuple[Piece, ...]:
+    """The pieces of a content, also where it is a single one."""
+    return content if isinstance(content, tuple) else (content,)
+
+
+def plain(content: Cell) -> str:
+    """The text of a line or a cell alone."""
+    return "".join(map(_plain, as_words(content)))
+
+
+def _plain(piece: Piece) -> str:
+    match piece:
+        case LineBreak():
+            return " "
+        case Section():
+            return f" {plain(piece.title)}: {plain(piece.blocks)}"
+        case _:
+            return str(getattr(piece, "text", piece))

@@ -1,0 +1,107 @@
+"""Draws a document as HTML through templates that escape every text by themselves.
+
+`Markup` is the one type that passes as it is, and it is made here alone: by the templates, and for the pictures that
+`plimsoll.present` has drawn. Control characters of foreign text become escapes on the way out, in `_harmless`.
+
+jinja2 is imported when the first page is drawn: most commands draw none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from plimsoll.present.document import Block, Document, Inline, Words, as_words, plain
+from plimsoll.present.foreign_text import printable
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+def fragment(blocks: Iterable[Block], top: int = 3) -> str:
+    """Some blocks, for a page that has its own frame; a section of the first level has a heading `<h{top}>`."""
+    return str(_macros("document.html").blocks(tuple(blocks), top))
+
+
+def page(document: Document, css: str) -> str:
+    """A page that needs nothing else, and has no script. `css` is ours and goes in as it is."""
+    return _environment().get_template("page.html").render(document=document, css=_trusted(css))
+
+
+def framed(css: str, script: str, blocks: Iterable[Block], top: int = 3) -> str:
+    """The blocks of a page that another library frames, with our own style and script before them."""
+    frame = _environment().get_template("frame.html")
+    return frame.render(css=_trusted(css), script=_trusted(script), blocks=tuple(blocks), top=top)
+
+
+def row_cell(lines: Sequence[Words]) -> str:
+    """A cell of a table that has thousands of rows, with some lines, in as few characters as HTML takes."""
+    return str(_macros("rows.html").cell(lines))
+
+
+def named_cell(name: str, text: str) -> str:
+    """A cell with a class of its own and a text, for such a table."""
+    return str(_macros("rows.html").named(name, text))
+
+
+def sort_head(columns: Sequence[tuple[str, str]]) -> list[str]:
+    """The heads of columns, each a name by which a script sorts it and a title; one without a name cannot be sorted.
+
+    Those that sort are buttons, so that a keyboard reaches them.
+    """
+    return [str(_macros("rows.html").head(name, title)) for name, title in columns]
+
+
+def own_escape(text: str) -> str:
+    """A text as it stands in what is drawn here, for who searches a page for it."""
+    from markupsafe import escape as escape_markup
+
+    return str(escape_markup(text))
+
+
+ESCAPES: Final[tuple[Callable[[str], str], ...]] = (escape, own_escape)
+"""What becomes of a text in a page: by the standard library, as pytest-html does it, and by our templates."""
+
+
+def _harmless(value: object) -> object:
+    """A text of whatever source without control characters; what is HTML already comes from here."""
+    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _trusted(text: str) -> str:
+    """Text that is no one else's: a style, a script, a picture that was drawn here."""
+    from markupsafe import Markup
+
+    return Markup(text)  # noqa: S704  the one place where a text is taken for HTML
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        finalize=_harmless,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= {"drawn": _trusted, "pieces": _pieces, "plain": plain}
+    environment.tests["inline"] = lambda piece: isinstance(piece, Inline)
+    return environment
+
+
+@cache
+def _macros(template: str) -> Any:
+    return _environment().get_template(template).module
+
+
+def _pieces(content: Any) -> tuple[Any, ...]:
+    return as_words(content)

@@ -1,0 +1,417 @@
+"""The verdict as a document: what failed, what is missing, what was waived, each said in one place.
+
+Four readers get it: somebody at a terminal, in a mail or a file (`summary.md`), over the shoulder of a CI job (the
+step's summary), and at a page (`report.html`). They differ in how much of a finding they are shown, never in which
+findings there are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from plimsoll.evidence.record import LoadRecord, RunRecord
+from plimsoll.judge.judgement import Judgement
+from plimsoll.present import terminal
+from plimsoll.present.document import (
+    BREAK,
+    Block,
+    Bullets,
+    Cell,
+    Document,
+    Facts,
+    Fold,
+    Paragraph,
+    Piece,
+    Section,
+    Sign,
+    Statement,
+    Table,
+    Tone,
+    Verbatim,
+    Words,
+    code,
+    columns,
+    strong,
+)
+from plimsoll.present.foreign_text import one_line
+from plimsoll.report.node_card import distinct_nodes, node_card
+from plimsoll.units import format_bytes, format_seconds, format_value
+from plimsoll.verdict.cells import WORST_FIRST, CellOutcome, CellResult
+from plimsoll.verdict.verdict import Gap, Verdict, Word, counted
+
+NODE_ROW: Final = "(node)"
+"""The row of the cells that ask the machine, not a variant."""
+NO_SUBJECT: Final = "other"
+"""The column of cells without a subject."""
+
+_TONES: Final = {Word.ACCEPTED: Tone.GOOD, Word.REJECTED: Tone.BAD, Word.INCOMPLETE: Tone.NEAR}
+_BRIEF: Final = 300
+"""Characters of a reason on one line."""
+_MOST_LINES: Final = 10
+"""Failures, and gaps, that a terminal shows; the summary has all of them."""
+_MOST_SHOWN: Final = 50
+"""Failures above the rows of the page; all of them have a row of their own."""
+_LONGEST_REASON: Final = 2000
+"""Characters of a reason above the rows; the last words of a host can be long."""
+_MOST_HOSTS: Final = 20
+_MOST_CELLS: Final = 40
+"""Cells that one gap names on the page; all of them have a row of their own."""
+_MANY_VARIANTS: Final = 30
+_BELOW: Final = "in the rows below"
+_ENDED_BADLY: Final = ("died", "timeout")
+
+
+class Reader(StrEnum):
+    """For whom the verdict is written."""
+
+    SUMMARY = "summary"
+    STEP = "step"
+    PAGE = "page"
+
+
+def verdict_document(record: RunRecord, verdict: Verdict, reader: Reader) -> Document:
+    """All that there is to say of a run, the verdict first. Of a page it is the head, above sections and rows."""
+    on_page = reader is Reader.PAGE
+    listed = [
+        _listed("Not to be accepted, because", verdict.faults),
+        _listed("Notes", verdict.notes),
+        *_failures(verdict.results, reader),
+        *(_ended_hosts(record) if on_page else []),
+        *_missing(verdict.gaps, reader),
+        *_waived(verdict.results, on_page=on_page),
+        _listed("Conflicts: the worst counts", [code(str(conflict)) for conflict in verdict.conflicts]),
+        *(_variants_on_page(verdict.results) if on_page else _variants(verdict.results)),
+        *([*_marginal(verdict.results), *_loads(record.loads)] if reader is Reader.SUMMARY else []),
+    ]
+    found = [section for section in listed if section is not None]
+    nodes = _nodes(record)
+    head = _banner(record, verdict) if on_page else _head(record, verdict)
+    return Document(title=verdict.statement, blocks=(head, *((*nodes, *found) if on_page else (*found, *nodes))))
+
+
+def closing_lines(record: RunRecord, verdict: Verdict, reports: object = None) -> list[str]:
+    """The last lines on a terminal, for the caller to colour: the verdict is always the last.
+
+    `reports` is the folder where the whole story lies, the run's own unless given.
+    """
+    folder = reports or record.folder
+    counts = ", ".join(f"{count} {outcome.word}" for outcome, count in verdict.counts)
+    found = (
+        ("failed", [_brief(result, ": ", result.reason) for result in _of(verdict.results, CellOutcome.FAIL)]),
+        ("missing", [_brief_gap(gap) for gap in verdict.gaps]),
+        (
+            "waived",
+            [
+                _brief(result, f" ({result.waived.value}): ", str(result.waiver))
+                for result in verdict.results
+                if result.waived is not None
+            ],
+        ),
+        ("conflicts, of which the worst counts", [str(conflict) for conflict in verdict.conflicts]),
+        ("not to be accepted, because", list(verdict.faults)),
+    )
+    lines = [f"planned {counted(verdict.planned, 'cell')}: {counts}"]
+    for title, entries in found:
+        if entries:
+            listed = Bullets(entries=tuple(entries), most=_MOST_LINES, rest=f"see {folder}/summary.md")
+            lines += terminal.section_lines(Section(title=f"{title}:", blocks=(listed,)))
+    lines += [terminal.line(f"note: {note}") for note in verdict.notes]
+    return [*lines, f"evidence and reports: {folder}", terminal.line(verdict.statement)]
+
+
+def value_of(judgement: Judgement) -> str:
+    """The measured value, or why there is none."""
+    measurement = judgement.measurement
+    if measurement.value is None:
+        return f"not measured ({measurement.reason})"
+    return format_value(measurement.value, measurement.unit)
+
+
+def margin(judgement: Judgement) -> str:
+    """How far inside or outside of its limit a value lies."""
+    if judgement.headroom is None:
+        return "–"
+    return f"{abs(judgement.headroom):.1%} {'inside' if judgement.headroom >= 0 else 'outside'}"
+
+
+def _brief(result: CellResult, between: str, text: str) -> Words:
+    return (one_line(result.cell.id), between, one_line(text))
+
+
+def _brief_gap(gap: Gap) -> Words:
+    return (one_line(str(gap)), *((BREAK, f"to run them: {gap.fix}") if gap.fix else ()))
+
+
+def _of(results: Iterable[CellResult], outcome: CellOutcome) -> list[CellResult]:
+    return [result for result in results if result.outcome is outcome]
+
+
+def _listed(title: str, entries: Sequence[Cell], most: int | None = None, rest: str = _BELOW) -> Section | None:
+    if not entries:
+        return None
+    return Section(title=title, blocks=(Bullets(entries=tuple(entries), most=most, rest=rest),))
+
+
+def _head(record: RunRecord, verdict: Verdict) -> Block:
+    counts = ", ".join(f"{count} {outcome.word}" for outcome, count in verdict.counts)
+    started = "at an unknown time" if record.run is None else record.run.started
+    ended = "did not finish" if record.finish is None else record.finish.at
+    return Bullets(
+        entries=(
+            ("scope: ", code(verdict.scope)),
+            f"cells: {verdict.planned} planned, {counts}",
+            ("run: ", code(record.run_id), f", started {started}, ended {ended}"),
+        )
+    )
+
+
+def _banner(record: RunRecord, verdict: Verdict) -> Block:
+    started = "at an unknown time" if record.run is None else record.run.started
+    ended = "did not finish" if record.finish is None else f"ended {record.finish.at}"
+    scope = (
+        "Scope: ",
+        code(verdict.scope),
+        f", {verdict.planned} cells planned. Run {record.run_id}, started {started}, {ended}.",
+    )
+    counts = tuple((Sign(outcome=outcome.value), f" {count} {outcome.word}") for outcome, count in verdict.counts)
+    return Statement(
+        tone=_TONES[verdict.word],
+        title=verdict.statement,
+        blocks=(Paragraph(words=scope), Bullets(entries=counts, name="counts")),
+    )
+
+
+def _failures(results: Sequence[CellResult], reader: Reader) -> list[Section | None]:
+    failed = _of(results, CellOutcome.FAIL)
+    if not failed:
+        return []
+    if reader is Reader.STEP:
+        rows = tuple((code(r.cell.id), code(r.reason, _BRIEF)) for r in failed)
+        return [Section(title="Failures", blocks=(Table(columns=columns("cell", "what"), rows=rows),))]
+    if reader is Reader.SUMMARY:
+        whole = [Section(title=code(r.cell.id), level=2, blocks=(Verbatim(text=r.reason),)) for r in failed]
+        return [Section(title="Failures", blocks=tuple(whole))]
+    alike: dict[tuple[str | None, str], list[CellResult]] = {}
+    for result in failed:
+        alike.setdefault((result.cell.variant, result.reason), []).append(result)
+    return [_listed("Failures", [_failure(group) for group in alike.values()], _MOST_SHOWN)]
+
+
+def _failure(alike: Sequence[CellResult]) -> tuple[Piece, ...]:
+    """Failures of one variant that say the same: figures with limit and source, causes that were found, the rest."""
+    result = alike[0]
+    bad = [judgement for judgement in result.judgements if not judgement.outcome.is_good]
+    causes = dict.fromkeys(cause for measured in result.measurements for cause in measured.causes) if bad else {}
+    told = {*map(str, bad), *(f"cause: {cause}" for cause in causes)}
+    # A cause may have several lines: take away what was told by its text, not line by line.
+    rest = result.reason
+    for text in told:
+        rest = rest.replace(text, "")
+    others = tuple(code(other.cell.id) for other in alike[1:])
+    more = _unfolding(f"and {len(others)} more that say the same", Bullets(entries=others))
+    return (
+        code(result.cell.id),
+        *([more] if others else []),
+        *([_figures(bad)] if bad else []),
+        *_causes(tuple(causes)),
+        *(_reason(rest.strip()) if rest.strip() else []),
+    )
+
+
+def _causes(causes: tuple[str, ...]) -> list[Block]:
+    return [Paragraph(words="Found as its cause:"), Bullets(entries=causes, name="causes")] if causes else []
+
+
+def _figures(judgements: Sequence[Judgement]) -> Table:
+    return Table(
+        label="Figures that failed",
+        columns=columns("Figure", "Measured", "Limit", "Margin", "Source"),
+        rows=tuple(
+            (
+                (Sign(outcome=judgement.outcome.value), f" {judgement.measurement.metric}"),
+                strong(value_of(judgement)),
+                str(judgement.limit),
+                margin(judgement),
+                judgement.limit.source,
+            )
+            for judgement in judgements
+        ),
+    )
+
+
+def _cut(text: str) -> str:
+    """A text that is not too long for the head of a page."""
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…\n(the row below has the rest)"
+
+
+def _reason(text: str) -> list[Piece]:
+    """The first line at a glance; a stack or a host's last words unfold."""
+    first, _, rest = _cut(text).partition("\n")
+    return [Verbatim(text=first), *([_unfolding("All of it", Verbatim(text=rest))] if rest.strip() else [])]
+
+
+def _unfolding(title: str, *blocks: Block) -> Section:
+    return Section(title=title, level=0, fold=Fold.CLOSED, blocks=blocks)
+
+
+def _ended_hosts(record: RunRecord) -> list[Section | None]:
+    """The hosts that died or did not answer, with the last lines of their logs; of several runs each says its own."""
+    entries = [
+        _host(host, f" in {run.run_id}" if record.parts else "")
+        for run in record.runs
+        for host in run.hosts
+        if host.get("state") in _ENDED_BADLY
+    ]
+    return [_listed("Hosts that ended before their time", entries, _MOST_HOSTS, "in evidence.jsonl")]
+
+
+def _host(host: Mapping[str, Any], where: str) -> tuple[Piece, ...]:
+    how = "did not answer in time" if host.get("state") == "timeout" else "died"
+    ended = [str(host[key]) for key in ("reason", "signal") if host.get(key)]
+    if host.get("exitcode") is not None:
+        ended.append(f"exit code {host['exitcode']}")
+    doing = f" at {host['request']}" if host.get("request") else ""
+    told = host.get("stderr") or ()
+    last = told if isinstance(told, str) else "\n".join(map(str, told))
+    return (
+        code(str(host.get("variant"))),
+        f"{where} {how}{doing}: {', '.join(ended) or 'cause unknown'}",
+        Verbatim(text=last[-_LONGEST_REASON:]) if last.strip() else Paragraph(words="Its log has no last lines."),
+        *([_unfolding("Its stacks", Verbatim(text=_cut(str(host["stack"]))))] if host.get("stack") else []),
+    )
+
+
+def _missing(gaps: Sequence[Gap], reader: Reader) -> list[Section | None]:
+    if not gaps:
+        return []
+    if reader is Reader.STEP:
+        rows = tuple((str(gap), code(gap.fix) if gap.fix else "") for gap in gaps)
+        return [Section(title="Missing", blocks=(Table(columns=columns("what", "to run them"), rows=rows),))]
+    if reader is Reader.SUMMARY:
+        whole = [Section(title=str(gap), level=2, blocks=_closing(gap, "cells")) for gap in gaps]
+        return [Section(title="Missing", blocks=tuple(whole))]
+    # By code, since one command often closes all gaps of a kind.
+    by_code: dict[str, list[Gap]] = {}
+    for gap in gaps:
+        by_code.setdefault(gap.code or gap.outcome.word, []).append(gap)
+    entries = [(str(gap), *_closing(gap, "Cells", _MOST_CELLS)) for alike in by_code.values() for gap in alike]
+    return [_listed("Missing, and how to get it", entries)]
+
+
+def _closing(gap: Gap, title: str, most: int | None = None) -> tuple[Block, ...]:
+    """The command that closes a gap, and the cells that are in it."""
+    cells = Bullets(entries=tuple(map(code, gap.cells)), most=most, rest=_BELOW)
+    return (*([Verbatim(text=gap.fix)] if gap.fix else []), _unfolding(title, cells))
+
+
+def _waived(results: Iterable[CellResult], *, on_page: bool) -> list[Section | None]:
+    """Who answers for what, until when, and what the cell is without it."""
+    entries: list[tuple[Piece, ...]] = []
+    for result in results:
+        if result.waived is not None:
+            without = f"without the waiver {result.waived.value}: "
+            said = (code(result.cell.id), f": {result.waiver}")
+            rest = Verbatim(text=without + _cut(result.reason)) if on_page else code(result.reason)
+            entries.append((*said, rest) if on_page else (*said, f"; {without}", rest))
+    return [_listed("Waived", entries)]
+
+
+def _marginal(results: Iterable[CellResult]) -> list[Section | None]:
+    entries = [(code(r.cell.id), ": ", code(r.reason)) for r in _of(results, CellOutcome.MARGINAL)]
+    return [_listed("Marginal", entries)]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The outcomes of some cells."""
+
+    counts: Counter[CellOutcome]
+
+    @property
+    def worst(self) -> CellOutcome | None:
+        """The worst outcome among them; None where there are no cells."""
+        return next((outcome for outcome in WORST_FIRST if self.counts[outcome]), None)
+
+    @property
+    def is_fine(self) -> bool:
+        """True where every cell passed, or there is none."""
+        return self.worst in (CellOutcome.PASS, None)
+
+    def __str__(self) -> str:
+        """`7/7`, or `5/7 (1 failed, 1 skipped)`; nothing where there are no cells."""
+        if not self.counts:
+            return ""
+        rest = [f"{self.counts[o]} {o.word}" for o in WORST_FIRST if self.counts[o] and o is not CellOutcome.PASS]
+        share = f"{self.counts[CellOutcome.PASS]}/{self.counts.total()}"
+        return f"{share} ({', '.join(rest)})" if rest else share
+
+
+TalliedRow = tuple[str, tuple[Tally, ...]]
+"""A variant, and a tally for each subject."""
+
+
+def tallies(results: Sequence[CellResult]) -> tuple[tuple[str, ...], list[TalliedRow]]:
+    """The subjects, and the cells of each variant counted by subject; both in the order of the plan, the node first."""
+    variants = dict.fromkeys(result.cell.variant or NODE_ROW for result in results)
+    subjects = dict.fromkeys(result.cell.subject or NO_SUBJECT for result in results)
+    counts = {(variant, subject): Counter[CellOutcome]() for variant in variants for subject in subjects}
+    for result in results:
+        counts[result.cell.variant or NODE_ROW, result.cell.subject or NO_SUBJECT][result.outcome] += 1
+    ordered = sorted(variants, key=lambda variant: variant != NODE_ROW)
+    return tuple(subjects), [(v, tuple(Tally(counts[v, subject]) for subject in subjects)) for v in ordered]
+
+
+def _variants(results: Sequence[CellResult]) -> list[Section]:
+    subjects, rows = tallies(results)
+    if not rows:
+        return []
+    table = Table(
+        columns=columns("variant", *subjects), rows=tuple((code(v), *map(str, counted_)) for v, counted_ in rows)
+    )
+    return [Section(title="Variants", blocks=(Paragraph(words="Cells that passed, of those planned."), table))]
+
+
+def _variants_on_page(results: Sequence[CellResult]) -> list[Section]:
+    """Of many variants those first of which anything did not pass; the others fold away."""
+    title = "Variants: cells that passed, of those planned"
+    subjects, rows = tallies(results)
+    if not rows:
+        return []
+
+    def table(some: Sequence[TalliedRow]) -> Table:
+        return Table(label=title, columns=columns("Variant", *subjects), rows=tuple(map(_tallied, some)))
+
+    fine = [row for row in rows if all(tally.is_fine for tally in row[1])]
+    if len(rows) <= _MANY_VARIANTS or not fine:
+        return [Section(title=title, fold=Fold.OPEN, blocks=(table(rows),))]
+    rest = [row for row in rows if row not in fine]
+    folded = _unfolding(f"{counted(len(fine), 'variant')} of which every cell passed", table(fine))
+    return [Section(title=title, fold=Fold.OPEN, blocks=(*([table(rest)] if rest else []), folded))]
+
+
+def _tallied(row: TalliedRow) -> tuple[Words, ...]:
+    variant, found = row
+    return (variant, *(" " if t.worst is None else (Sign(outcome=t.worst.value), f" {t}") for t in found))
+
+
+def _loads(loads: Sequence[LoadRecord]) -> list[Section]:
+    if not loads:
+        return []
+    rows = []
+    for load in loads:
+        rate = f"{format_bytes(load.checkpoint_bytes / load.seconds)}/s" if load.seconds > 0 else "not measured"
+        size = format_bytes(load.checkpoint_bytes)
+        rows.append((code(load.variant), load.cache, format_seconds(load.seconds), size, rate))
+    head = columns("variant", "page cache", "from_pretrained", "checkpoint", "rate")
+    return [Section(title="Load times", blocks=(Table(columns=head, rows=tuple(rows)),))]
+
+
+def _nodes(record: RunRecord) -> list[Section]:
+    nodes = distinct_nodes(record)
+    if not nodes:
+        return [Section(title="Node", blocks=(Paragraph(words="The run ended before the node was recorded."),))]
+    return [Section(title="Node", blocks=(Facts(pairs=tuple(node_card(node))),)) for node in nodes]

@@ -1,0 +1,56 @@
+"""report.html above its rows: the verdict, then the sections in their order, with the page's style and script.
+
+Whoever has more to show writes a function from a record to a section and names it in `FIGURES` or `RECORDS`. No part
+names anything outside of the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from plimsoll.evidence.record import RunRecord
+from plimsoll.present import html
+from plimsoll.present.colours import COLOURS
+from plimsoll.present.document import Block, Paragraph, Section
+from plimsoll.report.document import Reader, verdict_document
+from plimsoll.report.models import model_section
+from plimsoll.report.records import claims_section, environment_section, load_section
+from plimsoll.report.timeline import timeline_section
+from plimsoll.verdict.verdict import Verdict
+
+SectionMaker = Callable[[RunRecord], Section | None]
+"""Makes a section; None where the run has nothing for it. The same record must give the same bytes."""
+
+FIGURES: Final[tuple[SectionMaker, ...]] = (model_section, timeline_section)
+"""What was measured; sections of rooms that come after this one in the flow stand behind these."""
+RECORDS: Final[tuple[SectionMaker, ...]] = (claims_section, load_section, environment_section)
+"""What one looks up."""
+SECTIONS: Final = (*FIGURES, *RECORDS)
+
+
+def css() -> str:
+    """The style of the page, to stand after pytest-html's own."""
+    return COLOURS + _beside("page.css")
+
+
+def head_text(record: RunRecord, verdict: Verdict, sections: tuple[SectionMaker, ...] = SECTIONS) -> str:
+    """What pytest-html puts above its rows, as HTML."""
+    return html.framed(css(), _beside("page.js"), page_blocks(record, verdict, sections))
+
+
+def page_blocks(
+    record: RunRecord, verdict: Verdict, sections: tuple[SectionMaker, ...] = SECTIONS
+) -> tuple[Block, ...]:
+    """Verdict, scope, node, what is wrong or missing, variants, and every section that the run has something for."""
+    made = (maker(record) for maker in sections)
+    return (
+        *verdict_document(record, verdict, Reader.PAGE).blocks,
+        *(section for section in made if section is not None),
+        Paragraph(words="On paper, the rows of tests that passed are left out.", only_on_paper=True),
+    )
+
+
+def _beside(name: str) -> str:
+    return Path(__file__).with_name(name).read_text("utf-8")

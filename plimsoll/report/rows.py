@@ -1,0 +1,111 @@
+"""The rows of report.html, which pytest-html draws: what was measured against which limit, and as much of each log as a
+page can hold: one that a browser cannot open helps nobody.
+
+A run in which everything fails can have a thousand long tracebacks. The short logs stay whole, and the long ones share
+what room is left; the evidence has all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from html import unescape
+from typing import Any, Final
+
+from plimsoll.evidence.fields import encode, read_judgement
+from plimsoll.present import html
+from plimsoll.present.document import Sign, Words, faint, strong
+from plimsoll.present.foreign_text import printable
+from plimsoll.report.document import margin, value_of
+
+ROOM: Final = 800_000
+"""Characters that the logs of all rows may take together."""
+_LEAST: Final = 400
+"""Characters that each log may have, however many there are."""
+_CUT_OFF: Final = re.compile(r"(?:&[#\w]{0,10}|<[^>]*)\Z")
+"""The beginning of an entity or of a tag at the end of a cut text."""
+_REST: Final = "\n… cut short here; evidence.jsonl has the whole text"
+
+_SAYS_NOTHING: Final = re.compile(r"(?:No log output captured\.|\[gw\d+\] [^\n]* -- Python [^\n]*)\n*")
+"""A log with pytest-html's words for none, or with nothing but the name of the worker."""
+
+
+def measured_cells(judgements: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Three cells of a row (measured, limit, margin) with a line for each judgement; empty where there is none.
+
+    Takes the fields of JUDGEMENT events, as a test report carries them.
+    """
+    columns: list[list[Words]] = [[], [], []]
+    for fields in judgements:
+        for column, words in zip(columns, _row_words(fields), strict=True):
+            column.append(words)
+    return [html.row_cell(column) for column in columns]
+
+
+def _row_words(fields: Mapping[str, Any]) -> tuple[Words, Words, Words]:
+    try:
+        judgement = read_judgement(fields)
+    except (KeyError, TypeError, ValueError):
+        return str(fields.get("text") or "unreadable"), "?", "?"
+    limit = judgement.limit
+    named = (Sign(outcome=judgement.outcome.value), f" {judgement.measurement.metric} ", strong(value_of(judgement)))
+    return named, (f"{limit} ", faint(limit.source)), margin(judgement)
+
+
+def settled_rows(tests: Mapping[str, Sequence[Mapping[str, Any]]], redact: Callable[[str], str]) -> dict[str, Any]:
+    """pytest-html's data of all rows without secrets and control characters, in the order of the rows, with logs as
+    long as the page has room for and without what its script does not need."""
+    rows = [row for rows in tests.values() for row in rows]
+    longest = longest_log([len(row["log"]) for row in rows])
+    places = {name: place for place, name in enumerate(sorted(row["testId"] for row in rows))}
+    settled = {}
+    for number, row in enumerate(rows):
+        log = "" if _SAYS_NOTHING.fullmatch(row["log"]) else row["log"]
+        log = log if longest is None else cut_log(log, longest)
+        # Numbers in place of names: the script reads no key, and only sorts by `testId`; the name is in its cell.
+        cells = "".join(cell.removesuffix("</td>") for cell in row["resultsTableRow"])
+        settled[str(number)] = [
+            {
+                "result": row["result"],
+                "testId": f"{places[row['testId']]:06d}",
+                "duration": row["duration"],
+                "resultsTableRow": [cells],
+                "log": log,
+            }
+        ]
+    encoded: dict[str, Any] = encode(settled, lambda text: redact(printable(text)))
+    return encoded
+
+
+def with_compact_data(page: str) -> str:
+    """The page with the same data in fewer bytes: half of pytest-html's are quotes that are escaped twice."""
+
+    def compact(data: re.Match[str]) -> str:
+        text = json.dumps(json.loads(unescape(data.group(1))), ensure_ascii=False, separators=(",", ":"))
+        for character, entity in (("&", "&amp;"), ("'", "&#39;"), ("<", "&lt;")):
+            text = text.replace(character, entity)
+        return f"data-jsonblob='{text}'"
+
+    return re.sub('data-jsonblob="([^"]*)"', compact, page, count=1)
+
+
+def longest_log(lengths: Sequence[int], room: int = ROOM) -> int | None:
+    """The length at which logs must be cut so that all fit into the room; None where they fit as they are."""
+    if sum(lengths) <= room:
+        return None
+    left = room
+    ordered = sorted(lengths)
+    for place, length in enumerate(ordered):
+        share = left // (len(ordered) - place)
+        if length > share:
+            return max(share, _LEAST)
+        left -= length
+    raise AssertionError("unreachable: lengths that fit one by one fit together")
+
+
+def cut_log(log: str, longest: int) -> str:
+    """An escaped log of about so many characters, with a word on what is missing."""
+    if len(log) <= longest + len(_REST):
+        return log
+    return _CUT_OFF.sub("", log[:longest]) + _REST

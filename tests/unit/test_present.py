@@ -1,0 +1,187 @@
+"""What people read is drawn from one model, and no text of others acts in any of the three writings."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from plimsoll.present import html, markdown, terminal
+from plimsoll.present.document import (
+    BREAK,
+    Block,
+    Bullets,
+    Column,
+    Document,
+    Facts,
+    Fold,
+    Gallery,
+    Key,
+    Link,
+    Number,
+    Paragraph,
+    Picture,
+    Section,
+    Sign,
+    Span,
+    Statement,
+    Style,
+    Svg,
+    Table,
+    Tone,
+    Verbatim,
+    Words,
+    columns,
+)
+
+ROOT = Path(__file__).parents[2]
+BAD = "<script>alert('1')</script>\"|`x`\x1b[2J\u202e\u2028forged"
+SVG = Svg("<svg><path d='M 0 0'></path></svg>")
+
+
+def words_of(text: str) -> tuple[Words, ...]:
+    """The text in every place of a line."""
+    spans = [Span(text=text, style=style, tone=tone, title=text) for style in Style for tone in Tone]
+    return (text, *spans, Sign(outcome=text), Link(text=text, to=text), Number(value=1.0, unit=text))
+
+
+def blocks_of(text: str) -> tuple[Block, ...]:
+    """The text in every field of every block."""
+    words = words_of(text)
+    table = Table(
+        columns=(Column(title=text), *columns(*(text for _ in words[1:]), figures=[3])),
+        rows=(words, tuple((text, Section(title=text, level=0, blocks=(text,))) for _ in words)),
+        label=text,
+    )
+    inner: tuple[Block, ...] = (
+        *(Paragraph(words=one) for one in words),
+        Verbatim(text=text),
+        Bullets(entries=(*words, (text, BREAK, text), (text, Verbatim(text=text)), text), most=6, rest=text, name=text),
+        Facts(pairs=((text, text), (text, words[1]))),
+        Key(label=text, marks=((text, text),)),
+        table,
+        Gallery(pictures=(Picture(title=text, alt=text, element=SVG),)),
+        Picture(title=text, how=text, element=SVG, name=text, width=3.0),
+        Picture(title=text, missing=text),
+    )
+    folded = [
+        Section(title=text, note=text, anchor=text, level=level, fold=fold, blocks=inner)
+        for fold in Fold
+        for level in (0, 1, 2)
+    ]
+    return (Statement(tone=Tone.BAD, title=text, blocks=inner), *folded)
+
+
+class Elements(HTMLParser):
+    """The elements of a page and their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, list[tuple[str, str | None]]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, attrs))
+
+
+def shape(elements: Elements) -> list[tuple[str, list[str]]]:
+    return [(tag, [name for name, _ in attributes]) for tag, attributes in elements.found]
+
+
+def as_page(text: str) -> str:
+    return html.page(Document(title=text, blocks=blocks_of(text)), "a {}")
+
+
+def as_rows(text: str) -> str:
+    cells = html.row_cell([(one,) if not isinstance(one, tuple) else one for one in words_of(text)])
+    return f"<table><tr>{cells}{html.named_cell('x', text)}{html.sort_head([('x', text)])[0]}</tr></table>"
+
+
+@pytest.mark.parametrize("draw", [as_page, as_rows, lambda text: html.fragment(blocks_of(text))])
+def test_a_text_in_any_field_changes_no_element_of_a_page(draw: Callable[[str], str]) -> None:
+    plain, hostile = Elements(draw("text")), Elements(draw(BAD))
+    without_links = [one for one in shape(plain) if one[0] != "a"]
+    assert [one for one in shape(hostile) if one[0] != "a"] == without_links
+    assert "script" not in {tag for tag, _ in hostile.found}
+    assert draw(BAD).count("&lt;script&gt;") > 3
+    assert not set("\x1b\u202e\u2028") & set(draw(BAD))
+
+
+def test_no_text_acts_in_markdown() -> None:
+    text = markdown.document_text(Document(title=BAD, blocks=blocks_of(BAD)))
+    assert not set("\x1b\u202e\u2028") & set(text)
+    outside = re.sub(r"^( *)(`{3,})text\n.*?^\1\2$", "", text, flags=re.DOTALL | re.MULTILINE)
+    outside = re.sub(r"(?<!\\)(`+)(?!`).*?(?<!`)\1(?!`)", "", outside)
+    assert not re.search(r"(?<!\\)<script", outside)
+    assert "\\<script\\>" in outside
+    assert not any(line.startswith("forged") for line in text.splitlines())
+
+
+def test_no_text_drives_a_terminal_or_forges_a_line() -> None:
+    lines = terminal.block_lines(blocks_of(BAD))
+    assert len(lines) == len(terminal.block_lines(blocks_of("text")))
+    assert not any(set("\x1b\u202e\u2028\n") & set(line) for line in lines)
+
+
+@pytest.mark.parametrize("to", ["javascript:alert(1)", " JavaScript:alert(1)", "data:text/html,x", "vbscript:x"])
+def test_a_link_that_would_run_something_is_its_text_alone(to: str) -> None:
+    link = Paragraph(words=Link(text="here", to=to))
+    assert html.fragment([link]) == "<p>here</p>"
+    assert markdown.document_text(Document(title="x", blocks=(link,))) == "# x\n\nhere\n"
+
+
+def test_a_link_leads_to_its_place() -> None:
+    for to in ("#failures", "https://example.org/a?b=c", "checks/load.html"):
+        assert html.fragment([Paragraph(words=Link(text="here", to=to))]) == f'<p><a href="{to}">here</a></p>'
+    spaced = Document(title="x", blocks=(Paragraph(words=Link(text="here", to="a b)c")),))
+    assert markdown.document_text(spaced) == "# x\n\n[here](a%20b%29c)\n"
+
+
+def test_figures_stand_to_the_right_and_markdown_folds_what_is_not_notable() -> None:
+    rows = tuple((f"row {place}", Number(value=10.0**place, unit="bytes")) for place in range(12))
+    table = Table(columns=columns("name", "size", figures=[1]), rows=rows, notable=1)
+    lines = terminal.aligned(table)
+    assert lines[:2] == ["  name" + "size".rjust(25), "  row 0" + "1 bytes".rjust(24)]
+    assert {len(line) for line in lines} == {len(lines[0])}
+    text = markdown.document_text(Document(title="x", blocks=(table,)))
+    assert "| row 0 | 1 bytes |\n\n<details><summary>11 rows</summary>" in text
+    assert '<td class="number">1 bytes</td>' in html.fragment([table])
+
+
+def importing(path: Path) -> set[str]:
+    return set(re.findall(r"^\s*from html import (.*)$", path.read_text(), re.MULTILINE))
+
+
+def test_only_present_escapes_and_writes_tables() -> None:
+    taken = re.compile(r"\bMarkup\(|html\.escape\(|\bSvg\(|</t[dr]>|\.[lr]just\(|\| ---")
+    for path in [*(ROOT / "plimsoll").rglob("*.py"), *(ROOT / "fixtures").rglob("*.py")]:
+        name = str(path.relative_to(ROOT))
+        if name.startswith("plimsoll/present/") or name in ALLOWED:
+            continue
+        found = taken.findall(path.read_text())
+        assert not found, f"{name} writes {found[0]} by itself; plimsoll/present/ is the place for it"
+        assert importing(path) <= {"unescape"}, f"{name} escapes HTML by itself"
+
+
+ALLOWED = {
+    "plimsoll/report/rows.py",  # takes the end tags away that pytest-html's data can do without
+    "fixtures/progress.py",  # blanks out the rest of a line on a terminal
+    "fixtures/html.py",  # finds the place of an attribute in pytest-html's own cell
+}
+
+
+def test_drawing_libraries_are_imported_when_something_is_drawn() -> None:
+    script = (
+        "import sys\nimport plimsoll.report.page, plimsoll.report.rows, plimsoll.report.write, plimsoll.compare.texts\n"
+        "import plimsoll.uncertainty.section, plimsoll.commands.compare, plimsoll.commands.report\n"
+        "before = {'jinja2', 'markupsafe', 'matplotlib', 'numpy', 'jsonschema'} & set(sys.modules)\n"
+        "from plimsoll.present import html\nfrom plimsoll.present.document import Paragraph\n"
+        "html.fragment([Paragraph(words='x')])\nprint(sorted(before), 'jinja2' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[] True\n"
