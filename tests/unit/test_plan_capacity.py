@@ -111,7 +111,7 @@ class Fixed:
 
 
 def _parameter(size: int) -> Any:
-    from tests.process.test_plan_predictions import parameter
+    from tests.unit.test_plan_predictions import parameter
 
     return replace(parameter("layers.0.weight", (size // 2,), quantized=False), data_bytes=size)
 

@@ -3,7 +3,8 @@
 import ast
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
@@ -20,6 +21,7 @@ UNPINNED = {"setuptools"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+@cache
 def third_party_imports() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in ("plimsoll", "fixtures", "acceptance", "tests", "benchmarks"):
@@ -77,10 +79,15 @@ def pins() -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
 
 
+@cache
+def providers_here() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
 @pytest.mark.parametrize("name", sorted(third_party_imports()))
 def test_what_is_imported_is_declared(name: str) -> None:
     # What is not installed here, because it is an extra of its own, goes by its name.
-    known = packages_distributions().get(name) or [name]
+    known = providers_here().get(name) or [name]
     providers = {canonicalize_name(one) for one in known} | {PART_OF.get(name, "")}
     assert providers & {canonicalize_name(one.name) for one in declared()}, (
         f"{third_party_imports()[name].relative_to(ROOT)} imports {name}, of {providers or 'nothing installed'}, which "
