@@ -358,9 +358,7 @@ def test_gptq_is_refused_with_a_next_step(tmp_path: Path) -> None:
     folder = save_checkpoint("llama", tmp_path)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
-    with pytest.raises(
-        LoadFailed, match=r"is packed already, as gptq.*enter the repository with its weights in floats"
-    ):
+    with pytest.raises(LoadFailed, match=r"is packed already, as gptq.*enter the repository with its weights in"):
         load(load_spec(folder, "llama", NF4), "as-is")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from plimsoll.catalogue.entries import Quantization, Variant, WeightSource
 from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
 from plimsoll.footprint.demand import Placement, demand_of
-from plimsoll.footprint.prediction import Facts, Prediction, Workload
+from plimsoll.footprint.prediction import Facts, Obstacle, Prediction, Workload
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.gate.decide import Need, decide, need_of
 from plimsoll.gate.need import CONTEXT_ALLOWANCE, HOST_ALLOWANCE
@@ -94,6 +96,30 @@ def test_a_gpu_variant_passes_through_ram(
     assert (need.vram, need.vram_context) == ({0: WEIGHTS}, CONTEXT_ALLOWANCE)
     assert (len(need.packages), need.bf16, need.min_capability) == (packages, bf16, capability)
     assert ("bitsandbytes" in need.packages) is quantization.is_quantized
+
+
+def test_a_packed_model_that_computes_in_float16_needs_no_bfloat16() -> None:
+    fields = {"quantization_config": {"bnb_4bit_compute_dtype": "float16"}}
+    need = needed(replace(variant_of(quantization=Quantization.NF4), load_options=fields))
+    assert (need.bf16, need.min_capability) == (False, "6.0")
+
+
+def test_what_an_attention_and_a_tokenizer_need_is_asked_for(tmp_path: Path) -> None:
+    entry = variant_of("cpu", source=WeightSource.LOCAL)
+    assert "flash-attn" in needed(replace(entry, attention="flash_attention_2")).packages
+    (tmp_path / "tokenizer.model").touch()
+    local = replace(entry, model=replace(entry.model, path=tmp_path))
+    assert "sentencepiece" in needed(local).packages
+    (tmp_path / "tokenizer.json").touch()
+    assert "sentencepiece" not in needed(local).packages
+
+
+def test_what_no_machine_can_do_is_skipped_before_anything_else_is_asked(h100: Node) -> None:
+    obstacle = Obstacle(have="a class without it", need="attention", fix="set attention")
+    need = needed(variant_of(), replace(PREDICTION, obstacle=obstacle))
+    assert str(decide(variant_of(), h100, need)) == (
+        "skip[architecture]: has a class without it, needs attention; fix: set attention"
+    )
 
 
 def test_a_device_map_places_each_part_by_its_longest_prefix() -> None:

@@ -130,8 +130,8 @@ def unpack(holding: Holding, start: int, stop: int, width: int) -> torch.Tensor:
     """Some rows of a packed weight in float32, on the CPU. A row may begin within a block."""
     form: Any = holding.form
     if isinstance(form, EightBit):
-        codes = form.data.reshape(-1, width)[start:stop].cpu().float()
-        return codes * (form.scales.reshape(-1)[start:stop].float().cpu() / LARGEST_CODE)[:, None]
+        rows: torch.Tensor = form.data.reshape(-1, width)[start:stop].cpu().float()
+        return rows * (form.scales.reshape(-1)[start:stop].float().cpu() / LARGEST_CODE)[:, None]
     state, first, last = form.state, start * width, stop * width
     block, end = first // state.blocksize, math.ceil(last / state.blocksize)
     begin = block * state.blocksize
@@ -141,11 +141,12 @@ def unpack(holding: Holding, start: int, stop: int, width: int) -> torch.Tensor:
 
 
 def _scales(state: Any, start: int, stop: int) -> torch.Tensor:
-    kept = state.absmax[start:stop].cpu()
+    kept: torch.Tensor = state.absmax[start:stop].cpu()
     if not state.nested:
         return kept.float()
     groups = torch.arange(start, stop) // state.state2.blocksize
-    return dynamic_table()[kept.long()] * state.state2.absmax.float().cpu()[groups] + state.offset.float().cpu()
+    spread: torch.Tensor = state.state2.absmax.float().cpu()[groups]
+    return dynamic_table()[kept.long()] * spread + state.offset.float().cpu()
 
 
 def _experts(module: nn.Module, holding: Holding) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -41,7 +41,7 @@ def predict_all(subject: Subject) -> Prediction:
     model = _skeleton(*names)
     footprint = _footprint(model, subject)
     facts = _facts(model)
-    told = {
+    told: dict[str, Any] = {
         "obstacle": obstacle_of(model, subject),
         "remarks": (*unpackable(model, footprint), *unasked_defaults(model, subject)),
     }
