@@ -146,7 +146,8 @@ def _scales(state: Any, start: int, stop: int) -> torch.Tensor:
         return kept.float()
     groups = torch.arange(start, stop) // state.state2.blocksize
     spread: torch.Tensor = state.state2.absmax.float().cpu()[groups]
-    return dynamic_table()[kept.long()] * spread + state.offset.float().cpu()
+    offset: torch.Tensor = state.offset.float().cpu()
+    return dynamic_table()[kept.long()] * spread + offset
 
 
 def _experts(module: nn.Module, holding: Holding) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
