@@ -68,15 +68,15 @@ def test_the_same_weights_in_floats_are_sound(outcome: Outcome) -> None:
     assert {cell["outcome"] for cell in cells} == {"pass"}
 
 
-@pytest.mark.parametrize("variant", ["odd-sound/nf4-dq", "odd-sound/int8", "odd-local/nf4"])
-def test_sound_variants_pass_and_say_how_much_was_compared(outcome: Outcome, variant: str) -> None:
-    cells = [cell for cell in outcome.results["cells"] if cell["variant"] == variant]
+@pytest.mark.parametrize("asked", ["odd-sound/nf4-dq", "odd-sound/int8", "odd-local/nf4"])
+def test_sound_variants_pass_and_say_how_much_was_compared(outcome: Outcome, asked: str) -> None:
+    cells = [cell for cell in outcome.results["cells"] if cell["variant"] == asked]
     assert {cell["outcome"] for cell in cells} == {"pass"}, cells
     name = "test_weights_are_the_checkpoints"
     (event,) = (
         event
         for event in outcome.events
-        if event.get("metric") == "weight_excess" and event["event"] == "measurement" and variant in event["cell"]
+        if event.get("metric") == "weight_excess" and event["event"] == "measurement" and asked in event["cell"]
     )
     assert name in event["cell"]
     context = event["context"]
@@ -85,15 +85,15 @@ def test_sound_variants_pass_and_say_how_much_was_compared(outcome: Outcome, var
 
 
 @pytest.mark.parametrize(
-    ("variant", "code", "text"),
+    ("asked", "code", "text"),
     [
         ("odd-gemma/bf16", "architecture", 'set attention = "eager" in the variant'),
         ("odd-t5/bf16", "architecture", "an encoder with a decoder"),
         ("odd-sound/bf16-flash", "package", "flash-attn"),
     ],
 )
-def test_what_no_load_could_do_is_a_skip_with_a_next_step(outcome: Outcome, variant: str, code: str, text: str) -> None:
-    cells = [cell for cell in outcome.results["cells"] if cell["variant"] == variant]
+def test_what_no_load_could_do_is_a_skip_with_a_next_step(outcome: Outcome, asked: str, code: str, text: str) -> None:
+    cells = [cell for cell in outcome.results["cells"] if cell["variant"] == asked]
     assert {cell["outcome"] for cell in cells} == {"skip"}
     assert all(f"skip[{code}]" in cell["reason"] or cell.get("code") == code for cell in cells)
     assert all(text in str(cell) for cell in cells)
