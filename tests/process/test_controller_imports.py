@@ -20,3 +20,15 @@ def test_controller_modules_import_without_torch() -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_drawing_libraries_are_imported_when_something_is_drawn() -> None:
+    script = (
+        "import sys\nimport plimsoll.report.page, plimsoll.report.rows, plimsoll.report.write, plimsoll.compare.texts\n"
+        "import plimsoll.uncertainty.section, plimsoll.commands.compare, plimsoll.commands.report\n"
+        "before = {'jinja2', 'markupsafe', 'matplotlib', 'numpy', 'jsonschema'} & set(sys.modules)\n"
+        "from plimsoll.present import html\nfrom plimsoll.present.document import Paragraph\n"
+        "html.fragment([Paragraph(words='x')])\nprint(sorted(before), 'jinja2' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[] True\n"

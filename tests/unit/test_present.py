@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -173,15 +171,3 @@ ALLOWED = {
     "fixtures/progress.py",  # blanks out the rest of a line on a terminal
     "fixtures/html.py",  # finds the place of an attribute in pytest-html's own cell
 }
-
-
-def test_drawing_libraries_are_imported_when_something_is_drawn() -> None:
-    script = (
-        "import sys\nimport plimsoll.report.page, plimsoll.report.rows, plimsoll.report.write, plimsoll.compare.texts\n"
-        "import plimsoll.uncertainty.section, plimsoll.commands.compare, plimsoll.commands.report\n"
-        "before = {'jinja2', 'markupsafe', 'matplotlib', 'numpy', 'jsonschema'} & set(sys.modules)\n"
-        "from plimsoll.present import html\nfrom plimsoll.present.document import Paragraph\n"
-        "html.fragment([Paragraph(words='x')])\nprint(sorted(before), 'jinja2' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "[] True\n"
