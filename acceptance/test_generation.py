@@ -126,7 +126,7 @@ def test_ends_by_itself(loaded: LoadedVariant, prompts: Prompts) -> None:
 
 @pytest.mark.only("compared")
 @pytest.mark.measures("quantized_divergence")
-def test_close_to_bf16(loaded: LoadedVariant, prompts: Prompts, reference_logits: str, judge: Judge) -> None:
+def test_close_to_16_bit(loaded: LoadedVariant, prompts: Prompts, reference_logits: str, judge: Judge) -> None:
     """The next-token distributions stay close to those of the same weights in bf16."""
     request = Score(
         questions=prompts.questions[:_SAMPLE], answers=prompts.answers[:_SAMPLE], compare_with=reference_logits

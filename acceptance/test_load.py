@@ -66,7 +66,7 @@ def test_loads_asked_class(loaded: LoadedVariant) -> None:
 def test_loads_on_asked_device(loaded: LoadedVariant) -> None:
     """Every parameter is on a device of the kind that was asked for; bitsandbytes falls back to the CPU silently.
 
-    Looked at where the tensors are: the device map says only what was intended, which test_not_offloaded judges.
+    Looked at where the tensors are: the device map says only what was intended, which test_placed_as_asked judges.
     """
     inventory = loaded.report.inventory
     wanted = loaded.spec().device.partition(":")[0]

@@ -78,7 +78,7 @@ def test_peak_ram(loaded: LoadedVariant, judge: Judge, causes: Causes) -> None:
 
 @pytest.mark.only("as-entered")
 @pytest.mark.measures("ram_after")
-def test_ram_after_loading(loaded: LoadedVariant, judge: Judge, causes: Causes) -> None:
+def test_ram_held(loaded: LoadedVariant, judge: Judge, causes: Causes) -> None:
     """What the host holds once the model is loaded stays within its limit."""
     memory = loaded.report.memory
     judge.claims("ram_after", memory.after - memory.before, explain=causes, method=memory.method)

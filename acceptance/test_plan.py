@@ -10,8 +10,8 @@ from __future__ import annotations
 import pytest
 
 from fixtures.judging import Judge
-from fixtures.profiles import Pairing
 from plimsoll.gate.decide import Skip, SkipCode
+from plimsoll.plan.asking import Pairing
 from plimsoll.plan.planning import PlanRow, broken_promises
 
 pytestmark = pytest.mark.plan

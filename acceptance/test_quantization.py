@@ -68,7 +68,7 @@ def test_bytes_of_each_parameter(loaded: LoadedVariant, footprint: Footprint) ->
     assert not wrong, summarise(wrong)
 
 
-def test_not_offloaded(loaded: LoadedVariant) -> None:
+def test_placed_as_asked(loaded: LoadedVariant) -> None:
     """Nothing was put on the CPU or the disk unless the entry asks for it."""
     spec = loaded.spec()
     wrong = check_placement(loaded.report.device_map, spec.device_map, spec.device)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.unload
 
 @pytest.mark.only("as-entered")
 @pytest.mark.measures("ram_returned")
-def test_memory_returns(loaded: LoadedVariant, judge: Judge) -> None:
+def test_ram_returns(loaded: LoadedVariant, judge: Judge) -> None:
     """Dropping the model returns its memory to the system, but for a stated rest."""
     answer = loaded.unload()
     judge.note("ram_after", answer.ram_loaded - answer.ram_before_load)

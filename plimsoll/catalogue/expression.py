@@ -1,112 +1,235 @@
-"""`-m` outside of pytest: the same marks with `and`, `or`, `not` and parentheses, for commands that must not import it.
+"""The expressions of `-m` and `-k`: parsed once, for selecting, for finding unknown names, and for asking by name.
 
-Read by hand and evaluated as values: an expression is never handed to Python.
+The grammar is pytest's own, written anew because the library must not import pytest; a property test holds the two
+against each other. An expression is read by hand and evaluated as a value: it is never handed to Python.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from typing import Final
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 from plimsoll.errors import PlimsollError
 from plimsoll.usertoml.suggest import did_you_mean
 
-_TOKEN: Final = re.compile(r"[()]|[:\w.\-+\[\]\\/]+")
-"""A bracket, or a word of the characters that pytest allows in names."""
+_TOKEN: Final = re.compile(r"""[()=,]|"[^"\\]*"|'[^'\\]*'|[:\w.\-+\[\]\\/]+""")
+"""A bracket, a sign or text of a call, or a word of the characters that pytest allows in names."""
 _OPERATORS: Final = ("and", "or", "not")
+_SIGNS: Final = ("(", ")", "=", ",")
+_CONSTANTS: Final = {"True": True, "False": False, "None": None}
 _DEEPEST: Final = 50
 """Brackets within brackets; nobody means more."""
 
-Selects = Callable[[Collection[str]], bool]
+Value: TypeAlias = str | int | bool | None
+Matches: TypeAlias = Callable[[str, Mapping[str, Value]], bool]
+"""Says whether a name, with the arguments of a call where it has them, matches."""
+Selects: TypeAlias = Callable[[Collection[str]], bool]
 """Says whether something with these marks is selected."""
+
+_NO_ARGUMENTS: Final[Mapping[str, Value]] = MappingProxyType({})
 
 
 class ExpressionError(PlimsollError):
-    """An expression over marks that cannot be read, or that names an unknown mark."""
+    """An expression over marks or words that cannot be read, or that names an unknown mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    name: str
+    arguments: Mapping[str, Value] = field(default_factory=lambda: _NO_ARGUMENTS)
+
+    def holds(self, matches: Matches) -> bool:
+        return matches(self.name, self.arguments)
+
+    def names(self, *, positive: bool) -> Iterator[tuple[str, bool]]:
+        yield self.name, positive
+
+
+@dataclass(frozen=True, slots=True)
+class _Not:
+    inner: _Node
+
+    def holds(self, matches: Matches) -> bool:
+        return not self.inner.holds(matches)
+
+    def names(self, *, positive: bool) -> Iterator[tuple[str, bool]]:
+        yield from self.inner.names(positive=not positive)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """`and` or `or` over two or more."""
+
+    parts: tuple[_Node, ...]
+    every: bool
+
+    def holds(self, matches: Matches) -> bool:
+        return (all if self.every else any)(part.holds(matches) for part in self.parts)
+
+    def names(self, *, positive: bool) -> Iterator[tuple[str, bool]]:
+        for part in self.parts:
+            yield from part.names(positive=positive)
+
+
+_Node: TypeAlias = _Name | _Not | _Group
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A parsed expression. `text` is what was given."""
+
+    text: str
+    _root: _Node | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name in it, each once, in the order of writing."""
+        return tuple(dict.fromkeys(name for name, _ in self._all()))
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The names that it asks for: those that stand under no `not`, or under an even number of them.
+
+        `tiny and not nq` asks for `tiny` alone: leaving something out does not ask for its neighbours.
+        """
+        return frozenset(name for name, positive in self._all() if positive)
+
+    def selects(self, marks: Collection[str]) -> bool:
+        """True for something with these marks; an expression without a name selects everything. A call with arguments
+        selects nothing here, where marks have none."""
+        return self.evaluate(lambda name, arguments: not arguments and name in marks)
+
+    def evaluate(self, matches: Matches) -> bool:
+        """The value of the expression where each name is worth what `matches` says."""
+        return True if self._root is None else self._root.holds(matches)
+
+    def _all(self) -> Iterator[tuple[str, bool]]:
+        return iter(()) if self._root is None else self._root.names(positive=True)
+
+
+def parse(text: str, option: str = "-m") -> Expression:
+    """Read an expression; `option` is how messages name it. Raises ExpressionError for what is none."""
+    tokens = _tokens(text, option)
+    if not tokens:
+        return Expression(text, None)
+    parser = _Parser(text, option, tokens)
+    root = parser.either()
+    parser.finish()
+    return Expression(text, root)
 
 
 def compile_expression(expression: str, known: Collection[str]) -> Selects:
-    """What an expression selects; an empty one selects everything.
+    """What an expression of marks selects; an empty one selects everything.
 
     Raises ExpressionError for what is no expression, and for each name that is not among `known`, with the nearest.
     """
-    tokens = _tokens(expression)
-    if not tokens:
-        return lambda _: True
-    unknown = [t for t in dict.fromkeys(tokens) if t not in (*_OPERATORS, "(", ")") and t not in known]
+    parsed = parse(expression)
+    refuse_unknown(parsed, known)
+    return parsed.selects
+
+
+def refuse_unknown(expression: Expression, known: Collection[str]) -> None:
+    """Raise ExpressionError with a line for each name that is not among `known`, and the nearest known one."""
+    unknown = [name for name in expression.names if name not in known and name not in _CONSTANTS]
     if unknown:
-        lines = [f"unknown mark '{name}' in -m '{expression}'; {did_you_mean(name, known)}" for name in unknown]
+        lines = [f"unknown mark '{name}' in -m '{expression.text}'; {did_you_mean(name, known)}" for name in unknown]
         raise ExpressionError("\n".join(lines))
-    parser = _Parser(expression, tokens)
-    selects = parser.either()
-    parser.finish()
-    return selects
 
 
-def _tokens(expression: str) -> list[str]:
-    rest = _TOKEN.sub(" ", expression).strip()
+def _tokens(text: str, option: str) -> list[str]:
+    rest = _TOKEN.sub(" ", text).strip(" \t")
     if rest:
-        raise ExpressionError(f"-m '{expression}': {rest[0]!r} has no meaning there; use names, and, or, not, ( and )")
-    return _TOKEN.findall(expression)
+        raise ExpressionError(f"{option} '{text}': {rest[0]!r} has no meaning there; use names, and, or, not, ( and )")
+    return _TOKEN.findall(text)
 
 
 class _Parser:
     """Recursive descent: `not` binds closer than `and`, and `and` closer than `or`."""
 
-    def __init__(self, expression: str, tokens: list[str]) -> None:
-        self._expression = expression
+    def __init__(self, text: str, option: str, tokens: list[str]) -> None:
+        self._text = text
+        self._option = option
         self._tokens = tokens
         self._place = 0
         self._depth = 0
 
-    def either(self) -> Selects:
-        first = self._both()
-        if not self._took("or"):
-            return first
-        second = self.either()
-        return lambda marks: first(marks) or second(marks)
+    def either(self) -> _Node:
+        return self._several("or", self._both)
 
     def finish(self) -> None:
         if self._place < len(self._tokens):
             raise self._expected("'and', 'or' or the end")
 
-    def _both(self) -> Selects:
-        first = self._one()
-        if not self._took("and"):
-            return first
-        second = self._both()
-        return lambda marks: first(marks) and second(marks)
+    def _both(self) -> _Node:
+        return self._several("and", self._one)
 
-    def _one(self) -> Selects:
+    def _several(self, operator: str, part: Callable[[], _Node]) -> _Node:
+        parts = [part()]
+        while self._took(operator):
+            parts.append(part())
+        return parts[0] if len(parts) == 1 else _Group(tuple(parts), operator == "and")
+
+    def _one(self) -> _Node:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise ExpressionError(f"-m is nested more than {_DEEPEST} deep")
+            raise ExpressionError(f"{self._option} is nested more than {_DEEPEST} deep")
+        node: _Node
         if self._took("not"):
-            inner = self._one()
-            selects: Selects = lambda marks: not inner(marks)  # noqa: E731  named so that both branches have one type
+            node = _Not(self._one())
         elif self._took("("):
-            selects = self.either()
+            node = self.either()
             if not self._took(")"):
                 raise self._expected("')'")
         else:
-            selects = self._name()
+            node = self._name()
         self._depth -= 1
-        return selects
+        return node
 
-    def _name(self) -> Selects:
-        token = self._tokens[self._place] if self._place < len(self._tokens) else None
-        if token is None or token in (*_OPERATORS, ")"):
-            raise self._expected("a mark")
+    def _name(self) -> _Node:
+        name = self._word("a mark" if self._option == "-m" else "a word")
+        if not self._took("("):
+            return _Name(name)
+        arguments = dict([self._argument()])
+        while self._took(","):
+            arguments.update([self._argument()])
+        if not self._took(")"):
+            raise self._expected("')'")
+        return _Name(name, arguments)
+
+    def _argument(self) -> tuple[str, Value]:
+        key = self._word("the name of an argument")
+        if not self._took("="):
+            raise self._expected("'='")
+        token = self._peek()
+        if token is not None and token[0] in "'\"":
+            self._place += 1
+            return key, token[1:-1]
+        word = self._word("a text in quotes, a whole number, True, False or None")
+        if word in _CONSTANTS:
+            return key, _CONSTANTS[word]
+        if word.removeprefix("-").isdecimal():
+            return key, int(word)
+        raise ExpressionError(f"{self._option} '{self._text}': '{word}' is no value; put a text in quotes")
+
+    def _word(self, what: str) -> str:
+        token = self._peek()
+        if token is None or token in (*_OPERATORS, *_SIGNS) or token[0] in "'\"":
+            raise self._expected(what)
         self._place += 1
-        return lambda marks: token in marks
+        return token
+
+    def _peek(self) -> str | None:
+        return self._tokens[self._place] if self._place < len(self._tokens) else None
 
     def _took(self, token: str) -> bool:
-        if self._place < len(self._tokens) and self._tokens[self._place] == token:
+        if self._peek() == token:
             self._place += 1
             return True
         return False
 
     def _expected(self, what: str) -> ExpressionError:
-        found = f"'{self._tokens[self._place]}'" if self._place < len(self._tokens) else "the end"
-        return ExpressionError(f"-m '{self._expression}': expected {what}, found {found}")
+        found = "the end" if (token := self._peek()) is None else f"'{token}'"
+        return ExpressionError(f"{self._option} '{self._text}': expected {what}, found {found}")

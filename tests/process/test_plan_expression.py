@@ -1,4 +1,4 @@
-"""The expressions of `plimsoll plan -m`, held against pytest's own."""
+"""The expressions of `-m` and `-k`, held against pytest's own, and what they ask for by name."""
 
 from __future__ import annotations
 

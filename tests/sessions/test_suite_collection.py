@@ -38,7 +38,7 @@ def test_questions_come_in_an_order_that_none_spoils(collected: Outcome) -> None
     asked = ids(collected, "tiny-phi/nf4")
     assert asked.index("test_cold_load_time") < asked.index("test_warm_load_time") < asked.index("test_applied")
     assert asked.index("test_applied") < asked.index("test_finite_logits")
-    assert asked[-2:] == ["test_memory_returns", "test_process_is_gone"]
+    assert asked[-2:] == ["test_ram_returns", "test_process_is_gone"]
 
 
 def test_variants_come_one_after_another(collected: Outcome) -> None:
@@ -50,8 +50,8 @@ def test_variants_come_one_after_another(collected: Outcome) -> None:
 def test_a_question_that_makes_no_sense_is_not_asked(collected: Outcome) -> None:
     assert "test_state" in ids(collected, "tiny-llama/nf4")
     assert "test_state" not in ids(collected, "tiny-llama/bf16")
-    assert "test_close_to_bf16" not in ids(collected, "tiny-llama/bf16")
-    assert "test_close_to_bf16" in ids(collected, "tiny-llama/fp32")
+    assert "test_close_to_16_bit" not in ids(collected, "tiny-llama/bf16")
+    assert "test_close_to_16_bit" in ids(collected, "tiny-llama/fp32")
 
 
 def test_collecting_leaves_no_run(collected: Outcome) -> None:

@@ -74,7 +74,7 @@ def run(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 
 VARIANT = "tiny-mixtral:1-layer/far:cpu"
-CLAIMED = {"test_peak_ram", "test_ram_after_loading", "test_memory_returns"}
+CLAIMED = {"test_peak_ram", "test_ram_held", "test_ram_returns"}
 MEANINGFUL = {"test_taught_answers", "test_ends_by_itself", "test_no_degenerate_repetition", "test_pad_and_eos"}
 FROM_DISK = {"test_cold_load_time", "test_warm_load_time", "test_loads_from_safetensors", "test_free_disk"}
 
@@ -94,7 +94,7 @@ def test_a_cut_model_on_the_cpu_is_judged_under_its_own_name(run: Outcome) -> No
         "test_weights_are_returned",
         "test_finite_logits",
         "test_greedy_repeats",
-        "test_close_to_bf16",
+        "test_close_to_16_bit",
     } <= questions
 
 
@@ -132,7 +132,7 @@ def test_synthetic_weights_of_the_tiny_tier_keep_their_names(tmp_path: Path) -> 
     arguments = ("-m", "tiny", "-k", "tiny-llama/nf4-dq and not generation")
     outcome = run_suite(tmp_path, *arguments, "--weights=synthetic")
     assert (outcome.status, outcome.verdict) == (0, "ACCEPTED"), outcome.output
-    assert outcome.cell("test_memory_returns", "tiny-llama/nf4-dq")["outcome"] == "pass"
+    assert outcome.cell("test_ram_returns", "tiny-llama/nf4-dq")["outcome"] == "pass"
 
 
 def test_an_entry_can_ask_for_synthetic_weights_itself(catalogue: Path, tmp_path: Path) -> None:

@@ -1,0 +1,216 @@
+"""Which variants, machines and tiers each check is for, and in which order they are asked.
+
+One list of parameters serves pytest's parametrisation and the plan that is made without pytest: a new kind of
+parameter is a new entry of `_PARAMETERS`, and both know it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from plimsoll.catalogue.entries import Catalogue, Profile, Quantization, Tier, Variant, WeightSource
+from plimsoll.catalogue.expression import Expression
+from plimsoll.footprint.demand import is_spread
+
+SUBJECTS: Final = ("node", "load", "quantization", "memory", "generation", "dataset", "unload", "plan")
+"""The order of checks of one variant: timing comes before anything touches the model, the proof of quantization before
+the first forward repacks weights, and unloading last. Planning asks no variant that is loaded."""
+
+DATASETS: Final = "test_dataset.py"
+PLANNING: Final = "test_plan.py"
+
+
+def _from_files(variant: Variant) -> bool:
+    return variant.model.source is not WeightSource.SYNTHETIC
+
+
+KINDS: Final[dict[str, Callable[[Variant], bool]]] = {
+    "quantized": lambda variant: variant.quantization.is_quantized,
+    # Synthetic weights are full-size, and seldom fit in 16 bit beside the packed model; those of a few layers do.
+    "compared": lambda variant: (
+        variant.quantization is not Quantization.BF16
+        and (_from_files(variant) or variant.model.is_cut)
+        # A checkpoint that is packed already has no weights in 16 bit to be compared with.
+        and not variant.model.is_packed
+    ),
+    "gpu": lambda variant: variant.tier.device == "cuda",
+    "one-device": lambda variant: variant.device_map is None,
+    "taught": lambda variant: variant.model.source is WeightSource.TRAINED,
+    "cold": lambda variant: variant.tier.cold_rounds > 0 and _from_files(variant),
+    "warm": lambda variant: variant.tier.warm_rounds > 0 and _from_files(variant),
+    # Synthetic weights come from no disk, and have neither a tokenizer nor anything to say.
+    "files": _from_files,
+    "text": _from_files,
+    # What documents say of a cost is not said of fewer layers, nor of a CPU in place of a GPU.
+    "as-entered": lambda variant: not variant.is_altered,
+    # There, RAM stands in for the memory of a GPU; without files, no page of one is mistaken for a weight.
+    "altered-on-cpu": lambda variant: variant.is_altered and variant.tier.device == "cpu" and not _from_files(variant),
+}
+"""What `only(kind)` may say of the variants that a check is for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """What the command line names: the `-m` expression, and the paths as they were given."""
+
+    marks: Expression
+    paths: tuple[str, ...] = ()
+
+    def asks(self, file: str, catalogue: Catalogue) -> bool:
+        """True unless the file holds checks that are asked by name alone, and nobody named them.
+
+        Those of datasets take minutes, those of reference machines are hundreds, and what they say is no part of "does
+        this node carry this model".
+        """
+        asking = {
+            DATASETS: {"dataset", *catalogue.datasets, *_experiment_marks(catalogue)},
+            PLANNING: {"plan"},
+        }.get(file)
+        return asking is None or self._path_names(file) or not self.marks.asked.isdisjoint(asking)
+
+    def asks_for_all_datasets(self, catalogue: Catalogue) -> bool:
+        """True where datasets are named themselves, False where only an experiment is (`-m small`)."""
+        return not self.marks.asked.isdisjoint({"dataset", *catalogue.datasets}) or self._path_names(DATASETS)
+
+    def _path_names(self, file: str) -> bool:
+        return any(file in path for path in self.paths)
+
+
+def _experiment_marks(catalogue: Catalogue) -> set[str]:
+    return {mark for experiment in catalogue.experiments.values() for mark in experiment.asked_with}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """A variant on a reference machine."""
+
+    variant: Variant
+    profile: Profile
+
+    @property
+    def id(self) -> str:
+        """The parameter's id; it begins as a variant's does, so that `-k` selects both alike."""
+        return f"{self.variant.id}-on-{self.profile.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """What a check is asked with once: the values of fixtures by their names, under an id and marks of its own."""
+
+    id: str
+    marks: tuple[str, ...]
+    values: Mapping[str, Any]
+
+    @property
+    def variant(self) -> Variant | None:
+        """The variant that is asked about; None for checks of the node and of reference machines."""
+        found = self.values.get("variant")
+        return found if isinstance(found, Variant) else None
+
+    @property
+    def tier(self) -> str:
+        """The id of the tier that it belongs to; empty for none."""
+        found = self.values.get("tier")
+        if self.variant is not None:
+            return self.variant.tier.id
+        return found.id if isinstance(found, Tier) else ""
+
+    @property
+    def dataset(self) -> str | None:
+        """The id of the dataset that is asked; None for none."""
+        found = self.values.get("dataset")
+        return None if found is None else str(found.id)
+
+
+def parameters_of(
+    wants: Collection[str], kinds: Sequence[str], catalogue: Catalogue, named: Named
+) -> tuple[tuple[str, ...], list[Parameter]] | None:
+    """The names of the fixtures that are parametrised, and every parameter, for a check that wants these fixtures and
+    is `only` for these kinds; None for one that is asked once. Raises KeyError for an unknown kind."""
+    for fixture, names, make in _PARAMETERS:
+        if fixture in wants:
+            asked = [one for one in catalogue.variants.values() if all(KINDS[kind](one) for kind in kinds)]
+            return names, list(make(catalogue, asked, named))
+    return None
+
+
+def _of_datasets(catalogue: Catalogue, asked: Sequence[Variant], named: Named) -> Iterator[Parameter]:
+    """The variants and datasets that some experiment puts together, each pair once, in the experiments' order."""
+    among = {variant.id: variant for variant in asked}
+    everything = named.asks_for_all_datasets(catalogue)
+    seen: set[tuple[str, str]] = set()
+    for experiment in catalogue.experiments.values():
+        if not everything and named.marks.asked.isdisjoint(experiment.asked_with):
+            continue
+        pairs = [(one, name) for one in experiment.variants if one in among for name in experiment.datasets]
+        for one, name in pairs:
+            if (one, name) not in seen:
+                seen.add((one, name))
+                variant, dataset = among[one], catalogue.datasets[name]
+                yield Parameter(
+                    id=f"{one}-{name}",
+                    marks=(*variant.all_marks, dataset.id),
+                    values={"variant": variant, "dataset": dataset},
+                )
+
+
+def _of_variants(_catalogue: Catalogue, asked: Sequence[Variant], _named: Named) -> Iterator[Parameter]:
+    for variant in asked:
+        yield Parameter(id=variant.id, marks=variant.all_marks, values={"variant": variant})
+
+
+def _of_tiers(catalogue: Catalogue, _asked: Sequence[Variant], _named: Named) -> Iterator[Parameter]:
+    used = {variant.tier.id for variant in catalogue.variants.values()}
+    for tier in catalogue.tiers.values():
+        if tier.id in used:
+            yield Parameter(id=tier.id, marks=(tier.id,), values={"tier": tier})
+
+
+def _of_pairings(catalogue: Catalogue, _asked: Sequence[Variant], _named: Named) -> Iterator[Parameter]:
+    for pairing in pairings(catalogue):
+        yield Parameter(id=pairing.id, marks=pairing.variant.all_marks, values={"pairing": pairing})
+
+
+def pairings(catalogue: Catalogue) -> Iterator[Pairing]:
+    """Every variant that needs a GPU, on every machine; with several GPUs only where the variant is spread over them,
+    since the others would leave all but one idle."""
+    for variant in catalogue.variants.values():
+        for profile in catalogue.profiles.values():
+            if variant.tier.device == "cuda" and (profile.count == 1 or is_spread(variant)):
+                yield Pairing(variant=variant, profile=profile)
+
+
+_Make = Callable[[Catalogue, Sequence[Variant], Named], Iterator[Parameter]]
+_PARAMETERS: Final[tuple[tuple[str, tuple[str, ...], _Make], ...]] = (
+    ("dataset", ("variant", "dataset"), _of_datasets),
+    ("variant", ("variant",), _of_variants),
+    ("tier", ("tier",), _of_tiers),
+    ("pairing", ("pairing",), _of_pairings),
+)
+"""The fixture that asks for parameters, the fixtures that they fill, and what they are; the first that fits counts."""
+
+
+class Order:
+    """The order of asking: the node first, then each variant in the catalogue's order, and of each the checks in that
+    of SUBJECTS, dataset by dataset, and, within a file, as they stand there: a cold load comes before a warm one.
+
+    Where an experiment is named, its own order comes before the catalogue's. What has no subject comes last.
+    """
+
+    def __init__(self, catalogue: Catalogue, named: Named) -> None:
+        asked = [one for one in catalogue.experiments.values() if not named.marks.asked.isdisjoint(one.asked_with)]
+        first = [name for experiment in asked for name in experiment.variants]
+        self._variants = {name: place for place, name in enumerate(dict.fromkeys((*first, *catalogue.variants)))}
+        self._datasets = {name: place for place, name in enumerate(catalogue.datasets)}
+
+    def place(
+        self, subject: str, variant: str | None, dataset: str | None, file: str, line: int
+    ) -> tuple[int, int, int, int, str, int]:
+        """What to sort by; `variant` and `dataset` are ids."""
+        if not subject:
+            return (2, 0, 0, 0, "", 0)
+        place = self._variants[variant] if variant is not None else 0
+        among = self._datasets[dataset] if dataset is not None else 0
+        return (0 if variant is None else 1, place, SUBJECTS.index(subject), among, file, line)

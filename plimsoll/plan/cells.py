@@ -1,0 +1,195 @@
+"""The cells that a selection must ask: made from the catalogue and the source of the checks, not from what pytest kept.
+
+Only `-m`, `-k` and paths narrow it, since only they stand in a verdict's scope. Whatever else keeps a cell from being
+asked is a gap, and this list is how it is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plimsoll.catalogue.entries import Catalogue
+from plimsoll.catalogue.expression import Expression, Value, parse
+from plimsoll.plan.asking import SUBJECTS, Named, Order, Parameter, parameters_of
+from plimsoll.plan.checks import FOLDER, Check, read_checks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What the command line selects. `arguments` are paths and node ids as they were given, none for everything;
+    relative ones start at `base`."""
+
+    mark: str = ""
+    keyword: str = ""
+    arguments: tuple[str, ...] = ()
+    base: Path
+    by_module: bool = False
+    """True where arguments may be names of modules (`--pyargs`)."""
+
+    @property
+    def named(self) -> Named:
+        """What is asked for by name. Raises ExpressionError for what is no expression."""
+        return Named(marks=parse(self.mark), paths=self.arguments)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedCell:
+    """One check, asked with one parameter."""
+
+    check: Check
+    parameter: Parameter | None
+
+    @property
+    def id(self) -> str:
+        """pytest's node id."""
+        return self.check.id if self.parameter is None else f"{self.check.id}[{self.parameter.id}]"
+
+    @property
+    def subject(self) -> str:
+        """The first of SUBJECTS among its marks; empty for none."""
+        return subject_among(mark.name for mark in self.check.marks)
+
+    def to_json(self) -> dict[str, Any]:
+        """The cell as the evidence has it."""
+        variant = None if self.parameter is None else self.parameter.variant
+        return {
+            "id": self.id,
+            "variant": variant.id if variant else None,
+            "model": variant.model.id if variant else None,
+            "quantization": variant.quantization.value if variant else None,
+            "tier": "" if self.parameter is None else self.parameter.tier,
+            "subject": self.subject,
+            "question": self.check.name,
+            "measures": list(self.check.arguments_of("measures")),
+            "weights": variant.model.source.value if variant else None,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadePlan:
+    """Every cell in the order of asking, and the checks whose cells only a collection can tell."""
+
+    cells: tuple[PlannedCell, ...]
+    open: tuple[Check, ...]
+    left_out: int
+    """Cells that `-m`, `-k` and paths leave out of all that is asked without them."""
+
+
+def make_plan(root: Path, catalogue: Catalogue, selection: Selection) -> MadePlan:
+    """The plan of a selection, for the suite under `root`.
+
+    Raises PlimsollError for what cannot be read, and ExpressionError for an expression that is none.
+    """
+    named = selection.named
+    order = Order(catalogue, named)
+    asked = [check for check in read_checks(root) if named.asks(Path(check.file).name, catalogue)]
+    every = [cell for check in asked if not check.open for cell in _cells(check, catalogue, named)]
+    selects = _Selector(root, selection)
+    chosen = [cell for cell in every if cell.subject and selects(cell)]
+    chosen.sort(key=lambda cell: _place(order, cell))
+    opened = tuple(check for check in asked if check.open)
+    planned = sum(1 for cell in every if cell.subject)
+    return MadePlan(cells=tuple(chosen), open=opened, left_out=planned - len(chosen))
+
+
+def subject_among(marks: Iterable[str]) -> str:
+    """The first of SUBJECTS among names of marks; empty for none."""
+    names = set(marks)
+    return next((subject for subject in SUBJECTS if subject in names), "")
+
+
+def _cells(check: Check, catalogue: Catalogue, named: Named) -> list[PlannedCell]:
+    found = parameters_of(check.wants, [str(kind) for kind in check.arguments_of("only")], catalogue, named)
+    parameters: Sequence[Parameter | None] = [None] if found is None else found[1]
+    return [PlannedCell(check=check, parameter=parameter) for parameter in parameters]
+
+
+def _place(order: Order, cell: PlannedCell) -> tuple[int, int, int, int, str, int]:
+    variant = None if cell.parameter is None else cell.parameter.variant
+    dataset = None if cell.parameter is None else cell.parameter.dataset
+    return order.place(cell.subject, variant.id if variant else None, dataset, cell.check.file, cell.check.line)
+
+
+class _Selector:
+    """`-m`, `-k` and paths, as pytest applies them, on cells of ours."""
+
+    def __init__(self, root: Path, selection: Selection) -> None:
+        # pytest takes blanks alone for an expression of -m that selects nothing, and for no expression of -k.
+        self._nothing = bool(selection.mark) and not selection.mark.strip()
+        self._marks = parse(selection.mark)
+        self._words = parse(selection.keyword, "-k")
+        self._paths = [_argument(argument, root, selection) for argument in selection.arguments]
+
+    def __call__(self, cell: PlannedCell) -> bool:
+        return not self._nothing and self._path(cell) and self._mark(cell) and self._word(cell)
+
+    def _path(self, cell: PlannedCell) -> bool:
+        return not self._paths or any(argument.selects(cell) for argument in self._paths)
+
+    def _mark(self, cell: PlannedCell) -> bool:
+        return _holds(self._marks, _marks_of(cell))
+
+    def _word(self, cell: PlannedCell) -> bool:
+        file = cell.check.file.split("/")
+        names = [name.lower() for name in (*file, cell.id.rpartition("::")[2], *dict(_marks_of(cell)))]
+        return self._words.evaluate(lambda word, _: any(word.lower() in name for name in names))
+
+
+def _holds(expression: Expression, marks: Sequence[tuple[str, Mapping[str, Any]]]) -> bool:
+    def matches(name: str, arguments: Mapping[str, Value]) -> bool:
+        return any(
+            name == own and all(key in kwargs and kwargs[key] == value for key, value in arguments.items())
+            for own, kwargs in marks
+        )
+
+    return expression.evaluate(matches)
+
+
+def _marks_of(cell: PlannedCell) -> list[tuple[str, Mapping[str, Any]]]:
+    of_parameter = () if cell.parameter is None else cell.parameter.marks
+    return [*((name, {}) for name in of_parameter), *((mark.name, mark.kwargs) for mark in cell.check.marks)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Argument:
+    """A path, relative to the root, and the names behind its double colons; no path for what holds everything."""
+
+    path: str | None
+    names: tuple[str, ...]
+
+    def selects(self, cell: PlannedCell) -> bool:
+        if self.path is None:
+            return False
+        inside = self.path in ("", cell.check.file) or cell.check.file.startswith(f"{self.path}/")
+        own = cell.id.partition("::")[2]
+        return inside and self.names in ((), (own,), (cell.check.name,))
+
+
+def _argument(argument: str, root: Path, selection: Selection) -> _Argument:
+    head, bracket, rest = argument.partition("[")
+    name, *parts = head.split("::")
+    if bracket and parts:
+        parts[-1] += f"{bracket}{rest}"
+    elif bracket:
+        name += f"{bracket}{rest}"
+    path = (selection.base / name).resolve()
+    if selection.by_module and not path.exists():
+        module = root.joinpath(*name.split("."))
+        path = module if module.is_dir() else module.with_name(f"{module.name}.py")
+    top = root.resolve()
+    if path == top or path in top.parents:
+        return _Argument("", tuple(parts))
+    return _Argument(path.relative_to(top).as_posix() if path.is_relative_to(top) else None, tuple(parts))
+
+
+def is_of_the_suite(arguments: Sequence[str], root: Path, base: Path) -> bool:
+    """True where one of the arguments holds, is, or lies in the folder of the checks."""
+    acceptance = (root / FOLDER).resolve()
+    for argument in arguments:
+        path = (base / argument.partition("::")[0]).resolve()
+        if path == acceptance or path in acceptance.parents or acceptance in path.parents:
+            return True
+    return False
