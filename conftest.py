@@ -1,4 +1,6 @@
-"""The front door: names the fixture modules, nothing else."""
+"""The front door: names the fixture modules, and has them checked; nothing else."""
+
+from fixtures.required import pytest_cmdline_main as pytest_cmdline_main
 
 # In the order in which they build on each other: pytest rewrites the assertions of a plugin only when it is the first
 # to import it.
@@ -12,12 +14,14 @@ pytest_plugins = [
     "fixtures.tracking",
     "fixtures.by_name",
     "fixtures.parametrize",
+    "fixtures.narrowing",
     "fixtures.workers",
     "fixtures.progress",
     "fixtures.weights",
     "fixtures.hosts",
     "fixtures.plan",
     "fixtures.profiles",
+    "fixtures.calls",
     "fixtures.judging",
     "fixtures.causes",
     "fixtures.benchmarks",

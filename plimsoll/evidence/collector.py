@@ -12,9 +12,11 @@ from typing import Any, Final
 
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.answers import AnswerRecord, Asking
+from plimsoll.evidence.chain import START
 from plimsoll.evidence.events import FORMAT, Event
 from plimsoll.evidence.fields import read_bounds, read_claim, read_judgement, read_measurement
 from plimsoll.evidence.record import (
+    Call,
     Cell,
     CellEvidence,
     CollectError,
@@ -32,6 +34,14 @@ from plimsoll.judge.judgement import Judgement
 from plimsoll.node.node import Node
 
 _MOST_DAMAGE_NAMED: Final = 20
+_MOST_EVENTS: Final = 2**40
+_RUN_KEYS: Final = frozenset(
+    {
+        *("event", "at", "worker", "seq", "after", "sum", "format", "run_id", "plimsoll", "arguments", "selection"),
+        *("allow_incomplete", "catalogues", "limits_are_shipped", "packages", "resumes", "edited"),
+    }
+)
+"""What the start of a run may say."""
 
 
 @dataclass(slots=True)
@@ -39,6 +49,7 @@ class _Notes:
     """What was recorded about one cell so far."""
 
     reports: list[Mapping[str, Any]] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
     judgements: list[Judgement] = field(default_factory=list)
     measurements: list[Measured] = field(default_factory=list)
 
@@ -52,6 +63,15 @@ class Collector:
         self._damaged: list[str] = []
         self._torn: list[str] = []
         self._seen: dict[str, dict[int, int]] = defaultdict(dict)
+        self._sums: dict[str, dict[int, tuple[str, str]]] = defaultdict(dict)
+        self._chained = False
+        self._unchained = 0
+        self._file = ""
+        self._last: dict[str, int] = {}
+        self._closed: dict[str, int] = {}
+        self._withheld: dict[str, str] = {}
+        self._open: dict[str, None] = {}
+        self._ask_again = ""
         self._head: tuple[str, RunHead] | None = None
         self._node: Node | None = None
         self._waivers: RecordedWaivers | None = None
@@ -85,6 +105,8 @@ class Collector:
             Event.ANSWER: lambda data: self._answers.append(AnswerRecord.from_json(data)),
             Event.BENCHMARK: self._benchmark,
             Event.MACHINE: self._take_machine,
+            Event.CALL: self._call,
+            Event.CLOSE: self._close,
             Event.REPORT: self._report,
             Event.COLLECT_ERROR: self._collect_error,
             Event.FINISH: self._finish,
@@ -96,24 +118,49 @@ class Collector:
         if torn:
             self._torn.append(text)
 
-    def add(self, data: Mapping[str, Any]) -> bool:
-        """Take one event; False where it was here before.
+    def begin(self, file: str) -> None:
+        """Say that the next events come from this file: within one, each writer's lines stand in their order."""
+        self._file = file
+        self._last = {}
+
+    def add(self, data: Mapping[str, Any], whole: bool | None = None) -> bool:
+        """Take one event; False where it was here before. `whole` says whether its line has its right checksum; None
+        where it has none.
 
         Raises KeyError, TypeError or ValueError for an event that does not hold what `events.py` says, and
         PlimsollError for evidence of a newer format.
         """
         worker, number = data["worker"], data["seq"]
-        if not isinstance(worker, str) or not isinstance(number, int) or number < 1:
+        if not isinstance(worker, str) or type(number) is not int or not 1 <= number < _MOST_EVENTS:
             raise TypeError("worker must be a text and seq a number from 1")
+        self._check(data, whole)
+        self._note_place(worker, number)
         content = hash(json.dumps(data, sort_keys=True))
         if number in self._seen[worker]:
             if self._seen[worker][number] != content:
                 raise ValueError(f"a second, different event {number} of {worker}")
             return False
         self._seen[worker][number] = content
+        self._sums[worker][number] = (str(data.get("after")), str(data.get("sum")))
         self._take[Event(data["event"])](data)
         self.events += 1
         return True
+
+    def _check(self, data: Mapping[str, Any], whole: bool | None) -> None:
+        if whole is False:
+            raise ValueError("it is not what was written: its checksum does not match")
+        if whole is None and self._chained:
+            raise ValueError("it is not what was written: its checksum is missing")
+        self._chained = self._chained or whole is True
+        self._unchained += whole is None
+
+    def _note_place(self, worker: str, number: int) -> None:
+        """Within one file a writer's numbers rise; of old evidence it was allowed that lines are there twice."""
+        last = self._last.get(worker, 0)
+        if self._chained and number <= last:
+            how = "is there twice" if number in self._seen[worker] else f"stands behind event {last}"
+            self.faults.append(f"{self._file}: event {number} of {worker} {how}")
+        self._last[worker] = max(last, number)
 
     def record(self, folder: Path, files: tuple[EvidenceFile, ...]) -> RunRecord:
         """Everything that was added."""
@@ -129,6 +176,7 @@ class Collector:
             cells={
                 id_: CellEvidence(
                     reports=tuple(notes.reports),
+                    calls=tuple(notes.calls),
                     judgements=tuple(notes.judgements),
                     measurements=tuple(notes.measurements),
                 )
@@ -144,31 +192,47 @@ class Collector:
             answers=tuple(self._answers),
             collect_errors=tuple(self._collect_errors),
             finish=self._finishes.get(starter),
-            faults=(*self._named_damage(), *self._missing(), *self._plan_conflicts(), *self.faults),
+            withheld=self._withheld,
+            again=self._ask_again,
+            open=tuple(self._open),
+            faults=(
+                *self._named_damage(),
+                *self._missing(),
+                *self._broken_chain(),
+                *self._unclosed(self._finishes.get(starter)),
+                *self._plan_conflicts(),
+                *self.faults,
+            ),
             torn=tuple(self._torn),
             waivers=self._waivers,
         )
 
     def _run(self, data: Mapping[str, Any]) -> None:
-        if not isinstance(data["format"], int) or data["format"] > FORMAT:
+        if type(data["format"]) is not int or data["format"] < 1:
+            raise TypeError("the format is a number from 1")
+        if data["format"] > FORMAT:
             raise PlimsollError(
                 f"the evidence has format {data['format']}, and this Plimsoll reads {FORMAT}: "
                 f"read it with Plimsoll {data.get('plimsoll', 'of its time')} or a newer one"
             )
         if self._head is not None:
             raise ValueError("a second start of a run in one file")
+        if unknown := data.keys() - _RUN_KEYS:
+            raise ValueError(f"{sorted(unknown)[0]!r} is no field of a run's start")
         head = RunHead(
+            format=data["format"],
             run_id=str(data["run_id"]),
             started=str(data["at"]),
             plimsoll=str(data["plimsoll"]),
             arguments=tuple(map(str, data["arguments"])),
-            selection=dict(data["selection"]),
+            selection=_selection(data["selection"]),
             allow_incomplete=data["allow_incomplete"] is True,
             catalogues=tuple(
                 {**file, "path": str(file["path"]), "sha256": str(file["sha256"])} for file in data["catalogues"]
             ),
             limits_are_shipped=data["limits_are_shipped"] is True,
-            packages={str(name): str(version) for name, version in (data.get("packages") or {}).items()},
+            packages={str(name): str(version) for name, version in _table(data.get("packages")).items()},
+            edited=None if data.get("edited") is None else tuple(map(str, _list(data["edited"]))),
             resumes=_resumed(data.get("resumes")),
         )
         self._head = (data["worker"], head)
@@ -190,6 +254,9 @@ class Collector:
                 self.faults.append(f"{cell.id} was planned twice: one result cannot speak for both")
             plan[cell.id] = cell
         self._deselected = max(self._deselected, deselected)
+        self._withheld |= {str(cell): str(reason) for cell, reason in _table(data.get("withheld")).items()}
+        self._ask_again = self._ask_again or str(data.get("again") or "")
+        self._open |= dict.fromkeys(map(str, _list(data.get("open") or [])))
 
     def _gate(self, data: Mapping[str, Any]) -> None:
         if data["decision"] not in ("run", "skip", "error"):
@@ -217,11 +284,11 @@ class Collector:
 
     def _measurement(self, data: Mapping[str, Any]) -> None:
         measured = Measured(measurement=read_measurement(data), context=dict(data.get("context") or {}))
-        self._cells[data["cell"]].measurements.append(measured)
+        self._cells[_text(data, "cell")].measurements.append(measured)
 
     def _judgement(self, data: Mapping[str, Any]) -> None:
         judgement = read_judgement(data)
-        self._cells[data["cell"]].judgements.append(judgement)
+        self._cells[_text(data, "cell")].judgements.append(judgement)
 
     def _benchmark(self, data: Mapping[str, Any]) -> None:
         self._benchmarks.append(dict(data["benchmark"]))
@@ -230,11 +297,23 @@ class Collector:
         machine = {key: data[key] for key in ("machine_info", "commit_info", "version")}
         self._machine = self._machine or machine
 
+    def _call(self, data: Mapping[str, Any]) -> None:
+        raised = data["raised"]
+        call = Call(
+            started=str(data["started"]),
+            seconds=float(data["seconds"]),
+            raised=None if raised is None else str(raised),
+        )
+        self._cells[_text(data, "cell")].calls.append(call)
+
+    def _close(self, data: Mapping[str, Any]) -> None:
+        self._closed[data["worker"]] = int(data["events"])
+
     def _report(self, data: Mapping[str, Any]) -> None:
         report = dict(data["report"])
         if not isinstance(report["outcome"], str) or not isinstance(report["when"], str):
             raise TypeError("the outcome and the phase of a test report are texts")
-        self._cells[data["cell"]].reports.append(report)
+        self._cells[_text(data, "cell")].reports.append(report)
 
     def _collect_error(self, data: Mapping[str, Any]) -> None:
         self._collect_errors.append(CollectError(nodeid=str(data["nodeid"]), text=str(data["text"])))
@@ -245,7 +324,10 @@ class Collector:
             exitstatus=int(data["exitstatus"]),
             interrupted=data["interrupted"] is not False,
             reason=str(data.get("reason") or ""),
+            writers=tuple(map(str, _list(data.get("writers") or []))),
         )
+        if data.get("events") is not None:
+            self._closed[data["worker"]] = int(data["events"])
 
     def _named_damage(self) -> list[str]:
         more = len(self._damaged) - _MOST_DAMAGE_NAMED
@@ -261,6 +343,33 @@ class Collector:
                 faults.append(f"{count} of {max(seen)} events of {worker} are missing, the first is number {lost}")
         return faults
 
+    def _broken_chain(self) -> list[str]:
+        """Each line says which one it follows; where both are here, that must be so."""
+        if not self._chained:
+            return []
+        faults = []
+        for worker, sums in sorted(self._sums.items()):
+            for number, (after, _) in sorted(sums.items()):
+                before = START if number == 1 else sums.get(number - 1, (None, None))[1]
+                if before is not None and after != before:
+                    faults.append(f"event {number} of {worker} does not follow the one before it: lines were exchanged")
+        if self._unchained:
+            faults.append(f"{self._unchained} lines have no checksum, and others have: they were altered or put there")
+        return faults[:_MOST_DAMAGE_NAMED]
+
+    def _unclosed(self, end: Finish | None) -> list[str]:
+        """Every writer says at its end how many lines it wrote: the last ones cannot get lost unnoticed."""
+        if not self._chained or end is None or end.interrupted:
+            return []
+        faults = []
+        for worker in dict.fromkeys((*self._seen, *end.writers)):
+            count, last = self._closed.get(worker), max(self._seen.get(worker, {}), default=0)
+            if count is None:
+                faults.append(f"the last lines of {worker} may be lost: it did not say how many there are")
+            elif count > last:
+                faults.append(f"the last {count - last} of {count} events of {worker} are missing")
+        return faults
+
     def _plan_conflicts(self) -> list[str]:
         if not self._plans:
             return []
@@ -270,6 +379,35 @@ class Collector:
             for worker, other in others
             if other != plan
         ]
+
+
+def _selection(data: Any) -> dict[str, Any]:
+    """What was selected. A key that is missing or misspelt would widen the scope, so each of them must be there."""
+    if unlike := {"mark", "keyword", "paths", "options"} ^ {*data, "options"}:
+        raise ValueError(f"{sorted(unlike)[0]!r} is missing in a selection, or is no field of one")
+    if not isinstance(data["mark"], str) or not isinstance(data["keyword"], str):
+        raise TypeError("mark and keyword of a selection are texts")
+    return {**data, "paths": _list(data["paths"]), "options": _table(data.get("options"))}
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise TypeError(f"a table was expected, not {str(value)[:40]!r}")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"a list was expected, not {str(value)[:40]!r}")
+    return value
+
+
+def _text(data: Mapping[str, Any], name: str) -> str:
+    if not isinstance(data[name], str):
+        raise TypeError(f"{name} is a text, not {str(data[name])[:40]!r}")
+    return str(data[name])
 
 
 def _resumed(data: Mapping[str, Any] | None) -> Resumed | None:

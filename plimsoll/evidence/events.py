@@ -1,7 +1,8 @@
 """The events of a run: what each line of `evidence.jsonl` may say.
 
 A line is `{"event": NAME, "at": ISO time, "worker": "main" | "gw0" ..., "seq": N, ...fields}`. `seq` counts the lines
-of one worker from 1, so that a line which got lost is missed. Names and fields are part of the format that
+of one worker from 1, so that a line which got lost is missed; each line also has a checksum, and that of the line before
+it by the same worker (`chain.py`). Names and fields are part of the format that
 `plimsoll report` reads back, so they are listed here and nowhere else; a change of meaning raises FORMAT.
 """
 
@@ -10,8 +11,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-FORMAT: Final = 1
-"""Version of the evidence format; written in the `run` event."""
+FORMAT: Final = 2
+"""Version of the evidence format; written in the `run` event. 1 had neither checksums nor `call` and `close`."""
+CHAINED_SINCE: Final = 2
 
 
 class Event(StrEnum):
@@ -27,8 +29,10 @@ class Event(StrEnum):
     NODE = "node"
     """node (Node.to_json())."""
     PLAN = "plan"
-    """cells ([{id, variant, model, quantization, tier, subject, question, measures, weights}]), deselected (int):
-    written before the first model loads; under workers each writes the same plan."""
+    """cells ([{id, variant, model, quantization, tier, subject, question, measures, weights}]), deselected (int: cells
+    that -m, -k and paths leave out): written before the first model loads; under workers each writes the same plan.
+    Since format 2 the plan is made from catalogue and source; withheld ({cell: why pytest does not run it}), again (the
+    command that asks what is withheld), open (checks whose cells are planned as pytest collected them)."""
     GATE = "gate"
     """variant, decision ("run" | "skip" | "error"), code, have, need, fix, text: an error means that nothing could be
     decided, and the cells of the variant fail with the text. Since 0.1.0 also what was expected of the variant before
@@ -59,9 +63,15 @@ class Event(StrEnum):
     """cell, benchmark (a row in pytest-benchmark's own format, with its data)."""
     MACHINE = "machine"
     """machine_info, commit_info, version: the head of pytest-benchmark's file."""
+    CALL = "call"
+    """cell, started (ISO time), seconds, raised (type and text, or null): one call of a check, told by the suite itself.
+    A reported pass counts beside exactly one clean call."""
     REPORT = "report"
     """cell, report (pytest's own serialised test report)."""
     COLLECT_ERROR = "collect_error"
     """nodeid, text: a file that could not be collected; its cells are not in the plan, so the run is not green."""
+    CLOSE = "close"
+    """events (how many it wrote, this one included): the last line of a worker of xdist."""
     FINISH = "finish"
-    """exitstatus (pytest's own), interrupted (bool), reason. Absent where the run was killed."""
+    """exitstatus (pytest's own), interrupted (bool), reason; since format 2 events (how many it has written, this one
+    included) and writers (the workers that were started). Absent where the run was killed."""

@@ -47,6 +47,9 @@ def merge_records(records: Sequence[RunRecord]) -> RunRecord:
         finish=_finish(parts),
         faults=tuple(f"{part.run_id}: {fault}" for part in parts for fault in part.faults),
         waivers=next((part.waivers for part in reversed(parts) if part.waivers is not None), None),
+        withheld={cell: why for part in parts for cell, why in part.withheld.items()},
+        again=newest.again,
+        open=tuple(dict.fromkeys(check for part in parts for check in part.open)),
         parts=parts,
     )
 
@@ -87,7 +90,15 @@ def _head(heads: Sequence[RunHead]) -> RunHead | None:
         catalogues=tuple(catalogues.values()),
         limits_are_shipped=all(head.limits_are_shipped for head in heads),
         packages=newest.packages,
+        edited=_edited(heads),
+        format=min(head.format for head in heads),
     )
+
+
+def _edited(heads: Sequence[RunHead]) -> tuple[str, ...] | None:
+    known = [head.edited for head in heads if head.edited is not None]
+    return tuple(dict.fromkeys(file for files in known for file in files)) if known else None
+
 
 
 def _finish(parts: Sequence[RunRecord]) -> Finish | None:
@@ -105,6 +116,7 @@ def _cells(parts: Sequence[RunRecord]) -> dict[str, CellEvidence]:
             had = cells.get(id_, CellEvidence())
             cells[id_] = CellEvidence(
                 reports=had.reports + more.reports,
+                calls=had.calls + more.calls,
                 judgements=had.judgements + more.judgements,
                 measurements=had.measurements + more.measurements,
             )

@@ -7,19 +7,23 @@ several files (workers, a second file beside a full disk), and one record may co
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import glob
 import hashlib
 import json
+import math
 import os
 import re
 import shlex
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, BinaryIO, Final, NoReturn
 
 from plimsoll.errors import PlimsollError
+from plimsoll.evidence.chain import is_whole
 from plimsoll.evidence.collector import Collector
 from plimsoll.evidence.merge import merge_records
 from plimsoll.evidence.record import EvidenceFile, RunRecord
@@ -30,6 +34,10 @@ EVIDENCE_FILE: Final = "evidence.jsonl"
 RESUMED_FOLDER: Final = "resumed"
 """The folder in a run folder with the evidence of the runs that it goes on with, each `<run-id>.jsonl`."""
 
+_DAMAGE: Final = (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError)
+"""What a line that does not hold what it should raises while it is taken in."""
+_MOST_DIGITS: Final = 30
+"""Of a whole number: bytes, tokens and identifiers have 20 at most, and some consumers turn them into floats."""
 _SECOND_FILE: Final = re.compile(r"plimsoll-(?P<run>.+)-(main|gw\d+)\.jsonl")
 
 
@@ -67,13 +75,15 @@ def _evidence_path(run: Path) -> Path:
 def _is_same(file: Path, known: Path) -> bool:
     """True for a file that is given twice, and for the copy that a resuming run made of it."""
     with suppress(OSError):
-        return file.samefile(known) or filecmp.cmp(file, known, shallow=False)
+        return file.samefile(known) or (
+            file.is_file() and known.is_file() and filecmp.cmp(file, known, shallow=False)
+        )
     return False
 
 
 def _run_id(path: Path) -> str:
     """The run that a file speaks of: by its first line, else by its name."""
-    with suppress(OSError, ValueError, TypeError, RecursionError), path.open("rb") as file:
+    with suppress(OSError, ValueError, TypeError, RecursionError), _open(path) as file:
         first = _parse(file.readline())
         if first.get("event") == "run" and isinstance(first.get("run_id"), str):
             return str(first["run_id"])
@@ -100,7 +110,8 @@ def _read_files(files: Sequence[Path], unwritten: Iterable[bytes], *, alone: boo
             f"part of the evidence is not in the run folder but in {fallback}; "
             f"once there is room: cat {second} >> {shlex.quote(str(path))} && rm {second}"
         )
-    if lost := sum(collector.add(_parse(line)) for line in unwritten):
+    collector.begin("memory")
+    if lost := sum(collector.add(_parse(line), is_whole(line)) for line in unwritten):
         collector.faults.append(f"{lost} events are in memory only: neither the run folder nor a second file took them")
     if not collector.events:
         why = "; ".join(collector.faults) or "it holds no readable event: the run was killed before its first"
@@ -111,23 +122,34 @@ def _read_files(files: Sequence[Path], unwritten: Iterable[bytes], *, alone: boo
 def _read(path: Path, collector: Collector) -> EvidenceFile:
     digest = hashlib.sha256()
     size = 0
-    with path.open("rb") as file:
+    collector.begin(path.name)
+    with _open(path) as file:
         for number, line in enumerate(file, start=1):
             digest.update(line)
             size += len(line)
             if not line.strip():
                 continue
             try:
-                collector.add(_parse(line))
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                collector.add(_parse(line), is_whole(line))
+            except _DAMAGE as error:
                 torn = not line.endswith(b"\n")
                 what = "is half-written" if torn else f"cannot be read: {_reason(error)}"
                 collector.damaged(f"{path.name}: line {number} {what}", torn=torn)
     return EvidenceFile(path=path, bytes=size, sha256=digest.hexdigest())
 
 
+def _open(path: Path) -> BinaryIO:
+    """Open evidence for reading. Raises OSError for what is no file: a pipe would be waited for, and a device never
+    ends."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "it is no file", str(path))
+
+
 def _parse(line: bytes) -> dict[str, Any]:
-    data = json.loads(line, parse_constant=_refuse)
+    data = json.loads(line, parse_constant=_refuse, parse_int=_whole_number, parse_float=_finite)
     if not isinstance(data, dict):
         raise TypeError("it is not an event")
     return data
@@ -137,11 +159,26 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a whole number of {len(digits)} digits")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:40]} is too large for a number")
+    return number
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"{error.args[0]} is missing or unknown"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
+    if isinstance(error, (AttributeError, IndexError, ArithmeticError)):
+        return f"a field holds something of another kind ({error})"
     return "it is not JSON" if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)) else str(error)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from plimsoll.evidence.answers import AnswerRecord, Asking
+from plimsoll.evidence.events import CHAINED_SINCE, FORMAT
 from plimsoll.judge.judgement import Judgement, Measurement
 from plimsoll.node.node import Node
 
@@ -75,7 +76,15 @@ class RunHead:
     limits_are_shipped: bool
     packages: Mapping[str, str] = field(default_factory=dict)
     """Distribution -> version of everything that was installed; empty where an early run did not record it."""
+    edited: tuple[str, ...] | None = None
+    """Files of the suite that differ from the release; None where nobody looked."""
     resumes: Resumed | None = None
+    format: int = FORMAT
+
+    @property
+    def is_chained(self) -> bool:
+        """True where each line has a checksum and each call is recorded."""
+        return self.format >= CHAINED_SINCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +150,24 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of a check, as the suite itself saw it."""
+
+    started: str
+    """ISO time, UTC."""
+    seconds: float
+    raised: str | None
+    """Type and text of what it raised, skips included; None for a clean call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellEvidence:
     """Everything that was recorded about one cell, in the order in which it happened."""
 
     reports: tuple[Mapping[str, Any], ...] = ()
     """pytest's serialised reports of setup, call and teardown."""
+    calls: tuple[Call, ...] = ()
+    """Empty where the evidence is older than the recording of calls."""
     judgements: tuple[Judgement, ...] = ()
     measurements: tuple[Measured, ...] = ()
 
@@ -166,6 +188,8 @@ class Finish:
     exitstatus: int
     interrupted: bool
     reason: str
+    writers: tuple[str, ...] = ()
+    """The workers of xdist that wrote evidence too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +238,12 @@ class RunRecord:
     torn: tuple[str, ...] = ()
     """Those of `faults` that say that a last line is half-written: what a kill or a power cut leaves."""
     waivers: RecordedWaivers | None = None
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    """Id of a planned cell -> why pytest did not run it."""
+    again: str = ""
+    """The command that asks what was withheld."""
+    open: tuple[str, ...] = ()
+    """Checks whose cells are planned as pytest collected them."""
     parts: tuple[RunRecord, ...] = ()
     """The runs that were merged into this one, oldest first; empty for a single run."""
 

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import tempfile
 import threading
+import weakref
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from plimsoll import clock
+from plimsoll.evidence.chain import START, sealed
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.fields import encode
 from plimsoll.redaction import Redactor
 
-RESERVED: Final = ("event", "at", "worker", "seq")
+RESERVED: Final = ("event", "at", "worker", "seq", "after", "sum")
 """Fields that the writer sets on every line."""
 
+MAIN: Final = "main"
+"""The writer of the process that judges the run."""
 _NO_LOCKS_HERE: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -53,14 +56,19 @@ class EvidenceWriter:
         self._redact = redactor or Redactor.from_environment()
         self._lock = threading.Lock()
         self._seq = 0
+        self._last = START
         self._pending: deque[bytes] = deque()
         self._in_fallback = 0
         self._fallback: Path | None = None
         # Asked now, while there is room: gettempdir() tests a folder by writing into it.
         with suppress(OSError):
             self._fallback = fallback_path(path, worker)
+        self._rescued = False
+        self._kept: int | None = None
+        """A descriptor of the file as it was: what stood in it can still be read once somebody has removed it."""
         try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+            self._kept = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+            weakref.finalize(self, os.close, self._kept)
         except OSError as error:
             self._fail(error)
 
@@ -75,9 +83,14 @@ class EvidenceWriter:
         with self._lock:
             self._seq += 1
             head = {"event": event.value, "at": clock.now().isoformat(), "worker": self.worker, "seq": self._seq}
-            data = {**head, **encode(fields, self._redact)}
-            self._pending.append(json.dumps(data, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n")
+            line, self._last = sealed({**head, **encode(fields, self._redact)}, self._last)
+            self._pending.append(line)
             self._drain()
+
+    @property
+    def events(self) -> int:
+        """How many events were given to `write`."""
+        return self._seq
 
     @property
     def unwritten(self) -> tuple[bytes, ...]:
@@ -88,7 +101,7 @@ class EvidenceWriter:
     def _drain(self) -> None:
         while self._pending:
             try:
-                append(self.path, self._pending[0])
+                append(self.path, self._pending[0], self._kept)
             except OSError as error:
                 self._fail(error)
                 return
@@ -118,18 +131,38 @@ class EvidenceWriter:
         lines = list(self._pending)[self._in_fallback :]
         if lines:
             _claim(self._fallback)
+            self._rescue(self._fallback)
             append(self._fallback, b"".join(lines))
             self._in_fallback += len(lines)
 
 
-def append(path: Path, data: bytes) -> None:
+    def _rescue(self, fallback: Path) -> None:
+        """Bring what stood in a file that was removed or replaced to where the next lines go. The workers' lines are in
+        it too; so one process does it for all."""
+        if self._kept is None or self._rescued or self.worker != MAIN or _is_still(self.path, self._kept):
+            return
+        self._rescued = True
+        append(fallback, os.pread(self._kept, os.fstat(self._kept).st_size, 0))
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    """True where the path leads to the file of the descriptor."""
+    with suppress(OSError):
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    return False
+
+
+def append(path: Path, data: bytes, same_as: int | None = None) -> None:
     """Append whole lines to an existing file, all or nothing.
 
     The file is opened anew each time: a descriptor that is kept would go on writing into a file that somebody deleted.
-    Raises OSError, also where only a part found room; that part is taken back.
+    `same_as` is a descriptor of the file that it must still be. Raises OSError, also where only a part found room; that
+    part is taken back.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
+        if same_as is not None and not os.path.samestat(os.fstat(descriptor), os.fstat(same_as)):
+            raise OSError(errno.ESTALE, "another file was put in its place while the run went on")
         locked = _lock(descriptor)
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":

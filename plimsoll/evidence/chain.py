@@ -1,0 +1,42 @@
+"""The checksums of evidence: each line carries its own, and that of the line before it by the same writer.
+
+They guard against accidents, such as a flipped bit or lines that were lost, doubled or put in another order by a copy.
+Whoever can write the file can make them anew; a signed bundle is what guards against that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+_SUM: Final = re.compile(rb',"sum":"(?P<sum>[0-9a-f]{16})"\}\s*')
+_LENGTH: Final = 16
+"""Hexadecimal digits: accidents do not look for collisions."""
+START: Final = ""
+"""What stands for the line before the first."""
+
+
+def sealed(event: Mapping[str, Any], after: str) -> tuple[bytes, str]:
+    """The line of an event that follows the line with the checksum `after`, and its own checksum.
+
+    Raises ValueError for numbers that JSON lacks.
+    """
+    body = json.dumps({**event, "after": after}, allow_nan=False, separators=(",", ":")).encode("ascii")
+    own = _checksum(body)
+    return body[:-1] + b',"sum":"' + own.encode("ascii") + b'"}\n', own
+
+
+def is_whole(line: bytes) -> bool | None:
+    """True for a line with its right checksum, False for one that was altered, None for one without."""
+    found = _SUM.search(line[-64:])
+    if found is None or found.end() != len(line[-64:]):
+        return None
+    start = len(line) - len(line[-64:]) + found.start()
+    return found["sum"].decode("ascii") == _checksum(line[:start] + b"}")
+
+
+def _checksum(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:_LENGTH]

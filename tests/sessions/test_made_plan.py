@@ -1,0 +1,87 @@
+"""The plan that is made from catalogue and source, held against what pytest collects where nothing narrows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from plimsoll.catalogue.marks import read_marks
+from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.plan.cells import Selection, make_plan
+from plimsoll.plan.checks import read_checks
+from tests.support.subsession import ROOT, pytest_says
+
+SELECTIONS = [
+    (),
+    ("-m", "tiny"),
+    ("-m", "tiny and dataset"),
+    ("-m", "tiny and not nq"),
+    ("-m", "small"),
+    ("-m", "plan"),
+    ("-m", "not tiny", "-k", "llama and not (int8 or BF16)"),
+    ("-m", "tiny or measures", "-k", "test_load.py or acceptance"),
+    ("-k", "nf4-dq] or stack"),
+    ("-m", "memory"),
+    ("acceptance/test_dataset.py",),
+    ("acceptance/test_load.py::test_loads_completely", "acceptance/test_node.py::test_stack[tiny]"),
+    ("acceptance/test_load.py::test_loads_completely[tiny-llama/nf4]",),
+    ("-m", "  "),
+]
+
+
+def collected(*arguments: str) -> list[str]:
+    """The ids that pytest would run, in its order."""
+    output = pytest_says("--collect-only", "-q", *arguments).stdout
+    return [line for line in output.splitlines() if line.startswith("acceptance/")]
+
+
+@pytest.mark.parametrize("arguments", SELECTIONS, ids=" ".join)
+def test_the_made_plan_is_what_pytest_would_ask_in_the_same_order(arguments: tuple[str, ...]) -> None:
+    options = dict(zip(arguments, arguments[1:], strict=False))
+    paths = tuple(argument for argument in arguments if argument.startswith("acceptance/"))
+    selection = Selection(mark=options.get("-m", ""), keyword=options.get("-k", ""), arguments=paths, base=ROOT)
+    catalogue = read_catalogue([], known_marks=read_marks(ROOT / "markers.ini"))
+    made = [cell.id for cell in make_plan(ROOT, catalogue, selection).cells]
+    assert made == collected(*arguments)
+
+
+def test_every_shipped_check_can_be_planned_from_its_source() -> None:
+    checks = read_checks(ROOT)
+    assert len(checks) > 30
+    assert [f"{check.id}: {check.open}" for check in checks if check.open] == []
+
+
+def test_a_check_is_named_without_marks_families_and_datasets_that_it_does_not_carry() -> None:
+    """`-k "my-model and bf16"` would pick it for each quantization; `load` in a check of loading picks nothing more."""
+    marks = [name for name in read_marks(ROOT / "markers.ini") if not name.startswith(("only", "measures"))]
+    unlucky = [
+        f"{check.id} holds {mark!r}"
+        for check in read_checks(ROOT)
+        for mark in marks
+        if mark in check.name and mark not in {own.name for own in check.marks}
+    ]
+    assert unlucky == []
+
+
+def test_checks_that_the_source_does_not_tell_are_open(tmp_path: Path) -> None:
+    folder = tmp_path / "acceptance"
+    folder.mkdir()
+    (folder / "test_own.py").write_text(
+        "import pytest\nWHAT = ('vram_peak', 'ram_peak')\npytestmark = [pytest.mark.load]\n"
+        "@pytest.fixture\ndef mine(variant): pass\n"
+        "@pytest.mark.measures(*WHAT)\ndef test_closed(mine, n=3): pass\n"
+        "@pytest.mark.parametrize('x', [1])\ndef test_own_parameters(x): pass\n"
+        "@pytest.mark.only(kind())\ndef test_computed(variant): pass\n"
+        "@wrapped\ndef test_wrapped(): pass\n"
+        "class TestThem:\n    def test_it(self): pass\n"
+    )
+    found = {check.name: check for check in read_checks(tmp_path)}
+    assert {name for name, check in found.items() if check.open} == {
+        "test_own_parameters",
+        "test_computed",
+        "test_wrapped",
+        "TestThem",
+    }
+    assert found["test_closed"].wants == {"mine", "variant"}
+    assert found["test_closed"].arguments_of("measures") == ("vram_peak", "ram_peak")
