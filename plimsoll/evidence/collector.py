@@ -133,7 +133,7 @@ class Collector:
         worker, number = data["worker"], data["seq"]
         if not isinstance(worker, str) or type(number) is not int or not 1 <= number < _MOST_EVENTS:
             raise TypeError("worker must be a text and seq a number from 1")
-        self._check(data, whole)
+        self._check(whole)
         self._note_place(worker, number)
         content = hash(json.dumps(data, sort_keys=True))
         if number in self._seen[worker]:
@@ -146,7 +146,7 @@ class Collector:
         self.events += 1
         return True
 
-    def _check(self, data: Mapping[str, Any], whole: bool | None) -> None:
+    def _check(self, whole: bool | None) -> None:
         if whole is False:
             raise ValueError("it is not what was written: its checksum does not match")
         if whole is None and self._chained:
@@ -218,7 +218,7 @@ class Collector:
         if self._head is not None:
             raise ValueError("a second start of a run in one file")
         if unknown := data.keys() - _RUN_KEYS:
-            raise ValueError(f"{sorted(unknown)[0]!r} is no field of a run's start")
+            raise ValueError(f"{min(unknown)!r} is no field of a run's start")
         head = RunHead(
             format=data["format"],
             run_id=str(data["run_id"]),
@@ -384,7 +384,7 @@ class Collector:
 def _selection(data: Any) -> dict[str, Any]:
     """What was selected. A key that is missing or misspelt would widen the scope, so each of them must be there."""
     if unlike := {"mark", "keyword", "paths", "options"} ^ {*data, "options"}:
-        raise ValueError(f"{sorted(unlike)[0]!r} is missing in a selection, or is no field of one")
+        raise ValueError(f"{min(unlike)!r} is missing in a selection, or is no field of one")
     if not isinstance(data["mark"], str) or not isinstance(data["keyword"], str):
         raise TypeError("mark and keyword of a selection are texts")
     return {**data, "paths": _list(data["paths"]), "options": _table(data.get("options"))}

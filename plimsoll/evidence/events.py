@@ -1,9 +1,9 @@
 """The events of a run: what each line of `evidence.jsonl` may say.
 
 A line is `{"event": NAME, "at": ISO time, "worker": "main" | "gw0" ..., "seq": N, ...fields}`. `seq` counts the lines
-of one worker from 1, so that a line which got lost is missed; each line also has a checksum, and that of the line before
-it by the same worker (`chain.py`). Names and fields are part of the format that
-`plimsoll report` reads back, so they are listed here and nowhere else; a change of meaning raises FORMAT.
+of one worker from 1, so that a line which got lost is missed; `sum` is the checksum of the line, and `after` that of
+the worker's line before it (`chain.py`). Names and fields are part of the format that `plimsoll report` reads back, so they
+are listed here and nowhere else; a change of meaning raises FORMAT.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Event(StrEnum):
     MACHINE = "machine"
     """machine_info, commit_info, version: the head of pytest-benchmark's file."""
     CALL = "call"
-    """cell, started (ISO time), seconds, raised (type and text, or null): one call of a check, told by the suite itself.
-    A reported pass counts beside exactly one clean call."""
+    """cell, started (ISO time), seconds, raised (type and text, or null): one call of a check, told by the suite. A
+    reported pass counts beside exactly one clean call."""
     REPORT = "report"
     """cell, report (pytest's own serialised test report)."""
     COLLECT_ERROR = "collect_error"

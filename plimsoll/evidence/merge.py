@@ -100,7 +100,6 @@ def _edited(heads: Sequence[RunHead]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(file for files in known for file in files)) if known else None
 
 
-
 def _finish(parts: Sequence[RunRecord]) -> Finish | None:
     """The last end; None where a run that nobody goes on with has none."""
     went_on = resumers(parts)

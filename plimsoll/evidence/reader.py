@@ -75,9 +75,7 @@ def _evidence_path(run: Path) -> Path:
 def _is_same(file: Path, known: Path) -> bool:
     """True for a file that is given twice, and for the copy that a resuming run made of it."""
     with suppress(OSError):
-        return file.samefile(known) or (
-            file.is_file() and known.is_file() and filecmp.cmp(file, known, shallow=False)
-        )
+        return file.samefile(known) or (file.is_file() and known.is_file() and filecmp.cmp(file, known, shallow=False))
     return False
 
 

@@ -135,7 +135,6 @@ class EvidenceWriter:
             append(self._fallback, b"".join(lines))
             self._in_fallback += len(lines)
 
-
     def _rescue(self, fallback: Path) -> None:
         """Bring what stood in a file that was removed or replaced to where the next lines go. The workers' lines are in
         it too; so one process does it for all."""

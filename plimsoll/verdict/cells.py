@@ -94,9 +94,20 @@ WORST_FIRST: Final = (
 
 
 def result_of(
-    cell: Cell, evidence: CellEvidence, gate: GateRecord | None = None, *, planned: bool = True
+    cell: Cell,
+    evidence: CellEvidence,
+    gate: GateRecord | None = None,
+    *,
+    planned: bool = True,
+    calls_are_recorded: bool = False,
+    withheld: str = "",
+    again: str | None = None,
 ) -> CellResult:
-    """The outcome of one cell; `gate` is what the gate decided for its variant, where it was asked."""
+    """The outcome of one cell; `gate` is what the gate decided for its variant, where it was asked.
+
+    `withheld` says why pytest did not run it, where that is known, and `again` is the command that does. Old evidence
+    has no calls; where they are recorded, a reported pass needs exactly one that is clean.
+    """
     faults = _faults(evidence) if planned else ["it was not in the plan: nobody knows what else ran unplanned"]
     skipped = [report for report in evidence.reports if report["outcome"] == "skipped"]
     code = fix = None
@@ -104,7 +115,9 @@ def result_of(
         outcome, reason = CellOutcome.FAIL, "\n".join(faults)
     elif skipped:
         outcome, (code, reason, fix) = CellOutcome.SKIP, _skip(skipped[0], gate)
-    elif missing := _missing_phase(evidence):
+    elif withheld and not evidence.reports:
+        outcome, reason, fix = CellOutcome.NOT_RUN, withheld, again or None
+    elif missing := _missing_phase(evidence) or (_miscalled(evidence) if calls_are_recorded else ""):
         outcome, reason = CellOutcome.NOT_RUN, missing
     elif unjudged := _unjudged(cell, evidence):
         outcome, reason = CellOutcome.FAIL, f"not measured: {', '.join(unjudged)}"
@@ -133,7 +146,27 @@ def _faults(evidence: CellEvidence) -> list[str]:
             reports.append(f"passed though it was expected to fail ({report['wasxfail'] or 'no reason given'})")
         elif report["outcome"] not in ("passed", "skipped") and not (figures and report["when"] == "call"):
             reports.append(_failure(report))
-    return figures + reports
+    return figures + reports + _hidden_failures(evidence)
+
+
+def _hidden_failures(evidence: CellEvidence) -> list[str]:
+    """What a call raised where pytest reports that all is well: it was called again until it passed, or a plugin wrote
+    another report."""
+    if any(report["outcome"] != "passed" for report in evidence.reports):
+        return []
+    passed = any(report["when"] == "call" for report in evidence.reports)
+    raised = [call.raised for call in evidence.calls if call.raised is not None]
+    times = f"it was called {len(evidence.calls)} times, and a call" if len(evidence.calls) > 1 else "its call"
+    return [f"{times} raised {raised[0]}, but pytest reports a pass"] if raised and passed else []
+
+
+def _miscalled(evidence: CellEvidence) -> str:
+    """Why a reported pass is none, though no call failed."""
+    if len(evidence.calls) == 1:
+        return ""
+    if evidence.calls:
+        return f"it was called {len(evidence.calls)} times, and exactly one clean call counts"
+    return "pytest reports a pass, but the check was never called"
 
 
 def _failure(report: Mapping[str, Any]) -> str:

@@ -64,7 +64,8 @@ def _of_the_end(run: RunRecord, results: Sequence[CellResult], *, continued: boo
     if not continued:
         faults += _early_end(run)
     end = run.finish
-    if end is not None and not end.interrupted and end.exitstatus in (1, 5) and run.plan and not _failed(results):
+    explained = end is not None and end.exitstatus == 5 and all(cell.id in run.withheld for cell in run.plan)
+    if end is not None and not end.interrupted and end.exitstatus in (1, 5) and not (explained or _failed(results)):
         faults.append(f"pytest's exit status was {end.exitstatus}, but the evidence shows no failure")
     if run.node is None:
         faults.append("the node was not recorded: nobody knows what the figures belong to")
@@ -126,6 +127,17 @@ def record_notes(record: RunRecord) -> list[str]:
             "meaning of the text are not judged there"
         )
     notes += _notes_on_alterations([cell.variant for cell in record.plan if cell.variant], len(record.plan))
+    if record.run is not None and not record.run.is_chained:
+        notes.append(
+            "the evidence is of an earlier format, without checksums and without a record of each call: altered lines, "
+            "and calls that were made twice, could not be found"
+        )
+    if record.run is not None and record.run.edited:
+        notes.append(f"this suite differs from the release: {', '.join(record.run.edited)}")
+    if record.open:
+        notes.append(
+            f"planned as pytest collected them, since their source does not tell their cells: {', '.join(record.open)}"
+        )
     if record.deselected:
         notes.append(f"deselected, and so not in this scope: {counted(record.deselected, 'cell')}")
     return notes

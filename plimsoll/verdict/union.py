@@ -98,7 +98,17 @@ def lineages(runs: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...], ...]:
 def run_results(run: RunRecord) -> tuple[CellResult, ...]:
     """The result of every planned cell of one run in the order of its plan, then of every cell that ran without."""
     planned = {cell.id: cell for cell in run.plan}
-    results = [result_of(c, run.evidence_of(c), run.gates.get(c.variant or "")) for c in planned.values()]
+    results = [
+        result_of(
+            cell,
+            run.evidence_of(cell),
+            run.gates.get(cell.variant or ""),
+            calls_are_recorded=run.run is not None and run.run.is_chained,
+            withheld=run.withheld.get(cell.id, ""),
+            again=run.again,
+        )
+        for cell in planned.values()
+    ]
     unplanned = [Cell(id=id_) for id_ in run.cells if id_ not in planned]
     results += [result_of(cell, run.evidence_of(cell), planned=False) for cell in unplanned]
     return tuple(replace(result, run_id=run.run_id) for result in results)

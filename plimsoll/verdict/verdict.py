@@ -181,7 +181,7 @@ def _gaps(results: Sequence[CellResult], again: str | None) -> tuple[Gap, ...]:
             outcome=outcome,
             code=group[0].code,
             reasons=tuple(dict.fromkeys(result.reason for result in group)),
-            fix=again if outcome is CellOutcome.NOT_RUN else fix,
+            fix=fix or (again if outcome is CellOutcome.NOT_RUN else None),
             cells=tuple(result.cell.id for result in group),
         )
         for (outcome, _, fix), group in groups.items()

@@ -1,0 +1,133 @@
+"""Whatever keeps planned cells from being asked, other than -m, -k and paths, is a gap that is named."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.support.subsession import Outcome, run_suite
+
+STACK = ("-m", "node", "-k", "stack")
+"""Six cells, one for each tier, for which nothing is loaded or predicted."""
+SCOPE = "INCOMPLETE over -m node -k stack: "
+MEDDLING = ("-p", "tests.support.plugins.meddling")
+
+
+def gaps(outcome: Outcome) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = outcome.results["verdict"]["gaps"]
+    return found
+
+
+def assert_named_gap(
+    outcome: Outcome, reason: str, fix: str | None = "pytest {reports} --color=no -m node -k stack"
+) -> None:
+    """INCOMPLETE over the whole scope, the reason and the command that closes the gap on the terminal."""
+    assert outcome.status == 6, outcome.output
+    assert "Traceback" not in outcome.output
+    assert outcome.verdict == "INCOMPLETE"
+    assert outcome.output.rstrip().splitlines()[-1].startswith(SCOPE)
+    assert len(outcome.results["cells"]) == 6
+    lost = [cell for cell in outcome.results["cells"] if cell["outcome"] == "not_run"]
+    assert lost
+    for cell in lost:
+        assert reason in cell["reason"], cell["reason"]
+    if fix is not None:
+        [gap] = gaps(outcome)
+        assert gap["fix"] == fix.format(reports=shlex.quote(f"--report-dir={outcome.reports}"))
+
+
+@pytest.mark.parametrize(
+    ("narrowing", "reason"),
+    [
+        (["--deselect=acceptance/test_node.py::test_stack[tiny]"], "deselected by --deselect=acceptance/test_node.py"),
+        (["--deselect", "acceptance/test_node.py"], "deselected by --deselect=acceptance/test_node.py"),
+        (
+            ["--ignore=acceptance/test_node.py"],
+            "acceptance/test_node.py was ignored by --ignore=acceptance/test_node.py",
+        ),
+        (["--ignore-glob", "*/test_n*"], "was ignored by --ignore-glob=*/test_n*"),
+        (["-o", "python_functions=check"], "not collected; what may have narrowed it: -o python_functions=check"),
+        (["-opython_files=test_l*.py"], "not collected; what may have narrowed it: -o python_files=test_l*.py"),
+        (["-o", "norecursedirs=acceptance"], "-o norecursedirs=acceptance"),
+        (["-o", "testpaths=acceptance/test_load.py"], "-o testpaths=acceptance/test_load.py"),
+    ],
+    ids=str,
+)
+def test_options_that_narrow_are_named(narrowing: list[str], reason: str, tmp_path: Path) -> None:
+    assert_named_gap(run_suite(tmp_path, *STACK, *narrowing), reason)
+
+
+def test_addopts_of_the_environment_are_named_and_undone(tmp_path: Path) -> None:
+    outcome = run_suite(
+        tmp_path, *STACK, env={"PYTEST_ADDOPTS": "--deselect=acceptance/test_node.py::test_stack[tiny]"}
+    )
+    fix = "env -u PYTEST_ADDOPTS pytest {reports} --color=no -m node -k stack"
+    assert_named_gap(outcome, "deselected by --deselect=acceptance/test_node.py::test_stack[tiny]", fix)
+
+
+@pytest.mark.parametrize("option", ["--lf", "--sw"])
+def test_what_failed_last_is_no_whole_run(option: str, tmp_path: Path) -> None:
+    cache = ("-o", f"cache_dir={tmp_path / 'cache'}")
+    broken = run_suite(tmp_path / "first", *STACK, *cache, *MEDDLING, "--sw", env={"MEDDLE": "fail"})
+    assert broken.status in (1, 2), broken.output
+    outcome = run_suite(tmp_path / "second", *STACK, *cache, option)
+    if option == "--lf":
+        assert_named_gap(outcome, "deselected by --lf", None)
+        closing = shlex.split(str(gaps(outcome)[0]["fix"]))
+        assert "--lf" not in closing
+    else:
+        assert outcome.verdict == "ACCEPTED", "the first cell had failed, so none was passed over"
+
+
+@pytest.mark.parametrize(
+    ("meddle", "reason"),
+    [
+        ("drop", "deselected by plugin tests.support.plugins.meddling"),
+        ("drop-and-tell", "deselected by plugin tests.support.plugins.meddling"),
+        ("ignore", "acceptance/test_node.py was ignored by plugin tests.support.plugins.meddling"),
+        ("makes-none", "not collected; what may have narrowed it: plugin tests.support.plugins.meddling"),
+    ],
+)
+def test_plugins_that_narrow_are_named(meddle: str, reason: str, tmp_path: Path) -> None:
+    assert_named_gap(run_suite(tmp_path, *STACK, *MEDDLING, env={"MEDDLE": meddle}), reason, None)
+
+
+@pytest.mark.parametrize("meddle", ["double", "rename"])
+def test_plugins_that_add_items_end_no_run_green(meddle: str, tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, *STACK, *MEDDLING, env={"MEDDLE": meddle})
+    assert outcome.status in (1, 6), outcome.output
+    assert outcome.verdict != "ACCEPTED"
+    assert "Traceback" not in outcome.output
+
+
+def test_with_workers_a_gap_is_the_same_gap(tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, *STACK, "-n", "2", "--deselect=acceptance/test_node.py::test_stack[tiny]")
+    assert_named_gap(outcome, "deselected by --deselect=acceptance/test_node.py::test_stack[tiny]", None)
+
+
+def test_workers_without_a_number_are_workers_too(tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, *STACK, "-d", "--tx", "2*popen")
+    assert (outcome.status, outcome.verdict) == (0, "ACCEPTED"), outcome.output
+    assert {event["worker"] for event in outcome.events} == {"main", "gw0", "gw1"}
+
+
+def test_the_closing_command_closes_the_gap(tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, *STACK, "--deselect=acceptance/test_node.py::test_stack[tiny]")
+    [gap] = gaps(outcome)
+    words = shlex.split(str(gap["fix"]))
+    again = run_suite(tmp_path, *words[words.index("-m") :])
+    assert (again.status, again.verdict) == (0, "ACCEPTED"), again.output
+
+
+def test_a_run_that_goes_on_asks_what_was_withheld(tmp_path: Path) -> None:
+    run_suite(tmp_path, *STACK, "--deselect=acceptance/test_node.py::test_stack[tiny]")
+    resumed = run_suite(tmp_path, "--resume=latest")
+    assert (resumed.status, resumed.verdict) == (0, "ACCEPTED"), resumed.output
+    assert sum(event["event"] == "call" for event in resumed.events) == 1
+
+
+def test_leaving_one_dataset_out_asks_for_no_other(tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, "-m", "tiny and not nq", "--collect-only", "-q")
+    assert "test_dataset" not in outcome.output

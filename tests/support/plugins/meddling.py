@@ -1,0 +1,122 @@
+"""Sabotage of a session's plan, calls, reports and status, as plugins and conftest files do it; asked for by `-p`.
+
+`MEDDLE` names what is done, `;` between several.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DONE = os.environ.get("MEDDLE", "").split(";")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "drop" in DONE:
+        del items[2:]
+    if "drop-and-tell" in DONE:
+        config.hook.pytest_deselected(items=items[2:])
+        items[:] = items[:2]
+    if "double" in DONE:
+        items += items[:1]
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    return True if "ignore" in DONE and collection_path.name == "test_node.py" else None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if "rename" in DONE:
+        item._nodeid = item.nodeid.replace("gpu", "other")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem(name: str) -> Generator[None, Any, Any]:
+    found = yield
+    return [] if "makes-none" in DONE and name.startswith("test_stack") else found
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if "swallow" in DONE and pyfuncitem.name.endswith("[tiny]"):
+        return True
+    if "again" in DONE and pyfuncitem.name.endswith("[tiny]"):
+        names = pyfuncitem._fixtureinfo.argnames
+        pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
+    if "until-it-passes" in DONE and pyfuncitem.name.endswith("[tiny]"):
+        names = pyfuncitem._fixtureinfo.argnames
+        try:
+            pyfuncitem.obj(**{**{name: pyfuncitem.funcargs[name] for name in names}, "node": None})
+        except Exception:
+            return None
+    if "fail" in DONE and pyfuncitem.name.endswith("[tiny]"):
+        raise AssertionError("planted")
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    report = yield
+    if "rewrite" in DONE and report.when == "call":
+        report.outcome, report.longrepr = "passed", None
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _break_in_call(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "break" in DONE and request.node.name.endswith("[tiny]"):
+        monkeypatch.setitem(request.node.obj.__wrapped__.__globals__, "check_stack", lambda _: ["planted"])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if "status" in DONE:
+        session.exitstatus = 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if "no-judge" in DONE:
+        session.config.pluginmanager.unregister(name="plimsoll-judging")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main() -> Generator[None, Any, Any]:
+    status = yield
+    return 0 if "last-status" in DONE else status
+
+
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    """What happens to the evidence in mid-run, and Ctrl-C."""
+    folder = Path(os.environ["MEDDLE_REPORTS"], "latest") if "MEDDLE_REPORTS" in os.environ else None
+    if folder is None or not nodeid.endswith("[gpu1b]"):
+        return
+    evidence = folder / "evidence.jsonl"
+    if "remove" in DONE:
+        evidence.unlink()
+    if "null" in DONE:
+        evidence.unlink()
+        evidence.symlink_to("/dev/null")
+    if "pipe" in DONE:
+        evidence.unlink()
+        os.mkfifo(evidence)
+    if "cut" in DONE:
+        os.truncate(evidence, evidence.stat().st_size // 2)
+    if "interrupt" in DONE:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_keyboard_interrupt() -> None:
+    if "interrupt-again" in DONE:
+        raise KeyboardInterrupt
+
+
+@pytest.hookimpl(tryfirst=True, specname="pytest_sessionfinish")
+def pytest_sessionfinish_interrupted() -> None:
+    if "interrupt-at-the-end" in DONE:
+        raise KeyboardInterrupt
