@@ -13,7 +13,7 @@ from typing import Any, Final
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.chain import START
-from plimsoll.evidence.events import FORMAT, Event
+from plimsoll.evidence.events import CHAINED_SINCE, FORMAT, Event
 from plimsoll.evidence.fields import read_bounds, read_claim, read_judgement, read_measurement
 from plimsoll.evidence.record import (
     Call,
@@ -225,7 +225,7 @@ class Collector:
             started=str(data["at"]),
             plimsoll=str(data["plimsoll"]),
             arguments=tuple(map(str, data["arguments"])),
-            selection=_selection(data["selection"]),
+            selection=_selection(data["selection"], whole=data["format"] >= CHAINED_SINCE),
             allow_incomplete=data["allow_incomplete"] is True,
             catalogues=tuple(
                 {**file, "path": str(file["path"]), "sha256": str(file["sha256"])} for file in data["catalogues"]
@@ -243,6 +243,10 @@ class Collector:
 
     def _take_node(self, data: Mapping[str, Any]) -> None:
         node = Node.from_json(data["node"])
+        if not self._chained:  # a line with its right checksum is what was written; of others every field may be wrong
+            from pydantic import TypeAdapter
+
+            TypeAdapter(Node).validate_python(node.to_json(), strict=False)
         self._node = self._node or node
 
     def _plan(self, data: Mapping[str, Any]) -> None:
@@ -359,7 +363,8 @@ class Collector:
 
     def _unclosed(self, end: Finish | None) -> list[str]:
         """Every writer says at its end how many lines it wrote: the last ones cannot get lost unnoticed."""
-        if not self._chained or end is None or end.interrupted:
+        promised = self._head is not None and self._head[1].is_chained
+        if not promised or end is None or end.interrupted:
             return []
         faults = []
         for worker in dict.fromkeys((*self._seen, *end.writers)):
@@ -381,13 +386,17 @@ class Collector:
         ]
 
 
-def _selection(data: Any) -> dict[str, Any]:
-    """What was selected. A key that is missing or misspelt would widen the scope, so each of them must be there."""
-    if unlike := {"mark", "keyword", "paths", "options"} ^ {*data, "options"}:
+def _selection(data: Any, *, whole: bool) -> dict[str, Any]:
+    """What was selected. A key that is misspelt would widen the scope. Old evidence may lack empty ones; where it is
+    `whole`, each must be there."""
+    needed = {"mark", "keyword", "paths"}
+    unlike = (data.keys() - {*needed, "options"}) | (needed - data.keys() if whole else set())
+    if unlike:
         raise ValueError(f"{min(unlike)!r} is missing in a selection, or is no field of one")
-    if not isinstance(data["mark"], str) or not isinstance(data["keyword"], str):
-        raise TypeError("mark and keyword of a selection are texts")
-    return {**data, "paths": _list(data["paths"]), "options": _table(data.get("options"))}
+    for name in ("mark", "keyword"):
+        if not isinstance(data.get(name, ""), str):
+            raise TypeError(f"{name} of a selection is a text")
+    return {**data, "paths": _list(data.get("paths") or []), "options": _table(data.get("options"))}
 
 
 def _table(value: Any) -> Mapping[str, Any]:

@@ -2,8 +2,8 @@
 
 A line is `{"event": NAME, "at": ISO time, "worker": "main" | "gw0" ..., "seq": N, ...fields}`. `seq` counts the lines
 of one worker from 1, so that a line which got lost is missed; `sum` is the checksum of the line, and `after` that of
-the worker's line before it (`chain.py`). Names and fields are part of the format that `plimsoll report` reads back, so they
-are listed here and nowhere else; a change of meaning raises FORMAT.
+the worker's line before it (`chain.py`). Names and fields are part of the format that `plimsoll report` reads back, so
+they are listed here and nowhere else; a change of meaning raises FORMAT.
 """
 
 from __future__ import annotations

@@ -27,8 +27,6 @@ from plimsoll.redaction import Redactor
 RESERVED: Final = ("event", "at", "worker", "seq", "after", "sum")
 """Fields that the writer sets on every line."""
 
-MAIN: Final = "main"
-"""The writer of the process that judges the run."""
 _NO_LOCKS_HERE: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -63,7 +61,6 @@ class EvidenceWriter:
         # Asked now, while there is room: gettempdir() tests a folder by writing into it.
         with suppress(OSError):
             self._fallback = fallback_path(path, worker)
-        self._rescued = False
         self._kept: int | None = None
         """A descriptor of the file as it was: what stood in it can still be read once somebody has removed it."""
         try:
@@ -98,6 +95,20 @@ class EvidenceWriter:
         with self._lock:
             return tuple(self._pending)
 
+    def rescue(self) -> None:
+        """At the end of a run: bring what stood in a file that was removed or replaced to where later lines went. The
+        workers' lines are in it too; so one process does it for all."""
+        with self._lock:
+            if self._kept is None or _is_still(self.path, self._kept):
+                return
+            try:
+                if self._fallback is None:
+                    raise OSError(errno.ENOENT, "no folder for temporary files can be written")
+                _claim(self._fallback)
+                append(self._fallback, os.pread(self._kept, os.fstat(self._kept).st_size, 0))
+            except OSError as error:
+                self.failure = f"{self.path} was removed, and what stood in it is lost ({error.strerror or error})"
+
     def _drain(self) -> None:
         while self._pending:
             try:
@@ -131,17 +142,8 @@ class EvidenceWriter:
         lines = list(self._pending)[self._in_fallback :]
         if lines:
             _claim(self._fallback)
-            self._rescue(self._fallback)
             append(self._fallback, b"".join(lines))
             self._in_fallback += len(lines)
-
-    def _rescue(self, fallback: Path) -> None:
-        """Bring what stood in a file that was removed or replaced to where the next lines go. The workers' lines are in
-        it too; so one process does it for all."""
-        if self._kept is None or self._rescued or self.worker != MAIN or _is_still(self.path, self._kept):
-            return
-        self._rescued = True
-        append(fallback, os.pread(self._kept, os.fstat(self._kept).st_size, 0))
 
 
 def _is_still(path: Path, descriptor: int) -> bool:

@@ -127,11 +127,6 @@ def record_notes(record: RunRecord) -> list[str]:
             "meaning of the text are not judged there"
         )
     notes += _notes_on_alterations([cell.variant for cell in record.plan if cell.variant], len(record.plan))
-    if record.run is not None and not record.run.is_chained:
-        notes.append(
-            "the evidence is of an earlier format, without checksums and without a record of each call: altered lines, "
-            "and calls that were made twice, could not be found"
-        )
     if record.run is not None and record.run.edited:
         notes.append(f"this suite differs from the release: {', '.join(record.run.edited)}")
     if record.open:
@@ -140,6 +135,11 @@ def record_notes(record: RunRecord) -> list[str]:
         )
     if record.deselected:
         notes.append(f"deselected, and so not in this scope: {counted(record.deselected, 'cell')}")
+    if record.run is not None and not record.run.is_chained:
+        notes.append(
+            "the evidence is of an earlier format, without checksums and without a record of each call: altered lines, "
+            "and calls that were made twice, could not be found"
+        )
     return notes
 
 

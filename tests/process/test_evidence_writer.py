@@ -63,6 +63,7 @@ def test_an_event_is_one_line_that_says_what_when_and_who(folder: Path) -> None:
     writer.write(Event.FINISH, exitstatus=0, interrupted=False, reason="")
     first, second = lines_of(folder / "evidence.jsonl")
     assert first.pop("at").endswith("+00:00")
+    assert (first.pop("after"), second["after"]) == ("", first.pop("sum"))
     assert first == {"event": "collect_error", "worker": "gw0", "seq": 1, "nodeid": "a.py", "text": "line\nbreak"}
     assert (second["event"], second["seq"]) == ("finish", 2)
     assert writer.failure is None

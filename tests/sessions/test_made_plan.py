@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def collected(*arguments: str) -> list[str]:
 
 @pytest.mark.parametrize("arguments", SELECTIONS, ids=" ".join)
 def test_the_made_plan_is_what_pytest_would_ask_in_the_same_order(arguments: tuple[str, ...]) -> None:
-    options = dict(zip(arguments, arguments[1:], strict=False))
+    options = dict(pairwise(arguments))
     paths = tuple(argument for argument in arguments if argument.startswith("acceptance/"))
     selection = Selection(mark=options.get("-m", ""), keyword=options.get("-k", ""), arguments=paths, base=ROOT)
     catalogue = read_catalogue([], known_marks=read_marks(ROOT / "markers.ini"))

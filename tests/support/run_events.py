@@ -179,6 +179,13 @@ def recorded(folder: Path, events: Iterable[Mapping[str, Any]]) -> RunRecord:
     return read_run(folder / RUN_ID)
 
 
+OLD_FORMAT = (
+    "the evidence is of an earlier format, without checksums and without a record of each call: altered lines, and calls "
+    "that were made twice, could not be found"
+)
+"""The note on evidence of format 1, as these events are."""
+
+
 def verdict_on(folder: Path, events: Iterable[Mapping[str, Any]]) -> Verdict:
     """The verdict on a run that left these events."""
     return reach_verdict(recorded(folder, events))

@@ -23,6 +23,7 @@ from plimsoll.verdict.verdict import Verdict, Word, reach_verdict
 from tests.support.pages import header
 from tests.support.run_events import (
     NODE,
+    OLD_FORMAT,
     Line,
     cell,
     crash,
@@ -124,6 +125,7 @@ def test_runs_that_agree_have_no_conflict(tmp_path: Path) -> None:
         "one of 2 runs: a-run on cargo, 2 cells planned",
         "one of 2 runs: b-run on barge, 2 cells planned",
         "a-run and b-run differ in host name (cargo, barge), GPUs (GPU-cargo, GPU-barge)",
+        OLD_FORMAT,
     )
 
 

@@ -20,6 +20,7 @@ from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.verdict.cells import CellOutcome, CellResult
 from plimsoll.verdict.verdict import Word, reach_verdict
 from tests.support.run_events import (
+    OLD_FORMAT,
     Line,
     cell,
     crash,
@@ -55,7 +56,7 @@ def test_a_run_in_which_all_is_well_is_accepted(tmp_path: Path) -> None:
     assert verdict.word is Word.ACCEPTED
     assert verdict.exit_status == 0
     assert verdict.statement == "ACCEPTED over -m tiny: 2 of 2 cells passed"
-    assert (verdict.gaps, verdict.faults, verdict.notes) == ((), (), ())
+    assert (verdict.gaps, verdict.faults, verdict.notes) == ((), (), (OLD_FORMAT,))
     assert [result.duration for result in verdict.results] == [0.75, 0.75]
 
 
@@ -244,7 +245,10 @@ def test_allow_incomplete_excuses_gaps_and_says_so(tmp_path: Path) -> None:
     events = [start(allow_incomplete=True), plan([PLAIN]), good_run([])[2], skip, finish()]
     verdict = verdict_on(tmp_path, events)
     assert (verdict.word, verdict.exit_status) == (Word.INCOMPLETE, 0)
-    assert verdict.notes == ("--allow-incomplete was used: cells without a result do not change the exit status",)
+    assert verdict.notes == (
+        "--allow-incomplete was used: cells without a result do not change the exit status",
+        OLD_FORMAT,
+    )
 
 
 def test_allow_incomplete_excuses_neither_a_failure_nor_a_fault(tmp_path: Path) -> None:
@@ -325,6 +329,7 @@ def test_notes_say_what_a_reader_must_know(tmp_path: Path) -> None:
         "limits are not the shipped ones: mine.toml",
         "weights are synthetic in 1 of 2 cells: load time from disk and meaning of the text are not judged there",
         "deselected, and so not in this scope: 7 cells",
+        OLD_FORMAT,
     )
 
 
@@ -335,6 +340,7 @@ def test_notes_say_what_altered_variants_leave_open(tmp_path: Path) -> None:
         "cpu in 2 of 4 cells: it stands in for a GPU, whose memory and speed are not measured there",
         "1-layer in 1 of 4 cells: what the whole model takes is not measured there",
         "2-layers in 1 of 4 cells: what the whole model takes is not measured there",
+        OLD_FORMAT,
     )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Generator
@@ -16,6 +17,7 @@ import pytest
 DONE = os.environ.get("MEDDLE", "").split(";")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if "drop" in DONE:
         del items[2:]
@@ -28,11 +30,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if "ignore" in DONE and collection_path.name == "test_node.py" else None
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    if "rename" in DONE:
-        item._nodeid = item.nodeid.replace("gpu", "other")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -49,11 +46,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         names = pyfuncitem._fixtureinfo.argnames
         pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
     if "until-it-passes" in DONE and pyfuncitem.name.endswith("[tiny]"):
-        names = pyfuncitem._fixtureinfo.argnames
-        try:
-            pyfuncitem.obj(**{**{name: pyfuncitem.funcargs[name] for name in names}, "node": None})
-        except Exception:
-            return None
+        with contextlib.suppress(AttributeError):
+            pyfuncitem.obj(tier=None, node=None)
     if "fail" in DONE and pyfuncitem.name.endswith("[tiny]"):
         raise AssertionError("planted")
     return None
@@ -65,12 +59,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if "rewrite" in DONE and report.when == "call":
         report.outcome, report.longrepr = "passed", None
     return report
-
-
-@pytest.fixture(autouse=True)
-def _break_in_call(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "break" in DONE and request.node.name.endswith("[tiny]"):
-        monkeypatch.setitem(request.node.obj.__wrapped__.__globals__, "check_stack", lambda _: ["planted"])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -1,0 +1,153 @@
+"""What plugins make of calls, reports and the exit status does not change what a run came to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.subsession import Outcome, run_suite
+
+STACK = ("-m", "node", "-k", "stack")
+MEDDLING = ("-p", "tests.support.plugins.meddling")
+TINY = "acceptance/test_node.py::test_stack[tiny]"
+
+
+def meddled(reports: Path, meddle: str, *arguments: str) -> Outcome:
+    """A run with the plugin that meddles."""
+    environment = {"MEDDLE": meddle, "MEDDLE_REPORTS": str(reports)}
+    outcome = run_suite(reports, *STACK, *MEDDLING, *arguments, env=environment)
+    assert "Traceback" not in outcome.output, outcome.output
+    assert "INTERNALERROR" not in outcome.output, outcome.output
+    return outcome
+
+
+def cell(outcome: Outcome) -> tuple[str, str]:
+    """Outcome and reason of the cell that was meddled with."""
+    [found] = [one for one in outcome.results["cells"] if one["id"] == TINY]
+    return found["outcome"], found["reason"]
+
+
+def test_each_call_is_recorded_by_the_suite(tmp_path: Path) -> None:
+    outcome = meddled(tmp_path, "")
+    calls = [event for event in outcome.events if event["event"] == "call"]
+    assert len(calls) == 6
+    assert {call["raised"] for call in calls} == {None}
+    assert all(call["seconds"] >= 0 and call["started"].endswith("+00:00") for call in calls)
+    assert (outcome.status, outcome.verdict) == (0, "ACCEPTED")
+
+
+def test_a_call_that_a_plugin_swallows_is_no_pass(tmp_path: Path) -> None:
+    outcome = meddled(tmp_path, "swallow")
+    assert (outcome.status, outcome.verdict) == (6, "INCOMPLETE")
+    assert cell(outcome) == ("not_run", "pytest reports a pass, but the check was never called")
+
+
+def test_a_second_call_is_no_pass(tmp_path: Path) -> None:
+    outcome = meddled(tmp_path, "again")
+    assert (outcome.status, outcome.verdict) == (6, "INCOMPLETE")
+    assert cell(outcome) == ("not_run", "it was called 2 times, and exactly one clean call counts")
+
+
+def test_a_call_that_failed_before_it_passed_fails(tmp_path: Path) -> None:
+    outcome = meddled(tmp_path, "until-it-passes")
+    assert (outcome.status, outcome.verdict) == (1, "REJECTED")
+    what, reason = cell(outcome)
+    assert what == "fail"
+    assert reason.startswith("it was called 2 times, and a call raised AttributeError: ")
+    assert reason.endswith("but pytest reports a pass")
+
+
+def test_a_report_that_a_plugin_rewrites_is_no_pass(tmp_path: Path) -> None:
+    outcome = meddled(tmp_path, "fail;rewrite")
+    assert (outcome.status, outcome.verdict) == (6, "INCOMPLETE")
+    assert cell(outcome)[0] == "not_run"
+
+
+@pytest.mark.parametrize("meddle", ["status", "last-status"])
+def test_no_plugin_has_the_last_word_on_the_status(meddle: str, tmp_path: Path) -> None:
+    outcome = meddled(tmp_path / "red", f"fail;{meddle}")
+    assert (outcome.status, outcome.verdict) == (1, "REJECTED")
+    replayed = run_suite(tmp_path / "again", f"--replay={outcome.folder}", *MEDDLING, env={"MEDDLE": meddle})
+    assert replayed.status == 1
+    nothing = run_suite(tmp_path / "none", "-m", "node", "-k", "nothing", *MEDDLING, env={"MEDDLE": meddle})
+    assert nothing.status == 5
+
+
+def test_without_its_judge_a_run_is_not_green(tmp_path: Path) -> None:
+    outcome = meddled(tmp_path, "no-judge")
+    assert outcome.status == 6
+    assert "the session ended without a verdict, so nothing was accepted" in outcome.output
+
+
+NEEDED = {
+    ("-p", "no:plimsoll-judging"): "plimsoll-judging; leave out -p no:plimsoll-judging",
+    ("-p", "no:fixtures.reporting"): "fixtures.reporting; leave out -p no:fixtures.reporting",
+    ("-p", "no:fixtures.run"): "fixtures.run; leave out -p no:fixtures.run",
+    ("-p", "no:html", "-p", "no:junitxml"): "junitxml, html; leave out -p no:junitxml and -p no:html",
+    ("-p", "no:benchmark"): "benchmark; leave out -p no:benchmark",
+    ("-p", "no:metadata"): "metadata; leave out -p no:metadata",
+    ("-p", "no:terminal"): "terminal; leave out -p no:terminal",
+}
+
+
+def assert_one_usage_error(outcome: Outcome, message: str) -> None:
+    """Exit status 4, one line, no run."""
+    assert outcome.status == 4, outcome.output
+    lines = [line for line in outcome.output.splitlines() if line.strip()]
+    assert lines[-1].startswith("ERROR: "), outcome.output
+    assert message in lines[-1]
+    assert not re.search("Traceback|INTERNALERROR", outcome.output)
+    assert not (outcome.reports / "latest").exists()
+
+
+@pytest.mark.parametrize("arguments", NEEDED, ids=" ".join)
+def test_a_plugin_that_the_suite_stands_on_cannot_be_left_out(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    message = f"a run stands on plugins that are not loaded: {NEEDED[arguments]}"
+    assert_one_usage_error(run_suite(tmp_path, *STACK, *arguments), message)
+
+
+def test_plugins_of_packages_must_be_loaded(tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, *STACK, env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
+    assert_one_usage_error(outcome, "metadata, html, benchmark; unset PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+
+
+def test_python_without_assertions_is_refused(tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, *STACK, env={"PYTHONOPTIMIZE": "1"})
+    assert_one_usage_error(outcome, "python -O (or PYTHONOPTIMIZE) removes the assertions that checks are made of")
+    assert_one_usage_error(run_suite(tmp_path, *STACK, "--assert=plain"), "--assert=plain hides what checks say")
+
+
+def test_pages_that_cannot_be_written_are_one_error(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    outcome = run_suite(tmp_path, *STACK)
+    assert outcome.status == 4
+    assert "is a folder, not a link to the newest run" in outcome.output
+    assert "Traceback" not in outcome.output
+    for option in ("--html", "--junitxml"):
+        reports = tmp_path / option
+        outcome = run_suite(reports, *STACK, f"{option}={tmp_path}/no/such/page.x")
+        assert outcome.status in (0, 4), outcome.output
+        assert not re.search("Traceback|INTERNALERROR", outcome.output)
+
+
+@pytest.mark.parametrize("meddle", ["remove", "null", "pipe"])
+def test_evidence_that_is_taken_away_is_told_and_not_lost(meddle: str, tmp_path: Path) -> None:
+    outcome = meddled(tmp_path, meddle)
+    assert outcome.status == 6, outcome.output
+    assert outcome.output.rstrip().splitlines()[-1].startswith("INCOMPLETE over -m node -k stack: 6 of 6 cells passed")
+    assert "does not take the evidence of main" in outcome.output
+
+
+def test_evidence_that_is_cut_in_mid_run_is_told(tmp_path: Path) -> None:
+    outcome = meddled(tmp_path, "cut")
+    assert outcome.status in (1, 6), outcome.output
+    assert "events of main are missing" in outcome.output
+
+
+@pytest.mark.parametrize("again", ["interrupt-again", "interrupt-at-the-end"])
+def test_a_second_interrupt_leaves_the_verdict(again: str, tmp_path: Path) -> None:
+    outcome = meddled(tmp_path, f"interrupt;{again}")
+    assert outcome.status == 2, outcome.output
+    assert outcome.output.rstrip().splitlines()[-1].startswith("INCOMPLETE over -m node -k stack: ")
