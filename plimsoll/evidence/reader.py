@@ -27,7 +27,7 @@ from plimsoll.evidence.chain import is_whole
 from plimsoll.evidence.collector import Collector
 from plimsoll.evidence.merge import merge_records
 from plimsoll.evidence.record import EvidenceFile, RunRecord
-from plimsoll.evidence.writer import fallback_path
+from plimsoll.evidence.writer import RESCUED, fallback_path
 
 EVIDENCE_FILE: Final = "evidence.jsonl"
 """The name of the evidence in a run folder."""
@@ -38,7 +38,7 @@ _DAMAGE: Final = (ValueError, KeyError, TypeError, AttributeError, IndexError, A
 """What a line that does not hold what it should raises while it is taken in."""
 _MOST_DIGITS: Final = 30
 """Of a whole number: bytes, tokens and identifiers have 20 at most, and some consumers turn them into floats."""
-_SECOND_FILE: Final = re.compile(r"plimsoll-(?P<run>.+)-(main|gw\d+)\.jsonl")
+_SECOND_FILE: Final = re.compile(rf"plimsoll-(?P<run>.+)-(main|gw\d+)({RESCUED})?\.jsonl")
 
 
 def read_run(run: Path, unwritten: Iterable[bytes] = (), *, alone: bool = False) -> RunRecord:
@@ -114,7 +114,7 @@ def _read_files(files: Sequence[Path], unwritten: Iterable[bytes], *, alone: boo
     if not collector.events:
         why = "; ".join(collector.faults) or "it holds no readable event: the run was killed before its first"
         raise PlimsollError(f"no evidence in {path}: {why}; give a run folder, such as reports/latest")
-    return collector.record(path.resolve().parent, tuple(read))
+    return collector.record(path.parent.resolve(), tuple(read))
 
 
 def _read(path: Path, collector: Collector) -> EvidenceFile:

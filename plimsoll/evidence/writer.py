@@ -27,6 +27,8 @@ from plimsoll.redaction import Redactor
 RESERVED: Final = ("event", "at", "worker", "seq", "after", "sum")
 """Fields that the writer sets on every line."""
 
+RESCUED: Final = "-rescued"
+"""In the name of a second file with what stood in evidence that was removed."""
 _NO_LOCKS_HERE: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -35,7 +37,7 @@ def fallback_path(evidence: Path, worker: str) -> Path:
 
     Raises OSError where there is no folder for temporary files.
     """
-    return Path(tempfile.gettempdir(), f"plimsoll-{evidence.resolve().parent.name}-{worker}.jsonl")
+    return Path(tempfile.gettempdir(), f"plimsoll-{evidence.parent.resolve().name}-{worker}.jsonl")
 
 
 class EvidenceWriter:
@@ -96,16 +98,16 @@ class EvidenceWriter:
             return tuple(self._pending)
 
     def rescue(self) -> None:
-        """At the end of a run: bring what stood in a file that was removed or replaced to where later lines went. The
-        workers' lines are in it too; so one process does it for all."""
+        """At the end of a run: bring what stood in a file that was removed or replaced to a second file. The workers'
+        lines are in it too; so one process does it for all."""
         with self._lock:
             if self._kept is None or _is_still(self.path, self._kept):
                 return
             try:
-                if self._fallback is None:
-                    raise OSError(errno.ENOENT, "no folder for temporary files can be written")
-                _claim(self._fallback)
-                append(self._fallback, os.pread(self._kept, os.fstat(self._kept).st_size, 0))
+                # Of its own, since what was written later lies in the other; its name comes before that one's.
+                path = fallback_path(self.path, f"{self.worker}{RESCUED}")
+                _claim(path)
+                append(path, os.pread(self._kept, os.fstat(self._kept).st_size, 0))
             except OSError as error:
                 self.failure = f"{self.path} was removed, and what stood in it is lost ({error.strerror or error})"
 

@@ -62,7 +62,7 @@ def united_results(record: RunRecord, waivers: Waivers | None = None) -> Union:
     faults = [fault for waived in united for fault in waived.faults]
     if waivers is not None:
         # Given for all runs at once: a waiver that covers a cell of one of them has its match.
-        faults = [str(fault) for fault in waivers.unmatched(cell.id for cell in record.plan)]
+        faults = [str(fault) for fault in waivers.faults_over(cell.id for cell in record.plan)]
     unneeded = {cell: note for waived in united for cell, note in waived.unneeded.items()}
     needed = {result.cell.id for result in results if result.outcome is CellOutcome.WAIVED}
     return Union(

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,18 @@ from plimsoll.errors import Fault, PlimsollError
 from plimsoll.usertoml.suggest import did_you_mean
 
 _KEYS: Final = ("cells", "who", "why", "until")
+_MOST_BY_PATTERN: Final = 50
+"""Cells that the wildcards of a file may cover: more must be named one by one."""
+_COUNTED_AT_A_GLANCE: Final = 5
+"""So few cells may be all that was planned."""
+_LONGEST: Final = timedelta(days=366)
+"""How far ahead the last day of a waiver may lie."""
+_WILDCARDS: Final = re.compile(r"[*?]")
+_OF_EVERY_CELL: Final = re.compile(r"acceptance|test|\bpy\b|[^A-Za-z0-9]+")
+"""What stands in the id of every cell, and so says of none which it is."""
+_TURNING: Final = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+_LOOK_LIKE_NOTHING: Final = "\u115f\u1160\u2800\u3164\uffa0"
+"""Characters that Unicode calls letters or symbols, and that show nothing."""
 _EXAMPLE: Final = "a [[waiver]] has `cells`, `who`, `why` and `until`"
 
 
@@ -51,6 +64,11 @@ class Waiver:
         # Ids end in a parameter in brackets, which fnmatch would read as a set of characters.
         return fnmatchcase(cell, self.cells.replace("[", "[[]"))
 
+    @property
+    def is_pattern(self) -> bool:
+        """True where it has wildcards."""
+        return _WILDCARDS.search(self.cells) is not None
+
     def __str__(self) -> str:
         """`waived by J. Rossi until 2026-12-31: the host board is on order`."""
         return f"waived by {self.who} until {self.until}: {self.why}"
@@ -71,9 +89,25 @@ class Waivers:
         """The first waiver that covers the cell; None where there is none."""
         return next((waiver for waiver in self.entries if waiver.covers(cell)), None)
 
-    def unmatched(self, cells: Iterable[str]) -> tuple[Fault, ...]:
-        """A fault for each waiver that covers none of the cells."""
-        planned = tuple(cells)
+    def faults_over(self, cells: Iterable[str]) -> tuple[Fault, ...]:
+        """What is wrong with the waivers over these cells: a fault for each that covers none of them, and one where
+        wildcards cover more than a person counts."""
+        planned = tuple(dict.fromkeys(cells))
+        return (*self._unmatched(planned), *self._uncounted(planned))
+
+    def _uncounted(self, planned: Sequence[str]) -> Iterator[Fault]:
+        patterns = [waiver for waiver in self.entries if waiver.is_pattern]
+        covered = sum(any(waiver.covers(cell) for waiver in patterns) for cell in planned)
+        too_large = covered > _COUNTED_AT_A_GLANCE and 2 * covered > len(planned)
+        if covered > _MOST_BY_PATTERN or too_large:
+            yield Fault(
+                where=", ".join(f"{waiver.where}.cells" for waiver in patterns[:3]) + (", ..." if patterns[3:] else ""),
+                what=f"wildcards cover {covered} of {len(planned)} planned cells; they may cover at most half of them, "
+                f"and at most {_MOST_BY_PATTERN}",
+                fix="name the cells one by one, without wildcards",
+            )
+
+    def _unmatched(self, planned: Sequence[str]) -> tuple[Fault, ...]:
         return tuple(
             Fault(
                 where=f"{waiver.where}.cells",
@@ -85,8 +119,8 @@ class Waivers:
         )
 
     def refuse_unmatched(self, cells: Iterable[str]) -> None:
-        """Raise WaiverError where a waiver covers none of the cells."""
-        if faults := self.unmatched(cells):
+        """Raise WaiverError where a waiver covers none of the cells, or wildcards cover too many."""
+        if faults := self.faults_over(cells):
             raise WaiverError(faults)
 
 
@@ -148,10 +182,9 @@ def _faults(where: str, table: object, as_of: date) -> list[Fault]:
     ]
     faults += [fault for key in ("cells", "who", "why") if (fault := _text_fault(where, key, table)) is not None]
     cells = table.get("cells")
-    if isinstance(cells, str) and cells and not re.sub(r"[*?\s]", "", cells):
-        faults.append(
-            Fault(where=f"{where}.cells", what=f"{cells!r} waives whatever was asked", fix="name what is waived")
-        )
+    if isinstance(cells, str) and _WILDCARDS.search(cells) and len(_OF_EVERY_CELL.sub("", cells)) < 2:
+        what = f"{cells!r} waives whatever was asked"
+        faults.append(Fault(where=f"{where}.cells", what=what, fix="name the check or the variant that is waived"))
     until = _until_fault(f"{where}.until", table, as_of)
     return [*faults, *([until] if until else [])]
 
@@ -162,7 +195,19 @@ def _text_fault(where: str, key: str, table: Mapping[str, Any]) -> Fault | None:
     value = table[key]
     if not isinstance(value, str) or not value.strip():
         return Fault(where=f"{where}.{key}", what=f"must be a text, not {value!r}")
+    if key != "cells" and not _is_visible(value):
+        what = f"holds nothing that a reader sees, or characters that hide what stands there: {value!a}"
+        return Fault(where=f"{where}.{key}", what=what, fix="write it in plain letters")
     return None
+
+
+def _is_visible(text: str) -> bool:
+    """True for a text with letters or digits, and without characters that turn, hide or break what is shown. Those that
+    join letters belong to some scripts, and are let through."""
+    hiding = any(
+        (unicodedata.category(c) == "Cc" and c not in "\n\t") or unicodedata.bidirectional(c) in _TURNING for c in text
+    )
+    return not hiding and any(c.isalnum() and c not in _LOOK_LIKE_NOTHING for c in text)
 
 
 def _until_fault(where: str, table: Mapping[str, Any], as_of: date) -> Fault | None:
@@ -176,5 +221,11 @@ def _until_fault(where: str, table: Mapping[str, Any], as_of: date) -> Fault | N
             where=where,
             what=f"expired: {until} is before {as_of}",
             fix="remove the waiver, or let whoever answers for it set a new date",
+        )
+    if until - as_of > _LONGEST:
+        return Fault(
+            where=where,
+            what=f"{until} is more than a year after {as_of}",
+            fix="set a day within a year; whoever answers for it can renew it then",
         )
     return None

@@ -41,7 +41,7 @@ def waive(results: Sequence[CellResult], waivers: Waivers | None, planned: froze
             after.append(replace(result, outcome=CellOutcome.WAIVED, waiver=waiver, waived=result.outcome))
     return Waived(
         results=tuple(after),
-        faults=tuple(str(fault) for fault in waivers.unmatched(planned)),
+        faults=tuple(str(fault) for fault in waivers.faults_over(planned)),
         unneeded=unneeded,
     )
 

@@ -19,6 +19,7 @@ from plimsoll.evidence.events import Event
 from tests.support.run_events import (
     NODE,
     RUN_ID,
+    SOON,
     Line,
     cell,
     crash,
@@ -251,7 +252,7 @@ def test_a_report_that_pytest_cannot_read_is_shown_all_the_same(tmp_path: Path) 
     assert results == {name: "Skipped" if name.endswith("skip") else "Failed" for name in damaged}
 
 
-WAIVER = "[[waiver]]\ncells = '*test_one*'\nwho = 'J. Rossi'\nwhy = 'OPS-7 <b>'\nuntil = 2999-12-31\n"
+WAIVER = f"[[waiver]]\ncells = '*test_one*'\nwho = 'J. Rossi'\nwhy = 'OPS-7 <b>'\nuntil = {SOON}\n"
 
 
 def test_a_waived_cell_is_an_expected_failure_with_who_why_and_until(tmp_path: Path) -> None:

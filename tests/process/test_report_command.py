@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.run_events import (
     RUN_ID,
+    SOON,
     Line,
     cell,
     crash,
@@ -219,7 +220,7 @@ def test_several_runs_are_judged_as_one_in_a_folder_of_their_own(tmp_path: Path)
 
 def test_waivers_can_be_given_afterwards(tmp_path: Path) -> None:
     write_events(tmp_path / "run", numbered(SKIPPED))
-    waiver = "[[waiver]]\ncells = '*test_it*'\nwho = 'J. Rossi'\nwhy = 'OPS-7'\nuntil = 2999-12-31\n"
+    waiver = f"[[waiver]]\ncells = '*test_it*'\nwho = 'J. Rossi'\nwhy = 'OPS-7'\nuntil = {SOON}\n"
     (tmp_path / "w.toml").write_text(waiver)
     done = run_report("run", "--waivers", "w.toml", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -26,6 +26,7 @@ from plimsoll.signoff.signature import sign
 from plimsoll.signoff.verify import Verification, verify_bundle
 from tests.support.run_events import (
     NODE,
+    SOON,
     Line,
     cell,
     crash,
@@ -42,7 +43,7 @@ from tests.support.run_events import (
 
 ROOT = Path(__file__).parents[2]
 OWN_CATALOGUE = "# mine\n"
-WAIVER = "[[waiver]]\ncells = '*test_slow*'\nwho = 'J. Rossi'\nwhy = 'OPS-7'\nuntil = 2999-12-31\n"
+WAIVER = f"[[waiver]]\ncells = '*test_slow*'\nwho = 'J. Rossi'\nwhy = 'OPS-7'\nuntil = {SOON}\n"
 ONE, SLOW = cell("test_one", measures=["load_time"]), cell("test_slow")
 
 NAMES = {

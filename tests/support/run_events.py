@@ -6,6 +6,7 @@ import copy
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from plimsoll.judge.judgement import Limit, Measurement, judge
 from plimsoll.node.node import Cpu, Disk, Gpu, Memory, Node, Unread
 from plimsoll.verdict.verdict import Verdict, reach_verdict
 
+SOON = (datetime.now(UTC) + timedelta(days=300)).date()
+"""A day until which a waiver may hold that is given today."""
 AT = "2026-11-20T12:59:01+00:00"
 RUN_ID = "20261120T125901Z-cargo-ab12"
 
@@ -180,8 +183,8 @@ def recorded(folder: Path, events: Iterable[Mapping[str, Any]]) -> RunRecord:
 
 
 OLD_FORMAT = (
-    "the evidence is of an earlier format, without checksums and without a record of each call: altered lines, and calls "
-    "that were made twice, could not be found"
+    "the evidence is of an earlier format, without checksums and without a record of each call: altered lines, and "
+    "calls that were made twice, could not be found"
 )
 """The note on evidence of format 1, as these events are."""
 

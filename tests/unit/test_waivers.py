@@ -107,7 +107,10 @@ EXAMPLE = "a [[waiver]] has `cells`, `who`, `why` and `until`"
         ),
         (
             entry(cells="*"),
-            ["waivers.toml: waiver[0].cells: '*' waives whatever was asked; name what is waived"],
+            [
+                "waivers.toml: waiver[0].cells: '*' waives whatever was asked; "
+                "name the check or the variant that is waived"
+            ],
         ),
         (
             entry(untl="2027-01-01"),
@@ -217,7 +220,7 @@ def test_a_waiver_that_covers_nothing_forbids_to_accept(tmp_path: Path) -> None:
 
 
 def test_waivers_excuse_cells_and_nothing_else(tmp_path: Path) -> None:
-    everything = entry("acceptance/*")
+    everything = entry("*tiny-*")
     killed = verdict_with(tmp_path / "killed", EVENTS[:-1], everything)
     assert (killed.word, killed.exit_status) == (Word.INCOMPLETE, 6)
     stray = [*EVENTS[:-1], *good_cell(cell("test_stray")), EVENTS[-1]]
@@ -283,8 +286,66 @@ def test_every_report_says_who_why_and_until(tmp_path: Path) -> None:
 
 def test_the_words_of_a_waiver_cannot_forge_a_report(tmp_path: Path) -> None:
     record = recorded(tmp_path, EVENTS)
-    hostile = json.dumps(HOSTILE).replace("\\u202e", "x")
+    hostile = json.dumps(HOSTILE).replace("\\u202e", "x").replace("\\u001b", "")
     verdict = reach_verdict(record, waivers=waivers(entry(why=hostile)))
     assert "<script>" not in header(record, verdict)
     assert not any(shown.startswith("ACCEPTED") for shown in closing_lines(record, verdict))
     assert "\nACCEPTED" not in summary_text(record, verdict)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    ["a*", "acceptance/*", "*]", "*:*", "*::test_*[*", "????*", "acceptance/test_*.py::test_*", "*_*", "*.py*", "*/?*"],
+)
+def test_a_pattern_that_names_nothing_is_refused(cells: str) -> None:
+    assert faults_of(entry(cells)) == [
+        f"waivers.toml: waiver[0].cells: {cells!r} waives whatever was asked; "
+        "name the check or the variant that is waived"
+    ]
+
+
+def test_wildcards_cover_what_a_person_can_count() -> None:
+    ids = [f"acceptance/test_load.py::test_{n}[tiny-{kind}/nf4]" for n in range(30) for kind in ("llama", "phi")]
+    both = waivers(entry("*tiny-llama/*"), entry("*tiny-phi/*"))
+    assert [str(fault) for fault in both.faults_over(ids)] == [
+        "waivers.toml: waiver[0].cells, waivers.toml: waiver[1].cells: wildcards cover 60 of 60 planned cells; they "
+        "may cover at most half of them, and at most 50; name the cells one by one, without wildcards"
+    ]
+    assert waivers(entry("*tiny-llama/*")).faults_over(ids) == ()
+    assert waivers(entry("*tiny-llama/*")).faults_over(ids[:20] + ids[20:60:2]) != ()
+    assert waivers(*map(entry, ids)).faults_over(ids) == (), "what is named one by one was counted"
+    many = [f"acceptance/test_load.py::test_{n}[tiny-llama/nf4]" for n in range(51)] + ids * 1
+    assert waivers(entry("*tiny-llama/*")).faults_over([*many, *(f"x::{n}" for n in range(900))]) != ()
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        "\\u200b",
+        "\\u2800",
+        "\\u3164",
+        "\\u00ad\\u200d",
+        "J. \\u202eissoR",
+        "J\\u0008. Rossi",
+        "...",
+        "\\u2066J. Rossi\\u2069",
+    ],
+)
+def test_a_name_that_nobody_sees_is_refused(who: str) -> None:
+    [fault] = faults_of(entry(who=f'"{who}"'))
+    assert fault.startswith("waivers.toml: waiver[0].who: holds nothing that a reader sees, or characters that hide ")
+    for seen in ("李雷", "Мария", "نگار\u200cی", "J. Rossi, OPS-7", "X Æ A-12"):
+        assert waivers(entry(who=f'"{seen}"')).entries[0].who == seen
+
+
+def test_a_waiver_ends_within_a_year() -> None:
+    assert waivers(entry(until="2027-11-20")).entries
+    assert faults_of(entry(until="9999-12-31")) == [
+        "waivers.toml: waiver[0].until: 9999-12-31 is more than a year after 2026-11-20; "
+        "set a day within a year; whoever answers for it can renew it then"
+    ]
+
+
+def test_the_first_line_says_how_many_are_waived(tmp_path: Path) -> None:
+    verdict = verdict_with(tmp_path, EVENTS, entry(), entry("*[tiny-phi/int8]"))
+    assert verdict.statement.endswith(" passed, 3 waived")
