@@ -1,6 +1,7 @@
 # make tiny    the tiny tier end to end: set-up, checkpoints, every variant, report, verdict
 # make check   ruff, mypy strict, the unit tests: the inner loop, under a minute on two cores
 # make test    ruff, mypy strict, all of the suite's own tests, on two workers
+# make digests renew the list of what the release holds (plimsoll/release.sha256), after any edit of the suite
 # make setup   the virtual environment alone; `make setup PYTHON=python3.12` for another interpreter
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ ifneq ($(filter command environment,$(origin PYTHON)),)
 ASKED := .make/interpreter
 endif
 
-.PHONY: setup tiny check test style clean FORCE
+.PHONY: setup tiny check test style digests clean FORCE
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -47,6 +48,9 @@ check: style
 test: style
 	$(BIN)/plimsoll tiny build
 	$(BIN)/python -m pytest tests $(WORKERS) $(ARGS)
+
+digests: $(STAMP)
+	$(BIN)/python -m plimsoll.digests --write
 
 clean:
 	rm -rf $(VENV) .make .mypy_cache .ruff_cache .pytest_cache

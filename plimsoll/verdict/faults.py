@@ -109,9 +109,11 @@ def _plans_that_differ(runs: Sequence[RunRecord]) -> list[str]:
 def record_notes(record: RunRecord) -> list[str]:
     """What a reader of the verdict must know, though it does not change the word."""
     notes = _notes_on_runs(record.runs) if record.parts else []
-    if record.run is not None and not record.run.limits_are_shipped:
+    if record.run is not None:
         own = [str(file.get("path")) for file in record.run.catalogues if not file.get("shipped")]
-        notes.append(f"limits are not the shipped ones: {', '.join(own) or 'a catalogue of the user took part'}")
+        own += [file for file in record.run.edited or () if file.startswith("catalogue/")]
+        if own or not record.run.limits_are_shipped:
+            notes.append(f"limits are not the shipped ones: {', '.join(own) or 'a catalogue of the user took part'}")
     if record.run is not None and record.run.allow_incomplete:
         notes.append("--allow-incomplete was used: cells without a result do not change the exit status")
     planning = Counter(cell.subject for cell in record.plan)["plan"]

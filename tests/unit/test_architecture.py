@@ -15,6 +15,7 @@ FLOW = [
     "units",
     "extras",
     "metrics",
+    "digests",
     "redaction",
     "extras",
     "present",

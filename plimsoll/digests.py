@@ -1,0 +1,86 @@
+"""SHA-256 of every file that decides what a verdict says: shipped with a release, and compared at the start of a run.
+
+`python -m plimsoll.digests` says whether the list is current, and `--write` renews it. A suite that was edited runs as
+it is; its verdict says which files are not those of the release.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+PACKAGE: Final = Path(__file__).resolve().parent
+LIST: Final = PACKAGE / "release.sha256"
+"""`<sha256>  <path>` a line, as sha256sum(1) has it; paths as in a checkout."""
+_FOLDERS: Final = {"acceptance": "*.py", "fixtures": "*.py", "plimsoll": "*.py", "catalogue": "*"}
+"""Folder -> the files in it that are listed."""
+_FILES: Final = ("conftest.py", "markers.ini")
+_MOST_NAMED: Final = 12
+
+
+def differences(root: Path = PACKAGE.parent, listed: Path = LIST) -> tuple[str, ...] | None:
+    """The files under `root` that are not what the list says, each named with what became of it; None where there is no
+    list. A folder that is not installed, as in a wheel, differs in nothing."""
+    try:
+        lines = listed.read_text("utf-8").splitlines()
+    except OSError:
+        return None
+    released = {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+    here = dict(_digests(root))
+    changed = [path for path, digest in here.items() if released.get(path, digest) != digest]
+    added = [f"{path} (added)" for path in here if path not in released]
+    folders = {path.partition("/")[0] for path in here}
+    gone = [f"{path} (gone)" for path in released if path not in here and path.partition("/")[0] in folders]
+    return tuple(sorted([*changed, *added, *gone]))
+
+
+def shortened(files: Sequence[str]) -> list[str]:
+    """At most so many names as a line can hold, and how many more there are."""
+    more = len(files) - _MOST_NAMED
+    return [*files[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])]
+
+
+def _digests(root: Path) -> Iterator[tuple[str, str]]:
+    for folder, pattern in _FOLDERS.items():
+        base = root / folder
+        if folder == "catalogue" and not base.is_dir():
+            base = root / "plimsoll" / "catalogue" / "shipped"
+        for path in sorted(base.rglob(pattern)):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield f"{folder}/{path.relative_to(base).as_posix()}", _digest(path)
+    for name in _FILES:
+        if (root / name).is_file():
+            yield name, _digest(root / name)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compare, or with `--write` renew, the list; 0 where it is current, 1 where it is not, 2 for a usage error."""
+    if arguments == ["--write"]:
+        text = "".join(f"{digest}  {path}\n" for path, digest in _digests(PACKAGE.parent))
+        LIST.write_text(text, "utf-8")
+        return 0
+    if arguments:
+        sys.stderr.write("usage: python -m plimsoll.digests [--write]\n")
+        return 2
+    unlike = differences()
+    if unlike == ():
+        return 0
+    sys.stderr.write(
+        f"{LIST.name} is not current: {', '.join(shortened(unlike or ['there is none']))}\n"
+        "renew it: python -m plimsoll.digests --write\n"
+    )
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
