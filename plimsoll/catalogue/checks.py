@@ -15,9 +15,19 @@ from plimsoll.catalogue.tables import Table
 from plimsoll.catalogue.translate import key_path, shown
 from plimsoll.errors import Fault
 from plimsoll.metrics import METRICS, RULE_SCORES
-from plimsoll.units import SCALE
+from plimsoll.units import SCALE, to_base
 from plimsoll.usertoml.suggest import did_you_mean, nearest
 
+_MOST_LAYERS: Final = 10_000
+_MOST_WIDE: Final = 10_000_000
+_SIZES: Final = {
+    **dict.fromkeys(("num_hidden_layers", "num_layers", "n_layer", "n_layers"), _MOST_LAYERS),
+    **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts"), _MOST_LAYERS),
+    **dict.fromkeys(("hidden_size", "intermediate_size", "n_embd", "d_model", "d_ff", "vocab_size"), _MOST_WIDE),
+    **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "n_head", "head_dim"), _MOST_WIDE),
+    "max_position_embeddings": 2**40,
+}
+"""Keys of a configuration -> the most that they may be; the least is 1."""
 _PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
@@ -122,10 +132,22 @@ def _config(table: Table) -> Iterator[Fault]:
     for key in table.sound.get("config_null", ()):
         if key in config:
             yield table.fault(table.place("config_null", key), f"{shown(key)} has a value in config")
+    yield from _sizes(table, ("config",), config)
     recipe = table.sound.get("recipe")
     if recipe is not None and config.get("vocab_size") != recipe["vocabulary"]:
         what = f"must equal recipe.vocabulary, {recipe['vocabulary']}, not {shown(config.get('vocab_size', 'nothing'))}"
         yield table.fault("config.vocab_size", what)
+
+
+def _sizes(table: Table, path: tuple[str, ...], config: Mapping[str, object]) -> Iterator[Fault]:
+    """Sizes that no model has: transformers fails on them with a traceback, or builds layers for days."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _sizes(table, (*path, key), value)
+        elif key in _SIZES and isinstance(value, int | float) and not isinstance(value, bool):
+            most = _SIZES[key]
+            if not (isinstance(value, int) and 1 <= value <= most):
+                yield table.fault(key_path(*path, key), f"must be a whole number from 1 to {most}, not {shown(value)}")
 
 
 def _plain(table: Table, path: tuple[str | int, ...], value: object) -> Iterator[Fault]:
@@ -191,6 +213,9 @@ def _claim(table: Table) -> Iterator[Fault]:
     if not table.given & {"low", "high"}:
         yield table.fault("", "has neither low nor high", "a claim needs at least one bound")
     low, high = table.sound.get("low"), table.sound.get("high")
+    for key, bound in (("low", low), ("high", high)):
+        if bound is not None and unit in SCALE and not isfinite(to_base(bound, unit)[0]):
+            yield table.fault(key, f"is too large: {shown(bound)} {unit} is infinite in {SCALE[unit][0]}")
     if low is not None and high is not None and low > high:
         yield table.fault("low", f"is {low}, which is above high, {high}")
     limited = table.sound.get("limits")

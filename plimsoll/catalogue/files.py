@@ -6,8 +6,10 @@ be anybody's.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
+import stat
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from plimsoll.catalogue.entries import CatalogueFile
 from plimsoll.errors import CatalogueError, Fault
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
+_LARGEST: Final = 64 * 2**20
+"""Bytes of a file that is read."""
 _TIERS: Final = "tiers.toml"
 _TOML_PLACE: Final = re.compile(r"\s*\(at (?P<place>[^()]+)\)$")
 
@@ -87,7 +91,7 @@ def _given(path: Path) -> _Candidate:
 def _read(candidate: _Candidate) -> Document | Fault:
     label = candidate.label
     try:
-        content = candidate.path.read_bytes()
+        content = read_file(candidate.path)
     except FileNotFoundError:
         return Fault(where=label, what="there is no such file")
     except IsADirectoryError:
@@ -107,6 +111,17 @@ def _read(candidate: _Candidate) -> Document | Fault:
         return _syntax_fault(label, str(error))
     file = CatalogueFile(path=candidate.path, sha256=hashlib.sha256(content).hexdigest(), shipped=candidate.shipped)
     return Document(label=label, file=file, data=data)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file that a user wrote. Raises OSError for what is none, too: a pipe would be waited for, a device
+    never ends, and nobody writes a file of such a size by hand."""
+    found = path.stat()
+    if stat.S_ISREG(found.st_mode) and found.st_size > _LARGEST:
+        raise OSError(errno.EFBIG, f"it has {found.st_size} bytes, and at most {_LARGEST} are read", str(path))
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no file, but a pipe or a device", str(path))
+    return path.read_bytes()
 
 
 def _syntax_fault(label: str, message: str) -> Fault:

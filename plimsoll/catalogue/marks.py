@@ -108,3 +108,9 @@ def read_marks(path: Path) -> Marks:
 def read_mark_lines(path: Path) -> tuple[str, ...]:
     """The lines that pytest registers, from markers.ini; raises CatalogueError as `read_marks` does."""
     return read_marks(path).lines
+
+
+def suite_marks() -> Marks | None:
+    """The marks of the suite beside this package; None in a wheel, where there is none. Raises CatalogueError."""
+    path = Path(__file__).resolve().parents[2] / "markers.ini"
+    return read_marks(path) if path.is_file() else None

@@ -28,11 +28,15 @@ class References:
     marks: Marks | None
     _ids: dict[str, tuple[str, ...]] = field(init=False)
     _declared: dict[tuple[str, str], Origin] = field(init=False, default_factory=dict)
+    _bases: dict[str, str] = field(init=False)
+    """Model -> the model that it was tuned from."""
     _limited: set[tuple[str, str]] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         kinds = ("model", "tier", "profile", "variant", "dataset")
         self._ids = {kind: ids_of(self.all_tables, kind) for kind in kinds}
+        models = [table.sound for table in self.all_tables if table.kind == "model"]
+        self._bases = {str(one.get("id")): str(one["tuned_from"]) for one in models if one.get("tuned_from")}
 
     def check(self, table: Table) -> Iterator[Fault]:
         """The faults between this table and the others."""
@@ -74,12 +78,23 @@ class References:
         base, models = table.sound.get("tuned_from"), self._ids["model"]
         if base is not None and base not in models:
             yield table.fault("tuned_from", f"unknown model {shown(base)}", did_you_mean(base, models))
+        if circle := self._circle(table.sound.get("id")):
+            yield table.fault("tuned_from", f"goes round in a circle: {' from '.join(circle)}", "a base model has none")
         recipe = table.sound.get("recipe")
         named = recipe.get("datasets") if isinstance(recipe, dict) else None
         for number, name in enumerate(named if isinstance(named, list) else ()):
             if name not in self._ids["dataset"]:
                 hint = did_you_mean(name, self._ids["dataset"])
                 yield table.fault(f"recipe.datasets[{number}]", f"unknown dataset {shown(name)}", hint)
+
+    def _circle(self, model: str | None) -> list[str]:
+        """The models that lead from this one back to itself; none where there is a base model at the end."""
+        line = [] if model is None else [model]
+        while line and (base := self._bases.get(line[-1])) is not None:
+            if base in line:
+                return [*line, base] if base == model else []
+            line.append(base)
+        return []
 
     def _variant(self, table: Table) -> Iterator[Fault]:
         for model in dict.fromkeys(table.sound.get("models", ())):

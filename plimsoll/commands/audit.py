@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from plimsoll.audit.auditing import Auditor
 from plimsoll.audit.table import render, to_json
 from plimsoll.catalogue.expression import compile_expression
+from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.run_folder import find_run
@@ -59,7 +60,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the audit. Raises PlimsollError for an unknown mark or run, and where no host can be started."""
-    catalogue = read_catalogue(options.catalogue)
+    catalogue = read_catalogue(options.catalogue, known_marks=suite_marks())
     known = dict.fromkeys(mark for variant in catalogue.variants.values() for mark in variant.all_marks)
     selects = compile_expression(options.marks, known)
     variants = [variant for variant in catalogue.variants.values() if selects(variant.all_marks)]

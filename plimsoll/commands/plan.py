@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from plimsoll.catalogue.entries import Catalogue, Profile, Variant
 from plimsoll.catalogue.expression import compile_expression
+from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
@@ -73,7 +74,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the plan. Raises PlimsollError for an unknown mark or profile, and where no host can be started."""
-    catalogue = read_catalogue(options.catalogue)
+    catalogue = read_catalogue(options.catalogue, known_marks=suite_marks())
     variants = _selected(catalogue, options.marks)
     if not variants:
         print(f"plimsoll: -m '{options.marks}' selects none of {len(catalogue.variants)} variants", file=sys.stderr)

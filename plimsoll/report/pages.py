@@ -17,6 +17,7 @@ from typing import Final
 import plimsoll
 from plimsoll.extras import why_missing
 from plimsoll.present.foreign_text import one_line
+from plimsoll.verdict.verdict import Word
 
 HTML_FILE: Final = "report.html"
 JUNIT_FILE: Final = "junit.xml"
@@ -25,6 +26,7 @@ _SUITE: Final = Path(plimsoll.__file__).resolve().parents[1]
 _DEADLINE: Final = 600.0
 _VERDICTS: Final = (0, 1, 5, 6)
 """Exit statuses of a replay that went through, whatever the verdict."""
+_WORDS: Final = tuple(f"{word} over " for word in Word)
 
 
 def why_no_pages() -> str | None:
@@ -67,7 +69,10 @@ def _replay(runs: Sequence[Path], folder: Path, waivers: Path | None) -> str | N
         )
     except subprocess.TimeoutExpired:
         return f"{HTML_FILE} and {JUNIT_FILE} were not written within {_DEADLINE:.0f} s"
-    if done.returncode in _VERDICTS and "a report could not be written" not in done.stdout:
+    # An interpreter that dies of an exception has status 1 too: only the verdict's last line tells a replay's.
+    last = done.stdout.rstrip().rpartition("\n")[2]
+    is_whole = last.startswith(_WORDS) and all((folder / name).is_file() for name in (HTML_FILE, JUNIT_FILE))
+    if done.returncode in _VERDICTS and is_whole and "a report could not be written" not in done.stdout:
         return None
     said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()
     return f"{HTML_FILE} and {JUNIT_FILE} could not be written; pytest says: {one_line(' '.join(said[-3:]), 600)}"

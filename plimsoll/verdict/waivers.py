@@ -18,6 +18,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
+from plimsoll.catalogue.files import read_file
 from plimsoll.errors import Fault, PlimsollError
 from plimsoll.usertoml.suggest import did_you_mean
 
@@ -130,7 +131,7 @@ def read_waivers(path: Path, as_of: date) -> Waivers:
     Reports name the file without its folder: they must not depend on where somebody kept it.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except FileNotFoundError:
         raise WaiverError([Fault(where=str(path), what="there is no such file")]) from None
     except OSError as error:

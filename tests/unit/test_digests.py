@@ -24,7 +24,7 @@ def suite(folder: Path) -> tuple[Path, Path]:
         (folder / name).write_text(name)
     listed = folder / "release.sha256"
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    done = subprocess.run(["sha256sum", "--", *names], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(["sha256sum", "--", *names], cwd=folder, capture_output=True, text=True, check=True)  # noqa: S607  that of the system
     listed.write_text(done.stdout)
     return folder, listed
 
