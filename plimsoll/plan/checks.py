@@ -165,7 +165,7 @@ def _literal(node: ast.expr, constants: Mapping[str, Any]) -> Any:
 
 def _constants(module: ast.Module) -> dict[str, Any]:
     """What the module calls its literals."""
-    found = {}
+    found: dict[str, Any] = {}
     for node in module.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         value = getattr(node, "value", None) if isinstance(node, ast.Assign | ast.AnnAssign) else None
