@@ -22,6 +22,22 @@ _OF_THE_MOMENT: Final = "free_"
 """Metrics that say what the node had free: a fact of the moment, which is judged but never compared."""
 
 
+_RENAMED: Final = {
+    "test_close_to_bf16": "test_close_to_16_bit",
+    "test_ram_after_loading": "test_ram_held",
+    "test_not_offloaded": "test_placed_as_asked",
+    "test_memory_returns": "test_ram_returns",
+}
+"""Checks as evidence of earlier versions calls them -> what they are called now: comparisons pair by name."""
+
+
+def _today(cell: str) -> str:
+    """The id of a cell as this version has it."""
+    head, colons, rest = cell.partition("::")
+    name, bracket, parameter = rest.partition("[")
+    return f"{head}{colons}{_RENAMED.get(name, name)}{bracket}{parameter}"
+
+
 def read_run_side(path: Path, *, allow_damaged: bool = False) -> Side:
     """The side that a run folder or an evidence file holds.
 
@@ -54,7 +70,7 @@ def side_of_run(record: RunRecord) -> Side:
         machine=machine_of_run(record, verdict.scope, tuple(timed.values())),
         verdict=verdict.word.value,
         cells={
-            result.cell.id: CellState(outcome=result.outcome, reason=result.reason, variant=result.cell.variant)
+            _today(result.cell.id): CellState(outcome=result.outcome, reason=result.reason, variant=result.cell.variant)
             for result in verdict.results
         },
         timed=timed,
@@ -77,8 +93,8 @@ def _figures(record: RunRecord, timed: Mapping[Key, Timed]) -> tuple[dict[Key, F
     variants = {cell.id: cell for cell in record.plan}
     figures: dict[Key, Figure] = {}
     single: dict[Key, Timed] = {}
-    for cell_id, evidence in record.cells.items():
-        cell = variants.get(cell_id, Cell(id=cell_id))
+    for recorded_id, evidence in record.cells.items():
+        cell, cell_id = variants.get(recorded_id, Cell(id=recorded_id)), _today(recorded_id)
         for measured in evidence.measurements:
             measurement = measured.measurement
             key = (cell_id, measurement.metric)

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from plimsoll.compare.benchmark_file import read_benchmark_file
-from plimsoll.compare.run_side import read_run_side
+from plimsoll.compare.run_side import read_run_side, side_of_run
 from plimsoll.compare.side import Kind
 from plimsoll.compare.sources import find_source, read_side
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.events import Event
 from plimsoll.verdict.cells import CellOutcome
 from tests.support.compare_runs import benchmark_file, benchmark_row, load_cell, timed_events, timed_run, write_run
-from tests.support.run_events import cell, crash, finish, line, measured, report
+from tests.support.run_events import cell, crash, finish, good_run, line, measured, recorded, report
 
 ROUNDS = [1.0, 1.1, 1.2, 1.3, 1.4]
 
@@ -203,3 +203,15 @@ def test_a_name_is_a_path_a_run_id_or_latest(tmp_path: Path) -> None:
     assert find_source("latest", tmp_path) == tmp_path / "latest"
     with pytest.raises(PlimsollError, match="no run 'other'"):
         find_source("other", tmp_path)
+
+
+def test_checks_that_were_renamed_pair_with_what_they_were_called(tmp_path: Path) -> None:
+    old, new = cell("test_close_to_bf16"), cell("test_close_to_16_bit")
+    sides = []
+    for name, of in (("old", old), ("new", new)):
+        record = recorded(tmp_path / name, [*good_run([of])[:-1], measured(of, "quantized_divergence", 0.1), finish()])
+        sides.append(side_of_run(record))
+    assert sides[0].cells is not None
+    assert sides[1].cells is not None
+    assert list(sides[0].cells) == list(sides[1].cells) == [new.id]
+    assert list(sides[0].figures) == list(sides[1].figures) == [(new.id, "quantized_divergence")]
