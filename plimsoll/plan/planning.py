@@ -161,7 +161,7 @@ class Planner:
             checkpoint=0 if made_up else checkpoint,
             seconds=None if made_up else load_seconds(checkpoint, variant.quantization, need.device, self._speeds),
             capacity=None if isinstance(decision, Skip) else capacity(demand, room, self._length),
-            note=_note(variant, demand),
+            note="; ".join(filter(None, (_note(variant, demand), _one_lacks(need, free)))),
         )
 
     def _demand(self, variant: Variant, free: Sequence[int]) -> Demand:
@@ -216,6 +216,22 @@ def _left(need: Need, machine: Machine, free: Sequence[int]) -> int | None:
         return -need.offloaded
     rests = [free[number] - size - need.vram_context for number, size in need.vram.items() if number < len(free)]
     return min(rests, default=None)
+
+
+def _one_lacks(need: Need, free: Sequence[int]) -> str:
+    """Which GPU is too small where all of them together would do; empty where that is not so."""
+    if need.offloaded or not isinstance(need.vram, Mapping):
+        return ""
+    rests = {n: free[n] - size - need.vram_context for n, size in need.vram.items() if n < len(free)}
+    lacking = {number: -rest for number, rest in rests.items() if rest < 0}
+    if not lacking or sum(rests.values()) < 0:
+        return ""
+    worst = max(lacking, key=lambda number: lacking[number])
+    many = f"{len(lacking)} of {len(rests)} GPUs are" if len(lacking) > 1 else f"cuda:{worst} is"
+    return (
+        f"together the GPUs have the room, and {many} too small for the part that the planner puts there: cuda:{worst} "
+        f"lacks {format_bytes(lacking[worst])}"
+    )
 
 
 def _room(variant: Variant, machine: Machine, free: Sequence[int]) -> Mapping[int, int]:

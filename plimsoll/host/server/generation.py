@@ -26,9 +26,7 @@ from plimsoll.host.protocol import (
     Score,
     Scored,
 )
-
-CACHES = ("past_key_values", "cache_params", "state")
-"""Where outputs of transformers keep what the next token needs."""
+from plimsoll.host.server.predict.passes import CACHES
 
 if TYPE_CHECKING:
     from plimsoll.host.server.loading import LoadedModel

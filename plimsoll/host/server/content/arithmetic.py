@@ -8,6 +8,7 @@ sound one is zero but for the rounding of float32.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Final
 
 import torch
@@ -27,6 +28,7 @@ _LEAST_ABSMAX: Final = 1e-37
 """Magnitudes below are taken for zero: bitsandbytes itself writes 1e-38 for a last block that is all zeros."""
 
 
+@cache
 def dynamic_table() -> torch.Tensor:
     """The 256 values that nested statistics are packed with, in rising order (8-bit dynamic tree quantization,
     arXiv 1511.04561): seven exponents, each with twice as many fractions as the one below."""

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from plimsoll.host.server.predict.trace import Pass, TooManyStepsError, Watch, key_of
 
-_CACHES: Final = ("past_key_values", "cache_params", "state")
+CACHES: Final = ("past_key_values", "cache_params", "state")
 """Where outputs of transformers keep what the next token needs."""
 
 
@@ -47,7 +47,7 @@ def follow(watch: Watch, model: PreTrainedModel, batch: int, length: int) -> Run
     with torch.inference_mode(), torch.device("meta"), watch:
         prompt = watch.begin()
         output = _call(model, input_ids=torch.zeros(batch, length, dtype=torch.long))
-        name = next((name for name in _CACHES if getattr(output, name, None) is not None), None)
+        name = next((name for name in CACHES if getattr(output, name, None) is not None), None)
         if name is None:
             raise NotFollowedError("its output has no cache")
         cache = getattr(output, name)

@@ -16,8 +16,7 @@ from transformers.core_model_loading import (
     PrefixChange,
     WeightConverter,
     WeightRenaming,
-    apply_converters,
-    apply_renamings,
+    rename_source_key,
 )
 
 
@@ -33,8 +32,7 @@ def published_names(model: nn.Module) -> Mapping[str, str]:
     renamings = [conversion for conversion in back if isinstance(conversion, WeightRenaming)]
     names = {}
     for name, _ in model.named_parameters():
-        joined, _ = apply_converters(name, converters)
-        published = apply_renamings(joined, renamings).replace("*", "0")
+        published = rename_source_key(name, renamings, converters, reverse=True)[0].replace("*", "0")
         if published != name:
             names[name] = published
     return names
