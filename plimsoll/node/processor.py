@@ -55,6 +55,11 @@ def _first_processor(cpuinfo: str) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
+def usable_cores() -> int:
+    """How many logical CPUs this process may run on."""
+    return len(_allowed())
+
+
 def _allowed() -> frozenset[int]:
     """The CPUs that this process may run on: in a container, or under Slurm, fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):

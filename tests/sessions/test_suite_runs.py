@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.subsession import Outcome, run_suite
+from plimsoll.node.processor import usable_cores
+from tests.support.subsession import Outcome, pids_of_hosts, run_suite
 
 SELECTION = ("-m", "tiny", "-k", "tiny-llama/bf16 or tiny-qwen/nf4-dq or tiny-llama/fp32")
 
@@ -34,8 +35,22 @@ def alone(trained: dict[str, Path], guarded: Path, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture(scope="module")
-def shared(trained: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run_suite(tmp_path_factory.mktemp("shared"), *SELECTION, "-n", "2", "--load-rounds=2")
+def threads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("threads") / "told"
+
+
+@pytest.fixture(scope="module")
+def shared(trained: dict[str, Path], threads: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return run_suite(
+        tmp_path_factory.mktemp("shared"),
+        *SELECTION,
+        "-n",
+        "2",
+        "--load-rounds=2",
+        "-p",
+        "tests.support.plugins.host_threads",
+        env={"HOST_THREADS": str(threads)},
+    )
 
 
 def test_sound_variants_are_accepted(alone: Outcome, shared: Outcome) -> None:
@@ -43,6 +58,13 @@ def test_sound_variants_are_accepted(alone: Outcome, shared: Outcome) -> None:
         assert outcome.verdict == "ACCEPTED", outcome.output
         assert outcome.status == 0
         assert outcome.output.rstrip().splitlines()[-1].startswith("ACCEPTED over -m tiny -k")
+
+
+def test_hosts_of_two_workers_share_the_cores(shared: Outcome, threads: Path) -> None:
+    told = [line.split() for line in threads.read_text().splitlines()]
+    assert {worker for worker, _ in told} == {"gw0", "gw1"}
+    assert {int(count) for _, count in told} == {max(1, usable_cores() // 2)}
+    assert len(told) == len(pids_of_hosts(shared.events))
 
 
 def test_workers_answer_the_same_cells(alone: Outcome, shared: Outcome) -> None:
