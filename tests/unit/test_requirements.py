@@ -51,7 +51,7 @@ def needed(extra: str) -> list[Requirement]:
     """The dependencies with those of an extra, which may name other extras of ours."""
     found = [Requirement(line) for line in PROJECT["dependencies"]]
     for one in map(Requirement, PROJECT["optional-dependencies"][extra]):
-        found += [more for inner in one.extras for more in needed(inner)] if one.name == "plimsoll" else [one]
+        found += [more for inner in one.extras for more in needed(inner)] if one.name == PROJECT["name"] else [one]
     return found
 
 
@@ -71,7 +71,7 @@ def closure() -> set[str]:
             one = Requirement(line)
             if one.marker is None or one.marker.evaluate({"extra": extra}):
                 waiting += [(canonicalize_name(one.name), inner) for inner in ("", *one.extras)]
-    return {name for name, _ in seen} - {"plimsoll"}
+    return {name for name, _ in seen} - {PROJECT["name"]}
 
 
 def pins() -> dict[str, str]:
