@@ -1,0 +1,229 @@
+"""The golden models: what they are made of, what they are asked, and what they must answer.
+
+The definitions are data (`catalogue/golden/`); the expected logits are float32 numbers in files beside them, computed
+in float64 by code that shares nothing with the stack under test (`benchmarks/golden`). This module reads them, and
+gives the list of tensors that both sides make their weights by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tomllib
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.catalogue.files import shipped_root
+from plimsoll.errors import PlimsollError
+
+FOLDER: Final = "golden"
+DEFINITION: Final = "golden.toml"
+MANIFEST: Final = "make.json"
+
+_PLAIN: Final = "plain"
+"""The name of the weights that no scheme has packed, whatever dtype they are computed in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenTensor:
+    """One tensor of a golden checkpoint, by its published name. `exponent` is None for the scale of a norm."""
+
+    name: str
+    shape: tuple[int, ...]
+    exponent: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenTexts:
+    """How the texts are asked: `decoded` tokens at the end of each one at a time, `padded` the lengths in a batch."""
+
+    count: int
+    tokens: int
+    packed_texts: int
+    decoded: int
+    padded: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenModel:
+    """One golden model, with what was made of it."""
+
+    family: str
+    architecture: str
+    config: Mapping[str, Any]
+    tensors: tuple[GoldenTensor, ...]
+    texts: GoldenTexts
+    tokens: tuple[tuple[int, ...], ...]
+    """The ids of each text."""
+    weights_sha256: str
+    """Over the values of all tensors in their order, as little-endian float32."""
+    files: Mapping[str, str]
+    """For each kind of weights, `plain` and the packed schemes, the SHA-256 of the file with its logits."""
+    folder: Path
+
+    def expected(self, quantization: Quantization) -> array[float]:
+        """The logits of the texts that are asked, (texts, tokens, vocabulary) in a row.
+
+        Raises PlimsollError where the file is not the one that was made.
+        """
+        kind = weights_kind(quantization)
+        path = self.folder / f"{self.family}-{kind}.f32"
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise PlimsollError(f"{path} cannot be read ({error.strerror}); install plimsoll again") from None
+        if hashlib.sha256(content).hexdigest() != self.files[kind]:
+            raise PlimsollError(f"{path} has other content than was made; install plimsoll again")
+        return floats(content)
+
+    def asked(self, quantization: Quantization) -> tuple[tuple[int, ...], ...]:
+        """The texts that are asked of weights of this kind."""
+        return self.tokens[: self.texts.packed_texts] if quantization.is_quantized else self.tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenLimit:
+    """How far logits of these weights may lie from the expected ones (relative RMS error), and why."""
+
+    quantization: Quantization
+    families: tuple[str, ...]
+    high: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """All golden models, in the order of the definition, with their limits."""
+
+    models: Mapping[str, GoldenModel]
+    limits: tuple[GoldenLimit, ...]
+
+    def limit(self, family: str, quantization: Quantization) -> GoldenLimit:
+        """The limit for weights of a family; LookupError where there is none."""
+        for limit in self.limits:
+            if limit.quantization is quantization and family in limit.families:
+                return limit
+        raise LookupError(f"{DEFINITION} has no limit for {family} in {quantization}")
+
+
+def weights_kind(quantization: Quantization) -> str:
+    """The name under which the logits of such weights are kept: all plain dtypes share one."""
+    return str(quantization.value) if quantization.is_quantized else _PLAIN
+
+
+def floats(content: bytes) -> array[float]:
+    """Little-endian float32 numbers. Raises PlimsollError for bytes that are no whole number of them."""
+    numbers: array[float] = array("f")
+    if len(content) % numbers.itemsize:
+        raise PlimsollError(f"{len(content)} bytes are no whole number of float32 values")
+    numbers.frombytes(content)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
+def read_golden(root: Path | None = None) -> Golden:
+    """Read the golden models of the catalogue under `root`, the shipped one where none is named.
+
+    Raises PlimsollError for files that are missing or were not made from this definition.
+    """
+    folder = (root or shipped_root()) / FOLDER
+    try:
+        definition = tomllib.loads((folder / DEFINITION).read_text(encoding="utf-8"))
+        made = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        models = {model.family: model for model in _models(folder, definition, made)}
+        limits = tuple(_limit(entry) for entry in definition["limit"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PlimsollError(f"{folder} holds no golden models ({type(error).__name__}: {error})") from None
+    return Golden(models=models, limits=limits)
+
+
+def _models(folder: Path, definition: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[GoldenModel]:
+    texts = read_texts(definition)
+    for family, entry in definition["family"].items():
+        results = made["family"][family]
+        yield GoldenModel(
+            family=family,
+            architecture=entry["architecture"],
+            config=entry["config"],
+            tensors=tuple(tensors_of(entry["config"], definition["exponents"])),
+            texts=texts,
+            tokens=tuple(tuple(text) for text in results["tokens"]),
+            weights_sha256=results["weights_sha256"],
+            files=results["files"],
+            folder=folder,
+        )
+
+
+def read_texts(definition: Mapping[str, Any]) -> GoldenTexts:
+    """The [texts] of a definition."""
+    return GoldenTexts(**{**definition["texts"], "padded": tuple(definition["texts"]["padded"])})
+
+
+def _limit(entry: Mapping[str, Any]) -> GoldenLimit:
+    return GoldenLimit(
+        quantization=Quantization(entry["quantization"]),
+        families=tuple(entry["families"]),
+        high=float(entry["high"]),
+        source=str(entry["source"]),
+    )
+
+
+def tensors_of(config: Mapping[str, Any], exponents: Mapping[str, int]) -> Iterator[GoldenTensor]:
+    """Every tensor of a checkpoint of this configuration, by the names and in the shapes that are published."""
+    hidden, vocabulary = config["hidden_size"], config["vocab_size"]
+
+    def tensor(name: str, shape: tuple[int, ...], role: str | None) -> GoldenTensor:
+        return GoldenTensor(name=name, shape=shape, exponent=None if role is None else exponents[role])
+
+    yield tensor("model.embed_tokens.weight", (vocabulary, hidden), "embedding")
+    for number in range(config["num_hidden_layers"]):
+        for name, shape, role in (*_attention(config), *_feed_forward(config)):
+            yield tensor(f"model.layers.{number}.{name}", shape, role)
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            yield tensor(f"model.layers.{number}.{name}.weight", (hidden,), None)
+    yield tensor("model.norm.weight", (hidden,), None)
+    if not config["tie_word_embeddings"]:
+        yield tensor("lm_head.weight", (vocabulary, hidden), "head")
+
+
+_Part = tuple[str, tuple[int, ...], str]
+
+
+def _attention(config: Mapping[str, Any]) -> Iterator[_Part]:
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    width = hidden // heads
+    kept = config["num_key_value_heads"] * width
+    if config["model_type"] == "phi3":
+        yield "self_attn.qkv_proj.weight", (hidden + 2 * kept, hidden), "query"
+    else:
+        for letter, rows, role in (("q", hidden, "query"), ("k", kept, "key"), ("v", kept, "value")):
+            yield f"self_attn.{letter}_proj.weight", (rows, hidden), role
+            if config["model_type"] == "qwen2":
+                yield f"self_attn.{letter}_proj.bias", (rows,), "bias"
+    yield "self_attn.o_proj.weight", (hidden, hidden), "output"
+
+
+def _feed_forward(config: Mapping[str, Any]) -> Iterator[_Part]:
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    if config["model_type"] == "phi3":
+        yield "mlp.gate_up_proj.weight", (2 * inner, hidden), "gate"
+        yield "mlp.down_proj.weight", (hidden, inner), "down"
+    elif config["model_type"] == "mixtral":
+        yield "block_sparse_moe.gate.weight", (config["num_local_experts"], hidden), "router"
+        for expert in range(config["num_local_experts"]):
+            for letter, shape, role in (
+                ("w1", (inner, hidden), "gate"),
+                ("w2", (hidden, inner), "down"),
+                ("w3", (inner, hidden), "up"),
+            ):
+                yield f"block_sparse_moe.experts.{expert}.{letter}.weight", shape, role
+    else:
+        yield "mlp.gate_proj.weight", (inner, hidden), "gate"
+        yield "mlp.up_proj.weight", (inner, hidden), "up"
+        yield "mlp.down_proj.weight", (hidden, inner), "down"
