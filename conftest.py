@@ -23,6 +23,7 @@ pytest_plugins = [
     "fixtures.profiles",
     "fixtures.calls",
     "fixtures.judging",
+    "fixtures.golden",
     "fixtures.causes",
     "fixtures.benchmarks",
     "fixtures.load_timing",

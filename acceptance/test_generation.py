@@ -46,15 +46,27 @@ def test_taught_answers(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -
 
 
 def test_greedy_repeats(loaded: LoadedVariant, prompts: Prompts) -> None:
-    """The same greedy request gives the same tokens twice."""
-    request = Generate(questions=prompts.questions[:_SAMPLE], max_new_tokens=prompts.at_most(_LONG))
+    """The same greedy request gives the same tokens twice, from logits that are the same to the bit."""
+    request = Generate(
+        questions=prompts.questions[:_SAMPLE], max_new_tokens=prompts.at_most(_LONG), with_digests=True
+    )
     first, second = loaded.ask(request).completions, loaded.ask(request).completions
+    assert all(completion.logits_sha256 for completion in (*first, *second)), "the host digested no logits"
     unlike = [
         f"{question!r}: {one.text or one.token_ids!r}, then {two.text or two.token_ids!r}"
         for question, one, two in zip(request.questions, first, second, strict=True)
         if one.token_ids != two.token_ids
     ]
     assert not unlike, "greedy decoding gave another text the second time:\n" + "\n".join(unlike)
+    unsteady = [
+        repr(question)
+        for question, one, two in zip(request.questions, first, second, strict=True)
+        if one.logits_sha256 != two.logits_sha256
+    ]
+    assert not unsteady, (
+        "greedy decoding gave the same tokens from other logits the second time, so something random or unfinished is "
+        "in the pass:\n" + "\n".join(unsteady)
+    )
 
 
 def test_no_more_tokens_than_asked(loaded: LoadedVariant, prompts: Prompts) -> None:

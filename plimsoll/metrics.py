@@ -241,6 +241,12 @@ METRICS: Final[dict[str, Metric]] = {
         Metric("free_vram", "bytes", "free memory of the GPUs", Kind.NODE, predicted=Predicted.NEEDED),
         Metric("taught_accuracy", "1", "taught questions answered exactly, of those asked", Kind.NUMERIC),
         Metric(
+            "golden_error",
+            "1",
+            "difference of a golden model's logits from the shipped ones, root mean square over theirs, worst way",
+            Kind.NODE,
+        ),
+        Metric(
             "cache_divergence",
             "1",
             "difference of logits between cached and uncached decoding, mean over positions, over their spread",

@@ -40,13 +40,17 @@ class GoldenTensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenTexts:
-    """How the texts are asked: `decoded` tokens at the end of each one at a time, `padded` the lengths in a batch."""
+    """How many texts of how many tokens, and how they are asked."""
 
     count: int
     tokens: int
     packed_texts: int
+    """How many of them are asked of packed weights."""
+    prefix: int
+    """Tokens of each text that are read at once before `decoded` more are given one at a time."""
     decoded: int
     padded: tuple[int, ...]
+    """How many tokens of each text stand in one batch, which is padded on the left and on the right by turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +108,11 @@ class Golden:
     limits: tuple[GoldenLimit, ...]
 
     def limit(self, family: str, quantization: Quantization) -> GoldenLimit:
-        """The limit for weights of a family; LookupError where there is none."""
+        """The limit for weights of a family; PlimsollError where there is none."""
         for limit in self.limits:
             if limit.quantization is quantization and family in limit.families:
                 return limit
-        raise LookupError(f"{DEFINITION} has no limit for {family} in {quantization}")
+        raise PlimsollError(f"{DEFINITION} has no limit for {family} in {quantization}")
 
 
 def weights_kind(quantization: Quantization) -> str:

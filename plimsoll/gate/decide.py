@@ -20,7 +20,7 @@ from plimsoll.node.stack import StackFault, check_packages, check_stack
 from plimsoll.node.visible import Hidden, visible_gpus
 from plimsoll.units import format_bytes
 
-__all__ = ["Access", "Decision", "Need", "Run", "Skip", "SkipCode", "awaits_hub", "decide", "need_of"]
+__all__ = ["Access", "Decision", "Need", "Run", "Skip", "SkipCode", "awaits_hub", "decide", "decide_on", "need_of"]
 
 _BF16_CAPABILITY = "8.0"
 _FOR_BF16 = "for bfloat16"
@@ -49,6 +49,11 @@ def decide(variant: Variant, node: Node, need: Need, access: Access | None = Non
     return skip or Run()
 
 
+def decide_on(node: Node, need: Need) -> Decision:
+    """As `decide`, for what is no variant and brings its own weights. Raises what `decide` raises."""
+    return _on_node(node, need) or Run()
+
+
 def awaits_hub(variant: Variant, node: Node, need: Need) -> bool:
     """True where only the Hub's answer is wanting: what cannot run here in any case is not worth a question.
 
@@ -59,11 +64,11 @@ def awaits_hub(variant: Variant, node: Node, need: Need) -> bool:
 
 def _here(variant: Variant, node: Node, need: Need) -> Skip | None:
     """The first reason that lies in the entry or in the node."""
-    checks: list[Callable[[], Skip | None]] = [
-        lambda: _weights(variant),
-        lambda: _packages(node, need),
-        lambda: _architecture(need),
-    ]
+    return _weights(variant) or _on_node(node, need)
+
+
+def _on_node(node: Node, need: Need) -> Skip | None:
+    checks: list[Callable[[], Skip | None]] = [lambda: _packages(node, need), lambda: _architecture(need)]
     if need.device == "cuda":
         checks.append(lambda: _gpus(node, need))
     checks.append(lambda: _ram(node, need))

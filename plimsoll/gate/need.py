@@ -32,6 +32,9 @@ _LOADERS: Final = ("torch", "transformers", "tokenizers", "safetensors", "accele
 _LEAST_CAPABILITY: Final = {Quantization.INT8: "7.5", Quantization.NF4: "6.0", Quantization.NF4_DQ: "6.0"}
 """Compute capabilities that bitsandbytes documents for its CUDA kernels (installation guide, 0.48 and 0.50)."""
 
+_GOLDEN_BYTES: Final = 2**26
+"""More than the largest golden model takes while it is made, read and asked: 1.9 million parameters in float32."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
@@ -104,6 +107,22 @@ def tokenizer_packages(folder: Path) -> tuple[str, ...]:
     """What the tokenizer of a checkpoint needs beside transformers: a sentencepiece model alone has to be converted."""
     alone = (folder / "tokenizer.model").is_file() and not (folder / "tokenizer.json").is_file()
     return ("sentencepiece",) if alone else ()
+
+
+def golden_need(device: str, quantization: Quantization) -> Need:
+    """The need of a golden model, on `cpu` or `cuda:0`: a few megabytes, so only allowances count."""
+    kind, _, number = device.partition(":")
+    return Need(
+        device=kind,
+        packages=(*_LOADERS, "bitsandbytes") if quantization.is_quantized else _LOADERS,
+        ram=HOST_ALLOWANCE,
+        disk=_GOLDEN_BYTES,
+        vram={int(number): _GOLDEN_BYTES} if kind == "cuda" else None,
+        vram_context=CONTEXT_ALLOWANCE if kind == "cuda" else 0,
+        bf16=quantization.compute_dtype == "bfloat16",
+        min_capability=_LEAST_CAPABILITY.get(quantization),
+        source=WeightSource.SYNTHETIC,
+    )
 
 
 def _vram(variant: Variant, demand: Demand | None, peaks: Mapping[int, int] | None) -> Mapping[int, int] | int | None:

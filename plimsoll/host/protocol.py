@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from plimsoll.catalogue.entries import Generation, Quantization, float_dtype
+from plimsoll.catalogue.golden import GoldenTensor, GoldenTexts
 from plimsoll.footprint.prediction import Prediction, Subject
 
 Reply = TypeVar("Reply", covariant=True)
@@ -277,6 +278,8 @@ class Completion:
     prompt_tokens: int
     ended: bool
     """True where the end-of-sequence token was produced."""
+    logits_sha256: str | None = None
+    """Over the bits of the raw logits of every step of its batch; None where nobody asked for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +305,8 @@ class Generate(Request[Generated]):
     questions: tuple[Prompt, ...]
     max_new_tokens: int
     batch_size: int = 32
+    with_digests: bool = False
+    """True to get `Completion.logits_sha256`: every logit then crosses to the CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -408,6 +413,35 @@ class Score(Request[Scored]):
     answers: tuple[Prompt, ...]
     save_to: str | None = None
     compare_with: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenLogits:
+    """What the stack made of a golden model.
+
+    `ways` has, for each attention and each way of asking (`sdpa, token by token`), the logits as little-endian float32,
+    one row a token, text after text; `weights_sha256` is over the values of the weights that were made, as float32.
+    """
+
+    weights_sha256: str
+    ways: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputeGolden(Request[GoldenLogits]):
+    """Make the weights of a golden model, load them as this quantization, and compute the logits of the texts with each
+    attention: whole; token by token, with the cache; and in a padded batch (`GoldenTexts` says how)."""
+
+    family: str
+    architecture: str
+    config: Mapping[str, Any]
+    tensors: tuple[GoldenTensor, ...]
+    quantization: Quantization
+    device: str
+    """`cpu`, `cuda:0`, ..."""
+    tokens: tuple[tuple[int, ...], ...]
+    texts: GoldenTexts
+    attentions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

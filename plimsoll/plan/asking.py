@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Final
 
 from plimsoll.catalogue.entries import Catalogue, Profile, Quantization, Tier, Variant, WeightSource
 from plimsoll.catalogue.expression import Expression
+from plimsoll.catalogue.golden import read_golden
 from plimsoll.footprint.demand import is_spread
 
-SUBJECTS: Final = ("node", "load", "quantization", "memory", "generation", "dataset", "unload", "plan")
+SUBJECTS: Final = ("node", "golden", "load", "quantization", "memory", "generation", "dataset", "unload", "plan")
 """The order of checks of one variant: timing comes before anything touches the model, the proof of quantization before
 the first forward repacks weights, and unloading last. Planning asks no variant that is loaded."""
 
@@ -96,6 +98,21 @@ class Pairing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenCase:
+    """One golden model in one dtype or scheme on one device."""
+
+    device: str
+    """`cpu`, `cuda:0`, ..."""
+    family: str
+    quantization: Quantization
+
+    @property
+    def id(self) -> str:
+        """The parameter's id, in a variant's form: `cpu-llama/nf4`, `gpu0-llama/nf4`."""
+        return f"{self.device.replace('cuda:', 'gpu')}-{self.family}/{self.quantization}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
     """What a check is asked with once: the values of fixtures by their names, under an id and marks of its own."""
 
@@ -173,6 +190,21 @@ def _of_pairings(catalogue: Catalogue, _asked: Sequence[Variant], _named: Named)
         yield Parameter(id=pairing.id, marks=pairing.variant.all_marks, values={"pairing": pairing})
 
 
+_DEVICES: Final = {"cpu": ("cpu",), "cuda": ("cuda:0",)}
+"""The devices that golden models are computed on, by the kind that a tier needs."""
+
+
+def _of_golden(catalogue: Catalogue, _asked: Sequence[Variant], _named: Named) -> Iterator[Parameter]:
+    """Each golden model in each dtype and scheme, on each device, for every tier of the device's kind."""
+    tiers = {variant.tier.id: variant.tier.device for variant in catalogue.variants.values()}
+    for kind, devices in _DEVICES.items():
+        served = tuple(name for name, device in tiers.items() if device == kind)
+        for device in devices if served else ():
+            for family, quantization in product(read_golden().models, Quantization):
+                case = GoldenCase(device=device, family=family, quantization=quantization)
+                yield Parameter(id=case.id, marks=(*served, family, quantization.value), values={"golden": case})
+
+
 def pairings(catalogue: Catalogue) -> Iterator[Pairing]:
     """Every variant that needs a GPU, on every machine; with several GPUs only where the variant is spread over them,
     since the others would leave all but one idle."""
@@ -188,6 +220,7 @@ _PARAMETERS: Final[tuple[tuple[str, tuple[str, ...], _Make], ...]] = (
     ("variant", ("variant",), _of_variants),
     ("tier", ("tier",), _of_tiers),
     ("pairing", ("pairing",), _of_pairings),
+    ("golden", ("golden",), _of_golden),
 )
 """The fixture that asks for parameters, the fixtures that they fill, and what they are; the first that fits counts."""
 

@@ -59,6 +59,24 @@ def test_nan_in_logits_is_seen(loaded: LoadedModel) -> None:
     assert not generation.generate(loaded, Generate(questions=QUESTIONS[:1], max_new_tokens=2)).finite
 
 
+def test_digests_tell_logits_that_agree_in_their_tokens_alone(loaded: LoadedModel) -> None:
+    request = Generate(questions=QUESTIONS, max_new_tokens=8, with_digests=True)
+    first, again = (generation.generate(loaded, request).completions for _ in range(2))
+    assert [one.logits_sha256 for one in first] == [one.logits_sha256 for one in again]
+    assert len({one.logits_sha256 for one in first}) == len(QUESTIONS)
+
+    layer = loaded.model.model.layers[0]
+    layer.register_forward_hook(lambda _, __, output: output * (1 + 0.01 * torch.randn_like(output)))
+    noisy, other = (generation.generate(loaded, request).completions for _ in range(2))
+    assert [one.token_ids for one in noisy] == [one.token_ids for one in other], "the noise shows in the tokens"
+    assert not {one.logits_sha256 for one in noisy} & {one.logits_sha256 for one in other}
+
+
+def test_nobody_pays_for_digests_unasked(loaded: LoadedModel) -> None:
+    answer = generation.generate(loaded, Generate(questions=QUESTIONS[:1], max_new_tokens=1))
+    assert answer.completions[0].logits_sha256 is None
+
+
 def test_cache_agrees_and_a_stale_one_does_not(loaded: LoadedModel) -> None:
     request = CompareCache(questions=QUESTIONS[:3], new_tokens=5)
     sound = generation.compare_cache(loaded, request)

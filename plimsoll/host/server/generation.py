@@ -6,7 +6,9 @@ logits are looked at, never processed scores, because processors hide a NaN behi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +43,28 @@ class _FiniteCheck(LogitsProcessor):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002  the interface's
         self.finite = self.finite and bool(torch.isfinite(scores).all())
         return scores
+
+
+class _LogitDigests(LogitsProcessor):
+    """Digests the bits of each row's raw logits, step after step, without changing them."""
+
+    def __init__(self, rows: int) -> None:
+        self._digests = [hashlib.sha256() for _ in range(rows)]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002  the interface's
+        for digest, row in zip(self._digests, bits_of(scores), strict=True):
+            digest.update(row)
+        return scores
+
+    def result(self) -> list[str]:
+        """One digest a row."""
+        return [digest.hexdigest() for digest in self._digests]
+
+
+def bits_of(logits: torch.Tensor) -> list[bytes]:
+    """The bits of each row, as they lie in memory: equal bits are equal numbers, and a NaN is one too."""
+    rows = logits.detach().cpu().contiguous()
+    return [row.view(torch.uint8).numpy().tobytes() for row in rows]
 
 
 def chat_text(tokenizer: Any, question: str) -> str:
@@ -99,14 +123,15 @@ def generate(loaded: LoadedModel, request: Generate) -> Generated:
     for questions in _batches(request.questions, request.batch_size):
         batch = encode(loaded, questions)
         del batch["position_ids"]  # generate() keeps its own
-        rows = loaded.model.generate(
-            **batch, max_new_tokens=request.max_new_tokens, logits_processor=LogitsProcessorList([check])
-        )
+        digests = _LogitDigests(len(questions)) if request.with_digests else None
+        watching = LogitsProcessorList([check, *([digests] if digests else [])])
+        rows = loaded.model.generate(**batch, max_new_tokens=request.max_new_tokens, logits_processor=watching)
         width = batch["input_ids"].shape[1]
-        for row, mask in zip(rows[:, width:].tolist(), batch["attention_mask"], strict=True):
+        told = digests.result() if digests else [None] * len(questions)
+        for row, mask, digest in zip(rows[:, width:].tolist(), batch["attention_mask"], told, strict=True):
             completion, rest = _completion(loaded.tokenizer, row, int(mask.sum()), eos_ids)
             clean = clean and all(token == config.pad_token_id for token in rest)
-            completions.append(completion)
+            completions.append(replace(completion, logits_sha256=digest))
     return Generated(
         completions=tuple(completions),
         finite=check.finite,

@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,6 +70,8 @@ def compute(request: ComputeGolden) -> GoldenLogits:
 
     Raises LoadFailed where the weights that were made are not all read.
     """
+    # Products as small as these take longer on several threads, and far longer where workers share the cores.
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="plimsoll-golden-") as name:
         digest = _save(Path(name), request)
         model = _load(Path(name), request)
@@ -122,33 +124,33 @@ def _load(folder: Path, request: ComputeGolden) -> Any:
 
 
 def _ways(model: Any, request: ComputeGolden) -> Iterator[tuple[str, torch.Tensor]]:
+    texts = request.texts
     ids = torch.tensor(request.tokens, device=model.device)
     yield "whole", model(input_ids=ids, use_cache=False).logits
-    yield "token by token", _decoded(model, ids, request.decoded)
-    for side in ("left", "right"):
-        yield f"padded on the {side}", _padded(model, request.tokens, request.padded, side)
+    yield "token by token", _decoded(model, ids[:, : texts.prefix + texts.decoded], texts.prefix)
+    yield "padded", _padded(model, request.tokens, texts.padded)
 
 
-def _decoded(model: Any, ids: torch.Tensor, count: int) -> torch.Tensor:
-    """The logits of the last `count` tokens, given one at a time after the others; the model itself says where each
-    stands, as it does for `generate`."""
-    output = model(input_ids=ids[:, :-count], use_cache=True)
+def _decoded(model: Any, ids: torch.Tensor, prefix: int) -> torch.Tensor:
+    """The logits of the tokens after the prefix, given one at a time; the model itself says where each stands, as it
+    does for `generate`."""
+    output = model(input_ids=ids[:, :prefix], use_cache=True)
     found = []
-    for token in ids[:, -count:].split(1, dim=1):
+    for token in ids[:, prefix:].split(1, dim=1):
         output = model(input_ids=token, past_key_values=output.past_key_values, use_cache=True)
         found.append(output.logits)
     return torch.cat(found, dim=1)
 
 
-def _padded(model: Any, tokens: Sequence[Sequence[int]], lengths: Sequence[int], side: str) -> torch.Tensor:
-    """The logits of the first tokens of each text, in one batch of unlike lengths, without those of the padding: one
-    row a token, text after text."""
+def _padded(model: Any, tokens: Sequence[Sequence[int]], lengths: Sequence[int]) -> torch.Tensor:
+    """The logits of the first tokens of each text, in one batch that is padded on the left and on the right by turns,
+    without those of the padding: one row a token, text after text."""
     rows, masks = [], []
-    for text, length in zip(tokens, lengths, strict=False):
-        kept, filler = list(text[:length]), [0] * (max(lengths) - length)
-        rows.append(filler + kept if side == "left" else kept + filler)
-        mask = [[0] * len(filler), [1] * length]
-        masks.append(sum(mask if side == "left" else reversed(mask), []))
+    for number, (text, length) in enumerate(zip(tokens, lengths, strict=False)):
+        filler = [0] * (max(lengths) - length)
+        left, right = ([], filler) if number % 2 else (filler, [])
+        rows.append([*left, *text[:length], *right])
+        masks.append([*left, *[1] * length, *right])
     mask = torch.tensor(masks, device=model.device)
     logits = model(
         input_ids=torch.tensor(rows, device=model.device),

@@ -24,9 +24,11 @@ from plimsoll.host.protocol import (
     Call,
     CompareBatch,
     CompareCache,
+    ComputeGolden,
     Content,
     Generate,
     Generated,
+    GoldenLogits,
     Load,
     LoadReport,
     Place,
@@ -104,6 +106,7 @@ class Session:
             CompareBatch: self._compare_batch,
             Score: self._score,
             ProveContent: self._prove_content,
+            ComputeGolden: self._compute_golden,
             Call: self._call,
         }
 
@@ -180,6 +183,11 @@ class Session:
         from plimsoll.host.server.content import proof
 
         return proof.prove(loaded, request)
+
+    def _compute_golden(self, request: ComputeGolden) -> GoldenLogits:
+        from plimsoll.host.server import golden
+
+        return golden.compute(request)
 
     def _call(self, request: Call) -> object:
         module, _, path = request.target.partition(":")

@@ -1,0 +1,89 @@
+"""How far the logits of a golden model lie from the expected ones, by plain arithmetic: no library that computes logits
+has a part in it."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.catalogue.golden import GoldenModel, floats
+from plimsoll.errors import PlimsollError
+from plimsoll.host.protocol import ComputeGolden, GoldenLogits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenErrors:
+    """The relative RMS error (root of the mean squared difference over that of the expected logits) of each way."""
+
+    ways: Mapping[str, float]
+
+    @property
+    def worst(self) -> str:
+        """The way with the largest error; one that gave a NaN before all others."""
+        return max(self.ways, key=lambda way: math.inf if math.isnan(self.ways[way]) else self.ways[way])
+
+
+def golden_request(model: GoldenModel, quantization: Quantization, device: str) -> ComputeGolden:
+    """What a host is asked for."""
+    return ComputeGolden(
+        family=model.family,
+        architecture=model.architecture,
+        config=model.config,
+        tensors=model.tensors,
+        quantization=quantization,
+        device=device,
+        tokens=model.asked(quantization),
+        texts=model.texts,
+        # Packing and attention have nothing to do with each other: of packed weights one attention is enough.
+        attentions=("sdpa",) if quantization.is_quantized else ("sdpa", "eager"),
+    )
+
+
+def golden_errors(model: GoldenModel, request: ComputeGolden, answer: GoldenLogits) -> GoldenErrors:
+    """The errors of a host's answer.
+
+    Raises PlimsollError where the answer does not speak of the weights and the ways that were asked for, and where the
+    expected logits are not those that were made.
+    """
+    if answer.weights_sha256 != model.weights_sha256:
+        raise PlimsollError(
+            f"the weights of the golden {model.family} came out otherwise here ({answer.weights_sha256:.16}, not "
+            f"{model.weights_sha256:.16}), so integer arithmetic in torch is wrong on this machine, or the suite was "
+            "edited: `python -m benchmarks.golden.make --check` tells"
+        )
+    expected = model.expected(request.quantization)
+    wanted = {f"{attention}, {way}": rows for attention in request.attentions for way, rows in _rows(model, request)}
+    if answer.ways.keys() != wanted.keys():
+        raise PlimsollError(f"the host computed {', '.join(answer.ways)}, and was asked for {', '.join(wanted)}")
+    width = model.config["vocab_size"]
+    return GoldenErrors(
+        ways={way: _error(way, floats(answer.ways[way]), expected, rows, width) for way, rows in wanted.items()}
+    )
+
+
+def _rows(model: GoldenModel, request: ComputeGolden) -> Iterator[tuple[str, list[int]]]:
+    """For each way the rows of the expected logits that it must give, in order. Attention is causal, so the first
+    tokens of a text have the logits that they have in the whole text."""
+    texts = model.texts
+    starts = [number * texts.tokens for number in range(len(request.tokens))]
+
+    def rows(first: int, counts: Sequence[int]) -> list[int]:
+        return [start + first + place for start, count in zip(starts, counts, strict=True) for place in range(count)]
+
+    yield "whole", rows(0, [texts.tokens] * len(starts))
+    yield "token by token", rows(texts.prefix, [texts.decoded] * len(starts))
+    yield "padded", rows(0, texts.padded[: len(starts)])
+
+
+def _error(way: str, found: array[float], expected: array[float], rows: list[int], width: int) -> float:
+    if len(found) != len(rows) * width:
+        raise PlimsollError(f"{way}: {len(found)} logits, not {len(rows) * width}")
+    wrong = size = 0.0
+    for number, row in enumerate(rows):
+        mine, right = found[number * width : (number + 1) * width], expected[row * width : (row + 1) * width]
+        wrong += sum((one - other) ** 2 for one, other in zip(mine, right, strict=True))
+        size += sum(value * value for value in right)
+    return math.sqrt(wrong / size)

@@ -1,0 +1,242 @@
+"""Faults of a stack, planted in a host: whatever model is loaded after `plant` carries one. Imports no pytest.
+
+Each is done to the object that the real `from_pretrained` returned, by a hook or on a weight, as a wrong kernel, a
+wrong constant or a damaged tensor would have it. Expected numbers and the code that asks stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import torch
+import transformers
+from torch import nn
+
+Fault = Callable[[Any], None]
+
+
+def plant(name: str) -> None:
+    """Let every model that is loaded from now on carry the fault."""
+    auto: Any = transformers.AutoModelForCausalLM
+    sound = auto.from_pretrained
+
+    def from_pretrained(*arguments: Any, **options: Any) -> Any:
+        model, info = sound(*arguments, **options)
+        with torch.no_grad():
+            FAULTS[name](model)
+        return model, info
+
+    auto.from_pretrained = from_pretrained
+
+
+def _layers(model: Any) -> Any:
+    return model.model.layers
+
+
+def _attention_scale(model: Any, factor: float) -> None:
+    for layer in _layers(model):
+        layer.self_attn.scaling *= factor
+
+
+def _after(module: nn.Module, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Change the first of a module's outputs."""
+
+    def hook(_: nn.Module, __: Any, output: Any) -> Any:
+        return change(output) if isinstance(output, torch.Tensor) else (change(output[0]), *output[1:])
+
+    module.register_forward_hook(hook)
+
+
+def _feed_forward(model: Any, factor: float) -> None:
+    _after(_layers(model)[1].mlp, lambda x: x * factor)
+
+
+def _zero_channel(model: Any) -> None:
+    def zero(x: torch.Tensor) -> torch.Tensor:
+        x = x.clone()
+        x[..., 5] = 0
+        return x
+
+    _after(_layers(model)[1], zero)
+
+
+def _last_projection(model: Any) -> Any:
+    """The weight of the projection out of the feed-forward of layer 1, of one expert or of all."""
+    mlp = _layers(model)[1].mlp
+    return mlp.experts.down_proj if hasattr(mlp, "experts") else mlp.down_proj.weight
+
+
+def _noise_on_weight(model: Any) -> None:
+    weight = _last_projection(model)
+    noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)).to(weight)
+    weight.add_(0.1 * weight.float().std() * noise)
+
+
+def _noise_each_pass(model: Any) -> None:
+    for layer in _layers(model):
+        _after(layer, lambda x: x * (1 + 0.01 * torch.randn_like(x)))
+
+
+def _fp8_residuals(model: Any) -> None:
+    for layer in _layers(model):
+        _after(layer, lambda x: x.to(torch.float8_e4m3fn).to(x.dtype))
+
+
+def _small_logits(model: Any) -> None:
+    _after(model.lm_head, lambda x: x * 0.8)
+
+
+def _swap_words(model: Any) -> None:
+    weight = model.model.embed_tokens.weight
+    weight[[20, 21]] = weight[[21, 20]]
+
+
+def _rope(model: Any, factor: float) -> None:
+    model.model.rotary_emb.inv_freq *= factor
+
+
+def _shift_positions(model: Any, *, decoding: bool) -> None:
+    def hook(_: nn.Module, arguments: Any, options: dict[str, Any]) -> Any:
+        positions = options["position_ids"]
+        if not decoding or positions.shape[1] == 1:
+            # Whole numbers added to all positions change nothing: rotary embeddings tell distances alone. So a part.
+            shifted = positions + (1 if decoding else positions // 2)
+            return arguments, {**options, "position_ids": shifted}
+        return arguments, options
+
+    model.model.rotary_emb.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _eps(model: Any, value: float) -> None:
+    for module in model.modules():
+        if hasattr(module, "variance_epsilon"):
+            module.variance_epsilon = value
+
+
+def _change_cache(change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Change each key and value that is put into a cache while one token at a time is decoded, or all."""
+    sound = transformers.DynamicCache.update
+
+    def update(self: Any, keys: torch.Tensor, values: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        return sound(self, change(keys), values, *arguments, **options)
+
+    transformers.DynamicCache.update = update  # type: ignore[method-assign]
+
+
+def _larger_keys(model: Any) -> None:
+    _change_cache(lambda keys: keys * 1.1 if keys.shape[2] == 1 else keys)
+
+
+def _fp8_cache(model: Any) -> None:
+    _change_cache(lambda keys: keys.to(torch.float8_e4m3fn).to(keys.dtype))
+
+
+def _mix_batch(model: Any) -> None:
+    """Each text gets a hundredth of the one before it."""
+    _after(_layers(model)[1], lambda x: x + 0.01 * x.roll(1, 0))
+
+
+def _see_padding(model: Any) -> None:
+    """Every token may look at the padding."""
+    sound = model.model.forward
+
+    def forward(*arguments: Any, attention_mask: Any = None, **options: Any) -> Any:
+        return sound(*arguments, attention_mask=None, **options)
+
+    model.model.forward = forward
+
+
+def _other_layer(model: Any) -> None:
+    layers = _layers(model)
+    layers[1].load_state_dict(layers[2].state_dict())
+
+
+def _gelu(model: Any) -> None:
+    for module in model.modules():
+        for name in ("act_fn", "activation_fn"):
+            if hasattr(module, name):
+                setattr(module, name, nn.GELU())
+
+
+def _window(model: Any, by: int) -> None:
+    model.config.sliding_window += by
+
+
+def _route(model: Any, change: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Any]) -> None:
+    for layer in _layers(model):
+        layer.mlp.gate.register_forward_hook(lambda _, __, output: change(*output))
+
+
+def _least_experts(scores: torch.Tensor, shares: torch.Tensor, _: torch.Tensor) -> Any:
+    """The two worst experts in place of the two best."""
+    return scores, shares, (-scores).topk(shares.shape[-1]).indices
+
+
+def _unnormalised(scores: torch.Tensor, shares: torch.Tensor, chosen: torch.Tensor) -> Any:
+    """The shares of all experts, of which only the best are used."""
+    return scores, scores.float().softmax(-1).gather(-1, chosen).to(shares), chosen
+
+
+def _without_bias(model: Any) -> None:
+    for layer in _layers(model):
+        layer.self_attn.k_proj.bias.zero_()
+        layer.self_attn.v_proj.bias.zero_()
+
+
+def _absmax_one_off(model: Any) -> None:
+    """The statistics of one packed matrix, off by one block."""
+    state = _layers(model)[1].mlp.down_proj.weight.quant_state
+    state.absmax = state.absmax.roll(1)
+
+
+def _scales_one_off(model: Any) -> None:
+    """The row scales of one matrix in int8, off by one row."""
+    weight = _layers(model)[1].mlp.down_proj.weight
+    weight.SCB = weight.SCB.roll(1)
+
+
+def _fp4_codes(model: Any) -> None:
+    """Every packed matrix is read with the code book of FP4."""
+    from bitsandbytes.functional import get_4bit_type
+
+    for module in model.modules():
+        state = getattr(getattr(module, "weight", None), "quant_state", None)
+        if state is not None:
+            state.code, state.quant_type = get_4bit_type("fp4", device=state.code.device), "fp4"
+
+
+FAULTS: Final[dict[str, Fault]] = {
+    "none": lambda model: None,
+    "attention scale 0.9": partial(_attention_scale, factor=0.9),
+    "attention scale 2": partial(_attention_scale, factor=2),
+    "feed-forward of layer 1 times 0.9": partial(_feed_forward, factor=0.9),
+    "feed-forward of layer 1 times 0.5": partial(_feed_forward, factor=0.5),
+    "one channel zeroed": _zero_channel,
+    "10 % noise on one down_proj": _noise_on_weight,
+    "1 % noise at each pass": _noise_each_pass,
+    "residual stream in FP8": _fp8_residuals,
+    "logits times 0.8": _small_logits,
+    "two rows of the vocabulary swapped": _swap_words,
+    "RoPE off by 1 %": partial(_rope, factor=1.01),
+    "positions wrong": partial(_shift_positions, decoding=False),
+    "positions off by one while decoding": partial(_shift_positions, decoding=True),
+    "eps 1e-2": partial(_eps, value=1e-2),
+    "eps 1e-4": partial(_eps, value=1e-4),
+    "keys times 1.1 while decoding": _larger_keys,
+    "keys kept in FP8": _fp8_cache,
+    "texts of a batch mixed": _mix_batch,
+    "padding not masked": _see_padding,
+    "another layer's weights": _other_layer,
+    "GELU for SiLU": _gelu,
+    "sliding window one longer": partial(_window, by=1),
+    "sliding window one shorter": partial(_window, by=-1),
+    "wrong experts": partial(_route, change=_least_experts),
+    "experts' shares not normalised": partial(_route, change=_unnormalised),
+    "no bias on keys and values": _without_bias,
+    "absmax of one matrix one block off": _absmax_one_off,
+    "row scales of one matrix one row off": _scales_one_off,
+    "FP4 codes for NF4": _fp4_codes,
+}
+"""By the words of the table in docs/golden-numbers.md."""

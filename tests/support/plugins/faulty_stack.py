@@ -1,0 +1,21 @@
+"""Sabotage: every host of the session carries a fault of the stack, `STACK_FAULT` of `tests.support.golden_faults`;
+asked for by `-p`."""
+
+import os
+from typing import Any
+
+import pytest
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    from fixtures.hosts import SuiteHosts
+    from plimsoll.host.protocol import Call
+
+    start = SuiteHosts.start
+
+    def start_faulty(self: Any, name: str) -> Any:
+        host = start(self, name)
+        host.ask(Call(target="tests.support.golden_faults:plant", arguments={"name": os.environ["STACK_FAULT"]}), 120.0)
+        return host
+
+    SuiteHosts.start = start_faulty  # type: ignore[method-assign]
