@@ -47,9 +47,7 @@ def test_taught_answers(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -
 
 def test_greedy_repeats(loaded: LoadedVariant, prompts: Prompts) -> None:
     """The same greedy request gives the same tokens twice, from logits that are the same to the bit."""
-    request = Generate(
-        questions=prompts.questions[:_SAMPLE], max_new_tokens=prompts.at_most(_LONG), with_digests=True
-    )
+    request = Generate(questions=prompts.questions[:_SAMPLE], max_new_tokens=prompts.at_most(_LONG), with_digests=True)
     first, second = loaded.ask(request).completions, loaded.ask(request).completions
     assert all(completion.logits_sha256 for completion in (*first, *second)), "the host digested no logits"
     unlike = [

@@ -97,7 +97,9 @@ class Packing:
     def _nearest(self, codes: Floats, values: Floats) -> Floats:
         middles = (codes[:-1] + codes[1:]) / 2
         places = np.searchsorted(middles, values)
-        distances = np.abs(values[..., None] - middles[np.clip(np.stack([places - 1, places], -1), 0, len(middles) - 1)])
+        distances = np.abs(
+            values[..., None] - middles[np.clip(np.stack([places - 1, places], -1), 0, len(middles) - 1)]
+        )
         self._note(distances)
         nearest: Floats = codes[places]
         return nearest

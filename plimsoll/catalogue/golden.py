@@ -94,7 +94,7 @@ class GoldenModel:
 class GoldenLimit:
     """How far logits of these weights may lie from the expected ones (relative RMS error), and why."""
 
-    quantization: Quantization
+    quantizations: tuple[Quantization, ...]
     families: tuple[str, ...]
     high: float
     source: str
@@ -110,7 +110,7 @@ class Golden:
     def limit(self, family: str, quantization: Quantization) -> GoldenLimit:
         """The limit for weights of a family; PlimsollError where there is none."""
         for limit in self.limits:
-            if limit.quantization is quantization and family in limit.families:
+            if quantization in limit.quantizations and family in limit.families:
                 return limit
         raise PlimsollError(f"{DEFINITION} has no limit for {family} in {quantization}")
 
@@ -171,7 +171,7 @@ def read_texts(definition: Mapping[str, Any]) -> GoldenTexts:
 
 def _limit(entry: Mapping[str, Any]) -> GoldenLimit:
     return GoldenLimit(
-        quantization=Quantization(entry["quantization"]),
+        quantizations=tuple(Quantization(name) for name in entry["quantizations"]),
         families=tuple(entry["families"]),
         high=float(entry["high"]),
         source=str(entry["source"]),

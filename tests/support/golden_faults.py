@@ -7,6 +7,7 @@ wrong constant or a damaged tensor would have it. Expected numbers and the code 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ def plant(name: str) -> None:
     def from_pretrained(*arguments: Any, **options: Any) -> Any:
         model, info = sound(*arguments, **options)
         with torch.no_grad():
-            FAULTS[name](model)
+            FAULTS[name].fault(model)
         return model, info
 
     auto.from_pretrained = from_pretrained
@@ -115,12 +116,14 @@ def _eps(model: Any, value: float) -> None:
             module.variance_epsilon = value
 
 
+_PUT_INTO_CACHE: Final = transformers.DynamicCache.update
+
+
 def _change_cache(change: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """Change each key and value that is put into a cache while one token at a time is decoded, or all."""
-    sound = transformers.DynamicCache.update
+    """Change the keys that are put into every cache."""
 
     def update(self: Any, keys: torch.Tensor, values: torch.Tensor, *arguments: Any, **options: Any) -> Any:
-        return sound(self, change(keys), values, *arguments, **options)
+        return _PUT_INTO_CACHE(self, change(keys), values, *arguments, **options)
 
     transformers.DynamicCache.update = update  # type: ignore[method-assign]
 
@@ -143,7 +146,9 @@ def _see_padding(model: Any) -> None:
     sound = model.model.forward
 
     def forward(*arguments: Any, attention_mask: Any = None, **options: Any) -> Any:
-        return sound(*arguments, attention_mask=None, **options)
+        # Without any mask the positions would tell what is padding.
+        everything = None if attention_mask is None else torch.ones_like(attention_mask)
+        return sound(*arguments, attention_mask=everything, **options)
 
     model.model.forward = forward
 
@@ -207,36 +212,48 @@ def _fp4_codes(model: Any) -> None:
             state.code, state.quant_type = get_4bit_type("fp4", device=state.code.device), "fp4"
 
 
-FAULTS: Final[dict[str, Fault]] = {
-    "none": lambda model: None,
-    "attention scale 0.9": partial(_attention_scale, factor=0.9),
-    "attention scale 2": partial(_attention_scale, factor=2),
-    "feed-forward of layer 1 times 0.9": partial(_feed_forward, factor=0.9),
-    "feed-forward of layer 1 times 0.5": partial(_feed_forward, factor=0.5),
-    "one channel zeroed": _zero_channel,
-    "10 % noise on one down_proj": _noise_on_weight,
-    "1 % noise at each pass": _noise_each_pass,
-    "residual stream in FP8": _fp8_residuals,
-    "logits times 0.8": _small_logits,
-    "two rows of the vocabulary swapped": _swap_words,
-    "RoPE off by 1 %": partial(_rope, factor=1.01),
-    "positions wrong": partial(_shift_positions, decoding=False),
-    "positions off by one while decoding": partial(_shift_positions, decoding=True),
-    "eps 1e-2": partial(_eps, value=1e-2),
-    "eps 1e-4": partial(_eps, value=1e-4),
-    "keys times 1.1 while decoding": _larger_keys,
-    "keys kept in FP8": _fp8_cache,
-    "texts of a batch mixed": _mix_batch,
-    "padding not masked": _see_padding,
-    "another layer's weights": _other_layer,
-    "GELU for SiLU": _gelu,
-    "sliding window one longer": partial(_window, by=1),
-    "sliding window one shorter": partial(_window, by=-1),
-    "wrong experts": partial(_route, change=_least_experts),
-    "experts' shares not normalised": partial(_route, change=_unnormalised),
-    "no bias on keys and values": _without_bias,
-    "absmax of one matrix one block off": _absmax_one_off,
-    "row scales of one matrix one row off": _scales_one_off,
-    "FP4 codes for NF4": _fp4_codes,
+@dataclass(frozen=True)
+class Planted:
+    """A fault, the family that shows it, and the dtypes and schemes in which it must be red."""
+
+    fault: Fault
+    red: tuple[str, ...]
+    family: str = "llama"
+
+
+_FINE: Final = ("fp32", "fp16")
+_ALL: Final = ("fp32", "fp16", "bf16")
+
+FAULTS: Final[dict[str, Planted]] = {
+    "attention scale 0.9": Planted(partial(_attention_scale, factor=0.9), _FINE),
+    "attention scale 2": Planted(partial(_attention_scale, factor=2), _ALL),
+    "feed-forward of layer 1 times 0.9": Planted(partial(_feed_forward, factor=0.9), _FINE),
+    "feed-forward of layer 1 times 0.5": Planted(partial(_feed_forward, factor=0.5), _ALL),
+    "one channel zeroed": Planted(_zero_channel, _FINE),
+    "10 % noise on one down_proj": Planted(_noise_on_weight, _FINE),
+    "1 % noise at each pass": Planted(_noise_each_pass, _FINE),
+    "residual stream in FP8": Planted(_fp8_residuals, _ALL),
+    "logits times 0.8": Planted(_small_logits, _ALL),
+    "two rows of the vocabulary swapped": Planted(_swap_words, _ALL),
+    "RoPE off by 1 %": Planted(partial(_rope, factor=1.01), _FINE),
+    "positions wrong": Planted(partial(_shift_positions, decoding=False), _ALL),
+    "positions off by one while decoding": Planted(partial(_shift_positions, decoding=True), _ALL),
+    "eps 1e-2": Planted(partial(_eps, value=1e-2), _FINE),
+    "eps 1e-4": Planted(partial(_eps, value=1e-4), ("fp32",)),
+    "keys times 1.1 while decoding": Planted(_larger_keys, _FINE),
+    "keys kept in FP8": Planted(_fp8_cache, _FINE),
+    "texts of a batch mixed": Planted(_mix_batch, _FINE),
+    "padding not masked": Planted(_see_padding, _ALL),
+    "another layer's weights": Planted(_other_layer, _ALL),
+    "GELU for SiLU": Planted(_gelu, _ALL),
+    "sliding window one longer": Planted(partial(_window, by=1), _FINE, "mistral"),
+    "sliding window one shorter": Planted(partial(_window, by=-1), _FINE, "phi"),
+    "wrong experts": Planted(partial(_route, change=_least_experts), _ALL, "mixtral"),
+    "experts' shares not normalised": Planted(partial(_route, change=_unnormalised), _ALL, "mixtral"),
+    "noise on all experts of one layer": Planted(_noise_on_weight, _FINE, "mixtral"),
+    "no bias on keys and values": Planted(_without_bias, _ALL, "qwen"),
+    "absmax of one matrix one block off": Planted(_absmax_one_off, ("nf4",)),
+    "row scales of one matrix one row off": Planted(_scales_one_off, ("int8",)),
+    "FP4 codes for NF4": Planted(_fp4_codes, ("nf4",)),
 }
 """By the words of the table in docs/golden-numbers.md."""

@@ -117,8 +117,9 @@ def _load(folder: Path, request: ComputeGolden) -> Any:
         told = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in wrong.items() if names)
         raise LoadFailed(LoadFailure.DAMAGED, f"the golden {request.family} was not read as it was written: {told}")
     if type(model).__name__ != request.architecture:
+        found = type(model).__name__
         raise LoadFailed(
-            LoadFailure.OPTIONS, f"the golden {request.family} became a {type(model).__name__}, not a {request.architecture}"
+            LoadFailure.OPTIONS, f"the golden {request.family} became a {found}, not {request.architecture}"
         )
     return model
 

@@ -1,0 +1,43 @@
+"""The golden models in real hosts: a sound stack is within every limit, and each planted fault is beyond one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.golden.margins import errors_of
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.catalogue.golden import read_golden
+from plimsoll.host.client.process import Hosts
+from plimsoll.host.protocol import Call
+from tests.support.golden_faults import FAULTS
+
+GOLDEN = read_golden()
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Hosts]:
+    with Hosts() as found:
+        yield found
+
+
+@pytest.mark.parametrize("family", GOLDEN.models)
+def test_a_sound_stack_is_within_every_limit(hosts: Hosts, family: str, tmp_path: Path) -> None:
+    host = hosts.start("sound", tmp_path / "host.log")
+    for name, error in errors_of(host, GOLDEN, family, [quantization.value for quantization in Quantization]).items():
+        limit = GOLDEN.limit(family, Quantization(name)).high
+        assert limit / 8 < error < limit / 1.5, f"{name}: {error:.2e}, limit {limit:.2e}"
+    host.close()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_red(hosts: Hosts, name: str, tmp_path: Path) -> None:
+    planted = FAULTS[name]
+    host = hosts.start("faulty", tmp_path / "host.log")
+    host.ask(Call(target="tests.support.golden_faults:plant", arguments={"name": name}), 120.0)
+    for kind, error in errors_of(host, GOLDEN, planted.family, planted.red).items():
+        limit = GOLDEN.limit(planted.family, Quantization(kind)).high
+        assert error > 1.2 * limit, f"{kind}: {error:.2e}, limit {limit:.2e}"
+    host.close()
