@@ -43,6 +43,11 @@ def faulty_errors(hosts: Hosts, golden: Golden, log: Path) -> Iterator[tuple[str
         host.close()
 
 
+def _told(golden: Golden, family: str, kind: str, value: float, sound: float) -> str:
+    told = f"{kind} {value:.2g} ({value / sound:,.{0 if value > 10 * sound else 1}f})"
+    return f"**{told}**" if value > golden.limit(family, Quantization(kind)).high else told
+
+
 def main() -> int:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -59,9 +64,7 @@ def main() -> int:
             sound[family] = errors_of(host, golden, family, everything)
             print(f"| {family} | {' | '.join(f'{value:.2g}' for value in sound[family].values())} |", flush=True)
         for name, family, errors in () if asked.sound else faulty_errors(hosts, golden, log):
-            told = ", ".join(
-                f"{kind} {value:.2g} (x {value / sound[family][kind]:.1f})" for kind, value in errors.items()
-            )
+            told = ", ".join(_told(golden, family, kind, value, sound[family][kind]) for kind, value in errors.items())
             print(f"| {name} | {family} | {told} |", flush=True)
     return 0
 

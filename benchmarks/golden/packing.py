@@ -81,7 +81,8 @@ class Packing:
         largest = np.abs(blocks).max(axis=1)
         codes = self._nearest(NF4, blocks / largest[:, None])
         scales = self._nested(largest) if nested else largest
-        return (codes * scales[:, None]).reshape(matrix.shape)
+        unpacked: Floats = (codes * scales[:, None]).reshape(matrix.shape)
+        return unpacked
 
     def _nested(self, scales: Floats) -> Floats:
         """The scales as 8-bit codes around their mean, 256 to a scale of their own."""
@@ -92,7 +93,8 @@ class Packing:
             part = around[start : start + _NESTED_BLOCK]
             largest = np.abs(part).max()
             found[start : start + _NESTED_BLOCK] = self._nearest(dynamic_codes(), part / largest) * largest
-        return found + offset
+        unpacked: Floats = found + offset
+        return unpacked
 
     def _nearest(self, codes: Floats, values: Floats) -> Floats:
         middles = (codes[:-1] + codes[1:]) / 2

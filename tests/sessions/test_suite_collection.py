@@ -31,7 +31,16 @@ def test_every_tiny_variant_is_asked(collected: Outcome) -> None:
     quantizations = ("bf16", "int8", "nf4", "nf4-dq")
     families = ("tiny-llama", "tiny-qwen", "tiny-mistral", "tiny-mixtral", "tiny-phi")
     wanted = {f"{family}/{quantization}" for family in families for quantization in quantizations}
-    assert variants - {"tiny"} == wanted | {"tiny-llama/fp32", "tiny-llama/fp16"}
+    tiny = {variant for variant in variants if variant.startswith("tiny-")}
+    assert tiny == wanted | {"tiny-llama/fp32", "tiny-llama/fp16"}
+    assert all(rest == "tiny" or rest.startswith("cpu-") for rest in variants - tiny)
+
+
+def test_the_stack_is_asked_before_any_variant(collected: Outcome) -> None:
+    ids = [line for line in collected.output.splitlines() if "[" in line]
+    golden = [place for place, line in enumerate(ids) if "test_golden_logits" in line]
+    first = next(place for place, line in enumerate(ids) if "[tiny-" in line)
+    assert max(golden) < first
 
 
 def test_questions_come_in_an_order_that_none_spoils(collected: Outcome) -> None:
