@@ -65,11 +65,12 @@ def _block(title: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
 def _machine(node: Node) -> list[tuple[str, ...]]:
     cpu, memory, disk = node.cpu, node.memory, node.disk
     cores = "physical cores not read" if cpu.physical_cores is None else f"{cpu.physical_cores} cores"
+    quota = "" if cpu.quota is None else f", time of {cpu.quota:g} granted by the control group"
     limit = "" if memory.limit is None else ", limited by the control group"
     return [
         ("node", node.hostname),
         ("system", f"{node.system}, kernel {node.kernel}, Python {node.python}"),
-        ("processor", f"{_text(cpu.model)}, {cpu.architecture}, {cores}, {cpu.logical_cores} threads"),
+        ("processor", f"{_text(cpu.model)}, {cpu.architecture}, {cores}, {cpu.logical_cores} threads{quota}"),
         ("instructions", " ".join(cpu.features) or "none that matter here"),
         ("memory", f"{format_bytes(memory.available)} available of {format_bytes(memory.total)}{limit}"),
         (

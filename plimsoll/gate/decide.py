@@ -6,6 +6,7 @@ needs and what to do. What is not known never counts as enough.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -15,15 +16,26 @@ from plimsoll.gate.hub import refusal_of
 from plimsoll.gate.need import Need, need_of
 from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.hub.access import Access
+from plimsoll.node.driver import next_step
 from plimsoll.node.node import Gpu, Node
 from plimsoll.node.stack import StackFault, check_packages, check_stack
-from plimsoll.node.visible import Hidden, visible_gpus
+from plimsoll.node.visible import Hidden, free_memory, total_memory, visible_gpus
 from plimsoll.units import format_bytes
 
 __all__ = ["Access", "Decision", "Need", "Run", "Skip", "SkipCode", "awaits_hub", "decide", "decide_on", "need_of"]
 
 _BF16_CAPABILITY = "8.0"
 _FOR_BF16 = "for bfloat16"
+
+_DRIVER_BRANCH: Final = {11: "450", 12: "525", 13: "580"}
+"""The first driver branch that runs what was built for a major version of CUDA (NVIDIA's CUDA compatibility guide);
+within a major version any of its drivers will do."""
+
+_LEAST_BUILT: Final = {11: "3.5", 12: "5.0", 13: "7.5"}
+"""The oldest compute capability that a major version of CUDA makes code for (its release notes)."""
+
+_FIRST_CUDA: Final = (("10.0", "12.8"), ("9.0", "11.8"), ("8.0", "11.0"))
+"""From which version of CUDA on there is code for a compute capability and those above it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +153,8 @@ def _gpus(node: Node, need: Need) -> Skip | None:
             need="torch built with CUDA",
             fix="install the CUDA build of torch that pytorch.org/get-started names for this driver",
         )
+    if (skip := _driver(node)) is not None:
+        return skip
     numbers = range(len(visible)) if isinstance(need.vram, int) else sorted(need.vram)
     if numbers and numbers[-1] >= len(visible):
         return Skip(
@@ -150,7 +164,65 @@ def _gpus(node: Node, need: Need) -> Skip | None:
             fix="make more GPUs visible (CUDA_VISIBLE_DEVICES), or change the entry's device_map",
         )
     used = {number: visible[number] for number in numbers}
-    return _capability(node, used.values(), need) or _vram(node, visible, used, need)
+    return _built_for(node, used.values()) or _capability(node, used.values(), need) or _vram(node, visible, used, need)
+
+
+def _cuda_of_torch(node: Node) -> str | None:
+    """The CUDA version that the node's torch was built for; its version says it where it is no build of PyPI."""
+    tag = _CUDA_TAG.search(node.packages.get("torch") or "")
+    return f"{tag[1]}.{tag[2]}" if tag else node.torch_cuda
+
+
+_CUDA_TAG: Final = re.compile(r"\+cu(\d\d)(\d)\b")
+
+
+def _driver(node: Node) -> Skip | None:
+    """A driver that is too old for the CUDA that torch was built for: torch would then say that there is no GPU."""
+    built = _cuda_of_torch(node)
+    if built is None or node.cuda is None or _version(node.cuda)[0] >= _version(built)[0]:
+        return None
+    major = _version(built)[0]
+    branch = f" (branch {_DRIVER_BRANCH[major]} or newer)" if major in _DRIVER_BRANCH else ""
+    return Skip(
+        code=SkipCode.PACKAGE,
+        have=f"driver {node.driver or 'of a version that was not read'}, which supports CUDA up to {node.cuda}",
+        need=f"a driver for CUDA {major}, which torch {node.packages.get('torch')} was built for",
+        fix=f"update the driver{branch}, or install a build of torch for CUDA {_version(node.cuda)[0]} "
+        "(pytorch.org/get-started)",
+    )
+
+
+def _built_for(node: Node, used: Iterable[Gpu]) -> Skip | None:
+    """GPUs that torch's version of CUDA makes no code for: every kernel would fail on them."""
+    built = _cuda_of_torch(node)
+    if built is None:
+        return None
+    for gpu in used:
+        have = gpu.compute_capability
+        if have is not None and (fault := _no_code_for(have, built)) is not None:
+            need, fix = fault
+            return Skip(
+                code=SkipCode.CAPABILITY, have=f"{_name(gpu)} of compute capability {have}", need=need, fix=fix
+            )
+    return None
+
+
+def _no_code_for(capability: str, built: str) -> tuple[str, str] | None:
+    """What torch lacks for a GPU, and the next step; None where CUDA of that version makes code for it."""
+    major = _version(built)[0]
+    least = _LEAST_BUILT.get(major)
+    if least is not None and _version(capability) < _version(least):
+        older = max((m for m, floor in _LEAST_BUILT.items() if _version(floor) <= _version(capability)), default=None)
+        build = "" if older is None else f"install a build of torch for CUDA {older} (pytorch.org/get-started), or "
+        need = f"compute capability {least}, the least that torch for CUDA {built} has code for"
+        return need, f"{build}run it on a newer GPU"
+    for floor, first in _FIRST_CUDA:
+        if _version(capability) >= _version(floor):
+            if _version(built) >= _version(first):
+                return None
+            need = f"torch built for CUDA {first} or newer, the first with code for it, not for CUDA {built}"
+            return need, "install a newer build of torch (pytorch.org/get-started)"
+    return None
 
 
 def _capability(node: Node, used: Iterable[Gpu], need: Need) -> Skip | None:
@@ -190,21 +262,28 @@ def _vram(node: Node, visible: tuple[Gpu, ...], used: Mapping[int, Gpu], need: N
         for gpu in gpus:
             if doubt := _doubt(node, gpu):
                 return Skip(code=SkipCode.VRAM, have=f"{_name(gpu)}, {doubt[0]}", need=wanted, fix=doubt[1])
-        free = sum(gpu.memory_free or 0 for gpu in gpus)
-        if free < size:
+        free = sum(free_memory(node, gpu) or 0 for gpu in gpus)
+        if free < size + _beside(gpus, need):
             where = _name(gpus[0]) if len(gpus) == 1 else f"{len(gpus)} GPUs together"
             have = f"{format_bytes(free)} free on {where}"
             # Another GPU helps only where the weights go to cuda:0 alone.
             others = visible[1:] if len(shares) == 1 and gpus == visible[:1] else ()
+            if any(gpu.unified for gpu in gpus):
+                have, wanted = f"{have}, which is the machine's RAM", f"{wanted} beside the RAM of the host process"
             return Skip(code=SkipCode.VRAM, have=have, need=wanted, fix=_more_vram(node, gpus, others, size))
     return None
+
+
+def _beside(gpus: Iterable[Gpu], need: Need) -> int:
+    """Bytes that the host process takes of the same memory as a GPU that has none of its own."""
+    return (need.ram or 0) if any(gpu.unified for gpu in gpus) else 0
 
 
 def _too_small_together(node: Node, visible: tuple[Gpu, ...], need: Need) -> Skip:
     for gpu in visible:
         if doubt := _doubt(node, gpu):
             return Skip(code=SkipCode.VRAM, have=f"{_name(gpu)}, {doubt[0]}", need="its free memory", fix=doubt[1])
-    free = sum(gpu.memory_free or 0 for gpu in visible)
+    free = sum(free_memory(node, gpu) or 0 for gpu in visible)
     where = _name(visible[0]) if len(visible) == 1 else f"{len(visible)} GPUs together"
     placed = sum(need.vram.values()) if isinstance(need.vram, Mapping) else need.vram or 0
     return Skip(
@@ -218,21 +297,31 @@ def _too_small_together(node: Node, visible: tuple[Gpu, ...], need: Need) -> Ski
 def _doubt(node: Node, gpu: Gpu) -> tuple[str, str] | None:
     """Why a GPU's free memory is not what a process can have, and the next step."""
     at = f"gpus[{gpu.index}]"
-    if gpu.memory_free is None:
-        return f"whose free memory could not be read: {node.why_unread(f'{at}.memory')}", "find out with nvidia-smi -q"
+    if gpu.lost is not None:
+        return f"which is lost: {gpu.lost}", _step(node, at)
+    if free_memory(node, gpu) is None:
+        return f"whose free memory could not be read: {node.why_unread(f'{at}.memory')}", _step(node, f"{at}.memory")
     if gpu.mig is None:
         why = node.why_unread(f"{at}.mig")
-        return f"of which it could not be read whether it is split (MIG): {why}", "find out with nvidia-smi -q"
-    if gpu.mig:
-        return "which is split (MIG), so its figures are not those of an instance", f"nvidia-smi -i {gpu.index} -mig 0"
+        return f"of which it could not be read whether it is split (MIG): {why}", _step(node, f"{at}.mig")
     return None
+
+
+def _step(node: Node, what: str) -> str:
+    """The next step for what NVML did not say, by the number of its error."""
+    entries = [entry for entry in node.unread if entry.what == what or entry.what.startswith(f"{what}.")]
+    code = next((entry.code for entry in entries if entry.code is not None), None)
+    return next_step(code, "find out with nvidia-smi -q")
 
 
 def _more_vram(node: Node, used: tuple[Gpu, ...], others: tuple[Gpu, ...], size: int) -> str:
     for gpu in others:
-        if _doubt(node, gpu) is None and (gpu.memory_free or 0) >= size:
+        if _doubt(node, gpu) is None and (free_memory(node, gpu) or 0) >= size:
             return f"export CUDA_VISIBLE_DEVICES={gpu.uuid or gpu.index}, which has the room"
-    if all(gpu.memory_total is not None for gpu in used) and sum(gpu.memory_total or 0 for gpu in used) >= size:
+    totals = [total_memory(node, gpu) for gpu in used]
+    if all(total is not None for total in totals) and sum(total or 0 for total in totals) >= size:
+        if any(gpu.unified for gpu in used):
+            return "end other processes, whose RAM is the GPU's memory too"
         return "end what else uses the GPU (nvidia-smi lists it)"
     return "choose a smaller quantization, or a node with more GPU memory"
 

@@ -1,8 +1,9 @@
-"""What a control group leaves of the machine's memory.
+"""What a control group leaves of the machine's memory and of its processors' time.
 
 In a container `/proc/meminfo` still shows the whole machine, and a load that fits the machine but not the container
-ends with the OOM killer; so the limit of every group from ours up to the mount is read, in both versions of control
-groups, and the tightest one counts.
+ends with the OOM killer; likewise a container with a quota of one CPU may run on all of them, a little at a time. So
+the limits of every group from ours up to the mount are read, in both versions of control groups, and the tightest one
+counts.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ def group_memory(physical: int, root: Path = Path("/")) -> GroupMemory | None:
     `root` is prefixed to every path, so that a recorded machine can be read. Raises OSError or ValueError where the
     files of the kernel cannot be read or understood.
     """
-    located = _locate(root)
+    located = _locate(root, "memory")
     if located is None:
         return None
-    mount, group, files = located
+    mount, group, version = located
+    files = _V2 if version == "cgroup2" else _V1
     readings = [_read(folder, files) for folder in _upwards(mount, group)]
     bounded = [r for r in readings if r is not None and r.limit < physical]
     if not bounded:
@@ -52,8 +54,38 @@ def group_memory(physical: int, root: Path = Path("/")) -> GroupMemory | None:
     return GroupMemory(limit=min(r.limit for r in bounded), available=min(r.available for r in bounded))
 
 
-def _locate(root: Path) -> tuple[Path, Path, _Files] | None:
-    """The mount of the memory controller, our own group's folder under it, and the files' names."""
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """How many CPUs' worth of time the control group grants this process; None where it sets no quota.
+
+    `root` is prefixed to every path. Raises OSError or ValueError where the files of the kernel cannot be read or
+    understood.
+    """
+    located = _locate(root, "cpu")
+    if located is None:
+        return None
+    mount, group, version = located
+    read = _cpu_max if version == "cgroup2" else _cfs_quota
+    return min((quota for folder in _upwards(mount, group) if (quota := read(folder)) is not None), default=None)
+
+
+def _cpu_max(folder: Path) -> float | None:
+    """`max 100000`, or the microseconds of each period that a group may run; the top group has no such file."""
+    file = folder / "cpu.max"
+    if not file.exists():
+        return None
+    quota, period = file.read_text().split()
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _cfs_quota(folder: Path) -> float | None:
+    file = folder / "cpu.cfs_quota_us"
+    if not file.exists() or (quota := int(file.read_text())) < 0:
+        return None
+    return quota / int((folder / "cpu.cfs_period_us").read_text())
+
+
+def _locate(root: Path, controller: str) -> tuple[Path, Path, str] | None:
+    """The mount of a controller, our own group's folder under it, and the version: `cgroup` or `cgroup2`."""
     membership = root / "proc/self/cgroup"
     if not membership.exists():
         return None
@@ -61,14 +93,14 @@ def _locate(root: Path) -> tuple[Path, Path, _Files] | None:
     for line in membership.read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         groups.update(dict.fromkeys(controllers.split(","), path))
-    version, files = ("cgroup", _V1) if "memory" in groups else ("cgroup2", _V2)
-    group = groups.get("memory", groups.get(""))
+    version = "cgroup" if controller in groups else "cgroup2"
+    group = groups.get(controller, groups.get(""))
     if group is None:
         return None
     for mount_root, mount_point, kind, options in _mounts(root):
-        if kind == version and (version == "cgroup2" or "memory" in options):
+        if kind == version and (version == "cgroup2" or controller in options):
             mount = root / mount_point.lstrip("/")
-            return mount, mount / _below(group, mount_root), files
+            return mount, mount / _below(group, mount_root), version
     return None
 
 

@@ -17,6 +17,9 @@ class Unread:
 
     what: str
     why: str
+    code: int | None = None
+    """NVML's number for the error (`NVML_ERROR_*`), where it was NVML that gave no answer: the next step depends on
+    it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,9 @@ class Cpu:
     logical_cores: int
     features: tuple[str, ...]
     """Instruction sets that change numerics or speed here: `avx2`, `avx512f`, `avx512_bf16`, `amx_bf16`, ..."""
+    quota: float | None = None
+    """CPUs' worth of time that the control group grants (`cpu.max`), `0.5` is half of one; `logical_cores` respects
+    it. None where it grants all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +57,17 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MigInstance:
+    """A part of a split GPU (MIG), which CUDA takes for a GPU of its own; bytes, None where NVML gave no answer."""
+
+    uuid: str
+    """`MIG-...`, by which `CUDA_VISIBLE_DEVICES` names it."""
+    name: str | None
+    memory_total: int | None
+    memory_free: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
     """One GPU as NVML reports it; bytes. None where NVML gave no answer (`Node.unread` says why)."""
 
@@ -64,6 +81,12 @@ class Gpu:
     compute_capability: str | None
     mig: bool | None
     """True where the device is split (MIG); its figures are then those of the whole device."""
+    instances: tuple[MigInstance, ...] = ()
+    """The parts of a split device that this process may see, in NVML's order."""
+    unified: bool = False
+    """True where the GPU has no memory of its own and uses the machine's RAM (GB10, Jetson): NVML has no figure then."""
+    lost: str | None = None
+    """What NVML says of a GPU that the driver lists and that answers nothing any more; None for one that answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +106,9 @@ class Node:
     """The highest CUDA version that the driver supports, `13.0`."""
     packages: Mapping[str, str | None]
     """Distribution name -> installed version; None where it is not installed."""
+    torch_cuda: str | None = None
+    """The CUDA version that the installed torch was built for, `13.0`; None where it was built without, or is not
+    installed."""
     environment: Mapping[str, str]
     """Variables that change what is loaded or measured; the values of secrets are masked."""
     unread: tuple[Unread, ...]
@@ -105,7 +131,11 @@ class Node:
                 "cpu": cpu,
                 "memory": Memory(**data["memory"]),
                 "disk": Disk(**data["disk"]),
-                "gpus": tuple(Gpu(**gpu) for gpu in data["gpus"]),
+                "gpus": tuple(_gpu_from_json(gpu) for gpu in data["gpus"]),
                 "unread": tuple(Unread(**entry) for entry in data["unread"]),
             }
         )
+
+
+def _gpu_from_json(data: Mapping[str, Any]) -> Gpu:
+    return Gpu(**{**data, "instances": tuple(MigInstance(**part) for part in data.get("instances", ()))})

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from plimsoll.node.node import Gpu, Unread
+from plimsoll.node.node import Gpu, MigInstance, Unread
 
 T = TypeVar("T")
 
@@ -37,9 +37,10 @@ def read_graphics() -> Graphics:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError_LibraryNotFound:
-        return Graphics(unread=(Unread(what="gpus", why=f"no NVIDIA driver: {_loader_error()}"),))
+        why = f"no NVIDIA driver: {_loader_error()}"
+        return Graphics(unread=(Unread(what="gpus", why=why, code=pynvml.NVML_ERROR_LIBRARY_NOT_FOUND),))
     except pynvml.NVMLError as error:
-        return Graphics(unread=(Unread(what="gpus", why=f"NVML did not start: {error}"),))
+        return Graphics(unread=(Unread(what="gpus", why=f"NVML did not start: {error}", code=error.value),))
     try:
         return _Session(nvml=pynvml).graphics()
     finally:
@@ -88,8 +89,10 @@ class _Session:
                 memory_free=None,
                 compute_capability=None,
                 mig=None,
+                lost=self._why_lost(at),
             )
-        memory = self._ask(f"{at}.memory", lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
+        unified, memory = self._memory(at, handle)
+        split = self._ask(f"{at}.mig", lambda: self._is_split(handle))
         capability = self._ask(f"{at}.compute_capability", lambda: nvml.nvmlDeviceGetCudaComputeCapability(handle))
         return Gpu(
             index=index,
@@ -100,7 +103,59 @@ class _Session:
             memory_total=None if memory is None else memory.total,
             memory_free=None if memory is None else memory.free,
             compute_capability=None if capability is None else f"{capability[0]}.{capability[1]}",
-            mig=self._ask(f"{at}.mig", lambda: self._is_split(handle)),
+            mig=split,
+            instances=self._instances(at, handle) if split else (),
+            unified=unified and not split,
+            lost=self._why_lost(at),
+        )
+
+    def _memory(self, at: str, handle: Any) -> tuple[bool, Any]:
+        """Whether the GPU has no memory of its own, and what NVML says of the memory that it has."""
+        try:
+            return False, self.nvml.nvmlDeviceGetMemoryInfo(handle)
+        except self.nvml.NVMLError_NotSupported:
+            # The answer of a GPU that shares the machine's RAM: there is no figure that NVML could keep.
+            return True, None
+        except self.nvml.NVMLError as error:
+            self.unread.append(Unread(what=f"{at}.memory", why=f"NVML says: {error}", code=error.value))
+            return False, None
+
+    def _why_lost(self, at: str) -> str | None:
+        """What NVML says of a GPU that has gone. A device that one may not look at, or a question that it does not
+        support, is no such thing."""
+        lost = (self.nvml.NVML_ERROR_GPU_IS_LOST, self.nvml.NVML_ERROR_RESET_REQUIRED)
+        unanswered = (*lost, self.nvml.NVML_ERROR_UNKNOWN, self.nvml.NVML_ERROR_TIMEOUT, self.nvml.NVML_ERROR_IRQ_ISSUE)
+        for entry in self.unread:
+            whole, part = entry.what == at, entry.what.startswith(f"{at}.")
+            if (whole and entry.code in unanswered) or (part and entry.code in lost):
+                return entry.why
+        return None
+
+    def _instances(self, at: str, handle: Any) -> tuple[MigInstance, ...]:
+        """The parts of a split GPU; a part that is not there is an answer, one that cannot be read is noted."""
+        nvml = self.nvml
+        count = self._ask(f"{at}.instances", lambda: nvml.nvmlDeviceGetMaxMigDeviceCount(handle))
+        found = (self._instance(f"{at}.instances[{number}]", handle, number) for number in range(count or 0))
+        return tuple(instance for instance in found if instance is not None)
+
+    def _instance(self, at: str, handle: Any, number: int) -> MigInstance | None:
+        nvml = self.nvml
+        try:
+            part = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
+        except nvml.NVMLError_NotFound:
+            return None
+        except nvml.NVMLError as error:
+            self.unread.append(Unread(what=at, why=f"NVML says: {error}", code=error.value))
+            return None
+        uuid = self._ask(f"{at}.uuid", lambda: nvml.nvmlDeviceGetUUID(part))
+        if uuid is None:
+            return None
+        memory = self._ask(f"{at}.memory", lambda: nvml.nvmlDeviceGetMemoryInfo(part))
+        return MigInstance(
+            uuid=uuid,
+            name=self._ask(f"{at}.name", lambda: nvml.nvmlDeviceGetName(part)),
+            memory_total=None if memory is None else memory.total,
+            memory_free=None if memory is None else memory.free,
         )
 
     def _is_split(self, handle: Any) -> bool:
@@ -116,5 +171,6 @@ class _Session:
         try:
             return query()
         except (self.nvml.NVMLError, UnicodeDecodeError) as error:
-            self.unread.append(Unread(what=what, why=f"NVML says: {error}"))
+            code = None if isinstance(error, UnicodeDecodeError) else error.value
+            self.unread.append(Unread(what=what, why=f"NVML says: {error}", code=code))
             return None

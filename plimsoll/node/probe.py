@@ -21,7 +21,7 @@ from plimsoll.node.environment import relevant_environment
 from plimsoll.node.node import Memory, Node, Unread
 from plimsoll.node.nvml import read_graphics
 from plimsoll.node.processor import read_cpu
-from plimsoll.node.stack import installed_packages
+from plimsoll.node.stack import installed_packages, torch_cuda
 from plimsoll.node.storage import hub_cache, read_disk
 
 
@@ -58,6 +58,7 @@ class SystemProbe:
             driver=graphics.driver,
             cuda=graphics.cuda,
             packages=installed_packages(),
+            torch_cuda=torch_cuda(),
             environment=relevant_environment(os.environ),
             unread=(*cpu_unread, *memory_unread, *disk_unread, *graphics.unread),
         )

@@ -1,4 +1,5 @@
-"""The processor: its name, the cores that this process may use, and the instruction sets that change results.
+"""The processor: its name, the cores and the time that this process may use, and the instruction sets that change
+results.
 
 Numerics on a CPU differ with AVX-512-BF16 or AMX at hand (bitsandbytes repacks NF4 there), so a comparison of two
 nodes needs them.
@@ -6,12 +7,14 @@ nodes needs them.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from pathlib import Path
 
 import psutil
 
+from plimsoll.node.cgroup import cpu_quota
 from plimsoll.node.node import Cpu, Unread
 
 _FEATURES = (
@@ -38,12 +41,19 @@ def read_cpu(root: Path = Path("/")) -> tuple[Cpu, tuple[Unread, ...]]:
     physical = _physical_cores(allowed, root)
     if physical is None:
         unread.append(Unread(what="cpu.physical_cores", why="the system does not say which CPUs share a core"))
+    quota: float | None = None
+    try:
+        quota = cpu_quota(root)
+    except (OSError, ValueError) as error:
+        unread.append(Unread(what="cpu.quota", why=f"the CPU quota of the control group cannot be read: {error}"))
+    usable = len(allowed) if quota is None else min(len(allowed), max(1, math.ceil(quota)))
     present = set(facts.get("flags", facts.get("Features", "")).split())
     cpu = Cpu(
         model=model,
         architecture=platform.machine(),
-        physical_cores=physical,
-        logical_cores=len(allowed),
+        physical_cores=physical if physical is None else min(physical, usable),
+        logical_cores=usable,
+        quota=quota if quota is not None and quota < len(allowed) else None,
         features=tuple(name for name in _FEATURES if name in present),
     )
     return cpu, tuple(unread)

@@ -6,6 +6,7 @@ metadata; in a checkout that was not installed the file itself is read.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -79,6 +80,20 @@ def installed_packages() -> dict[str, str | None]:
     versions = {name: _installed(name) for name in sorted(known.values(), key=str.lower)}
     # A checkout runs without being installed; its version is then the source's own.
     return {**versions, "plimsoll": _installed(DISTRIBUTION) or plimsoll.__version__}
+
+
+def torch_cuda() -> str | None:
+    """The CUDA version that the installed torch was built for, `13.0`; None where it was built without CUDA, is not
+    installed, or does not say. Its own file is read, because importing torch takes seconds and memory."""
+    try:
+        text = Path(str(metadata.distribution("torch").locate_file("torch/version.py"))).read_text("utf-8")
+    except (metadata.PackageNotFoundError, OSError, UnicodeDecodeError):
+        return None
+    found = _TORCH_CUDA.search(text)
+    return found[1] if found else None
+
+
+_TORCH_CUDA: Final = re.compile(r"^cuda\b[^=\n]*=\s*['\"](\d+\.\d+)['\"]", re.MULTILINE)
 
 
 def everything_installed() -> dict[str, str]:

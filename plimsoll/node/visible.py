@@ -1,14 +1,18 @@
-"""Which GPUs a CUDA process started here would see, and in which order.
+"""Which GPUs a CUDA process started here would see, in which order, and how much each has free.
 
 NVML lists every GPU of the machine by its place on the bus. CUDA hides what `CUDA_VISIBLE_DEVICES` does not name and
-numbers the rest its own way, so "GPU 0 has room" means nothing until the two are matched.
+numbers the rest its own way, so "GPU 0 has room" means nothing until the two are matched. A part of a split GPU (MIG)
+is a GPU to CUDA, with memory of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from plimsoll.node.driver import next_step, step_to_a_gpu
 from plimsoll.node.node import Gpu, Node
+
+_INSTANCE = "MIG-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,24 +24,81 @@ class Hidden:
 
 
 def visible_gpus(node: Node) -> tuple[Gpu, ...] | Hidden:
-    """The node's GPUs in CUDA's order, never empty: the first is `cuda:0`."""
+    """The node's GPUs in CUDA's order, never empty: the first is `cuda:0`. An instance of a split GPU stands for itself,
+    with its own UUID and memory, and the index of the GPU that it is a part of."""
     if not node.gpus:
         why = node.why_unread("gpus") if any(entry.what == "gpus" for entry in node.unread) else "NVML lists no GPU"
-        return Hidden(why=why, fix="install the NVIDIA driver, or give the container its GPUs (--gpus all)")
+        return Hidden(why=why, fix=step_to_a_gpu(node))
     wanted = node.environment.get("CUDA_VISIBLE_DEVICES")
     tokens = None if wanted is None else [token.strip() for token in wanted.split(",")]
+    if tokens is not None and tokens[0].startswith(_INSTANCE):
+        return _named_instance(node, tokens[0])
     if (tokens is None or any(token.isdecimal() for token in tokens)) and (doubt := _doubtful_numbers(node)):
         return doubt
-    if tokens is None:
-        return node.gpus
-    chosen = _chosen(node.gpus, tokens)
+    chosen = node.gpus if tokens is None else _chosen(node.gpus, tokens)
     if not chosen:
         known = ", ".join(f"{gpu.index}" + (f" or {gpu.uuid}" if gpu.uuid else "") for gpu in node.gpus)
+        fix = f"unset CUDA_VISIBLE_DEVICES, or name one of: {known}"
         return Hidden(
             why=f"CUDA_VISIBLE_DEVICES={wanted!r} names none of the node's {len(node.gpus)} GPUs",
-            fix=f"unset CUDA_VISIBLE_DEVICES, or name one of: {known}",
+            fix=step_to_a_gpu(node) if wanted == "" and "SLURM_JOB_ID" in node.environment else fix,
         )
-    return chosen
+    return _with_instances(node, chosen)
+
+
+def free_memory(node: Node, gpu: Gpu) -> int | None:
+    """Bytes that a process could take on a GPU now; None where NVML did not say. A GPU without memory of its own takes
+    from the machine's RAM, within the limit of the control group."""
+    return node.memory.available if gpu.unified else gpu.memory_free
+
+
+def total_memory(node: Node, gpu: Gpu) -> int | None:
+    """Bytes of memory that a GPU has, free or not; None where NVML did not say."""
+    return node.memory.total if gpu.unified else gpu.memory_total
+
+
+def _with_instances(node: Node, chosen: tuple[Gpu, ...]) -> tuple[Gpu, ...] | Hidden:
+    """The GPUs themselves, where none is split. CUDA shows a process one instance at most, and which one it is has to
+    be said, unless there is but one thing to see."""
+    split = next((gpu for gpu in chosen if gpu.mig), None)
+    if split is None:
+        return chosen
+    if len(node.gpus) == 1 and len(split.instances) == 1:
+        return (_as_gpu(split, 0),)
+    return Hidden(why=f"GPU {split.index} is split (MIG), and CUDA_VISIBLE_DEVICES names no instance", fix=_name_one(node))
+
+
+def _named_instance(node: Node, name: str) -> tuple[Gpu, ...] | Hidden:
+    """CUDA takes the beginning of an instance's UUID, and sees nothing beside the first instance that is named."""
+    fits = [(gpu, n) for gpu in node.gpus for n, part in enumerate(gpu.instances) if part.uuid.startswith(name)]
+    if len(fits) == 1:
+        return (_as_gpu(*fits[0]),)
+    which = "more than one instance" if fits else "an instance (MIG) that NVML does not show to this process"
+    return Hidden(why=f"CUDA_VISIBLE_DEVICES={name!r} names {which}", fix=_name_one(node))
+
+
+def _as_gpu(gpu: Gpu, number: int) -> Gpu:
+    part = gpu.instances[number]
+    return replace(
+        gpu,
+        name=part.name or gpu.name,
+        uuid=part.uuid,
+        memory_total=part.memory_total,
+        memory_free=part.memory_free,
+        mig=False,
+        instances=(),
+    )
+
+
+def _name_one(node: Node) -> str:
+    """Never to undo the split: other people's work may run in the other instances."""
+    known = [part.uuid for gpu in node.gpus for part in gpu.instances]
+    if known:
+        return f"export CUDA_VISIBLE_DEVICES={known[0]}" + (f", or another of: {', '.join(known[1:])}" if known[1:] else "")
+    return (
+        "name an instance that nvidia-smi -L lists in CUDA_VISIBLE_DEVICES, and give a container that instance "
+        "(NVIDIA_VISIBLE_DEVICES); where it lists none, ask whoever split the GPU for one"
+    )
 
 
 def _doubtful_numbers(node: Node) -> Hidden | None:
@@ -46,12 +107,14 @@ def _doubtful_numbers(node: Node) -> Hidden | None:
         return None
     for gpu in node.gpus:
         if gpu.name is None and len(node.gpus) > 1:
-            reasons = [
-                entry.why for entry in node.unread if entry.what in (f"gpus[{gpu.index}]", f"gpus[{gpu.index}].name")
-            ]
+            at = f"gpus[{gpu.index}]"
+            entries = [entry for entry in node.unread if entry.what in (at, f"{at}.name")]
+            code = next((entry.code for entry in entries), None)
             return Hidden(
-                why=f"GPU {gpu.index} does not answer ({', '.join(reasons)}), so CUDA's numbers are not known",
-                fix="see nvidia-smi and dmesg, or name the GPUs to use by UUID in CUDA_VISIBLE_DEVICES",
+                why=f"GPU {gpu.index} does not answer ({', '.join(entry.why for entry in entries)}), so CUDA's numbers "
+                "are not known",
+                fix=next_step(code, "see nvidia-smi and dmesg")
+                + "; until then, name the GPUs to use by UUID in CUDA_VISIBLE_DEVICES",
             )
     names = sorted({gpu.name for gpu in node.gpus if gpu.name is not None})
     if len(names) < 2:

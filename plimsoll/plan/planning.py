@@ -22,7 +22,7 @@ from plimsoll.gate.need import CONTEXT_ALLOWANCE, CONTEXT_LEAST, HOST_ALLOWANCE,
 from plimsoll.metrics import METRICS, Place
 from plimsoll.node.node import Cpu, Disk, Gpu, Memory, Node, Unread
 from plimsoll.node.stack import installed_packages
-from plimsoll.node.visible import Hidden, visible_gpus
+from plimsoll.node.visible import Hidden, free_memory, visible_gpus
 from plimsoll.plan.estimates import Capacity, Speeds, capacity, load_seconds
 from plimsoll.plan.predictions import Predictions
 from plimsoll.units import format_bytes
@@ -80,7 +80,7 @@ class Machine:
     def gpus(self) -> tuple[int, ...]:
         """Free bytes of each GPU that CUDA sees; empty where there is none, or one's is not known."""
         visible = visible_gpus(self.node)
-        free = () if isinstance(visible, Hidden) else tuple(gpu.memory_free for gpu in visible)
+        free = () if isinstance(visible, Hidden) else tuple(free_memory(self.node, gpu) for gpu in visible)
         known = tuple(size for size in free if size is not None)
         return known if len(known) == len(free) else ()
 
