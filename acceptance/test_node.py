@@ -8,6 +8,7 @@ from fixtures.judging import Judge
 from fixtures.plan import DiskRoom
 from plimsoll.catalogue.entries import Tier
 from plimsoll.gate.decide import Need
+from plimsoll.node.driver import missing_gpus, step_for
 from plimsoll.node.node import Node
 from plimsoll.node.stack import check_stack
 
@@ -18,6 +19,15 @@ def test_stack(tier: Tier, node: Node) -> None:  # noqa: ARG001  a tier's stack 
     """Every package that loading needs is installed, in a version that the suite supports."""
     faults = check_stack(node)
     assert not faults, "\n".join(str(fault) for fault in faults)
+
+
+@pytest.mark.only("gpu")
+def test_gpus_answer(tier: Tier, node: Node, expected_gpus: int | None) -> None:  # noqa: ARG001  GPUs are the node's
+    """Every GPU that the driver lists answers, and with --expect-gpus there are as many as there should be."""
+    lost = [f"GPU {gpu.index} is lost: {gpu.lost}; fix: {step_for(node, gpu)}" for gpu in node.gpus if gpu.lost]
+    assert not lost, "\n".join(lost)
+    if expected_gpus is not None:
+        assert len(node.gpus) == expected_gpus, missing_gpus(node, expected_gpus)
 
 
 @pytest.mark.measures("free_ram")

@@ -201,9 +201,7 @@ def _built_for(node: Node, used: Iterable[Gpu]) -> Skip | None:
         have = gpu.compute_capability
         if have is not None and (fault := _no_code_for(have, built)) is not None:
             need, fix = fault
-            return Skip(
-                code=SkipCode.CAPABILITY, have=f"{_name(gpu)} of compute capability {have}", need=need, fix=fix
-            )
+            return Skip(code=SkipCode.CAPABILITY, have=f"{_name(gpu)} of compute capability {have}", need=need, fix=fix)
     return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from plimsoll.node.node import Node
+from plimsoll.node.node import Gpu, Node
 
 NO_PERMISSION: Final = 4
 DRIVER_NOT_LOADED: Final = 9
@@ -52,13 +52,39 @@ def next_step(code: int | None, otherwise: str) -> str:
 def step_to_a_gpu(node: Node) -> str:
     """What makes a GPU visible to a process that sees none."""
     code = next((entry.code for entry in node.unread if entry.what == "gpus"), None)
-    if _is_slurm_job_without_gpus(node):
-        return "ask Slurm for a GPU: --gpus-per-node=1 with sbatch, salloc or srun"
-    if node.environment.get("NVIDIA_VISIBLE_DEVICES", "").strip() in _NO_DEVICES and code != VERSION_MISMATCH:
-        return "give the container its GPUs: NVIDIA_VISIBLE_DEVICES is set so that it has none (--gpus all sets it)"
+    if code in _HIDES_DEVICES:
+        if _is_slurm_job_without_gpus(node):
+            return "ask Slurm for a GPU: --gpus-per-node=1 with sbatch, salloc or srun"
+        if node.environment.get("NVIDIA_VISIBLE_DEVICES", "").strip() in _NO_DEVICES:
+            return "give the container its GPUs: NVIDIA_VISIBLE_DEVICES is set so that it has none (--gpus all sets it)"
     return next_step(code, _INSTALL)
 
 
+def step_for(node: Node, gpu: Gpu) -> str:
+    """What mends a GPU that is lost."""
+    at = f"gpus[{gpu.index}]"
+    entries = [entry for entry in node.unread if entry.what == at or entry.what.startswith(f"{at}.")]
+    code = next((entry.code for entry in entries if entry.why == gpu.lost), None)
+    return next_step(code, _LOST)
+
+
+def missing_gpus(node: Node, expected: int) -> str:
+    """What to say of a node with another number of GPUs than it should have."""
+    seen = len(node.gpus)
+    if seen > expected:
+        return f"NVML lists {seen} GPUs, and --expect-gpus says {expected}; fix: correct the number"
+    if not node.gpus:
+        why, step = node.why_unread("gpus"), step_to_a_gpu(node)
+        return f"NVML lists no GPU ({why}), and --expect-gpus says {expected}; fix: {step}"
+    return (
+        f"NVML lists {seen} GPUs, and --expect-gpus says {expected}: one may have fallen off the bus; fix: compare "
+        "with lspci -d 10de: and see dmesg for Xid 79, take the node out of service and reboot it; a container or a "
+        "job sees those GPUs alone that it was given"
+    )
+
+
+_HIDES_DEVICES: Final = (None, NO_PERMISSION, DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND, UNKNOWN)
+"""What is answered where devices or the library are kept from a process. Any other fault is the driver's own."""
 _NO_DEVICES: Final = frozenset({"void", "none"})
 _SLURM_LISTS: Final = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
 """Indices, so that `0` is a GPU."""

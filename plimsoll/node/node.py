@@ -84,7 +84,7 @@ class Gpu:
     instances: tuple[MigInstance, ...] = ()
     """The parts of a split device that this process may see, in NVML's order."""
     unified: bool = False
-    """True where the GPU has no memory of its own and uses the machine's RAM (GB10, Jetson): NVML has no figure then."""
+    """True where the GPU has no memory of its own and uses the machine's RAM, for which NVML has no figure."""
     lost: str | None = None
     """What NVML says of a GPU that the driver lists and that answers nothing any more; None for one that answers."""
 

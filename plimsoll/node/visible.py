@@ -24,8 +24,10 @@ class Hidden:
 
 
 def visible_gpus(node: Node) -> tuple[Gpu, ...] | Hidden:
-    """The node's GPUs in CUDA's order, never empty: the first is `cuda:0`. An instance of a split GPU stands for itself,
-    with its own UUID and memory, and the index of the GPU that it is a part of."""
+    """The node's GPUs in CUDA's order, never empty: the first is `cuda:0`.
+
+    An instance of a split GPU stands for itself, with its own UUID and memory, and the index of the whole GPU.
+    """
     if not node.gpus:
         why = node.why_unread("gpus") if any(entry.what == "gpus" for entry in node.unread) else "NVML lists no GPU"
         return Hidden(why=why, fix=step_to_a_gpu(node))
@@ -65,7 +67,9 @@ def _with_instances(node: Node, chosen: tuple[Gpu, ...]) -> tuple[Gpu, ...] | Hi
         return chosen
     if len(node.gpus) == 1 and len(split.instances) == 1:
         return (_as_gpu(split, 0),)
-    return Hidden(why=f"GPU {split.index} is split (MIG), and CUDA_VISIBLE_DEVICES names no instance", fix=_name_one(node))
+    return Hidden(
+        why=f"GPU {split.index} is split (MIG), and CUDA_VISIBLE_DEVICES names no instance", fix=_name_one(node)
+    )
 
 
 def _named_instance(node: Node, name: str) -> tuple[Gpu, ...] | Hidden:
@@ -94,7 +98,9 @@ def _name_one(node: Node) -> str:
     """Never to undo the split: other people's work may run in the other instances."""
     known = [part.uuid for gpu in node.gpus for part in gpu.instances]
     if known:
-        return f"export CUDA_VISIBLE_DEVICES={known[0]}" + (f", or another of: {', '.join(known[1:])}" if known[1:] else "")
+        return f"export CUDA_VISIBLE_DEVICES={known[0]}" + (
+            f", or another of: {', '.join(known[1:])}" if known[1:] else ""
+        )
     return (
         "name an instance that nvidia-smi -L lists in CUDA_VISIBLE_DEVICES, and give a container that instance "
         "(NVIDIA_VISIBLE_DEVICES); where it lists none, ask whoever split the GPU for one"

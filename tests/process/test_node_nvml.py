@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.subsession import Outcome, run_suite
+
 ROOT = Path(__file__).parents[2]
 Build = Callable[..., Path]
 
@@ -58,6 +60,9 @@ def test_two_gpus_of_which_one_has_no_serial_number(build: Build) -> None:
             "memory_free": 150154820096,
             "compute_capability": "9.0",
             "mig": False,
+            "instances": [],
+            "unified": False,
+            "lost": None,
         },
         {
             "index": 1,
@@ -69,9 +74,12 @@ def test_two_gpus_of_which_one_has_no_serial_number(build: Build) -> None:
             "memory_free": 149554820096,
             "compute_capability": "9.0",
             "mig": False,
+            "instances": [],
+            "unified": False,
+            "lost": None,
         },
     ]
-    assert node["unread"] == [{"what": "gpus[1].serial", "why": "NVML says: Not Supported"}]
+    assert node["unread"] == [{"what": "gpus[1].serial", "why": "NVML says: Not Supported", "code": 3}]
 
 
 def test_the_table_shows_what_was_read_and_what_was_not(build: Build) -> None:
@@ -83,16 +91,87 @@ def test_the_table_shows_what_was_read_and_what_was_not(build: Build) -> None:
 
 
 def test_memory_that_cannot_be_read_is_unread_and_not_zero(build: Build) -> None:
-    node = probe(build("SECOND_MEMORY=3", "SECOND_SERIAL=0"))
+    node = probe(build("SECOND_MEMORY=999", "SECOND_SERIAL=0"))
     assert (node["gpus"][1]["memory_total"], node["gpus"][1]["memory_free"]) == (None, None)
-    assert node["unread"] == [{"what": "gpus[1].memory", "why": "NVML says: Not Supported"}]
+    assert not node["gpus"][1]["unified"]
+    assert node["unread"] == [{"what": "gpus[1].memory", "why": "NVML says: Unknown Error", "code": 999}]
+
+
+def test_a_gpu_without_memory_of_its_own_is_told_from_one_that_does_not_say(build: Build) -> None:
+    node = probe(build("FIRST_MEMORY=3", "SECOND_SERIAL=0"))
+    assert [gpu["unified"] for gpu in node["gpus"]] == [True, False]
+    assert node["gpus"][0]["memory_free"] is None
+    assert node["unread"] == []
 
 
 def test_a_lost_gpu_stays_in_the_list(build: Build) -> None:
     node = probe(build("SECOND_HANDLE=15"))
     assert len(node["gpus"]) == 2
-    assert {key: value for key, value in node["gpus"][1].items() if value is not None} == {"index": 1}
-    assert node["unread"] == [{"what": "gpus[1]", "why": "NVML says: GPU is lost"}]
+    assert {key: value for key, value in node["gpus"][1].items() if value not in (None, [], False)} == {
+        "index": 1,
+        "lost": "NVML says: GPU is lost",
+    }
+    assert node["unread"] == [{"what": "gpus[1]", "why": "NVML says: GPU is lost", "code": 15}]
+
+
+@pytest.mark.parametrize(
+    ("define", "lost"),
+    [
+        ("SECOND_HANDLE=16", "GPU requires restart"),
+        ("SECOND_HANDLE=999", "Unknown Error"),
+        ("SECOND_MEMORY=15", "GPU is lost"),
+        ("SECOND_NAME=15", "GPU is lost"),
+        ("SECOND_HANDLE=4", None),
+        ("SECOND_MEMORY=999", None),
+        ("SECOND_NAME=3", None),
+    ],
+)
+def test_a_gpu_that_has_gone_is_told_from_one_that_one_may_not_ask(build: Build, define: str, lost: str | None) -> None:
+    said = [gpu["lost"] for gpu in probe(build(define))["gpus"]]
+    assert said == [None, None if lost is None else f"NVML says: {lost}"]
+
+
+def test_the_instances_of_split_gpus_are_read_with_their_own_memory(build: Build) -> None:
+    node = probe(build("SPLIT=1", "INSTANCES=2", "SECOND_SERIAL=0"))
+    assert node["gpus"][1]["instances"] == [
+        {
+            "uuid": f"MIG-stand-in-1-{number}",
+            "name": "NVIDIA H200 MIG 1g.18gb",
+            "memory_total": 18_000_000_000,
+            "memory_free": 16_800_000_000,
+        }
+        for number in (1, 2)
+    ]
+    assert node["unread"] == []
+
+
+def test_instances_that_one_may_not_look_at_are_noted(build: Build) -> None:
+    node = probe(build("SPLIT=1", "INSTANCES=1", "INSTANCE_HANDLE=4", "SECOND_SERIAL=0"))
+    assert [gpu["instances"] for gpu in node["gpus"]] == [[], []]
+    assert node["unread"][0] == {
+        "what": "gpus[0].instances[1]",
+        "why": "NVML says: Insufficient Permissions",
+        "code": 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("defines", "capabilities"),
+    [((), [(9, 0), (9, 0)]), (("SECOND_HANDLE=15",), [(9, 0)]), (("INIT=18",), [])],
+    ids=["two", "one lost", "mismatch"],
+)
+def test_a_gpu_that_does_not_answer_keeps_no_host_from_starting(
+    build: Build, defines: tuple[str, ...], capabilities: list[tuple[int, int]]
+) -> None:
+    """The fork server asks for compute capabilities as it imports bitsandbytes, where torch sees a GPU."""
+    code = (
+        "from types import SimpleNamespace as N\n"
+        "from plimsoll.host.server.preload import _compute_capabilities\n"
+        "print(_compute_capabilities(N(version=N(hip=None), cuda=N(is_available=lambda: True))))\n"
+    )
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(build(*defines)), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == str(capabilities)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +189,7 @@ def test_split_gpus_are_told_apart_from_no_answer(build: Build, defines: list[st
 def test_a_driver_that_is_not_loaded_is_said(build: Build) -> None:
     node = probe(build("INIT=9"))
     assert (node["gpus"], node["driver"], node["cuda"]) == ([], None, None)
-    assert node["unread"] == [{"what": "gpus", "why": "NVML did not start: Driver Not Loaded"}]
+    assert node["unread"] == [{"what": "gpus", "why": "NVML did not start: Driver Not Loaded", "code": 9}]
 
 
 def test_a_library_that_does_not_load_is_said_with_the_loaders_words(tmp_path: Path) -> None:
@@ -121,3 +200,29 @@ def test_a_library_that_does_not_load_is_said_with_the_loaders_words(tmp_path: P
     assert entry["what"] == "gpus"
     assert entry["why"].startswith("no NVIDIA driver: ")
     assert str(tmp_path / "libnvidia-ml.so.1") in entry["why"]
+
+
+def acceptance(folder: Path, tmp_path: Path, *arguments: str) -> Outcome:
+    return run_suite(
+        tmp_path,
+        "-k",
+        "test_gpus_answer",
+        *arguments,
+        env={"LD_LIBRARY_PATH": str(folder), "CUDA_VISIBLE_DEVICES": "0"},
+    )
+
+
+def test_a_node_with_a_lost_gpu_is_rejected(build: Build, tmp_path: Path) -> None:
+    outcome = acceptance(build("SECOND_HANDLE=15"), tmp_path, "-m", "gpu1b")
+    assert outcome.verdict == "REJECTED"
+    assert "GPU 1 is lost: NVML says: GPU is lost; fix: take the node out of service and reboot it" in outcome.output
+
+
+def test_a_node_with_all_its_gpus_is_accepted(build: Build, tmp_path: Path) -> None:
+    assert acceptance(build(), tmp_path, "-m", "gpu1b", "--expect-gpus=2").verdict == "ACCEPTED"
+
+
+def test_a_node_with_another_number_of_gpus_is_rejected_on_any_tier(build: Build, tmp_path: Path) -> None:
+    outcome = acceptance(build(), tmp_path, "-m", "tiny", "--expect-gpus=8")
+    assert outcome.verdict == "REJECTED"
+    assert "NVML lists 2 GPUs, and --expect-gpus says 8: one may have fallen off the bus" in outcome.output

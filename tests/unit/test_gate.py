@@ -10,7 +10,7 @@ import pytest
 from plimsoll.catalogue.entries import WeightSource
 from plimsoll.gate.decide import Access, Decision, Need, Run, Skip, SkipCode, awaits_hub, decide, need_of
 from plimsoll.hub.access import Answer, HubFile, Question
-from plimsoll.node.node import Node, Unread
+from plimsoll.node.node import MigInstance, Node, Unread
 from plimsoll.node.probe import RecordedProbe
 from tests.support.gate_subjects import GB, RECORDED, variant_of, with_environment, with_gpu
 
@@ -414,21 +414,153 @@ def test_the_first_reason_is_the_one_that_must_be_mended_first(h100: Node) -> No
 def test_free_memory_that_was_not_read(h100: Node) -> None:
     node = replace(
         with_gpu(h100, 0, memory_free=None, memory_total=None),
-        unread=(Unread(what="gpus[0].memory", why="NVML says: Not Supported"),),
+        unread=(Unread(what="gpus[0].memory", why="NVML says: Uninitialized", code=1),),
     )
     assert text_of(decide(variant_of(), node, NEED)) == (
-        "skip[vram]: has GPU 0 (NVIDIA H100 80GB HBM3), whose free memory could not be read: NVML says: Not Supported, "
+        "skip[vram]: has GPU 0 (NVIDIA H100 80GB HBM3), whose free memory could not be read: NVML says: Uninitialized, "
         "needs 41.00 GB (38.18 GiB) of GPU memory; fix: find out with nvidia-smi -q"
     )
     assert code_of(decide(variant_of(), node, replace(NEED, vram=GB))) is SkipCode.VRAM
 
 
-@pytest.mark.parametrize("split", [True, None])
-def test_a_gpu_that_is_or_may_be_split(h100: Node, split: bool | None) -> None:
-    skip = decide(variant_of(), with_gpu(h100, 0, mig=split), NEED)
+def test_a_gpu_that_may_be_split(h100: Node) -> None:
+    skip = decide(variant_of(), with_gpu(h100, 0, mig=None), NEED)
     assert isinstance(skip, Skip)
     assert skip.code is SkipCode.VRAM
     assert "split (MIG)" in skip.have
+
+
+INSTANCES = tuple(
+    MigInstance(uuid=f"MIG-{number}", name="MIG 3g.40gb", memory_total=42 * GB, memory_free=size * GB)
+    for number, size in enumerate((42, 20))
+)
+
+
+def test_an_instance_of_a_split_gpu_is_a_gpu_with_its_own_memory(h100: Node) -> None:
+    node = with_gpu(h100, 3, mig=True, instances=INSTANCES)
+    assert decide(variant_of(), with_environment(node, CUDA_VISIBLE_DEVICES="MIG-0"), NEED) == Run()
+    assert text_of(decide(variant_of(), with_environment(node, CUDA_VISIBLE_DEVICES="MIG-1"), NEED)) == (
+        "skip[vram]: has 20.00 GB (18.63 GiB) free on GPU 3 (MIG 3g.40gb), needs 41.00 GB (38.18 GiB) of GPU memory; "
+        "fix: end what else uses the GPU (nvidia-smi lists it)"
+    )
+
+
+@pytest.mark.parametrize("instances", [(), INSTANCES], ids=["hidden", "seen"])
+@pytest.mark.parametrize("named", [None, "0", "MIG-9", "MIG-", "GPU-00000000-0000-0000-0000-000000000000"])
+def test_nobody_is_told_to_undo_the_split_of_a_gpu(
+    h100: Node, instances: tuple[MigInstance, ...], named: str | None
+) -> None:
+    node = replace(h100, gpus=tuple(replace(gpu, mig=True, instances=instances) for gpu in h100.gpus))
+    if named is not None:
+        node = with_environment(node, CUDA_VISIBLE_DEVICES=named)
+    skip = decide(variant_of(), node, NEED)
+    assert isinstance(skip, Skip)
+    assert skip.code is SkipCode.NO_GPU
+    assert "-mig" not in skip.fix
+    assert "unset" not in skip.fix
+    assert "CUDA_VISIBLE_DEVICES" in skip.fix
+
+
+def test_the_only_instance_of_the_only_gpu_needs_no_name(h100: Node) -> None:
+    alone = replace(h100, gpus=(replace(h100.gpus[0], mig=True, instances=INSTANCES[:1]),))
+    assert decide(variant_of(), alone, NEED) == Run()
+
+
+def test_a_gpu_beside_a_split_one_is_whole(h100: Node) -> None:
+    node = with_gpu(h100, 3, mig=True, instances=INSTANCES)
+    assert decide(variant_of(), with_environment(node, CUDA_VISIBLE_DEVICES="0"), NEED) == Run()
+
+
+def unified(node: Node, available: int) -> Node:
+    """A machine whose GPU uses its RAM: NVML has no figure, and a probe leaves none."""
+    gpu = replace(node.gpus[0], name="NVIDIA GB10", memory_total=None, memory_free=None, unified=True, mig=False)
+    return replace(node, gpus=(gpu,), memory=replace(node.memory, available=available, total=128 * GB))
+
+
+def test_a_gpu_without_memory_of_its_own_is_asked_for_ram(h100: Node) -> None:
+    """One pool holds the weights, the context and the host: 41 + 4 GB."""
+    assert decide(variant_of(), unified(h100, 45 * GB), NEED) == Run()
+    assert text_of(decide(variant_of(), unified(h100, 45 * GB - 1), NEED)) == (
+        "skip[vram]: has 45.00 GB (41.91 GiB) free on GPU 0 (NVIDIA GB10), which is the machine's RAM, "
+        "needs 41.00 GB (38.18 GiB) of GPU memory beside the RAM of the host process; "
+        "fix: end other processes, whose RAM is the GPU's memory too"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cuda", "torch", "built", "runs"),
+    [
+        ("12.2", "2.13.0+cu130", None, False),
+        ("12.2", "2.13.0", "13.0", False),
+        ("11.4", "2.6.0+cu126", None, False),
+        ("12.2", "2.9.0+cu128", None, True),
+        ("13.0", "2.9.0+cu128", None, True),
+        ("13.0", "2.13.0", "13.2", True),
+        ("12.2", "2.13.0", None, True),
+        (None, "2.13.0+cu130", None, True),
+    ],
+)
+def test_a_driver_that_is_older_than_the_cuda_of_torch(
+    h100: Node, cuda: str | None, torch: str, built: str | None, runs: bool
+) -> None:
+    """Any driver of a major version runs what was built for another minor one. What is not known is not judged here:
+    a load would say it."""
+    node = replace(h100, cuda=cuda, torch_cuda=built, packages={**h100.packages, "torch": torch})
+    assert (decide(variant_of(), node, NEED) == Run()) is runs
+
+
+def test_the_step_for_an_old_driver(h100: Node) -> None:
+    node = replace(
+        h100, driver="535.183.01", cuda="12.2", packages={**h100.packages, "torch": "2.13.0"}, torch_cuda="13.0"
+    )
+    assert text_of(decide(variant_of(), node, NEED)) == (
+        "skip[package]: has driver 535.183.01, which supports CUDA up to 12.2, "
+        "needs a driver for CUDA 13, which torch 2.13.0 was built for; "
+        "fix: update the driver (branch 580 or newer), or install a build of torch for CUDA 12 "
+        "(pytorch.org/get-started)"
+    )
+    assert decide(variant_of("cpu"), node, replace(NEED, device="cpu", vram=None)) == Run()
+
+
+@pytest.mark.parametrize(
+    ("capability", "built", "need"),
+    [
+        ("7.0", "13.0", "compute capability 7.5, the least that torch for CUDA 13.0 has code for"),
+        ("6.1", "13.2", "compute capability 7.5, the least that torch for CUDA 13.2 has code for"),
+        ("3.7", "12.6", "compute capability 5.0, the least that torch for CUDA 12.6 has code for"),
+        ("10.0", "12.6", "torch built for CUDA 12.8 or newer, the first with code for it, not for CUDA 12.6"),
+        ("12.0", "12.1", "torch built for CUDA 12.8 or newer, the first with code for it, not for CUDA 12.1"),
+        ("9.0", "11.7", "torch built for CUDA 11.8 or newer, the first with code for it, not for CUDA 11.7"),
+        ("7.0", "12.6", None),
+        ("7.5", "13.0", None),
+        ("8.9", "12.1", None),
+        ("12.1", "13.0", None),
+        ("7.0", None, None),
+    ],
+)
+def test_a_gpu_that_the_build_of_torch_has_no_code_for(
+    h100: Node, capability: str, built: str | None, need: str | None
+) -> None:
+    node = replace(with_gpu(h100, 0, compute_capability=capability), torch_cuda=built)
+    decision = decide(variant_of(), node, replace(NEED, bf16=False))
+    assert (decision.need if isinstance(decision, Skip) else None) == need
+
+
+def test_the_step_for_a_v100_under_cuda_13(h100: Node) -> None:
+    node = replace(with_gpu(h100, 0, compute_capability="7.0"), torch_cuda="13.0")
+    skip = decide(variant_of(), node, replace(NEED, bf16=False))
+    assert isinstance(skip, Skip)
+    assert skip.fix == ("install a build of torch for CUDA 12 (pytorch.org/get-started), or run it on a newer GPU")
+
+
+def test_a_lost_gpu_is_not_used_for_what_it_had_before(h100: Node) -> None:
+    why = "NVML says: GPU is lost"
+    node = replace(with_gpu(h100, 0, lost=why), unread=(Unread(what="gpus[0].serial", why=why, code=15),))
+    assert text_of(decide(variant_of(), node, NEED)) == (
+        "skip[vram]: has GPU 0 (NVIDIA H100 80GB HBM3), which is lost: NVML says: GPU is lost, "
+        "needs 41.00 GB (38.18 GiB) of GPU memory; fix: take the node out of service and reboot it "
+        "(dmesg names the Xid); a GPU that is lost again needs repair"
+    )
 
 
 def test_a_capability_that_was_not_read(h100: Node) -> None:

@@ -53,17 +53,38 @@ def _compute_capability_from_nvml(torch: Any) -> Iterator[None]:
 
 
 def _compute_capabilities(torch: Any) -> list[tuple[int, int]]:
-    """Of each NVIDIA GPU; empty where there is none. Raises pynvml.NVMLError: a guess would be a silent fault later."""
+    """Of each NVIDIA GPU that answers; empty where none does.
+
+    One that is lost must not keep the hosts of all others, and of the CPU, from starting: what may run on which GPU is
+    the gate's to say, and bitsandbytes asks for the highest alone.
+    """
     if torch.version.hip or not torch.cuda.is_available():
         return []
     import pynvml
 
-    pynvml.nvmlInit()
     try:
-        gpus = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        return [tuple(pynvml.nvmlDeviceGetCudaComputeCapability(gpu)) for gpu in gpus]
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        return [found for index in range(_count(pynvml)) if (found := _compute_capability(pynvml, index)) is not None]
     finally:
         pynvml.nvmlShutdown()
+
+
+def _count(pynvml: Any) -> int:
+    try:
+        return int(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError:
+        return 0
+
+
+def _compute_capability(pynvml: Any, index: int) -> tuple[int, int] | None:
+    try:
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(pynvml.nvmlDeviceGetHandleByIndex(index))
+    except pynvml.NVMLError:
+        return None
+    return major, minor
 
 
 def _compile_checkpoint_patterns() -> None:
