@@ -9,6 +9,7 @@ from typing import Any
 
 from plimsoll.errors import Fault, PlimsollError
 from plimsoll.extras import install_command
+from plimsoll.hub.pointers import stand_in
 
 
 class FileError(PlimsollError):
@@ -40,6 +41,8 @@ def _joined_documents(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Any:
+    if (found := stand_in(path)) is not None:
+        raise _fault(path, found)
     try:
         if path.suffix == ".parquet":
             return _parquet(path)

@@ -13,6 +13,7 @@ from typing import Final
 from plimsoll.catalogue.entries import Dataset, DatasetSchema
 from plimsoll.dataset.structure import DatasetError
 from plimsoll.errors import Fault
+from plimsoll.hub.pointers import first_stand_in
 
 SUFFIXES: Final = (".parquet", ".jsonl", ".json")
 
@@ -48,12 +49,41 @@ def find_files(dataset: Dataset, path: Path, split: str) -> tuple[Path, ...]:
     sets = {_set_of(dataset, file) for file in found}
     if len(sets) == 1:
         return tuple(found)
+    if not found and (instead := _instead(path, split)) is not None:
+        raise _error(dataset, split, path, *instead)
     listed = _list(path, found or there)
     if found:
         raise _error(dataset, split, path, f"has more than one file for it: {listed}", "name the file itself")
     names = ", ".join(f"{name}*" for name in _NAMES.get(split, (split,)))
-    what = f"has no file for it among {listed}" if there else f"has no file of {', '.join(SUFFIXES)}"
+    what = f"has no file for it among {listed}" if there else f"has no file of {', '.join(SUFFIXES)}{_others(path)}"
     raise _error(dataset, split, path, what, f"name it like one of {names}")
+
+
+def _instead(path: Path, split: str) -> tuple[str, str] | None:
+    """What a folder is in place of one with files of rows, and what makes one of it."""
+    linked = [file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_symlink()]
+    if (dangling := first_stand_in(linked)) is not None:
+        what, _, fix = dangling.partition("; ")
+        return f"has no file for it: {what}", fix
+    saved = sorted(file.parent for file in path.rglob(_SAVED) if any(file.parent.glob("*.arrow")))
+    if saved:
+        of_split = next((folder for folder in saved if folder.name == split), saved[0])
+        rows = f"datasets.load_from_disk({str(of_split)!r}).to_parquet('{split}.parquet')"
+        return (
+            "is what save_to_disk of the library datasets wrote, in a format of its own",
+            f'write the rows as parquet, and name that file or its folder: python -c "import datasets; {rows}"',
+        )
+    return None
+
+
+_SAVED: Final = "state.json"
+"""Beside the Arrow files of each dataset that `save_to_disk` wrote."""
+
+
+def _others(path: Path) -> str:
+    """The files that are there, where none is of a format that can be read."""
+    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    return f", but {_list(path, files)}" if files else ""
 
 
 def _holds(file: Path, split: str) -> bool:

@@ -5,6 +5,7 @@ Called by the gate alone, which decides.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,7 @@ from typing import Final
 from plimsoll.catalogue.entries import Dataset, Model, Origin
 from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.hub.access import Access, Answer
+from plimsoll.hub.files import Unusable
 from plimsoll.units import format_bytes
 
 
@@ -59,9 +61,67 @@ def refusal_of_dataset(access: Access, dataset: Dataset) -> Skip | None:
 
 def _refusal(access: Access, wanted: _Wanted) -> Skip | None:
     if access.answer.is_yes:
-        return _disk(access)
+        return _unwritable(access) or _disk(access)
+    if access.answer is Answer.UNUSABLE:
+        return _unusable(access, wanted)
     code, have, fix = _WORDS[access.answer](access, wanted)
     return Skip(code=code, have=have, need=f"access to {wanted.name}{wanted.licence}", fix=fix)
+
+
+def _unusable(access: Access, wanted: _Wanted) -> Skip:
+    """What the repository holds instead, said before anything of it is fetched."""
+    have, fix = _INSTEAD[Unusable(access.unusable)]
+    return Skip(
+        code=SkipCode.WEIGHTS,
+        have=f"{have.replace('FILE', access.detail)} in {wanted.name}",
+        need="config.json, a tokenizer and weights in safetensors under the names that transformers gives them",
+        fix=fix.replace("ENTRY", str(wanted.origin)).replace("OPTION", wanted.option),
+    )
+
+
+_INSTEAD: Final[Mapping[Unusable, tuple[str, str]]] = {
+    Unusable.ADAPTER: (
+        "an adapter alone (FILE), which changes the weights of another model",
+        "merge it into its base model (peft: merge_and_unload, then save_pretrained), and name that folder: OPTION",
+    ),
+    Unusable.PIPELINE: ("a pipeline of diffusers (FILE)", "correct hub_id in ENTRY: this is no language model"),
+    Unusable.PICKLE: (
+        "weights as pickles alone (FILE), which are refused because reading one can run code",
+        "name a revision with safetensors in ENTRY, or say there why the pickle may be read (allow_pickle)",
+    ),
+    Unusable.MAKERS_FORMAT: (
+        "weights in their maker's own format alone (FILE), which transformers cannot load",
+        "name a repository or revision in ENTRY that was converted for transformers",
+    ),
+    Unusable.GGUF: (
+        "weights in GGUF alone (FILE), the format of llama.cpp",
+        "name the repository in ENTRY that they were made from",
+    ),
+    Unusable.OTHER_FORMAT: (
+        "weights in other formats alone (FILE)",
+        "name a repository or revision in ENTRY with safetensors that transformers has saved",
+    ),
+    Unusable.NO_WEIGHTS: ("no weights at all", "correct hub_id or revision in ENTRY"),
+    Unusable.NO_CONFIG: (
+        "weights without a config.json (FILE)",
+        "correct hub_id or revision in ENTRY, or add the config.json of the model that they are of: OPTION",
+    ),
+    Unusable.NO_TOKENIZER: (
+        "no tokenizer (FILE or another vocabulary)",
+        "name a revision in ENTRY that has one, or add the tokenizer of its base model: OPTION",
+    ),
+}
+
+
+def _unwritable(access: Access) -> Skip | None:
+    if not access.unwritable:
+        return None
+    return Skip(
+        code=SkipCode.DISK,
+        have=f"{access.cache}, where nothing can be written ({access.unwritable})",
+        need=f"{format_bytes(access.missing)} there for the files of {access.repository}",
+        fix="set HF_HOME to a folder that this user may write to, on a disk with room",
+    )
 
 
 def _disk(access: Access) -> Skip | None:
@@ -134,13 +194,51 @@ def _no_split(access: Access, wanted: _Wanted) -> _Words:
 
 
 def _offline_mode(access: Access, wanted: _Wanted) -> _Words:
-    have = f"HF_HUB_OFFLINE set, and no whole copy in {access.cache}"
-    return SkipCode.OFFLINE, have, f"unset HF_HUB_OFFLINE, or {_bring(wanted)}"
+    variable = access.offline_by or "HF_HUB_OFFLINE"
+    have = f"{variable} set, and no whole copy in {access.cache}"
+    return SkipCode.OFFLINE, have, f"{_unread_cache(access)}unset {variable}, or {_bring(wanted)}"
 
 
 def _unreachable(access: Access, wanted: _Wanted) -> _Words:
     have = f"no connection to {access.endpoint} ({access.detail}), and no whole copy in {access.cache}"
-    return SkipCode.OFFLINE, have, f"connect the node, or {_bring(wanted)}"
+    return SkipCode.OFFLINE, have, f"{_unread_cache(access)}connect the node, or {_bring(wanted)}"
+
+
+def _unread_cache(access: Access) -> str:
+    """Weights may lie where a variable says that transformers read until its release 5."""
+    if not access.cache_ignored:
+        return ""
+    return f'export HF_HUB_CACHE="${access.cache_ignored}", for {access.cache_ignored} is read by nothing; or '
+
+
+def _proxy(access: Access, wanted: _Wanted) -> _Words:
+    have = f"a proxy that cannot be used ({access.detail}), and no whole copy in {access.cache}"
+    if (library := _SOCKS.search(access.detail)) is not None:
+        return SkipCode.OFFLINE, have, f"pip install '{library[0]}', or unset ALL_PROXY where HTTPS_PROXY will do"
+    fix = "correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY (http://HOST:PORT), or name the Hub in NO_PROXY"
+    return SkipCode.OFFLINE, have, f"{fix}; or {_bring(wanted)}"
+
+
+_SOCKS: Final = re.compile(r"httpx\d?\[socks\]")
+
+
+def _certificate(access: Access, wanted: _Wanted) -> _Words:
+    have = f"a connection to {access.endpoint} whose certificate is not trusted ({access.detail})"
+    fix = "export SSL_CERT_FILE=FILE with the certificates of the proxy or mirror (REQUESTS_CA_BUNDLE is not read)"
+    return SkipCode.OFFLINE, f"{have}, and no whole copy in {access.cache}", f"{fix}, or {_bring(wanted)}"
+
+
+def _script(access: Access, wanted: _Wanted) -> _Words:
+    have = f"a program instead of rows in {access.repository}, which datasets does not run ({access.detail})"
+    fix = (
+        f"set revision = 'refs/convert/parquet' in {wanted.origin}, or download rows from elsewhere and {wanted.option}"
+    )
+    return SkipCode.DATA, have, fix
+
+
+def _no_rows(access: Access, wanted: _Wanted) -> _Words:
+    have = f"no files of rows in {access.repository} ({access.detail})"
+    return SkipCode.WRONG_ID, have, f"correct hub_id or revision in {wanted.origin}, or {wanted.option}"
 
 
 def _failed(access: Access, wanted: _Wanted) -> _Words:
@@ -170,6 +268,10 @@ _WORDS: Final[Mapping[Answer, Callable[[Access, _Wanted], _Words]]] = {
     Answer.NO_SPLIT: _no_split,
     Answer.OFFLINE_MODE: _offline_mode,
     Answer.UNREACHABLE: _unreachable,
+    Answer.PROXY: _proxy,
+    Answer.CERTIFICATE: _certificate,
+    Answer.SCRIPT: _script,
+    Answer.NO_ROWS: _no_rows,
     Answer.FAILED: _failed,
     Answer.RATE_LIMITED: _rate_limited,
 }

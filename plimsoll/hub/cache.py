@@ -13,14 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from plimsoll.hub.files import INDEX, PICKLE_INDEX, PICKLE_WEIGHTS, WEIGHTS
+from plimsoll.hub.files import INDEX, PICKLE_INDEX, PICKLE_WEIGHTS, WEIGHTS, has_tokenizer, is_inside
 from plimsoll.node.storage import hub_cache
 
 DEFAULT_REVISION: Final = "main"
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
+_READS_BYTES: Final = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
+"""Classes of transformers that need no vocabulary, and so no file."""
 
 
 def is_commit(revision: str | None) -> bool:
@@ -72,13 +73,29 @@ def lacking(folder: Path, *, allow_pickle: bool = False) -> str | None:
     whole, index = found
     if not (folder / whole).exists() and (shard := _missing_shard(folder / index)) is not None:
         return shard
-    return None if any((folder / name).exists() for name in _TOKENIZERS) else "tokenizer.json"
+    there = [path.name for path in folder.iterdir() if path.exists()]
+    return None if has_tokenizer(there) or _reads_bytes(folder / "tokenizer_config.json") else "tokenizer.json"
+
+
+def _reads_bytes(config: Path) -> bool:
+    try:
+        return str(json.loads(config.read_text("utf-8"))["tokenizer_class"]) in _READS_BYTES
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def indexed_files(index: Path) -> tuple[str, ...] | None:
+    """The files that an index lists, sorted; None where it is no index of files in its own folder."""
+    try:
+        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        return None
+    return tuple(sorted(names)) if names and all(map(is_inside, names)) else None
 
 
 def _missing_shard(index: Path) -> str | None:
-    try:
-        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+    names = indexed_files(index)
+    if names is None:
         return index.name
     return next((name for name in names if not (index.parent / name).exists()), None)
 

@@ -47,11 +47,9 @@ def converse(job: Mapping[str, Any], patience: float) -> Generator[Message | Non
         process = _start(log)
         try:
             lines = _listen(process, {**job, "parent": os.getpid()})
-            yield from _messages(lines, patience)
-            if process.wait(_GRACE):
-                raise HubError(_post_mortem(process.returncode, log))
-        except subprocess.TimeoutExpired as error:
-            raise HubError("the process that speaks to the Hub said all and did not end") from error
+            # What was said whole is good, however long the process then takes to end, and however it ends.
+            if not (yield from _messages(lines, patience)):
+                raise HubError(_post_mortem(process, log))
         finally:
             _end(process)
 
@@ -92,7 +90,8 @@ def _listen(process: subprocess.Popen[str], job: Mapping[str, Any]) -> SimpleQue
     return lines
 
 
-def _messages(lines: SimpleQueue[str | None], patience: float) -> Generator[Message | None, None, None]:
+def _messages(lines: SimpleQueue[str | None], patience: float) -> Generator[Message | None, None, bool]:
+    """What is said, and None while nothing is; True in the end where all was said that there was to say."""
     heard = clock.monotonic()
     while True:
         try:
@@ -103,11 +102,13 @@ def _messages(lines: SimpleQueue[str | None], patience: float) -> Generator[Mess
             yield None
             continue
         if line is None:
-            return
+            return False
         heard = clock.monotonic()
         message = json.loads(line)
         if "error" in message:
             raise HubError(message["error"])
+        if "all_said" in message:
+            return True
         yield message
 
 
@@ -123,9 +124,13 @@ def _end(process: subprocess.Popen[str]) -> None:
             pipe.close()
 
 
-def _post_mortem(status: int, log: IO[str]) -> str:
-    """How a process ended that should not have, with the last lines of its log."""
+def _post_mortem(process: subprocess.Popen[str], log: IO[str]) -> str:
+    """How a process ended that had more to say, with the last lines of its log."""
+    try:
+        how = f"ended with status {process.wait(_GRACE)}"
+    except subprocess.TimeoutExpired:
+        how = "closed its output and did not end"
     log.seek(0)
     lines = Redactor.from_environment()(log.read()).strip().splitlines()[-_KEPT_LINES:]
-    how = f"the process that speaks to the Hub ended with status {status}"
+    how = f"the process that speaks to the Hub {how}"
     return "\n".join([how + (":" if lines else " and wrote nothing"), *(f"  | {line}" for line in lines)])

@@ -14,7 +14,7 @@ from typing import Final
 
 from plimsoll import clock
 from plimsoll.hub.access import Access, Answer, Question, Snapshot
-from plimsoll.hub.child import HubError, HubSilentError, converse
+from plimsoll.hub.child import HubError, HubSilentError, Message, converse
 from plimsoll.hub.rows import HubRows, RowsQuestion
 from plimsoll.node.storage import hub_cache, read_disk
 from plimsoll.redaction import Redactor
@@ -64,19 +64,28 @@ def fetch(
     name = f"{access.repository.replace('/', '--')}-{access.commit}.json"
     job = {"kind": "fetch", "access": access.to_json(), "notes": str(notes / name)}
     phase, done, total = "fetching", access.present, access.size
+    lock: Message | None = None
     try:
         with closing(converse(job, patience)) as messages:
             for message in messages:
                 if message is not None and "snapshot" in message:
                     fields = message["snapshot"]
                     return Snapshot(**{**fields, "unchecked": tuple(fields["unchecked"])})
-                if message is not None:
+                if message is not None and "waiting" in message:
+                    lock = message
+                elif message is not None:
                     phase, done, total = message["phase"], message["done"], message["total"]
                 if progress is not None:
                     progress(phase, done, total, clock.monotonic() - began)
     except HubError as error:
-        raise HubError(f"{access.repository} at {access.commit}: {error}") from error
+        waits = _waits_for(lock) if lock is not None and isinstance(error, HubSilentError) else ""
+        raise HubError(f"{access.repository} at {access.commit}: {error}{waits}") from error
     raise HubError(f"{access.repository} at {access.commit}: the process that speaks to the Hub ended without a result")
+
+
+def _waits_for(lock: Message) -> str:
+    by = f" (process {lock['holder']})" if lock["holder"] else ""
+    return f"; it waited for {lock['waiting']}, which another one holds{by}: if that no longer runs, remove the file"
 
 
 def fetch_rows(

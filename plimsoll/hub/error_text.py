@@ -5,6 +5,7 @@ Runs in the Hub's own process.
 
 from __future__ import annotations
 
+import ssl
 from typing import Final
 
 from huggingface_hub.errors import HfHubHTTPError
@@ -22,7 +23,7 @@ def in_words(error: BaseException) -> str:
         text = _of_the_hub(error)
     else:
         text = f"{type(error).__name__}: {_first_line(str(error)) or 'no message'}"
-        if not is_of_the_network(error) and not isinstance(error, OSError):
+        if not (is_of_the_network(error) or is_of_the_proxy(error) or isinstance(error, OSError)):
             # A gateway that shows its own page, a proxy that answers in the place of the Hub.
             text = f"not what a Hub answers, {text}"
     text = redact(text)
@@ -37,6 +38,25 @@ def is_of_the_network(error: BaseException) -> bool:
     return isinstance(error, ConnectionError | TimeoutError) or any(
         kind.__name__ == "TransportError" and kind.__module__.startswith("httpx") for kind in type(error).__mro__
     )
+
+
+def is_of_the_proxy(error: BaseException) -> bool:
+    """True where the proxy that the environment names is at fault: one that cannot be spoken to, and one whose
+    protocol needs a library that is not installed."""
+    if any(kind.__name__ == "ProxyError" for kind in type(error).__mro__):
+        return True
+    text = str(error)
+    return (isinstance(error, ImportError) and "SOCKS" in text.upper()) or "scheme for proxy URL" in text
+
+
+def is_of_a_certificate(error: BaseException) -> bool:
+    """True where the certificate of whoever answered was not accepted."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(seen):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def _of_the_hub(error: HfHubHTTPError) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Final
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -30,6 +30,9 @@ from plimsoll.node.storage import hub_cache
 Tell = Callable[[str, int, int], None]
 """Called with the phase (`fetching` or `checking`), the bytes done and all bytes."""
 
+Waiting = Callable[[Path], None]
+"""Called once with the file of a lock that another process has."""
+
 _EVERY: Final = 0.5
 """Seconds between two looks at what has arrived."""
 _ATTEMPTS: Final = 4
@@ -40,10 +43,11 @@ class FetchError(PlimsollError):
     """The files of a repository could not be brought to this disk whole."""
 
 
-def fetch(access: Access, notes: Path, tell: Tell) -> Snapshot:
+def fetch(access: Access, notes: Path, tell: Tell, waiting: Waiting) -> Snapshot:
     """Bring the files that an answer names to this disk; nothing is fetched that is there.
 
-    `notes` is where the sound files are remembered. Raises FetchError and OSError.
+    `notes` is where the sound files are remembered; `waiting` hears of another process that fetches.
+    Raises FetchError and OSError.
     """
     question, commit = access.question, access.commit
     if commit is None:
@@ -55,7 +59,7 @@ def fetch(access: Access, notes: Path, tell: Tell) -> Snapshot:
     downloaded = 0
     if access.missing:
         # One process downloads while the others wait and tell of its progress: the second finds everything there.
-        with _told(access, folder, tell), _only_one(access.repository):
+        with _told(access, folder, tell), _only_one(access.repository, waiting):
             downloaded = access.size - _whole(access, folder)
             _download(access, commit, folder)
         remember_commit(access.repository, question.revision, commit)
@@ -77,10 +81,21 @@ def fetch(access: Access, notes: Path, tell: Tell) -> Snapshot:
     )
 
 
-def _only_one(repository: str) -> FileLock:
+@contextmanager
+def _only_one(repository: str, waiting: Waiting) -> Iterator[None]:
     folder = hub_cache() / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"plimsoll-{repository.replace('/', '--')}.lock")
+    lock = FileLock(folder / f"plimsoll-{repository.replace('/', '--')}.lock")
+    try:
+        lock.acquire(timeout=_EVERY)
+    except Timeout:
+        # On a file system without flock the file itself is the lock, and it outlives a run that was killed.
+        waiting(Path(lock.lock_file))
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _download(access: Access, commit: str, folder: Path) -> None:

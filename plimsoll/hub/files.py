@@ -8,7 +8,9 @@ the time, and a pickle that is not there cannot run code.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Final
 
 INDEX: Final = "model.safetensors.index.json"
@@ -25,19 +27,47 @@ _SETTINGS: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_TOKENIZER: Final = re.compile(
+    r"(tokenizer|vocab|tekken)\.json|[^/]+\.(model|tiktoken|spm)|([^/]+_)?vocab\.txt|vocab\.bpe|bpe\.codes"
+)
+_OTHER_WEIGHTS: Final = re.compile(r".+\.(safetensors|bin|pt|pth|ckpt|h5|msgpack|onnx|npz|tflite|mlmodel|nemo|engine)$")
+_MAKERS: Final = re.compile(r"consolidated[^/]*\.(safetensors|pth)$|original/")
+
+
+class Unusable(StrEnum):
+    """Why a repository holds nothing that transformers could load, though it may be read; part of evidence."""
+
+    ADAPTER = "adapter"
+    PIPELINE = "pipeline"
+    PICKLE = "pickle"
+    MAKERS_FORMAT = "makers_format"
+    GGUF = "gguf"
+    OTHER_FORMAT = "other_format"
+    NO_WEIGHTS = "no_weights"
+    NO_CONFIG = "no_config"
+    NO_TOKENIZER = "no_tokenizer"
+
+
 _SHARD: Final = re.compile(r"(?!consolidated)[^/]+-\d+-of-\d+\.safetensors")
 _PICKLE_SHARD: Final = re.compile(r"pytorch_model-\d+-of-\d+\.bin")
 
 
-def needed_files(paths: Iterable[str], *, remote_code: bool = False, allow_pickle: bool = False) -> tuple[str, ...]:
+def needed_files(
+    paths: Iterable[str],
+    *,
+    remote_code: bool = False,
+    allow_pickle: bool = False,
+    indexed: Collection[str] = (),
+) -> tuple[str, ...]:
     """Of the paths in a repository those that a load needs, sorted.
 
-    Without weights in safetensors the pickled ones, where `allow_pickle`; else none, which is for the caller to notice.
+    `indexed` are the files that its index lists, where somebody has read it: shards may have any name. Without weights
+    in safetensors the pickled ones, where `allow_pickle`; else none, which is for the caller to notice.
     """
     names = set(paths)
     chosen = {name for name in names if _SETTINGS.fullmatch(name)}
     chosen |= {name for name in names if remote_code and name.endswith(".py")}
-    weights = _weights(names, INDEX, WEIGHTS, _SHARD)
+    weights = _weights(names, INDEX, WEIGHTS, _SHARD, indexed)
     if not weights and allow_pickle:
         weights = _weights(names, PICKLE_INDEX, PICKLE_WEIGHTS, _PICKLE_SHARD)
     return tuple(sorted(chosen | weights))
@@ -48,8 +78,66 @@ def has_weights(paths: Iterable[str]) -> bool:
     return any(path.endswith((".safetensors", ".bin")) for path in paths)
 
 
-def _weights(names: set[str], index: str, whole: str, shard: re.Pattern[str]) -> set[str]:
+def has_tokenizer(names: Iterable[str]) -> bool:
+    """True where any of the files holds a vocabulary."""
+    return any(_TOKENIZER.fullmatch(name) for name in names)
+
+
+def index_is_needed(paths: Iterable[str]) -> bool:
+    """True where a repository's index has to be read to know which files are its shards: there are weights with names
+    of their own beside it."""
+    names = set(paths)
+    if WEIGHTS in names or INDEX not in names:
+        return False
+    weights = (name for name in names if name.endswith(".safetensors"))
+    return any(not _SHARD.fullmatch(name) and not _MAKERS.match(name) for name in weights)
+
+
+def is_inside(name: object) -> bool:
+    """True for the name of a file below a folder; what an index lists comes from strangers and may lead anywhere."""
+    if not isinstance(name, str) or not name or "\\" in name or "\0" in name:
+        return False
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and path.name != ""
+
+
+def unusable(paths: Iterable[str], needed: Iterable[str]) -> tuple[Unusable, str] | None:
+    """Why a load could do nothing with a repository, with a file that shows it; None where it has what a load needs.
+
+    `needed` is what `needed_files` chose of the same paths.
+    """
+    names, chosen = sorted(set(paths)), set(needed)
+    if not has_weights(chosen):
+        return _without_weights(names)
+    if "config.json" not in chosen:
+        return Unusable.NO_CONFIG, next(name for name in sorted(chosen) if has_weights([name]))
+    # The class that tokenizer_config.json names may need no vocabulary, as those that read bytes.
+    if not has_tokenizer(chosen) and "tokenizer_config.json" not in chosen:
+        return Unusable.NO_TOKENIZER, "tokenizer.json"
+    return None
+
+
+def _without_weights(names: list[str]) -> tuple[Unusable, str]:
+    signs = [
+        (Unusable.ADAPTER, re.compile(r"adapter_config\.json$")),
+        (Unusable.PIPELINE, re.compile(r"model_index\.json$")),
+        (Unusable.PICKLE, re.compile(r"pytorch_model[^/]*\.bin$")),
+        (Unusable.MAKERS_FORMAT, _MAKERS),
+        (Unusable.GGUF, re.compile(r".+\.gguf$")),
+        (Unusable.OTHER_FORMAT, _OTHER_WEIGHTS),
+    ]
+    for kind, sign in signs:
+        if (found := next(filter(sign.match, names), None)) is not None:
+            return kind, found
+    return Unusable.NO_WEIGHTS, ""
+
+
+def _weights(
+    names: set[str], index: str, whole: str, shard: re.Pattern[str], indexed: Collection[str] = ()
+) -> set[str]:
     # transformers prefers the whole file where both are there.
     if whole in names:
         return {whole}
-    return {index, *filter(shard.fullmatch, names)} if index in names else set()
+    if index not in names:
+        return set()
+    return {index, *(names.intersection(indexed) if indexed else filter(shard.fullmatch, names))}

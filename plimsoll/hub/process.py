@@ -46,6 +46,13 @@ class Outlet:
         with self._lock:
             print(json.dumps(message, default=str), file=self._file)
 
+    def waiting(self, lock: Path) -> None:
+        """Send once that another process has a lock, and what the lock's file says of it."""
+        holder = ""
+        with suppress(OSError):
+            holder = " on ".join(lock.read_text("utf-8", "replace").split()[:2])
+        self.send(waiting=str(lock), holder=holder)
+
     def progress(self, phase: str, done: int, total: int) -> None:
         """Send how far a phase is, if there is news and the last ones are old. Without news there is silence, by which
         the other side tells what is stuck from what is slow."""
@@ -76,6 +83,8 @@ def main() -> int:
         outlet.send(error=str(error))
     except OSError as error:  # of the file system: what the network does is an answer or a FetchError
         outlet.send(error=Redactor.from_environment()(str(error)))
+    else:
+        outlet.send(all_said=True)
     return 0
 
 
@@ -93,7 +102,7 @@ def _fetch(access: Access, notes: Path, outlet: Outlet) -> None:
 
     from plimsoll.hub.fetching import fetch
 
-    outlet.send(snapshot=asdict(fetch(access, notes, outlet.progress)))
+    outlet.send(snapshot=asdict(fetch(access, notes, outlet.progress, outlet.waiting)))
 
 
 def _read_rows(question: RowsQuestion, outlet: Outlet) -> None:

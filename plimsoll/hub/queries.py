@@ -8,10 +8,13 @@ ids; its errors share classes and status codes, so they are told apart by both, 
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
-from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub import HfApi, constants, get_token, hf_hub_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -23,9 +26,9 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import ModelInfo
 
 from plimsoll.hub.access import Access, Answer, HubFile, Question
-from plimsoll.hub.cache import is_commit, known_commit, lacking, snapshot_folder
-from plimsoll.hub.error_text import in_words, is_of_the_network
-from plimsoll.hub.files import needed_files
+from plimsoll.hub.cache import indexed_files, is_commit, known_commit, lacking, snapshot_folder
+from plimsoll.hub.error_text import in_words, is_of_a_certificate, is_of_the_network, is_of_the_proxy
+from plimsoll.hub.files import INDEX, index_is_needed, needed_files, unusable
 from plimsoll.hub.retry import patiently
 from plimsoll.node.storage import hub_cache, read_disk
 from plimsoll.redaction import Redactor
@@ -34,7 +37,21 @@ TIMEOUT: Final = 10.0
 """Seconds without a byte from the Hub."""
 _UNREAD_TOKEN: Final = "HUGGINGFACE_HUB_TOKEN"  # noqa: S105  the name of a variable
 
-ASK_THE_CACHE: Final = (Answer.OFFLINE_MODE, Answer.UNREACHABLE, Answer.RATE_LIMITED, Answer.FAILED)
+_OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+"""Variables that forbid to ask, in the order in which they are looked at."""
+_TRUE: Final = ("1", "ON", "YES", "TRUE")
+"""What huggingface_hub takes for a yes in a variable."""
+_UNREAD_CACHES: Final = ("TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE", "PYTORCH_PRETRAINED_BERT_CACHE")
+"""Variables that named the cache of transformers until its release 5."""
+
+ASK_THE_CACHE: Final = (
+    Answer.OFFLINE_MODE,
+    Answer.UNREACHABLE,
+    Answer.PROXY,
+    Answer.CERTIFICATE,
+    Answer.RATE_LIMITED,
+    Answer.FAILED,
+)
 """Where the Hub did not say no, a whole snapshot in the cache will do."""
 
 
@@ -64,7 +81,13 @@ def unanswered(question: Question) -> Access:
         free=disk.free,
         logged_in=logged_in,
         token_ignored=not logged_in and bool(os.environ.get(_UNREAD_TOKEN)),
+        offline_by=next((name for name in _OFFLINE if os.environ.get(name, "").upper() in _TRUE), ""),
+        cache_ignored=next((name for name in _UNREAD_CACHES if _is_elsewhere(os.environ.get(name), cache)), ""),
     )
+
+
+def _is_elsewhere(folder: str | None, cache: Path) -> bool:
+    return bool(folder) and Path(str(folder)).expanduser().absolute() != cache
 
 
 def _granted(blank: Access) -> Access:
@@ -83,13 +106,37 @@ def _granted(blank: Access) -> Access:
             raise
     if info.sha is None or not is_commit(info.sha):
         raise ValueError(f"no commit is named for {question.repository}")
-    files = _files(info, question)
-    return _with_files(replace(blank, answer=Answer.GRANTED), info.sha, files)
+    there = [sibling.rfilename for sibling in info.siblings or ()]
+    files = _files(info, question, _indexed(info.sha, question) if index_is_needed(there) else ())
+    if (fault := unusable(there, [file.path for file in files])) is not None:
+        return replace(blank, answer=Answer.UNUSABLE, unusable=fault[0].value, detail=fault[1][:200], commit=info.sha)
+    access = _with_files(replace(blank, answer=Answer.GRANTED), info.sha, files)
+    return replace(access, unwritable=_why_unwritable(Path(access.cache))) if access.missing else access
 
 
-def _files(info: ModelInfo, question: Question) -> tuple[HubFile, ...]:
+def _why_unwritable(cache: Path) -> str:
+    """Why no file can be made in the cache; empty where one can. Only trying tells: permissions, read-only mounts and
+    quotas all look different."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return ""
+    except OSError as error:
+        return error.strerror or type(error).__name__
+
+
+def _indexed(commit: str, question: Question) -> Collection[str]:
+    """The files that the repository's index lists. Raises what huggingface_hub raises where it cannot be had."""
+    with tempfile.TemporaryDirectory(prefix="plimsoll-index-") as folder:
+        file = patiently(lambda: hf_hub_download(question.repository, INDEX, revision=commit, local_dir=folder))
+        return indexed_files(Path(file)) or ()
+
+
+def _files(info: ModelInfo, question: Question, indexed: Collection[str]) -> tuple[HubFile, ...]:
     siblings = {sibling.rfilename: sibling for sibling in info.siblings or ()}
-    names = needed_files(siblings, remote_code=question.remote_code, allow_pickle=question.allow_pickle)
+    names = needed_files(
+        siblings, remote_code=question.remote_code, allow_pickle=question.allow_pickle, indexed=indexed
+    )
     chosen = [siblings[name] for name in names]
     return tuple(
         HubFile(
@@ -117,7 +164,12 @@ def _from_cache(access: Access) -> Access | None:
     if lacking(folder, allow_pickle=question.allow_pickle) is not None:
         return None
     paths = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    names = needed_files(paths, remote_code=question.remote_code, allow_pickle=question.allow_pickle)
+    names = needed_files(
+        paths,
+        remote_code=question.remote_code,
+        allow_pickle=question.allow_pickle,
+        indexed=indexed_files(folder / INDEX) or (),
+    )
     files = tuple(HubFile(path=name, size=(folder / name).stat().st_size, digest=None) for name in names)
     return _with_files(replace(access, answer=Answer.CACHED), commit, files)
 
@@ -135,6 +187,10 @@ def answer_of(error: Exception, *, logged_in: bool) -> Answer:
         return Answer.OFFLINE_MODE
     if isinstance(error, HFValidationError):
         return Answer.NOT_FOUND
+    if is_of_the_proxy(error):
+        return Answer.PROXY
+    if is_of_a_certificate(error):
+        return Answer.CERTIFICATE
     if not isinstance(error, HfHubHTTPError):
         return Answer.UNREACHABLE if is_of_the_network(error) else Answer.FAILED
     status = error.response.status_code

@@ -100,10 +100,21 @@ def _load(question: RowsQuestion, access: Access, tell: Tell) -> tuple[Access, A
         with _told(question.repository, tell):
             builder.download_and_prepare()
         return access, builder.as_dataset(split=question.split)
+    except (RuntimeError, FileNotFoundError) as error:
+        return _without_rows(access, error), None
     except ValueError as error:
         return _named_wrong(question, access, error), None
     except Exception as error:  # noqa: BLE001  likewise
         return _refused(access, error), None
+
+
+def _without_rows(access: Access, error: RuntimeError | FileNotFoundError) -> Access:
+    """A repository that holds no rows, or a program that would make them; datasets has a class for the first alone."""
+    if "scripts are no longer supported" in str(error):
+        return replace(access, answer=Answer.SCRIPT, detail=in_words(error), commit=None)
+    if type(error).__name__ in ("DataFilesNotFoundError", "EmptyDatasetError"):  # which releases keep in two places
+        return replace(access, answer=Answer.NO_ROWS, detail=in_words(error), commit=None)
+    return _refused(access, error)
 
 
 def _named_wrong(question: RowsQuestion, access: Access, error: ValueError) -> Access:

@@ -1,21 +1,25 @@
 """The files of a checkpoint: which ones a load will read, how large they are, and what is wrong with them.
 
-transformers' own message for a damaged shard does not say which file it means. Reading the headers, which takes a few
-kilobytes a file, says it.
+transformers' own message for a damaged shard does not say which file it means, and an index that promises a tensor
+which no file has is not compared with the files at all. Reading the headers, a few kilobytes a file, says both. No
+name in an index leads out of the folder: a checkpoint comes from strangers.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
+from plimsoll.hub.files import Unusable, is_inside, needed_files, unusable
+from plimsoll.hub.pointers import stand_in
 
 _SAFETENSORS: Final = "model.safetensors"
 _PICKLE: Final = "pytorch_model.bin"
@@ -31,6 +35,8 @@ class Checkpoint:
     folder: Path
     files: tuple[Path, ...]
     revision: str | None
+    unlisted: tuple[str, ...] = ()
+    """Names of weights in the folder that the index does not list, and that nothing reads."""
 
     @property
     def bytes(self) -> int:
@@ -47,7 +53,8 @@ def locate(checkpoint: str, revision: str | None, *, allow_pickle: bool) -> Chec
     """
     folder = Path(checkpoint)
     if folder.is_dir():
-        return Checkpoint(folder=folder, files=_weight_files(folder, allow_pickle=allow_pickle), revision=revision)
+        files = _weight_files(folder, allow_pickle=allow_pickle)
+        return Checkpoint(folder=folder, files=files, revision=revision, unlisted=_unlisted(folder, files))
     if folder.is_absolute() or checkpoint.startswith("."):
         raise LoadFailed(LoadFailure.NOT_FOUND, f"{checkpoint}: there is no such folder")
     try:
@@ -61,12 +68,14 @@ def locate(checkpoint: str, revision: str | None, *, allow_pickle: bool) -> Chec
         if failure.kind is LoadFailure.NOT_FOUND:
             return None  # begun and not finished: from_pretrained downloads the rest
         raise
-    return Checkpoint(folder=snapshot, files=files, revision=snapshot.name)
+    return Checkpoint(folder=snapshot, files=files, revision=snapshot.name, unlisted=_unlisted(snapshot, files))
 
 
 def _weight_files(folder: Path, *, allow_pickle: bool) -> tuple[Path, ...]:
     for name in (_SAFETENSORS, _PICKLE):
         whole, index = folder / name, folder / (name + _INDEX)
+        for file in (whole, index):
+            _refuse_stand_in(file)
         if not whole.exists() and not index.exists():
             continue
         if name == _PICKLE and not allow_pickle:
@@ -76,14 +85,53 @@ def _weight_files(folder: Path, *, allow_pickle: bool) -> tuple[Path, ...]:
                 "code; convert it to safetensors, or say in the entry why it may be loaded (allow_pickle)",
             )
         return (whole,) if whole.exists() else _indexed(index)
-    raise LoadFailed(LoadFailure.NOT_FOUND, f"{folder}: holds neither {_SAFETENSORS} nor {_SAFETENSORS}{_INDEX}")
+    what = f"{folder}: holds neither {_SAFETENSORS} nor {_SAFETENSORS}{_INDEX}"
+    raise LoadFailed(LoadFailure.NOT_FOUND, what + _instead(folder))
+
+
+def _refuse_stand_in(file: Path) -> None:
+    if (found := stand_in(file)) is not None:
+        raise LoadFailed(LoadFailure.DAMAGED, f"{file}: {found}")
+
+
+def _instead(folder: Path) -> str:
+    """What a folder without weights for transformers holds in their place, with the next step."""
+    names = [path.name for path in folder.iterdir()]
+    found = unusable(names, needed_files(names))
+    kind, file = found or (Unusable.NO_WEIGHTS, "")
+    return f"; {file} is {_FOREIGN[kind]}" if kind in _FOREIGN else ""
+
+
+_FOREIGN: Final = {
+    Unusable.ADAPTER: "of an adapter: merge it into its base model (peft: merge_and_unload, then save_pretrained)",
+    Unusable.PIPELINE: "of a pipeline of diffusers, which is no language model",
+    Unusable.MAKERS_FORMAT: "in its maker's own format: name a folder that was converted for transformers",
+    Unusable.GGUF: "in the format of llama.cpp: name the checkpoint that it was made from",
+    Unusable.OTHER_FORMAT: "in another format, or under a name that transformers does not look for",
+}
+
+
+def _unlisted(folder: Path, files: tuple[Path, ...]) -> tuple[str, ...]:
+    """Shards beside those that the index lists: left by another download, or forgotten by the index."""
+    if len(files) == 1 and files[0].name in (_SAFETENSORS, _PICKLE):
+        return ()
+    listed = {file.name for file in files}
+    return tuple(sorted(p.name for p in folder.glob("model*.safetensors") if p.name not in listed))
 
 
 def _indexed(index: Path) -> tuple[Path, ...]:
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        places: dict[str, str] = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+        names = sorted(set(places.values()))
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise LoadFailed(LoadFailure.DAMAGED, f"{index}: is not an index of weights ({error!r})") from error
+    if (outside := next((name for name in names if not is_inside(name)), None)) is not None:
+        raise LoadFailed(
+            LoadFailure.DAMAGED,
+            f"{index}: names {outside!r:.200}, which is no file in its folder, and is not followed; download it again",
+        )
+    for name in names:
+        _refuse_stand_in(index.parent / name)
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise LoadFailed(
@@ -91,12 +139,38 @@ def _indexed(index: Path) -> tuple[Path, ...]:
             f"{index.parent / missing[0]}: {len(missing)} of {len(names)} files that {index.name} lists "
             f"{'is' if len(missing) == 1 else 'are'} missing ({', '.join(missing)}); download or build it again",
         )
+    _refuse_absent_tensors(index, places)
     return tuple(index.parent / name for name in names)
+
+
+def _refuse_absent_tensors(index: Path, places: Mapping[str, str]) -> None:
+    """Raise LoadFailed for tensors that are not in the file that the index names. A file whose header cannot be read
+    is damaged, which `find_damage` says in its own words once the load has failed."""
+    for name in sorted(set(places.values())):
+        if not name.endswith(".safetensors") or (held := _tensors_of(index.parent / name)) is None:
+            continue
+        absent = sorted(tensor for tensor, place in places.items() if place == name and tensor not in held)
+        if absent:
+            raise LoadFailed(
+                LoadFailure.DAMAGED,
+                f"{index}: says that {name} holds {absent[0]}, which it does not ({len(absent)} such tensors); the "
+                "index and the files are not of one checkpoint, download or build it again",
+            )
+
+
+def _tensors_of(file: Path) -> frozenset[str] | None:
+    try:
+        with safe_open(file, framework="pt") as shard:
+            return frozenset(shard.keys())
+    except (SafetensorError, OSError):
+        return None
 
 
 def find_damage(checkpoint: Checkpoint) -> str | None:
     """The first safetensors file that cannot be whole, with the reason; None where every header fits its file."""
     for file in checkpoint.files:
+        if (found := stand_in(file)) is not None:
+            return f"{file}: {found}"
         if file.suffix == ".safetensors" and (fault := _header_fault(file)):
             return f"{file}: {fault}; download or build it again"
     return None

@@ -35,6 +35,7 @@ from plimsoll.host.server.load_failures import explain, refuse_wrong_shapes
 from plimsoll.host.server.load_options import pretrained_arguments, read_architecture
 from plimsoll.host.server.memory import HostMeter
 from plimsoll.host.server.page_cache import prepare
+from plimsoll.hub.pointers import first_stand_in
 from plimsoll.host.server.predict.layers import text_part
 from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.synthetic import make_up
@@ -103,7 +104,7 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
         attention=str(getattr(model.config, "_attn_implementation", "unknown")),
         experts=getattr(model.config, "_experts_implementation", None) if architecture.has_fused_experts else None,
         expert_quantization=getattr(getattr(model, "hf_quantizer", None), "expert_quantization", None),
-        warnings=listener.heard(),
+        warnings=(*listener.heard(), *_unread(checkpoint)),
         inventory=inventory,
         synthetic=spec.is_synthetic,
     )
@@ -122,6 +123,14 @@ def _locate(spec: LoadSpec) -> Checkpoint | None:
     if spec.is_synthetic:
         return None
     return locate(spec.checkpoint, spec.revision, allow_pickle=spec.allow_pickle)
+
+
+def _unread(checkpoint: Checkpoint | None) -> tuple[str, ...]:
+    """Weights that lie in the folder and are not part of what was loaded."""
+    if checkpoint is None or not checkpoint.unlisted:
+        return ()
+    names = ", ".join(checkpoint.unlisted[:5])
+    return (f"{checkpoint.folder}: {len(checkpoint.unlisted)} files of weights are not in the index: {names}",)
 
 
 def _page_cache(spec: LoadSpec, checkpoint: Checkpoint | None, cache: str) -> CacheState:
@@ -169,6 +178,12 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, Mapping[str, Any], float]:
     return model, info, clock.monotonic() - start
 
 
+def _of_the_tokenizer(spec: LoadSpec) -> list[Path]:
+    """The files of a folder that may be a tokenizer's: all that hold no weights."""
+    folder = Path(spec.checkpoint)
+    return sorted(path for path in folder.glob("*") if path.suffix not in (".safetensors", ".bin"))
+
+
 def _tokenizer(spec: LoadSpec) -> Any:
     try:
         return transformers.AutoTokenizer.from_pretrained(
@@ -181,7 +196,7 @@ def _tokenizer(spec: LoadSpec) -> Any:
                 LoadFailure.TOKENIZER,
                 f"{spec.checkpoint}: its tokenizer is a {missing[0]} model alone; pip install {missing[0]}",
             ) from error
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_stand_in(_of_the_tokenizer(spec)) or str(error).strip().partition("\n")[0]
         raise LoadFailed(LoadFailure.TOKENIZER, f"{spec.checkpoint}: no usable tokenizer: {reason}") from error
 
 
