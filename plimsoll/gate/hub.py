@@ -70,7 +70,7 @@ def _refusal(access: Access, wanted: _Wanted) -> Skip | None:
 
 def _unusable(access: Access, wanted: _Wanted) -> Skip:
     """What the repository holds instead, said before anything of it is fetched."""
-    have, fix = _INSTEAD[Unusable(access.unusable)]
+    have, fix = _INSTEAD[Unusable(access.unusable or Unusable.NO_WEIGHTS)]
     return Skip(
         code=SkipCode.WEIGHTS,
         have=f"{have.replace('FILE', access.detail)} in {wanted.name}",

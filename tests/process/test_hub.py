@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ from typing import Any
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from plimsoll.hub.access import Access, Answer, Question
 from plimsoll.hub.checking import check
@@ -321,12 +324,181 @@ def test_weights_that_are_only_pickled(serve: Serve, tmp_path: Path) -> None:
     for name in ("config.json", "tokenizer.json", "pytorch_model.bin"):
         (tmp_path / "pickled" / name).write_text("{}")
     server = serve(pickled=Repository(folder=tmp_path / "pickled"))
-    with pytest.raises(HubError, match="holds no weights in safetensors, and pickles are refused"):
-        fetch(ask_one("pickled"), tmp_path / "notes")
+    access = ask_one("pickled")
+    assert (access.answer, access.unusable, access.detail) == (Answer.UNUSABLE, "pickle", "pytorch_model.bin")
     assert not any("/resolve/" in path for path in server.asked())
     question = Question(repository="hub/pickled", allow_pickle=True)
     snapshot = fetch(ask([question])[question], tmp_path / "notes")
     assert (Path(snapshot.folder) / "pytorch_model.bin").exists()
+
+
+FOREIGN = {
+    "adapter": ("adapter_config.json adapter_model.safetensors tokenizer.json", "adapter_config.json"),
+    "pipeline": ("model_index.json unet/diffusion_pytorch_model.safetensors", "model_index.json"),
+    "makers_format": ("consolidated.safetensors params.json tekken.json", "consolidated.safetensors"),
+    "gguf": ("README.md model-q4.gguf config.json", "model-q4.gguf"),
+    "other_format": ("config.json tokenizer.json model.onnx", "model.onnx"),
+    "no_weights": ("config.json tokenizer.json", ""),
+    "no_config": ("model.safetensors tokenizer.json", "model.safetensors"),
+    "no_tokenizer": ("model.safetensors config.json", "tokenizer.json"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_a_repository_holds_instead_of_weights_is_said_before_it_is_fetched(
+    serve: Serve, tmp_path: Path, kind: str
+) -> None:
+    files, shown = FOREIGN[kind]
+    for name in files.split():
+        (tmp_path / "repository" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "repository" / name).write_text("{}")
+    server = serve(foreign=Repository(folder=tmp_path / "repository"))
+    access = ask_one("foreign")
+    assert (access.answer, access.unusable, access.detail) == (Answer.UNUSABLE, kind, shown)
+    assert not any("/resolve/" in path for path in server.asked())
+    assert Access.from_json(json.loads(json.dumps(access.to_json()))) == access
+
+
+def with_more_shards(folder: Path, target: Path, *names: str) -> Path:
+    """The repository with weights of other names, which its index lists."""
+    shutil.copytree(folder, target)
+    index = json.loads((target / "model.safetensors.index.json").read_text())
+    for name in names:
+        index["weight_map"][f"tensor of {name}"] = name
+    (target / "model.safetensors.index.json").write_text(json.dumps(index))
+    return target
+
+
+def test_shards_of_any_name_are_fetched_where_the_index_lists_them(
+    serve: Serve, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = with_more_shards(folder, tmp_path / "repository", "mtp.safetensors", "text/part.safetensors")
+    (repository / "text").mkdir()
+    for name in ("mtp.safetensors", "text/part.safetensors", "unlisted.safetensors"):
+        (repository / name).write_bytes(b"w" * 100)
+    serve(named=Repository(folder=repository))
+    access = ask_one("named")
+    assert {"mtp.safetensors", "text/part.safetensors"} < {file.path for file in access.files}
+    assert "unlisted.safetensors" not in {file.path for file in access.files}
+    snapshot = fetch(access, tmp_path / "notes")
+    assert (Path(snapshot.folder) / "text/part.safetensors").stat().st_size == 100
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    cached = ask_one("named")
+    assert cached.answer is Answer.CACHED
+    assert {file.path for file in cached.files} == {file.path for file in access.files}
+
+
+@pytest.mark.parametrize("name", ["../outside.safetensors", "/etc/hostname", "a/../../b.safetensors"])
+def test_an_index_that_leads_out_of_its_folder_is_not_followed(
+    serve: Serve, folder: Path, tmp_path: Path, name: str
+) -> None:
+    repository = with_more_shards(folder, tmp_path / "repository", name)
+    (tmp_path / "outside.safetensors").write_bytes(b"secret")
+    serve(sly=Repository(folder=repository))
+    access = ask_one("sly")
+    assert [file.path for file in access.files if "model-" not in file.path and file.path.endswith("safetensors")] == []
+    with pytest.raises(HubError, match=r"it has no model\.safetensors\.index\.json, which a load needs"):
+        fetch(access, tmp_path / "notes")
+
+
+def test_a_tokenizer_of_another_kind_is_one(serve: Serve, folder: Path, tmp_path: Path) -> None:
+    repository = Path(shutil.copytree(folder, tmp_path / "repository"))
+    (repository / "tokenizer.json").rename(repository / "tiktoken.model")
+    serve(kimi=Repository(folder=repository))
+    assert fetch(ask_one("kimi"), tmp_path / "notes").downloaded > 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("TRANSFORMERS_OFFLINE", "1"), ("HF_HUB_OFFLINE", "yes"), ("TRANSFORMERS_OFFLINE", "ON")]
+)
+def test_the_variable_that_forbids_to_ask_is_named(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    serve()
+    monkeypatch.setenv(variable, value)
+    access = ask_one("any")
+    assert (access.answer, access.offline_by) == (Answer.OFFLINE_MODE, variable)
+
+
+def test_a_cache_that_nothing_reads_any_more_is_named(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    serve()
+    monkeypatch.setenv("TRANSFORMERS_CACHE", str(tmp_path / "old"))
+    assert ask_one("any").cache_ignored == "TRANSFORMERS_CACHE"
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "old"))
+    assert ask_one("any").cache_ignored == ""
+
+
+@pytest.mark.parametrize(
+    ("proxy", "said"),
+    [("socks5://127.0.0.1:9", "[socks]"), ("gopher://127.0.0.1:9", "scheme for proxy URL"), ("http://127.0.0.1:1", "")],
+)
+def test_a_proxy_that_cannot_be_used(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, proxy: str, said: str
+) -> None:
+    serve()
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    # A proxy that nobody listens at is told from one that cannot be spoken to; both are no fault of the Hub.
+    access = ask_one("any")
+    assert access.answer in ((Answer.PROXY,) if said else (Answer.PROXY, Answer.UNREACHABLE))
+    assert said in access.detail
+
+
+def test_a_certificate_that_nobody_vouches_for(
+    serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    )
+    made = [*command.split(), "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
+    server = serve(sound=Repository(folder=folder))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    monkeypatch.setenv("HF_ENDPOINT", server.endpoint.replace("http:", "https:"))
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    assert ask_one("sound").answer is Answer.CERTIFICATE
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert ask_one("sound").answer is Answer.GRANTED
+
+
+def test_what_was_said_whole_is_used_however_long_the_process_takes_to_end(
+    serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text("import atexit, time\natexit.register(time.sleep, 60)\n")
+    serve(sound=Repository(folder=folder))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    assert ask_one("sound").answer is Answer.GRANTED
+
+
+def test_what_was_not_said_whole_is_not(
+    serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A process that ends as if all were well, in the middle."""
+    (tmp_path / "site").mkdir()
+    code = "import os, plimsoll.hub.process as p\np.Outlet.send = lambda *_, **__: os._exit(0)\n"
+    (tmp_path / "site/sitecustomize.py").write_text(code)
+    serve(sound=Repository(folder=folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), str(ROOT)]))
+    access = ask_one("sound")
+    assert access.answer is Answer.FAILED
+    assert access.detail == "the process that speaks to the Hub ended with status 0 and wrote nothing"
+
+
+def test_a_lock_that_another_run_holds_is_named(serve: Serve, folder: Path, tmp_path: Path) -> None:
+    serve(sound=Repository(folder=folder))
+    access = ask_one("sound")
+    lock = tmp_path / "hf/hub/.locks/plimsoll-hub--sound.lock"
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock), pytest.raises(HubError, match=f"it waited for {lock}, which another one holds"):
+        fetch(access, tmp_path / "notes", patience=3.0)
+    assert fetch(access, tmp_path / "notes").downloaded > 0
 
 
 def test_a_repository_that_lacks_a_shard(serve: Serve, folder: Path, tmp_path: Path) -> None:
@@ -351,7 +523,9 @@ def test_access_that_is_lost_on_the_way(serve: Serve, folder: Path, tmp_path: Pa
 def test_a_cache_that_cannot_be_written(serve: Serve, folder: Path, tmp_path: Path) -> None:
     serve(sound=Repository(folder=folder))
     access = ask_one("sound")
+    shutil.rmtree(tmp_path / "hf")
     (tmp_path / "hf").write_text("a file in the place of the folder")
+    assert ask_one("sound").unwritable == "Not a directory"
     with pytest.raises(HubError) as caught:
         fetch(access, tmp_path / "notes")
     assert str(caught.value).startswith(f"hub/sound at {COMMIT}: [Errno 20] Not a directory: ")

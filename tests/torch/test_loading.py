@@ -234,6 +234,81 @@ def test_a_pickle_checkpoint_is_refused_unless_it_is_allowed(copy: Path) -> None
     assert report.missing_keys == ()
 
 
+def edit_index(folder: Path, **tensors: str) -> None:
+    path = folder / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    index["weight_map"].update(tensors)
+    path.write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside.safetensors", "/tmp/outside.safetensors", "sub/../../outside.safetensors"]
+)
+def test_an_index_that_leads_out_of_the_folder_is_not_followed(copy: Path, name: str) -> None:
+    shutil.copy(copy / SHARD, copy.parent / "outside.safetensors")
+    edit_index(copy, extra=name)
+    failure = refused(load_spec(copy, "llama", BF16))
+    assert failure.kind is LoadFailure.DAMAGED
+    assert f"names {name!r}, which is no file in its folder, and is not followed" in str(failure)
+
+
+def test_an_index_that_promises_a_tensor_which_no_file_has_is_refused(copy: Path) -> None:
+    edit_index(copy, **{"mtp.fc.weight": SHARD})
+    failure = refused(load_spec(copy, "llama", BF16))
+    assert failure.kind is LoadFailure.DAMAGED
+    assert f"says that {SHARD} holds mtp.fc.weight, which it does not (1 such tensors)" in str(failure)
+
+
+def test_a_shard_that_the_index_does_not_list_is_said(copy: Path) -> None:
+    shutil.copy(copy / SHARD, copy / "model-00009-of-00009.safetensors")
+    report = load(load_spec(copy, "llama", BF16), "as-is").report
+    [warning] = [text for text in report.warnings if "not in the index" in text]
+    assert warning == f"{copy}: 1 files of weights are not in the index: model-00009-of-00009.safetensors"
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 123456789\n"
+
+
+@pytest.mark.parametrize("name", [SHARD, "model.safetensors.index.json"])
+def test_a_pointer_of_git_lfs_is_told_from_a_damaged_file(copy: Path, name: str) -> None:
+    (copy / name).write_text(POINTER)
+    failure = refused(load_spec(copy, "llama", BF16))
+    assert failure.kind is LoadFailure.DAMAGED
+    assert str(failure).startswith(f"{copy / name}: is a Git LFS pointer and not the file itself; git lfs pull")
+
+
+def test_a_tokenizer_that_is_a_pointer_is_named(copy: Path) -> None:
+    (copy / "tokenizer.json").write_text(POINTER)
+    failure = refused(load_spec(copy, "llama", BF16))
+    assert failure.kind is LoadFailure.TOKENIZER
+    assert f"no usable tokenizer: {copy / 'tokenizer.json'}: is a Git LFS pointer" in str(failure)
+
+
+@pytest.mark.parametrize("name", [SHARD, "model.safetensors.index.json"])
+def test_a_link_that_leads_nowhere_is_said(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    (copy / name).symlink_to("../../blobs/abc")
+    failure = refused(load_spec(copy, "llama", BF16))
+    assert str(failure).startswith(f"{copy / name}: is a link to ../../blobs/abc, which is not here; copy the folder")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("adapter_config.json", "of an adapter"),
+        ("consolidated.safetensors", "in its maker's own format"),
+        ("model-q4.gguf", "in the format of llama.cpp"),
+    ],
+)
+def test_a_folder_with_weights_of_another_kind_says_which(copy: Path, name: str, words: str) -> None:
+    for file in copy.glob("model*"):
+        file.unlink()
+    (copy / name).write_text("{}")
+    failure = refused(load_spec(copy, "llama", BF16))
+    assert failure.kind is LoadFailure.NOT_FOUND
+    assert f"; {name} is {words}" in str(failure)
+
+
 def test_folders_without_a_checkpoint_are_told_apart(tmp_path: Path, copy: Path) -> None:
     absent = refused(load_spec(tmp_path / "nowhere", "llama", BF16))
     assert (absent.kind, str(absent)) == (LoadFailure.NOT_FOUND, f"{tmp_path / 'nowhere'}: there is no such folder")

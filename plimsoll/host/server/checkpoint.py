@@ -8,8 +8,8 @@ name in an index leads out of the folder: a checkpoint comes from strangers.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +35,8 @@ class Checkpoint:
     folder: Path
     files: tuple[Path, ...]
     revision: str | None
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Tensors that the index promises and the file that it names does not hold: tensor -> file."""
     unlisted: tuple[str, ...] = ()
     """Names of weights in the folder that the index does not list, and that nothing reads."""
 
@@ -54,7 +56,7 @@ def locate(checkpoint: str, revision: str | None, *, allow_pickle: bool) -> Chec
     folder = Path(checkpoint)
     if folder.is_dir():
         files = _weight_files(folder, allow_pickle=allow_pickle)
-        return Checkpoint(folder=folder, files=files, revision=revision, unlisted=_unlisted(folder, files))
+        return _checkpoint(folder, files, revision)
     if folder.is_absolute() or checkpoint.startswith("."):
         raise LoadFailed(LoadFailure.NOT_FOUND, f"{checkpoint}: there is no such folder")
     try:
@@ -68,7 +70,19 @@ def locate(checkpoint: str, revision: str | None, *, allow_pickle: bool) -> Chec
         if failure.kind is LoadFailure.NOT_FOUND:
             return None  # begun and not finished: from_pretrained downloads the rest
         raise
-    return Checkpoint(folder=snapshot, files=files, revision=snapshot.name, unlisted=_unlisted(snapshot, files))
+    return _checkpoint(snapshot, files, snapshot.name)
+
+
+def _checkpoint(folder: Path, files: tuple[Path, ...], revision: str | None) -> Checkpoint:
+    index = folder / (_SAFETENSORS + _INDEX)
+    is_indexed = files and files[0].name not in (_SAFETENSORS, _PICKLE) and index.exists()
+    return Checkpoint(
+        folder=folder,
+        files=files,
+        revision=revision,
+        absent=_absent_tensors(index) if is_indexed else {},
+        unlisted=_unlisted(folder, files),
+    )
 
 
 def _weight_files(folder: Path, *, allow_pickle: bool) -> tuple[Path, ...]:
@@ -121,8 +135,7 @@ def _unlisted(folder: Path, files: tuple[Path, ...]) -> tuple[str, ...]:
 
 def _indexed(index: Path) -> tuple[Path, ...]:
     try:
-        places: dict[str, str] = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
-        names = sorted(set(places.values()))
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise LoadFailed(LoadFailure.DAMAGED, f"{index}: is not an index of weights ({error!r})") from error
     if (outside := next((name for name in names if not is_inside(name)), None)) is not None:
@@ -143,22 +156,34 @@ def _indexed(index: Path) -> tuple[Path, ...]:
     return tuple(index.parent / name for name in names)
 
 
-def _refuse_absent_tensors(index: Path, places: Mapping[str, str]) -> None:
-    """Raise LoadFailed for tensors that are not in the file that the index names. A file whose header cannot be read
-    is damaged, which `find_damage` says in its own words once the load has failed."""
-    for name in sorted(set(places.values())):
-        if not name.endswith(".safetensors") or (held := _tensors_of(index.parent / name)) is None:
-            continue
-        absent = sorted(tensor for tensor, place in places.items() if place == name and tensor not in held)
-        if absent:
-            raise LoadFailed(
-                LoadFailure.DAMAGED,
-                f"{index}: says that {name} holds {absent[0]}, which it does not ({len(absent)} such tensors); the "
-                "index and the files are not of one checkpoint, download or build it again",
-            )
+def _absent_tensors(index: Path) -> dict[str, str]:
+    """Tensors that are not in the file that the index names. A file whose header cannot be read is damaged, which
+    `find_damage` says in its own words once the load has failed."""
+    places: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    held = {name: _tensors_of(index.parent / name) for name in set(places.values())}
+    return {
+        tensor: name
+        for tensor, name in sorted(places.items())
+        if (there := held[name]) is not None and tensor not in there
+    }
+
+
+def refuse_absent(checkpoint: Checkpoint | None, missing: Collection[str]) -> None:
+    """Raise LoadFailed for tensors that the index promises and no load has missed: `missing` are those it has, which
+    the report names. transformers never compares an index with its files."""
+    absent = [tensor for tensor in checkpoint.absent if tensor not in missing] if checkpoint else []
+    if checkpoint is not None and absent:
+        raise LoadFailed(
+            LoadFailure.DAMAGED,
+            f"{checkpoint.folder / (_SAFETENSORS + _INDEX)}: says that {checkpoint.absent[absent[0]]} holds {absent[0]}, "
+            f"which it does not ({len(absent)} such tensors); index and files are not of one checkpoint, download or "
+            "build it again",
+        )
 
 
 def _tensors_of(file: Path) -> frozenset[str] | None:
+    if file.suffix != ".safetensors":
+        return None
     try:
         with safe_open(file, framework="pt") as shard:
             return frozenset(shard.keys())

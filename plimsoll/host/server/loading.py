@@ -24,7 +24,7 @@ from plimsoll import clock
 from plimsoll.catalogue.entries import Generation
 from plimsoll.gate.need import tokenizer_packages
 from plimsoll.host.protocol import CacheState, LoadReport, LoadSpec
-from plimsoll.host.server.checkpoint import Checkpoint, locate
+from plimsoll.host.server.checkpoint import Checkpoint, locate, refuse_absent
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.generation import chat_text
 from plimsoll.host.server.gpu_memory import GpuMeter
@@ -35,10 +35,10 @@ from plimsoll.host.server.load_failures import explain, refuse_wrong_shapes
 from plimsoll.host.server.load_options import pretrained_arguments, read_architecture
 from plimsoll.host.server.memory import HostMeter
 from plimsoll.host.server.page_cache import prepare
-from plimsoll.hub.pointers import first_stand_in
 from plimsoll.host.server.predict.layers import text_part
 from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.synthetic import make_up
+from plimsoll.hub.pointers import first_stand_in
 
 _PLAIN: Any = transformers.PreTrainedModel.from_pretrained
 
@@ -79,6 +79,7 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
             model, info, seconds = _timed(call)
         gpu_memory = gpus.result()
         checkpoint = checkpoint or _locate(spec)
+        refuse_absent(checkpoint, info["missing_keys"])
         inventory = take_inventory(model)
         refuse_wrong_shapes(spec, checkpoint, inventory)
         asked = _asked(model)
