@@ -1,9 +1,10 @@
-"""Keeps secrets out of everything that a run writes.
+"""Keeps secrets out of everything that a run writes and shows.
 
 Evidence is attached to sign-offs and read by many, and a token gets into it by ways that nobody planned: a traceback
-that shows a local variable, the error text of an HTTP library, the address of a proxy. So every text is searched for
-the values of the secrets that this process could know, for what looks like a Hugging Face token, and for what in an
-address lets its holder in.
+that shows a local variable, the error text of an HTTP library, the address of a proxy, a line that model code prints.
+So every text is searched for the values of the secrets that this process could know, for what stands beside the name
+of one, and for the forms of tokens that the library detect-secrets knows. Hashes of commits, digests of files and ids
+of models look much like secrets and are none: no rule goes by randomness alone.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final, Self
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
+
+from plimsoll.errors import PlimsollError
 
 REDACTED: Final = "[secret removed]"
 """What stands in place of a secret."""
@@ -21,17 +25,92 @@ REDACTED: Final = "[secret removed]"
 SHORTEST_SECRET: Final = 8
 """Values of fewer characters are left alone: with `HF_TOKEN=1`, every 1 would vanish and the evidence with it."""
 
-_SECRET_NAME: Final = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|API_KEY|ACCESS_KEY)$", re.IGNORECASE)
-_PASSWORD_IN_ADDRESS: Final = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
-_LOOKS_LIKE_ONE: Final = "|".join(
-    (
-        r"hf_oauth_[A-Za-z0-9_.\-]{20,}",
-        r"hf_[A-Za-z0-9]{20,}",
-        r"(?<=://)[^/\s@]+(?=@)",  # who one is, in an address: user:password, or a token alone
-        # A signed address of a content network gives its file to whoever has it.
-        r"(?<=[?&])(?:X-Amz-[A-Za-z-]+|Signature|Policy|Key-Pair-Id)=[^&\s\"'<>]+",
-    )
+_NAME: Final = (
+    r"(?:[A-Z0-9_]*(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|APIKEY)|(?:[A-Z0-9_]*_)?(?:PASS|PAT|CREDENTIALS?|AUTH"
+    r"|BEARER|COOKIE|JWT)|(?!OLD)[A-Z0-9_]+_PWD"
+    r"|(?:[A-Z0-9_]*_)?(?:API|ACCESS|SECRET|PRIVATE|SIGNING|ENCRYPTION|ACCOUNT|MASTER|DEPLOY|STORAGE|SERVICE|SSH|HMAC)"
+    r"_KEY(?:_ID|_B64|_BASE64)?)"
 )
+"""Names of variables that hold secrets, whole."""
+_SECRET_NAME: Final = re.compile(_NAME, re.IGNORECASE)
+_PASSWORD_IN_ADDRESS: Final = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
+
+_PARAMETER: Final = (
+    r"(?:[a-z_\-]*token|api[_\-]?key|key|[a-z_\-]*secret|sig|signature|password|passwd|pwd|auth|policy|key-pair-id"
+    r"|x-(?:amz|goog)-[a-z\-]+)"
+)
+"""Names of parameters in an address that let its holder in."""
+_NO_VALUE: Final = r"(?!(?:None|null|true|false|True|False)\b|[$<*%{])"
+"""What stands beside a name and is no secret: nothing, a switch, a reference to a variable, a mask."""
+_WORDS: Final = ("pass", "pwd", "secret", "token", "key", "pat", "cred", "auth", "bearer", "cookie", "jwt")
+
+_KEY_BLOCK: Final = re.compile(
+    # A key spans lines, and its end may be missing where a text was cut.
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:[\s\S]{0,16384}?-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
+    r"|(?:\\n|[A-Za-z0-9+/=\s:,\-])*)"
+)
+
+_OWN: Final[Sequence[tuple[tuple[str, ...], str]]] = (
+    (("hf_",), r"hf_oauth_[A-Za-z0-9_.\-]{20,}|hf_[A-Za-z0-9]{20,}"),
+    (("github_pat_", "dckr_pat_"), r"(?:github|dckr)_pat_[A-Za-z0-9_\-]{20,}"),
+    (("sk-",), r"\bsk-(?=[A-Za-z0-9_\-]*\d)[A-Za-z0-9_\-]{24,}"),
+    (("aiza",), r"\bAIza[A-Za-z0-9_\-]{35}"),
+    (("eyj",), r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)*"),
+    # Who one is, in an address: user:password, or a token alone.
+    (("://",), r"(?<=://)[^/\s@]+(?=@)"),
+    (("?", "&", ";"), rf"(?:(?<=[?&;])|(?<=&amp;))(?i:{_PARAMETER})=[^&\s\"'<>]{{4,}}"),
+    (
+        ("auth", "api-key", "token", "cookie"),
+        r"(?i:\b(?:proxy-)?authorization|\bx-(?:api-key|auth-token)|\bprivate-token|\b(?:set-)?cookie)"
+        r"[\"']?\s*[:=]\s*[\"']?(?i:(?:bearer|basic|token|digest)\s+)?[^\s\"',<>]{6,}",
+    ),
+    (("bearer",), r"\b(?i:bearer)\s+(?=[A-Za-z0-9_\-.~+/]*\d)[A-Za-z0-9_\-.~+/]{16,}=*"),
+    # By the name of a variable, which is written in capitals: pad_token and eos_token are settings of a model.
+    (
+        _WORDS,
+        rf"\b{_NAME}[\"']?\s*[:=]\s*(?:\"{_NO_VALUE}[^\"\n]{{4,}}\"|'{_NO_VALUE}[^'\n]{{4,}}'"
+        rf"|{_NO_VALUE}[^\s\"',;<>&\[]{{4,}})",
+    ),
+    (
+        ("pass", "secret", "key"),
+        r"\b(?:password|passwd|passphrase|client_secret|secret_key|api_key|apikey|private_key)[\"']?\s*"
+        rf"(?:=|:\s*(?=[\"']))\s*(?:\"{_NO_VALUE}[^\"\n]{{4,}}\"|'{_NO_VALUE}[^'\n]{{4,}}'"
+        rf"|{_NO_VALUE}[^\s\"',;<>&()\[]{{6,}})",
+    ),
+)
+"""What a line must hold, in small letters, for a pattern to be tried on it; and the pattern."""
+_RULES: Final = tuple((needles, re.compile(pattern)) for needles, pattern in _OWN)
+
+_LEFT_OUT: Final = (
+    *("keyword", "high_entropy_strings", "ip_public", "artifactory", "cloudant", "ibm_cloud_iam", "ibm_cos_hmac"),
+    *("softlayer", "basic_auth", "private_key"),
+)
+"""Modules of detect-secrets that find harmless text too (words beside `key`, hashes, addresses, capitals), and those
+that find only the beginning of what is found here whole."""
+_REST_OF_A_TOKEN: Final = r"(?:[A-Za-z0-9_\-]|[.+/=](?=[A-Za-z0-9_]))*"  # noqa: S105  a pattern
+
+
+@cache
+def _forms() -> tuple[re.Pattern[str], ...]:
+    """The forms of tokens that detect-secrets knows, one after another: an alternation of all takes twenty times as
+    long. Raises PlimsollError where the library is not installed.
+
+    Made at first use: the library takes a fifth of a second to import.
+    """
+    try:
+        from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
+    except ModuleNotFoundError as error:
+        raise PlimsollError(
+            "detect-secrets is not installed, and without it secrets could stand in what a run writes; "
+            "install it with: pip install detect-secrets"
+        ) from error
+    kinds = [
+        kind
+        for kind in get_mapping_from_secret_type_to_class().values()
+        if kind.__module__.rpartition(".")[2] not in _LEFT_OUT
+    ]
+    denied = [pattern for kind in kinds for pattern in getattr(kind, "denylist", ())]
+    return tuple(re.compile(f"(?:{pattern.pattern}){_REST_OF_A_TOKEN}", pattern.flags) for pattern in denied)
 
 
 class Redactor:
@@ -41,11 +120,11 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = (), forms: Sequence[Callable[[str], str]] = ()) -> None:
-        long_enough = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
-        shapes = long_enough | {form(secret) for form in forms for secret in long_enough}
+        parts = {part for secret in secrets for part in (secret, *map(str.strip, secret.splitlines()))}
+        long_enough = {part for part in parts if len(part) >= SHORTEST_SECRET}
+        shapes = {form(secret) for form in (*_WRITTEN, *forms) for secret in long_enough}
         # The longest first, so that a secret which contains another leaves no rest behind.
-        known = sorted(shapes, key=len, reverse=True)
-        self._pattern = re.compile("|".join([*map(re.escape, known), _LOOKS_LIKE_ONE]))
+        self._known = sorted(shapes, key=len, reverse=True)
 
     @classmethod
     def from_environment(
@@ -54,13 +133,64 @@ class Redactor:
         """Know the secrets of this process: variables named like one, passwords in the addresses of proxies and
         package indexes, and the token that `hf auth login` stored."""
         environment = os.environ if environment is None else environment
-        named = (value.strip() for name, value in environment.items() if _SECRET_NAME.search(name))
+        named = (value.strip() for name, value in environment.items() if is_secret_name(name) and not _is_path(value))
         written = [word for value in environment.values() for word in _PASSWORD_IN_ADDRESS.findall(value)]
         return cls([*named, *written, *map(unquote, written), *_stored_tokens(environment)], forms)
 
     def __call__(self, text: str) -> str:
-        """The text without secrets."""
-        return self._pattern.sub(REDACTED, text)
+        """The text without secrets. Raises PlimsollError where detect-secrets is not installed."""
+        for secret in self._known:
+            text = text.replace(secret, REDACTED)
+        if "PRIVATE KEY" in text:
+            text = _KEY_BLOCK.sub(REDACTED, text)
+        text = "".join(map(_without_names, text.splitlines(keepends=True)))
+        for form in _forms():
+            text = form.sub(REDACTED, text)
+        return text
+
+
+def _without_names(line: str) -> str:
+    """One line without what our own rules find."""
+    small = line.lower()
+    for needles, pattern in _RULES:
+        if any(needle in small for needle in needles):
+            line = pattern.sub(REDACTED, line)
+    return line
+
+
+def _as_it_is(secret: str) -> str:
+    return secret
+
+
+def _in_an_address(secret: str) -> str:
+    return quote(secret, safe="")
+
+
+def _escaped(secret: str) -> str:
+    return secret.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+_WRITTEN: Final = (_as_it_is, _in_an_address, _escaped)
+"""How a secret is written in a text: as it is, in an address, in JSON or the representation of a string."""
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, or its beginning and its end with a note between them where it is longer than `most` characters: what
+    comes from outside must not fill a disk, a page or a terminal."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]}\n[{len(text) - 2 * half:,} characters left out]\n{text[-half:]}"
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable of that name holds a secret: PGPASSWORD, DB_PASS, GITHUB_PAT, AWS_ACCESS_KEY_ID."""
+    return _SECRET_NAME.fullmatch(name) is not None
+
+
+def _is_path(value: str) -> bool:
+    """GOOGLE_APPLICATION_CREDENTIALS names a file, which is no secret."""
+    return value.startswith(("/", "~", "./")) and "\n" not in value
 
 
 def _stored_tokens(environment: Mapping[str, str]) -> list[str]:

@@ -31,6 +31,8 @@ class SkipCode(StrEnum):
     """The dataset has nothing of the source that was asked for."""
     REGISTRATION = "registration"
     """The data is given to registered people alone."""
+    PAGE_CACHE = "page_cache"
+    """The page cache cannot be brought into the state that a figure is named by."""
     OFFLINE = "offline"
     NOT_LOGGED_IN = "not_logged_in"
     LICENCE_NOT_ACCEPTED = "licence_not_accepted"

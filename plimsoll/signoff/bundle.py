@@ -19,6 +19,7 @@ from plimsoll.catalogue.files import shipped_root
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import RunRecord
+from plimsoll.redaction import Redactor
 from plimsoll.report.pages import HTML_FILE, JUNIT_FILE, why_no_pages, write_pages
 from plimsoll.signoff.archive import pack
 from plimsoll.signoff.contents import (
@@ -169,12 +170,14 @@ def _pages(folder: Path, waivers: Waivers | None) -> Iterator[tuple[str, bytes]]
 
 
 def _seal(files: Mapping[str, bytes], verdict: Verdict, run_id: str, sign_off: SignOff) -> Bundle:
+    redact = Redactor.from_environment()
     manifest = Manifest(
         run=run_id,
         verdict=verdict.word.value,
         statement=verdict.statement,
-        operator=sign_off.operator,
-        reference=sign_off.reference,
+        # A person writes them, and a link to a ticket may hold what lets its reader in.
+        operator=redact(sign_off.operator),
+        reference=redact(sign_off.reference),
         signed_at=sign_off.at,
         plimsoll=plimsoll.__version__,
         signature=UNSIGNED if sign_off.key is None else SIGNED,

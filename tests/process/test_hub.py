@@ -482,7 +482,11 @@ def test_what_was_not_said_whole_is_not(
 ) -> None:
     """A process that ends as if all were well, in the middle."""
     (tmp_path / "site").mkdir()
-    code = "import os, plimsoll.hub.process as p\np.Outlet.send = lambda *_, **__: os._exit(0)\n"
+    code = (
+        "import json, os\n"
+        "dumps = json.dumps\n"
+        "json.dumps = lambda *a, **k: os._exit(0) if k.get('default') is str else dumps(*a, **k)\n"
+    )
     (tmp_path / "site/sitecustomize.py").write_text(code)
     serve(sound=Repository(folder=folder))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), str(ROOT)]))
@@ -523,9 +527,10 @@ def test_access_that_is_lost_on_the_way(serve: Serve, folder: Path, tmp_path: Pa
 def test_a_cache_that_cannot_be_written(serve: Serve, folder: Path, tmp_path: Path) -> None:
     serve(sound=Repository(folder=folder))
     access = ask_one("sound")
-    shutil.rmtree(tmp_path / "hf")
-    (tmp_path / "hf").write_text("a file in the place of the folder")
-    assert ask_one("sound").unwritable == "Not a directory"
+    shutil.rmtree(tmp_path / "hf/hub")
+    (tmp_path / "hf/hub").write_text("a file in the place of the folder")
+    again = ask_one("sound")
+    assert (again.answer, again.unwritable) == (Answer.GRANTED, "File exists")
     with pytest.raises(HubError) as caught:
         fetch(access, tmp_path / "notes")
     assert str(caught.value).startswith(f"hub/sound at {COMMIT}: [Errno 20] Not a directory: ")

@@ -241,9 +241,7 @@ def edit_index(folder: Path, **tensors: str) -> None:
     path.write_text(json.dumps(index))
 
 
-@pytest.mark.parametrize(
-    "name", ["../outside.safetensors", "/tmp/outside.safetensors", "sub/../../outside.safetensors"]
-)
+@pytest.mark.parametrize("name", ["../outside.safetensors", "/outside.safetensors", "sub/../../outside.safetensors"])
 def test_an_index_that_leads_out_of_the_folder_is_not_followed(copy: Path, name: str) -> None:
     shutil.copy(copy / SHARD, copy.parent / "outside.safetensors")
     edit_index(copy, extra=name)

@@ -123,9 +123,14 @@ class ForkServer:
         if answer.get("ready"):
             self._ready = True
             return
-        self._process.wait(_STOP_LIMIT)
+        # What it said is the reason, also where it takes its time to end, as on a busy machine.
         if "failed" in answer:
             raise StackImportError(_import_fault(answer["failed"]))
+        try:
+            self._process.wait(_STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         how = Exit.of(self._process.returncode)
         raise StackImportError(
             f"no host can be started: importing the model stack ended the process: {how}\n{self._said()}"

@@ -197,6 +197,7 @@ class Host:
         self._channel.close()
         self._leash.close()
         self._over = why
+        self._log.finish()
 
     def _tell(self, state: str, **fields: object) -> None:
         if isinstance(seconds := fields.get("seconds"), float):

@@ -152,7 +152,6 @@ def _indexed(index: Path) -> tuple[Path, ...]:
             f"{index.parent / missing[0]}: {len(missing)} of {len(names)} files that {index.name} lists "
             f"{'is' if len(missing) == 1 else 'are'} missing ({', '.join(missing)}); download or build it again",
         )
-    _refuse_absent_tensors(index, places)
     return tuple(index.parent / name for name in names)
 
 
@@ -173,11 +172,11 @@ def refuse_absent(checkpoint: Checkpoint | None, missing: Collection[str]) -> No
     the report names. transformers never compares an index with its files."""
     absent = [tensor for tensor in checkpoint.absent if tensor not in missing] if checkpoint else []
     if checkpoint is not None and absent:
+        index = checkpoint.folder / (_SAFETENSORS + _INDEX)
         raise LoadFailed(
             LoadFailure.DAMAGED,
-            f"{checkpoint.folder / (_SAFETENSORS + _INDEX)}: says that {checkpoint.absent[absent[0]]} holds {absent[0]}, "
-            f"which it does not ({len(absent)} such tensors); index and files are not of one checkpoint, download or "
-            "build it again",
+            f"{index}: says that {checkpoint.absent[absent[0]]} holds {absent[0]}, which it does not ({len(absent)} "
+            "such tensors); index and files are not of one checkpoint, download or build it again",
         )
 
 

@@ -12,7 +12,7 @@ import socket
 import traceback
 from collections.abc import Callable, Mapping
 from functools import reduce
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from plimsoll.errors import PlimsollError
 from plimsoll.host.channel import Inbox, pack, receive
@@ -39,10 +39,16 @@ from plimsoll.host.protocol import (
     Unload,
     Unloaded,
 )
+from plimsoll.redaction import Redactor, shortened
 
 if TYPE_CHECKING:
     from plimsoll.footprint.prediction import Prediction
     from plimsoll.host.server.loading import LoadedModel
+
+
+_LONGEST_MESSAGE: Final = 8_000
+"""Characters of an error's text that leave the host: libraries put whole tensors, pages and files into theirs."""
+_LONGEST_TRACEBACK: Final = 40_000
 
 
 class OutOfOrderError(Exception):
@@ -71,12 +77,13 @@ def _answer(session: Session, request: object) -> bytes:
 
 
 def _in_words(error: BaseException) -> Raised:
+    redact = Redactor.from_environment()
     told = traceback.TracebackException.from_exception(error)
     module, name = type(error).__module__, type(error).__qualname__
     return Raised(
         kind=name if module == "builtins" else f"{module}.{name}",
-        message=str(told),
-        traceback="".join(told.format()),
+        message=redact(shortened(str(told), _LONGEST_MESSAGE)),
+        traceback=redact(shortened("".join(told.format()), _LONGEST_TRACEBACK)),
         mistake=_portable(error) if isinstance(error, PlimsollError) else None,
     )
 
