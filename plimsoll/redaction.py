@@ -50,14 +50,15 @@ _KEY_BLOCK: Final = re.compile(
     r"|(?:\\n|[A-Za-z0-9+/=\s:,\-])*)"
 )
 
+_IN_ADDRESS: Final = re.compile(r"(?<=://)[^/\s@]+(?=@)")
+"""Who one is: user:password, or a token alone."""
+
 _OWN: Final[Sequence[tuple[tuple[str, ...], str]]] = (
     (("hf_",), r"hf_oauth_[A-Za-z0-9_.\-]{20,}|hf_[A-Za-z0-9]{20,}"),
     (("github_pat_", "dckr_pat_"), r"(?:github|dckr)_pat_[A-Za-z0-9_\-]{20,}"),
     (("sk-",), r"\bsk-(?=[A-Za-z0-9_\-]*\d)[A-Za-z0-9_\-]{24,}"),
     (("aiza",), r"\bAIza[A-Za-z0-9_\-]{35}"),
     (("eyj",), r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)*"),
-    # Who one is, in an address: user:password, or a token alone.
-    (("://",), r"(?<=://)[^/\s@]+(?=@)"),
     (("?", "&", ";"), rf"(?:(?<=[?&;])|(?<=&amp;))(?i:{_PARAMETER})=[^&\s\"'<>]{{4,}}"),
     (
         ("auth", "api-key", "token", "cookie"),
@@ -139,6 +140,8 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """The text without secrets. Raises PlimsollError where detect-secrets is not installed."""
+        if "://" in text:  # first, so that a known password leaves no user's name behind
+            text = _IN_ADDRESS.sub(REDACTED, text)
         for secret in self._known:
             text = text.replace(secret, REDACTED)
         if "PRIVATE KEY" in text:

@@ -374,6 +374,97 @@ def test_what_lets_one_in_is_removed_from_addresses() -> None:
         assert redactor(text) == text
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["PGPASSWORD", "DB_PASS", "APP_SECRET_KEY", "SSH_PRIVATE_KEY", "GITHUB_PAT", "AWS_ACCESS_KEY_ID", "WANDB_API_KEY"]
+    + ["MYSQL_PWD", "REDIS_AUTH", "CI_JOB_TOKEN", "DJANGO_SECRET", "SIGNING_KEY_B64", "SESSION_COOKIE"],
+)
+def test_the_values_of_variables_that_hold_secrets_are_removed_wherever_they_stand(name: str) -> None:
+    value = "harbour wall/77\nsecond-line"
+    redact = Redactor.from_environment({name: value})
+    for text in (value, "harbour wall/77", "second-line", "harbour%20wall%2F77", r"harbour wall/77\nsecond-line"):
+        assert redact(f"<{text}>") == f"<{REDACTED}>"
+
+
+@pytest.mark.parametrize(
+    "name", ["PWD", "OLDPWD", "HF_TOKEN_PATH", "SSH_AUTH_SOCK", "TOKENIZERS_PARALLELISM", "COMPASS", "KEYBOARD", "PATH"]
+)
+def test_variables_with_like_names_hold_none(name: str) -> None:
+    assert Redactor.from_environment({name: "harbour-wall-77"})("harbour-wall-77") == "harbour-wall-77"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "PGPASSWORD=abcd1234",
+        "DB_PASS: 'hunter 22'",
+        '"GITHUB_PAT": "abcdefgh"',
+        "MY_SECRET_KEY=abcdefgh",
+        "password=hunter22",
+        "ghp_" + "a1" * 18,
+        "github_pat_" + "A1b2" * 8,
+        "glpat-" + "a1" * 10,
+        "AKIAIOSFODNN7EXAMPLE",
+        "xoxb-123456-abcdef123456",
+        "sk_live_" + "a1" * 12,
+        "SG." + "a" * 22 + "." + "b" * 43,
+        "hf_" + "a1" * 15,
+        "sk-ant-api03-" + "a1" * 20,
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-DEF_123",
+        "Authorization: Bearer abcdef1234567890",
+        "'X-API-Key': 'abcdef123456'",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n-----END OPENSSH PRIVATE KEY-----",
+        r"-----BEGIN PRIVATE KEY-----\nMIIEvQIBADAN\n",
+    ],
+)
+def test_what_looks_like_a_secret_is_removed_whole(text: str) -> None:
+    left = Redactor()(f"[ {text} ]")
+    assert left in (
+        f"[ {REDACTED} ]",
+        f"[ '{REDACTED} ]",
+        f"[ {REDACTED}' ]",
+        f'[ "{REDACTED} ]',
+        f"[ {REDACTED}]",
+        f"[ '{REDACTED}' ]",
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "left"),
+    [
+        ("https://h/x?token=abcdef123&part=2", f"https://h/x?{REDACTED}&part=2"),
+        ("https://h/x?a=1&amp;Signature=abcdefgh&amp;part=2", f"https://h/x?a=1&amp;{REDACTED}&amp;part=2"),
+        ("https://h/x?access_token=abcdef123", f"https://h/x?{REDACTED}"),
+        ("https://h/x?sv=2026&sig=abc%2Fdef", f"https://h/x?sv=2026&{REDACTED}"),
+    ],
+)
+def test_what_lets_one_in_is_removed_from_the_query_of_an_address(address: str, left: str) -> None:
+    assert Redactor()(address) == left
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "commit c0ffee0000000000000000000000000000000000",
+        "sha256:" + "ab12" * 16,
+        "key: " + "ab12" * 16,
+        "meta-llama/Llama-3.1-70B-Instruct/nf4-dq",
+        "pad_token='<|endoftext|>', eos_token: </s>",
+        "num_key_value_heads: 8, past_key_values=None",
+        "model.layers.0.self_attn.q_proj.weight",
+        "GPU-8a1e2c3d-1111-2222-3333-444455556666 MIG-377e0049-554c-540b-93c6-d0976f8426cb",
+        'fix: export HF_TOKEN="$HUGGINGFACE_HUB_TOKEN"',
+        "HF_TOKEN, where set, goes first; hf auth login with a token",
+        "https://huggingface.co/api/models/a/b?revision=main&blobs=true",
+        "the bearer of this message; a cookie; an author; APACHE-2.0",
+        "2026-11-26T22:40:12.123456+00:00",
+        "model-00001-of-00059.safetensors in models--a--b/snapshots/" + "0a" * 20,
+    ],
+)
+def test_what_only_resembles_a_secret_stays(text: str) -> None:
+    assert Redactor.from_environment({})(text) == text
+
+
 def test_redaction_leaves_alone_what_is_no_secret() -> None:
     redactor = Redactor.from_environment({"HF_TOKEN": "1", "TOKENIZERS_PARALLELISM": "false-as-ever"})
     for text in ("1 hf_device_map false-as-ever", "hf_hub_download(repo)", "tiny-llama/nf4"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,12 @@ from typing import Any
 import psutil
 import pytest
 
+from plimsoll.host.client.log import FILE_LIMIT, TAIL_LIMIT
 from plimsoll.host.client.process import Host, Hosts
 from plimsoll.host.failures import HostDied, HostError, HostStartError
 from plimsoll.host.protocol import Call, Generate, Unload
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
+from plimsoll.redaction import REDACTED
 from tests.support import host_targets
 
 DEADLINE = 60.0
@@ -112,7 +116,65 @@ def test_nothing_is_asked_of_a_model_before_it_is_loaded(host: Host, request_: A
 
 def test_output_goes_to_the_log_line_by_line(host: Host) -> None:
     host.ask(call("say", text="line ünd \ud800"), DEADLINE)
-    assert host.log.read_text(encoding="utf-8") == "line ünd \\ud800\nLINE ÜND \\ud800\n"
+    await_text(host.log, "line ünd \\ud800\nLINE ÜND \\ud800\n")
+
+
+def await_text(path: Path, text: str) -> None:
+    """A thread writes the log, so that what a host has said is there a moment later."""
+    end = time.monotonic() + DEADLINE
+    while path.read_text(encoding="utf-8") != text and time.monotonic() < end:
+        time.sleep(0.02)
+    assert path.read_text(encoding="utf-8") == text
+
+
+SECRET = "swordfish-in-the-harbour-77"
+
+
+def test_no_secret_that_model_code_prints_reaches_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", SECRET)
+    key = "-----BEGIN RSA PRIVATE KEY-----\nMIIEabcdef0123\n-----END RSA PRIVATE KEY-----"
+    with Hosts(stack=None) as hosts:
+        host = hosts.start("leaky", tmp_path / "leaky.log")
+        for text in (
+            f"connecting with {SECRET}",
+            f"{key}\nbehind the key",
+            "ghp_" + "a1" * 18,
+            "commit " + "c0ffee" * 6,
+        ):
+            host.ask(call("say", text=text), DEADLINE)
+        host.close()
+    log = (tmp_path / "leaky.log").read_text()
+    assert not [word for word in (SECRET, "MIIE", "ghp_a1") if word.lower() in log.lower()]
+    assert f"connecting with {REDACTED}" in log
+    assert "behind the key" in log
+    assert "commit " + "c0ffee" * 6 in log, "a hash is no secret"
+
+
+def test_a_host_that_prints_without_end_does_not_fill_the_disk(tmp_path: Path) -> None:
+    with Hosts(stack=None) as hosts:
+        host = hosts.start("chatty", tmp_path / "chatty.log")
+        for number in range(3):
+            host.ask(call("say", text=f"flood {number} " + "x" * 1000 + "\n" + ("y" * 99 + "\n") * 40_000), DEADLINE)
+        host.ask(call("say", text="last words"), DEADLINE)
+        host.close()
+    log = (tmp_path / "chatty.log").read_text()
+    assert FILE_LIMIT < len(log) < FILE_LIMIT + 2 * TAIL_LIMIT
+    assert log.startswith("flood 0 ")
+    assert log.endswith("last words\nLAST WORDS\n")
+    assert re.search(r"\[the log is longer than is kept: 24,[0-9,]+ bytes in all; its end follows\]", log)
+
+
+def test_the_text_of_an_error_is_bounded_and_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PASS", SECRET)
+    with Hosts(stack=None) as hosts:
+        host = hosts.start("loud", tmp_path / "loud.log")
+        with pytest.raises(HostError) as caught:
+            host.ask(call("fail", text=f"{SECRET} " + "x" * 1_000_000), DEADLINE)
+        host.close()
+    assert len(str(caught.value)) < 120_000
+    assert len(caught.value.raised.message) < 9_000
+    assert SECRET not in str(caught.value)
+    assert "characters left out]" in caught.value.raised.message
 
 
 def test_what_a_host_finds_itself_in(host: Host) -> None:
@@ -132,9 +194,8 @@ def test_what_a_host_finds_itself_in(host: Host) -> None:
 def test_a_host_holds_its_log_and_its_channel_and_nothing_of_others(hosts: Hosts, tmp_path: Path) -> None:
     others = [hosts.start(f"other-{n}", tmp_path / "other.log") for n in range(3)]
     host = hosts.start("one", tmp_path / "one.log")
-    log = str(host.log)
     # stdin, stdout, stderr, faulthandler's own descriptor, the channel; nothing that would keep another host's open.
-    assert host.ask(call("state"), DEADLINE)["descriptors"] == sorted(["/dev/null", log, log, log, "socket"])
+    assert host.ask(call("state"), DEADLINE)["descriptors"] == sorted(["/dev/null", "pipe", "pipe", "pipe", "socket"])
     for other in (*others, host):
         other.close()
 

@@ -196,6 +196,17 @@ def test_a_broken_module_is_one_clear_message(
     assert str(caught.value) == "no host can be started: " + message.format(folder=tmp_path)
 
 
+def test_a_broken_import_is_told_where_the_process_takes_its_time_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a busy machine: it has said why, and has not ended yet."""
+    (tmp_path / "broken.py").write_text("import atexit, time\natexit.register(time.sleep, 60)\nraise ValueError('no')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with Hosts(stack=None, preload=["broken"]) as hosts, pytest.raises(StackImportError) as caught:
+        hosts.start("one", tmp_path / "host.log")
+    assert "importing broken failed: ValueError: no" in str(caught.value)
+
+
 def test_an_import_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "slow.py").write_text("import time; time.sleep(3600)")
     monkeypatch.syspath_prepend(tmp_path)

@@ -103,6 +103,18 @@ def test_torch_is_imported_by_the_host_side_alone(folder: str) -> None:
         assert not family or relative.startswith(TORCH_SIDE), f"{relative} imports {', '.join(sorted(family))}"
 
 
+def test_every_skip_of_the_suite_is_of_the_gates_type() -> None:
+    """With a code, what there is, what it takes and a next step: one function skips, and takes nothing else."""
+    places = []
+    for folder in ("plimsoll", "fixtures", "acceptance"):
+        for path in modules(folder):
+            for node in ast.walk(ast.parse(path.read_text())):
+                name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+                if name in {"skip", "skipif", "importorskip", "skipTest", "SkipTest"}:
+                    places.append(f"{path.relative_to(ROOT)}: {name}")
+    assert places == ["fixtures/plan.py: skip"]
+
+
 def test_acceptance_imports_only_fixtures_and_library() -> None:
     for path in modules("acceptance"):
         for name in imports_of(path):

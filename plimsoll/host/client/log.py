@@ -74,8 +74,11 @@ class HostLog:
         self._thread.start()
         try:
             yield theirs
-        finally:
+        except BaseException:
             os.close(theirs)
+            self.finish()  # the reason may be on its way
+            raise
+        os.close(theirs)
 
     def finish(self) -> None:
         """Wait until what an ended host wrote is in the file. Safe to call again, and of no use while a host lives."""

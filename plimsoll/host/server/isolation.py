@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import io
 import json
 import os
 import resource
@@ -12,7 +11,7 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from plimsoll.host.server import linux
 from plimsoll.host.server.serve import serve
@@ -60,11 +59,15 @@ def _log_to(log: int) -> None:
     """
     os.dup2(log, 1)
     os.dup2(log, 2)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    # New streams: the fork server's were made for a file, and ask where in it they are, which a pipe does not know.
+    sys.stdout = sys.__stdout__ = _stream(1)
+    sys.stderr = sys.__stderr__ = _stream(2)
     faulthandler.enable(file=log, all_threads=True)
     faulthandler.register(signal.SIGUSR1, file=log, all_threads=True)
+
+
+def _stream(descriptor: int) -> TextIO:
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _limit_threads(count: int) -> None:
