@@ -5,6 +5,7 @@ from fixtures.required import pytest_cmdline_main as pytest_cmdline_main
 # In the order in which they build on each other: pytest rewrites the assertions of a plugin only when it is the first
 # to import it.
 pytest_plugins = [
+    "fixtures.shown",
     "fixtures.sources",
     "fixtures.options",
     "fixtures.marks",

@@ -376,8 +376,10 @@ def test_what_lets_one_in_is_removed_from_addresses() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["PGPASSWORD", "DB_PASS", "APP_SECRET_KEY", "SSH_PRIVATE_KEY", "GITHUB_PAT", "AWS_ACCESS_KEY_ID", "WANDB_API_KEY"]
-    + ["MYSQL_PWD", "REDIS_AUTH", "CI_JOB_TOKEN", "DJANGO_SECRET", "SIGNING_KEY_B64", "SESSION_COOKIE"],
+    [
+        *("PGPASSWORD", "DB_PASS", "APP_SECRET_KEY", "SSH_PRIVATE_KEY", "GITHUB_PAT", "AWS_ACCESS_KEY_ID"),
+        *("WANDB_API_KEY", "MYSQL_PWD", "REDIS_AUTH", "CI_JOB_TOKEN", "DJANGO_SECRET", "SIGNING_KEY_B64", "MY_COOKIE"),
+    ],
 )
 def test_the_values_of_variables_that_hold_secrets_are_removed_wherever_they_stand(name: str) -> None:
     value = "harbour wall/77\nsecond-line"

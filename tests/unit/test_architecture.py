@@ -103,14 +103,26 @@ def test_torch_is_imported_by_the_host_side_alone(folder: str) -> None:
         assert not family or relative.startswith(TORCH_SIDE), f"{relative} imports {', '.join(sorted(family))}"
 
 
+SKIPPING = {"skip", "skipif", "importorskip", "skipTest", "SkipTest", "Skipped"}
+
+
+def _skips(node: ast.AST) -> str | None:
+    """What skips here, be it a call, a mark or an import; None for anything else."""
+    if isinstance(node, ast.Attribute) and node.attr in SKIPPING:
+        owner = ast.unparse(node.value)
+        return node.attr if owner in {"pytest", "pytest.mark", "unittest", "self"} else None
+    if isinstance(node, ast.ImportFrom) and node.module in {"pytest", "_pytest.outcomes", "unittest"}:
+        return next((alias.name for alias in node.names if alias.name in SKIPPING), None)
+    return None
+
+
 def test_every_skip_of_the_suite_is_of_the_gates_type() -> None:
     """With a code, what there is, what it takes and a next step: one function skips, and takes nothing else."""
     places = []
     for folder in ("plimsoll", "fixtures", "acceptance"):
         for path in modules(folder):
             for node in ast.walk(ast.parse(path.read_text())):
-                name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-                if name in {"skip", "skipif", "importorskip", "skipTest", "SkipTest"}:
+                if (name := _skips(node)) is not None:
                     places.append(f"{path.relative_to(ROOT)}: {name}")
     assert places == ["fixtures/plan.py: skip"]
 
