@@ -178,8 +178,8 @@ def _of_variants(_catalogue: Catalogue, asked: Sequence[Variant], _named: Named)
         yield Parameter(id=variant.id, marks=variant.all_marks, values={"variant": variant})
 
 
-def _of_tiers(catalogue: Catalogue, _asked: Sequence[Variant], _named: Named) -> Iterator[Parameter]:
-    used = {variant.tier.id for variant in catalogue.variants.values()}
+def _of_tiers(catalogue: Catalogue, asked: Sequence[Variant], _named: Named) -> Iterator[Parameter]:
+    used = {variant.tier.id for variant in asked}
     for tier in catalogue.tiers.values():
         if tier.id in used:
             yield Parameter(id=tier.id, marks=(tier.id,), values={"tier": tier})

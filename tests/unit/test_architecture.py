@@ -118,12 +118,9 @@ def _skips(node: ast.AST) -> str | None:
 
 def test_every_skip_of_the_suite_is_of_the_gates_type() -> None:
     """With a code, what there is, what it takes and a next step: one function skips, and takes nothing else."""
-    places = []
-    for folder in ("plimsoll", "fixtures", "acceptance"):
-        for path in modules(folder):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if (name := _skips(node)) is not None:
-                    places.append(f"{path.relative_to(ROOT)}: {name}")
+    paths = [path for folder in ("plimsoll", "fixtures", "acceptance") for path in modules(folder)]
+    found = [(path, _skips(node)) for path in paths for node in ast.walk(ast.parse(path.read_text()))]
+    places = [f"{path.relative_to(ROOT)}: {name}" for path, name in found if name is not None]
     assert places == ["fixtures/plan.py: skip"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from plimsoll.errors import PlimsollError
-from plimsoll.node.cgroup import GroupMemory, group_memory
+from plimsoll.node.cgroup import GroupMemory, cpu_quota, group_memory
 from plimsoll.node.probe import RecordedProbe, SystemProbe
 from plimsoll.node.processor import read_cpu
 from plimsoll.node.storage import read_disk
@@ -26,7 +27,8 @@ def test_this_machine_is_told_as_the_system_tells_it(tmp_path: Path) -> None:
     assert node.hostname == os.uname().nodename
     assert node.kernel == os.uname().release
     assert node.python == ".".join(map(str, sys.version_info[:3]))
-    assert node.cpu.logical_cores == len(os.sched_getaffinity(0))
+    allowed = len(os.sched_getaffinity(0))
+    assert node.cpu.logical_cores == (allowed if node.cpu.quota is None else max(1, math.ceil(node.cpu.quota)))
     assert 0 < node.memory.available <= node.memory.total <= psutil.virtual_memory().total
     assert node.disk.path == str(tmp_path / "not" / "there" / "yet")
     assert node.disk.total == psutil.disk_usage(str(tmp_path)).total
@@ -114,6 +116,54 @@ def test_a_container_whose_own_group_is_mounted_as_the_top(tmp_path: Path) -> No
 
 def test_a_machine_without_control_groups_has_no_limit(tmp_path: Path) -> None:
     assert group_memory(64 * GB, tmp_path) is None
+    assert cpu_quota(tmp_path) is None
+
+
+CPU_V1 = {
+    "proc/self/cgroup": "5:memory:/\n3:cpu,cpuacct:/job\n",
+    "proc/self/mountinfo": "30 23 0:27 / /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu,cpuacct\n",
+    "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+    "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+    "sys/fs/cgroup/cpu/job/cpu.cfs_period_us": "50000\n",
+}
+CPU_V2 = {"proc/self/cgroup": "0::/pod/box\n", "proc/self/mountinfo": V2_MOUNT}
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({**CPU_V2, "sys/fs/cgroup/pod/cpu.max": "max 100000\n"}, None),
+        ({**CPU_V2, "sys/fs/cgroup/pod/box/cpu.max": "50000 100000\n"}, 0.5),
+        (
+            {**CPU_V2, "sys/fs/cgroup/pod/cpu.max": "150000 100000\n", "sys/fs/cgroup/pod/box/cpu.max": "max 100000\n"},
+            1.5,
+        ),
+        ({**CPU_V1, "sys/fs/cgroup/cpu/job/cpu.cfs_quota_us": "-1\n"}, None),
+        ({**CPU_V1, "sys/fs/cgroup/cpu/job/cpu.cfs_quota_us": "25000\n"}, 0.5),
+    ],
+)
+def test_the_quota_of_processor_time_is_read_in_both_versions(
+    files: dict[str, str], quota: float | None, tmp_path: Path
+) -> None:
+    root = kernel_files(tmp_path, files)
+    assert cpu_quota(root) == quota
+    if quota is not None and quota <= 1:
+        cpu, _ = read_cpu(root)
+        assert (cpu.quota, cpu.logical_cores) == (quota, 1)
+
+
+def test_a_quota_of_all_cores_is_none(tmp_path: Path) -> None:
+    root = kernel_files(tmp_path, {**CPU_V2, "sys/fs/cgroup/pod/box/cpu.max": "102400000 100000\n"})
+    cpu, unread = read_cpu(root)
+    assert cpu.quota is None
+    assert not [entry for entry in unread if entry.what == "cpu.quota"]
+
+
+def test_a_quota_that_cannot_be_understood_is_said(tmp_path: Path) -> None:
+    root = kernel_files(tmp_path, {**CPU_V2, "sys/fs/cgroup/pod/box/cpu.max": "many\n"})
+    cpu, unread = read_cpu(root)
+    assert cpu.quota is None
+    assert [entry.what for entry in unread if entry.what.endswith("quota")] == ["cpu.quota"]
 
 
 def test_a_group_that_cannot_be_understood_is_an_error_and_not_no_limit(tmp_path: Path) -> None:
@@ -135,11 +185,29 @@ def test_the_mount_of_the_disk_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", ["synthetic-8xh100-80g", "synthetic-rtx4090-24g"])
-def test_a_recorded_node_is_read_back_unchanged(name: str) -> None:
+def test_a_recorded_node_is_read_back_unchanged(name: str, tmp_path: Path) -> None:
     path = RECORDED / f"{name}.json"
     node = RecordedProbe(path).probe()
     assert node.hostname == name
-    assert json.loads(json.dumps(node.to_json())) == json.loads(path.read_text())
+    whole = json.loads(json.dumps(node.to_json()))
+    kept = tmp_path / "node.json"
+    kept.write_text(json.dumps(whole))
+    assert RecordedProbe(kept).probe() == node
+    # The record is of an earlier release: what it says stands, and what it could not say is not known.
+    known = json.loads(path.read_text())
+    assert _without_new_facts(whole) == known
+
+
+_LATER_GPU_FACTS = ("instances", "unified", "lost")
+
+
+def _without_new_facts(node: dict[str, Any]) -> dict[str, Any]:
+    assert (node.pop("torch_cuda"), node["cpu"].pop("quota")) == (None, None)
+    for gpu in node["gpus"]:
+        assert [gpu.pop(name) for name in _LATER_GPU_FACTS] == [[], False, None]
+    for entry in node["unread"]:
+        assert entry.pop("code") is None
+    return node
 
 
 def spoiled(change: dict[str, Any]) -> str:
