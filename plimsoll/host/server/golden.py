@@ -137,7 +137,7 @@ def _decoded(model: Any, ids: torch.Tensor, prefix: int) -> torch.Tensor:
     does for `generate`."""
     output = model(input_ids=ids[:, :prefix], use_cache=True)
     found = []
-    for token in ids[:, prefix:].split(1, dim=1):
+    for token in torch.split(ids[:, prefix:], 1, dim=1):
         output = model(input_ids=token, past_key_values=output.past_key_values, use_cache=True)
         found.append(output.logits)
     return torch.cat(found, dim=1)

@@ -60,8 +60,8 @@ def _log_to(log: int) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     # New streams: the fork server's were made for a file, and ask where in it they are, which a pipe does not know.
-    sys.stdout = sys.__stdout__ = _stream(1)
-    sys.stderr = sys.__stderr__ = _stream(2)
+    out, err = _stream(1), _stream(2)
+    vars(sys).update(stdout=out, __stdout__=out, stderr=err, __stderr__=err)
     faulthandler.enable(file=log, all_threads=True)
     faulthandler.register(signal.SIGUSR1, file=log, all_threads=True)
 
