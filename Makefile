@@ -1,6 +1,6 @@
 # make tiny    the tiny tier end to end: set-up, checkpoints, every variant, report, verdict
 # make check   ruff, mypy strict, the unit tests: the inner loop, under a minute on two cores
-# make test    ruff, mypy strict, all of the suite's own tests, on two workers
+# make test    ruff, mypy strict, all of the suite's own tests
 # make digests renew the list of what the release holds (plimsoll/release.sha256), after any edit of the suite
 # make setup   the virtual environment alone; `make setup PYTHON=python3.12` for another interpreter
 
@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
-# `make test WORKERS=` runs all tests in one process, which a debugger can stop in.
+# `make check WORKERS=` runs the unit tests in one process, which a debugger can stop in.
 WORKERS ?= -n 2 --dist worksteal
 # Another interpreter that is asked for makes the environment anew; one that is not named keeps it.
 ifneq ($(filter command environment,$(origin PYTHON)),)
@@ -44,10 +44,10 @@ style: $(STAMP)
 check: style
 	$(BIN)/python -m pytest tests/unit $(WORKERS) $(ARGS)
 
-# The checkpoints are built once, before the workers copy them.
+# On one worker: two would load the same checkpoints, and keep each other's from being cold.
 test: style
 	$(BIN)/plimsoll tiny build
-	$(BIN)/python -m pytest tests $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest tests $(ARGS)
 
 digests: $(STAMP)
 	$(BIN)/python -m plimsoll.digests --write
