@@ -10,41 +10,41 @@ from dataclasses import dataclass
 import numpy as np
 
 from plimsoll.compare import steadiness
+from plimsoll.compare.judging import Together, judge
 from plimsoll.compare.machine import differences, unlike
 from plimsoll.compare.pairing import absent, figure_rows, outcome_changes, shared_times
 from plimsoll.compare.result import Comparison, Mismatch, TimeRow, Versus
-from plimsoll.compare.rounds import rounds_for_same, rounds_to_find
+from plimsoll.compare.rounds import MOST, rounds_for_same, rounds_to_find
 from plimsoll.compare.rule import Rule, Word, decide
 from plimsoll.compare.side import Side, Timed
 from plimsoll.errors import PlimsollError
 from plimsoll.statistics.correction import holm
 from plimsoll.statistics.interval import Interval
-from plimsoll.statistics.ranks import (
-    Samples,
-    cliffs_delta,
-    deflated,
-    log_noise,
-    rank_test,
-    ratio_interval,
-    smallest_p,
-    widened,
-    within_reach,
-)
-from plimsoll.statistics.seeded import generator
+from plimsoll.statistics.ranks import Samples, cliffs_delta, log_noise
 
 _ASSUMED_NOISE = 0.05
 """The noise for which a number of rounds is named where there are too few rounds to see any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What the rounds of a pair of times come to, before the correction for the number of times."""
+
+    ratio: float
+    interval: Interval
+    p: float
+    needed: float
+    """The size, as a logarithm, from which a difference may be called one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Test:
-    """A pair of times on its way through the correction. `p` and `smallest` already allow for unsteadiness."""
+    """A pair of times on its way through the correction."""
 
     base: Timed
     other: Timed
-    factor: float
-    p: float | None
-    smallest: float
+    found: _Found | None
+    """None where a side has too few rounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,10 @@ class _Pairing:
     other: Side
     tests: list[_Test]
     mismatched: list[Mismatch]
-    factor: float
+    within: float
+    """How many times larger the variance is, because rounds go together, than independent rounds would show."""
+    between: float
+    """The same of like runs."""
     steadiness: tuple[str, ...]
 
 
@@ -72,7 +75,7 @@ def compare(sides: Sequence[Side], rule: Rule, *, likes: Sequence[Side] = (), fo
     between = steadiness.between([(side.name, _rounds(side)) for side in (base, *likes)])
     pairings = [_pair(base, other, between, rule) for other in others]
     everything = [test for pairing in pairings for test in pairing.tests]
-    adjusted = _adjusted(everything, rule)
+    adjusted = _adjusted(everything)
     corrected = iter(adjusted)
     return Comparison(
         rule=rule,
@@ -87,14 +90,10 @@ def compare(sides: Sequence[Side], rule: Rule, *, likes: Sequence[Side] = (), fo
     )
 
 
-def _adjusted(tests: Sequence[_Test], rule: Rule) -> list[float | None]:
-    """The p-values, corrected for all tests together; None for what could not reach significance at all."""
-    able = within_reach([test.smallest for test in tests], rule.alpha)
-    family = [i for i, test in enumerate(tests) if able[i] and test.p is not None]
-    adjusted: list[float | None] = [None] * len(tests)
-    for i, p in zip(family, holm([tests[i].p or 0.0 for i in family]), strict=True):
-        adjusted[i] = p
-    return adjusted
+def _adjusted(tests: Sequence[_Test]) -> list[float | None]:
+    """The p-values, corrected for all tests together; None where there was no test."""
+    corrected = iter(holm([test.found.p for test in tests if test.found is not None]))
+    return [None if test.found is None else next(corrected) for test in tests]
 
 
 def _refuse_repeats(sides: Sequence[Side]) -> None:
@@ -122,24 +121,54 @@ def _rounds(side: Side) -> steadiness.Rounds:
 
 def _pair(base: Side, other: Side, between: steadiness.Steadiness, rule: Rule) -> _Pairing:
     pairs, mismatched = shared_times(base, other)
-    within = steadiness.within((base.name, _rounds(base)), (other.name, _rounds(other)))
-    factor = max(between.factor, within.factor)
+    found, together = _judged(pairs, between.factor, rule)
+    text = "" if together is None else _within_text(base, other, together)
     return _Pairing(
         other=other,
-        tests=[_test(ours, theirs, factor, rule) for ours, theirs in pairs],
+        tests=[_Test(base=ours, other=theirs, found=found.get(i)) for i, (ours, theirs) in enumerate(pairs)],
         mismatched=mismatched,
-        factor=factor,
-        steadiness=tuple(found.text for found in (within, between) if found.text),
+        within=float(together.factor) if together is not None and text else 1.0,
+        between=between.factor,
+        steadiness=tuple(line for line in (text, between.text) if line),
     )
 
 
-def _test(base: Timed, other: Timed, factor: float, rule: Rule) -> _Test:
-    ours, theirs = _samples(base), _samples(other)
-    if min(ours.size, theirs.size) < rule.fewest_rounds:
-        return _Test(base=base, other=other, factor=factor, p=None, smallest=1.0)
-    p = float(rank_test(ours, theirs, generator("rank test", base.cell, base.metric)))
-    smallest = smallest_p(ours.size, theirs.size)
-    return _Test(base=base, other=other, factor=factor, p=deflated(p, factor), smallest=deflated(smallest, factor))
+def _judged(
+    pairs: Sequence[tuple[Timed, Timed]], between: float, rule: Rule
+) -> tuple[dict[int, _Found], Together | None]:
+    """By place, what each pair with enough rounds comes to; pairs with the same numbers of rounds are judged as one."""
+    places: dict[tuple[int, int], list[int]] = {}
+    for i, (ours, theirs) in enumerate(pairs):
+        if min(len(ours.rounds), len(theirs.rounds)) >= rule.fewest_rounds:
+            places.setdefault((len(ours.rounds), len(theirs.rounds)), []).append(i)
+    if not places:
+        return {}, None
+    groups = [
+        (_logs([pairs[i][0] for i in group]), _logs([pairs[i][1] for i in group])) for group in places.values()
+    ]
+    judged, together = judge(groups, rule, between=between)
+    found = {}
+    for group, one in zip(places.values(), judged, strict=True):
+        for k, i in enumerate(group):
+            ratio, low, high = (math.exp(float(value[k])) for value in (one.ratio, one.low, one.high))
+            found[i] = _Found(
+                ratio=ratio, interval=Interval(low=low, high=high), p=float(one.p[k]), needed=float(one.needed[k])
+            )
+    return found, together
+
+
+def _logs(times: Sequence[Timed]) -> Samples:
+    return np.log(np.stack([_samples(timed) for timed in times]))
+
+
+def _within_text(base: Side, other: Side, together: Together) -> str:
+    """What is said where rounds go together beyond doubt; empty where they may not."""
+    if not together.is_shown:
+        return ""
+    return (
+        f"rounds go together within {base.name} or {other.name}: differences are judged as if there were "
+        f"1/{float(together.factor):.1f} of the rounds"
+    )
 
 
 def _samples(timed: Timed) -> Samples:
@@ -150,7 +179,7 @@ def _samples(timed: Timed) -> Samples:
 
 def _versus(base: Side, pairing: _Pairing, adjusted: Sequence[float | None], tests: int, rule: Rule) -> Versus:
     other = pairing.other
-    times = tuple(_row(test, p, tests, rule) for test, p in zip(pairing.tests, adjusted, strict=True))
+    times = tuple(_row(test, p, pairing, tests, rule) for test, p in zip(pairing.tests, adjusted, strict=True))
     memory, figures = figure_rows(base, other, rule)
     logs = [math.log(row.ratio) for row in times]
     return Versus(
@@ -166,52 +195,67 @@ def _versus(base: Side, pairing: _Pairing, adjusted: Sequence[float | None], tes
         outcomes=tuple(outcome_changes(base, other)),
         overall=math.exp(statistics.fmean(logs)) if logs else None,
         steadiness=pairing.steadiness,
-        variance_factor=pairing.factor,
+        variance_factor=max(pairing.within, pairing.between),
     )
 
 
-def _row(test: _Test, p_adjusted: float | None, tests: int, rule: Rule) -> TimeRow:
-    base, other = test.base, test.other
+def _row(test: _Test, p_adjusted: float | None, pairing: _Pairing, tests: int, rule: Rule) -> TimeRow:
+    base, other, found = test.base, test.other, test.found
     ours, theirs = _samples(base), _samples(other)
-    ratio = base.median / other.median if base.higher_is_better else other.median / base.median
-    is_enough = min(ours.size, theirs.size) >= rule.fewest_rounds
-    interval = _interval(test, ours, theirs, ratio, rule) if is_enough else None
-    word, why = decide(ratio, interval, p_adjusted, rule)
-    noise = log_noise(ours, theirs) if is_enough else None
-    assumed = _ASSUMED_NOISE if noise is None else round(noise, 4)
-    # More rounds say nothing more of a machine that is another one in the next run.
-    is_steady = test.factor == 1.0
-    to_find = rounds_to_find(assumed, tests, rule) if is_steady else None
-    for_same = rounds_for_same(assumed, rule) if is_steady else None
+    if found is None:
+        ratio = base.median / other.median if base.higher_is_better else other.median / base.median
+        word, why = decide(ratio, None, None, rule)
+        noise = None
+    else:
+        ratio = found.ratio
+        word, why = decide(ratio, found.interval, p_adjusted, rule, found.needed)
+        noise = log_noise(ours, theirs)
+    to_find, for_same = _enough(noise, pairing, tests, rule)
     return TimeRow(
         base=base,
         other=other,
         ratio=ratio,
-        interval=interval,
-        p=test.p,
+        interval=None if found is None else found.interval,
+        p=None if found is None else found.p,
         p_adjusted=p_adjusted,
         delta=cliffs_delta(ours, theirs) if min(ours.size, theirs.size) else None,
         noise=noise,
         word=word,
-        why=why if word is not Word.TOO_FEW else _too_few(why, test, noise, to_find, for_same, rule),
+        why=why if word is not Word.TOO_FEW else _too_few(why, test, noise, to_find, for_same, rule, pairing),
         to_find=to_find,
         for_same=for_same,
     )
 
 
-def _interval(test: _Test, ours: Samples, theirs: Samples, ratio: float, rule: Rule) -> Interval:
-    random = generator("interval", test.base.cell, test.base.metric)
-    return widened(ratio_interval(ours, theirs, rule.confidence, random), ratio, math.sqrt(test.factor))
+def _enough(noise: float | None, pairing: _Pairing, tests: int, rule: Rule) -> tuple[int | None, int | None]:
+    """The rounds a side that find the change of the rule, and those that show that there is none."""
+    # More rounds say nothing more of a machine that is another one in the next run.
+    if pairing.between > pairing.within:
+        return None, None
+    assumed = _ASSUMED_NOISE if noise is None else round(noise, 3)
+    counts = rounds_to_find(assumed, tests, rule), rounds_for_same(assumed, tests, rule)
+    found, same = (None if count is None else math.ceil(count * pairing.within) for count in counts)
+    return found if (found or 0) <= MOST else None, same if (same or 0) <= MOST else None
 
 
-def _too_few(why: str, test: _Test, noise: float | None, to_find: int | None, for_same: int | None, rule: Rule) -> str:
+def _too_few(
+    why: str,
+    test: _Test,
+    noise: float | None,
+    to_find: int | None,
+    for_same: int | None,
+    rule: Rule,
+    pairing: _Pairing,
+) -> str:
     """The whole reason: what is not shown, with how many rounds, and how many it takes."""
     if not (test.base.rounds and test.other.rounds):
         return "the rounds are not in the file, only a summary of them"
     taken = f"{len(test.base.rounds)} and {len(test.other.rounds)} rounds: {why}"
-    if test.factor > 1.0:
+    if pairing.between > pairing.within:
         return f"{taken}; the machine is unsteady, so steady it or compare more runs: more rounds alone tell little"
     seen = f"noise of {_ASSUMED_NOISE:.0%} (none is seen yet)" if noise is None else f"the noise of {noise:.1%}"
+    if pairing.within > 1.0:
+        seen += " and rounds that go together"
     find = "no number of rounds finds" if to_find is None else f"{to_find} rounds a side find"
     same = "no number shows" if for_same is None else f"{for_same} show"
     return f"{taken}; at {seen} {find} a change of {rule.change:.0%}, and {same} that it is within {rule.margin:.0%}"

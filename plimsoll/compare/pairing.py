@@ -41,7 +41,10 @@ def _counterpart(timed: Timed, side: Side) -> Timed | None:
 
 
 def _mismatch(ours: Timed, theirs: Timed) -> str | None:
-    """Why two times measure different things; None where they do not, as far as the sources say."""
+    """Why two times cannot be compared: they measure different things, as far as the sources say, or are no times."""
+    for timed in (ours, theirs):
+        if not all(0.0 < value < math.inf for value in (timed.median, *timed.rounds)):
+            return "a round has no length above zero: the clock was too coarse for it"
     for what, first, second in (
         ("unit", ours.unit, theirs.unit),
         ("clock", ours.timer, theirs.timer),

@@ -1,7 +1,9 @@
 """How many rounds it takes: to find a change of a given size, and to show that there is none.
 
-A tool that says "too few samples" owes the number that would be enough. Both are computed for rounds whose logarithms
-are normal, from the same tests that decide; `benchmarks/comparison_honesty.py` holds them against simulation.
+A tool that says "too few samples" owes the number that would be enough. It is computed for independent rounds whose
+logarithms are normal: how far rounds go together is learnt from them as well, so what such rounds teach is drawn at random
+(the same draws every time), and each draw says how large a difference it would take. `benchmarks/comparison_honesty.py`
+holds the numbers against simulation.
 """
 
 from __future__ import annotations
@@ -11,18 +13,26 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
+import numpy as np
 from scipy import stats
 
 from plimsoll.compare.rule import Rule
+from plimsoll.statistics.ranks import smallest_p
+from plimsoll.statistics.seeded import generator
+from plimsoll.statistics.together import Numbers, evidence, reach, weights
 
 MOST: Final = 2000
 """Rounds beyond which nobody will go; the answer is then None."""
-_MEDIAN_SPREAD: Final = math.sqrt(math.pi / 2.0)
-"""A median of normal values spreads this much more than their mean."""
-
-_CAUTION: Final = 0.6
-"""Of the misses that are allowed, those that are planned for: medians of few rounds and bootstrapped intervals are less
-normal than the formula has them, which costs up to two points of a hundred (simulated, as above)."""
+_SERIES: Final = 320
+"""Times that are drawn for a number of rounds."""
+_MOST_TIMES: Final = 40
+"""Times beyond which more of them teach nothing more of how rounds go together."""
+_DRAWN_ROUNDS: Final = 60
+"""Rounds beyond which what is learnt hardly changes: of more, means of blocks are looked at."""
+_EFFICIENCY: Final = math.sqrt(3.0 / math.pi)
+"""Of ranks, beside means of normal values: the distance of two sides in standard errors is shorter by this."""
+_CAUTION: Final = 0.7
+"""Of the misses that are allowed, those that are planned for: what is drawn is itself a sample."""
 
 
 @lru_cache(maxsize=4096)
@@ -32,51 +42,80 @@ def rounds_to_find(noise: float, tests: int, rule: Rule) -> int | None:
     `noise` is the standard deviation of the logarithms of rounds, `tests` the number of times that are compared at
     once. None where it takes more than MOST.
     """
+    tests = max(1, tests)
     level = rule.alpha / tests
-    aim = 1.0 - _CAUTION * (1.0 - rule.power)
     shift = math.log1p(rule.change)
-    apart = shift / (max(noise, 1e-9) * math.sqrt(2.0))
-    above = float(stats.norm.cdf(apart))
-    both = float(stats.multivariate_normal.cdf([apart, apart], mean=[0.0, 0.0], cov=[[1.0, 0.5], [0.5, 1.0]]))
 
     def is_enough(rounds: int) -> bool:
-        significant = _significant(rounds, level, above, both)
-        spread = _MEDIAN_SPREAD * noise * math.sqrt(2.0 / rounds)
-        clear = float(stats.norm.cdf((shift - rule.log_margin) / max(spread, 1e-9)))
-        # The two go together in a way that depends on the data; this is the least that their joint chance can be.
-        return significant + clear - 1.0 >= aim
+        seen = 2 * tests * (rounds - 1)
+        needed = rule.log_margin if seen >= rule.rounds_seen else max(rule.log_margin, rule.log_step)
+        error = _error(noise, rounds)
+        clear = shift - needed
+        # Ranks of few rounds cannot reach every level; the size of a difference can, if it is beyond a clock's step.
+        by_rank = _rank_distance(shift / max(noise, 1e-9)) * math.sqrt(rounds) - _distances(rounds, tests, level)
+        by_size = (shift - rule.log_step) / error - _distances(rounds, tests, level)
+        beyond = by_rank if smallest_p(rounds, rounds) <= level else by_size
+        return _chance(np.minimum(beyond, clear / error)) >= _aim(rule)
 
     return _fewest(is_enough, rule.fewest_rounds)
-
-
-def _significant(rounds: int, level: float, above: float, both: float) -> float:
-    """The chance that the rank test is significant, by the normal distribution, which asks for more than the exact one
-    does where rounds are few: a number that is named can always reach significance.
-
-    `above` is the chance that a round of the slower side is longer than one of the other, `both` that it is longer
-    than two of them.
-    """
-    pairs = rounds * rounds
-    threshold = float(stats.norm.isf(level / 2.0)) * math.sqrt(pairs * (2 * rounds + 1) / 12.0) + 0.5
-    variance = pairs * (above * (1.0 - above) + 2 * (rounds - 1) * max(both - above * above, 0.0))
-    excess = pairs * (above - 0.5) - threshold
-    if variance <= 0.0:
-        return 1.0 if excess >= 0.0 else 0.0
-    return float(stats.norm.cdf(excess / math.sqrt(variance)))
 
 
 @lru_cache(maxsize=4096)
-def rounds_for_same(noise: float, rule: Rule) -> int | None:
+def rounds_for_same(noise: float, tests: int, rule: Rule) -> int | None:
     """Rounds a side that show two equal times to be the same within `rule.margin`, with a chance of `rule.power`.
 
-    `noise` is as above. None where it takes more than MOST.
+    `noise` and `tests` are as above. None where it takes more than MOST.
     """
-    tail = float(stats.norm.isf((1.0 - rule.confidence) / 2.0)) + float(stats.norm.isf((1.0 - rule.power) / 2.0))
 
     def is_enough(rounds: int) -> bool:
-        return tail * _MEDIAN_SPREAD * noise * math.sqrt(2.0 / rounds) <= rule.log_margin
+        left = rule.log_margin / _error(noise, rounds) - _distances(rounds, max(1, tests), 1.0 - rule.confidence)
+        return float(np.mean(np.maximum(0.0, 1.0 - 2.0 * stats.norm.sf(left)))) >= _aim(rule)
 
     return _fewest(is_enough, rule.fewest_rounds)
+
+
+@lru_cache(maxsize=4096)
+def _rank_distance(shift: float) -> float:
+    """How far the mean ranks of two normal sides lie apart, in standard errors over the root of the rounds.
+
+    `shift` is in standard deviations of a round. It cannot grow beyond that of two sides without overlap.
+    """
+    places = stats.norm.ppf((np.arange(2000) + 0.5) / 2000)
+    ranks = stats.norm.cdf(places) + stats.norm.cdf(places + shift)
+    return float((2.0 * stats.norm.cdf(shift / math.sqrt(2.0)) - 1.0) / (ranks.std() * math.sqrt(2.0)))
+
+
+def _error(noise: float, rounds: int) -> float:
+    """The standard error of a difference."""
+    return max(noise, 1e-9) * math.sqrt(2.0 / rounds) / _EFFICIENCY
+
+
+def _chance(distance: Numbers) -> float:
+    return float(np.mean(stats.norm.cdf(distance)))
+
+
+def _aim(rule: Rule) -> float:
+    return 1.0 - _CAUTION * (1.0 - rule.power)
+
+
+@lru_cache(maxsize=1024)
+def _distances(rounds: int, tests: int, level: float) -> Numbers:
+    """For each draw, the distance of the means in standard errors that is significant at this level."""
+    weight, scale, freedom = _draws(min(rounds, _DRAWN_ROUNDS), min(tests, _MOST_TIMES))
+    return reach(weight, scale, freedom, level)
+
+
+@lru_cache(maxsize=256)
+def _draws(rounds: int, times: int) -> tuple[Numbers, Numbers, int]:
+    """What independent rounds teach of how they go together, in one draw after the other."""
+    random = generator("rounds", str(rounds), str(times))
+    shape = (-(-_SERIES // times), times, rounds)
+    found = evidence(random.standard_normal(shape), random.standard_normal(shape))
+    (weight,), _ = weights([found.log_likelihood])
+    # In units of what these rounds would show were they independent.
+    unit = found.spread[..., :1] * math.sqrt(2.0 / rounds)
+    grid = weight.shape[-1]
+    return weight.reshape(-1, grid), (found.deviation / unit).reshape(-1, grid), found.freedom
 
 
 def _fewest(is_enough: Callable[[int], bool], fewest: int) -> int | None:

@@ -52,6 +52,11 @@ class Rule:
     fewest_rounds: int = 5
     """A side with fewer rounds gets no interval and no word: below five the bootstrap of a median covers far less
     than it says."""
+    step: float = 0.15
+    """What two states of a clock differ by at most. Rounds that kept one state in each run look like a difference, so
+    none up to this size is called one before"""
+    rounds_seen: int = 50
+    """so many pairs of rounds in a row, of all times and both sides together, could have shown that states change."""
     memory_tolerance: float = 0.05
     """Memory figures have one value a run: they differ when they do by more than this fraction,"""
     memory_floor: float = 32 * 2**20
@@ -62,21 +67,31 @@ class Rule:
         """The margin as a distance of logarithms, the same in both directions."""
         return math.log1p(self.margin)
 
+    @property
+    def log_step(self) -> float:
+        """The step as a distance of logarithms."""
+        return math.log1p(self.step)
 
-def decide(ratio: float, interval: Interval | None, p_adjusted: float | None, rule: Rule) -> tuple[Word, str]:
+
+def decide(
+    ratio: float, interval: Interval | None, p_adjusted: float | None, rule: Rule, needed: float | None = None
+) -> tuple[Word, str]:
     """The word for a ratio of times (above 1 is slower), and why it is that word.
 
-    `p_adjusted` is None where too few rounds were taken for any test.
+    `p_adjusted` is None where too few rounds were taken for any test. `needed` is the size, as a logarithm, from which a
+    difference of these runs may be called one; None takes the margin.
     """
-    if interval is None:
+    needed = rule.log_margin if needed is None else max(needed, rule.log_margin)
+    if interval is None or p_adjusted is None:
         return Word.TOO_FEW, _HOPELESS
-    is_significant = p_adjusted is not None and p_adjusted < rule.alpha and not interval.low <= 1.0 <= interval.high
-    if is_significant and abs(math.log(ratio)) > rule.log_margin:
+    is_significant = p_adjusted < rule.alpha and not interval.low <= 1.0 <= interval.high
+    size = abs(math.log(ratio))
+    if is_significant and size > needed:
         return (Word.SLOWER if ratio > 1 else Word.FASTER), ""
     if -rule.log_margin < math.log(interval.low) and math.log(interval.high) < rule.log_margin:
         return Word.SAME, ""
+    if is_significant and size > rule.log_margin:
+        return Word.TOO_FEW, f"it differs, but by no more than states of a machine may ({math.expm1(needed):.0%})"
     if is_significant:
         return Word.TOO_FEW, f"it differs, but not surely by more than {rule.margin:.0%}"
-    if p_adjusted is None:
-        return Word.TOO_FEW, _HOPELESS
     return Word.TOO_FEW, f"neither shown to differ, nor to be within {rule.margin:.0%}"

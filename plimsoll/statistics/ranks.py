@@ -1,56 +1,88 @@
-"""The statistics of a comparison, from scipy where it has them: rank test, effect size, interval.
+"""Statistics of ranks and pairs: the rank test, its effect size, the ratios of all pairs, and the noise of rounds.
 
-Times are skewed, drift and have outliers, so nothing here assumes a normal distribution. Everything random is seeded by
-what it is computed for: the same files give the same figures, in whatever order they are compared.
+Times are skewed and have outliers, so nothing here assumes a normal distribution.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from plimsoll.statistics.interval import Interval
-
 Samples = NDArray[np.float64]
 
-_EXACT_UP_TO: Final = 60
-"""Rounds of a side up to which the exact distribution of the rank test is used; beyond it the normal one is as good."""
-_PERMUTATIONS: Final = 9999
-_RESAMPLES: Final = 5000
+_MOST_COUNTED: Final = 12 * 10**7
+"""Steps of counting up to which the exact distribution of the rank test is used: sixty rounds a side, or five against
+fifteen hundred."""
+_MOST_PAIRED: Final = 300
+"""Rounds of a side whose every ratio to every round of the other is looked at."""
 
 
-def rank_test(base: Samples, other: Samples, random: np.random.Generator) -> Samples:
-    """The two-sided p-value of Mann and Whitney's test, along the last axis.
+def exact_p(base: Samples, other: Samples) -> Samples:
+    """The two-sided p-value of Mann and Whitney's test along the last axis, for independent rounds.
 
-    Exact up to sixty rounds a side, also with ties: there by permutation, because the usual correction for ties is too
-    bold with few rounds. Beyond, the normal distribution is as good.
+    Exact, also with ties, as long as that is not too much to count; beyond, by the normal distribution with its
+    correction for ties.
     """
-    is_large = max(base.shape[-1], other.shape[-1]) > _EXACT_UP_TO
-    method = "asymptotic" if is_large else "exact"
-    p = np.asarray(stats.mannwhitneyu(base, other, axis=-1, method=method).pvalue, dtype=np.float64)
-    pooled = np.sort(np.concatenate([base, other], axis=-1), axis=-1)
-    if is_large:
-        # Without any spread at all scipy divides zero by zero.
-        return np.where(pooled[..., 0] == pooled[..., -1], 1.0, p)
-    tied = (np.diff(pooled, axis=-1) == 0).any(axis=-1)
-    if not tied.any():
+    pooled = np.concatenate([base, other], axis=-1)
+    ordered = np.sort(pooled, axis=-1)
+    tied = (np.diff(ordered, axis=-1) == 0).any(axis=-1)
+    sizes = sorted((base.shape[-1], other.shape[-1]))
+    is_counted = 2 * sizes[0] ** 2 * sum(sizes) ** 2 <= _MOST_COUNTED
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.asarray(stats.mannwhitneyu(base, other, axis=-1, method="asymptotic").pvalue, dtype=np.float64)
+    p = np.where(ordered[..., 0] == ordered[..., -1], 1.0, p)
+    if not is_counted:
         return p
-    p = np.atleast_1d(p).copy()
-    rows = zip(*(np.atleast_2d(s)[np.atleast_1d(tied)] for s in (base, other)), strict=True)
-    p[np.atleast_1d(tied)] = [_tied_rank_test(a, b, random) for a, b in rows]
-    return p.reshape(tied.shape)
+    whole = ~np.asarray(tied)
+    flat_base, flat_other = base.reshape(-1, base.shape[-1]), other.reshape(-1, other.shape[-1])
+    flat, whole = np.atleast_1d(p).reshape(-1).copy(), np.atleast_1d(whole).reshape(-1)
+    if whole.any():
+        flat[whole] = stats.mannwhitneyu(flat_base[whole], flat_other[whole], axis=-1, method="exact").pvalue
+    for i in np.flatnonzero(~whole):
+        flat[i] = _tied_p(flat_base[i], flat_other[i])
+    return flat.reshape(np.shape(p))
 
 
-def _tied_rank_test(base: Samples, other: Samples, random: np.random.Generator) -> float:
-    if np.unique(np.concatenate([base, other])).size == 1:
-        return 1.0
-    method = stats.PermutationMethod(n_resamples=_PERMUTATIONS, rng=random)
-    return float(stats.mannwhitneyu(base, other, method=method).pvalue)
+def _tied_p(base: Samples, other: Samples) -> float:
+    """Exact with ties: of all ways to deal the rounds to the sides, the share whose rank sum is as far from the middle."""
+    fewer, more = (base, other) if base.size <= other.size else (other, base)
+    ranks = np.rint(2.0 * stats.rankdata(np.concatenate([fewer, more]))).astype(np.int64)
+    middle = fewer.size * (ranks.size + 1)
+    furthest = int(np.sort(ranks)[-fewer.size :].sum())
+    ways = np.zeros((fewer.size + 1, furthest + 1))
+    ways[0, 0] = 1.0
+    for rank in ranks:
+        ways[1:, rank:] += ways[:-1, : furthest + 1 - rank]
+    distances = np.abs(np.arange(furthest + 1) - middle)
+    observed = abs(int(ranks[: fewer.size].sum()) - middle)
+    return float(ways[-1, distances >= observed].sum() / ways[-1].sum())
+
+
+def pair_quantiles(base: Samples, other: Samples, tail: Samples) -> tuple[Samples, Samples, Samples]:
+    """Median, lower and upper quantile of all differences of a round of `other` and one of `base` (last axis).
+
+    `tail` is the share of the differences that lies outside on each side. Of very many rounds as many quantiles as
+    differ by less than a thousandth stand for all.
+    """
+    base, other = _thinned(base), _thinned(other)
+    differences = np.sort((other[..., None, :] - base[..., :, None]).reshape(*base.shape[:-1], -1), axis=-1)
+    last = differences.shape[-1] - 1
+    place = np.clip(np.floor(np.asarray(tail) * (last + 1)).astype(np.int64) - 1, 0, last)
+    low = np.take_along_axis(differences, place[..., None], axis=-1)[..., 0]
+    high = np.take_along_axis(differences, last - place[..., None], axis=-1)[..., 0]
+    return np.median(differences, axis=-1), low, high
+
+
+def _thinned(rounds: Samples) -> Samples:
+    count = rounds.shape[-1]
+    if count <= _MOST_PAIRED:
+        return rounds
+    places = np.rint((np.arange(_MOST_PAIRED) + 0.5) / _MOST_PAIRED * count - 0.5).astype(np.int64)
+    return np.asarray(np.sort(rounds, axis=-1)[..., places])
 
 
 def smallest_p(base_rounds: int, other_rounds: int) -> float:
@@ -63,58 +95,6 @@ def cliffs_delta(base: Samples, other: Samples) -> float:
     ordered = np.sort(base)
     shorter, not_longer = (np.searchsorted(ordered, other, side=side) for side in ("left", "right"))
     return float((shorter + not_longer - base.size).sum()) / (base.size * other.size)
-
-
-def ratio_interval(base: Samples, other: Samples, confidence: float, random: np.random.Generator) -> Interval:
-    """The percentile bootstrap interval of the ratio of medians, other over base."""
-    medians = [_resampled_medians(side, random) for side in (base, other)]
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(medians[1] / medians[0], [tail, 1.0 - tail])
-    return Interval(low=float(low), high=float(high))
-
-
-def _resampled_medians(side: Samples, random: np.random.Generator) -> Samples:
-    """Medians of as many resamples as _RESAMPLES, without drawing the resamples: of a hundred thousand rounds, as
-    pytest-benchmark takes of a fast function, five thousand would not fit into memory.
-
-    A resample is `ordered[floor(n * u)]` for n uniform values u, so its median lies at the median of those, which has a
-    beta distribution; for an even n the second of the two middle values is drawn given the first.
-    """
-    ordered, n = np.sort(side), side.size
-    first = (n + 1) // 2
-    u = random.beta(first, n + 1 - first, _RESAMPLES)
-    medians = ordered[(u * n).astype(np.int64)]
-    if n % 2 == 1:
-        return medians
-    v = u + (1.0 - u) * random.beta(1, n - first, _RESAMPLES)
-    return np.asarray((medians + ordered[np.minimum((v * n).astype(np.int64), n - 1)]) / 2.0)
-
-
-def widened(interval: Interval, ratio: float, factor: float) -> Interval:
-    """The interval with its distance from the ratio, as logarithms, multiplied by the factor."""
-    low, high = (ratio * (bound / ratio) ** factor for bound in (interval.low, interval.high))
-    return Interval(low=low, high=high)
-
-
-def deflated(p: float, variance_factor: float) -> float:
-    """The p-value if the variance is this many times what the rounds alone show."""
-    if variance_factor == 1.0:
-        return p
-    z = float(stats.norm.isf(p / 2.0)) / math.sqrt(variance_factor)
-    return 2.0 * float(stats.norm.sf(z))
-
-
-def within_reach(smallest: Sequence[float], alpha: float) -> list[bool]:
-    """Which tests could reach significance at all beside each other (Tarone, 1990).
-
-    `smallest` are the p-values that each could give at best. A test that cannot reach alpha/k is none, and must not
-    make the others stricter. It depends on the numbers of rounds alone, not on what was measured.
-    """
-    for k in range(1, len(smallest) + 1):
-        able = [p <= alpha / k for p in smallest]
-        if sum(able) <= k:
-            return able
-    return [False] * len(smallest)
 
 
 def log_noise(*sides: Samples) -> float:
