@@ -14,16 +14,13 @@ from plimsoll.compare.judging import Together, judge
 from plimsoll.compare.machine import differences, unlike
 from plimsoll.compare.pairing import absent, figure_rows, outcome_changes, shared_times
 from plimsoll.compare.result import Comparison, Mismatch, TimeRow, Versus
-from plimsoll.compare.rounds import MOST, rounds_for_same, rounds_to_find
+from plimsoll.compare.rounds import ASSUMED_NOISE, MOST, rounds_for_same, rounds_to_find
 from plimsoll.compare.rule import Rule, Word, decide
 from plimsoll.compare.side import Side, Timed
 from plimsoll.errors import PlimsollError
 from plimsoll.statistics.correction import holm
 from plimsoll.statistics.interval import Interval
 from plimsoll.statistics.ranks import Samples, cliffs_delta, log_noise
-
-_ASSUMED_NOISE = 0.05
-"""The noise for which a number of rounds is named where there are too few rounds to see any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,14 +135,13 @@ def _judged(
 ) -> tuple[dict[int, _Found], Together | None]:
     """By place, what each pair with enough rounds comes to; pairs with the same numbers of rounds are judged as one."""
     places: dict[tuple[int, int], list[int]] = {}
-    for i, (ours, theirs) in enumerate(pairs):
+    # In one order, whatever that of the files is: sums of the same numbers in another order differ in their last digit.
+    for i, (ours, theirs) in sorted(enumerate(pairs), key=lambda entry: (entry[1][0].cell, entry[1][0].metric)):
         if min(len(ours.rounds), len(theirs.rounds)) >= rule.fewest_rounds:
             places.setdefault((len(ours.rounds), len(theirs.rounds)), []).append(i)
     if not places:
         return {}, None
-    groups = [
-        (_logs([pairs[i][0] for i in group]), _logs([pairs[i][1] for i in group])) for group in places.values()
-    ]
+    groups = [(_logs([pairs[i][0] for i in group]), _logs([pairs[i][1] for i in group])) for group in places.values()]
     judged, together = judge(groups, rule, between=between)
     found = {}
     for group, one in zip(places.values(), judged, strict=True):
@@ -232,7 +228,7 @@ def _enough(noise: float | None, pairing: _Pairing, tests: int, rule: Rule) -> t
     # More rounds say nothing more of a machine that is another one in the next run.
     if pairing.between > pairing.within:
         return None, None
-    assumed = _ASSUMED_NOISE if noise is None else round(noise, 3)
+    assumed = ASSUMED_NOISE if noise is None else round(noise, 3)
     counts = rounds_to_find(assumed, tests, rule), rounds_for_same(assumed, tests, rule)
     found, same = (None if count is None else math.ceil(count * pairing.within) for count in counts)
     return found if (found or 0) <= MOST else None, same if (same or 0) <= MOST else None
@@ -253,7 +249,7 @@ def _too_few(
     taken = f"{len(test.base.rounds)} and {len(test.other.rounds)} rounds: {why}"
     if pairing.between > pairing.within:
         return f"{taken}; the machine is unsteady, so steady it or compare more runs: more rounds alone tell little"
-    seen = f"noise of {_ASSUMED_NOISE:.0%} (none is seen yet)" if noise is None else f"the noise of {noise:.1%}"
+    seen = f"noise of {ASSUMED_NOISE:.0%} (none is seen yet)" if noise is None else f"the noise of {noise:.1%}"
     if pairing.within > 1.0:
         seen += " and rounds that go together"
     find = "no number of rounds finds" if to_find is None else f"{to_find} rounds a side find"

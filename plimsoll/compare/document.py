@@ -347,7 +347,8 @@ def _first_line(text: str) -> str:
 def _method(comparison: Comparison) -> tuple[str, ...]:
     rule = comparison.rule
     return (
-        f"ratio of medians with a {rule.confidence:.0%} bootstrap interval; Mann and Whitney's rank test, corrected by "
+        f"ratio of all pairs of rounds (median) with a {rule.confidence:.0%} interval; Mann and Whitney's rank test, "
+        "allowing for rounds that go together, or the size of a difference where ranks are too few; corrected by "
         f"Holm for {counted(comparison.tests, 'test')}; Cliff's delta",
         f"slower, faster: p below {rule.alpha:g}, an interval without 1, and a ratio off by more than "
         f"{rule.margin:.0%}; same: the interval lies within {rule.margin:.0%}; all else: too few samples",

@@ -1,9 +1,9 @@
 """Judges differences of times: how large, how sure, and from which size on they may be called real.
 
-All times of two runs are judged at once, because how far rounds go together is learnt from all of them. Two tests can show
-a difference. The rank test is exact where rounds are independent, not moved by outliers, and weakened by as much as rounds
-go together. Where there are too few rounds for it, a difference of the mean logarithms can still be so large that no
-clock state explains it.
+All times of two runs are judged at once, because how far rounds go together is learnt from all of them. Two tests can
+show a difference. The rank test is exact where rounds are independent, not moved by outliers, and weakened by as much as
+rounds go together. Where there are too few rounds for it, a difference of the mean logarithms can still be so large that
+no clock state explains it.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def _ranked(group: Group) -> Group:
 def _needed(groups: Sequence[Group], found: Sequence[Evidence], shared: Numbers, rule: Rule) -> Numbers:
     """The size from which a difference may be called one.
 
-    The margin; where all rounds together are so few that a clock may have kept one state throughout each run, the step of
-    a clock; and where states that last are seen, their own size beside the margin.
+    The margin; where all rounds together are so few that a clock may have kept one state throughout each run, the step
+    of a clock; and where states that last are seen, their own size beside the margin.
     """
     seen = sum(one.shape[-2] * (one.shape[-1] + other.shape[-1] - 2) for one, other in groups)
     least = rule.log_margin if seen >= rule.rounds_seen else max(rule.log_margin, rule.log_step)
@@ -108,9 +108,7 @@ def _judged(
     rule: Rule,
     widening: Numbers,
 ) -> Judged:
-    p = np.minimum(
-        _rank_p(group, by_rank, rank_weight, widening), _p_beyond(by_size, weight, rule.log_step, widening)
-    )
+    p = np.minimum(_rank_p(group, by_rank, rank_weight, widening), _p_beyond(by_size, weight, rule.log_step, widening))
     ratio, low, high = _interval(group, by_size, by_rank, weight, rank_weight, rule, widening)
     return Judged(ratio=ratio, low=low, high=high, p=p, needed=np.broadcast_to(needed[..., None], p.shape))
 

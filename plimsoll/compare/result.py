@@ -18,7 +18,7 @@ class TimeRow:
     base: Timed
     other: Timed
     ratio: float
-    """Of the medians, other over base."""
+    """Other over base, the median over all pairs of a round of each; of the medians where there are too few rounds."""
     interval: Interval | None
     """None where a side has too few rounds for one."""
     p: float | None

@@ -23,7 +23,9 @@ from plimsoll.statistics.together import Numbers, evidence, reach, weights
 
 MOST: Final = 2000
 """Rounds beyond which nobody will go; the answer is then None."""
-_SERIES: Final = 320
+ASSUMED_NOISE: Final = 0.05
+"""The noise for which a number of rounds is named where there are too few rounds to see any."""
+_SERIES: Final = 120
 """Times that are drawn for a number of rounds."""
 _MOST_TIMES: Final = 40
 """Times beyond which more of them teach nothing more of how rounds go together."""
@@ -31,8 +33,10 @@ _DRAWN_ROUNDS: Final = 60
 """Rounds beyond which what is learnt hardly changes: of more, means of blocks are looked at."""
 _EFFICIENCY: Final = math.sqrt(3.0 / math.pi)
 """Of ranks, beside means of normal values: the distance of two sides in standard errors is shorter by this."""
-_CAUTION: Final = 0.7
-"""Of the misses that are allowed, those that are planned for: what is drawn is itself a sample."""
+_CAUTION: Final = 0.5
+"""Of the misses that are allowed, those that are planned for: what is drawn is itself a small sample."""
+_SPARE: Final = 1.15
+"""Rounds are asked for beyond those of the formula, which leaves out how p-values of ranks scatter (by simulation)."""
 
 
 @lru_cache(maxsize=4096)
@@ -52,9 +56,11 @@ def rounds_to_find(noise: float, tests: int, rule: Rule) -> int | None:
         error = _error(noise, rounds)
         clear = shift - needed
         # Ranks of few rounds cannot reach every level; the size of a difference can, if it is beyond a clock's step.
-        by_rank = _rank_distance(shift / max(noise, 1e-9)) * math.sqrt(rounds) - _distances(rounds, tests, level)
-        by_size = (shift - rule.log_step) / error - _distances(rounds, tests, level)
-        beyond = by_rank if smallest_p(rounds, rounds) <= level else by_size
+        by_rank = _rank_distance(shift / max(noise, 1e-9)) * math.sqrt(rounds) - _distances(
+            min(rounds, _DRAWN_ROUNDS), tests, level
+        )
+        by_size = (shift - rule.log_step) / error - _distances(min(rounds, _DRAWN_ROUNDS), tests, level)
+        beyond = np.maximum(by_rank, by_size) if smallest_p(rounds, rounds) <= level else by_size
         return _chance(np.minimum(beyond, clear / error)) >= _aim(rule)
 
     return _fewest(is_enough, rule.fewest_rounds)
@@ -68,7 +74,9 @@ def rounds_for_same(noise: float, tests: int, rule: Rule) -> int | None:
     """
 
     def is_enough(rounds: int) -> bool:
-        left = rule.log_margin / _error(noise, rounds) - _distances(rounds, max(1, tests), 1.0 - rule.confidence)
+        left = rule.log_margin / _error(noise, rounds) - _distances(
+            min(rounds, _DRAWN_ROUNDS), max(1, tests), 1.0 - rule.confidence
+        )
         return float(np.mean(np.maximum(0.0, 1.0 - 2.0 * stats.norm.sf(left)))) >= _aim(rule)
 
     return _fewest(is_enough, rule.fewest_rounds)
@@ -101,7 +109,7 @@ def _aim(rule: Rule) -> float:
 @lru_cache(maxsize=1024)
 def _distances(rounds: int, tests: int, level: float) -> Numbers:
     """For each draw, the distance of the means in standard errors that is significant at this level."""
-    weight, scale, freedom = _draws(min(rounds, _DRAWN_ROUNDS), min(tests, _MOST_TIMES))
+    weight, scale, freedom = _draws(rounds, min(tests, _MOST_TIMES))
     return reach(weight, scale, freedom, level)
 
 
@@ -126,4 +134,5 @@ def _fewest(is_enough: Callable[[int], bool], fewest: int) -> int | None:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if is_enough(middle) else (middle, high)
-    return high
+    spared = math.ceil(_SPARE * high) if high > fewest else high
+    return spared if spared <= MOST else None

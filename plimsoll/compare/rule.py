@@ -50,8 +50,7 @@ class Rule:
     power: float = 0.95
     """with this chance."""
     fewest_rounds: int = 5
-    """A side with fewer rounds gets no interval and no word: below five the bootstrap of a median covers far less
-    than it says."""
+    """A side with fewer rounds gets no interval and no word: it says nothing of its own noise."""
     step: float = 0.15
     """What two states of a clock differ by at most. Rounds that kept one state in each run look like a difference, so
     none up to this size is called one before"""

@@ -15,6 +15,7 @@ from plimsoll.compare.fail_on import (
     undecided,
 )
 from plimsoll.compare.result import Comparison
+from plimsoll.compare.rule import Word
 from plimsoll.present import html, markdown, terminal
 from plimsoll.present.colours import COLOURS
 from plimsoll.verdict.verdict import counted
@@ -54,6 +55,23 @@ def _why_open(comparison: Comparison, status: int) -> list[str]:
     if status == EXIT_UNDECIDED:
         return [
             f"undecided: {counted(undecided(comparison), 'time')} with too few samples to rule out slower ones; "
-            "take more rounds, or use --allow-undecided"
+            f"{_way_out(comparison)}, or use --allow-undecided"
         ]
     return []
+
+
+def _way_out(comparison: Comparison) -> str:
+    """What would decide it: the number of rounds that finds the change of the rule in every undecided time."""
+    rows = [row for versus in comparison.versus for row in versus.times if row.word is Word.TOO_FEW]
+    counts = [row.to_find for row in rows]
+    if any(count is None for count in counts):
+        return "no number of rounds would tell on this machine: steady it, or compare more runs"
+    enough = max(count or 0 for count in counts)
+    fewest = comparison.rule.fewest_rounds
+    taken = min(min(len(row.base.rounds), len(row.other.rounds)) for row in rows)
+    if taken < fewest:
+        return (
+            f"with {taken} of a side no slow-down, however large, could be found: take {enough} rounds "
+            f"(--load-rounds={enough})"
+        )
+    return f"take {enough} rounds (--load-rounds={enough})"

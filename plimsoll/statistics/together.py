@@ -32,7 +32,7 @@ _ITS_OWN: Final = 0.2
 """How many times of a comparison are believed beforehand to go together in another way than the others."""
 _BLOCKS: Final = 60
 """Rounds of a side beyond which means of blocks stand for them: what is slow, and so does harm, is in them as well."""
-_HALVINGS: Final = 24
+_HALVINGS: Final = 18
 _LASTS: Final = 0.8
 """Memory from which a state lasts as long as a good part of the rounds of a run."""
 
