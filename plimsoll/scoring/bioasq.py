@@ -23,13 +23,20 @@ _BETWEEN_CANDIDATES: Final = re.compile(r"[\n;]")
 _BETWEEN_ITEMS: Final = re.compile(r"[\n;]|,\s")
 _BULLET: Final = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
 _AND: Final = re.compile(r"\s+and\s+|^and\s+", re.IGNORECASE)
-_FIRST_WORD: Final = re.compile(r"\w+")
 
 
 def yes_no(answer: str, gold: str) -> float:
-    """1 where the first word of the answer is the gold, else 0: `Yes, in mice.` is yes, `There is no proof` neither."""
-    first = _FIRST_WORD.search(answer.lower())
-    return float(first is not None and first[0] == gold.lower())
+    """1 where the answer says what the gold says, else 0.
+
+    As the challenge's evaluator reads it: an answer that contains `yes` anywhere is yes, else one that contains `no`
+    is no, else it is neither.
+    """
+    said = _yes_or_no(answer)
+    return float(said != "" and said == _yes_or_no(gold))
+
+
+def _yes_or_no(text: str) -> str:
+    return next((word for word in ("yes", "no") if word in text.lower()), "")
 
 
 def factoid(answer: str, synonyms: Sequence[str]) -> Mapping[str, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -32,6 +33,11 @@ def trivia_qa(text: str) -> str:
     return _without_articles(text.lower().translate(_BLANKED))
 
 
+def nq_open(text: str) -> str:
+    """That of SQuAD, of the text in Unicode's decomposed form: the evaluation of NQ-open."""
+    return squad(unicodedata.normalize("NFD", text))
+
+
 def plain(text: str) -> str:
     """Lower case and single blanks, without the punctuation around it.
 
@@ -48,7 +54,7 @@ NORMALISATIONS: Final[Mapping[DatasetSchema, Normalise]] = MappingProxyType(
     {
         DatasetSchema.TRIVIA_QA: trivia_qa,
         DatasetSchema.SQUAD_V2: squad,
-        DatasetSchema.NQ_OPEN: squad,
+        DatasetSchema.NQ_OPEN: nq_open,
         DatasetSchema.SVAMP: plain,
         # BioASQ has no word overlap of its own; what is published on it takes SQuAD's.
         DatasetSchema.BIOASQ: squad,

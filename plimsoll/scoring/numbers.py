@@ -1,7 +1,8 @@
-"""The number that a text comes to: `42`, `$1,200.50`, `The answer is 7 apples`, `5 + 2 = 7`, `1 1/2`.
+"""The number that a text comes to: `42`, `$1,200.50`, `The answer is 7 apples`, `5 + 2 = 7`, `1 1/2`, `$\\frac{3}{4}$`.
 
-Models that were asked for a number reason aloud, name the unit or write the whole sum. The rule here is the usual one
-of such evaluations: what is announced as the answer counts, else the last number of the text.
+Models that were asked for a number reason aloud, name the unit, write the whole sum or set it in LaTeX. The rule here
+is the usual one of such evaluations: what is announced as the answer counts, else the last number of the text. Golds
+and answers are read by the same function.
 """
 
 from __future__ import annotations
@@ -10,36 +11,62 @@ import re
 from fractions import Fraction
 from typing import Final
 
+from plimsoll.scoring.plain_numbers import plain_numbers
+
+_GROUPS: Final = r"""
+    \d{1,3} (?P<between>[,'_ ]) \d{3} (?: (?P=between) \d{3} )* (?![\d/]) | \d{1,2} (?:,\d{2})+ ,\d{3} (?!\d)
+"""
+"""1,200 and 1 200 and 1'200 and 1_200; 12,34,567 as in India."""
 _NUMBER: Final = re.compile(
-    r"""
-    (?P<minus>(?<![\w.)])[-−])?       # `10-3` subtracts, and so has no -3
-    (?:[$€£][ ]?)?
-    (?: (?P<over>\d+)/(?P<under>\d+)                                  # 3/4
-      | (?P<whole>\d{1,3}(?:,\d{3})+(?!\d)|\d+)                       # 1,200 or 1200 ...
+    rf"""
+    (?P<minus>(?<![\w.)])-)?          # `10-3` subtracts, and so has no -3
+    (?:¤[ ]?(?P<after>-)?)?
+    (?: (?P<over>\d+(?:\.\d+)?)/(?P<under>\d+(?:\.\d+)?)              # 3/4
+      | (?P<dotted>\d{{1,3}}(?:\.\d{{3}})+),(?P<cents>\d+)(?![\d,])      # 1.200,50
+      | (?P<dots>\d{{1,3}}(?:\.\d{{3}}){{2,}})(?![\d.]\d)                  # 1.200.000
+      | (?P<whole>{_GROUPS}|\d+)                                      # 1,200 or 1200 ...
         (?: [ ](?P<top>\d+)/(?P<bottom>\d+) | (?P<decimals>\.\d+) )?  # ... with 1/2 after a blank, or .50
-      | (?P<bare>\.\d+) )                                             # .5
+      | (?<!\.)(?P<bare>\.\d+) )                                      # .5, but of ...5 the 5
+    (?: (?:[eE] | [ ]?[x×*·][ ]?10\^) (?P<exponent>[+-]?\d+) | \^(?P<power>[+-]?\d+) )?
     """,
     re.VERBOSE | re.ASCII,
 )
 _ANNOUNCED: Final = re.compile(r"####|=|\banswer(?:\s+is\b|\s*:)", re.IGNORECASE)
+_OPERATOR: Final = re.compile(r"[ ]*[-+*/x×·÷][ ]*")
 _TOLERANCE: Final = Fraction(1, 10**4)
 """Enough for a third that is written 0.3333, and too little for any two answers of a problem in whole numbers."""
 _LONGEST: Final = 4000
 """Characters from the end that are looked at: nobody answers with more, and Python refuses longer numbers."""
+_HIGHEST_POWER: Final = 400
+"""Beyond it a number is none: nobody answers with one, and it would fill the memory."""
 
 
 def number_in(text: str) -> Fraction | None:
     """The number that a text comes to; None where there is none.
 
-    The first number after the last of `####`, `=`, `answer is` and `answer:` where there is one, else the last number
-    of all. Thousands may be set off by commas; currency and percent signs are ignored; `3/4` and `1 1/2` are read.
+    The first number after the last of `####`, `=`, `\\boxed{`, `answer is` and `answer:` where there is one, else the
+    last number of all; of `7 = 5 + 2` it is the 7. Thousands may be set off; currency and percent signs are ignored;
+    `3/4`, `1 1/2`, `½`, `1e3`, `1.5 x 10^3` and LaTeX are read, with digits of any script.
     """
-    text = text[-_LONGEST:]
-    announced = [match.end() for match in _ANNOUNCED.finditer(text)]
-    if announced and (match := _NUMBER.search(text, announced[-1])):
-        return _value(match)
+    text = plain_numbers(text[-_LONGEST:])
+    announced = list(_ANNOUNCED.finditer(text))
+    if announced and (match := _NUMBER.search(text, announced[-1].end())):
+        before = _result_before(text, announced[-1], match)
+        return _value(before or match)
     numbers = list(_NUMBER.finditer(text))
     return _value(numbers[-1]) if numbers else None
+
+
+def _result_before(text: str, sign: re.Match[str], first: re.Match[str]) -> re.Match[str] | None:
+    """The number before the sign in `7 = 5 + 2`: where a sum stands behind it and a lone number before it."""
+    operator = _OPERATOR.match(text, first.end())
+    if sign[0] != "=" or operator is None or _NUMBER.match(text, operator.end()) is None:
+        return None
+    before = list(_NUMBER.finditer(text, 0, sign.start()))
+    if not before or text[before[-1].end() : sign.start()].strip():
+        return None
+    is_lone = len(before) == 1 or _OPERATOR.fullmatch(text, before[-2].end(), before[-1].start()) is None
+    return before[-1] if is_lone else None
 
 
 def same_number(answer: str, gold: str) -> bool:
@@ -49,12 +76,34 @@ def same_number(answer: str, gold: str) -> bool:
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
-    over, under, whole, top, bottom = (match[name] for name in ("over", "under", "whole", "top", "bottom"))
-    if int(under or 1) == 0 or int(bottom or 1) == 0:
+    value = _magnitude(match)
+    exponent, power = (int(match[name] or 0) for name in ("exponent", "power"))
+    if value is None or max(abs(exponent), abs(power)) > _HIGHEST_POWER:
         return None
-    if over is not None:
-        value = Fraction(int(over), int(under))
-    else:
-        value = Fraction((whole or "0").replace(",", "") + (match["decimals"] or match["bare"] or ""))
-        value += Fraction(int(top), int(bottom)) if top is not None else 0
-    return -value if match["minus"] else value
+    if match["power"] is not None:
+        value = _raised(value, power)
+    if value is None:
+        return None
+    value *= Fraction(10) ** exponent
+    return -value if match["minus"] or match["after"] else value
+
+
+def _raised(value: Fraction, power: int) -> Fraction | None:
+    is_small = max(value.numerator.bit_length(), value.denominator.bit_length()) * abs(power) < 10_000
+    return value**power if is_small and (value or power >= 0) else None
+
+
+def _magnitude(match: re.Match[str]) -> Fraction | None:
+    if match["over"] is not None:
+        under = Fraction(match["under"])
+        return Fraction(match["over"]) / under if under else None
+    if match["dotted"] is not None:
+        return Fraction(f"{match['dotted'].replace('.', '')}.{match['cents']}")
+    if match["dots"] is not None:
+        return Fraction(match["dots"].replace(".", ""))
+    whole = re.sub(r"[,'_ ]", "", match["whole"] or "0")
+    value = Fraction(f"{whole}{match['decimals'] or match['bare'] or ''}")
+    if match["top"] is None:
+        return value
+    bottom = int(match["bottom"])
+    return value + Fraction(int(match["top"]), bottom) if bottom else None

@@ -5,6 +5,7 @@ The library is imported when the first answer is scored: it takes a second, and 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -21,9 +22,11 @@ def rouge_l(answer: str, golds: Sequence[str]) -> float:
     """F of ROUGE-L against the best gold, without stemming, 0 to 1. Raises PlimsollError without the library.
 
     The library sees a-z and 0-9 alone. A gold with none of them, such as a name in another script, counts 1 where the
-    answer is that text, and 0 else: its score would be 0 for a right answer too.
+    answer is that text, and 0 else: its score would be 0 for a right answer too. Letters with accents are taken in
+    their composed form, so that a text scores the same in either.
     """
-    return max(_against(answer, gold) for gold in golds)
+    answer = unicodedata.normalize("NFC", answer)
+    return max(_against(answer, unicodedata.normalize("NFC", gold)) for gold in golds)
 
 
 def _against(answer: str, gold: str) -> float:

@@ -24,24 +24,33 @@ def score(example: Example, answer: str, schema: DatasetSchema) -> Mapping[str, 
     `exact_match`, `f1` and `rouge_l` are always among them. Raises PlimsollError where rouge-score is not installed.
     """
     normalise = NORMALISATIONS[schema]
-    golds = _golds(example, normalise)
+    golds = _golds(example, normalise, schema)
     if schema is DatasetSchema.SQUAD_V2 or example.kind is AnswerKind.UNANSWERABLE:
         answer = _said(answer, golds)
+    elif not answer.strip():
+        return {**_of_nothing(), **_of_kind(example, answer, schema)}
+    of_nothing = 0.0 if schema is DatasetSchema.TRIVIA_QA else 1.0
     scores = {
         "exact_match": max(exact_match(answer, gold, normalise) for gold in golds),
-        "f1": max(f1(answer, gold, normalise) for gold in golds),
+        "f1": max(f1(answer, gold, normalise, of_nothing=of_nothing) for gold in golds),
         "rouge_l": rouge_l(answer, golds),
     }
     return {**scores, **_of_kind(example, answer, schema)}
 
 
-def _golds(example: Example, normalise: Normalise) -> tuple[str, ...]:
+def _of_nothing() -> Mapping[str, float]:
+    """An empty answer is wrong where there is one to give, also where a gold has no word left (`The The`)."""
+    return {"exact_match": 0.0, "f1": 0.0, "rouge_l": 0.0}
+
+
+def _golds(example: Example, normalise: Normalise, schema: DatasetSchema) -> tuple[str, ...]:
     """The texts that the answer as a whole is compared with."""
     if example.kind is AnswerKind.UNANSWERABLE:
         return ("",)
     if example.kind is AnswerKind.LIST:
         return (example.answer,)
-    return with_words(example.golds[0], normalise)
+    # SQuAD's script alone leaves out golds without a word.
+    return with_words(example.golds[0], normalise) if schema is DatasetSchema.SQUAD_V2 else example.golds[0]
 
 
 def _said(answer: str, golds: tuple[str, ...]) -> str:

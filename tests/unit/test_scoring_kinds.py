@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plimsoll.catalogue.entries import CorrectnessRule, DatasetSchema
+from plimsoll.catalogue.datasets import CorrectnessRule, DatasetSchema
 from plimsoll.dataset.example import AnswerKind
 from plimsoll.errors import PlimsollError
 from plimsoll.scoring.correctness import is_correct
@@ -57,6 +57,93 @@ def test_the_number_in_a_text(text: str, number: Fraction | int | None) -> None:
     assert number_in(text) == number
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("...7", 7),
+        ("1e3", 1000),
+        ("1.5E-3", Fraction(3, 2000)),
+        ("7 = 5 + 2", 7),
+        ("x = 7", 7),
+        ("$9{,}500$", 9500),
+        ("\\frac{3}{4}", Fraction(3, 4)),
+        ("\\dfrac{3}{4}", Fraction(3, 4)),
+        ("$-\\frac{3}{4}$", Fraction(-3, 4)),
+        ("1\\frac{1}{2}", Fraction(3, 2)),
+        ("\\frac34", Fraction(3, 4)),
+        ("\uff11\uff12\uff13", 123),
+        ("\u00bd", Fraction(1, 2)),
+        ("2\u00bd", Fraction(5, 2)),
+        ("2 \u00bd", Fraction(5, 2)),
+        ("\u2153", Fraction(1, 3)),
+        ("1\u20442", Fraction(1, 2)),
+        ("\u00be cup", Fraction(3, 4)),
+        ("\\boxed{$9{,}500}", 9500),
+        ("The answer is $9{,}500.", 9500),
+        ("The final answer is $\\frac{3}{4}$.", Fraction(3, 4)),
+        ("9\\,500", 9500),
+        ("$9\\,500\\text{ dollars}$", 9500),
+        ("\\text{7 apples}", 7),
+        ("7\\text{ apples}", 7),
+        ("50\\%", 50),
+        ("\\$1,200", 1200),
+        ("1.2 \u00d7 10^5", 120000),
+        ("1.2\\times 10^{5}", 120000),
+        ("1.2\u00d710\u2075", 120000),
+        ("10^3", 1000),
+        ("10\u00b3", 1000),
+        ("1 234 567", 1234567),
+        ("1\u202f234\u00a0567", 1234567),
+        ("1'234'567", 1234567),
+        ("1\u2019234", 1234),
+        ("1_000_000", 1000000),
+        ("1.234.567", 1234567),
+        ("1.234", Fraction(617, 500)),
+        ("1.234,56", Fraction(30864, 25)),
+        ("12,34,567", 1234567),
+        ("\u20135", -5),
+        ("\uff0d\uff15", -5),
+        ("minus 5", -5),
+        ("10 minus 3", 3),
+        ("\u20ac1.200.000", 1200000),
+        ("\u00a5500", 500),
+        ("500 \u20b9", 500),
+        ("$-5", -5),
+        ("-1 1/2", Fraction(-3, 2)),
+        ("1e999999999", None),
+        ("10^999999", None),
+        ("The answer is 7 = 5 + 2.", 7),
+        ("Total: 12 = 3 * 4", 12),
+        ("3 + 4 = 2 + 5", 2),
+        ("So x = 12.", 12),
+        ("5.", 5),
+        ("It costs 3, 4 or 5", 5),
+        ("\u0663", 3),
+        ("\\boxed{12} because 3", 12),
+        ("2^{10}", 1024),
+        ("1,234, 5", 5),
+        ("0.3333", Fraction(3333, 10000)),
+        ("\u00b3\u2044\u2084", Fraction(3, 4)),
+        ("a\\\\b", None),
+        ("\\frac{1,000}{3}", Fraction(1000, 3)),
+        ("\\left(\\frac{3}{4}\\right)", Fraction(3, 4)),
+        ("7^\\circ", 7),
+        ("90^{\\circ}", 90),
+        ("(-3)", -3),
+        ("1,200 - 200 = 1,000", 1000),
+        ("3.14.", Fraction(157, 50)),
+        ("1,000,000.50", Fraction(2000001, 2)),
+        ("100 000 km", 100000),
+        ("5 100", 5100),
+    ],
+)
+def test_a_number_is_read_in_latex_in_other_scripts_and_with_any_separator(
+    text: str, number: Fraction | int | None
+) -> None:
+    assert number_in(text) == number
+    assert number is None or same_number(text, f"{Fraction(number)}")
+
+
 @given(number=st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**9), max_value=10**9))
 def test_a_number_is_found_however_it_is_written(number: Decimal) -> None:
     for text in (f"{number}", f"{number:,}", f"The answer is {number:,}.", f"2 apples, so x = {number}"):
@@ -90,13 +177,23 @@ def test_svamp_is_numeric_equality(answer: str, gold: str, numeric: float, exact
         ("Yes.", 1),
         (" YES, in mice", 1),
         ("no", 0),
-        ("There is no proof, yes", 0),
-        ("yesterday", 0),
+        ("It is yes", 1),
+        ("There is no proof, yes", 1),
+        ("yesterday", 1),  # the evaluator looks for the letters
+        ("neither", 0),
         ("", 0),
     ],
 )
-def test_yes_no_goes_by_the_first_word(answer: str, right: float) -> None:
+def test_an_answer_that_contains_yes_is_yes(answer: str, right: float) -> None:
     assert score(example_of(("yes",), kind=AnswerKind.YES_NO), answer, BIOASQ)["yes_no"] == right
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [("no", 1), ("There is NO proof.", 1), ("nothing", 1), ("yes and no", 0), ("maybe", 0)],
+)
+def test_an_answer_that_contains_no_and_not_yes_is_no(answer: str, right: float) -> None:
+    assert score(example_of(("no",), kind=AnswerKind.YES_NO), answer, BIOASQ)["yes_no"] == right
 
 
 @pytest.mark.parametrize(
