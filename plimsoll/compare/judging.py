@@ -1,9 +1,9 @@
 """Judges differences of times: how large, how sure, and from which size on they may be called real.
 
 All times of two runs are judged at once, because how far rounds go together is learnt from all of them. Two tests can
-show a difference. The rank test is exact where rounds are independent, not moved by outliers, and weakened by as much as
-rounds go together. Where there are too few rounds for it, a difference of the mean logarithms can still be so large that
-no clock state explains it.
+show a difference. The rank test is exact where rounds are independent, not moved by outliers, and weakened by as much
+as rounds go together. Where there are too few rounds for it, a difference of the mean logarithms can still be so large
+that no clock state explains it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How many rounds it takes: to find a change of a given size, and to show that there is none.
 
 A tool that says "too few samples" owes the number that would be enough. It is computed for independent rounds whose
-logarithms are normal: how far rounds go together is learnt from them as well, so what such rounds teach is drawn at random
-(the same draws every time), and each draw says how large a difference it would take. `benchmarks/comparison_honesty.py`
-holds the numbers against simulation.
+logarithms are normal: how far rounds go together is learnt from them as well, so what such rounds teach is drawn at
+random (the same draws every time), and each draw says how large a difference it would take.
+`benchmarks/comparison_honesty.py` holds the numbers against simulation.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ def decide(
 ) -> tuple[Word, str]:
     """The word for a ratio of times (above 1 is slower), and why it is that word.
 
-    `p_adjusted` is None where too few rounds were taken for any test. `needed` is the size, as a logarithm, from which a
-    difference of these runs may be called one; None takes the margin.
+    `p_adjusted` is None where too few rounds were taken for any test. `needed` is the size, as a logarithm, from which
+    a difference of these runs may be called one; None takes the margin.
     """
     needed = rule.log_margin if needed is None else max(needed, rule.log_margin)
     if interval is None or p_adjusted is None:

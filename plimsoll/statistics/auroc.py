@@ -44,10 +44,8 @@ class Auroc:
     reason: str = ""
 
 
-def measure_auroc(
-    scores: Sequence[float | None], positive: Sequence[bool], expected: int, random: np.random.Generator
-) -> Auroc:
-    """The AUROC of scores against labels, with a bootstrap interval that keeps the number of each kind.
+def measure_auroc(scores: Sequence[float | None], positive: Sequence[bool], expected: int) -> Auroc:
+    """The AUROC of scores against labels, with the interval of Newcombe.
 
     `expected` is how many answers there must be: a row that was dropped makes the rest look better or worse than they
     are, so a missing one, or one without a score, leaves the whole unset. So do too few answers, and one kind alone.
@@ -60,7 +58,7 @@ def measure_auroc(
     value = auroc(values, labels)
     return Auroc(
         value=value,
-        interval=auroc_interval(values, labels, random),
+        interval=newcombe_interval(value, count.positives, count.answers - count.positives),
         answers=count.answers,
         positives=count.positives,
     )
@@ -93,22 +91,6 @@ def auroc(scores: Numbers, positive: Flags) -> float:
         raise ValueError("an AUROC needs answers of both kinds")
     ranks = stats.rankdata(scores)
     return float((ranks[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
-
-
-def auroc_interval(scores: Numbers, positive: Flags, random: np.random.Generator) -> Interval:
-    """The percentile bootstrap interval, resampled within each kind.
-
-    Where it runs into 0 or 1 (a separation that is perfect, or nearly so), resamples can only repeat the few answers
-    that are out of order, and would claim a certainty that they do not have; the interval of Newcombe stands in.
-    """
-    weights = resampled_counts([np.flatnonzero(positive), np.flatnonzero(~positive)], positive.size, random)
-    drawn = resampled_aurocs(scores, positive, weights)
-    tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = np.quantile(drawn, [tail, 1.0 - tail])
-    if low == 0.0 or high == 1.0:
-        ones = int(positive.sum())
-        return newcombe_interval(auroc(scores, positive), ones, positive.size - ones)
-    return Interval(low=float(low), high=float(high))
 
 
 def resampled_counts(strata: Sequence[NDArray[np.intp]], size: int, random: np.random.Generator) -> NDArray[np.int32]:
@@ -147,7 +129,12 @@ def _weighted_aurocs(counts: NDArray[np.int32], positive: Flags, starts: NDArray
 
 def newcombe_interval(value: float, ones: int, zeros: int) -> Interval:
     """The interval of Newcombe (Statistics in Medicine 25, 2006, method 5): all AUROCs under which `value` would be
-    within the usual distance. It does not shrink to a point where the separation is perfect."""
+    within the usual distance.
+
+    It needs nothing but the value and the numbers of each kind, so it does not shrink to a point where the separation
+    is perfect, or where all scores are the same. A bootstrap repeats the few answers that there are: with five or ten
+    of a kind, or near 1, it covers 88 to 90 % where this covers 94 to 98 (`benchmarks/auroc_coverage.py`).
+    """
     z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0))
     extra = (ones + zeros) / 2.0 - 1.0
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,33 +42,49 @@ class Difference:
     test: str
 
 
-def delong_covariance(scores: Numbers, positive: Flags) -> NDArray[np.float64]:
-    """The covariance of the AUROCs of several scores of the same answers; `scores` has the shape (scores, answers).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """The variance that the answers of one kind give to a difference, and its degrees of freedom."""
 
-    From the placements of each answer among those of the other kind, by ranks (Sun and Xu, IEEE Signal Processing
-    Letters 21, 2014): the same numbers as DeLong's pairs, without making every pair.
-    """
+    variance: float
+    freedom: int
+
+
+def delong_covariance(scores: Numbers, positive: Flags) -> NDArray[np.float64]:
+    """The covariance of the AUROCs of several scores of the same answers; `scores` has the shape (scores, answers)."""
+    of_ones, of_zeros = _placements(scores, positive)
+    return np.atleast_2d(np.cov(of_ones)) / of_ones.shape[1] + np.atleast_2d(np.cov(of_zeros)) / of_zeros.shape[1]
+
+
+def _placements(scores: Numbers, positive: Flags) -> tuple[Numbers, Numbers]:
+    """The placement of each answer among those of the other kind, by ranks (Sun and Xu, IEEE Signal Processing Letters
+    21, 2014): the same numbers as DeLong's pairs, without making every pair."""
     ones, zeros = int(positive.sum()), int((~positive).sum())
     if ones < 2 or zeros < 2:
         raise ValueError("the variance of an AUROC needs two answers of each kind")
     among_all = stats.rankdata(scores, axis=1)
     of_ones = (among_all[:, positive] - stats.rankdata(scores[:, positive], axis=1)) / zeros
     of_zeros = 1.0 - (among_all[:, ~positive] - stats.rankdata(scores[:, ~positive], axis=1)) / ones
-    return np.atleast_2d(np.cov(of_ones)) / ones + np.atleast_2d(np.cov(of_zeros)) / zeros
+    return of_ones, of_zeros
+
+
+def _parts(placements: tuple[Numbers, Numbers]) -> list[_Part]:
+    return [_Part(variance=float(kind.var(ddof=1)) / kind.size, freedom=kind.size - 1) for kind in placements]
 
 
 def delong_test(first: Numbers, second: Numbers, positive: Flags) -> Difference:
     """Two scores of the same answers."""
-    covariance = delong_covariance(np.stack([first, second]), positive)
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])
-    if variance < _ROUNDING:
-        variance = _variance(first, positive) + _variance(second, positive)
-    return _by_normal(auroc(second, positive) - auroc(first, positive), variance, "DeLong, paired")
+    of_ones, of_zeros = _placements(np.stack([first, second]), positive)
+    parts = _parts((of_ones[1] - of_ones[0], of_zeros[1] - of_zeros[0]))
+    if sum(part.variance for part in parts) < _ROUNDING:
+        parts = [*_parts_of(first, positive), *_parts_of(second, positive)]
+    return _by_t(auroc(second, positive) - auroc(first, positive), parts, "DeLong, paired")
 
 
 def unpaired_test(first: tuple[Numbers, Flags], second: tuple[Numbers, Flags]) -> Difference:
     """Scores and labels of two sets of answers to different questions."""
-    return _by_normal(auroc(*second) - auroc(*first), _variance(*first) + _variance(*second), "DeLong, unpaired")
+    parts = [*_parts_of(*first), *_parts_of(*second)]
+    return _by_t(auroc(*second) - auroc(*first), parts, "DeLong, unpaired")
 
 
 def paired_bootstrap(
@@ -84,12 +101,12 @@ def paired_bootstrap(
     counts = _resampled_questions(first[1], second[1], random)
     drawn = resampled_aurocs(*second, counts) - resampled_aurocs(*first, counts)
     variance, test = float(drawn.var(ddof=1)), "paired bootstrap"
-    if variance < _ROUNDING:
-        return _by_normal(value, _variance(*first) + _variance(*second), test)
-    tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = np.quantile(drawn, [tail, 1.0 - tail])
-    interval = Interval(low=float(low), high=float(high))
-    return Difference(value=value, interval=interval, p=_by_normal(value, variance, test).p, test=test)
+    parts = [*_parts_of(*first), *_parts_of(*second)]
+    if variance >= _ROUNDING:
+        # The spread is that of the resamples; how well it is known depends on the rarer kinds.
+        scale = variance / sum(part.variance for part in parts)
+        parts = [_Part(variance=part.variance * scale, freedom=part.freedom) for part in parts]
+    return _by_t(value, parts, test)
 
 
 def _resampled_questions(first: Flags, second: Flags, random: np.random.Generator) -> NDArray[np.int32]:
@@ -111,14 +128,16 @@ def _lacks_a_kind(counts: NDArray[np.int32], first: Flags, second: Flags) -> Fla
     return np.asarray((counts @ kinds == 0).any(axis=1), dtype=np.bool_)
 
 
-def _variance(scores: Numbers, positive: Flags) -> float:
+def _parts_of(scores: Numbers, positive: Flags) -> list[_Part]:
     """DeLong's; of a perfect separation, in which nothing varies, the one that Newcombe's interval stands for."""
-    variance = float(delong_covariance(scores[None], positive)[0, 0])
-    if variance >= _ROUNDING:
-        return variance
+    of_ones, of_zeros = _placements(scores[None], positive)
+    parts = _parts((of_ones[0], of_zeros[0]))
+    if sum(part.variance for part in parts) >= _ROUNDING:
+        return parts
     ones = int(positive.sum())
     interval = newcombe_interval(auroc(scores, positive), ones, positive.size - ones)
-    return float(((interval.high - interval.low) / 2.0 / stats.norm.ppf(0.5 + CONFIDENCE / 2.0)) ** 2)
+    deviation = (interval.high - interval.low) / 2.0 / float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0))
+    return [_Part(variance=deviation**2, freedom=min(ones, positive.size - ones) - 1)]
 
 
 def paired_means(first: Numbers, second: Numbers) -> Difference:
@@ -144,8 +163,15 @@ def mcnemar(first: Flags, second: Flags) -> Difference:
     return Difference(value=value, interval=Interval(low=value - reach, high=value + reach), p=p, test="McNemar, exact")
 
 
-def _by_normal(value: float, variance: float, test: str) -> Difference:
+def _by_t(value: float, parts: Sequence[_Part], test: str) -> Difference:
+    """By Student's t with the degrees of freedom of the rarest kind, whose variance is known worst.
+
+    With five answers of a kind the normal distribution is wrong in 8 to 9 % where 5 are promised, and Satterthwaite's
+    degrees of freedom in 6.
+    """
+    variance = sum(part.variance for part in parts)
+    freedom = min(part.freedom for part in parts)
     deviation = math.sqrt(variance)
-    reach = float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0)) * deviation
-    p = 2.0 * float(stats.norm.sf(abs(value) / deviation))
+    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, freedom)) * deviation
+    p = 2.0 * float(stats.t.sf(abs(value) / deviation, freedom))
     return Difference(value=value, interval=Interval(low=value - reach, high=value + reach), p=p, test=test)

@@ -48,7 +48,7 @@ def exact_p(base: Samples, other: Samples) -> Samples:
 
 
 def _tied_p(base: Samples, other: Samples) -> float:
-    """Exact with ties: of all ways to deal the rounds to the sides, the share whose rank sum is as far from the middle."""
+    """The share, of all ways to deal the rounds to the sides, whose rank sum lies as far from the middle."""
     fewer, more = (base, other) if base.size <= other.size else (other, base)
     ranks = np.rint(2.0 * stats.rankdata(np.concatenate([fewer, more]))).astype(np.int64)
     middle = fewer.size * (ranks.size + 1)

@@ -6,9 +6,10 @@ memory on a grid is weighed by how well it explains the rounds, and a difference
 distributions over the grid. With many rounds the weights gather at the truth; with few they stay spread, and the answer
 stays open.
 
-The correlation of two rounds is `share * memory ** distance`: noise of their own beside a part that fades. Autoregressive
-noise and a clock that jumps between two states are both of this form. The likelihood is the restricted one, in which the
-means, the size of the noise, and a straight trend that both runs have (a machine that warms up) play no part.
+The correlation of two rounds is `share * memory ** distance`: noise of their own beside a part that fades.
+Autoregressive noise and a clock that jumps between two states are both of this form. The likelihood is the restricted
+one, in which the means, the size of the noise, and a straight trend that both runs have (a machine that warms up) play
+no part.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Numbers = NDArray[np.float64]
 _MEMORIES: Final = (0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 0.96)
 _SHARES: Final = (0.35, 0.65, 1.0)
 _INDEPENDENT: Final = 0.15
-"""What is believed beforehand of rounds that share nothing; the other points of the grid have the rest in equal parts."""
+"""What is believed beforehand of rounds that share nothing; the rest of the grid has the rest in equal parts."""
 _ITS_OWN: Final = 0.2
 """How many times of a comparison are believed beforehand to go together in another way than the others."""
 _BLOCKS: Final = 60
@@ -83,7 +84,7 @@ def _design(first: int, second: int) -> _Design:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the rounds of times say at each point of the grid, which is the last axis; the one before it is the times."""
+    """What the rounds of times say at each point of the grid (last axis); the axis before it is the times."""
 
     log_likelihood: Numbers
     difference: Numbers

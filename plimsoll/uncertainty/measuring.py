@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from plimsoll.catalogue.entries import CorrectnessRule
 from plimsoll.evidence.answers import AnswerRecord
 from plimsoll.statistics.auroc import Auroc, measure_auroc
-from plimsoll.statistics.seeded import generator
 from plimsoll.uncertainty.asked import Asked
 from plimsoll.uncertainty.relevance import LexicalSimilarity, Similarity, relevances
 from plimsoll.uncertainty.reliability import Proportion, Reliability, confidence, proportion, reliability
@@ -128,7 +127,7 @@ def _against_wrong(
 ) -> Auroc:
     if reason:
         return _unset(asked, reason)
-    return _auroc(asked, score, setting, values, [not one for one in right], "wrong")
+    return _auroc(asked, score, setting, values, [not one for one in right])
 
 
 def _against_withheld(asked: Asked, score: Score, setting: Setting, values: tuple[float | None, ...]) -> Auroc:
@@ -137,20 +136,16 @@ def _against_withheld(asked: Asked, score: Score, setting: Setting, values: tupl
     unknown = sum(answer.example.known is None for answer in asked.answers)
     if unknown:
         return _unset(asked, f"nobody can say whether {unknown} of {len(asked.answers)} questions were taught")
-    return _auroc(
-        asked, score, setting, values, [answer.example.known is False for answer in asked.answers], "withheld"
-    )
+    return _auroc(asked, score, setting, values, [answer.example.known is False for answer in asked.answers])
 
 
 def _auroc(
-    asked: Asked, score: Score, setting: Setting, values: tuple[float | None, ...], positive: list[bool], kind: str
+    asked: Asked, score: Score, setting: Setting, values: tuple[float | None, ...], positive: list[bool]
 ) -> Auroc:
     if values and all(value is None for value in values):
         return _unset(asked, _why_none(asked, score, setting))
     asking = asked.asking
-    # The same resamples for every score: those that order the answers alike then have the same interval.
-    random = generator("auroc", kind, asking.variant, asking.dataset, asking.fingerprint)
-    return measure_auroc(values, positive, asking.chosen, random)
+    return measure_auroc(values, positive, asking.chosen)
 
 
 def _why_none(asked: Asked, score: Score, setting: Setting) -> str:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plimsoll.catalogue.datasets import CorrectnessRule, DatasetSchema
+from plimsoll.catalogue.entries import CorrectnessRule, DatasetSchema
 from plimsoll.dataset.example import AnswerKind
 from plimsoll.errors import PlimsollError
 from plimsoll.scoring.correctness import is_correct
