@@ -33,7 +33,7 @@ METRICS: Final = 44
 """Times that the tiny tier compares."""
 NOISES: Final = (0.05, 0.20)
 COLOURS: Final = (INK, BAD, GAP, GOOD, NEAR)
-SIZES: Final = ((1, 8), (1, 21), (5, 8), (5, 21), (20, 21), (METRICS, 8), (METRICS, 21))
+SIZES: Final = ((1, 8), (1, 21), (5, 8), (5, 21), (20, 21), (METRICS, 8))
 """Times compared, and rounds a side."""
 _AT_ONCE: Final = 1200
 """Times that are judged in one go, which bounds the memory."""
@@ -57,7 +57,7 @@ class Outcome:
 
 
 def words(judged: Judged, rule: Rule) -> Words:
-    """The words of `compare`, for arrays; `tests/simulation/test_simulation_comparison.py` holds them against `compare`."""
+    """The words of `compare`, for arrays; a test in `tests/simulation/` holds them against `compare`."""
     count = judged.p.shape[-1]
     order = np.argsort(judged.p, axis=-1)
     steps = np.take_along_axis(judged.p, order, axis=-1) * (count - np.arange(count))
@@ -108,11 +108,11 @@ def false_alarm_table(runs: int) -> list[list[str]]:
     heads = [f"{times} x {rounds}" for times, rounds in SIZES]
     rows = [["equal runs: times x rounds a side", "noise", *heads]]
     for name, noise in {**EQUAL, **TOGETHER}.items():
-        for cv in NOISES if name in EQUAL else (0.05,):
+        for cv in NOISES if name == "log-normal" else (0.05,):
             cells = []
             for times, rounds in SIZES:
-                # Few of a comparison with many times are as much work as many with one.
-                count = runs if times < 20 else max(200, runs // 4)
+                # A comparison of many times is as much work as many comparisons of one.
+                count = runs if times == 1 else runs // (4 if times == 5 else 12)
                 found = simulate(noise, cv, times, rounds, count)
                 cells.append(f"{found.alarmed:.1%} ({found.held.mean():.0%})")
             rows.append([name, f"{cv:.0%}", *cells])
@@ -123,7 +123,7 @@ def unsteady_table(runs: int) -> list[list[str]]:
     """False words where runs differ though nothing was changed, without and with runs to learn that from."""
     rows = [["unsteady runs, noise 5 %", *(f"{n} like runs" if n else "two runs alone" for n in (0, 1, 3))]]
     for name, noise in UNSTEADY.items():
-        shares = [unsteady_alarms(noise, 0.05, 21, max(100, runs // 8), likes) for likes in (0, 1, 3)]
+        shares = [unsteady_alarms(noise, 0.05, 21, max(20, runs // 16), likes) for likes in (0, 1, 3)]
         rows.append([name, *(f"{share:.1%}" for share in shares)])
     return rows
 
@@ -137,7 +137,7 @@ def power_table(runs: int) -> list[list[str]]:
             for times in (1, 10, METRICS):
                 rounds = rounds_to_find(log_sigma(cv), times, rule)
                 assert rounds is not None
-                count = runs if times == 1 else max(150, runs // (2 if times == 10 else 5))
+                count = runs // (1 if times == 1 else 4 if times == 10 else 12)
                 share = float((simulate(log_normal, cv, times, rounds, count, 1.0 + change).words[:, 0] == 1).mean())
                 rows.append(
                     [f"{change:.0%}", f"{cv:.0%}", str(times), str(rounds), f"{share:.1%}", _interval(share, count)]
@@ -231,27 +231,32 @@ def markdown(rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-OTHER_TABLES: Final = {"unsteady": unsteady_table, "power": power_table, "same": same_table}
+TABLES: Final = {
+    "false-alarms": false_alarm_table,
+    "power": power_table,
+    "same": same_table,
+    "unsteady": unsteady_table,
+}
 
 
 def main(runs: int, write: bool) -> None:
     """Simulate, print, and write where asked to."""
-    tables = {"false-alarms": markdown(false_alarm_table(runs))}
-    tables |= {name: markdown(make(runs)) for name, make in OTHER_TABLES.items()}
-    for name, table in tables.items():
+    for name, make in TABLES.items():
+        table = markdown(make(runs))
         print(f"{name}\n{table}\n", flush=True)
-    if not write:
-        return
-    curves = {"false-alarms": false_alarm_curves, "power": power_curves, "same": same_curves}
-    for name, draw in curves.items():
-        (DOCS / f"comparison-{name}.svg").write_text(draw(runs // 2), "utf-8")
+        if write:
+            _write_table(name, table)
+    if write:
+        curves = {"false-alarms": false_alarm_curves, "power": power_curves, "same": same_curves}
+        for name, draw in curves.items():
+            (DOCS / f"comparison-{name}.svg").write_text(draw(runs // 4), "utf-8")
+
+
+def _write_table(name: str, table: str) -> None:
     page = DOCS / "comparison.md"
-    text = page.read_text("utf-8")
-    for name, table in tables.items():
-        head, rest = text.split(f"<!-- table {name} -->\n", maxsplit=1)
-        _, tail = rest.split("<!-- end -->", maxsplit=1)
-        text = f"{head}<!-- table {name} -->\n\n{table}\n\n<!-- end -->{tail}"
-    page.write_text(text, "utf-8")
+    head, rest = page.read_text("utf-8").split(f"<!-- table {name} -->\n", maxsplit=1)
+    _, tail = rest.split("<!-- end -->", maxsplit=1)
+    page.write_text(f"{head}<!-- table {name} -->\n\n{table}\n\n<!-- end -->{tail}", "utf-8")
 
 
 if __name__ == "__main__":

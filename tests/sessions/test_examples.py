@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from plimsoll.cli import main
 from plimsoll.commands.parser import build_parser
+from tests.support.compare_runs import noisy, timed_events, timed_run, write_run
 from tests.support.subsession import ROOT, environment, run_suite
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -83,6 +85,27 @@ def test_the_selections_of_the_workflow_select_something(arguments: list[str], t
     outcome = run_suite(tmp_path, *arguments, "-n", "0", "--collect-only", "-q")
     assert outcome.status == 0, outcome.output
     assert re.search(r"^[1-9]\d*/\d+ tests collected", outcome.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize("variants", [2, 4, 12])
+@pytest.mark.parametrize(("slower", "status"), [(1.0, 0), (2.0, 1)])
+def test_the_comparison_of_the_workflow_finds_a_doubled_load_and_passes_an_unchanged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variants: int, slower: float, status: int
+) -> None:
+    (asked,) = {
+        word.partition("=")[2] for call in called("pytest") for word in call if word.startswith("--load-rounds=")
+    }
+    (arguments,) = [call for call in called("plimsoll") if call[0] == "compare"]
+    base = {f"model-{i}/nf4": noisy(i, int(asked)) for i in range(variants)}
+    other = {f"model-{i}/nf4": noisy(100 + i, int(asked)) for i in range(variants)}
+    other["model-0/nf4"] = [slower * seconds for seconds in other["model-0/nf4"]]
+    write_run(tmp_path / "reports/baselines/nvidia-h200/570.1/driver-570", timed_events(base))
+    latest = timed_run(tmp_path / "reports", "today", other)
+    (tmp_path / "reports/latest").symlink_to(latest.name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    assert main(arguments) == status
+    assert ("1 time slower" in (tmp_path / "summary.md").read_text()) is (status == 1)
 
 
 def test_the_rest_of_the_workflow_is_make_and_its_targets_exist() -> None:

@@ -49,8 +49,8 @@ def alarms(result: Comparison) -> dict[int, Word]:
 def test_rounds_that_go_together_make_no_false_word(noise: Noise, times: int, rounds: int) -> None:
     runs = 400 if times == 1 else 1200 // times
     wrong = honesty.simulate(noise, 0.05, times, rounds, runs).alarmed
-    # 5 % are promised. Tests that take rounds for independent are wrong in 7 to 75 % of these, and by chance 400 runs of
-    # 5 % show up to 8 %, 60 up to 12 %.
+    # 5 % are promised. Tests that take rounds for independent are wrong in 7 to 75 % of these, and by chance 400 runs
+    # of 5 % show up to 8 %, 60 up to 12 %.
     assert wrong <= (0.08 if runs >= 200 else 0.12)
 
 

@@ -292,9 +292,9 @@ def test_fewer_tokens_a_second_are_slower() -> None:
 
 
 def test_times_with_too_few_rounds_to_matter_do_not_make_the_others_stricter() -> None:
-    # Beside twelve tests five rounds can show nothing; twelve rounds can.
-    base = side("base", [*(noisy(i, 5, 0.2) for i in range(10)), noisy(20, 12), noisy(21, 12)])
-    other = side("other", [*(noisy(i + 50, 5, 0.2) for i in range(10)), noisy(22, 12, centre=1.5), noisy(23, 12)])
+    # Four rounds can show nothing; twelve rounds can.
+    base = side("base", [*(noisy(i, 4, 0.2) for i in range(10)), noisy(20, 12), noisy(21, 12)])
+    other = side("other", [*(noisy(i + 50, 4, 0.2) for i in range(10)), noisy(22, 12, centre=1.5), noisy(23, 12)])
     result = compare([base, other], RULE)
     rows = result.versus[0].times
     assert result.tests == 2
@@ -304,8 +304,8 @@ def test_times_with_too_few_rounds_to_matter_do_not_make_the_others_stricter() -
     assert "no difference, however large, could be told from chance" in rows[0].why
 
 
-def test_five_steady_rounds_may_be_the_same_though_no_test_could_tell_them_apart() -> None:
+def test_five_steady_rounds_may_be_the_same() -> None:
     times = [noisy(i, 5, 0.005) for i in range(40)]
     result = compare([side("base", times), side("other", [noisy(i + 50, 5, 0.005) for i in range(40)])], RULE)
-    assert result.tests == 0
+    assert result.tests == 40
     assert {row.word for row in result.versus[0].times} == {Word.SAME}
