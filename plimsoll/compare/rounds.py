@@ -30,7 +30,7 @@ _SERIES: Final = 120
 _MOST_TIMES: Final = 40
 """Times beyond which more of them teach nothing more of how rounds go together."""
 _DRAWN_ROUNDS: Final = 60
-"""Rounds beyond which what is learnt hardly changes: of more, means of blocks are looked at."""
+"""Rounds beyond which what is learnt hardly changes; of very many, means of at least so many blocks are looked at."""
 _EFFICIENCY: Final = math.sqrt(3.0 / math.pi)
 """Of ranks, beside means of normal values: the distance of two sides in standard errors is shorter by this."""
 _CAUTION: Final = 0.5

@@ -31,7 +31,7 @@ _INDEPENDENT: Final = 0.15
 """What is believed beforehand of rounds that share nothing; the rest of the grid has the rest in equal parts."""
 _ITS_OWN: Final = 0.2
 """How many times of a comparison are believed beforehand to go together in another way than the others."""
-_BLOCKS: Final = 60
+_BLOCKS: Final = 120
 """Rounds of a side beyond which means of blocks stand for them: what is slow, and so does harm, is in them as well."""
 _HALVINGS: Final = 18
 _LASTS: Final = 0.8
@@ -60,7 +60,7 @@ class _Design:
     freedom: int
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _design(first: int, second: int) -> _Design:
     side = np.repeat([0, 1], [first, second])
     place = np.concatenate([np.arange(first), np.arange(second)]).astype(np.float64)

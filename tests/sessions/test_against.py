@@ -66,6 +66,27 @@ def test_the_newest_run_is_the_one_before_this(tmp_path: Path) -> None:
     assert second.folder.name != name
 
 
+@pytest.mark.parametrize(
+    ("given", "rounds", "message"),
+    [
+        ((), 8, "finds nothing with fewer than 5 rounds, and no --load-rounds was given: at a noise of 5%, "),
+        (("--load-rounds=4",), 8, "with fewer than 5 rounds, and --load-rounds=4 was given: at a noise of 5%, "),
+        (("--load-rounds=8",), 3, "--fail-on=slower finds nothing against base, which has 3 rounds of a time: "),
+    ],
+)
+def test_too_few_rounds_to_find_anything_are_refused_with_the_number_that_can(
+    tmp_path: Path, given: tuple[str, ...], rounds: int, message: str
+) -> None:
+    base = timed_run(tmp_path, "base", {"a/nf4": [1.0 + i / 100 for i in range(rounds)]})
+    done = run_suite(
+        tmp_path / "reports", *NODE_ALONE, f"--against={base}", "--force-unlike", "--fail-on=slower", *given
+    )
+    assert done.status == 4, done.output
+    assert message in done.output
+    assert "5 rounds find a doubled time and 32 one that is 10% longer" in done.output
+    assert not (tmp_path / "reports").exists()
+
+
 def test_what_cannot_be_compared_is_said_before_anything_runs(tmp_path: Path) -> None:
     unlike = timed_run(tmp_path, "unlike", {"a/nf4": [1.0]})
     for arguments, message in (

@@ -76,10 +76,11 @@ def test_few_rounds_are_never_the_same_and_the_number_that_it_takes_is_named(tmp
     folders = [timed_run(tmp_path, name, {"a/nf4": [1.0, 1.0, 1.0]}) for name in ("base", "other")]
     done = run(*folders, "--fail-on=slower")
     assert done.returncode == 6
-    assert "1 time with too few samples; to find a change of 10% takes 14 rounds a side, " in done.stdout
-    assert "to show that a time is within 5% takes 51 (at " in done.stdout
+    assert "1 time with too few samples; to find a change of 10% takes 32 rounds a side, " in done.stdout
+    assert "to show that a time is within 5% takes 87 (at " in done.stdout
     assert done.stdout.splitlines()[-1] == (
-        "undecided: 1 time with too few samples to rule out slower ones; take more rounds, or use --allow-undecided"
+        "undecided: 1 time with too few samples to rule out slower ones; with 3 of a side no slow-down, however large, "
+        "could be found: take 32 rounds (--load-rounds=32), or use --allow-undecided"
     )
     assert run(*folders, "--fail-on=slower", "--allow-undecided").returncode == 0
     assert run(*folders, "--fail-on=memory").returncode == 0
