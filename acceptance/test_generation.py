@@ -6,9 +6,14 @@ import pytest
 
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
+from fixtures.manners import speaks
 from fixtures.prompts import Prompts
-from plimsoll.host.protocol import CompareBatch, CompareCache, Generate, Generated, Score
+from plimsoll.catalogue.entries import Variant
+from plimsoll.footprint.demand import Demand
+from plimsoll.host.protocol import CompareBatch, CompareCache, Generate, Generated
+from plimsoll.judge import own_limits
 from plimsoll.judge.generation import answered, repetition
+from plimsoll.judge.own_limits import rounding
 
 pytestmark = pytest.mark.generation
 
@@ -83,17 +88,24 @@ def test_no_degenerate_repetition(loaded: LoadedVariant, prompts: Prompts, judge
     answer = loaded.ask(Generate(questions=questions, max_new_tokens=_LONG))
     shares = [repetition(completion.token_ids) for completion in answer.completions]
     worst = max(range(len(shares)), key=shares.__getitem__)
-    judge.claims("repetition", shares[worst], question=questions[worst], text=answer.completions[worst].text)
+    judge.claims(
+        "repetition",
+        shares[worst],
+        otherwise=[own_limits.repetition(speaks=speaks(loaded))],
+        question=questions[worst],
+        text=answer.completions[worst].text,
+    )
 
 
 @pytest.mark.measures("cache_divergence")
-def test_cached_decoding_agrees(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -> None:
+def test_cached_decoding_agrees(loaded: LoadedVariant, prompts: Prompts, demand: Demand, judge: Judge) -> None:
     """Decoding with the key-value cache gives the logits of decoding without it."""
     tokens = prompts.at_most(_LONG // 4)
     agreement = loaded.ask(CompareCache(questions=prompts.questions[:_SAMPLE], new_tokens=tokens))
     judge.claims(
         "cache_divergence",
         agreement.divergence,
+        otherwise=[rounding("cache_divergence", loaded.variant.quantization, _layers(demand, loaded.variant))],
         worst=agreement.worst,
         same_choice=agreement.same_choice,
         positions=agreement.positions,
@@ -101,12 +113,13 @@ def test_cached_decoding_agrees(loaded: LoadedVariant, prompts: Prompts, judge: 
 
 
 @pytest.mark.measures("batch_divergence")
-def test_batch_agrees(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -> None:
+def test_batch_agrees(loaded: LoadedVariant, prompts: Prompts, demand: Demand, judge: Judge) -> None:
     """Prompts of unlike length in one padded batch give the logits that each gives alone."""
     agreement = loaded.ask(CompareBatch(questions=prompts.questions[:_SAMPLE]))
     judge.claims(
         "batch_divergence",
         agreement.divergence,
+        otherwise=[rounding("batch_divergence", loaded.variant.quantization, _layers(demand, loaded.variant))],
         worst=agreement.worst,
         same_choice=agreement.same_choice,
         positions=agreement.positions,
@@ -134,19 +147,6 @@ def test_ends_by_itself(loaded: LoadedVariant, prompts: Prompts) -> None:
     assert len(endless) <= 0.05 * len(completions), f"{len(endless)} answers did not end, such as {endless[:3]}"
 
 
-@pytest.mark.only("compared")
-@pytest.mark.measures("quantized_divergence")
-def test_close_to_16_bit(loaded: LoadedVariant, prompts: Prompts, reference_logits: str, judge: Judge) -> None:
-    """The next-token distributions stay close to those of the same weights in bf16."""
-    request = Score(
-        questions=prompts.questions[:_SAMPLE], answers=prompts.answers[:_SAMPLE], compare_with=reference_logits
-    )
-    scored = loaded.ask(request)
-    assert scored.finite, "a raw logit was NaN or infinite"
-    judge.claims(
-        "quantized_divergence",
-        scored.mean_kl,
-        reason="the host gave no divergence",
-        same_choice=scored.same_choice,
-        positions=scored.positions,
-    )
+def _layers(demand: Demand, variant: Variant) -> int:
+    cache = demand.prediction.cache
+    return len(cache.layers) if cache is not None else int(variant.model.config.get("num_hidden_layers", 1))

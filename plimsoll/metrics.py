@@ -175,7 +175,8 @@ METRICS: Final[dict[str, Metric]] = {
         Metric(
             "ram_peak",
             "bytes",
-            "highest resident memory of the host while loading, over what it had before",
+            "highest memory of the host while loading, over what it had before, without pages of files where the "
+            "system tells them apart",
             place=Place.RAM,
             predicted=Predicted.RAM,
             panel="Highest RAM while loading",
@@ -183,13 +184,18 @@ METRICS: Final[dict[str, Metric]] = {
         Metric(
             "ram_after",
             "bytes",
-            "resident memory of the host after loading, over what it had before",
+            "memory of the host after loading, over what it had before, without pages of files, likewise",
             place=Place.RAM,
             predicted=Predicted.RAM,
             panel="RAM once loaded, in place of GPU memory",
         ),
         Metric(
-            "ram_returned", "bytes", "resident memory that is still held after unloading, over what there was before"
+            "ram_returned",
+            "bytes",
+            "memory that is still held after unloading, over what there was before, without pages of files, likewise",
+        ),
+        Metric(
+            "ram_resident_peak", "bytes", "highest resident memory of the host while loading, pages of files counted"
         ),
         Metric(
             "vram_peak",
@@ -285,6 +291,19 @@ METRICS: Final[dict[str, Metric]] = {
             Kind.NUMERIC,
         ),
         Metric("auroc_g_nll", "1", "how well G-NLL tells wrong answers from right ones", Kind.NUMERIC),
+        Metric(
+            "nll_per_byte",
+            "nats/byte",
+            "negative log-likelihood of a plain English text that ships, over its bytes in UTF-8",
+            Kind.NUMERIC,
+        ),
+        Metric(
+            "general_answers",
+            "1",
+            "answers that have the right word, of general questions that everybody can answer",
+            Kind.NUMERIC,
+        ),
+        Metric("ended_share", "1", "answers that ended by themselves, before the most tokens asked for", Kind.NUMERIC),
         Metric("repetition", "1", "largest share of a generated text that one repeated n-gram fills", Kind.NUMERIC),
     )
 }

@@ -36,6 +36,7 @@ SCALE: Final[dict[str, tuple[str, float]]] = {
     "tokens": ("tokens", 1.0),
     "tokens/s": ("tokens/s", 1.0),
     "nats": ("nats", 1.0),
+    "nats/byte": ("nats/byte", 1.0),
 }
 """Unit name -> (base unit, factor to it)."""
 

@@ -212,6 +212,12 @@ class Model:
     """The hardware that the model card assumes, in words."""
     tuned_from: str | None = None
     """Id of the model that this one was instruction-tuned from; None for a base model."""
+    instruct: bool | None = None
+    """True for a model that answers in chats and ends its answers; None leaves it to `tuned_from`, and after it to
+    whether the checkpoint has a chat template."""
+    nll_per_byte: float | None = None
+    """Its known negative log-likelihood of the shipped plain text in bf16, in nats a byte; None where nobody measured
+    it."""
     marks: tuple[str, ...] = ()
     is_cut: bool = False
     """True where a run took layers away: its id and `config` say how many are left."""

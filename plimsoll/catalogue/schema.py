@@ -140,6 +140,8 @@ class ModelTable(FileTable):
     allow_pickle: Text | None = None
     hardware: Text | None = None
     tuned_from: Id | None = None
+    instruct: bool | None = None
+    nll_per_byte: Annotated[float, Field(gt=0)] | None = None
     marks: list[Text] = []
     replaces: bool = False
 

@@ -84,8 +84,10 @@ def _on_node(node: Node, need: Need) -> Skip | None:
     if need.device == "cuda":
         checks.append(lambda: _gpus(node, need))
     checks.append(lambda: _ram(node, need))
-    if need.source is not WeightSource.HUB:  # which says itself how many bytes are to be fetched, and knows where to
-        checks.append(lambda: _disk(node, need))
+    # The Hub says itself how many bytes are to be fetched, and knows where to.
+    written = 0 if need.source is WeightSource.HUB else need.disk
+    if written != 0 or need.scratch:
+        checks.append(lambda: _disk(node, written, need.scratch))
     return next((skip for check in checks if (skip := check()) is not None), None)
 
 
@@ -339,16 +341,18 @@ def _ram(node: Node, need: Need) -> Skip | None:
     )
 
 
-def _disk(node: Node, need: Need) -> Skip | None:
+def _disk(node: Node, written: int | None, scratch: int) -> Skip | None:
     have = f"{format_bytes(node.disk.free)} free at {node.disk.path}"
-    if need.disk is None:
+    if written is None:
         return _unpredicted(SkipCode.DISK, have)
-    if node.disk.free >= need.disk:
+    if node.disk.free >= written + scratch:
         return None
+    purposes = [f"{format_bytes(written)} for the checkpoint"] if written else []
+    purposes += [f"{format_bytes(scratch)} for what is compared with bf16"] if scratch else []
     return Skip(
         code=SkipCode.DISK,
         have=have,
-        need=f"{format_bytes(need.disk)} for the checkpoint",
+        need=" and ".join(purposes),
         fix="free space there, or set PLIMSOLL_CACHE to a folder on a larger disk",
     )
 

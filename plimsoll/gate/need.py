@@ -15,6 +15,7 @@ from plimsoll.catalogue.entries import Quantization, Variant, WeightSource
 from plimsoll.footprint.demand import Demand, is_spread
 from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Obstacle, Prediction, Workload
+from plimsoll.footprint.reference import ReferenceNeed, reference_need, reference_place
 
 HOST_ALLOWANCE: Final = 2**30
 """Bytes of RAM beyond the model: a fork server with torch and transformers imported takes 0.4e9 and a host 0.03e9
@@ -50,6 +51,8 @@ class Need:
     """On each GPU, by CUDA's numbers; a plain number is spread over all GPUs that CUDA sees."""
     vram_context: int = 0
     """On each GPU that is used, beside its part of `vram`."""
+    scratch: int = 0
+    """Bytes of disk for what is converted while the model is compared with bf16."""
     offloaded: int = 0
     """Bytes of weights that the planner would put on the CPU or on a disk though the entry leaves it the choice: the
     GPUs are too small together."""
@@ -75,6 +78,9 @@ def need_of(variant: Variant, demand: Demand | None, workload: Workload | None =
     """
     on_gpu = variant.tier.device == "cuda"
     peaks = None if demand is None else demand.at(workload or suite_workload(variant))
+    reference = None if demand is None else reference_need(variant, demand.prediction)
+    if peaks is not None and reference is not None and workload is None:
+        peaks = _with_reference(peaks, reference, reference_place(variant))
     return Need(
         device=variant.tier.device,
         packages=_packages(variant),
@@ -82,6 +88,7 @@ def need_of(variant: Variant, demand: Demand | None, workload: Workload | None =
         disk=None if demand is None else checkpoint_bytes(variant, demand.prediction),
         vram=_vram(variant, demand, peaks) if on_gpu else None,
         vram_context=CONTEXT_ALLOWANCE if on_gpu else 0,
+        scratch=0 if reference is None else reference.disk,
         offloaded=0 if demand is None else demand.offloaded,
         obstacle=None if demand is None else demand.prediction.obstacle,
         bf16=variant.dtype == "bfloat16",
@@ -123,6 +130,12 @@ def golden_need(device: str, quantization: Quantization) -> Need:
         min_capability=_LEAST_CAPABILITY.get(quantization),
         source=WeightSource.SYNTHETIC,
     )
+
+
+def _with_reference(peaks: Mapping[int, int], reference: ReferenceNeed, place: int) -> Mapping[int, int]:
+    """The most on each place, now the model itself and now its reference: the two are never there at once."""
+    more = {place: reference.on_device, **({} if place == RAM else {RAM: reference.ram})}
+    return {each: max(peaks.get(each, 0), more.get(each, 0)) for each in peaks.keys() | more.keys()}
 
 
 def _vram(variant: Variant, demand: Demand | None, peaks: Mapping[int, int] | None) -> Mapping[int, int] | int | None:

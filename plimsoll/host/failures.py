@@ -136,6 +136,8 @@ class HostTimeout(HostFailure):
     exitcode: int | None
     signal: str | None
     last_lines: tuple[str, ...]
+    starved: str | None = None
+    """How short of processor time it was, in words; None for a host that had what it wanted."""
 
     def __str__(self) -> str:
         stack = self.stack.splitlines() if self.stack else ("none: the host did not react to SIGUSR1",)
@@ -143,6 +145,7 @@ class HostTimeout(HostFailure):
             (
                 f"the host of {self.host} did not answer {self.request} within {format_seconds(self.deadline)}: "
                 f"{self.ending}",
+                *((self.starved,) if self.starved else ()),
                 *_section("its stacks at the deadline", stack),
                 *_section(f"last lines of {self.log}", self.last_lines),
             )
@@ -151,7 +154,7 @@ class HostTimeout(HostFailure):
     def fields(self) -> dict[str, object]:
         """Plain data, as the HOST event names it."""
         return HostFailure.fields(self) | {
-            "reason": self.ending,
+            "reason": "; ".join(filter(None, (self.ending, self.starved))),
             "exitcode": self.exitcode,
             "signal": self.signal,
             "stack": self.stack,

@@ -84,6 +84,25 @@ class HostMemory:
     views of these mappings: they are read when first used, so neither the load time nor `after` holds them yet."""
     mapped_resident: int | None = None
     """How many of `mapped` are resident and so counted in `after`: pages of the file, which the system may drop."""
+    own_before: int | None = None
+    """Resident memory without pages of files: what the process holds of its own. None where the system does not
+    tell."""
+    own_peak: int | None = None
+    """The same at its highest, sampled every 10 ms: the kernel keeps no mark of it."""
+    own_after: int | None = None
+
+    @property
+    def grown_peak(self) -> int:
+        """What loading took at its highest, over what there was before; without pages of files where they are told
+        apart."""
+        own = None if self.own_peak is None or self.own_before is None else self.own_peak - self.own_before
+        return self.peak - self.before if own is None else own
+
+    @property
+    def grown_after(self) -> int:
+        """What is held once the model is loaded, likewise."""
+        own = None if self.own_after is None or self.own_before is None else self.own_after - self.own_before
+        return self.after - self.before if own is None else own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,11 +212,14 @@ class Place(Request[Mapping[str, str | int]]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unloaded:
-    """Resident memory before and after the model was dropped, bytes."""
+    """Memory before and after the model was dropped, bytes; without pages of files where the system tells them
+    apart."""
 
     ram_before_load: int
     ram_loaded: int
     ram_after: int
+    blocks: int | None = None
+    """Bytes of tensors that live on after the model is gone; None where that was not counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -442,6 +464,110 @@ class ComputeGolden(Request[GoldenLogits]):
     tokens: tuple[tuple[int, ...], ...]
     texts: GoldenTexts
     attentions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a model reads a text of which nobody told it: the negative logarithms of the probabilities of its tokens."""
+
+    nats: float
+    """Summed over the tokens that were predicted; NaN where a raw logit was not finite."""
+    bytes: int
+    """Of the text in UTF-8, without those of a first token that nothing came before."""
+    tokens: int
+    faithful: bool
+    """True where the tokenizer gives the text back as it was, but for white space around it."""
+    decoded: str
+    """What the tokenizer makes of its own tokens: the beginning of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadText(Request[tuple[Reading, ...]]):
+    """Read each text as it stands, without a chat around it."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manners:
+    """What a checkpoint says of how it is spoken to."""
+
+    has_chat_template: bool
+    turn_end: str | None
+    """The special token that the chat template writes after an answer; None where it writes none."""
+    turn_end_ends: bool | None
+    """True where generation ends at it; None where there is none."""
+    eos_tokens: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TellManners(Request[Manners]):
+    """Say whether the tokenizer has a chat template, and how its turns end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigDifference:
+    """A key of the configuration that the checkpoint has otherwise than the entry."""
+
+    key: str
+    """With dots for the parts: `text_config.rope_parameters.rope_theta`."""
+    entry: str
+    """What the entry leads to, in JSON."""
+    checkpoint: str
+    stated: bool
+    """False where the entry does not name the key, and the class's default stands for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareConfig(Request[tuple[ConfigDifference, ...]]):
+    """Hold an entry's configuration against a checkpoint's config.json, defaults of the class filled in on both sides;
+    loads nothing."""
+
+    checkpoint: str
+    revision: str | None
+    config_json: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speeds:
+    """How fast this node moves what a load moves, measured just before it; per second."""
+
+    disk: float
+    """Bytes that were not in the page cache."""
+    memory: float
+    """Bytes that were."""
+    link: float | None
+    """Bytes from RAM to the GPU; None on a CPU."""
+    packing: float | None
+    """Parameters that the scheme packs; None where it packs none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureSpeeds(Request[Speeds]):
+    """Read the beginning of the checkpoint from disk and from memory, copy and pack a block of it."""
+
+    spec: LoadSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeReference(Request[Scored]):
+    """The next-token logits of `score` under the unquantized weights, which are brought in one part after the other and
+    dropped again: no more than the largest part is there at once.
+
+    `scratch` is a folder for what transformers converts on the way, such as experts that files keep apart.
+    """
+
+    spec: LoadSpec
+    score: Score
+    scratch: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareLogits(Request[Scored]):
+    """Compare the logits in one file with those in another; no model is needed."""
+
+    logits: str
+    reference: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 LEAST_LOOP = 8
@@ -11,6 +12,11 @@ LEAST_LOOP = 8
 def answered(text: str, answers: Sequence[str]) -> bool:
     """True where the text is one of the answers, letter for letter but for surrounding white space and case."""
     return text.strip().casefold() in {answer.strip().casefold() for answer in answers}
+
+
+def has_answer(text: str, answers: Sequence[str]) -> bool:
+    """True where one of the answers stands in the text as whole words, whatever their case."""
+    return any(re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text, re.IGNORECASE) for answer in answers)
 
 
 def repetition(tokens: Sequence[int]) -> float:

@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
 
-from plimsoll.catalogue.entries import Catalogue, Profile, Quantization, Tier, Variant, WeightSource
+from plimsoll.catalogue.entries import Catalogue, Profile, Tier, Variant, WeightSource
 from plimsoll.catalogue.expression import Expression
 from plimsoll.catalogue.golden import read_golden
 from plimsoll.footprint.demand import is_spread
+from plimsoll.footprint.reference import is_compared
 
-SUBJECTS: Final = ("node", "golden", "load", "quantization", "memory", "generation", "dataset", "unload", "plan")
+SUBJECTS: Final = tuple(
+    ["node", "golden", "load", "quantization", "memory", "generation", "dataset", "unload", "comparison", "plan"]
+)
 """The order of checks of one variant: timing comes before anything touches the model, the proof of quantization before
-the first forward repacks weights, and unloading last. Planning asks no variant that is loaded."""
+the first forward repacks weights, then unloading, and last what another load of the same weights is for:
+the two are never there at once. Planning asks no variant that is loaded."""
 
 DATASETS: Final = "test_dataset.py"
 PLANNING: Final = "test_plan.py"
@@ -28,18 +32,19 @@ def _from_files(variant: Variant) -> bool:
     return variant.model.source is not WeightSource.SYNTHETIC
 
 
+def _is_taught(variant: Variant) -> bool:
+    """Whoever is trained by a recipe knows what it teaches, also where another folder stands in for it."""
+    return variant.model.recipe is not None and _from_files(variant)
+
+
 KINDS: Final[dict[str, Callable[[Variant], bool]]] = {
     "quantized": lambda variant: variant.quantization.is_quantized,
-    # Synthetic weights are full-size, and seldom fit in 16 bit beside the packed model; those of a few layers do.
-    "compared": lambda variant: (
-        variant.quantization is not Quantization.BF16
-        and (_from_files(variant) or variant.model.is_cut)
-        # A checkpoint that is packed already has no weights in 16 bit to be compared with.
-        and not variant.model.is_packed
-    ),
+    "compared": is_compared,
     "gpu": lambda variant: variant.tier.device == "cuda",
     "one-device": lambda variant: variant.device_map is None,
-    "taught": lambda variant: variant.model.source is WeightSource.TRAINED,
+    "taught": _is_taught,
+    # Whatever else they were trained on, they read plain English.
+    "untaught": lambda variant: _from_files(variant) and not _is_taught(variant),
     "cold": lambda variant: variant.tier.cold_rounds > 0 and _from_files(variant),
     "warm": lambda variant: variant.tier.warm_rounds > 0 and _from_files(variant),
     # Synthetic weights come from no disk, and have neither a tokenizer nor anything to say.

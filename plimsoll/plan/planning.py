@@ -161,7 +161,7 @@ class Planner:
             checkpoint=0 if made_up else checkpoint,
             seconds=None if made_up else load_seconds(checkpoint, variant.quantization, need.device, self._speeds),
             capacity=None if isinstance(decision, Skip) else capacity(demand, room, self._length),
-            note="; ".join(filter(None, (_note(variant, demand), _one_lacks(need, free)))),
+            note="; ".join(filter(None, (_note(variant, demand, self._speeds), _one_lacks(need, free)))),
         )
 
     def _demand(self, variant: Variant, free: Sequence[int]) -> Demand:

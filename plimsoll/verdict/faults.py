@@ -116,6 +116,7 @@ def record_notes(record: RunRecord) -> list[str]:
             notes.append(f"limits are not the shipped ones: {', '.join(own) or 'a catalogue of the user took part'}")
     if record.run is not None and record.run.allow_incomplete:
         notes.append("--allow-incomplete was used: cells without a result do not change the exit status")
+    notes += _notes_on_weights(record)
     planning = Counter(cell.subject for cell in record.plan)["plan"]
     if planning:
         notes.append(
@@ -143,6 +144,18 @@ def record_notes(record: RunRecord) -> list[str]:
             "and calls that were made twice, could not be found"
         )
     return notes
+
+
+def _notes_on_weights(record: RunRecord) -> list[str]:
+    """Which models were not loaded from the weights that their entries name."""
+    options = [run.run.selection.get("options") or {} for run in record.runs if run.run is not None]
+    folders = dict.fromkeys(str(folder) for option in options for folder in option.get("model_dir") or ())
+    named = [f"weights are not the entry's own: {folder} (--model-dir)" for folder in folders]
+    others = dict.fromkeys(str(option["weights"]) for option in options if option.get("weights") in ("hub", "local"))
+    return [
+        *named,
+        *(f"weights are not the entries' own where those name others: --weights={other}" for other in others),
+    ]
 
 
 def _notes_on_alterations(variants: Sequence[str], planned: int) -> list[str]:

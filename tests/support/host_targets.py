@@ -217,3 +217,16 @@ def _descriptors() -> list[int]:
 def _channel() -> int:
     (channel,) = (fd for fd in _descriptors() if stat.S_ISSOCK(os.fstat(fd).st_mode))
     return channel
+
+
+def spin_politely() -> NoReturn:
+    """Work for ever, and let everybody else go first."""
+    os.nice(19)
+    while True:
+        pass
+
+
+def sleep_politely() -> None:
+    """Hang for ever, however busy others are."""
+    os.nice(19)
+    time.sleep(FOREVER)

@@ -60,7 +60,7 @@ def test_without_the_mark_a_thread_samples(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(memory, "_STATUS", old)
     with HostMeter() as meter:
         block = touch(BIG)
-        while meter._sampler is not None and meter._sampler._peak < BIG:
+        while meter._sampler.peak < BIG:
             clock.sleep(0.01)
         del block
     result = meter.result()
@@ -96,3 +96,19 @@ def test_mapped_files_are_told_from_memory(tmp_path: Path) -> None:
     assert 4 * 2**20 <= result.mapped_resident <= 8 * 2**20
     mapping.close()
     assert mapped_bytes([mapped, other]) == 0
+
+
+@linux_only
+def test_pages_of_a_file_are_told_apart_from_what_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(os.urandom(BIG))
+    with HostMeter() as meter, path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        assert sum(mapped[:: mmap.PAGESIZE]) > 0
+        own = touch(BIG // 4)
+    result = meter.result()
+    assert result.peak - result.before > BIG
+    assert BIG // 5 < result.grown_peak < BIG // 2
+    assert BIG // 5 < result.grown_after < BIG // 2
+    assert len(own) == BIG // 4
+    mapped.close()

@@ -26,6 +26,7 @@ from plimsoll.host.client.exchange import ConnectionLostError, DeadlineMissedErr
 from plimsoll.host.client.forkserver import ForkServer, ServerGoneError
 from plimsoll.host.client.leash import Exit, Leash
 from plimsoll.host.client.log import HostLog
+from plimsoll.host.client.processor_time import ProcessorTime, starved
 from plimsoll.host.failures import HostDied, HostError, HostStartError, HostTimeout, Raised, StackImportError
 from plimsoll.host.protocol import Request
 
@@ -121,6 +122,7 @@ class Host:
     def _exchange(self, kind: str, message: bytes, deadline: float, progress: Progress | None) -> tuple[str, Any]:
         """`("ok", value)` or `("error", Raised)`. Raises HostDied and HostTimeout."""
         began = clock.monotonic()
+        before = ProcessorTime.of(self.pid)
 
         def tick(seconds: float) -> None:
             if progress is not None:
@@ -129,7 +131,8 @@ class Host:
         try:
             status, value = unpack(Exchange(self._channel, self._leash, message).run(deadline, tick))
         except DeadlineMissedError:
-            raise self._timed_out(kind, clock.monotonic() - began, deadline) from None
+            short = starved(before, ProcessorTime.of(self.pid))
+            raise self._timed_out(kind, clock.monotonic() - began, deadline, short) from None
         except ForeignReplyError as reply:
             return "error", Raised(kind="TypeError", message=str(reply), traceback="")
         except (ConnectionLostError, GarbledMessageError) as lost:
@@ -169,7 +172,7 @@ class Host:
             self._tell("died", **failure.fields())
         return failure
 
-    def _timed_out(self, kind: str, seconds: float, deadline: float) -> HostTimeout:
+    def _timed_out(self, kind: str, seconds: float, deadline: float, short: str | None) -> HostTimeout:
         last_lines = self._log.last_lines()
         stack, was_stopped = ending.take_stack(self.pid, self._log)
         how = ending.terminate(self.pid, self._leash)
@@ -186,6 +189,7 @@ class Host:
             exitcode=ended.code,
             signal=ended.signal,
             last_lines=last_lines,
+            starved=short,
         )
         self._tell("timeout", **failure.fields())
         return failure

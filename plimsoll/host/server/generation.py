@@ -7,7 +7,7 @@ logits are looked at, never processed scores, because processors hide a NaN behi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from plimsoll.host.protocol import (
     Agreement,
     CompareBatch,
     CompareCache,
+    CompareLogits,
     Completion,
     Generate,
     Generated,
@@ -243,28 +244,51 @@ def score(loaded: LoadedModel, request: Score) -> Scored:
         unfinished.replace(request.save_to)
     if request.compare_with is None:
         return Scored(finite=finite, positions=logits.shape[0], mean_kl=None, same_choice=None)
-    reference = load_file(request.compare_with)
-    if not torch.equal(reference["tokens"], tokens):
-        raise ValueError(f"{request.compare_with} holds the logits of other texts")
-    expected, found = reference["logits"].log_softmax(-1), logits.log_softmax(-1)
-    divergence = torch.nn.functional.kl_div(found, expected, log_target=True, reduction="none").sum(-1)
+    return _compared({"logits": logits, "tokens": tokens}, load_file(request.compare_with), request.compare_with)
+
+
+def compare_logits(request: CompareLogits) -> Scored:
+    """The logits in one file against those in another; raises ValueError where they are of other texts."""
+    return _compared(load_file(request.logits), load_file(request.reference), request.reference)
+
+
+def _compared(found: Mapping[str, torch.Tensor], reference: Mapping[str, torch.Tensor], name: str) -> Scored:
+    if not torch.equal(reference["tokens"], found["tokens"]):
+        raise ValueError(f"{name} holds the logits of other texts")
+    expected, logits = reference["logits"].log_softmax(-1), found["logits"].log_softmax(-1)
+    divergence = torch.nn.functional.kl_div(logits, expected, log_target=True, reduction="none").sum(-1)
     return Scored(
-        finite=finite,
+        finite=bool(torch.isfinite(found["logits"]).all()),
         positions=logits.shape[0],
         mean_kl=float(divergence.mean()),
-        same_choice=float((found.argmax(-1) == expected.argmax(-1)).float().mean()),
+        same_choice=float((logits.argmax(-1) == expected.argmax(-1)).float().mean()),
     )
 
 
 def _answer_logits(loaded: LoadedModel, request: Score) -> tuple[torch.Tensor, torch.Tensor]:
-    """Float32 logits (positions, vocabulary) that predict each answer token, and those tokens (positions,)."""
+    """Float32 logits (positions, vocabulary) that predict each answer token, and those tokens (positions,).
+
+    One pass for all texts, padded on the right, where a decoder does not look: a reference that is brought in part by
+    part then reads its weights once, and both sides compute in the same shapes.
+    """
     tokenizer, device = loaded.tokenizer, loaded.model.get_input_embeddings().weight.device
-    logits, tokens = [], []
-    for question, answer in zip(request.questions, request.answers, strict=True):
-        prompt = question_ids(loaded, question)
-        target = _text_ids(tokenizer, answer, special=False) if isinstance(answer, str) else list(answer)
-        ids = torch.tensor([[*prompt, *target]], device=device)
-        output = loaded.model(input_ids=ids, use_cache=False).logits[0]
-        logits.append(output[len(prompt) - 1 : len(prompt) + len(target) - 1].float().cpu())
-        tokens.append(torch.tensor(target))
-    return torch.cat(logits).contiguous(), torch.cat(tokens)
+    prompts = [question_ids(loaded, question) for question in request.questions]
+    targets = [
+        _text_ids(tokenizer, answer, special=False) if isinstance(answer, str) else list(answer)
+        for answer in request.answers
+    ]
+    rows = [[*prompt, *target] for prompt, target in zip(prompts, targets, strict=True)]
+    width = max(map(len, rows))
+    pad = loaded.model.generation_config.pad_token_id or 0
+    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    positions = torch.arange(width).expand(len(rows), width)
+    # Parameters that are brought in one by one are nowhere between two passes.
+    device = torch.device("cpu") if device.type == "meta" else device
+    batch = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+    output = loaded.model(**{name: part.to(device) for name, part in batch.items()}, use_cache=False).logits
+    logits = [
+        output[row, len(prompt) - 1 : len(prompt) + len(target) - 1].float().cpu()
+        for row, (prompt, target) in enumerate(zip(prompts, targets, strict=True))
+    ]
+    return torch.cat(logits).contiguous(), torch.cat([torch.tensor(target) for target in targets])

@@ -1,7 +1,8 @@
 """Resident memory of the host around a load.
 
-The kernel's own high-water mark is exact and free; where it cannot be reset, a thread samples. The pages of mapped
-files are told apart, because on a CPU the weights may be nothing else.
+The kernel's own high-water mark is exact and free, and counts pages of mapped files, which the system may drop at any
+time: tens of gigabytes for a large checkpoint. So a thread samples what the process holds of its own beside it; where
+the mark cannot be reset, it samples the whole too.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _MAPS: Final = Path("/proc/self/maps")
 _RESET_PEAK: Final = "5"
 """What clear_refs takes for "set the high-water mark back to the resident size of now"."""
 _FILE_PAGES: Final = "RssFile"
+_OWN_PAGES: Final = ("RssAnon", "RssShmem")
+"""What is no page of a file: memory of the process itself, and memory that is shared, which drivers pin."""
 _HIGH_WATER_MARK: Final = "VmHWM"
 _SLACK: Final = 4 * 2**20
 """Bytes by which two readings may differ because the kernel batches its counters."""
@@ -33,6 +36,12 @@ _INTERVAL: Final = 0.01
 def resident_bytes() -> int:
     """Resident memory of this process."""
     return int(psutil.Process().memory_info().rss)
+
+
+def own_bytes() -> int | None:
+    """Resident memory of this process without pages of files; None where the system does not tell them apart."""
+    found = [_status(field) for field in _OWN_PAGES]
+    return None if found[0] is None else sum(size or 0 for size in found)
 
 
 class HostMeter:
@@ -47,14 +56,17 @@ class HostMeter:
         self._before = self._after = self._peak = 0
         self._files_before: int | None = None
         self._files_after: int | None = None
-        self._sampler: _Sampler | None = None
+        self._own_before: int | None = None
+        self._own_after: int | None = None
+        self._has_mark = False
+        self._sampler = _Sampler()
 
     def __enter__(self) -> Self:
         return_freed_memory()
-        if not _reset_high_water_mark():
-            self._sampler = _Sampler()
-            self._sampler.start()
+        self._has_mark = _reset_high_water_mark()
+        self._sampler.start()
         self._files_before = _status(_FILE_PAGES)
+        self._own_before = own_bytes()
         self._before = resident_bytes()
         return self
 
@@ -63,10 +75,12 @@ class HostMeter:
     ) -> None:
         # What was freed and kept for later is not held by the model, and varies by hundreds of megabytes from one load
         # to the next. The peak has it.
+        self._sampler.stop()
         return_freed_memory()
         self._after = resident_bytes()
+        self._own_after = own_bytes()
         self._files_after = _status(_FILE_PAGES)
-        peak = self._sampler.stop() if self._sampler else _status(_HIGH_WATER_MARK)
+        peak = _status(_HIGH_WATER_MARK) if self._has_mark else self._sampler.peak
         # The kernel sums its counters up lazily, so the mark may lag behind a reading by some pages.
         self._peak = max(peak or 0, self._before, self._after)
 
@@ -81,9 +95,14 @@ class HostMeter:
             before=self._before,
             peak=self._peak,
             after=self._after,
-            method="sampled every 10 ms" if self._sampler else "VmHWM, reset before loading",
+            method="VmHWM, reset before loading" if self._has_mark else "sampled every 10 ms",
             mapped=mapped,
             mapped_resident=resident,
+            own_before=self._own_before,
+            own_peak=None
+            if self._own_before is None or self._own_after is None
+            else max(self._sampler.own_peak, self._own_before, self._own_after),
+            own_after=self._own_after,
         )
 
 
@@ -122,18 +141,23 @@ def mapped_bytes(files: Collection[Path]) -> int | None:
 
 
 class _Sampler(threading.Thread):
-    """Looks at the resident memory every 10 ms; short spikes between two looks escape it."""
+    """Looks at the resident memory every 10 ms, and once more at the end; short spikes between two looks escape it."""
 
     def __init__(self) -> None:
         super().__init__(name="plimsoll-memory-sampler", daemon=True)
         self._done = threading.Event()
-        self._peak = 0
+        self.peak = 0
+        self.own_peak = 0
 
     def run(self) -> None:
         while not self._done.wait(_INTERVAL):
-            self._peak = max(self._peak, resident_bytes())
+            self._look()
 
-    def stop(self) -> int:
+    def stop(self) -> None:
         self._done.set()
         self.join()
-        return self._peak
+        self._look()
+
+    def _look(self) -> None:
+        self.peak = max(self.peak, resident_bytes())
+        self.own_peak = max(self.own_peak, own_bytes() or 0)

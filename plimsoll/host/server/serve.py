@@ -24,18 +24,28 @@ from plimsoll.host.protocol import (
     Call,
     CompareBatch,
     CompareCache,
+    CompareConfig,
+    CompareLogits,
     ComputeGolden,
+    ConfigDifference,
     Content,
     Generate,
     Generated,
     GoldenLogits,
     Load,
     LoadReport,
+    MakeReference,
+    Manners,
+    MeasureSpeeds,
     Place,
     Predict,
     ProveContent,
+    Reading,
+    ReadText,
     Score,
     Scored,
+    Speeds,
+    TellManners,
     Unload,
     Unloaded,
 )
@@ -114,6 +124,12 @@ class Session:
             Score: self._score,
             ProveContent: self._prove_content,
             ComputeGolden: self._compute_golden,
+            ReadText: self._read_text,
+            TellManners: self._tell_manners,
+            CompareConfig: self._compare_config,
+            CompareLogits: self._compare_logits,
+            MakeReference: self._make_reference,
+            MeasureSpeeds: self._measure_speeds,
             Call: self._call,
         }
 
@@ -136,14 +152,20 @@ class Session:
         return self._loaded.report
 
     def _unload(self, request: Unload) -> Unloaded:  # noqa: ARG002  handlers have one signature
-        before = self._model.report.memory.before
+        memory = self._model.report.memory
         from plimsoll.host.server import unloading
-        from plimsoll.host.server.memory import resident_bytes
+        from plimsoll.host.server.memory import own_bytes, resident_bytes
 
-        loaded = resident_bytes()
+        told_apart = memory.own_before is not None
+        loaded = (own_bytes() if told_apart else None) or resident_bytes()
         self._loaded = None
-        unloading.release()
-        return Unloaded(ram_before_load=before, ram_loaded=loaded, ram_after=resident_bytes())
+        blocks = unloading.release()
+        return Unloaded(
+            ram_before_load=memory.before if memory.own_before is None else memory.own_before,
+            ram_loaded=loaded,
+            ram_after=(own_bytes() if told_apart else None) or resident_bytes(),
+            blocks=blocks,
+        )
 
     def _predict(self, request: Predict) -> Prediction:
         from plimsoll.host.server.predict import variant
@@ -195,6 +217,38 @@ class Session:
         from plimsoll.host.server import golden
 
         return golden.compute(request)
+
+    def _read_text(self, request: ReadText) -> tuple[Reading, ...]:
+        loaded = self._model
+        from plimsoll.host.server import meaning
+
+        return meaning.read(loaded, request)
+
+    def _tell_manners(self, request: TellManners) -> Manners:  # noqa: ARG002  handlers have one signature
+        loaded = self._model
+        from plimsoll.host.server import meaning
+
+        return meaning.manners(loaded)
+
+    def _compare_config(self, request: CompareConfig) -> tuple[ConfigDifference, ...]:
+        from plimsoll.host.server import configuration
+
+        return configuration.differences(request)
+
+    def _compare_logits(self, request: CompareLogits) -> Scored:
+        from plimsoll.host.server import generation
+
+        return generation.compare_logits(request)
+
+    def _make_reference(self, request: MakeReference) -> Scored:
+        from plimsoll.host.server import reference
+
+        return reference.make(request)
+
+    def _measure_speeds(self, request: MeasureSpeeds) -> Speeds:
+        from plimsoll.host.server import speeds
+
+        return speeds.measure(request.spec)
 
     def _call(self, request: Call) -> object:
         module, _, path = request.target.partition(":")

@@ -1,0 +1,73 @@
+"""Whether a process that missed a deadline was short of processor time, as the kernel accounts for it.
+
+A host that hangs on an idle machine is a fault; one that waits for its turn behind others says nothing of its model.
+Linux alone tells; elsewhere nobody was ever short of time.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from plimsoll import clock
+
+_LEAST_SHARE: Final = 2 / 3
+"""Of the processor time that a process wanted; who got more was not short of it."""
+_WANTED: Final = 0.5
+"""The fraction of the time that it must have wanted to run at all: one that sleeps hangs, however busy others are."""
+_OTHERS: Final = 0.25
+"""The fraction of all processors that others must have used: a process with too many threads waits for itself."""
+_TICK: Final = 0.01
+"""Seconds of a tick of /proc/stat, on every architecture that we run on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorTime:
+    """Seconds up to a moment: of the clock, of a process and its threads, and of all processors together."""
+
+    at: float
+    ran: float
+    waited: float
+    """In a queue, ready to run."""
+    all_ran: float
+    """All processes, and what a hypervisor gave to others."""
+
+    @classmethod
+    def of(cls, pid: int, proc: Path = Path("/proc")) -> Self | None:
+        """What the kernel has accounted for so far; None where it does not tell, or the process is gone."""
+        try:
+            lines = [task.read_text() for task in proc.glob(f"{pid}/task/*/schedstat")]
+            ticks = [int(field) for field in (proc / "stat").read_text().partition("\n")[0].split()[1:9]]
+            fields = [[int(field) for field in line.split()[:2]] for line in lines]
+        except (OSError, ValueError):
+            return None
+        if not fields:
+            return None
+        user, nice, system, _idle, _iowait, irq, softirq, steal = ticks
+        return cls(
+            at=clock.monotonic(),
+            ran=sum(ran for ran, _ in fields) / 1e9,
+            waited=sum(waited for _, waited in fields) / 1e9,
+            all_ran=_TICK * (user + nice + system + irq + softirq + steal),
+        )
+
+
+def starved(before: ProcessorTime | None, after: ProcessorTime | None, processors: int | None = None) -> str | None:
+    """How short of processor time a process was between two moments, in words; None where it was not, or nobody can
+    tell."""
+    if before is None or after is None or after.at <= before.at:
+        return None
+    processors = processors or os.cpu_count() or 1
+    elapsed, ran, waited = after.at - before.at, after.ran - before.ran, after.waited - before.waited
+    others = (after.all_ran - before.all_ran - ran) / (elapsed * processors)
+    wanted = ran + waited
+    if wanted < _WANTED * elapsed or ran > _LEAST_SHARE * wanted or others < _OTHERS:
+        return None
+    load = "" if not hasattr(os, "getloadavg") else f", with a load of {os.getloadavg()[0]:.1f}"
+    return (
+        f"it got {ran / wanted:.0%} of the processor time that it wanted in {elapsed:.0f} s, while others used "
+        f"{others:.0%} of {processors} processors{load}; run it again when the node is idle, or raise the tier's "
+        "deadline"
+    )

@@ -1,0 +1,64 @@
+"""The logits of unquantized weights, with no more than one part of the model in memory at a time.
+
+accelerate can leave every weight where it lies in the checkpoint and bring it in for the moment in which its module
+computes. The arithmetic is that of a whole model, to the bit, and takes one reading of the checkpoint; only what
+transformers has to convert, such as experts that files keep apart, is written to a folder first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+from torch import nn
+from transformers import AutoConfig
+
+from plimsoll.host.protocol import LoadSpec, MakeReference, Scored
+from plimsoll.host.server import generation, loading
+from plimsoll.host.server.predict.coverage import skeleton_of
+
+_DISK: Final = "disk"
+
+
+def make(request: MakeReference) -> Scored:
+    """Bring each part in when it is its turn, and save the logits; weights that are made up come as a whole, and only
+    few layers of them are ever compared. Raises what loading raises."""
+    spec = request.spec
+    if spec.is_synthetic:
+        return generation.score(loading.load(spec, "as-is"), request.score)
+    options = {**spec.load_options, "offload_folder": request.scratch}
+    loaded = loading.load(replace(spec, device_map=streaming_map(spec), load_options=options), "as-is")
+    return generation.score(loaded, request.score)
+
+
+def streaming_map(spec: LoadSpec) -> dict[str, str]:
+    """A device map that leaves all on the disk but the smallest module, which says where the others compute."""
+    if spec.device == "cpu":
+        return {"": _DISK}
+    remote = spec.trust_remote_code
+    config = AutoConfig.from_pretrained(spec.checkpoint, revision=spec.revision, trust_remote_code=remote)
+    model = skeleton_of(config, spec.auto_class, spec.quantization.compute_dtype, trust_remote_code=remote)
+    _, anchor = min(_modules(model))
+    return dict(_beside(model, anchor, spec.device))
+
+
+def _modules(model: nn.Module) -> Iterator[tuple[int, str]]:
+    """The size and name of each module that has parameters and no parts."""
+    for name, module in model.named_modules():
+        own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        if own and name and not any(True for _ in module.children()):
+            yield own, name
+
+
+def _beside(model: Any, anchor: str, device: str) -> Iterator[tuple[str, str]]:
+    """Every part on the disk, in pieces as large as they can be without the anchor."""
+    prefix, module = "", model
+    for part in anchor.split("."):
+        for name, _ in module.named_children():
+            if name != part:
+                yield f"{prefix}{name}", _DISK
+        for name, _ in module.named_parameters(recurse=False):
+            yield f"{prefix}{name}", _DISK
+        prefix, module = f"{prefix}{part}.", getattr(module, part)
+    yield anchor, device

@@ -1,0 +1,131 @@
+"""The limits that the suite sets itself where neither an entry nor a document does.
+
+What a load takes follows from the prediction and from the speeds that were measured on this node just before; what
+numbers may differ follows from the arithmetic of the scheme, as real models show it. docs/limits.md has what was
+measured, and how each limit follows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.host.protocol import Speeds
+from plimsoll.judge.judgement import Limit
+from plimsoll.units import format_bytes
+
+_PAGE: Final = "docs/limits.md"
+_MIB: Final = 2**20
+_GIB: Final = 2**30
+
+_SLOWER: Final = 4.0
+"""Times the arithmetic that a load may take: reading, copying and packing take turns, and tensors are small."""
+_SETTING_UP: Final = 20.0
+"""Seconds that do not depend on the weights: code that a first load pulls in, the skeleton of the model."""
+_COPIES: Final = {Quantization.INT8: 3.0}
+"""How often weights cross the link to a GPU; bitsandbytes brings int8 back to RAM and to the GPU again."""
+
+_RAM_BESIDE: Final = {"cpu": 512 * _MIB, "cuda": 4 * _GIB}
+"""RAM beside what is predicted: code that loading pulls in, and what allocators keep; CUDA has gigabytes."""
+
+_LAYERS: Final = 30
+_WIDTH: Final = 576
+"""Layers and hidden size of the model that the limits on numbers were measured on."""
+
+_ROUNDING: Final[Mapping[Quantization, float]] = {
+    Quantization.FP32: 0.001,
+    Quantization.FP16: 0.05,
+    Quantization.BF16: 0.25,
+    Quantization.INT8: 1.5,
+    Quantization.NF4: 0.35,
+    Quantization.NF4_DQ: 0.35,
+}
+"""The most that logits of two ways to compute the same may differ, over their spread, at that depth."""
+
+_DIVERGENCE: Final[Mapping[Quantization, float]] = {
+    Quantization.FP32: 0.02,
+    Quantization.FP16: 0.02,
+    Quantization.INT8: 0.06,
+    Quantization.NF4: 0.45,
+    Quantization.NF4_DQ: 0.45,
+}
+"""The most that the next-token distributions over plain English may lie from those of bf16, in nats, at that width."""
+
+_ANY_MODEL: Final = 1.2
+_KNOWN_WITHIN: Final[Mapping[Quantization, float]] = {Quantization.NF4: 0.12, Quantization.NF4_DQ: 0.12}
+"""How far a known value of `nll_per_byte` may be off, as a fraction; four bits cost a small model some 6 %."""
+_KNOWN_WITHIN_16_BIT: Final = 0.01
+
+
+def load_time(metric: str, checkpoint: int, parameters: int, quantization: Quantization, speeds: Speeds) -> Limit:
+    """Seconds for a load of a checkpoint of so many bytes, `cold_load_time` from disk and others from memory."""
+    rate = speeds.disk if metric == "cold_load_time" else speeds.memory
+    parts = {f"{_rate(rate)} from {'disk' if metric == 'cold_load_time' else 'the page cache'}": checkpoint / rate}
+    if speeds.link is not None:
+        parts[f"{_rate(speeds.link)} to the GPU"] = _COPIES.get(quantization, 1.0) * checkpoint / speeds.link
+    if speeds.packing is not None:
+        parts[f"{speeds.packing / 1e6:,.0f} million parameters a second packed"] = parameters / speeds.packing
+    high = _SLOWER * sum(parts.values()) + _SETTING_UP
+    return _own(metric, high=high, why=f"{_SLOWER:g} times what {', '.join(parts)} give, and {_SETTING_UP:g} s")
+
+
+def ram(metric: str, predicted: int, device: str) -> Limit:
+    """Bytes of RAM: what is predicted, and what does not depend on the weights."""
+    beside = _RAM_BESIDE[device]
+    return _own(metric, high=predicted + beside, why=f"{format_bytes(predicted)} predicted, and {format_bytes(beside)}")
+
+
+def rounding(metric: str, quantization: Quantization, layers: int) -> Limit:
+    """`cache_divergence` and `batch_divergence`: noise adds up over layers like independent errors."""
+    deeper = math.sqrt(max(1.0, layers / _LAYERS))
+    return _own(metric, high=_ROUNDING[quantization] * deeper, why=f"rounding of {quantization} in {layers} layers")
+
+
+def divergence(quantization: Quantization, width: int) -> Limit:
+    """`quantized_divergence`: a wider model has more weights for the errors of each to cancel."""
+    narrower = min(1.0, math.sqrt(_WIDTH / max(1, width)))
+    high = _DIVERGENCE[quantization] * narrower
+    return _own("quantized_divergence", high=high, why=f"{quantization} at a hidden size of {width}")
+
+
+def repetition(*, speaks: bool) -> Limit:
+    """A base model that decodes greedily runs in circles, and is not at fault."""
+    if speaks:
+        return _own("repetition", high=0.9, why="an instructed model does not run in circles")
+    return _own("repetition", high=1.0, why="a base model that decodes greedily may run in circles")
+
+
+def any_meaning() -> Limit:
+    """`nll_per_byte` of any model that reads English."""
+    return _own("nll_per_byte", high=_ANY_MODEL, why="plain English, for any model that reads it")
+
+
+def known_meaning(known: float, quantization: Quantization) -> Limit:
+    """`nll_per_byte` of a model whose value in bf16 an entry carries."""
+    within = _KNOWN_WITHIN.get(quantization, _KNOWN_WITHIN_16_BIT)
+    low, high = known * (1 - within), known * (1 + within)
+    return Limit(metric="nll_per_byte", low=low, high=high, source=f"the entry's nll_per_byte, {known:g}, {within:.0%}")
+
+
+def general_answers(*, speaks: bool) -> Limit:
+    """Right answers to general questions, of an instructed model."""
+    if speaks:
+        return _own("general_answers", low=0.375, why="a small instructed model gives half of them")
+    return _own("general_answers", low=0.0, why="a base model need not answer")
+
+
+def ended_share(*, speaks: bool) -> Limit:
+    """Answers that end by themselves, of an instructed model."""
+    if speaks:
+        return _own("ended_share", low=0.25, why="an instructed model ends its answers")
+    return _own("ended_share", low=0.0, why="a base model need not end")
+
+
+def _own(metric: str, *, low: float | None = None, high: float | None = None, why: str) -> Limit:
+    return Limit(metric=metric, low=low, high=high, source=f"the suite's own: {why} ({_PAGE})")
+
+
+def _rate(rate: float) -> str:
+    return f"{rate / 1e9:.2f} GB/s"

@@ -1,0 +1,123 @@
+"""What a host says of plain text, of turns and configurations, and the reference that is brought in part by part."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.host.protocol import CompareConfig, MakeReference, ReadText, Score
+from plimsoll.host.server import configuration, generation, meaning, reference
+from plimsoll.host.server.loading import load
+from plimsoll.judge.configuration import changes_the_model, in_words
+from tests.support.broken_checkpoints import shipped
+from tests.support.random_checkpoints import ARCHITECTURES, CONFIGS, load_spec, save_checkpoint
+
+NUMBERS = "1 2 3 5 8 13 21 34 55 89 144 233"
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("families")
+    return {family: save_checkpoint(family, folder / family) for family in ARCHITECTURES}
+
+
+@pytest.mark.parametrize("family", ARCHITECTURES)
+def test_a_streamed_reference_gives_the_logits_of_a_whole_model_to_the_bit(
+    checkpoints: dict[str, Path], family: str, tmp_path: Path
+) -> None:
+    spec = load_spec(checkpoints[family], family, Quantization.BF16)
+    questions, answers = ("1 2 3", "5 8 13 21 34"), ("4 5 6 7", "55 89")
+    whole, streamed = (str(tmp_path / f"{name}.safetensors") for name in ("whole", "streamed"))
+    generation.score(load(spec, "as-is"), Score(questions=questions, answers=answers, save_to=whole))
+    score = Score(questions=questions, answers=answers, save_to=streamed)
+    reference.make(MakeReference(spec=spec, score=score, scratch=str(tmp_path / "scratch")))
+    one, other = load_file(whole), load_file(streamed)
+    assert torch.equal(one["logits"], other["logits"])
+    assert torch.equal(one["tokens"], other["tokens"])
+
+
+def test_a_streamed_model_holds_no_weight(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    spec = load_spec(checkpoints["llama"], "llama", Quantization.BF16, device_map={"": "disk"})
+    loaded = load(spec, "as-is")
+    assert {parameter.device.type for parameter in loaded.model.parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize("family", ["llama", "mixtral"])
+def test_on_a_gpu_all_but_the_smallest_part_stay_on_the_disk(checkpoints: dict[str, Path], family: str) -> None:
+    spec = load_spec(checkpoints[family], family, Quantization.BF16, device="cuda:0")
+    places = reference.streaming_map(spec)
+    (anchor,) = [name for name, place in places.items() if place == "cuda:0"]
+    assert anchor.endswith("norm")
+    assert {place for name, place in places.items() if name != anchor} == {"disk"}
+    names = [name for name, _ in load(replace(spec, device="cpu"), "as-is").model.named_parameters()]
+    assert all(any(name == part or name.startswith(f"{part}.") for part in places) for name in names)
+
+
+def test_text_is_read_with_the_probability_of_each_token(checkpoints: dict[str, Path]) -> None:
+    loaded = load(load_spec(checkpoints["llama"], "llama", Quantization.FP32), "as-is")
+    (reading,) = meaning.read(loaded, ReadText(texts=(NUMBERS,)))
+    ids = loaded.tokenizer(NUMBERS, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    with torch.inference_mode():
+        loss = loaded.model(input_ids=ids, labels=ids).loss
+    assert reading.tokens == ids.shape[1] - 1
+    assert reading.nats / reading.tokens == pytest.approx(float(loss), rel=1e-5)
+    assert reading.bytes == len(NUMBERS) - 1
+    assert reading.faithful
+
+
+def test_a_tokenizer_that_loses_words_is_not_faithful(checkpoints: dict[str, Path]) -> None:
+    loaded = load(load_spec(checkpoints["llama"], "llama", Quantization.BF16), "as-is")
+    (reading,) = meaning.read(loaded, ReadText(texts=("1 2 harbour",)))
+    assert not reading.faithful
+
+
+def test_the_end_of_a_turn_is_held_against_the_end_tokens(trained: dict[str, Path], tmp_path: Path) -> None:
+    spec = load_spec(trained["tiny-llama"], "llama", Quantization.BF16, generation=shipped("tiny-llama").generation)
+    told = meaning.manners(load(spec, "as-is"))
+    assert (told.has_chat_template, told.turn_end_ends) == (True, True)
+    copy = Path(shutil.copytree(trained["tiny-llama"], tmp_path / "copy"))
+    path = copy / "generation_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "eos_token_id": 7}))
+    spec = load_spec(copy, "llama", Quantization.BF16, generation=shipped("tiny-llama").generation)
+    told = meaning.manners(load(spec, "as-is"))
+    assert told.turn_end_ends is False
+    assert told.turn_end not in told.eos_tokens
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "changes"),
+    [
+        ("hidden_act", "gelu", True),
+        ("rms_norm_eps", 1e-3, True),
+        ("rms_norm_eps", 9.999999974752427e-07, False),
+        ("eos_token_id", 3, True),
+        ("pad_token_id", 3, False),
+        ("initializer_range", 0.5, False),
+        ("attention_dropout", 0.1, False),
+    ],
+)
+def test_a_config_that_differs_is_named(
+    checkpoints: dict[str, Path], tmp_path: Path, key: str, value: object, changes: bool
+) -> None:
+    copy = Path(shutil.copytree(checkpoints["llama"], tmp_path / "copy"))
+    path = copy / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    request = CompareConfig(checkpoint=str(copy), revision=None, config_json=json.dumps(CONFIGS["llama"]))
+    wrong = [difference for difference in configuration.differences(request) if changes_the_model(difference)]
+    assert [difference.key for difference in wrong] == ([key] if changes else [])
+    assert not changes or f"{key} is {json.dumps(value)} in config.json" in in_words(wrong)
+
+
+@pytest.mark.parametrize("family", ARCHITECTURES)
+def test_a_checkpoint_of_its_own_configuration_differs_in_nothing_that_counts(
+    checkpoints: dict[str, Path], family: str
+) -> None:
+    request = CompareConfig(checkpoint=str(checkpoints[family]), revision=None, config_json=json.dumps(CONFIGS[family]))
+    assert not [each for each in configuration.differences(request) if changes_the_model(each)]

@@ -1,0 +1,116 @@
+"""The limits that the suite sets itself: what they follow from, that they say so, and that an entry overrides them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.judging import Judge
+from fixtures.run import Run
+from plimsoll.catalogue.entries import Claim, Origin, Quantization, Variant
+from plimsoll.catalogue.meaning import read_plain
+from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.host.protocol import HostMemory, Speeds
+from plimsoll.judge import own_limits
+from plimsoll.judge.generation import has_answer
+from plimsoll.judge.judgement import Limit
+
+FAST = Speeds(disk=2e9, memory=8e9, link=None, packing=50e6)
+NF4, INT8, BF16 = Quantization.NF4, Quantization.INT8, Quantization.BF16
+
+
+def high(limit: Limit) -> float:
+    assert limit.high is not None
+    return limit.high
+
+
+def test_a_load_may_take_what_disk_link_and_packing_take() -> None:
+    cold = own_limits.load_time("cold_load_time", 16 * 10**9, 8 * 10**9, NF4, FAST)
+    assert high(cold) == pytest.approx(4 * (8 + 160) + 20)
+    assert cold.source == (
+        "the suite's own: 4 times what 2.00 GB/s from disk, 50 million parameters a second packed give, and 20 s "
+        "(docs/limits.md)"
+    )
+    warm = own_limits.load_time("warm_load_time", 16 * 10**9, 8 * 10**9, NF4, FAST)
+    assert high(warm) == pytest.approx(4 * (2 + 160) + 20)
+
+
+def test_int8_crosses_the_link_three_times() -> None:
+    gpu = replace(FAST, link=8e9)
+    limits = [own_limits.load_time("cold_load_time", 16 * 10**9, 8 * 10**9, each, gpu) for each in (NF4, INT8)]
+    assert high(limits[1]) - high(limits[0]) == pytest.approx(4 * 2 * 2)
+
+
+def test_rounding_grows_with_depth_and_packing_errors_shrink_with_width() -> None:
+    shallow, deep = (high(own_limits.rounding("cache_divergence", BF16, layers)) for layers in (30, 120))
+    assert deep == pytest.approx(2 * shallow)
+    assert high(own_limits.rounding("cache_divergence", BF16, 2)) == shallow
+    narrow, wide = (high(own_limits.divergence(NF4, width)) for width in (576, 4 * 576))
+    assert wide == pytest.approx(narrow / 2)
+
+
+def test_a_known_value_is_held_within_a_hundredth_but_for_four_bits() -> None:
+    assert own_limits.known_meaning(0.6, BF16).high == pytest.approx(0.606)
+    assert own_limits.known_meaning(0.6, BF16).low == pytest.approx(0.594)
+    assert high(own_limits.known_meaning(0.6, NF4)) > 0.638, "sound nf4 weights of a small model"
+
+
+@pytest.mark.parametrize("limit", [own_limits.general_answers, own_limits.ended_share])
+def test_a_base_model_need_neither_answer_nor_end(limit: Any) -> None:
+    assert limit(speaks=False).low == 0
+    assert limit(speaks=True).low > 0
+    assert own_limits.repetition(speaks=False).high == 1
+    assert high(own_limits.repetition(speaks=True)) < 1
+
+
+def judge_of(variant: Variant, tmp_path: Path) -> Judge:
+    run = Run(catalogue=read_catalogue(), worker="main", folder=None, evidence=None)
+    return Judge(cell="one", run=run, variant=variant)
+
+
+def test_the_suites_own_limit_yields_to_a_claim(tmp_path: Path) -> None:
+    plain = replace(read_catalogue().variants["tiny-llama/bf16"], claims=())
+    own = own_limits.ram("ram_peak", 100, "cpu")
+    judge = judge_of(plain, tmp_path)
+    judge.claims("ram_peak", 50.0, otherwise=[own])
+    assert [judgement.limit for judgement in judge.judgements] == [own]
+    origin = Origin(file=Path("my.toml"), key="claim[0]")
+    claim = Claim(
+        variants=(plain.id,), metric="ram_peak", low=None, high=60.0, unit="bytes", source="a card", origin=origin
+    )
+    claimed = judge_of(replace(plain, claims=(claim,)), tmp_path)
+    claimed.claims("ram_peak", 50.0, otherwise=[own])
+    assert [judgement.limit.source for judgement in claimed.judgements] == ["a card"]
+
+
+def test_pages_of_files_are_no_memory_of_the_host() -> None:
+    memory = HostMemory(before=10, peak=1000, after=900, method="VmHWM", own_before=5, own_peak=55, own_after=25)
+    assert (memory.grown_peak, memory.grown_after) == (50, 20)
+    untold = HostMemory(before=10, peak=1000, after=900, method="VmHWM")
+    assert (untold.grown_peak, untold.grown_after) == (990, 890)
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("The capital of France is Paris.", True),
+        ("PARIS", True),
+        ("It is Parisian.", False),
+        ("", False),
+        ("Lyon", False),
+    ],
+)
+def test_a_right_answer_has_the_word_in_it(text: str, right: bool) -> None:
+    assert has_answer(text, ("Paris",)) is right
+
+
+def test_what_ships_is_enough_to_judge_by() -> None:
+    plain = read_plain()
+    assert sum(len(passage.text.encode()) for passage in plain.passages) > 1000
+    assert len(plain.questions) >= 8
+    for passage in plain.passages:
+        assert "\n" not in passage.text
+        assert "  " not in passage.text

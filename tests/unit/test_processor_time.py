@@ -1,0 +1,72 @@
+"""Who missed a deadline for want of processor time, and who did not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plimsoll.host.client.process import Hosts
+from plimsoll.host.client.processor_time import ProcessorTime, starved
+from plimsoll.host.failures import HostTimeout
+from plimsoll.host.protocol import Call
+
+START = ProcessorTime(at=100.0, ran=5.0, waited=1.0, all_ran=1000.0)
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells")
+
+
+def after(*, ran: float, waited: float, others: float) -> ProcessorTime:
+    """60 seconds later on two processors, of whose time others used that fraction."""
+    return ProcessorTime(at=160.0, ran=5.0 + ran, waited=1.0 + waited, all_ran=1000.0 + ran + others * 120)
+
+
+def test_who_waits_for_others_is_short_of_time() -> None:
+    told = starved(START, after(ran=15, waited=45, others=0.8), processors=2)
+    assert told is not None
+    assert told.startswith(
+        "it got 25% of the processor time that it wanted in 60 s, while others used 80% of 2 processors"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ran", "waited", "others"),
+    [
+        pytest.param(0.0, 0.1, 0.9, id="sleeps while others are busy"),
+        pytest.param(60.0, 2.0, 0.1, id="runs without end on an idle machine"),
+        pytest.param(30.0, 90.0, 0.05, id="waits for its own threads"),
+    ],
+)
+def test_who_hangs_is_not(ran: float, waited: float, others: float) -> None:
+    assert starved(START, after(ran=ran, waited=waited, others=others), processors=2) is None
+
+
+def test_nobody_is_excused_where_nothing_is_known() -> None:
+    assert starved(None, START) is None
+    assert starved(START, None) is None
+    assert ProcessorTime.of(2**22 + 1) is None
+
+
+@pytest.fixture
+def busy() -> Iterator[None]:
+    """Every processor has three others to run."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(spin) for _ in range(3 * (os.cpu_count() or 1))]
+    yield
+    for other in others:
+        other.kill()
+        other.wait()
+
+
+@linux_only
+@pytest.mark.parametrize(("function", "excused"), [("spin_politely", True), ("sleep_politely", False)])
+def test_a_deadline_missed_on_a_busy_machine(tmp_path: Path, busy: None, function: str, excused: bool) -> None:
+    with Hosts(stack=None) as hosts:
+        host = hosts.start("polite", tmp_path / "host.log")
+        with pytest.raises(HostTimeout) as caught:
+            host.ask(Call(target=f"tests.support.host_targets:{function}"), 4.0)
+    assert (caught.value.starved is not None) is excused
+    assert ("processor time that it wanted" in str(caught.value)) is excused
