@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import quote, unquote
 
 from plimsoll.errors import PlimsollError
@@ -105,7 +105,7 @@ def _forms() -> tuple[re.Pattern[str], ...]:
             "detect-secrets is not installed, and without it secrets could stand in what a run writes; "
             "install it with: pip install detect-secrets"
         ) from error
-    kinds = [
+    kinds: list[Any] = [
         kind
         for kind in get_mapping_from_secret_type_to_class().values()
         if kind.__module__.rpartition(".")[2] not in _LEFT_OUT

@@ -11,14 +11,23 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
 
-from plimsoll.catalogue.entries import Catalogue, Profile, Tier, Variant, WeightSource
+from plimsoll.catalogue.entries import Catalogue, Profile, Quantization, Tier, Variant, WeightSource
 from plimsoll.catalogue.expression import Expression
 from plimsoll.catalogue.golden import read_golden
 from plimsoll.footprint.demand import is_spread
 from plimsoll.footprint.reference import is_compared
 
-SUBJECTS: Final = tuple(
-    ["node", "golden", "load", "quantization", "memory", "generation", "dataset", "unload", "comparison", "plan"]
+SUBJECTS: Final = (
+    "node",
+    "golden",
+    "load",
+    "quantization",
+    "memory",
+    "generation",
+    "dataset",
+    "unload",
+    "comparison",
+    "plan",
 )
 """The order of checks of one variant: timing comes before anything touches the model, the proof of quantization before
 the first forward repacks weights, then unloading, and last what another load of the same weights is for:

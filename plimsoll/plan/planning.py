@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from plimsoll.catalogue.entries import Profile, Variant, WeightSource
+from plimsoll.catalogue.entries import Profile, Quantization, Variant, WeightSource
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.demand import Demand, demand_of
 from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Workload
+from plimsoll.footprint.reference import reference_need
 from plimsoll.gate.decide import Decision, Need, Skip, decide
 from plimsoll.gate.need import CONTEXT_ALLOWANCE, CONTEXT_LEAST, HOST_ALLOWANCE, need_of
 from plimsoll.metrics import METRICS, Place
@@ -25,7 +26,7 @@ from plimsoll.node.stack import installed_packages
 from plimsoll.node.visible import Hidden, free_memory, visible_gpus
 from plimsoll.plan.estimates import Capacity, Speeds, capacity, load_seconds
 from plimsoll.plan.predictions import Predictions
-from plimsoll.units import format_bytes
+from plimsoll.units import format_bytes, format_seconds
 
 UNSTATED: Final = 2**62
 """Bytes of what a data sheet says nothing about; more than any need."""
@@ -240,8 +241,12 @@ def _room(variant: Variant, machine: Machine, free: Sequence[int]) -> Mapping[in
     return {number: size - CONTEXT_ALLOWANCE for number, size in enumerate(free)}
 
 
-def _note(variant: Variant, demand: Demand) -> str:
+def _note(variant: Variant, demand: Demand, speeds: Speeds) -> str:
     notes = [*demand.prediction.remarks]
+    reference = reference_need(variant, demand.prediction)
+    if reference is not None:
+        seconds = load_seconds(reference.read, Quantization.BF16, variant.tier.device, speeds)
+        notes.append(f"comparing it with bf16 reads the checkpoint once more, {format_seconds(seconds)}")
     if demand.prediction.unpredicted:
         notes.append(f"cache and activations not predicted: {demand.prediction.unpredicted}")
     if variant.model.source is WeightSource.HUB and variant.model.gated:

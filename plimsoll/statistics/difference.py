@@ -53,7 +53,8 @@ class _Part:
 def delong_covariance(scores: Numbers, positive: Flags) -> NDArray[np.float64]:
     """The covariance of the AUROCs of several scores of the same answers; `scores` has the shape (scores, answers)."""
     of_ones, of_zeros = _placements(scores, positive)
-    return np.atleast_2d(np.cov(of_ones)) / of_ones.shape[1] + np.atleast_2d(np.cov(of_zeros)) / of_zeros.shape[1]
+    ones, zeros = np.atleast_2d(np.cov(of_ones)), np.atleast_2d(np.cov(of_zeros))
+    return np.asarray(ones / of_ones.shape[1] + zeros / of_zeros.shape[1])
 
 
 def _placements(scores: Numbers, positive: Flags) -> tuple[Numbers, Numbers]:

@@ -170,7 +170,7 @@ def reach(weight: Numbers, scale: Numbers, freedom: int, level: float) -> Number
         middle = (low + high) / 2.0
         is_short = _beyond(weight, scale, freedom, middle) > level
         low, high = np.where(is_short, middle, low), np.where(is_short, high, middle)
-    return high
+    return np.asarray(high)
 
 
 def _beyond(weight: Numbers, scale: Numbers, freedom: int, distance: Numbers) -> Numbers:

@@ -32,7 +32,7 @@ def readme_example(path: Path) -> str:
     ):
         example, count = re.subn(pattern, instead, example)
         assert count == 1, f"README's example has {count} of {pattern}"
-    return example
+    return str(example)
 
 
 def test_readmes_example_is_accepted(english: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def differences(request: CompareConfig) -> tuple[ConfigDifference, ...]:
     config = json.loads(request.config_json)
     entry = AutoConfig.for_model(**config)
     # The entry decides the class. What runs code to be read is no configuration.
-    theirs = type(entry).from_pretrained(request.checkpoint, revision=request.revision)
+    theirs = type(entry).from_pretrained(request.checkpoint, revision=request.revision or "main")
     ours, found = (dict(_leaves(config.to_dict())) for config in (entry, theirs))
     stated = {key for key, _ in _leaves(config)}
     return tuple(

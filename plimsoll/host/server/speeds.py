@@ -67,9 +67,9 @@ def _copy(block: torch.Tensor, device: str) -> None:
 
 def _pack(block: torch.Tensor, spec: LoadSpec) -> None:
     if spec.quantization is Quantization.INT8:
-        Int8Params(block.half(), requires_grad=False).to(spec.device)  # type: ignore[no-untyped-call]
+        Int8Params(block.half(), requires_grad=False).to(spec.device)  # type: ignore[misc]  # their self is untyped
     else:
         double = spec.quantization is Quantization.NF4_DQ
-        Params4bit(block, requires_grad=False, quant_type="nf4", compress_statistics=double).to(spec.device)  # type: ignore[no-untyped-call]
+        Params4bit(block, requires_grad=False, quant_type="nf4", compress_statistics=double).to(spec.device)  # type: ignore[misc]  # their self is untyped
     if spec.device != "cpu":
         torch.cuda.synchronize()
