@@ -206,7 +206,7 @@ def acceptance(folder: Path, tmp_path: Path, *arguments: str) -> Outcome:
     return run_suite(
         tmp_path,
         "-k",
-        "test_gpus_answer",
+        "test_gpus_answer or test_stack",
         *arguments,
         env={"LD_LIBRARY_PATH": str(folder), "CUDA_VISIBLE_DEVICES": "0"},
     )
