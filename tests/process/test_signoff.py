@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -266,6 +267,21 @@ def test_only_an_accepted_run_is_signed(
     for text in says:
         assert text in done.stderr
     assert not list(tmp_path.glob("*.zip"))
+
+
+def test_no_secret_that_a_person_writes_stands_in_the_manifest(place: Path) -> None:
+    reference = "https://tickets.example/OPS-1?token=abcdef123456"
+    done = plimsoll(
+        *("sign", "run", "--operator", "J. Rossi ghp_" + "a1" * 18, "--reference", reference),
+        *("--waivers", "waivers.toml", "--output", "secret.zip"),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(place / "secret.zip") as bundle:
+        texts = b"".join(bundle.read(name) for name in bundle.namelist() if name.endswith("manifest.json"))
+    assert b"J. Rossi [secret removed]" in texts
+    assert b"https://tickets.example/OPS-1?[secret removed]" in texts
+    assert b"abcdef123456" not in texts
 
 
 def test_a_gap_that_is_waived_is_signed_and_a_killed_run_is_not(tmp_path: Path) -> None:

@@ -354,3 +354,31 @@ def test_the_shipped_miniatures_are_in_order(name: str, which: str) -> None:
     # What the golds say is right by the dataset's own rule, whatever it is.
     for example in outcome.examples:
         assert is_correct(dataset.correct, score(example, example.answer, dataset.schema)), example
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(DatasetError) as caught:
+        find_files(dataset_of(NQ), path, "validation")
+    return str(caught.value)
+
+
+def test_a_folder_that_save_to_disk_wrote_is_told_with_what_makes_parquet_of_it(tmp_path: Path) -> None:
+    fill(tmp_path, "validation/state.json", "validation/dataset_info.json")
+    (tmp_path / "validation/data-00000-of-00001.arrow").write_bytes(b"")
+    said = refused(tmp_path)
+    assert "is what save_to_disk of the library datasets wrote" in said
+    assert f"datasets.load_from_disk('{tmp_path}/validation').to_parquet('validation.parquet')" in said
+
+
+def test_rows_that_are_links_to_nowhere_or_pointers_are_told(tmp_path: Path) -> None:
+    (tmp_path / "validation.parquet").symlink_to("../../blobs/abc")
+    assert "validation.parquet: is a link to ../../blobs/abc, which is not here" in refused(tmp_path)
+    pointer = tmp_path / "pointer.parquet"
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(PlimsollError, match="is a Git LFS pointer and not the file itself"):
+        read_files([pointer])
+
+
+def test_files_of_other_formats_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "validation.csv").write_text("question,answer\n")
+    assert "has no file of .parquet, .jsonl, .json, but validation.csv" in refused(tmp_path)
