@@ -121,7 +121,7 @@ def test_every_skip_of_the_suite_is_of_the_gates_type() -> None:
     paths = [path for folder in ("plimsoll", "fixtures", "acceptance") for path in modules(folder)]
     found = [(path, _skips(node)) for path in paths for node in ast.walk(ast.parse(path.read_text()))]
     places = [f"{path.relative_to(ROOT)}: {name}" for path, name in found if name is not None]
-    assert places == ["fixtures/plan.py: skip"]
+    assert places == ["fixtures/skipping.py: skip"]
 
 
 def test_acceptance_imports_only_fixtures_and_library() -> None:
