@@ -12,6 +12,7 @@ from plimsoll.catalogue.entries import Quantization, Variant, WeightSource
 from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
 from plimsoll.footprint.demand import Placement, demand_of
 from plimsoll.footprint.prediction import Facts, Obstacle, Prediction, Workload
+from plimsoll.footprint.reference import reference_need
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.gate.decide import Need, decide, need_of
 from plimsoll.gate.need import CONTEXT_ALLOWANCE, HOST_ALLOWANCE
@@ -181,3 +182,36 @@ def test_only_what_must_be_written_needs_disk(source: WeightSource, per_paramete
     need = needed(variant_of("cpu", source=source, gated=True))
     assert need.disk == 10_300 * per_parameter
     assert (need.source, need.gated) == (source, True)
+
+
+def test_the_reference_of_a_packed_70b_model_fits_where_the_packed_model_does() -> None:
+    """Its largest part in 16 bit is needed beside nothing: the packed model is gone by then."""
+    entry = variant_of(quantization=Quantization.NF4, source=WeightSource.HUB)
+    embedding = parameter("model.embed_tokens.weight", 2 * 128256 * 8192, shape=(128256, 8192))
+    layers = [parameter(f"model.layers.{n}.mlp.weight", 10**6, shape=(8192, 28672)) for n in range(80)]
+    footprint = Footprint(parameters=(embedding, *layers), buffers=())
+    prediction = Prediction(footprint=footprint, facts=PREDICTION.facts, unpredicted="weights alone")
+    reference = reference_need(entry, prediction)
+    assert reference is not None
+    assert reference.on_device == 2 * 128256 * 8192
+    assert reference.read == 2 * footprint.parameter_count > 35 * 10**9
+    need = need_of(entry, demand_of(entry, prediction))
+    assert isinstance(need.vram, dict)
+    assert reference.on_device <= need.vram[0] < reference.read
+
+
+def test_experts_that_files_keep_apart_are_joined_on_a_disk_that_has_the_room(h100: Node) -> None:
+    entry = variant_of(quantization=Quantization.NF4, source=WeightSource.HUB)
+    experts = replace(
+        parameter("model.layers.0.mlp.experts.down_proj", 10**6, shape=(8, 6144, 16384)),
+        published="model.layers.0.block_sparse_moe.experts.0.w2.weight",
+    )
+    prediction = replace(PREDICTION, footprint=Footprint(parameters=(experts,), buffers=()))
+    reference = reference_need(entry, prediction)
+    assert reference is not None
+    assert reference.disk == 2 * 8 * 6144 * 16384
+    assert need_of(entry, demand_of(entry, prediction)).scratch == reference.disk
+
+
+def test_bf16_is_compared_with_nothing() -> None:
+    assert reference_need(variant_of(quantization=Quantization.BF16, source=WeightSource.HUB), PREDICTION) is None
