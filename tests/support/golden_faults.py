@@ -125,7 +125,7 @@ def _change_cache(change: Callable[[torch.Tensor], torch.Tensor]) -> None:
     def update(self: Any, keys: torch.Tensor, values: torch.Tensor, *arguments: Any, **options: Any) -> Any:
         return _PUT_INTO_CACHE(self, change(keys), values, *arguments, **options)
 
-    transformers.DynamicCache.update = update  # type: ignore[method-assign, assignment]
+    transformers.DynamicCache.update = update  # type: ignore[assignment, method-assign]
 
 
 def _larger_keys(model: Any) -> None:
@@ -209,7 +209,8 @@ def _fp4_codes(model: Any) -> None:
     for module in model.modules():
         state = getattr(getattr(module, "weight", None), "quant_state", None)
         if state is not None:
-            state.code, state.quant_type = get_4bit_type("fp4", device=state.code.device), "fp4"  # type: ignore[no-untyped-call]
+            code = get_4bit_type("fp4", device=state.code.device)  # type: ignore[no-untyped-call]
+            state.code, state.quant_type = code, "fp4"
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ def test_every_skip_of_the_suite_is_of_the_gates_type() -> None:
     assert places == ["fixtures/skipping.py: skip"]
 
 
-def test_acceptance_imports_only_fixtures_and_library() -> None:
-    for path in modules("acceptance"):
+@pytest.mark.parametrize("folder", ["plimsoll", "fixtures", "acceptance"])
+def test_a_run_imports_neither_tests_nor_how_golden_numbers_are_made(folder: str) -> None:
+    for path in modules(folder):
         for name in imports_of(path):
             assert name.split(".")[0] not in {"tests", "benchmarks"}, f"{path} imports {name}"
