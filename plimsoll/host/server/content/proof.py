@@ -116,7 +116,7 @@ def _exact(name: str, tensor: torch.Tensor, original: Original, *, whole: bool) 
     width = tensor.shape[-1] if tensor.dim() else 1
     rows = tensor.detach().reshape(-1, width)
     proof = TensorContent(name=name, scheme="float", blocks=len(rows), checked=0, excess=0.0)
-    for start, stop in _ranges(name, len(rows), width, 1, whole=whole):
+    for start, stop in ranges(name, len(rows), width, 1, whole=whole):
         found = rows[start:stop].cpu().contiguous()
         expected = original.rows(start, stop).to(found.dtype).reshape(found.shape)
         unlike = (_bits(found) != _bits(expected)).any(-1)
@@ -147,7 +147,7 @@ def _four_bit(name: str, form: FourBit, original: Original, dtype: torch.dtype, 
         return _faulty(name, scheme, f"{text} in blocks of {BLOCK}")
     worst = _tables(state)
     checked = 0
-    for start, stop in _ranges(name, blocks, BLOCK, NESTED, whole=whole):
+    for start, stop in ranges(name, blocks, BLOCK, NESTED, whole=whole):
         values = flat_rows(original, start * BLOCK, min(stop * BLOCK, count)).to(dtype).float()
         codes = nibbles(form.bytes[start * BLOCK // 2 : stop * BLOCK // 2].cpu(), values.numel())
         weights = in_blocks(values, BLOCK)
@@ -202,7 +202,7 @@ def _eight_bit(name: str, form: EightBit, original: Original, dtype: torch.dtype
         return _faulty(name, "int8", f"{len(scales):,} scales for {len(codes):,} rows")
     worst: _Worst = (0.0, "")
     checked = 0
-    for start, stop in _ranges(name, len(codes), width, 1, whole=whole):
+    for start, stop in ranges(name, len(codes), width, 1, whole=whole):
         # The scheme goes through float16.
         rows = original.rows(start, stop).to(dtype).to(torch.float16).float().reshape(stop - start, width)
         found = scales[start:stop].float().cpu()
@@ -251,7 +251,7 @@ def _same_offset(name: str, state: Any, tensors: CheckpointTensors) -> bool:
 # What is looked at ----------------------------------------------------------------------------------------------------
 
 
-def _ranges(name: str, count: int, width: int, group: int, *, whole: bool) -> Iterator[tuple[int, int]]:
+def ranges(name: str, count: int, width: int, group: int, *, whole: bool) -> Iterator[tuple[int, int]]:
     """The blocks (or rows) to compare of `count`, each of `width` weights, as ranges that begin where a group of them
     does: all, or a sample that follows from the tensor's name."""
     step = max(1, _AT_ONCE // (width * group)) * group
