@@ -7,7 +7,7 @@ import pytest
 from fixtures.judging import Judge
 from fixtures.plan import DiskRoom
 from plimsoll.catalogue.entries import Tier
-from plimsoll.gate.decide import Need
+from plimsoll.gate.need import Need
 from plimsoll.node.driver import missing_gpus, step_for
 from plimsoll.node.node import Node
 from plimsoll.node.stack import check_stack

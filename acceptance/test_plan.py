@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.judging import Judge
-from plimsoll.gate.decide import Skip, SkipCode
+from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.plan.asking import Pairing
 from plimsoll.plan.planning import PlanRow, broken_promises
 

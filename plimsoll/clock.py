@@ -1,4 +1,4 @@
-"""The one door to time: tests swap these, and nothing else in the project calls `time` for a reading."""
+"""Reads clocks: tests swap these functions, and nothing else in the project calls `time`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mistakes of the user, told apart from faults of the suite.
+"""Errors for mistakes of the user, apart from faults of the suite.
 
 A `PlimsollError` is shown as its text alone, without a traceback: it says what is wrong, where, and what to do.
 Anything else that is raised is a defect of ours and keeps its traceback.

@@ -84,3 +84,8 @@ def format_value(value: float, base_unit: str) -> str:
         return f"{format_bytes(value)}/s"
     text = f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 10 else f"{value:.4g}"
     return text if base_unit == "1" else f"{text} {base_unit}"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 cell`, `330 cells`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

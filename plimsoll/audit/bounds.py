@@ -1,4 +1,4 @@
-"""What prediction allows for a metric of a variant: the least, what is to be expected, and the most.
+"""Bounds a metric of a variant by prediction: the least, the expected and the most.
 
 A figure of the architecture is exact. Memory of a GPU has a least, which loading alone takes, and an expectation that
 depends on what the model is asked. Times depend on a disk or a network that no document names, so only what no disk can

@@ -1,4 +1,4 @@
-"""What was expected of a variant, as a run's evidence keeps it: written before the first load, read by every report.
+"""Keeps what was expected of a variant in evidence: written before the first load, read by every report.
 
 A report is made years later, on a machine without the catalogue, torch or a cache of predictions. So what documents say
 of each variant and what prediction allows go into the evidence with the gate's decision; only what becomes of a claim

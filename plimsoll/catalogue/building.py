@@ -1,4 +1,4 @@
-"""From tables that are known to be right to the frozen entries: groups spelt out, names resolved, units converted.
+"""Builds the entries from checked tables: expands groups, resolves names, converts units.
 
 Mappings are plain dicts under a read-only type, and each entry has its own copy: requests carry them to hosts, and a
 mappingproxy cannot be pickled.
@@ -40,15 +40,15 @@ from plimsoll.catalogue.schema import (
     RecipeTable,
     StatementTable,
     TierTable,
-    VariantTable,
+    VariantShape,
 )
-from plimsoll.catalogue.tables import Table, profile_id
+from plimsoll.catalogue.tables import TomlTable, profile_id
 from plimsoll.units import to_base
 
 AnyTable = TypeVar("AnyTable", bound=FileTable)
 
 
-def build(tables: Sequence[Table], files: Sequence[CatalogueFile]) -> Catalogue:
+def build(tables: Sequence[TomlTable], files: Sequence[CatalogueFile]) -> Catalogue:
     """The catalogue that faultless tables describe; a later entry takes the place of an earlier one with its id."""
     tiers = {parsed.id: _tier(table, parsed) for table, parsed in _of(tables, TierTable)}
     entries = [(table.document.file.shipped, _dataset(table, parsed)) for table, parsed in _of(tables, DatasetTable)]
@@ -64,7 +64,7 @@ def build(tables: Sequence[Table], files: Sequence[CatalogueFile]) -> Catalogue:
     by_variant = _by_variant(claims)
     variants = {
         variant.id: variant
-        for table, parsed in _of(tables, VariantTable)
+        for table, parsed in _of(tables, VariantShape)
         for variant in _variants(table, parsed, models, tiers, by_variant)
     }
     return Catalogue(
@@ -83,17 +83,17 @@ def build(tables: Sequence[Table], files: Sequence[CatalogueFile]) -> Catalogue:
     )
 
 
-def _of(tables: Sequence[Table], kind: type[AnyTable]) -> Iterator[tuple[Table, AnyTable]]:
+def _of(tables: Sequence[TomlTable], kind: type[AnyTable]) -> Iterator[tuple[TomlTable, AnyTable]]:
     for table in tables:
         if isinstance(table.parsed, kind):
             yield table, table.parsed
 
 
-def _tier(table: Table, parsed: TierTable) -> Tier:
+def _tier(table: TomlTable, parsed: TierTable) -> Tier:
     return Tier(**parsed.model_dump(exclude={"replaces"}), origin=table.origin)
 
 
-def _model(table: Table, parsed: ModelTable, datasets: Mapping[str, Dataset]) -> Model:
+def _model(table: TomlTable, parsed: ModelTable, datasets: Mapping[str, Dataset]) -> Model:
     recipe = None if parsed.recipe is None else _recipe(parsed.recipe)
     plain = parsed.model_dump(exclude={"replaces", "config_null", "path", "recipe", "generation", "marks"})
     plain["config"] = deepcopy(parsed.config) | dict.fromkeys(parsed.config_null)
@@ -112,21 +112,23 @@ def _recipe(parsed: RecipeTable) -> Recipe:
     return Recipe(**{**parsed.model_dump(), "datasets": tuple(parsed.datasets)})
 
 
-def _absolute(table: Table, path: str | None) -> Path | None:
+def _absolute(table: TomlTable, path: str | None) -> Path | None:
     """Relative to the file that says it, so that a catalogue can be moved together with its checkpoints."""
     if path is None:
         return None
     return Path(os.path.normpath(table.document.file.path.absolute().parent / Path(path).expanduser()))
 
 
-def _dataset(table: Table, parsed: DatasetTable) -> Dataset:
+def _dataset(table: TomlTable, parsed: DatasetTable) -> Dataset:
     plain = parsed.model_dump(exclude={"replaces", "schema_", "correct"})
     return Dataset(
         **plain, schema=parsed.schema_, correct=CorrectnessRule(**parsed.correct.model_dump()), origin=table.origin
     )
 
 
-def _experiment(table: Table, parsed: ExperimentTable, variants: Sequence[str], datasets: Sequence[str]) -> Experiment:
+def _experiment(
+    table: TomlTable, parsed: ExperimentTable, variants: Sequence[str], datasets: Sequence[str]
+) -> Experiment:
     return Experiment(
         id=parsed.id,
         description=parsed.description,
@@ -137,7 +139,7 @@ def _experiment(table: Table, parsed: ExperimentTable, variants: Sequence[str], 
     )
 
 
-def _profiles(table: Table, parsed: ProfileTable) -> Iterator[Profile]:
+def _profiles(table: TomlTable, parsed: ProfileTable) -> Iterator[Profile]:
     for count in parsed.counts:
         yield Profile(
             id=profile_id(parsed.id, count),
@@ -152,7 +154,7 @@ def _profiles(table: Table, parsed: ProfileTable) -> Iterator[Profile]:
         )
 
 
-def _claims(tables: Sequence[Table]) -> tuple[Claim, ...]:
+def _claims(tables: Sequence[TomlTable]) -> tuple[Claim, ...]:
     """All claims in force. One that replaces takes its variants from the earlier limits on the same metric; what is
     kept as a record, because it is disputed or limits nothing, stays."""
     variants = ids_of(tables, "variant")
@@ -165,7 +167,7 @@ def _claims(tables: Sequence[Table]) -> tuple[Claim, ...]:
     return tuple(claim for claim in claims if claim.variants)
 
 
-def _claim(table: Table, parsed: ClaimTable, variants: Sequence[str]) -> Claim:
+def _claim(table: TomlTable, parsed: ClaimTable, variants: Sequence[str]) -> Claim:
     matched = dict.fromkeys(id_ for pattern in parsed.variants for id_ in matching(pattern, variants))
     low, high = (None if bound is None else to_base(bound, parsed.unit)[0] for bound in (parsed.low, parsed.high))
     return Claim(
@@ -184,7 +186,7 @@ def _claim(table: Table, parsed: ClaimTable, variants: Sequence[str]) -> Claim:
     )
 
 
-def _statement(table: Table, parsed: StatementTable, models: Mapping[str, Model]) -> Statement:
+def _statement(table: TomlTable, parsed: StatementTable, models: Mapping[str, Model]) -> Statement:
     matched = dict.fromkeys(id_ for pattern in parsed.models for id_ in matching(pattern, models))
     return Statement(
         models=tuple(matched),
@@ -211,8 +213,8 @@ def _yielding(earlier: Claim, later: Claim) -> Claim:
 
 
 def _variants(
-    table: Table,
-    parsed: VariantTable,
+    table: TomlTable,
+    parsed: VariantShape,
     models: Mapping[str, Model],
     tiers: Mapping[str, Tier],
     claims: Mapping[str, tuple[Claim, ...]],

@@ -1,4 +1,4 @@
-"""What must hold between the values of one table: conditions that the shape of a single value cannot show.
+"""Checks what must hold between the values of one table.
 
 Every check looks only at values whose shape is right, and says nothing about keys that are already at fault.
 """
@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Final
 
 from plimsoll.catalogue.entries import DatasetSchema, LimitedSide, Quantization, WeightSource
-from plimsoll.catalogue.tables import Table
+from plimsoll.catalogue.tables import TomlTable
 from plimsoll.catalogue.translate import key_path, shown
 from plimsoll.errors import Fault
 from plimsoll.metrics import METRICS, RULE_SCORES
@@ -69,7 +69,7 @@ QUANTIZATION_FIELDS: Final = (
 `load_in_4_bit = true` loads a model that is not quantized as it was meant to be."""
 
 
-def check(table: Table) -> Iterator[Fault]:
+def check(table: TomlTable) -> Iterator[Fault]:
     """The faults between the values of one table."""
     yield from _repeated(table)
     own = _CHECKS.get(table.kind)
@@ -77,7 +77,7 @@ def check(table: Table) -> Iterator[Fault]:
         yield from own(table)
 
 
-def _repeated(table: Table) -> Iterator[Fault]:
+def _repeated(table: TomlTable) -> Iterator[Fault]:
     for key, value in table.sound.items():
         if isinstance(value, list):
             for number, item in enumerate(value):
@@ -86,7 +86,7 @@ def _repeated(table: Table) -> Iterator[Fault]:
                     break
 
 
-def _model(table: Table) -> Iterator[Fault]:
+def _model(table: TomlTable) -> Iterator[Fault]:
     yield from _source(table)
     yield from _remote_code(table)
     yield from _config(table)
@@ -94,7 +94,7 @@ def _model(table: Table) -> Iterator[Fault]:
         yield from _plain(table, (key,), table.sound.get(key))
 
 
-def _source(table: Table) -> Iterator[Fault]:
+def _source(table: TomlTable) -> Iterator[Fault]:
     source = table.sound.get("source", "")
     needed = _NEEDED_BY_SOURCE.get(source)
     if needed and needed not in table.given:
@@ -108,7 +108,7 @@ def _source(table: Table) -> Iterator[Fault]:
         yield table.fault("revision", "has no meaning without hub_id")
 
 
-def _remote_code(table: Table) -> Iterator[Fault]:
+def _remote_code(table: TomlTable) -> Iterator[Fault]:
     """A branch or a tag can be moved to other code after somebody has read it; a commit cannot."""
     if not table.sound.get("trust_remote_code") or table.sound.get("source") == WeightSource.LOCAL:
         return
@@ -120,7 +120,7 @@ def _remote_code(table: Table) -> Iterator[Fault]:
         yield table.fault("revision", what, "a branch or a tag can be moved to other code")
 
 
-def _config(table: Table) -> Iterator[Fault]:
+def _config(table: TomlTable) -> Iterator[Fault]:
     config = table.sound.get("config")
     if config is None:
         return
@@ -139,7 +139,7 @@ def _config(table: Table) -> Iterator[Fault]:
         yield table.fault("config.vocab_size", what)
 
 
-def _sizes(table: Table, path: tuple[str, ...], config: Mapping[str, object]) -> Iterator[Fault]:
+def _sizes(table: TomlTable, path: tuple[str, ...], config: Mapping[str, object]) -> Iterator[Fault]:
     """Sizes that no model has: transformers fails on them with a traceback, or builds layers for days."""
     for key, value in config.items():
         if isinstance(value, Mapping):
@@ -150,7 +150,7 @@ def _sizes(table: Table, path: tuple[str, ...], config: Mapping[str, object]) ->
                 yield table.fault(key_path(*path, key), f"must be a whole number from 1 to {most}, not {shown(value)}")
 
 
-def _plain(table: Table, path: tuple[str | int, ...], value: object) -> Iterator[Fault]:
+def _plain(table: TomlTable, path: tuple[str | int, ...], value: object) -> Iterator[Fault]:
     """What is passed on to transformers must survive JSON, because evidence and checkpoints keep it as that."""
     if isinstance(value, Mapping):
         for key, item in value.items():
@@ -164,7 +164,7 @@ def _plain(table: Table, path: tuple[str | int, ...], value: object) -> Iterator
         yield table.fault(key_path(*path), f"must be text, a number, true or false, not {shown(value)}")
 
 
-def _variant(table: Table) -> Iterator[Fault]:
+def _variant(table: TomlTable) -> Iterator[Fault]:
     yield from _name(table)
     options = table.sound.get("load_options", {})
     for key in options:
@@ -175,7 +175,7 @@ def _variant(table: Table) -> Iterator[Fault]:
         yield from _quantization_config(table, options["quantization_config"])
 
 
-def _name(table: Table) -> Iterator[Fault]:
+def _name(table: TomlTable) -> Iterator[Fault]:
     name, quantizations = table.sound.get("name"), table.sound.get("quantizations")
     if name is None or quantizations is None:
         return
@@ -185,7 +185,7 @@ def _name(table: Table) -> Iterator[Fault]:
         yield table.fault("name", f"'{name}' is a quantization, but not this variant's")
 
 
-def _quantization_config(table: Table, config: object) -> Iterator[Fault]:
+def _quantization_config(table: TomlTable, config: object) -> Iterator[Fault]:
     place = "load_options.quantization_config"
     if not isinstance(config, Mapping):
         yield table.fault(place, f"must be a table, not {shown(config)}")
@@ -201,7 +201,7 @@ def _quantization_config(table: Table, config: object) -> Iterator[Fault]:
         yield table.fault(place, f"has no meaning for {plain[0]}, which is not quantized")
 
 
-def _claim(table: Table) -> Iterator[Fault]:
+def _claim(table: TomlTable) -> Iterator[Fault]:
     metric, unit = table.sound.get("metric"), table.sound.get("unit")
     if metric is not None and metric not in METRICS:
         yield table.fault("metric", f"unknown metric {shown(metric)}", did_you_mean(metric, METRICS))
@@ -233,7 +233,7 @@ def _units_of(metric: str | None) -> list[str]:
     return [unit for unit, (base, _) in SCALE.items() if meant is None or base == meant.unit]
 
 
-def _dataset(table: Table) -> Iterator[Fault]:
+def _dataset(table: TomlTable) -> Iterator[Fault]:
     if table.given.isdisjoint({"hub_id", "registration"}):
         yield table.fault("", "needs hub_id, or registration for data that is not on the Hub")
     for key in ("config", "revision"):
@@ -255,7 +255,7 @@ def _dataset(table: Table) -> Iterator[Fault]:
         yield table.fault("correct.metric", what, did_you_mean(metric, known))
 
 
-_CHECKS: Final[dict[str, Callable[[Table], Iterator[Fault]]]] = {
+_CHECKS: Final[dict[str, Callable[[TomlTable], Iterator[Fault]]]] = {
     "model": _model,
     "variant": _variant,
     "claim": _claim,

@@ -1,4 +1,4 @@
-"""Where the catalogue's files lie, and how one is read: bytes, digest, text, TOML, each step with its own fault.
+"""Finds and reads the catalogue's files: bytes, digest, text, TOML, each step with its own fault.
 
 The shipped data lies beside the library in a checkout, and inside it in a wheel, where a top-level `catalogue` would
 be anybody's.
@@ -27,7 +27,7 @@ _TOML_PLACE: Final = re.compile(r"\s*\(at (?P<place>[^()]+)\)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class ParsedFile:
     """A file that was read: `label` is how messages name it, `data` what the TOML says."""
 
     label: str
@@ -53,12 +53,12 @@ def shipped_root(package: Path = _PACKAGE) -> Path:
     raise CatalogueError([fault])
 
 
-def read_documents(extra: Sequence[Path], root: Path) -> tuple[list[Document], list[Fault]]:
+def read_documents(extra: Sequence[Path], root: Path) -> tuple[list[ParsedFile], list[Fault]]:
     """Read the shipped files under `root`, then the user's; what cannot be read becomes a fault.
 
     A file that is named twice is read once: the command line may repeat what the ini file says.
     """
-    documents: list[Document] = []
+    documents: list[ParsedFile] = []
     faults: list[Fault] = []
     seen: set[Path] = set()
     for candidate in (*_shipped(root), *map(_given, extra)):
@@ -88,7 +88,7 @@ def _given(path: Path) -> _Candidate:
     return _Candidate(path=path, label=str(label), shipped=False)
 
 
-def _read(candidate: _Candidate) -> Document | Fault:
+def _read(candidate: _Candidate) -> ParsedFile | Fault:
     label = candidate.label
     try:
         content = read_file(candidate.path)
@@ -110,7 +110,7 @@ def _read(candidate: _Candidate) -> Document | Fault:
     except ValueError as error:  # TOMLDecodeError, and what Python says of numbers with thousands of digits
         return _syntax_fault(label, str(error))
     file = CatalogueFile(path=candidate.path, sha256=hashlib.sha256(content).hexdigest(), shipped=candidate.shipped)
-    return Document(label=label, file=file, data=data)
+    return ParsedFile(label=label, file=file, data=data)
 
 
 def read_file(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""The marks, read from markers.ini: the only place where they are declared.
+"""Reads the marks from markers.ini, the only place where they are declared.
 
 pytest does not read that file by itself, and the catalogue must not name a tier, a family or a selection that `-m`
 would not know; so both get them from here. The sections of the file say what a mark is for.

@@ -1,4 +1,4 @@
-"""Reading the catalogue: the shipped files and the user's, judged together, as one frozen value or one error."""
+"""Reads the catalogue: the shipped files and the user's together, as one frozen value or one error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from plimsoll.catalogue.entries import Catalogue
 from plimsoll.catalogue.files import read_documents, shipped_root
 from plimsoll.catalogue.marks import Marks
 from plimsoll.catalogue.references import References
-from plimsoll.catalogue.tables import Table, tables_of
+from plimsoll.catalogue.tables import TomlTable, tables_of
 from plimsoll.errors import CatalogueError, Fault
 
 
@@ -27,7 +27,7 @@ def read_catalogue(
     Raises CatalogueError with every fault of every file.
     """
     documents, faults = read_documents(extra, shipped or shipped_root())
-    by_document: list[tuple[list[Table], list[Fault]]] = [tables_of(document) for document in documents]
+    by_document: list[tuple[list[TomlTable], list[Fault]]] = [tables_of(document) for document in documents]
     tables = [table for its_tables, _ in by_document for table in its_tables]
     references = References(tables, known_marks)
     for its_tables, its_faults in by_document:

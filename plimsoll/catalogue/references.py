@@ -1,4 +1,4 @@
-"""What must hold between tables, whichever file they stand in: names exist, ids are unique, marks are declared."""
+"""Checks what must hold between tables: names exist, ids are unique, marks are declared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 
 from plimsoll.catalogue.entries import LimitedSide, Origin
 from plimsoll.catalogue.marks import Marks
-from plimsoll.catalogue.tables import Table
+from plimsoll.catalogue.tables import TomlTable
 from plimsoll.catalogue.translate import shown
 from plimsoll.errors import Fault
 from plimsoll.usertoml.suggest import did_you_mean
@@ -24,7 +24,7 @@ class References:
     `all_tables` is needed beforehand, because a table may refer to one that comes after it.
     """
 
-    all_tables: Sequence[Table]
+    all_tables: Sequence[TomlTable]
     marks: Marks | None
     _ids: dict[str, tuple[str, ...]] = field(init=False)
     _declared: dict[tuple[str, str], Origin] = field(init=False, default_factory=dict)
@@ -38,7 +38,7 @@ class References:
         models = [table.sound for table in self.all_tables if table.kind == "model"]
         self._bases = {str(one.get("id")): str(one["tuned_from"]) for one in models if one.get("tuned_from")}
 
-    def check(self, table: Table) -> Iterator[Fault]:
+    def check(self, table: TomlTable) -> Iterator[Fault]:
         """The faults between this table and the others."""
         yield from self._unique(table)
         match table.kind:
@@ -62,7 +62,7 @@ class References:
             case "statement":
                 yield from self._patterns(table, "models", "model", [])
 
-    def _unique(self, table: Table) -> Iterator[Fault]:
+    def _unique(self, table: TomlTable) -> Iterator[Fault]:
         replaces = table.sound.get("replaces", False)
         for id_ in table.ids:
             earlier = self._declared.get((table.kind, id_))
@@ -74,7 +74,7 @@ class References:
                 yield table.fault("replaces", f"there is no earlier {table.kind} '{id_}'", did_you_mean(id_, known))
             self._declared[table.kind, id_] = table.origin
 
-    def _model(self, table: Table) -> Iterator[Fault]:
+    def _model(self, table: TomlTable) -> Iterator[Fault]:
         base, models = table.sound.get("tuned_from"), self._ids["model"]
         if base is not None and base not in models:
             yield table.fault("tuned_from", f"unknown model {shown(base)}", did_you_mean(base, models))
@@ -96,7 +96,7 @@ class References:
             line.append(base)
         return []
 
-    def _variant(self, table: Table) -> Iterator[Fault]:
+    def _variant(self, table: TomlTable) -> Iterator[Fault]:
         for model in dict.fromkeys(table.sound.get("models", ())):
             if model not in self._ids["model"]:
                 hint = did_you_mean(model, self._ids["model"])
@@ -108,7 +108,7 @@ class References:
             place = table.place("quantizations", quantization)
             yield from self._marked(table, place, quantization, "quantizations", "quantization")
 
-    def _claim(self, table: Table) -> Iterator[Fault]:
+    def _claim(self, table: TomlTable) -> Iterator[Fault]:
         matched: list[str] = []
         yield from self._patterns(table, "variants", "variant", matched)
         if table.sound.get("together") and len(set(matched)) == 1:
@@ -122,7 +122,7 @@ class References:
         if not _is_aside(table):
             self._limited |= limited
 
-    def _patterns(self, table: Table, key: str, kind: str, matched: list[str]) -> Iterator[Fault]:
+    def _patterns(self, table: TomlTable, key: str, kind: str, matched: list[str]) -> Iterator[Fault]:
         """The faults of the patterns at `key`; the ids that they match are appended to `matched`."""
         known = self._ids[kind]
         for pattern in dict.fromkeys(table.sound.get(key, ())):
@@ -133,14 +133,14 @@ class References:
                 hint = did_you_mean(pattern, (*known, *whole_models))
                 yield table.fault(table.place(key, pattern), f"{shown(pattern)} matches no {kind}", hint)
 
-    def _marked(self, table: Table, place: str, name: str | None, section: str, noun: str) -> Iterator[Fault]:
+    def _marked(self, table: TomlTable, place: str, name: str | None, section: str, noun: str) -> Iterator[Fault]:
         if self.marks is not None and name is not None and name not in self.marks.section(section):
             known = self.marks.section(section)
             hint = did_you_mean(name, known)
             fix = hint if hint.startswith("did") else f"declare it in [{section}] of markers.ini ({hint or 'empty'})"
             yield table.fault(place, f"unknown {noun} {shown(name)}", fix)
 
-    def _selections(self, table: Table, key: str = "marks") -> Iterator[Fault]:
+    def _selections(self, table: TomlTable, key: str = "marks") -> Iterator[Fault]:
         for mark in dict.fromkeys(table.sound.get(key, ())):
             if self.marks is None or mark in self.marks.selections:
                 continue
@@ -151,7 +151,7 @@ class References:
                 yield table.fault(place, f"unknown mark {shown(mark)}", did_you_mean(mark, self.marks.selections))
 
 
-def ids_of(tables: Sequence[Table], kind: str) -> tuple[str, ...]:
+def ids_of(tables: Sequence[TomlTable], kind: str) -> tuple[str, ...]:
     """All ids that tables of one kind declare, each once, in the order of the files."""
     return tuple(dict.fromkeys(id_ for table in tables if table.kind == kind for id_ in table.ids))
 
@@ -174,7 +174,7 @@ def matching(pattern: str, ids: Collection[str]) -> list[str]:
     return list(filter(_compiled(pattern).match, ids))
 
 
-def _is_aside(table: Table) -> bool:
+def _is_aside(table: TomlTable) -> bool:
     """True for a claim that limits nothing, as `Claim.is_limit` has it, judged before all of its values are sound."""
     return (
         bool(table.given & {"disputed", "conditions"})

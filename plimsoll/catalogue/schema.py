@@ -146,7 +146,7 @@ class ModelTable(FileTable):
     replaces: bool = False
 
 
-class VariantTable(FileTable):
+class VariantShape(FileTable):
     """`[[variant]]`: every one of `models` in every one of `quantizations`."""
 
     models: Names
@@ -260,7 +260,7 @@ SCHEMAS: Final[dict[str, type[FileTable]]] = {
     "tier": TierTable,
     "profile": ProfileTable,
     "model": ModelTable,
-    "variant": VariantTable,
+    "variant": VariantShape,
     "dataset": DatasetTable,
     "experiment": ExperimentTable,
     "claim": ClaimTable,

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from plimsoll.catalogue.entries import Origin
-from plimsoll.catalogue.files import Document
+from plimsoll.catalogue.files import ParsedFile
 from plimsoll.catalogue.schema import SCHEMAS, FileTable
 from plimsoll.catalogue.translate import key_path, meant_keys, shown, translate
 from plimsoll.errors import Fault
@@ -23,10 +23,10 @@ from plimsoll.usertoml.suggest import did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class TomlTable:
     """One `[[kind]]` of a file."""
 
-    document: Document
+    document: ParsedFile
     kind: str
     index: int
     parsed: FileTable | None
@@ -83,7 +83,7 @@ def profile_id(base: str, count: int) -> str:
     return base if count == 1 else f"{base}-x{count}"
 
 
-def tables_of(document: Document) -> tuple[list[Table], list[Fault]]:
+def tables_of(document: ParsedFile) -> tuple[list[TomlTable], list[Fault]]:
     """The tables of a file, in the order of SCHEMAS, and the faults of what is no table of ours."""
     faults = []
     if not document.data:
@@ -105,7 +105,7 @@ def tables_of(document: Document) -> tuple[list[Table], list[Fault]]:
     return tables, faults
 
 
-def _table(document: Document, kind: str, index: int, value: object) -> Table:
+def _table(document: ParsedFile, kind: str, index: int, value: object) -> TomlTable:
     where = f"{document.label}: {key_path(kind, index)}"
     given = frozenset(value) if isinstance(value, dict) else frozenset()
     sound = value if isinstance(value, dict) else {}
@@ -114,9 +114,9 @@ def _table(document: Document, kind: str, index: int, value: object) -> Table:
     except ValidationError as error:
         errors = error.errors(include_url=False)
     else:
-        return Table(document=document, kind=kind, index=index, parsed=parsed, sound=sound, given=given)
+        return TomlTable(document=document, kind=kind, index=index, parsed=parsed, sound=sound, given=given)
     meant = meant_keys(kind, errors)
-    return Table(
+    return TomlTable(
         document=document,
         kind=kind,
         index=index,

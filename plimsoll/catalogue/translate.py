@@ -1,4 +1,4 @@
-"""From pydantic's errors to our faults: the key path as the user wrote it, our words, the nearest known name."""
+"""Translates pydantic's errors: the key path as the user wrote it, our words, the nearest known name."""
 
 from __future__ import annotations
 

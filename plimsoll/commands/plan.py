@@ -17,7 +17,7 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
 from plimsoll.plan.estimates import DISK_RATE, LINK_RATE, Speeds
-from plimsoll.plan.planning import Machine, Planner, machine_of
+from plimsoll.plan.planning import PlannedMachine, Planner, machine_of
 from plimsoll.plan.predictions import HostPool, Predictions
 from plimsoll.plan.table import render, to_json
 from plimsoll.tiny.store import cache_folder
@@ -111,9 +111,9 @@ def _profiles(catalogue: Catalogue, patterns: Sequence[str]) -> list[Profile]:
     return list(chosen.values())
 
 
-def _this_node() -> Machine:
+def _this_node() -> PlannedMachine:
     node = SystemProbe(weights_path=cache_folder()).probe()
-    return Machine(name=node.hostname, node=node)
+    return PlannedMachine(name=node.hostname, node=node)
 
 
 def _positive(text: str) -> int:

@@ -16,7 +16,7 @@ from plimsoll.clock import monotonic
 from plimsoll.errors import PlimsollError
 from plimsoll.present.document import Table, columns
 from plimsoll.present.terminal import LONGEST, aligned
-from plimsoll.tiny.checkpoint import Checkpoint, Damage, examine
+from plimsoll.tiny.checkpoint import Damage, TinyCheckpoint, examine
 from plimsoll.tiny.display import Display
 from plimsoll.tiny.store import Store, default_jobs, ensure_all, model_of
 from plimsoll.units import format_bytes, format_seconds
@@ -144,7 +144,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _sentence(checkpoint: Checkpoint) -> str:
+def _sentence(checkpoint: TinyCheckpoint) -> str:
     figures = checkpoint.figures
     how = f"built in {format_seconds(figures.seconds)}" if checkpoint.built_now else "already there"
     return (
@@ -161,7 +161,7 @@ def _rows(store: Store, models: Mapping[str, Model]) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(path: Path, found: Checkpoint | Damage | None, model: str, current: str | None) -> dict[str, Any]:
+def _row(path: Path, found: TinyCheckpoint | Damage | None, model: str, current: str | None) -> dict[str, Any]:
     """One line of the listing; `current` is the recipe hash that the catalogue asks for, None for a stale one."""
     row: dict[str, Any] = {"model": model, "recipe_hash": current, "path": str(path)}
     match found:
@@ -169,7 +169,7 @@ def _row(path: Path, found: Checkpoint | Damage | None, model: str, current: str
             return {**row, "state": "missing"}
         case Damage():
             return {**row, "state": "damaged" if current else "stale", "faults": list(found.faults)}
-        case Checkpoint():
+        case TinyCheckpoint():
             return {
                 **row,
                 "state": "built" if current else "stale",

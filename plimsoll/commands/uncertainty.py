@@ -13,12 +13,12 @@ from plimsoll.evidence.reader import read_runs
 from plimsoll.evidence.record import RunRecord
 from plimsoll.evidence.run_folder import find_run
 from plimsoll.extras import require
-from plimsoll.uncertainty.scores import Score
+from plimsoll.uncertainty.scores import TokenScore
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-    from plimsoll.uncertainty.measuring import Setting
+    from plimsoll.uncertainty.measuring import Settings
     from plimsoll.uncertainty.relevance import Similarity
 
 NOTHING_ASKED: Final = 5
@@ -69,8 +69,8 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--score",
         action="append",
-        type=Score,
-        choices=list(Score),
+        type=TokenScore,
+        choices=list(TokenScore),
         metavar="SCORE",
         help="a score to compute (repeatable; default: all, models compared by g_nll)",
     )
@@ -121,11 +121,11 @@ def run(options: argparse.Namespace) -> int:
     return UNMEASURED if analysis.unmeasured else 0
 
 
-def _setting(options: argparse.Namespace) -> Setting:
-    from plimsoll.uncertainty.measuring import Setting
+def _setting(options: argparse.Namespace) -> Settings:
+    from plimsoll.uncertainty.measuring import Settings
 
-    return Setting(
-        scores=tuple(dict.fromkeys(options.score)) if options.score else tuple(Score),
+    return Settings(
+        scores=tuple(dict.fromkeys(options.score)) if options.score else tuple(TokenScore),
         similarity=_similarity(options.similarity),
         with_end=not options.without_end,
         rule=options.correct,

@@ -1,4 +1,4 @@
-"""Runs that are kept to be compared with: `reports/baselines/<GPU or processor>/<driver>/<name>/`.
+"""Keeps baselines: `reports/baselines/<GPU or processor>/<driver>/<name>/`.
 
 A baseline is the evidence of a run and nothing else, under a name that says what machine it speaks of, so that it can
 be kept in version control and found again after a driver has changed.

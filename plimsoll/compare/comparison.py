@@ -15,7 +15,7 @@ from plimsoll.compare.machine import differences, unlike
 from plimsoll.compare.pairing import absent, figure_rows, outcome_changes, shared_times
 from plimsoll.compare.result import Comparison, Mismatch, TimeRow, Versus
 from plimsoll.compare.rounds import ASSUMED_NOISE, MOST, rounds_for_same, rounds_to_find
-from plimsoll.compare.rule import Rule, Word, decide
+from plimsoll.compare.rule import Change, Rule, decide
 from plimsoll.compare.side import Side, Timed
 from plimsoll.errors import PlimsollError
 from plimsoll.statistics.correction import holm
@@ -217,7 +217,7 @@ def _row(test: _Test, p_adjusted: float | None, pairing: _Pairing, tests: int, r
         delta=cliffs_delta(ours, theirs) if min(ours.size, theirs.size) else None,
         noise=noise,
         word=word,
-        why=why if word is not Word.TOO_FEW else _too_few(why, test, noise, to_find, for_same, rule, pairing),
+        why=why if word is not Change.TOO_FEW else _too_few(why, test, noise, to_find, for_same, rule, pairing),
         to_find=to_find,
         for_same=for_same,
     )

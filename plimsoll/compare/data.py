@@ -12,9 +12,9 @@ from dataclasses import asdict
 from importlib import resources
 from typing import Any, Final
 
-from plimsoll.compare.fail_on import Condition, Finding
+from plimsoll.compare.fail_on import Breach, Condition
 from plimsoll.compare.result import Comparison, FigureRow, TimeRow, Versus
-from plimsoll.compare.side import Figure, Side, Timed
+from plimsoll.compare.side import Side, SideFigure, Timed
 from plimsoll.evidence.fields import encode
 
 SCHEMA: Final = "plimsoll/comparison/1"
@@ -22,7 +22,7 @@ SCHEMA: Final = "plimsoll/comparison/1"
 
 
 def comparison_text(
-    comparison: Comparison, conditions: Sequence[Condition], found: Sequence[Finding], exit_status: int
+    comparison: Comparison, conditions: Sequence[Condition], found: Sequence[Breach], exit_status: int
 ) -> str:
     """The file as text. `conditions` are those of `--fail-on`, `found` what was found of them."""
     data = {
@@ -118,5 +118,5 @@ def _figure_row(row: FigureRow) -> dict[str, Any]:
     }
 
 
-def _value(figure: Figure) -> dict[str, Any]:
+def _value(figure: SideFigure) -> dict[str, Any]:
     return {"value": figure.value, "reason": figure.reason}

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from string import ascii_uppercase
 from typing import Final
 
-from plimsoll.compare.fail_on import Finding
+from plimsoll.compare.fail_on import Breach
 from plimsoll.compare.result import Absent, Comparison, FigureRow, TimeRow, Versus
-from plimsoll.compare.rule import Level, Rule, Word
-from plimsoll.compare.side import Figure, Side, Timed
+from plimsoll.compare.rule import Change, Level, Rule
+from plimsoll.compare.side import Side, SideFigure, Timed
 from plimsoll.present.document import (
     Block,
     Bullets,
@@ -27,10 +27,9 @@ from plimsoll.present.document import (
     columns,
     strong,
 )
-from plimsoll.units import format_value
-from plimsoll.verdict.verdict import counted
+from plimsoll.units import counted, format_value
 
-ORDER: Final = (Word.SLOWER, Word.FASTER, Word.TOO_FEW, Word.SAME)
+ORDER: Final = (Change.SLOWER, Change.FASTER, Change.TOO_FEW, Change.SAME)
 """In which the words stand: what a reader must act on comes first."""
 
 MOST_DRAWN: Final = 200
@@ -41,9 +40,9 @@ _SHORT: Final = 0.1
 
 
 _TONES: Final[dict[str, Tone]] = {
-    Word.SLOWER: Tone.BAD,
-    Word.FASTER: Tone.GOOD,
-    Word.TOO_FEW: Tone.NEAR,
+    Change.SLOWER: Tone.BAD,
+    Change.FASTER: Tone.GOOD,
+    Change.TOO_FEW: Tone.NEAR,
     Level.MORE: Tone.BAD,
     Level.LESS: Tone.GOOD,
 }
@@ -52,7 +51,7 @@ Draw = Callable[[Versus], Svg]
 """Draws the times of one side against the base."""
 
 
-def document(comparison: Comparison, found: Sequence[Finding] = (), draw: Draw | None = None) -> Document:
+def document(comparison: Comparison, found: Sequence[Breach] = (), draw: Draw | None = None) -> Document:
     """Everything that people read of a comparison: a statement for each side, then what differs between the machines.
 
     `found` is what was found of `--fail-on`; with `draw`, the times of each side are drawn too.
@@ -69,7 +68,7 @@ def document(comparison: Comparison, found: Sequence[Finding] = (), draw: Draw |
     )
 
 
-def _statement(comparison: Comparison, found: Sequence[Finding]) -> Statement:
+def _statement(comparison: Comparison, found: Sequence[Breach]) -> Statement:
     failed = tuple((strong(f"fails on {finding.condition}"), f": {finding.text}") for finding in found)
     return Statement(
         tone=Tone.BAD if found else Tone.GAP,
@@ -171,7 +170,7 @@ def _times(versus: Versus, against: str, rule: Rule, draw: Draw | None) -> Secti
     labels = _labels([row.base for row in versus.times])
     ordered = sorted(versus.times, key=lambda row: (ORDER.index(row.word), -abs(row.ratio - 1.0)))
     rows = [_time_row(row, labels) for row in ordered]
-    notable = versus.words[Word.SLOWER] + versus.words[Word.FASTER]
+    notable = versus.words[Change.SLOWER] + versus.words[Change.FASTER]
     head = ("time", "metric", "word", "ratio", "interval", "p", "delta", "base", "other", "rounds", "needs")
     lines = [*_time_lines(versus, rule), *(versus.steadiness if versus.times else ())]
     picture = _picture(versus, draw) if draw is not None and rows else None
@@ -192,7 +191,7 @@ def _time_lines(versus: Versus, rule: Rule) -> list[str]:
     if not versus.times:
         return ["no time is in both"]
     lines = [f"all ratios together (geometric mean): {versus.overall:.3f}"] if versus.overall else []
-    open_ = [row for row in versus.times if row.word is Word.TOO_FEW]
+    open_ = [row for row in versus.times if row.word is Change.TOO_FEW]
     if open_ and versus.variance_factor > 1.0:
         lines.append(
             f"{counted(len(open_), 'time')} with too few samples; an unsteady machine has no number that is enough"
@@ -234,7 +233,7 @@ def _time_row(row: TimeRow, labels: dict[int, str]) -> tuple[Cell, ...]:
     )
 
 
-def _toned(word: Word | Level) -> Cell:
+def _toned(word: Change | Level) -> Cell:
     return Span(text=word.value, tone=_TONES.get(word, Tone.PLAIN))
 
 
@@ -248,7 +247,7 @@ def _median_text(timed: Timed) -> str:
 
 def _needs_text(row: TimeRow) -> str:
     """Rounds to find a change, and to show that there is none; a dash where no number is named."""
-    if row.word is not Word.TOO_FEW:
+    if row.word is not Change.TOO_FEW:
         return _NONE
     find, same = (_NONE if rounds is None else str(rounds) for rounds in (row.to_find, row.for_same))
     return f"{find} / {same}"
@@ -258,7 +257,7 @@ def _p_text(p: float) -> str:
     return "<0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
-def _labels(entries: Sequence[Timed | Figure]) -> dict[int, str]:
+def _labels(entries: Sequence[Timed | SideFigure]) -> dict[int, str]:
     """What to call each: its variant, with the question where two of its questions measure the same."""
     counts = Counter((entry.variant, entry.metric) for entry in entries)
     labels = {}
@@ -319,7 +318,7 @@ def _figures(title: str, rows: Sequence[FigureRow], *, only_changed: bool, lines
     return _section(title, lines, _table(head, cells, 3, notable))
 
 
-def _figure_text(figure: Figure) -> str:
+def _figure_text(figure: SideFigure) -> str:
     if figure.value is None:
         return f"not measured ({_first_line(figure.reason)})"
     return format_value(figure.value, figure.unit)

@@ -1,4 +1,4 @@
-"""What `--fail-on` asks for, and the exit status that follows.
+"""Reads `--fail-on`, and decides the exit status that follows.
 
 A comparison that could not tell is not a comparison that found nothing: where times were to be checked and too few
 samples were taken, the status is not 0.
@@ -12,9 +12,9 @@ from enum import StrEnum
 from typing import Final
 
 from plimsoll.compare.result import Comparison, Versus
-from plimsoll.compare.rule import Level, Word
+from plimsoll.compare.rule import Change, Level
 from plimsoll.errors import PlimsollError
-from plimsoll.verdict.verdict import counted
+from plimsoll.units import counted
 
 EXIT_FOUND: Final = 1
 EXIT_NOTHING_IN_COMMON: Final = 5
@@ -35,7 +35,7 @@ class Condition(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Breach:
     """Something that `--fail-on` asked for and that was found."""
 
     condition: Condition
@@ -54,14 +54,14 @@ def read_conditions(text: str) -> tuple[Condition, ...]:
     return tuple(dict.fromkeys(Condition(name) for name in names))
 
 
-def findings(comparison: Comparison, conditions: Sequence[Condition]) -> tuple[Finding, ...]:
+def findings(comparison: Comparison, conditions: Sequence[Condition]) -> tuple[Breach, ...]:
     """What was found of what was asked for, one for each condition and side."""
     found = []
     for versus in comparison.versus:
         for condition in conditions:
             counts = [text for count, text in _counts(versus, condition) if count]
             if counts:
-                found.append(Finding(condition=condition, text=f"{versus.other.name}: {', '.join(counts)}"))
+                found.append(Breach(condition=condition, text=f"{versus.other.name}: {', '.join(counts)}"))
     return tuple(found)
 
 
@@ -69,7 +69,7 @@ def _counts(versus: Versus, condition: Condition) -> list[tuple[int, str]]:
     """How often a condition is met, in each of its ways, with the words for it."""
     match condition:
         case Condition.SLOWER:
-            slower = versus.words[Word.SLOWER]
+            slower = versus.words[Change.SLOWER]
             return [(slower, f"{counted(slower, 'time')} slower")]
         case Condition.MEMORY:
             more = versus.memory_levels[Level.MORE]
@@ -85,7 +85,7 @@ def _counts(versus: Versus, condition: Condition) -> list[tuple[int, str]]:
 
 def undecided(comparison: Comparison) -> int:
     """How many times got no word but "too few samples"."""
-    return sum(versus.words[Word.TOO_FEW] for versus in comparison.versus)
+    return sum(versus.words[Change.TOO_FEW] for versus in comparison.versus)
 
 
 def exit_status(comparison: Comparison, conditions: Sequence[Condition], *, allow_undecided: bool) -> int:

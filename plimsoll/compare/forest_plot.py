@@ -11,12 +11,17 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from plimsoll.compare.document import MOST_DRAWN, ORDER
 from plimsoll.compare.result import TimeRow, Versus
-from plimsoll.compare.rule import Rule, Word
+from plimsoll.compare.rule import Change, Rule
 from plimsoll.present.document import Svg
 from plimsoll.present.drawing import BAD, FAINT, GAP, GOOD, INK, NEAR, drawing, svg
 from plimsoll.present.foreign_text import one_line
 
-_MARKS: Final = {Word.SLOWER: (">", BAD), Word.FASTER: ("<", GOOD), Word.SAME: ("o", GAP), Word.TOO_FEW: ("x", NEAR)}
+_MARKS: Final = {
+    Change.SLOWER: (">", BAD),
+    Change.FASTER: ("<", GOOD),
+    Change.SAME: ("o", GAP),
+    Change.TOO_FEW: ("x", NEAR),
+}
 _LONGEST_LABEL: Final = 48
 
 

@@ -1,4 +1,4 @@
-"""What is known of the machines behind two sides: are they alike enough to compare, and what differs between them.
+"""Compares the machines behind two sides: whether they are alike enough, and what differs.
 
 A difference of times means nothing before the reader knows that the driver changed, that the other node has another
 processor, or that one checkpoint came from the page cache. So every fact of the node goes in here, also those that
@@ -26,7 +26,7 @@ _FREE_TOLERANCE: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class MachineDifference:
     """A fact in which the sides are not alike, with what each says; `not recorded` where one says nothing."""
 
     label: str
@@ -75,7 +75,7 @@ def machine_of_benchmark_file(content: Mapping[str, Any], timed: Sequence[Timed]
     )
 
 
-def differences(sides: Sequence[Side]) -> tuple[Difference, ...]:
+def differences(sides: Sequence[Side]) -> tuple[MachineDifference, ...]:
     """What is not alike between the first side and any other, in the order of the facts."""
     labels = dict.fromkeys(label for side in sides for label in side.machine.facts)
     found = []
@@ -84,7 +84,7 @@ def differences(sides: Sequence[Side]) -> tuple[Difference, ...]:
         first = facts[0]
         if any((first is None) is not (f is None) or (first and f and not first.is_like(f)) for f in facts[1:]):
             texts = tuple(NOT_RECORDED if fact is None else fact.text for fact in facts)
-            found.append(Difference(label=label, texts=texts))
+            found.append(MachineDifference(label=label, texts=texts))
     return tuple(found)
 
 

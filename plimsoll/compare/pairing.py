@@ -1,4 +1,4 @@
-"""Puts what two sides have in common side by side, and lists what only one of them has: nothing is dropped.
+"""Pairs what two sides have in common, and lists what only one of them has: nothing is dropped.
 
 A cell that is missing is listed once, without its metrics; a metric is listed where the cell is there and the figure
 is not, with the reason that the other side gives.
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from plimsoll.compare.result import Absent, FigureRow, Mismatch, OutcomeChange
 from plimsoll.compare.rule import Level, Rule
-from plimsoll.compare.side import TIME, CellState, Figure, Key, Side, Timed
+from plimsoll.compare.side import TIME, CellState, Key, Side, SideFigure, Timed
 from plimsoll.metrics import METRICS
 
 
@@ -68,7 +68,7 @@ def figure_rows(base: Side, other: Side, rule: Rule) -> tuple[list[FigureRow], l
     return memory, others
 
 
-def _figure_row(ours: Figure, theirs: Figure, rule: Rule) -> FigureRow:
+def _figure_row(ours: SideFigure, theirs: SideFigure, rule: Rule) -> FigureRow:
     first, second = ours.value, theirs.value
     change = None
     if first is None or second is None or not (math.isfinite(first) and math.isfinite(second)):
@@ -83,7 +83,7 @@ def _figure_row(ours: Figure, theirs: Figure, rule: Rule) -> FigureRow:
     return FigureRow(base=ours, other=theirs, change=change, level=level)
 
 
-def _tolerances(figure: Figure, rule: Rule) -> tuple[float, float]:
+def _tolerances(figure: SideFigure, rule: Rule) -> tuple[float, float]:
     """How far a figure may move, as a fraction and in its unit, before it counts as changed."""
     known = METRICS.get(figure.metric)
     if known is not None and known.is_exact:
@@ -102,7 +102,7 @@ def absent(side: Side, from_: Side) -> list[Absent]:
             for cell, state in side.cells.items()
             if cell in gone
         ]
-    metrics: Mapping[Key, Timed | Figure] = {**side.timed, **_comparable_figures(side, from_)}
+    metrics: Mapping[Key, Timed | SideFigure] = {**side.timed, **_comparable_figures(side, from_)}
     for key, entry in metrics.items():
         is_there = _value(from_.figures.get(key)) is not None or (
             isinstance(entry, Timed) and _counterpart(entry, from_) is not None
@@ -113,12 +113,12 @@ def absent(side: Side, from_: Side) -> list[Absent]:
     return found
 
 
-def _comparable_figures(side: Side, from_: Side) -> Mapping[Key, Figure]:
+def _comparable_figures(side: Side, from_: Side) -> Mapping[Key, SideFigure]:
     """A file of pytest-benchmark holds no figures but times: beside it, those of a run are not missing."""
     return side.figures if from_.cells is not None else {}
 
 
-def _value(entry: Timed | Figure | None) -> float | None:
+def _value(entry: Timed | SideFigure | None) -> float | None:
     if isinstance(entry, Timed):
         return entry.median
     return None if entry is None else entry.value
@@ -154,5 +154,5 @@ def _change(cell: str, ours: CellState, theirs: CellState) -> OutcomeChange | No
     )
 
 
-def _is_timed(figure: Figure) -> bool:
+def _is_timed(figure: SideFigure) -> bool:
     return figure.unit == "s" or figure.unit.endswith("/s")

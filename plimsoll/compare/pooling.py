@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from plimsoll.compare.side import Key, Timed
-from plimsoll.verdict.verdict import counted
+from plimsoll.units import counted
 
 
 def pooled(rows: Iterable[Timed]) -> tuple[dict[Key, Timed], tuple[str, ...]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from plimsoll.compare.machine import Difference
-from plimsoll.compare.rule import Level, Rule, Word
-from plimsoll.compare.side import Figure, Side, Timed
+from plimsoll.compare.machine import MachineDifference
+from plimsoll.compare.rule import Change, Level, Rule
+from plimsoll.compare.side import Side, SideFigure, Timed
 from plimsoll.statistics.interval import Interval
 
 
@@ -29,7 +29,7 @@ class TimeRow:
     """Cliff's delta; None where a side has no rounds."""
     noise: float | None
     """Standard deviation of the logarithms of rounds; None where there are too few to tell."""
-    word: Word
+    word: Change
     why: str
     """Why there are too few samples; empty for the other words."""
     to_find: int | None
@@ -42,8 +42,8 @@ class TimeRow:
 class FigureRow:
     """One figure that has a single value a run, held against that of the other side."""
 
-    base: Figure
-    other: Figure
+    base: SideFigure
+    other: SideFigure
     change: float | None
     """The other's as a fraction of the base's, less one; None where a value is missing or the base's is zero."""
     level: Level
@@ -106,7 +106,7 @@ class Versus:
     variance_factor: float
 
     @property
-    def words(self) -> Counter[Word]:
+    def words(self) -> Counter[Change]:
         """How often each word was given to a time."""
         return Counter(row.word for row in self.times)
 
@@ -137,7 +137,7 @@ class Comparison:
     sides: tuple[Side, ...]
     likes: tuple[Side, ...]
     """More runs of the base's configuration, from which the spread between runs was learnt."""
-    differences: tuple[Difference, ...]
+    differences: tuple[MachineDifference, ...]
     versus: tuple[Versus, ...]
     tests: int
     """Rank tests that could have reached significance: what p-values are corrected for."""

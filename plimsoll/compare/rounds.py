@@ -1,4 +1,4 @@
-"""How many rounds it takes: to find a change of a given size, and to show that there is none.
+"""Says how many rounds it takes to find a change of a given size, and to show that there is none.
 
 A tool that says "too few samples" owes the number that would be enough. It is computed for independent rounds whose
 logarithms are normal: how far rounds go together is learnt from them as well, so what such rounds teach is drawn at

@@ -1,4 +1,4 @@
-"""When a difference counts, and the one word that a comparison ends in.
+"""Decides when a difference counts, and which word a comparison ends in.
 
 "Same" is a finding, not the absence of one: it needs an interval that fits inside the margin. What is neither shown to
 differ nor shown to be the same is "too few samples", however often it was measured.
@@ -16,7 +16,7 @@ from plimsoll.statistics.interval import Interval
 _HOPELESS: Final = "no difference, however large, could be told from chance"
 
 
-class Word(StrEnum):
+class Change(StrEnum):
     """What a comparison of times came to."""
 
     SLOWER = "slower"
@@ -74,7 +74,7 @@ class Rule:
 
 def decide(
     ratio: float, interval: Interval | None, p_adjusted: float | None, rule: Rule, needed: float | None = None
-) -> tuple[Word, str]:
+) -> tuple[Change, str]:
     """The word for a ratio of times (above 1 is slower), and why it is that word.
 
     `p_adjusted` is None where too few rounds were taken for any test. `needed` is the size, as a logarithm, from which
@@ -82,15 +82,15 @@ def decide(
     """
     needed = rule.log_margin if needed is None else max(needed, rule.log_margin)
     if interval is None or p_adjusted is None:
-        return Word.TOO_FEW, _HOPELESS
+        return Change.TOO_FEW, _HOPELESS
     is_significant = p_adjusted < rule.alpha and not interval.low <= 1.0 <= interval.high
     size = abs(math.log(ratio))
     if is_significant and size > needed:
-        return (Word.SLOWER if ratio > 1 else Word.FASTER), ""
+        return (Change.SLOWER if ratio > 1 else Change.FASTER), ""
     if -rule.log_margin < math.log(interval.low) and math.log(interval.high) < rule.log_margin:
-        return Word.SAME, ""
+        return Change.SAME, ""
     if is_significant and size > rule.log_margin:
-        return Word.TOO_FEW, f"it differs, but by no more than states of a machine may ({math.expm1(needed):.0%})"
+        return Change.TOO_FEW, f"it differs, but by no more than states of a machine may ({math.expm1(needed):.0%})"
     if is_significant:
-        return Word.TOO_FEW, f"it differs, but not surely by more than {rule.margin:.0%}"
-    return Word.TOO_FEW, f"neither shown to differ, nor to be within {rule.margin:.0%}"
+        return Change.TOO_FEW, f"it differs, but not surely by more than {rule.margin:.0%}"
+    return Change.TOO_FEW, f"neither shown to differ, nor to be within {rule.margin:.0%}"

@@ -11,7 +11,7 @@ from typing import Final
 from plimsoll.compare.benchmark_rows import read_row
 from plimsoll.compare.machine import machine_of_run
 from plimsoll.compare.pooling import pooled
-from plimsoll.compare.side import TIME, CellState, Figure, Key, Kind, Side, Timed
+from plimsoll.compare.side import TIME, CellState, Key, Kind, Side, SideFigure, Timed
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import Cell, RunRecord
@@ -88,10 +88,10 @@ def _placed(row: Timed, cell: Cell | None) -> Timed:
     return replace(row, metric=metric, variant=cell.variant or row.variant, weights=cell.weights)
 
 
-def _figures(record: RunRecord, timed: Mapping[Key, Timed]) -> tuple[dict[Key, Figure], dict[Key, Timed]]:
+def _figures(record: RunRecord, timed: Mapping[Key, Timed]) -> tuple[dict[Key, SideFigure], dict[Key, Timed]]:
     """The other measurements: figures with one value, and times and rates that were taken once, as one round each."""
     variants = {cell.id: cell for cell in record.plan}
-    figures: dict[Key, Figure] = {}
+    figures: dict[Key, SideFigure] = {}
     single: dict[Key, Timed] = {}
     for recorded_id, evidence in record.cells.items():
         cell, cell_id = variants.get(recorded_id, Cell(id=recorded_id)), _today(recorded_id)
@@ -112,7 +112,7 @@ def _figures(record: RunRecord, timed: Mapping[Key, Timed]) -> tuple[dict[Key, F
                     weights=cell.weights,
                 )
             else:
-                figures[key] = Figure(
+                figures[key] = SideFigure(
                     cell=cell_id,
                     metric=measurement.metric,
                     unit=measurement.unit,

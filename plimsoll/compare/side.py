@@ -82,7 +82,7 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class SideFigure:
     """One value that was measured once in a cell, in its base unit; None where it was not, and then why."""
 
     cell: str
@@ -115,6 +115,6 @@ class Side:
     cells: Mapping[str, CellState] | None
     """By id; None for a file of pytest-benchmark."""
     timed: Mapping[Key, Timed]
-    figures: Mapping[Key, Figure]
+    figures: Mapping[Key, SideFigure]
     notes: tuple[str, ...] = ()
     """What a reader must know about this side."""

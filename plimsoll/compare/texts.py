@@ -9,16 +9,16 @@ from plimsoll.compare.document import document
 from plimsoll.compare.fail_on import (
     EXIT_NOTHING_IN_COMMON,
     EXIT_UNDECIDED,
+    Breach,
     Condition,
-    Finding,
     findings,
     undecided,
 )
 from plimsoll.compare.result import Comparison
-from plimsoll.compare.rule import Word
+from plimsoll.compare.rule import Change
 from plimsoll.present import html, markdown, terminal
 from plimsoll.present.colours import COLOURS
-from plimsoll.verdict.verdict import counted
+from plimsoll.units import counted
 
 
 def terminal_lines(
@@ -35,12 +35,12 @@ def terminal_lines(
     return [*lines, *terminal.block_lines(whole.blocks[:1]), *_why_open(comparison, status)]
 
 
-def markdown_text(comparison: Comparison, found: Sequence[Finding]) -> str:
+def markdown_text(comparison: Comparison, found: Sequence[Breach]) -> str:
     """The statements first, long tables folded away."""
     return markdown.document_text(document(comparison, found))
 
 
-def page_text(comparison: Comparison, found: Sequence[Finding]) -> str:
+def page_text(comparison: Comparison, found: Sequence[Breach]) -> str:
     """A page that needs nothing else, for a window, a phone and paper, with a picture of each side's times."""
     from plimsoll.compare.forest_plot import forest_plot
 
@@ -62,7 +62,7 @@ def _why_open(comparison: Comparison, status: int) -> list[str]:
 
 def _way_out(comparison: Comparison) -> str:
     """What would decide it: the number of rounds that finds the change of the rule in every undecided time."""
-    rows = [row for versus in comparison.versus for row in versus.times if row.word is Word.TOO_FEW]
+    rows = [row for versus in comparison.versus for row in versus.times if row.word is Change.TOO_FEW]
     counts = [row.to_find for row in rows]
     if any(count is None for count in counts):
         return "no number of rounds would tell on this machine: steady it, or compare more runs"

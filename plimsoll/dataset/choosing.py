@@ -1,4 +1,4 @@
-"""Which examples are asked, and which stand before them as few-shot examples: fixed by a seed, alike for every model.
+"""Chooses the examples that are asked and the few-shot examples before them: by a seed, alike for every model.
 
 Each choice is the front of one shuffled order, so that 400 samples contain the 10 of a quick look, and a longer run is
 the same run gone on.

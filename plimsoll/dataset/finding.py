@@ -1,4 +1,4 @@
-"""Which files of a folder hold a split, by their names: those of the Hub's repositories and of the official releases.
+"""Finds the files of a split in a folder, by the names of the Hub's repositories and of the official releases.
 
 `validation-00000-of-00001.parquet`, `dev-v2.0.json`, `NQ-open.dev.jsonl`, `training12b_new.json`, `12B1_golden.json`.
 """

@@ -15,13 +15,13 @@ from plimsoll.dataset.example import Example
 from plimsoll.dataset.files import FileError, read_files
 from plimsoll.dataset.finding import find_files
 from plimsoll.dataset.miniatures import miniature_file
-from plimsoll.dataset.rows import Reading, read_examples
+from plimsoll.dataset.rows import RowsRead, read_examples
 from plimsoll.dataset.sources import DataSource, Source
 from plimsoll.dataset.structure import DatasetError, StructureReport
 from plimsoll.gate.hub import refusal_of_dataset
 from plimsoll.gate.skip import Skip
 from plimsoll.hub.client import OnProgress, fetch_rows
-from plimsoll.hub.rows import RowsQuestion
+from plimsoll.hub.rows import RowsQuery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def load(
 def _from_hub(dataset: Dataset, split: str, limit: int | None, progress: OnProgress | None) -> Loaded | Skip:
     if dataset.hub_id is None:
         raise ValueError(f"{dataset.id} has no hub_id, so nothing decided that it comes from the Hub")
-    question = RowsQuestion(
+    question = RowsQuery(
         repository=dataset.hub_id, config=dataset.config, split=split, revision=dataset.revision, limit=limit
     )
     answer = fetch_rows(question, progress=progress)
@@ -77,11 +77,11 @@ def _from_files(dataset: Dataset, kind: DataSource, files: Sequence[Path], split
     published = kind is DataSource.LOCAL and limit is None
     reading = read_examples(dataset, content, split, published=published, place=place)
     if limit is not None:
-        reading = Reading(examples=reading.examples[:limit], report=reading.report)
+        reading = RowsRead(examples=reading.examples[:limit], report=reading.report)
     return _loaded(reading, kind, revision, place)
 
 
-def _loaded(reading: Reading, kind: DataSource, revision: str | None, place: str) -> Loaded:
+def _loaded(reading: RowsRead, kind: DataSource, revision: str | None, place: str) -> Loaded:
     return Loaded(examples=reading.examples, report=reading.report, source=kind, revision=revision, place=place)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from plimsoll.catalogue.entries import Dataset
 from plimsoll.catalogue.files import shipped_root
 from plimsoll.dataset.files import read_files
-from plimsoll.dataset.rows import Reading, read_examples
+from plimsoll.dataset.rows import RowsRead, read_examples
 from plimsoll.errors import PlimsollError
 
 
@@ -27,7 +27,7 @@ def miniature_file(dataset: Dataset, split: str) -> Path:
     raise PlimsollError(f"{dataset.origin}: the miniature of {dataset.id} has no split {split}, in {folder}")
 
 
-def read_miniature(dataset: Dataset, split: str) -> Reading:
+def read_miniature(dataset: Dataset, split: str) -> RowsRead:
     """The examples of a miniature's split; raises PlimsollError where it cannot be read or is not in order."""
     path = miniature_file(dataset, split)
     return read_examples(dataset, read_files([path]), split, place=path.name)

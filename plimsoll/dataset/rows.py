@@ -1,4 +1,4 @@
-"""Rows of an official format become examples, and everything that is wrong with them is told at once."""
+"""Turns rows of an official format into examples, and reports everything that is wrong with them at once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _REPEATED: Final = LeftOut(why="repeats the id and the question of an earlier ro
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class RowsRead:
     """The examples of a split in the order of its rows, and what the rows came to."""
 
     examples: tuple[Example, ...]
@@ -46,7 +46,7 @@ def read_examples(
     *,
     published: bool = False,
     place: str = "",
-) -> Reading:
+) -> RowsRead:
     """The examples of a split's rows, or of an official document that holds them.
 
     `published` says that these should be the whole split as it is published, so that its size and how many have no
@@ -63,7 +63,7 @@ def read_examples(
         faults += _of_the_whole(dataset, split, report, published=published)
     if faults:
         raise DatasetError(faults, dataset=dataset.id, split=split, place=place)
-    return Reading(examples=tuple(found.examples.values()), report=report)
+    return RowsRead(examples=tuple(found.examples.values()), report=report)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Where the rows of a dataset come from, as a decision: a source, or the reason why there is none.
+"""Decides where the rows of a dataset come from: a source, or the reason why there is none.
 
 No row is read and nobody is asked here, so that a plan can say what it lacks before anything starts.
 """

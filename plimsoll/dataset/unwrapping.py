@@ -1,4 +1,4 @@
-"""From what a file holds to its rows, each with the place that messages name it by.
+"""Unwraps the rows of a file, each with the place that messages name it by.
 
 The Hub has a row for each question. The official files wrap them: TriviaQA in `Data`, BioASQ in `questions`, and SQuAD
 in articles and paragraphs, where many questions share a passage.

@@ -1,4 +1,4 @@
-"""How values become the fields of an event, and back.
+"""Converts values to the fields of an event, and back.
 
 Writing and reading stand side by side so that neither can drift. Standard JSON has no NaN and no infinities, so these
 are written as the strings `"NaN"`, `"Infinity"` and `"-Infinity"`; `null` always means that there is no answer.

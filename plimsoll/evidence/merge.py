@@ -1,4 +1,4 @@
-"""Several runs as one record: those of workers, of nodes, or of a run that went on where another was cut short.
+"""Merges runs into one record: those of workers, of nodes, or of a run that resumed another.
 
 The runs stay whole in `parts`, because only there can be judged what became of their cells. What is put together here
 is what reports list: loads, benchmarks, gates and the rest.

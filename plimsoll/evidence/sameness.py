@@ -1,4 +1,4 @@
-"""Is this the same node with the same software? What a run rests on, laid beside that of another.
+"""Tells whether two runs rest on the same node with the same software.
 
 Results may be put together under one verdict only where they were measured on the same thing; where they were not,
 a reader must be told what differs.
@@ -17,7 +17,7 @@ _NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class StackDifference:
     """One thing that differs; None where a side has nothing of the kind."""
 
     what: str
@@ -30,7 +30,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class RunBasis:
     """What figures depend on: the machine, its software, and the limits."""
 
     facts: Mapping[str, str | None]
@@ -58,21 +58,21 @@ class Setting:
         """The setting of a run, as its evidence has it."""
         return cls.of(node, plimsoll=head.plimsoll, catalogues=head.catalogues)
 
-    def differences(self, other: Setting) -> tuple[Difference, ...]:
+    def differences(self, other: RunBasis) -> tuple[StackDifference, ...]:
         """What differs, in a fixed order: the machine, its software, the limits."""
         names = dict.fromkeys((*self.facts, *other.facts))
         unlike = [
-            Difference(what=name, first=self.facts.get(name), second=other.facts.get(name))
+            StackDifference(what=name, first=self.facts.get(name), second=other.facts.get(name))
             for name in names
             if self.facts.get(name) != other.facts.get(name)
         ]
         gone = [
-            Difference(what="catalogue file", first=path, second=None)
+            StackDifference(what="catalogue file", first=path, second=None)
             for digest, path in self.catalogues.items()
             if digest not in other.catalogues
         ]
         new = [
-            Difference(what="catalogue file", first=None, second=path)
+            StackDifference(what="catalogue file", first=None, second=path)
             for digest, path in other.catalogues.items()
             if digest not in self.catalogues
         ]

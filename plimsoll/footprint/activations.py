@@ -1,4 +1,4 @@
-"""What a forward pass takes beside the weights: the cache that it leaves, and what it needs for a moment.
+"""Memory of a forward pass beside the weights: the cache that stays, and the activations that do not.
 
 Plain numbers, so that a controller without torch can ask for any batch and length. Each figure is a polynomial in the
 two, because every tensor of a forward pass is as large as a product of shapes; the peak is the largest of them.

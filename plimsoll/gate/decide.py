@@ -13,7 +13,7 @@ from typing import Final
 
 from plimsoll.catalogue.entries import Variant, WeightSource
 from plimsoll.gate.hub import refusal_of
-from plimsoll.gate.need import Need, need_of
+from plimsoll.gate.need import Need
 from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.hub.access import Access
 from plimsoll.node.driver import next_step
@@ -21,8 +21,6 @@ from plimsoll.node.node import Gpu, Node
 from plimsoll.node.stack import StackFault, check_packages, check_stack
 from plimsoll.node.visible import Hidden, free_memory, total_memory, visible_gpus
 from plimsoll.units import format_bytes
-
-__all__ = ["Access", "Decision", "Need", "Run", "Skip", "SkipCode", "awaits_hub", "decide", "decide_on", "need_of"]
 
 _BF16_CAPABILITY = "8.0"
 _FOR_BF16 = "for bfloat16"
@@ -39,14 +37,14 @@ _FIRST_CUDA: Final = (("10.0", "12.8"), ("9.0", "11.8"), ("8.0", "11.0"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Admitted:
     """The variant may be loaded."""
 
     def __str__(self) -> str:
         return "run"
 
 
-Decision = Run | Skip
+Decision = Admitted | Skip
 
 
 def decide(variant: Variant, node: Node, need: Need, access: Access | None = None) -> Decision:
@@ -58,12 +56,12 @@ def decide(variant: Variant, node: Node, need: Need, access: Access | None = Non
     skip = _here(variant, node, need)
     if skip is None and need.source is WeightSource.HUB:
         skip = _hub(variant, need, access)
-    return skip or Run()
+    return skip or Admitted()
 
 
 def decide_on(node: Node, need: Need) -> Decision:
     """As `decide`, for what is no variant and brings its own weights. Raises what `decide` raises."""
-    return _on_node(node, need) or Run()
+    return _on_node(node, need) or Admitted()
 
 
 def awaits_hub(variant: Variant, node: Node, need: Need) -> bool:

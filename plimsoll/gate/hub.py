@@ -1,4 +1,4 @@
-"""What the Hub's answer means for a variant: nothing, or a skip with the step that mends it.
+"""Turns the Hub's refusals into skips, each with the step that mends it.
 
 Called by the gate alone, which decides.
 """
@@ -12,7 +12,7 @@ from typing import Final
 
 from plimsoll.catalogue.entries import Dataset, Model, Origin
 from plimsoll.gate.skip import Skip, SkipCode
-from plimsoll.hub.access import Access, Answer
+from plimsoll.hub.access import Access, Reply
 from plimsoll.hub.files import Unusable
 from plimsoll.units import format_bytes
 
@@ -62,7 +62,7 @@ def refusal_of_dataset(access: Access, dataset: Dataset) -> Skip | None:
 def _refusal(access: Access, wanted: _Wanted) -> Skip | None:
     if access.answer.is_yes:
         return _unwritable(access) or _disk(access)
-    if access.answer is Answer.UNUSABLE:
+    if access.answer is Reply.UNUSABLE:
         return _unusable(access, wanted)
     code, have, fix = _WORDS[access.answer](access, wanted)
     return Skip(code=code, have=have, need=f"access to {wanted.name}{wanted.licence}", fix=fix)
@@ -255,23 +255,23 @@ def _bring(wanted: _Wanted) -> str:
     return f"'{wanted.download}' where there is one, and {wanted.option} here"
 
 
-_WORDS: Final[Mapping[Answer, Callable[[Access, _Wanted], _Words]]] = {
-    Answer.NO_TOKEN: _no_token,
-    Answer.TOKEN_REFUSED: _token_refused,
-    Answer.TOKEN_TOO_NARROW: _token_too_narrow,
-    Answer.NOT_ACCEPTED: _not_accepted,
-    Answer.PENDING: _pending,
-    Answer.REJECTED: _rejected,
-    Answer.NOT_FOUND: _not_found,
-    Answer.NO_REVISION: _no_revision,
-    Answer.NO_CONFIG: _no_config,
-    Answer.NO_SPLIT: _no_split,
-    Answer.OFFLINE_MODE: _offline_mode,
-    Answer.UNREACHABLE: _unreachable,
-    Answer.PROXY: _proxy,
-    Answer.CERTIFICATE: _certificate,
-    Answer.SCRIPT: _script,
-    Answer.NO_ROWS: _no_rows,
-    Answer.FAILED: _failed,
-    Answer.RATE_LIMITED: _rate_limited,
+_WORDS: Final[Mapping[Reply, Callable[[Access, _Wanted], _Words]]] = {
+    Reply.NO_TOKEN: _no_token,
+    Reply.TOKEN_REFUSED: _token_refused,
+    Reply.TOKEN_TOO_NARROW: _token_too_narrow,
+    Reply.NOT_ACCEPTED: _not_accepted,
+    Reply.PENDING: _pending,
+    Reply.REJECTED: _rejected,
+    Reply.NOT_FOUND: _not_found,
+    Reply.NO_REVISION: _no_revision,
+    Reply.NO_CONFIG: _no_config,
+    Reply.NO_SPLIT: _no_split,
+    Reply.OFFLINE_MODE: _offline_mode,
+    Reply.UNREACHABLE: _unreachable,
+    Reply.PROXY: _proxy,
+    Reply.CERTIFICATE: _certificate,
+    Reply.SCRIPT: _script,
+    Reply.NO_ROWS: _no_rows,
+    Reply.FAILED: _failed,
+    Reply.RATE_LIMITED: _rate_limited,
 }

@@ -1,4 +1,4 @@
-"""Why a variant is not run, as a value.
+"""Skips as values: why a variant is not run, and what to do about it.
 
 Apart from the gate, which alone decides, so that what the Hub refuses can be put into words beside the questions that
 it was asked.

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 
-class Answer(StrEnum):
+class Reply(StrEnum):
     """What the Hub said to the question for a repository, or what kept it from saying anything."""
 
     GRANTED = "granted"
@@ -47,11 +47,11 @@ class Answer(StrEnum):
     @property
     def is_yes(self) -> bool:
         """True where the files are here or may be fetched."""
-        return self in (Answer.GRANTED, Answer.CACHED)
+        return self in (Reply.GRANTED, Reply.CACHED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Query:
     """May this repository be read at this revision, and what is in it? None is the Hub's default branch."""
 
     repository: str
@@ -76,8 +76,8 @@ class HubFile:
 class Access:
     """The answer to a question. `commit` and `files` are known where `answer.is_yes`; sizes in bytes."""
 
-    question: Question
-    answer: Answer
+    question: Query
+    answer: Reply
     endpoint: str
     """The Hub that was asked, `https://huggingface.co` unless HF_ENDPOINT says otherwise."""
     cache: str
@@ -130,8 +130,8 @@ class Access:
         return cls(
             **{
                 **data,
-                "question": Question(**data["question"]),
-                "answer": Answer(data["answer"]),
+                "question": Query(**data["question"]),
+                "answer": Reply(data["answer"]),
                 "files": tuple(HubFile(**file) for file in data["files"]),
             }
         )

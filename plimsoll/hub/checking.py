@@ -1,4 +1,4 @@
-"""Is the content of a snapshot's files what the Hub says that it is?
+"""Checks a snapshot's files against the digests that the Hub gives.
 
 huggingface_hub compares sizes. A proxy that answers with a page of its own, a cut that was mended wrongly or a failing
 disk keeps the size and changes the weights, and a model with a few wrong bytes still talks. So each file is hashed

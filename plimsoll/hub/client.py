@@ -1,4 +1,4 @@
-"""What the rest of the project asks of the Hub: may these be read, bring this one here, what are the rows of that.
+"""The Hub as the rest of the project sees it: may these be read, fetch this one, read the rows of that.
 
 All work in a process of their own, so that this one imports no HTTP library and waits no longer than it wants to.
 """
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll import clock
-from plimsoll.hub.access import Access, Answer, Question, Snapshot
+from plimsoll.hub.access import Access, Query, Reply, Snapshot
 from plimsoll.hub.child import HubError, HubSilentError, Message, converse
-from plimsoll.hub.rows import HubRows, RowsQuestion
+from plimsoll.hub.rows import HubRows, RowsQuery
 from plimsoll.node.storage import hub_cache, read_disk
 from plimsoll.redaction import Redactor
 
@@ -30,16 +30,16 @@ OnProgress = Callable[[str, int, int, float], None]
 """Called four times a second with the phase (`fetching` or `checking`), bytes done, all bytes, and seconds."""
 
 
-def ask(questions: Sequence[Question], *, patience: float = ASK_PATIENCE) -> dict[Question, Access]:
+def ask(questions: Sequence[Query], *, patience: float = ASK_PATIENCE) -> dict[Query, Access]:
     """The answers, a question once however often it is in the list. Raises OSError where the disk cannot be read.
 
     What went wrong on the way is an answer too: `Answer.UNREACHABLE` where nothing was heard, `Answer.FAILED` else.
     """
     distinct = list(dict.fromkeys(questions))
-    answers: dict[Question, Access] = {}
+    answers: dict[Query, Access] = {}
     if not distinct:
         return answers
-    answer, why = Answer.FAILED, "the process that speaks to the Hub ended without an answer"
+    answer, why = Reply.FAILED, "the process that speaks to the Hub ended without an answer"
     try:
         job = {"kind": "ask", "questions": [asdict(question) for question in distinct]}
         with closing(converse(job, patience)) as messages:
@@ -47,7 +47,7 @@ def ask(questions: Sequence[Question], *, patience: float = ASK_PATIENCE) -> dic
                 if message is not None:
                     answers[distinct[message["number"]]] = Access.from_json(message["access"])
     except HubSilentError as error:
-        answer, why = Answer.UNREACHABLE, str(error)
+        answer, why = Reply.UNREACHABLE, str(error)
     except HubError as error:
         why = str(error)
     return {question: answers.get(question) or _unanswered(question, answer, why) for question in distinct}
@@ -88,9 +88,7 @@ def _waits_for(lock: Message) -> str:
     return f"; it waited for {lock['waiting']}, which another one holds{by}: if that no longer runs, remove the file"
 
 
-def fetch_rows(
-    question: RowsQuestion, *, progress: OnProgress | None = None, patience: float = FETCH_PATIENCE
-) -> HubRows:
+def fetch_rows(question: RowsQuery, *, progress: OnProgress | None = None, patience: float = FETCH_PATIENCE) -> HubRows:
     """The rows of a split, or why they cannot be had; downloaded where they are not on this disk.
 
     What went wrong on the way is an answer too, as with `ask`. Raises OSError where the disk cannot be read.
@@ -98,7 +96,7 @@ def fetch_rows(
     began = clock.monotonic()
     access: Access | None = None
     total, rows = 0, []
-    answer, why = Answer.FAILED, "the process that speaks to the Hub ended without an answer"
+    answer, why = Reply.FAILED, "the process that speaks to the Hub ended without an answer"
     try:
         with closing(converse({"kind": "rows", "question": asdict(question)}, patience)) as messages:
             for message in messages:
@@ -108,16 +106,16 @@ def fetch_rows(
                 elif message is not None and progress is not None:
                     progress(message["phase"], message["done"], message["total"], clock.monotonic() - began)
     except HubSilentError as error:
-        answer, why, access = Answer.UNREACHABLE, str(error), None
+        answer, why, access = Reply.UNREACHABLE, str(error), None
     except HubError as error:
         why, access = str(error), None
     if access is None:  # part of the rows is no answer
-        blank = Question(repository=question.repository, revision=question.revision)
+        blank = Query(repository=question.repository, revision=question.revision)
         return HubRows(access=_unanswered(blank, answer, why))
     return HubRows(access=access, rows=tuple(rows), total=total)
 
 
-def _unanswered(question: Question, answer: Answer, why: str) -> Access:
+def _unanswered(question: Query, answer: Reply, why: str) -> Access:
     cache = hub_cache()
     disk, _ = read_disk(cache)
     endpoint = Redactor.from_environment()(os.environ.get("HF_ENDPOINT") or _ENDPOINT)

@@ -1,4 +1,4 @@
-"""What the Hub or the network said, as one line that may stand in a report: no secrets, no page of HTML.
+"""Reduces an error of the Hub or the network to one line for reports: no secrets, no page of HTML.
 
 Runs in the Hub's own process.
 """

@@ -21,8 +21,8 @@ from typing import Any, Final
 from plimsoll import clock
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import install_command
-from plimsoll.hub.access import Access, Question
-from plimsoll.hub.rows import RowsQuestion
+from plimsoll.hub.access import Access, Query
+from plimsoll.hub.rows import RowsQuery
 from plimsoll.redaction import Redactor
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -71,9 +71,9 @@ def main() -> int:
     outlet = Outlet()
     try:
         if job["kind"] == "ask":
-            _ask([Question(**question) for question in job["questions"]], outlet)
+            _ask([Query(**question) for question in job["questions"]], outlet)
         elif job["kind"] == "rows":
-            _read_rows(RowsQuestion(**job["question"]), outlet)
+            _read_rows(RowsQuery(**job["question"]), outlet)
         else:
             _fetch(Access.from_json(job["access"]), Path(job["notes"]), outlet)
     except ModuleNotFoundError as error:
@@ -88,7 +88,7 @@ def main() -> int:
     return 0
 
 
-def _ask(questions: list[Question], outlet: Outlet) -> None:
+def _ask(questions: list[Query], outlet: Outlet) -> None:
     from plimsoll.hub.queries import ask  # late: the import may fail, and that is worth a message
 
     with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
@@ -105,7 +105,7 @@ def _fetch(access: Access, notes: Path, outlet: Outlet) -> None:
     outlet.send(snapshot=asdict(fetch(access, notes, outlet.progress, outlet.waiting)))
 
 
-def _read_rows(question: RowsQuestion, outlet: Outlet) -> None:
+def _read_rows(question: RowsQuery, outlet: Outlet) -> None:
     from plimsoll.hub.reading_rows import read_rows
 
     for access, total, rows in read_rows(question, outlet.progress):

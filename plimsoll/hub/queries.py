@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import ModelInfo
 
-from plimsoll.hub.access import Access, Answer, HubFile, Question
+from plimsoll.hub.access import Access, HubFile, Query, Reply
 from plimsoll.hub.cache import indexed_files, is_commit, known_commit, lacking, snapshot_folder
 from plimsoll.hub.error_text import in_words, is_of_a_certificate, is_of_the_network, is_of_the_proxy
 from plimsoll.hub.files import INDEX, index_is_needed, needed_files, unusable
@@ -45,17 +45,17 @@ _UNREAD_CACHES: Final = ("TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE", "PY
 """Variables that named the cache of transformers until its release 5."""
 
 ASK_THE_CACHE: Final = (
-    Answer.OFFLINE_MODE,
-    Answer.UNREACHABLE,
-    Answer.PROXY,
-    Answer.CERTIFICATE,
-    Answer.RATE_LIMITED,
-    Answer.FAILED,
+    Reply.OFFLINE_MODE,
+    Reply.UNREACHABLE,
+    Reply.PROXY,
+    Reply.CERTIFICATE,
+    Reply.RATE_LIMITED,
+    Reply.FAILED,
 )
 """Where the Hub did not say no, a whole snapshot in the cache will do."""
 
 
-def ask(question: Question) -> Access:
+def ask(question: Query) -> Access:
     """The answer to a question. Raises OSError where not even the disk of the cache can be read."""
     blank = unanswered(question)
     # A commit never means anything else, so there is nothing to ask.
@@ -68,14 +68,14 @@ def ask(question: Question) -> Access:
     return (access.answer in ASK_THE_CACHE and _from_cache(access)) or access
 
 
-def unanswered(question: Question) -> Access:
+def unanswered(question: Query) -> Access:
     """What is known of a question before anybody is asked. Raises OSError where the disk cannot be read."""
     cache = hub_cache()
     disk, _ = read_disk(cache)
     logged_in = get_token() is not None
     return Access(
         question=question,
-        answer=Answer.FAILED,
+        answer=Reply.FAILED,
         endpoint=Redactor.from_environment()(constants.ENDPOINT),
         cache=str(cache),
         free=disk.free,
@@ -109,8 +109,8 @@ def _granted(blank: Access) -> Access:
     there = [sibling.rfilename for sibling in info.siblings or ()]
     files = _files(info, question, _indexed(info.sha, question) if index_is_needed(there) else ())
     if (fault := unusable(there, [file.path for file in files])) is not None:
-        return replace(blank, answer=Answer.UNUSABLE, unusable=fault[0].value, detail=fault[1][:200], commit=info.sha)
-    access = _with_files(replace(blank, answer=Answer.GRANTED), info.sha, files)
+        return replace(blank, answer=Reply.UNUSABLE, unusable=fault[0].value, detail=fault[1][:200], commit=info.sha)
+    access = _with_files(replace(blank, answer=Reply.GRANTED), info.sha, files)
     return replace(access, unwritable=_why_unwritable(Path(access.cache))) if access.missing else access
 
 
@@ -125,14 +125,14 @@ def _why_unwritable(cache: Path) -> str:
         return error.strerror or type(error).__name__
 
 
-def _indexed(commit: str, question: Question) -> Collection[str]:
+def _indexed(commit: str, question: Query) -> Collection[str]:
     """The files that the repository's index lists. Raises what huggingface_hub raises where it cannot be had."""
     with tempfile.TemporaryDirectory(prefix="plimsoll-index-") as folder:
         file = patiently(lambda: hf_hub_download(question.repository, INDEX, revision=commit, local_dir=folder))
         return indexed_files(Path(file)) or ()
 
 
-def _files(info: ModelInfo, question: Question, indexed: Collection[str]) -> tuple[HubFile, ...]:
+def _files(info: ModelInfo, question: Query, indexed: Collection[str]) -> tuple[HubFile, ...]:
     siblings = {sibling.rfilename: sibling for sibling in info.siblings or ()}
     names = needed_files(
         siblings, remote_code=question.remote_code, allow_pickle=question.allow_pickle, indexed=indexed
@@ -171,48 +171,48 @@ def _from_cache(access: Access) -> Access | None:
         indexed=indexed_files(folder / INDEX) or (),
     )
     files = tuple(HubFile(path=name, size=(folder / name).stat().st_size, digest=None) for name in names)
-    return _with_files(replace(access, answer=Answer.CACHED), commit, files)
+    return _with_files(replace(access, answer=Reply.CACHED), commit, files)
 
 
 def _refused(blank: Access, error: Exception) -> Access:
     return replace(blank, answer=answer_of(error, logged_in=blank.logged_in), detail=in_words(error))
 
 
-def answer_of(error: Exception, *, logged_in: bool) -> Answer:
+def answer_of(error: Exception, *, logged_in: bool) -> Reply:
     """The kind of a refusal that huggingface_hub raised.
 
     GatedRepoError is a kind of RepositoryNotFoundError, so it comes first.
     """
     if isinstance(error, OfflineModeIsEnabled):
-        return Answer.OFFLINE_MODE
+        return Reply.OFFLINE_MODE
     if isinstance(error, HFValidationError):
-        return Answer.NOT_FOUND
+        return Reply.NOT_FOUND
     if is_of_the_proxy(error):
-        return Answer.PROXY
+        return Reply.PROXY
     if is_of_a_certificate(error):
-        return Answer.CERTIFICATE
+        return Reply.CERTIFICATE
     if not isinstance(error, HfHubHTTPError):
-        return Answer.UNREACHABLE if is_of_the_network(error) else Answer.FAILED
+        return Reply.UNREACHABLE if is_of_the_network(error) else Reply.FAILED
     status = error.response.status_code
     hides = isinstance(error, RepositoryNotFoundError) and not isinstance(error, GatedRepoError)
     if status == 401 and (isinstance(error, GatedRepoError) or not hides):
-        return Answer.TOKEN_REFUSED if logged_in else Answer.NO_TOKEN
+        return Reply.TOKEN_REFUSED if logged_in else Reply.NO_TOKEN
     if isinstance(error, RevisionNotFoundError):
-        return Answer.NO_REVISION
+        return Reply.NO_REVISION
     if hides or status == 404:
-        return Answer.NOT_FOUND
+        return Reply.NOT_FOUND
     if status == 403:
         return _forbidden(error)
-    return Answer.RATE_LIMITED if status == 429 else Answer.FAILED
+    return Reply.RATE_LIMITED if status == 429 else Reply.FAILED
 
 
-def _forbidden(error: HfHubHTTPError) -> Answer:
+def _forbidden(error: HfHubHTTPError) -> Reply:
     """Which of the reasons for a 403; only the Hub's own words tell."""
     words = f"{error.server_message or ''} {error.response.headers.get('X-Error-Message') or ''}".lower()
     if "fine-grained" in words:
-        return Answer.TOKEN_TOO_NARROW
+        return Reply.TOKEN_TOO_NARROW
     if "awaiting" in words:
-        return Answer.PENDING
+        return Reply.PENDING
     if "rejected" in words:
-        return Answer.REJECTED
-    return Answer.NOT_ACCEPTED if isinstance(error, GatedRepoError) else Answer.TOKEN_TOO_NARROW
+        return Reply.REJECTED
+    return Reply.NOT_ACCEPTED if isinstance(error, GatedRepoError) else Reply.TOKEN_TOO_NARROW

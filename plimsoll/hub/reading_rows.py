@@ -19,12 +19,12 @@ from datasets import config as datasets_config
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
-from plimsoll.hub.access import Access, Answer, Question
+from plimsoll.hub.access import Access, Query, Reply
 from plimsoll.hub.cache import is_commit
 from plimsoll.hub.error_text import in_words
 from plimsoll.hub.queries import ASK_THE_CACHE, TIMEOUT, answer_of, unanswered
 from plimsoll.hub.retry import patiently
-from plimsoll.hub.rows import RowsQuestion
+from plimsoll.hub.rows import RowsQuery
 from plimsoll.node.storage import hub_cache
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ Part = tuple[Access, int, "Sequence[dict[str, Any]]"]
 """The answer, the rows of the split, and some of them."""
 
 
-def read_rows(question: RowsQuestion, tell: Tell) -> Iterator[Part]:
+def read_rows(question: RowsQuery, tell: Tell) -> Iterator[Part]:
     """The rows in parts, at least one part, which is empty where the answer is no. Raises OSError of the disk."""
     datasets.disable_progress_bars()
     datasets_config.HF_UPDATE_DOWNLOAD_COUNTS = False  # asks a bucket elsewhere, whichever Hub was named
@@ -62,15 +62,15 @@ def read_rows(question: RowsQuestion, tell: Tell) -> Iterator[Part]:
         yield access, total, [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
 
 
-def _ask(question: RowsQuestion) -> Access:
-    blank = unanswered(Question(repository=question.repository, revision=question.revision))
+def _ask(question: RowsQuery) -> Access:
+    blank = unanswered(Query(repository=question.repository, revision=question.revision))
     try:
-        return replace(blank, answer=Answer.GRANTED, commit=_granted_commit(question))
+        return replace(blank, answer=Reply.GRANTED, commit=_granted_commit(question))
     except Exception as error:  # noqa: BLE001  whatever an HTTP library raises is an answer of a kind
         return _refused(blank, error)
 
 
-def _granted_commit(question: RowsQuestion) -> str:
+def _granted_commit(question: RowsQuery) -> str:
     """Raises what huggingface_hub raises where the answer is no, or none."""
     api = HfApi()
     info = patiently(lambda: api.dataset_info(question.repository, revision=question.revision, timeout=TIMEOUT))
@@ -90,7 +90,7 @@ def _refused(access: Access, error: Exception) -> Access:
     return replace(access, answer=answer, detail=in_words(error), commit=None)
 
 
-def _load(question: RowsQuestion, access: Access, tell: Tell) -> tuple[Access, Any]:
+def _load(question: RowsQuery, access: Access, tell: Tell) -> tuple[Access, Any]:
     """The split, downloaded and prepared where it is not; an answer that is no, and None, where that fails."""
     try:
         # With hf://, for a folder of that name in the working directory would go first.
@@ -111,27 +111,27 @@ def _load(question: RowsQuestion, access: Access, tell: Tell) -> tuple[Access, A
 def _without_rows(access: Access, error: RuntimeError | FileNotFoundError) -> Access:
     """A repository that holds no rows, or a program that would make them; datasets has a class for the first alone."""
     if "scripts are no longer supported" in str(error):
-        return replace(access, answer=Answer.SCRIPT, detail=in_words(error), commit=None)
+        return replace(access, answer=Reply.SCRIPT, detail=in_words(error), commit=None)
     if type(error).__name__ in ("DataFilesNotFoundError", "EmptyDatasetError"):  # which releases keep in two places
-        return replace(access, answer=Answer.NO_ROWS, detail=in_words(error), commit=None)
+        return replace(access, answer=Reply.NO_ROWS, detail=in_words(error), commit=None)
     return _refused(access, error)
 
 
-def _named_wrong(question: RowsQuestion, access: Access, error: ValueError) -> Access:
+def _named_wrong(question: RowsQuery, access: Access, error: ValueError) -> Access:
     """Which name datasets did not find; it raises ValueError for much else too."""
     try:
         repository = f"hf://datasets/{question.repository}"
         configs = datasets.get_dataset_config_names(repository, revision=access.commit)
         if question.config not in configs and (question.config is not None or len(configs) > 1):
             detail = f"{question.config or 'none named'}; there are: {_list(configs)}"
-            return replace(access, answer=Answer.NO_CONFIG, detail=detail, commit=None)
+            return replace(access, answer=Reply.NO_CONFIG, detail=detail, commit=None)
         splits = datasets.get_dataset_split_names(repository, question.config, revision=access.commit)
         if question.split not in splits:
             detail = f"{question.split}; there are: {_list(splits)}"
-            return replace(access, answer=Answer.NO_SPLIT, detail=detail, commit=None)
+            return replace(access, answer=Reply.NO_SPLIT, detail=detail, commit=None)
     except Exception as other:  # noqa: BLE001  the first error is the one to tell of then
         error.add_note(in_words(other))
-    return replace(access, answer=Answer.FAILED, detail=in_words(error), commit=None)
+    return replace(access, answer=Reply.FAILED, detail=in_words(error), commit=None)
 
 
 def _list(names: Iterable[object]) -> str:
@@ -141,7 +141,7 @@ def _list(names: Iterable[object]) -> str:
     return ", ".join(shown[:_LISTED]) + more
 
 
-def _load_cached(question: RowsQuestion, refused: Access, tell: Tell) -> tuple[Access, Any]:
+def _load_cached(question: RowsQuery, refused: Access, tell: Tell) -> tuple[Access, Any]:
     """The split as it was prepared before, with the commit that it is of; what was refused, and None, where it was not.
 
     A revision that is a commit is not served by another one; a branch may have moved since, and nobody can say.
@@ -153,7 +153,7 @@ def _load_cached(question: RowsQuestion, refused: Access, tell: Tell) -> tuple[A
     commit = Path(split.cache_files[0]["filename"]).parent.name if split.cache_files else ""
     if not is_commit(commit) or (is_commit(question.revision) and commit != question.revision):
         return refused, None
-    return replace(refused, answer=Answer.CACHED, commit=commit), split
+    return replace(refused, answer=Reply.CACHED, commit=commit), split
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How long the Hub is given to change its mind: a rate limit passes, an overloaded server recovers, a 404 stays.
+"""Retry policy for the Hub: wait for rate limits and overloaded servers, not for a 404.
 
 Runs in the Hub's own process.
 """

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from plimsoll.hub.access import Access, Answer
+from plimsoll.hub.access import Access, Reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RowsQuestion:
+class RowsQuery:
     """The rows of a split, please."""
 
     repository: str
@@ -35,4 +35,4 @@ class HubRows:
     @property
     def from_cache(self) -> bool:
         """True where the Hub was not asked, or could not be, and an earlier download was used."""
-        return self.access.answer is Answer.CACHED
+        return self.access.answer is Reply.CACHED

@@ -1,4 +1,4 @@
-"""Is what was left unpacked stored in the dtype that was asked for?
+"""Judges whether what was left unpacked is stored in the dtype that was asked for.
 
 An architecture may hold a part of itself in another dtype, whatever is asked: Qwen2.5-Omni makes its sound in float32.
 That is by design, and the footprint, which is read off the architecture, knows of it; all else has to be as asked.

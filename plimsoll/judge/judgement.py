@@ -1,4 +1,4 @@
-"""Compute, then judge: a measured value, its limits, and what follows from the two.
+"""Judges a measured value by its limits.
 
 A value that was not measured is *unset* and can only fail: nothing here turns "no answer" into a number.
 """

@@ -1,4 +1,4 @@
-"""Is the quantization that was asked for really there? The five checks, as comparisons of two lists.
+"""Judges whether the quantization that was asked for is really there.
 
 One list is the footprint that the architecture and the scheme should give, the other the inventory of what was stored.
 Every known way to believe in a quantization that did not happen (flags, one checked layer, a footprint without its

@@ -1,4 +1,4 @@
-"""How a node is looked at: one protocol, the real machine behind it or a recorded one.
+"""Probes a node through one protocol: the real machine, or a recorded one.
 
 Everything downstream takes a `Node`, so a decision about an eight-GPU machine can be tried on a laptop with the file
 that `plimsoll probe --json` wrote there. Nothing here imports torch, and nothing asks the CUDA runtime.

@@ -1,4 +1,4 @@
-"""Where weights would land, and what room there is.
+"""Says where weights land, and how much room there is.
 
 The folder follows the rules of huggingface_hub without importing it; the folder need not exist yet, so the nearest
 existing parent is measured.

@@ -18,8 +18,9 @@ from plimsoll.footprint.demand import Demand, demand_of
 from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Workload
 from plimsoll.footprint.reference import reference_need
-from plimsoll.gate.decide import Decision, Need, Skip, decide
-from plimsoll.gate.need import CONTEXT_ALLOWANCE, CONTEXT_LEAST, HOST_ALLOWANCE, need_of
+from plimsoll.gate.decide import Decision, decide
+from plimsoll.gate.need import CONTEXT_ALLOWANCE, CONTEXT_LEAST, HOST_ALLOWANCE, Need, need_of
+from plimsoll.gate.skip import Skip
 from plimsoll.metrics import METRICS, Place
 from plimsoll.node.node import Cpu, Disk, Gpu, Memory, Node, Unread
 from plimsoll.node.stack import installed_packages
@@ -70,7 +71,7 @@ def node_of_profile(profile: Profile, packages: Mapping[str, str | None]) -> Nod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class PlannedMachine:
     """What is planned for: this node (`profile` is None), or a reference machine."""
 
     name: str
@@ -86,9 +87,9 @@ class Machine:
         return known if len(known) == len(free) else ()
 
 
-def machine_of(profile: Profile) -> Machine:
+def machine_of(profile: Profile) -> PlannedMachine:
     """A reference machine, with the packages of this environment."""
-    return Machine(name=profile.id, node=node_of_profile(profile, installed_packages()), profile=profile)
+    return PlannedMachine(name=profile.id, node=node_of_profile(profile, installed_packages()), profile=profile)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,13 +134,13 @@ class Planner:
         self._length = length
         self._demands: dict[str, Demand] = {}
 
-    def rows(self, variants: Iterable[Variant], machine: Machine) -> list[PlanRow]:
+    def rows(self, variants: Iterable[Variant], machine: PlannedMachine) -> list[PlanRow]:
         """A row for each variant, in their order. Raises HostStartError where predictions need a host and none can be
         started."""
         free = machine.gpus
         return [self._row(variant, machine, free) for variant in variants]
 
-    def _row(self, variant: Variant, machine: Machine, free: Sequence[int]) -> PlanRow:
+    def _row(self, variant: Variant, machine: PlannedMachine, free: Sequence[int]) -> PlanRow:
         try:
             demand = self._demand(variant, free)
         except PlimsollError as error:
@@ -175,7 +176,7 @@ class Planner:
         return self._demands[variant.id]
 
 
-def _of_machine_alone(need: Need, machine: Machine) -> Need:
+def _of_machine_alone(need: Need, machine: PlannedMachine) -> Need:
     """The need as far as a machine can meet it: whether the Hub gives the weights out is another question, and a GPU
     that is not NVIDIA's has no compute capability to compare."""
     need = replace(need, source=WeightSource.LOCAL if need.source is WeightSource.HUB else need.source)
@@ -200,7 +201,7 @@ def _least(demand: Demand) -> int:
     return sum(size for place, size in peaks.items() if place != RAM) + demand.offloaded
 
 
-def _available(need: Need, machine: Machine, free: Sequence[int]) -> int | None:
+def _available(need: Need, machine: PlannedMachine, free: Sequence[int]) -> int | None:
     if need.device == "cpu":
         return None if machine.profile is not None else machine.node.memory.available
     if isinstance(need.vram, Mapping) and not need.offloaded:
@@ -209,7 +210,7 @@ def _available(need: Need, machine: Machine, free: Sequence[int]) -> int | None:
     return sum(free) if free else None
 
 
-def _left(need: Need, machine: Machine, free: Sequence[int]) -> int | None:
+def _left(need: Need, machine: PlannedMachine, free: Sequence[int]) -> int | None:
     if need.device == "cpu" or not isinstance(need.vram, Mapping):
         needed, available = _needed(need), _available(need, machine, free)
         return None if needed is None or available is None else available - needed
@@ -235,7 +236,7 @@ def _one_lacks(need: Need, free: Sequence[int]) -> str:
     )
 
 
-def _room(variant: Variant, machine: Machine, free: Sequence[int]) -> Mapping[int, int]:
+def _room(variant: Variant, machine: PlannedMachine, free: Sequence[int]) -> Mapping[int, int]:
     if variant.tier.device == "cpu":
         return {} if machine.profile is not None else {RAM: machine.node.memory.available - HOST_ALLOWANCE}
     return {number: size - CONTEXT_ALLOWANCE for number, size in enumerate(free)}
@@ -254,7 +255,7 @@ def _note(variant: Variant, demand: Demand, speeds: Speeds) -> str:
     return "; ".join(notes)
 
 
-def _undecided(variant: Variant, machine: Machine, reason: str) -> PlanRow:
+def _undecided(variant: Variant, machine: PlannedMachine, reason: str) -> PlanRow:
     return PlanRow(
         variant=variant,
         machine=machine.name,

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plimsoll.gate.decide import Skip
+from plimsoll.gate.skip import Skip
 from plimsoll.plan.estimates import Capacity, Speeds
-from plimsoll.plan.planning import Machine, PlanRow
+from plimsoll.plan.planning import PlannedMachine, PlanRow
 from plimsoll.present.document import Table, columns
 from plimsoll.present.foreign_text import one_line
 from plimsoll.present.terminal import LONGEST, aligned
@@ -45,7 +45,7 @@ def totals_of(rows: Sequence[PlanRow]) -> Totals:
     )
 
 
-def render(machine: Machine, rows: Sequence[PlanRow], speeds: Speeds) -> str:
+def render(machine: PlannedMachine, rows: Sequence[PlanRow], speeds: Speeds) -> str:
     """One machine's table. Sizes are in GB, 10^9 bytes."""
     totals = totals_of(rows)
     table = aligned(Table(columns=_COLUMNS, rows=tuple(map(_cells, rows))), indent=0, widest=LONGEST)
@@ -64,7 +64,7 @@ def render(machine: Machine, rows: Sequence[PlanRow], speeds: Speeds) -> str:
     return "\n".join([_title(machine), *table, "", *closing])
 
 
-def _title(machine: Machine) -> str:
+def _title(machine: PlannedMachine) -> str:
     gpus = machine.gpus
     if machine.profile is not None:
         count = "" if machine.profile.count == 1 else f"{machine.profile.count} x "
@@ -101,7 +101,7 @@ def _context(fitting: Capacity | None) -> str:
     return f"{fitting.context:,}" + ("*" if fitting.whole_context else "")
 
 
-def to_json(machine: Machine, rows: Sequence[PlanRow]) -> dict[str, Any]:
+def to_json(machine: PlannedMachine, rows: Sequence[PlanRow]) -> dict[str, Any]:
     """One machine's plan as JSON data, sizes in bytes and times in seconds; null where nothing is known."""
     totals = totals_of(rows)
     return {

@@ -39,9 +39,9 @@ from plimsoll.present.document import (
 )
 from plimsoll.present.foreign_text import one_line
 from plimsoll.report.node_card import distinct_nodes, node_card
-from plimsoll.units import format_bytes, format_seconds, format_value
+from plimsoll.units import counted, format_bytes, format_seconds, format_value
 from plimsoll.verdict.cells import WORST_FIRST, CellOutcome, CellResult
-from plimsoll.verdict.verdict import Gap, Verdict, Word, counted
+from plimsoll.verdict.verdict import Gap, Verdict, Word
 
 NODE_ROW: Final = "(node)"
 """The row of the cells that ask the machine, not a variant."""

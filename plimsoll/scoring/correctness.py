@@ -1,4 +1,4 @@
-"""Whether an answer counts as right, by the rule that the catalogue has for its dataset."""
+"""Decides whether an answer is right, by the catalogue's rule for its dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each dataset's own script makes two ways to write an answer alike, before they are compared.
+"""Normalises answers as each dataset's own script does, before they are compared.
 
 The scripts differ, and rankings of models change with that: SQuAD deletes punctuation (`well-known` becomes
 `wellknown`), TriviaQA puts a blank in its place (`well known`).

@@ -1,4 +1,4 @@
-"""What follows from the evidence alone, as the files of a bundle: made when it is signed, and once more when it is
+"""The files of a bundle that follow from the evidence alone: made when it is signed, and again when it is
 checked.
 """
 

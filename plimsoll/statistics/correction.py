@@ -1,4 +1,4 @@
-"""Many tests at once: what each p-value is worth beside the others."""
+"""Corrects p-values for the number of tests (Holm)."""
 
 from __future__ import annotations
 

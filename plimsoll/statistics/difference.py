@@ -1,4 +1,4 @@
-"""Whether one AUROC is higher than another: three tests for the three ways in which two of them can be related.
+"""Tests whether one AUROC is higher than another, by how the two are related.
 
 - Two scores of the same answers share their labels: DeLong's test (Biometrics 44, 1988).
 - Two models that were asked the same questions share the questions, and each has labels of its own: a paired bootstrap
@@ -33,7 +33,7 @@ _ROUNDING: Final = 1e-18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class AurocDelta:
     """The second minus the first, with its interval and the two-sided p-value of there being none."""
 
     value: float
@@ -73,7 +73,7 @@ def _parts(placements: tuple[Numbers, Numbers]) -> list[_Part]:
     return [_Part(variance=float(kind.var(ddof=1)) / kind.size, freedom=kind.size - 1) for kind in placements]
 
 
-def delong_test(first: Numbers, second: Numbers, positive: Flags) -> Difference:
+def delong_test(first: Numbers, second: Numbers, positive: Flags) -> AurocDelta:
     """Two scores of the same answers."""
     of_ones, of_zeros = _placements(np.stack([first, second]), positive)
     parts = _parts((of_ones[1] - of_ones[0], of_zeros[1] - of_zeros[0]))
@@ -82,7 +82,7 @@ def delong_test(first: Numbers, second: Numbers, positive: Flags) -> Difference:
     return _by_t(auroc(second, positive) - auroc(first, positive), parts, "DeLong, paired")
 
 
-def unpaired_test(first: tuple[Numbers, Flags], second: tuple[Numbers, Flags]) -> Difference:
+def unpaired_test(first: tuple[Numbers, Flags], second: tuple[Numbers, Flags]) -> AurocDelta:
     """Scores and labels of two sets of answers to different questions."""
     parts = [*_parts_of(*first), *_parts_of(*second)]
     return _by_t(auroc(*second) - auroc(*first), parts, "DeLong, unpaired")
@@ -90,7 +90,7 @@ def unpaired_test(first: tuple[Numbers, Flags], second: tuple[Numbers, Flags]) -
 
 def paired_bootstrap(
     first: tuple[Numbers, Flags], second: tuple[Numbers, Flags], random: np.random.Generator
-) -> Difference:
+) -> AurocDelta:
     """Scores and labels of two models that were asked the same questions, in the same order.
 
     Questions are resampled together with what both models answered. The p-value compares the difference with its spread
@@ -141,7 +141,7 @@ def _parts_of(scores: Numbers, positive: Flags) -> list[_Part]:
     return [_Part(variance=deviation**2, freedom=min(ones, positive.size - ones) - 1)]
 
 
-def paired_means(first: Numbers, second: Numbers) -> Difference:
+def paired_means(first: Numbers, second: Numbers) -> AurocDelta:
     """The mean of one figure of each answer to the same questions, such as its squared error, by the paired t-test."""
     differences = second - first
     count = differences.size
@@ -150,10 +150,10 @@ def paired_means(first: Numbers, second: Numbers) -> Difference:
     value, error = float(differences.mean()), float(differences.std(ddof=1)) / math.sqrt(count)
     reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, count - 1)) * error
     p = 2.0 * float(stats.t.sf(abs(value) / error, count - 1)) if error else float(value == 0.0)
-    return Difference(value=value, interval=Interval(low=value - reach, high=value + reach), p=p, test="paired t")
+    return AurocDelta(value=value, interval=Interval(low=value - reach, high=value + reach), p=p, test="paired t")
 
 
-def mcnemar(first: Flags, second: Flags) -> Difference:
+def mcnemar(first: Flags, second: Flags) -> AurocDelta:
     """Shares of answers that are right, of the same questions: McNemar's exact test, Wald's interval."""
     lost, won = int((first & ~second).sum()), int((~first & second).sum())
     count = first.size
@@ -161,10 +161,10 @@ def mcnemar(first: Flags, second: Flags) -> Difference:
     p = float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
     variance = (won + lost - (won - lost) ** 2 / count) / count**2
     reach = float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0)) * math.sqrt(variance)
-    return Difference(value=value, interval=Interval(low=value - reach, high=value + reach), p=p, test="McNemar, exact")
+    return AurocDelta(value=value, interval=Interval(low=value - reach, high=value + reach), p=p, test="McNemar, exact")
 
 
-def _by_t(value: float, parts: Sequence[_Part], test: str) -> Difference:
+def _by_t(value: float, parts: Sequence[_Part], test: str) -> AurocDelta:
     """By Student's t with the degrees of freedom of the rarest kind, whose variance is known worst.
 
     With five answers of a kind the normal distribution is wrong in 8 to 9 % where 5 are promised, and Satterthwaite's
@@ -175,4 +175,4 @@ def _by_t(value: float, parts: Sequence[_Part], test: str) -> Difference:
     deviation = math.sqrt(variance)
     reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, freedom)) * deviation
     p = 2.0 * float(stats.t.sf(abs(value) / deviation, freedom))
-    return Difference(value=value, interval=Interval(low=value - reach, high=value + reach), p=p, test=test)
+    return AurocDelta(value=value, interval=Interval(low=value - reach, high=value + reach), p=p, test=test)

@@ -1,4 +1,4 @@
-"""Randomness that is the same tomorrow: seeded by what it is used for."""
+"""Random generators seeded by what they are used for, so that results repeat."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class BuildProgress:
     """One sign of life of one model's build."""
 
     model: str
@@ -55,7 +55,7 @@ class Progress:
     note: str = ""
 
 
-ProgressCallback: TypeAlias = Callable[[Progress], None]
+ProgressCallback: TypeAlias = Callable[[BuildProgress], None]
 
 StepCallback: TypeAlias = Callable[[Phase, int, int], None]
 """What training itself reports to: phase, steps done, steps in all."""

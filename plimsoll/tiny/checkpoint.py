@@ -1,4 +1,4 @@
-"""A checkpoint in the cache, and how its soundness is told.
+"""A checkpoint in the cache, and the examination that tells whether it is sound.
 
 Its manifest, `plimsoll.json`, names every file with size and SHA-256. The folder must hold these files and no others:
 a stray `model.safetensors` beside the shards would be what `from_pretrained` loads.
@@ -51,7 +51,7 @@ class CheckpointFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+class TinyCheckpoint:
     """A sound checkpoint: every file was just compared with the manifest."""
 
     model: str
@@ -98,7 +98,7 @@ def write_manifest(
     (path / MANIFEST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def examine(path: Path, recipe_hash: str | None = None) -> Checkpoint | Damage | None:
+def examine(path: Path, recipe_hash: str | None = None) -> TinyCheckpoint | Damage | None:
     """The checkpoint in a folder, with every byte compared; what is wrong with it; or None where there is nothing.
 
     `recipe_hash` is the recipe that it must be of; None takes any.
@@ -124,11 +124,11 @@ def examine(path: Path, recipe_hash: str | None = None) -> Checkpoint | Damage |
     return Damage(path=path, faults=tuple(faults)) if faults else checkpoint
 
 
-def _read_manifest(path: Path) -> Checkpoint:
+def _read_manifest(path: Path) -> TinyCheckpoint:
     data = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     if data["format"] != _FORMAT:
         raise ValueError(f"format {data['format']}, and {_FORMAT} is known")
-    return Checkpoint(
+    return TinyCheckpoint(
         model=data["model"],
         path=path,
         recipe_hash=data["recipe_hash"],

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Final, TextIO
 
-from plimsoll.tiny.builder import Phase, Progress
+from plimsoll.tiny.builder import BuildProgress, Phase
 from plimsoll.units import format_seconds
 
 _CLEAR: Final = "\r\x1b[K"
@@ -23,10 +23,10 @@ class Display:
         self._stream = stream
         # A terminal that calls itself dumb shows escape sequences as they are.
         self._live = stream.isatty() and os.environ.get("TERM") != "dumb"
-        self._states: dict[str, Progress | None] = dict.fromkeys(models)
+        self._states: dict[str, BuildProgress | None] = dict.fromkeys(models)
         self._lock = Lock()
 
-    def update(self, state: Progress) -> None:
+    def update(self, state: BuildProgress) -> None:
         """Take up one sign of life."""
         with self._lock:
             before = self._states[state.model]
@@ -43,7 +43,7 @@ class Display:
                 self._stream.write(_CLEAR)
                 self._stream.flush()
 
-    def _announce(self, state: Progress) -> None:
+    def _announce(self, state: BuildProgress) -> None:
         if state.phase in _NOTED:
             self._line(f"{state.model}: {state.phase}: {state.note}")
         elif state.phase is Phase.TRAINING and not self._live:
@@ -63,7 +63,7 @@ class Display:
         self._stream.flush()
 
 
-def _part(state: Progress) -> str:
+def _part(state: BuildProgress) -> str:
     if state.phase is Phase.TRAINING:
         return f"{state.model} {state.done * 100 // state.total}%"
     return f"{state.model} {state.phase}"

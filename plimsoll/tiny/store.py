@@ -24,8 +24,8 @@ from filelock import FileLock, Timeout
 from plimsoll.catalogue.entries import Model
 from plimsoll.clock import monotonic
 from plimsoll.errors import PlimsollError
-from plimsoll.tiny.builder import DEADLINE, Builder, BuildError, BuildProcess, Phase, Progress, ProgressCallback
-from plimsoll.tiny.checkpoint import Checkpoint, Damage, TrainingFigures, examine, write_manifest
+from plimsoll.tiny.builder import DEADLINE, Builder, BuildError, BuildProcess, BuildProgress, Phase, ProgressCallback
+from plimsoll.tiny.checkpoint import Damage, TinyCheckpoint, TrainingFigures, examine, write_manifest
 from plimsoll.tiny.recipe import TrainingJob, recipe_hash, training_job
 from plimsoll.units import format_seconds
 
@@ -50,7 +50,7 @@ class StoreError(PlimsollError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class CachePlace:
     """Where a model's checkpoint belongs, and what it is made from."""
 
     model: Model
@@ -58,7 +58,7 @@ class Place:
     recipe_hash: str
     path: Path
 
-    def examine(self) -> Checkpoint | Damage | None:
+    def examine(self) -> TinyCheckpoint | Damage | None:
         """What is there: a sound checkpoint, a damaged one, or nothing."""
         return examine(self.path, self.recipe_hash)
 
@@ -79,12 +79,12 @@ class Store:
         self.folder = (cache_folder() if folder is None else folder) / "tiny"
         self._corpora = corpora
 
-    def place(self, model: Model) -> Place:
+    def place(self, model: Model) -> CachePlace:
         """Where the model's checkpoint belongs. Raises RecipeError, CatalogueError; touches no file of the cache."""
         job = training_job(model, self._corpora)
         digest = recipe_hash(job)
         path = self.folder / f"{model.id}-{digest[:_HASH_DIGITS]}"
-        return Place(model=model, job=job, recipe_hash=digest, path=path)
+        return CachePlace(model=model, job=job, recipe_hash=digest, path=path)
 
     def checkpoint_path(self, model: Model) -> Path:
         """The folder of the model's checkpoint, whether it exists or not. Raises RecipeError, CatalogueError."""
@@ -92,7 +92,7 @@ class Store:
 
     def ensure(
         self, model: Model, *, build: Builder | None = None, progress: ProgressCallback | None = None
-    ) -> Checkpoint:
+    ) -> TinyCheckpoint:
         """The model's checkpoint, built first where it is missing or damaged.
 
         `build` defaults to a process of its own. A sound checkpoint needs no write access. Raises StoreError where the
@@ -101,12 +101,12 @@ class Store:
         place = self.place(model)
         with self._explained():
             found = place.examine()
-            if isinstance(found, Checkpoint):
+            if isinstance(found, TinyCheckpoint):
                 return found
             tell = _teller(model, progress)
             with self._locked(place.path, tell):
                 found = place.examine()
-                if isinstance(found, Checkpoint):
+                if isinstance(found, TinyCheckpoint):
                     return found
                 if found is not None:
                     tell(Phase.REPLACING, 0, 0, str(found))
@@ -143,7 +143,7 @@ class Store:
         found = [(path, _LEFTOVER.fullmatch(path.name)) for path in self.folder.glob(".*")]
         return [path for path, match in found if match and name in (None, match["name"])]
 
-    def _build(self, place: Place, build: Builder, tell: _Tell) -> Checkpoint:
+    def _build(self, place: CachePlace, build: Builder, tell: _Tell) -> TinyCheckpoint:
         """Build, and put it in its place; the lock is held."""
         for leftover in self._leftovers(place.path.name):
             _discard(leftover)
@@ -162,7 +162,7 @@ class Store:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         found = place.examine()
-        if not isinstance(found, Checkpoint):
+        if not isinstance(found, TinyCheckpoint):
             raise StoreError(f"the checkpoint of {place.model.id} does not read back as it was written: {found}")
         return replace(found, built_now=True)
 
@@ -232,7 +232,7 @@ def _teller(model: Model, progress: ProgressCallback | None) -> _Tell:
     def tell(phase: Phase, done: int, total: int, note: str) -> None:
         if progress is not None:
             seconds = monotonic() - began
-            progress(Progress(model=model.id, phase=phase, seconds=seconds, done=done, total=total, note=note))
+            progress(BuildProgress(model=model.id, phase=phase, seconds=seconds, done=done, total=total, note=note))
 
     return tell
 
@@ -286,7 +286,7 @@ def default_jobs() -> int:
 
 def ensure_all(
     store: Store, models: Sequence[Model], *, jobs: int, progress: ProgressCallback
-) -> tuple[Checkpoint, ...]:
+) -> tuple[TinyCheckpoint, ...]:
     """The checkpoints of all models, in their order, built where they are missing or damaged.
 
     `progress` is called from several threads. One failure does not stop the others; raises BuildError with all
@@ -295,7 +295,7 @@ def ensure_all(
     builder = BuildProcess()
     interrupted = Event()
 
-    def tell(state: Progress) -> None:
+    def tell(state: BuildProgress) -> None:
         if interrupted.is_set():
             raise BuildError("was interrupted")
         progress(state)

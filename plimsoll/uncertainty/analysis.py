@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from plimsoll.evidence.record import RunRecord
 from plimsoll.uncertainty.asked import gather
 from plimsoll.uncertainty.comparing import Compared, compare
-from plimsoll.uncertainty.measuring import Result, Setting, measure
+from plimsoll.uncertainty.measuring import Result, Settings, measure
 from plimsoll.uncertainty.published import PublishedFigures, published_figures
-from plimsoll.uncertainty.research import Answer, answer_all
+from plimsoll.uncertainty.research import TopicAnswer, answer_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +17,10 @@ class Analysis:
     """The whole; `results` are in the order in which they were asked."""
 
     run_ids: tuple[str, ...]
-    setting: Setting
+    setting: Settings
     results: tuple[Result, ...]
     comparisons: tuple[Compared, ...]
-    answers: tuple[Answer, ...]
+    answers: tuple[TopicAnswer, ...]
     published: PublishedFigures
     notes: tuple[str, ...]
     """What a reader must know: answers that were left out, faults of the evidence."""
@@ -31,9 +31,9 @@ class Analysis:
         return tuple(r for r in self.results if r.aurocs[self.setting.primary].value is None)
 
 
-def analyse(record: RunRecord, setting: Setting | None = None) -> Analysis:
+def analyse(record: RunRecord, setting: Settings | None = None) -> Analysis:
     """Analyse a record. The same evidence and setting give the same figures, to the last digit."""
-    setting = setting or Setting()
+    setting = setting or Settings()
     gathered = gather(record)
     results = tuple(measure(gathered.asked, setting))
     comparisons = compare(results, setting)

@@ -12,7 +12,7 @@ import numpy as np
 from plimsoll.statistics.auroc import Flags, Numbers
 from plimsoll.statistics.correction import holm
 from plimsoll.statistics.difference import (
-    Difference,
+    AurocDelta,
     delong_test,
     mcnemar,
     paired_bootstrap,
@@ -20,10 +20,10 @@ from plimsoll.statistics.difference import (
     unpaired_test,
 )
 from plimsoll.statistics.seeded import generator
-from plimsoll.uncertainty.measuring import Result, Setting
-from plimsoll.uncertainty.pairs import Pair, Question, pairs
+from plimsoll.uncertainty.measuring import Result, Settings
+from plimsoll.uncertainty.pairs import Pair, Topic, pairs
 from plimsoll.uncertainty.reliability import brier_losses
-from plimsoll.uncertainty.scores import Score
+from plimsoll.uncertainty.scores import TokenScore
 
 ALPHA: Final = 0.05
 """The chance of any false difference among the tests of one question."""
@@ -37,14 +37,14 @@ BRIER: Final = "brier"
 class Compared:
     """One figure of a pair: the second minus the first, or the reason why that was not computed."""
 
-    question: Question
+    question: Topic
     figure: str
     """`auroc`, `accuracy` or `brier`."""
-    score: Score | None
+    score: TokenScore | None
     """Of an AUROC; of METHOD the second's, which is held against the first score."""
     first: Result
     second: Result
-    difference: Difference | None
+    difference: AurocDelta | None
     reason: str = ""
     also: str = ""
     """In what the two differ beside what is asked; empty for a pure pair."""
@@ -66,30 +66,30 @@ class Compared:
         return "higher" if self.difference.value > 0.0 else "lower"
 
 
-def compare(results: Sequence[Result], setting: Setting) -> tuple[Compared, ...]:
+def compare(results: Sequence[Result], setting: Settings) -> tuple[Compared, ...]:
     """Every comparison, with p-values corrected within each question."""
     found = [row for pair in pairs(results) for row in _rows(pair, setting)]
     found += [row for result in results for row in _methods(result, setting)]
-    return tuple(row for question in Question for row in _corrected(found, question))
+    return tuple(row for question in Topic for row in _corrected(found, question))
 
 
-def _corrected(rows: Iterable[Compared], question: Question) -> list[Compared]:
+def _corrected(rows: Iterable[Compared], question: Topic) -> list[Compared]:
     asked = [row for row in rows if row.question is question]
     tested = [row.difference.p for row in asked if row.difference is not None]
     adjusted = iter(holm(tested))
     return [row if row.difference is None else replace(row, p_adjusted=next(adjusted)) for row in asked]
 
 
-def _rows(pair: Pair, setting: Setting) -> list[Compared]:
+def _rows(pair: Pair, setting: Settings) -> list[Compared]:
     score = setting.primary
     rows = [_row(pair, AUROC, score, lambda: _auroc_difference(pair, score))]
-    if pair.question is Question.QUANTIZATION:
+    if pair.question is Topic.QUANTIZATION:
         rows.append(_row(pair, ACCURACY, None, lambda: _accuracy_difference(pair)))
         rows.append(_row(pair, BRIER, None, lambda: _brier_difference(pair)))
     return rows
 
 
-def _row(pair: Pair, figure: str, score: Score | None, test: Callable[[], Difference]) -> Compared:
+def _row(pair: Pair, figure: str, score: TokenScore | None, test: Callable[[], AurocDelta]) -> Compared:
     reason = _why_not(pair, score)
     return Compared(
         question=pair.question,
@@ -103,14 +103,14 @@ def _row(pair: Pair, figure: str, score: Score | None, test: Callable[[], Differ
     )
 
 
-def _why_not(pair: Pair, score: Score | None) -> str:
+def _why_not(pair: Pair, score: TokenScore | None) -> str:
     for result in (pair.first, pair.second):
         unset = result.reason if score is None else result.aurocs[score].reason
         if not unset and score is None and result.reliability is None:
             unset = "an answer has no probability"
         if unset:
             return f"{result.name}: {unset}"
-    if pair.question is Question.DATASET:
+    if pair.question is Topic.DATASET:
         return ""
     one, other = pair.first, pair.second
     for what, ours, theirs in (
@@ -125,12 +125,12 @@ def _why_not(pair: Pair, score: Score | None) -> str:
     return ""
 
 
-def _methods(result: Result, setting: Setting) -> Iterable[Compared]:
+def _methods(result: Result, setting: Settings) -> Iterable[Compared]:
     """Each further score against the first, on the same answers. Perplexity has the order of mean NLL: no test."""
     first = setting.primary
-    same = {Score.PERPLEXITY, Score.MEAN_NLL}
+    same = {TokenScore.PERPLEXITY, TokenScore.MEAN_NLL}
     for score in setting.scores[1:]:
-        if (score is Score.PERPLEXITY and same <= set(setting.scores)) or {first, score} == same:
+        if (score is TokenScore.PERPLEXITY and same <= set(setting.scores)) or {first, score} == same:
             continue
         reason = result.aurocs[first].reason or result.aurocs[score].reason
         difference = None
@@ -138,7 +138,7 @@ def _methods(result: Result, setting: Setting) -> Iterable[Compared]:
             numbers, positive = _labelled(result, score)
             difference = delong_test(_numbers(result, first), numbers, positive)
         yield Compared(
-            question=Question.METHOD,
+            question=Topic.METHOD,
             figure=AUROC,
             score=score,
             first=result,
@@ -148,7 +148,7 @@ def _methods(result: Result, setting: Setting) -> Iterable[Compared]:
         )
 
 
-def _auroc_difference(pair: Pair, score: Score) -> Difference:
+def _auroc_difference(pair: Pair, score: TokenScore) -> AurocDelta:
     first, second = (_labelled(result, score) for result in (pair.first, pair.second))
     if not _same_questions(pair):
         return unpaired_test(first, second)
@@ -161,18 +161,18 @@ def _same_questions(pair: Pair) -> bool:
     return [a.example.id for a in pair.first.asked.answers] == [a.example.id for a in pair.second.asked.answers]
 
 
-def _accuracy_difference(pair: Pair) -> Difference:
+def _accuracy_difference(pair: Pair) -> AurocDelta:
     return mcnemar(np.asarray(pair.first.right), np.asarray(pair.second.right))
 
 
-def _brier_difference(pair: Pair) -> Difference:
+def _brier_difference(pair: Pair) -> AurocDelta:
     first, second = (np.asarray(brier_losses(r.confidences, r.right)) for r in (pair.first, pair.second))
     return paired_means(first, second)
 
 
-def _labelled(result: Result, score: Score) -> tuple[Numbers, Flags]:
+def _labelled(result: Result, score: TokenScore) -> tuple[Numbers, Flags]:
     return _numbers(result, score), ~np.asarray(result.right, dtype=np.bool_)
 
 
-def _numbers(result: Result, score: Score) -> Numbers:
+def _numbers(result: Result, score: TokenScore) -> Numbers:
     return np.asarray(result.values[score], dtype=np.float64)

@@ -11,9 +11,9 @@ from plimsoll.statistics.auroc import CONFIDENCE, FEWEST, FEWEST_OF_A_KIND, Auro
 from plimsoll.uncertainty.analysis import Analysis
 from plimsoll.uncertainty.comparing import ALPHA, Compared
 from plimsoll.uncertainty.measuring import Result
-from plimsoll.uncertainty.pairs import Question
+from plimsoll.uncertainty.pairs import Topic
 from plimsoll.uncertainty.published import beside
-from plimsoll.uncertainty.scores import Score
+from plimsoll.uncertainty.scores import TokenScore
 
 _NONE: Final = "-"
 
@@ -27,7 +27,7 @@ def sections(analysis: Analysis) -> list[Section]:
         _best(analysis),
         _withheld(analysis),
         _published(analysis),
-        *(_comparisons(analysis, question) for question in Question),
+        *(_comparisons(analysis, question) for question in Topic),
         _section("Notes", analysis.notes),
         _section("How it was computed", _method(analysis)),
     ]
@@ -144,7 +144,7 @@ def _published(analysis: Analysis) -> Section:
             result.asked.asking.variant,
             result.asked.dataset,
             str(figure),
-            auroc_text(result.aurocs[Score.G_NLL]) if Score.G_NLL in result.aurocs else _NONE,
+            auroc_text(result.aurocs[TokenScore.G_NLL]) if TokenScore.G_NLL in result.aurocs else _NONE,
             beside(result, figure),
             figure.source,
         )
@@ -155,7 +155,7 @@ def _published(analysis: Analysis) -> Section:
     return _section("Beside published figures of G-NLL", (), _table(head, rows, 6))
 
 
-def _comparisons(analysis: Analysis, question: Question) -> Section:
+def _comparisons(analysis: Analysis, question: Topic) -> Section:
     found = [row for row in analysis.comparisons if row.question is question]
     ordered = sorted(found, key=lambda row: (not row.is_shown, row.difference is None))
     head = ("first", "second", "figure", "word", "difference", "interval", "p", "test or reason")
@@ -164,7 +164,7 @@ def _comparisons(analysis: Analysis, question: Question) -> Section:
 
 
 def _comparison(row: Compared) -> tuple[str, ...]:
-    if row.question is Question.METHOD and row.score is not None:
+    if row.question is Topic.METHOD and row.score is not None:
         names = (row.first.name, row.score.label)
     else:
         names = (row.first.name, row.second.name)
@@ -189,6 +189,6 @@ def _method(analysis: Analysis) -> tuple[str, ...]:
         f"models are compared by {setting.primary.label}; p by Holm within each question, a difference is shown below "
         f"{ALPHA:g}; differences are the second minus the first",
     ]
-    if Score.RW_G_NLL in setting.scores:
+    if TokenScore.RW_G_NLL in setting.scores:
         lines.append(f"relevance of tokens in RW-G-NLL: {setting.similarity.name}")
     return tuple(lines)

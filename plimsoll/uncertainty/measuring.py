@@ -15,16 +15,16 @@ from plimsoll.statistics.auroc import Auroc, measure_auroc
 from plimsoll.uncertainty.asked import Asked
 from plimsoll.uncertainty.relevance import LexicalSimilarity, Similarity, relevances
 from plimsoll.uncertainty.reliability import Proportion, Reliability, confidence, proportion, reliability
-from plimsoll.uncertainty.scores import Score, uncertainty
+from plimsoll.uncertainty.scores import TokenScore, uncertainty
 
 _LEXICAL = LexicalSimilarity()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Settings:
     """What the figures are computed by."""
 
-    scores: tuple[Score, ...] = tuple(Score)
+    scores: tuple[TokenScore, ...] = tuple(TokenScore)
     """The first is the one that models are compared by."""
     similarity: Similarity = _LEXICAL
     """Of RW-G-NLL."""
@@ -34,7 +34,7 @@ class Setting:
     """When an answer counts as right; None takes the rule under which it was asked."""
 
     @property
-    def primary(self) -> Score:
+    def primary(self) -> TokenScore:
         """The score that models are compared by."""
         return self.scores[0]
 
@@ -49,12 +49,12 @@ class Result:
     """Of each answer by the rule; empty where `reason` says why nobody can tell."""
     reason: str
     """Why accuracy and every AUROC are unset; empty where they are not, or have reasons of their own."""
-    values: Mapping[Score, tuple[float | None, ...]]
+    values: Mapping[TokenScore, tuple[float | None, ...]]
     """Of each answer."""
     accuracy: Proportion | None
-    aurocs: Mapping[Score, Auroc]
+    aurocs: Mapping[TokenScore, Auroc]
     """Of wrong answers against right ones: above 0.5, wrong answers have the higher scores."""
-    known: Mapping[Score, Auroc]
+    known: Mapping[TokenScore, Auroc]
     """Of questions that were withheld against those that were taught."""
     confidences: tuple[float, ...]
     """exp(-mean NLL) of each answer; empty where an answer has none."""
@@ -66,24 +66,24 @@ class Result:
         return self.asked.name
 
 
-def measure(asked: Sequence[Asked], setting: Setting) -> list[Result]:
+def measure(asked: Sequence[Asked], setting: Settings) -> list[Result]:
     """The figures of each, in the same order. The similarity is asked once for all."""
     weights = _relevances(asked, setting)
     return [_result(one, setting, relevance) for one, relevance in zip(asked, weights, strict=True)]
 
 
-def _relevances(asked: Sequence[Asked], setting: Setting) -> list[list[tuple[float, ...] | None]]:
-    if Score.RW_G_NLL not in setting.scores:
+def _relevances(asked: Sequence[Asked], setting: Settings) -> list[list[tuple[float, ...] | None]]:
+    if TokenScore.RW_G_NLL not in setting.scores:
         return [[None] * len(one.answers) for one in asked]
     found = iter(relevances([answer for one in asked for answer in one.answers], setting.similarity))
     return [[next(found) for _ in one.answers] for one in asked]
 
 
-def _result(asked: Asked, setting: Setting, relevance: list[tuple[float, ...] | None]) -> Result:
+def _result(asked: Asked, setting: Settings, relevance: list[tuple[float, ...] | None]) -> Result:
     rule = setting.rule or asked.asking.correct
     right, reason = _right(asked, rule, setting.rule is None)
     values = {score: _values(asked, score, setting, relevance) for score in setting.scores}
-    means = values.get(Score.MEAN_NLL) or _values(asked, Score.MEAN_NLL, setting, relevance)
+    means = values.get(TokenScore.MEAN_NLL) or _values(asked, TokenScore.MEAN_NLL, setting, relevance)
     confidences = tuple(confidence(mean) for mean in means if mean is not None)
     is_whole = not reason and len(confidences) == len(right)
     return Result(
@@ -113,7 +113,7 @@ def _right(asked: Asked, rule: CorrectnessRule, own: bool) -> tuple[tuple[bool, 
 
 
 def _values(
-    asked: Asked, score: Score, setting: Setting, relevance: Sequence[tuple[float, ...] | None]
+    asked: Asked, score: TokenScore, setting: Settings, relevance: Sequence[tuple[float, ...] | None]
 ) -> tuple[float | None, ...]:
     def value(answer: AnswerRecord, weights: tuple[float, ...] | None) -> float | None:
         samples = asked.asking.samples
@@ -123,14 +123,19 @@ def _values(
 
 
 def _against_wrong(
-    asked: Asked, score: Score, setting: Setting, values: tuple[float | None, ...], right: tuple[bool, ...], reason: str
+    asked: Asked,
+    score: TokenScore,
+    setting: Settings,
+    values: tuple[float | None, ...],
+    right: tuple[bool, ...],
+    reason: str,
 ) -> Auroc:
     if reason:
         return _unset(asked, reason)
     return _auroc(asked, score, setting, values, [not one for one in right])
 
 
-def _against_withheld(asked: Asked, score: Score, setting: Setting, values: tuple[float | None, ...]) -> Auroc:
+def _against_withheld(asked: Asked, score: TokenScore, setting: Settings, values: tuple[float | None, ...]) -> Auroc:
     if asked.problem:
         return _unset(asked, asked.problem)
     unknown = sum(answer.example.known is None for answer in asked.answers)
@@ -140,7 +145,7 @@ def _against_withheld(asked: Asked, score: Score, setting: Setting, values: tupl
 
 
 def _auroc(
-    asked: Asked, score: Score, setting: Setting, values: tuple[float | None, ...], positive: list[bool]
+    asked: Asked, score: TokenScore, setting: Settings, values: tuple[float | None, ...], positive: list[bool]
 ) -> Auroc:
     if values and all(value is None for value in values):
         return _unset(asked, _why_none(asked, score, setting))
@@ -148,7 +153,7 @@ def _auroc(
     return measure_auroc(values, positive, asking.chosen)
 
 
-def _why_none(asked: Asked, score: Score, setting: Setting) -> str:
+def _why_none(asked: Asked, score: TokenScore, setting: Settings) -> str:
     """The reason of the first answer, where none has a score."""
     found = uncertainty(asked.answers[0], score, samples=asked.asking.samples, with_end=setting.with_end)
     return found.reason

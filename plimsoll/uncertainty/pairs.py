@@ -26,7 +26,7 @@ _ALIKE: Final = (_UNQUANTIZED, ("int8",), ("nf4", "nf4-dq"))
 """Quantizations that take as many bits: models in them are held against each other before any others."""
 
 
-class Question(StrEnum):
+class Topic(StrEnum):
     """What is asked of the models."""
 
     SIZE = "size"
@@ -43,12 +43,12 @@ class Question(StrEnum):
 
 
 _TEXTS: Final = {
-    Question.SIZE: "Do larger models of a family know better when they are wrong?",
-    Question.FAMILY: "Does it depend on the model's family?",
-    Question.DATASET: "Does it depend on the dataset: SQuAD against TriviaQA?",
-    Question.TUNING: "Does instruction tuning improve it?",
-    Question.QUANTIZATION: "What does quantization change?",
-    Question.METHOD: "Does another score tell better than the first?",
+    Topic.SIZE: "Do larger models of a family know better when they are wrong?",
+    Topic.FAMILY: "Does it depend on the model's family?",
+    Topic.DATASET: "Does it depend on the dataset: SQuAD against TriviaQA?",
+    Topic.TUNING: "Does instruction tuning improve it?",
+    Topic.QUANTIZATION: "What does quantization change?",
+    Topic.METHOD: "Does another score tell better than the first?",
 }
 
 
@@ -56,7 +56,7 @@ _TEXTS: Final = {
 class Pair:
     """Two results to hold against each other: the second minus the first is what the question asks for."""
 
-    question: Question
+    question: Topic
     first: Result
     second: Result
     also: str = ""
@@ -105,7 +105,7 @@ def _sizes(group: Sequence[Result]) -> Iterator[Pair]:
     for models in families.values():
         for small, large in pairwise(sorted(models, key=lambda model: models[model])):
             if models[small] < models[large]:
-                yield from _best_common(Question.SIZE, group, small, large)
+                yield from _best_common(Topic.SIZE, group, small, large)
 
 
 def _families(group: Sequence[Result]) -> Iterator[Pair]:
@@ -118,7 +118,7 @@ def _families(group: Sequence[Result]) -> Iterator[Pair]:
             continue
         smaller, larger = sorted((one.parameters, other.parameters))
         if larger <= ALIKE_IN_SIZE * smaller:
-            yield from _best_common(Question.FAMILY, group, one.model, other.model)
+            yield from _best_common(Topic.FAMILY, group, one.model, other.model)
 
 
 def _tuned(group: Sequence[Result]) -> Iterator[Pair]:
@@ -126,7 +126,7 @@ def _tuned(group: Sequence[Result]) -> Iterator[Pair]:
     bases = {result.asked.asking.model: result.asked.asking.tuned_from for result in group}
     for model, base in bases.items():
         if base is not None and base in bases:
-            yield from _best_common(Question.TUNING, group, base, model)
+            yield from _best_common(Topic.TUNING, group, base, model)
 
 
 def _quantized(group: Sequence[Result]) -> Iterator[Pair]:
@@ -143,7 +143,7 @@ def _quantized(group: Sequence[Result]) -> Iterator[Pair]:
             and other.asked.asking.quantization in _UNQUANTIZED
         ]
         if plain:
-            yield Pair(question=Question.QUANTIZATION, first=min(plain, key=_precision), second=result)
+            yield Pair(question=Topic.QUANTIZATION, first=min(plain, key=_precision), second=result)
 
 
 def _datasets(results: Sequence[Result]) -> Iterator[Pair]:
@@ -153,10 +153,10 @@ def _datasets(results: Sequence[Result]) -> Iterator[Pair]:
             for second in results:
                 same = second.asked.asking.variant == first.asked.asking.variant
                 if same and second.asked.asking.dataset == _SECOND_DATASET:
-                    yield Pair(question=Question.DATASET, first=first, second=second)
+                    yield Pair(question=Topic.DATASET, first=first, second=second)
 
 
-def _best_common(question: Question, group: Sequence[Result], one: str, other: str) -> Iterator[Pair]:
+def _best_common(question: Topic, group: Sequence[Result], one: str, other: str) -> Iterator[Pair]:
     """Two models in the most precise quantization in which both were asked. Where there is none, each in its own most
     precise one, and the pair says so: the comparison's own experiments are small models in 16 bit, large ones in 8."""
     sides = [sorted((r for r in group if r.asked.asking.model == model), key=_precision) for model in (one, other)]

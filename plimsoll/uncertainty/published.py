@@ -9,7 +9,7 @@ from typing import Final
 
 from plimsoll.evidence.record import RunRecord
 from plimsoll.uncertainty.measuring import Result
-from plimsoll.uncertainty.scores import Score
+from plimsoll.uncertainty.scores import TokenScore
 
 METRIC: Final = "auroc_g_nll"
 """The metric of the claims that are read; their conditions say on which dataset, and how many samples and shots."""
@@ -51,7 +51,7 @@ def published_figures(record: RunRecord) -> dict[tuple[str, str], tuple[Publishe
 
 def beside(result: Result, figure: Published) -> str:
     """What the measured AUROC of G-NLL says of the published one, and what was asked differently."""
-    ours = result.aurocs.get(Score.G_NLL)
+    ours = result.aurocs.get(TokenScore.G_NLL)
     if ours is None or ours.interval is None:
         return "not measured" + (f": {ours.reason}" if ours is not None else "")
     overlaps = ours.interval.low <= figure.high and figure.low <= ours.interval.high

@@ -1,4 +1,4 @@
-"""Whether a model is right as often as its probabilities say.
+"""Calibration: whether a model is right as often as its probabilities say.
 
 The confidence of an answer is exp(-mean NLL), the geometric mean of its tokens' probabilities. That is no probability
 of being right, and nothing calibrates it: the diagram and the error show how far it is from one.

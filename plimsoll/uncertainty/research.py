@@ -8,54 +8,54 @@ from dataclasses import dataclass
 from typing import Final
 
 from plimsoll.uncertainty.comparing import AUROC, Compared
-from plimsoll.uncertainty.pairs import ALIKE_IN_SIZE, Question
+from plimsoll.uncertainty.pairs import ALIKE_IN_SIZE, Topic
 
 RESEARCH: Final = (
-    Question.SIZE,
-    Question.FAMILY,
-    Question.DATASET,
-    Question.TUNING,
-    Question.QUANTIZATION,
+    Topic.SIZE,
+    Topic.FAMILY,
+    Topic.DATASET,
+    Topic.TUNING,
+    Topic.QUANTIZATION,
 )
 
 _NEEDED: Final = {
-    Question.SIZE: "two models of one family that differ in parameters, both tuned or both not, asked one dataset",
-    Question.FAMILY: "two models of different families, one at most "
+    Topic.SIZE: "two models of one family that differ in parameters, both tuned or both not, asked one dataset",
+    Topic.FAMILY: "two models of different families, one at most "
     f"{ALIKE_IN_SIZE:g} times as large as the other, both tuned or both not, asked one dataset",
-    Question.DATASET: "one variant that was asked both triviaqa and squad",
-    Question.TUNING: "a tuned model and the one that it was made from, asked one dataset",
-    Question.QUANTIZATION: "a quantized variant and the same model in bf16, fp16 or fp32, asked exactly the same",
+    Topic.DATASET: "one variant that was asked both triviaqa and squad",
+    Topic.TUNING: "a tuned model and the one that it was made from, asked one dataset",
+    Topic.QUANTIZATION: "a quantized variant and the same model in bf16, fp16 or fp32, asked exactly the same",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class TopicAnswer:
     """What the numbers say to one question."""
 
-    question: Question
+    question: Topic
     is_measured: bool
     text: str
     """One sentence; the comparisons hold the numbers of each pair."""
 
 
-def answer_all(comparisons: Sequence[Compared]) -> tuple[Answer, ...]:
+def answer_all(comparisons: Sequence[Compared]) -> tuple[TopicAnswer, ...]:
     """An answer to each of the five."""
     return tuple(_answer(question, [c for c in comparisons if c.question is question]) for question in RESEARCH)
 
 
-def _answer(question: Question, rows: Sequence[Compared]) -> Answer:
+def _answer(question: Topic, rows: Sequence[Compared]) -> TopicAnswer:
     if not rows:
-        return Answer(question=question, is_measured=False, text=f"not measured: this needs {_NEEDED[question]}")
+        return TopicAnswer(question=question, is_measured=False, text=f"not measured: this needs {_NEEDED[question]}")
     measured = [row for row in rows if row.difference is not None]
     if not measured:
         reasons = "; ".join(dict.fromkeys(row.reason for row in rows))
-        return Answer(question=question, is_measured=False, text=f"not measured: {reasons}")
+        return TopicAnswer(question=question, is_measured=False, text=f"not measured: {reasons}")
     parts = [_counts([row for row in measured if row.figure == figure], figure) for figure in _figures(measured)]
     lost = len(rows) - len(measured)
     parts += [f"{lost} not measured"] if lost else []
     impure = sum(bool(row.also) for row in measured)
     parts += [f"{impure} of these pairs differ in quantization too"] if impure else []
-    return Answer(question=question, is_measured=True, text="; ".join(parts))
+    return TopicAnswer(question=question, is_measured=True, text="; ".join(parts))
 
 
 def _figures(rows: Sequence[Compared]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What an answer's own tokens say about how sure the model was of it: one number each, higher means less sure.
+"""Uncertainty scores of an answer from the probabilities of its tokens: higher means less sure.
 
 Each score is computed from evidence alone. A score that cannot be computed is None with its reason, never a zero: zero
 would say that the model was certain. The definitions, with their sources, are in docs/uncertainty.md.
@@ -18,7 +18,7 @@ _ROUNDING: Final = 1e-4
 """How far above 0 a log-probability may lie through rounding; what lies higher is no probability."""
 
 
-class Score(StrEnum):
+class TokenScore(StrEnum):
     """The uncertainty scores, by the name that files and the command line use."""
 
     G_NLL = "g_nll"
@@ -39,11 +39,11 @@ class Score(StrEnum):
 
 
 _TITLES: Final = {
-    Score.G_NLL: "G-NLL",
-    Score.RW_G_NLL: "RW-G-NLL",
-    Score.MEAN_NLL: "mean NLL",
-    Score.PERPLEXITY: "perplexity",
-    Score.PREDICTIVE_ENTROPY: "predictive entropy",
+    TokenScore.G_NLL: "G-NLL",
+    TokenScore.RW_G_NLL: "RW-G-NLL",
+    TokenScore.MEAN_NLL: "mean NLL",
+    TokenScore.PERPLEXITY: "perplexity",
+    TokenScore.PREDICTIVE_ENTROPY: "predictive entropy",
 }
 
 
@@ -121,16 +121,16 @@ def predictive_entropy(answer: AnswerRecord, samples: int) -> float:
     return -math.fsum(sample.log_prob for sample in answer.samples) / samples
 
 
-_FROM_LOSSES: Final[dict[Score, Callable[[Sequence[float]], float]]] = {
-    Score.G_NLL: g_nll,
-    Score.MEAN_NLL: mean_nll,
-    Score.PERPLEXITY: perplexity,
+_FROM_LOSSES: Final[dict[TokenScore, Callable[[Sequence[float]], float]]] = {
+    TokenScore.G_NLL: g_nll,
+    TokenScore.MEAN_NLL: mean_nll,
+    TokenScore.PERPLEXITY: perplexity,
 }
 
 
 def uncertainty(
     answer: AnswerRecord,
-    score: Score,
+    score: TokenScore,
     *,
     samples: int,
     relevance: Sequence[float] | None = None,
@@ -142,10 +142,10 @@ def uncertainty(
     ending one too, and is needed for RW_G_NLL alone.
     """
     try:
-        if score is Score.PREDICTIVE_ENTROPY:
+        if score is TokenScore.PREDICTIVE_ENTROPY:
             return Uncertainty(value=predictive_entropy(answer, samples))
         losses = token_losses(answer, with_end=with_end)
-        if score is Score.RW_G_NLL:
+        if score is TokenScore.RW_G_NLL:
             return Uncertainty(value=rw_g_nll(losses, _for_losses(answer, relevance, len(losses))))
         return Uncertainty(value=_FROM_LOSSES[score](losses))
     except ValueError as error:

@@ -16,7 +16,7 @@ from plimsoll.uncertainty.data import analysis_text
 from plimsoll.uncertainty.document import markdown_text
 from plimsoll.uncertainty.drawn.gallery import gallery
 from plimsoll.uncertainty.measuring import Result
-from plimsoll.uncertainty.scores import Score
+from plimsoll.uncertainty.scores import TokenScore
 
 
 def write_analysis(analysis: Analysis, folder: Path) -> list[str]:
@@ -57,7 +57,7 @@ def results_csv(analysis: Analysis) -> str:
     return _csv(head, (_csv_row(result, score) for result in analysis.results for score in analysis.setting.scores))
 
 
-def _csv_row(result: Result, score: Score) -> Sequence[object]:
+def _csv_row(result: Result, score: TokenScore) -> Sequence[object]:
     asking, found, calibration = result.asked.asking, result.aurocs[score], result.reliability
     return (
         *(asking.variant, asking.model, asking.family, asking.quantization, asking.tuned_from, asking.parameters),

@@ -1,4 +1,4 @@
-"""What became of one planned cell, from its evidence alone.
+"""Decides what became of one planned check, from its evidence alone.
 
 The worst of everything that was recorded counts, and what was not recorded counts against the cell: it passes only
 when setup, call and teardown each left a good report, every metric that it had to judge was judged, and no judgement

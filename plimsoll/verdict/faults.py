@@ -1,4 +1,4 @@
-"""What forbids to accept a run whatever its cells say, and what its readers must know beside the word."""
+"""Finds what forbids accepting a run whatever its checks say, and what readers must know besides."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from typing import Final
 
 from plimsoll.catalogue.overrides import CPU, alterations_of
 from plimsoll.evidence.record import RunRecord
-from plimsoll.evidence.sameness import Setting
+from plimsoll.evidence.sameness import RunBasis
+from plimsoll.units import counted
 from plimsoll.verdict.cells import CellOutcome, CellResult
 from plimsoll.verdict.union import lineages, run_results
 
 _UNREMARKABLE_ENDS: Final = (0, 1, 5)
 """pytest's statuses for a session that went through: all passed, some failed, nothing collected."""
 _MOST_DIFFERENCES: Final = 8
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 cell`, `330 cells`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def record_faults(record: RunRecord) -> list[str]:
@@ -179,7 +175,7 @@ def _notes_on_runs(runs: Sequence[RunRecord]) -> list[str]:
         notes.append(
             f"one of {len(runs)} runs: {run.run_id} on {on}, {counted(len(run.plan), 'cell')} planned{went_on}"
         )
-    settings = [(r.run_id, Setting.recorded(r.node, r.run)) for r in runs if r.node is not None and r.run is not None]
+    settings = [(r.run_id, RunBasis.recorded(r.node, r.run)) for r in runs if r.node is not None and r.run is not None]
     for (first_id, first), (id_, other) in ((settings[0], later) for later in settings[1:]):
         unlike = [f"{d.what} ({d.first or 'nothing'}, {d.second or 'nothing'})" for d in first.differences(other)]
         more = len(unlike) - _MOST_DIFFERENCES

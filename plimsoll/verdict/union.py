@@ -1,4 +1,4 @@
-"""The results of several runs as one.
+"""Unites the results of several runs.
 
 A run that goes on with another fills its gaps: where the earlier has no result, the later one's counts. Between runs
 that have nothing to do with each other (other nodes, another day) nothing fills anything: of each cell the worst
@@ -18,7 +18,7 @@ from plimsoll.verdict.waiving import Waived, recorded_waivers, waive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class RunReading:
     """How a cell ended in one run."""
 
     result: CellResult
@@ -31,7 +31,7 @@ class Conflict:
     """A cell that ended differently in several runs; the worst counts."""
 
     cell: str
-    readings: tuple[Reading, ...]
+    readings: tuple[RunReading, ...]
 
     def __str__(self) -> str:
         """`acceptance/...: fail in A (on cargo), pass in B (on barge)`."""
@@ -158,7 +158,7 @@ def _conflict(cell: str, results: Sequence[CellResult], runs: Sequence[RunRecord
     if len({result.outcome for result in results}) < 2:
         return []
     nodes = {run.run_id: run.node.hostname for run in runs if run.node is not None}
-    readings = tuple(Reading(result=result, node=nodes.get(result.run_id or "")) for result in results)
+    readings = tuple(RunReading(result=result, node=nodes.get(result.run_id or "")) for result in results)
     return [Conflict(cell=cell, readings=readings)]
 
 

@@ -13,12 +13,11 @@ from enum import StrEnum
 from typing import Final
 
 from plimsoll.evidence.record import RunHead, RunRecord
+from plimsoll.units import counted
 from plimsoll.verdict.cells import CellOutcome, CellResult
-from plimsoll.verdict.faults import counted, record_faults, record_notes
+from plimsoll.verdict.faults import record_faults, record_notes
 from plimsoll.verdict.union import Conflict, lineages, united_results
 from plimsoll.verdict.waivers import Waivers
-
-__all__ = ["Conflict", "Gap", "Verdict", "Word", "counted", "reach_verdict", "scope_of"]
 
 EXIT_ACCEPTED: Final = 0
 EXIT_REJECTED: Final = 1

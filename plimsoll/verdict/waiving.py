@@ -1,4 +1,4 @@
-"""Lays waivers on results: a covered cell without a good result becomes `waived`, and keeps what it was."""
+"""Applies waivers to results: a covered check without a good result becomes `waived`, and keeps what it was."""
 
 from __future__ import annotations
 

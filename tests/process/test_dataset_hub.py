@@ -17,9 +17,9 @@ from plimsoll.dataset.loading import Loaded, load
 from plimsoll.dataset.sources import DataSource, Source
 from plimsoll.dataset.structure import DatasetError
 from plimsoll.gate.skip import Skip
-from plimsoll.hub.access import Answer
+from plimsoll.hub.access import Reply
 from plimsoll.hub.client import fetch_rows
-from plimsoll.hub.rows import RowsQuestion
+from plimsoll.hub.rows import RowsQuery
 from tests.support.examples import HUB_ROWS, dataset_of
 from tests.support.hub_server import BAD_TOKEN, LOG_IN, NOT_ACCEPTED, HubServer, Refusal, Repository, serving
 from tests.support.subsession import ROOT
@@ -132,9 +132,9 @@ def test_a_split_comes_with_its_commit_and_again_when_nobody_can_be_asked(
 
 def test_the_rows_say_how_many_there_are(hub: HubServer) -> None:
     seen: list[str] = []
-    question = RowsQuestion(repository="hub/squad", config="squad_v2", split="train", limit=501)
+    question = RowsQuery(repository="hub/squad", config="squad_v2", split="train", limit=501)
     rows = fetch_rows(question, progress=lambda phase, _done, _total, _seconds: seen.append(phase))
-    assert (rows.access.answer, len(rows.rows), rows.total, rows.from_cache) == (Answer.GRANTED, 501, 1200, False)
+    assert (rows.access.answer, len(rows.rows), rows.total, rows.from_cache) == (Reply.GRANTED, 501, 1200, False)
     assert rows.rows[0] == {**HUB_ROWS[SQUAD][0], "id": "t0"}
     assert set(seen) <= {"fetching"}
 
@@ -253,9 +253,9 @@ def test_without_the_library_the_answer_names_the_extra(
 ) -> None:
     (nobody / "datasets.py").write_text("raise ModuleNotFoundError(name='datasets')\n", "utf-8")
     monkeypatch.setenv("PYTHONPATH", str(nobody))
-    access = fetch_rows(RowsQuestion(repository="hub/squad", config=None, split="train")).access
+    access = fetch_rows(RowsQuery(repository="hub/squad", config=None, split="train")).access
     assert (access.answer, access.detail) == (
-        Answer.FAILED,
+        Reply.FAILED,
         f"datasets is not installed; install it with: pip install -e '{ROOT}[datasets]'",
     )
 

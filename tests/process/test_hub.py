@@ -21,7 +21,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from plimsoll.hub.access import Access, Answer, Question
+from plimsoll.hub.access import Access, Query, Reply
 from plimsoll.hub.checking import check
 from plimsoll.hub.child import HubError
 from plimsoll.hub.client import ask, fetch
@@ -72,14 +72,14 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
 
 def ask_one(name: str, revision: str | None = None) -> Access:
-    question = Question(repository=f"hub/{name}", revision=revision)
+    question = Query(repository=f"hub/{name}", revision=revision)
     return ask([question])[question]
 
 
 def test_an_open_repository(serve: Serve, folder: Path) -> None:
     server = serve(sound=Repository(folder=folder))
     access = ask_one("sound")
-    assert (access.answer, access.commit, access.endpoint) == (Answer.GRANTED, COMMIT, server.endpoint)
+    assert (access.answer, access.commit, access.endpoint) == (Reply.GRANTED, COMMIT, server.endpoint)
     assert [file.path for file in access.files] == [
         "config.json",
         *SHARDS,
@@ -92,48 +92,78 @@ def test_an_open_repository(serve: Serve, folder: Path) -> None:
     assert Access.from_json(json.loads(json.dumps(access.to_json()))) == access
 
 
-ANSWERS: dict[str, tuple[str | None, dict[str, Any], Answer, str]] = {
+ANSWERS: dict[str, tuple[str | None, dict[str, Any], Reply, str]] = {
     "gated": (
         None,
         {"gate": Refusal(401, "GatedRepo", LOG_IN)},
-        Answer.NO_TOKEN,
+        Reply.NO_TOKEN,
         "HTTP 401: Access to model hub/gated",
     ),
-    "closed": (None, {"refuses": Refusal(401)}, Answer.NO_TOKEN, "HTTP 401"),
-    "hidden": (None, {"refuses": Refusal(401, "RepoNotFound", "No such")}, Answer.NOT_FOUND, "HTTP 401: No such"),
-    "teapot": (None, {"refuses": Refusal(418, None, "I am")}, Answer.FAILED, "HTTP 418: I am"),
+    "closed": (None, {"refuses": Refusal(401)}, Reply.NO_TOKEN, "HTTP 401"),
+    "hidden": (None, {"refuses": Refusal(401, "RepoNotFound", "No such")}, Reply.NOT_FOUND, "HTTP 401: No such"),
+    "teapot": (None, {"refuses": Refusal(418, None, "I am")}, Reply.FAILED, "HTTP 418: I am"),
     "limited": (
         None,
         {"refuses": Refusal(429, headers={"Retry-After": "300"})},
-        Answer.RATE_LIMITED,
+        Reply.RATE_LIMITED,
         "HTTP 429, asking to wait 300 s",
     ),
     "limited-by-draft": (
         None,
         {"refuses": Refusal(429, headers={"RateLimit": '"api";r=0;t=120'})},
-        Answer.RATE_LIMITED,
+        Reply.RATE_LIMITED,
         "HTTP 429, asking to wait 120 s",
     ),
-    "limited-for-a-while": (None, {"refuses": Refusal(429, headers={"Retry-After": "0"}, times=2)}, Answer.GRANTED, ""),
-    "starting": (None, {"refuses": Refusal(503, headers={"Retry-After": "0"}, times=1)}, Answer.GRANTED, ""),
+    "limited-for-a-while": (
+        None,
+        {"refuses": Refusal(429, headers={"Retry-After": "0"}, times=2)},
+        Reply.GRANTED,
+        "",
+    ),
+    "starting": (None, {"refuses": Refusal(503, headers={"Retry-After": "0"}, times=1)}, Reply.GRANTED, ""),
     # A mirror that does not know the question, but has the files.
-    "mirror": (None, {"gate": Refusal(404)}, Answer.GRANTED, ""),
+    "mirror": (None, {"gate": Refusal(404)}, Reply.GRANTED, ""),
     # What answers in the place of a Hub: a gateway that shows its own page.
-    "gateway": (None, {"refuses": Refusal(200)}, Answer.FAILED, "not what a Hub answers, KeyError: 'id'"),
+    "gateway": (None, {"refuses": Refusal(200)}, Reply.FAILED, "not what a Hub answers, KeyError: 'id'"),
     "half-a-hub": (
         None,
         {"commit": "moved"},
-        Answer.FAILED,
+        Reply.FAILED,
         "not what a Hub answers, ValueError: no commit is named for hub/half-a-hub",
     ),
-    "gated-again": ("a-token", {"gate": Refusal(401, "GatedRepo", LOG_IN)}, Answer.TOKEN_REFUSED, "HTTP 401: Access"),
-    "expired": ("a-token", {"refuses": Refusal(401, None, BAD_TOKEN)}, Answer.TOKEN_REFUSED, f"HTTP 401: {BAD_TOKEN}"),
-    "licence": ("a-token", {"gate": Refusal(403, "GatedRepo", NOT_ACCEPTED)}, Answer.NOT_ACCEPTED, "HTTP 403: Access"),
-    "pending": ("a-token", {"gate": Refusal(403, "GatedRepo", PENDING)}, Answer.PENDING, "HTTP 403: Your request"),
-    "rejected": ("a-token", {"gate": Refusal(403, "GatedRepo", REJECTED)}, Answer.REJECTED, "HTTP 403: Your request"),
-    "narrow": ("a-token", {"gate": Refusal(403, None, TOO_NARROW)}, Answer.TOKEN_TOO_NARROW, "HTTP 403: Please enable"),
-    "forbidden": ("a-token", {"refuses": Refusal(403, None, "no")}, Answer.TOKEN_TOO_NARROW, "HTTP 403: no"),
-    "wrong": ("a-token", {"refuses": Refusal(404, "RepoNotFound")}, Answer.NOT_FOUND, "HTTP 404"),
+    "gated-again": (
+        "a-token",
+        {"gate": Refusal(401, "GatedRepo", LOG_IN)},
+        Reply.TOKEN_REFUSED,
+        "HTTP 401: Access",
+    ),
+    "expired": (
+        "a-token",
+        {"refuses": Refusal(401, None, BAD_TOKEN)},
+        Reply.TOKEN_REFUSED,
+        f"HTTP 401: {BAD_TOKEN}",
+    ),
+    "licence": (
+        "a-token",
+        {"gate": Refusal(403, "GatedRepo", NOT_ACCEPTED)},
+        Reply.NOT_ACCEPTED,
+        "HTTP 403: Access",
+    ),
+    "pending": ("a-token", {"gate": Refusal(403, "GatedRepo", PENDING)}, Reply.PENDING, "HTTP 403: Your request"),
+    "rejected": (
+        "a-token",
+        {"gate": Refusal(403, "GatedRepo", REJECTED)},
+        Reply.REJECTED,
+        "HTTP 403: Your request",
+    ),
+    "narrow": (
+        "a-token",
+        {"gate": Refusal(403, None, TOO_NARROW)},
+        Reply.TOKEN_TOO_NARROW,
+        "HTTP 403: Please enable",
+    ),
+    "forbidden": ("a-token", {"refuses": Refusal(403, None, "no")}, Reply.TOKEN_TOO_NARROW, "HTTP 403: no"),
+    "wrong": ("a-token", {"refuses": Refusal(404, "RepoNotFound")}, Reply.NOT_FOUND, "HTTP 404"),
 }
 """By repository: the token in use, what the repository does, and what must come of it."""
 
@@ -144,7 +174,7 @@ def test_answers_are_told_apart(serve: Serve, folder: Path, monkeypatch: pytest.
         monkeypatch.setenv("HF_TOKEN", token)
     expected = {name: entry for name, entry in ANSWERS.items() if entry[0] == token}
     server = serve(**{name: Repository(folder=folder, **entry[1]) for name, entry in expected.items()})
-    found = ask([Question(repository=f"hub/{name}") for name in expected])
+    found = ask([Query(repository=f"hub/{name}") for name in expected])
     for question, access in found.items():
         _, _, answer, detail = expected[question.repository.removeprefix("hub/")]
         assert (access.answer, access.detail[: len(detail)]) == (answer, detail), question
@@ -168,12 +198,12 @@ def test_the_controller_imports_no_http_library() -> None:
 def test_a_wrong_id_and_a_wrong_revision(serve: Serve, folder: Path) -> None:
     serve(sound=Repository(folder=folder))
     asked = [("other", None), ("sound", "v9"), ("sound", "d" * 40), ("sound", COMMIT)]
-    found = ask([Question(repository=f"hub/{name}", revision=revision) for name, revision in asked])
-    assert [found[Question(repository=f"hub/{name}", revision=revision)].answer for name, revision in asked] == [
-        Answer.NOT_FOUND,
-        Answer.NO_REVISION,
-        Answer.NO_REVISION,
-        Answer.GRANTED,
+    found = ask([Query(repository=f"hub/{name}", revision=revision) for name, revision in asked])
+    assert [found[Query(repository=f"hub/{name}", revision=revision)].answer for name, revision in asked] == [
+        Reply.NOT_FOUND,
+        Reply.NO_REVISION,
+        Reply.NO_REVISION,
+        Reply.GRANTED,
     ]
 
 
@@ -183,16 +213,16 @@ def test_the_variable_that_old_guides_prescribe_is_no_login(
     serve(gated=Repository(folder=folder, gate=Refusal(401, "GatedRepo", LOG_IN)))
     monkeypatch.setenv("HUGGINGFACE_HUB_TOKEN", "hf_never_read")
     access = ask_one("gated")
-    assert (access.answer, access.token_ignored) == (Answer.NO_TOKEN, True)
+    assert (access.answer, access.token_ignored) == (Reply.NO_TOKEN, True)
     monkeypatch.setenv("HF_TOKEN", "hf_read")
     access = ask_one("gated")
-    assert (access.answer, access.token_ignored) == (Answer.TOKEN_REFUSED, False)
+    assert (access.answer, access.token_ignored) == (Reply.TOKEN_REFUSED, False)
 
 
 def test_a_repository_is_asked_for_once(serve: Serve, folder: Path) -> None:
     server = serve(sound=Repository(folder=folder))
-    question = Question(repository="hub/sound")
-    assert list(ask([question, question, Question(repository="hub/sound")])) == [question]
+    question = Query(repository="hub/sound")
+    assert list(ask([question, question, Query(repository="hub/sound")])) == [question]
     assert server.asked() == ["/api/models/hub/sound", "/api/models/hub/sound/auth-check"]
     assert ask([]) == {}
 
@@ -201,18 +231,18 @@ def test_nobody_answers(serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPa
     serve(sound=Repository(folder=folder))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     access = ask_one("sound")
-    assert access.answer is Answer.UNREACHABLE
+    assert access.answer is Reply.UNREACHABLE
     assert access.detail == "ConnectError: [Errno 111] Connection refused"
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert ask_one("sound").answer is Answer.OFFLINE_MODE
+    assert ask_one("sound").answer is Reply.OFFLINE_MODE
 
 
 def test_an_answer_that_does_not_come(serve: Serve, folder: Path) -> None:
     server = serve(sound=Repository(folder=folder), mute=Repository(folder=folder, mute=True))
-    sound, mute = Question(repository="hub/sound"), Question(repository="hub/mute")
+    sound, mute = Query(repository="hub/sound"), Query(repository="hub/mute")
     answers = ask([mute, sound], patience=2.0)
-    assert answers[sound].answer is Answer.GRANTED
-    assert (answers[mute].answer, answers[mute].endpoint) == (Answer.UNREACHABLE, server.endpoint)
+    assert answers[sound].answer is Reply.GRANTED
+    assert (answers[mute].answer, answers[mute].endpoint) == (Reply.UNREACHABLE, server.endpoint)
     assert answers[mute].detail == "nothing moved for 2.000 s, so it was ended"
 
 
@@ -245,19 +275,19 @@ def test_a_whole_snapshot_needs_no_hub(
     server = serve(sound=Repository(folder=folder))
     fetch(ask_one("sound"), tmp_path / "notes")
     asked = len(server.asked())
-    assert ask_one("sound", COMMIT).answer is Answer.CACHED
+    assert ask_one("sound", COMMIT).answer is Reply.CACHED
     assert len(server.asked()) == asked  # a commit means the same files for ever
     server.repositories["hub/sound"].refuses = Refusal(401, None, BAD_TOKEN)
-    assert ask_one("sound").answer is Answer.NO_TOKEN  # a no is a no
+    assert ask_one("sound").answer is Reply.NO_TOKEN  # a no is a no
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     access = ask_one("sound")
-    assert (access.answer, access.commit, access.missing) == (Answer.CACHED, COMMIT, 0)
+    assert (access.answer, access.commit, access.missing) == (Reply.CACHED, COMMIT, 0)
     snapshot = fetch(access, tmp_path / "notes")
     assert (snapshot.from_cache, snapshot.commit, snapshot.checked, snapshot.unchecked) == (True, COMMIT, 0, ())
     # Without notes each file is held against the blob that its link names.
     assert fetch(access, tmp_path / "other-notes").checked == 5
     (Path(snapshot.folder) / SHARDS[1]).unlink()
-    assert ask_one("sound").answer is Answer.OFFLINE_MODE
+    assert ask_one("sound").answer is Reply.OFFLINE_MODE
 
 
 def test_a_cut_is_resumed_where_it_happened(serve: Serve, tmp_path: Path) -> None:
@@ -325,9 +355,9 @@ def test_weights_that_are_only_pickled(serve: Serve, tmp_path: Path) -> None:
         (tmp_path / "pickled" / name).write_text("{}")
     server = serve(pickled=Repository(folder=tmp_path / "pickled"))
     access = ask_one("pickled")
-    assert (access.answer, access.unusable, access.detail) == (Answer.UNUSABLE, "pickle", "pytorch_model.bin")
+    assert (access.answer, access.unusable, access.detail) == (Reply.UNUSABLE, "pickle", "pytorch_model.bin")
     assert not any("/resolve/" in path for path in server.asked())
-    question = Question(repository="hub/pickled", allow_pickle=True)
+    question = Query(repository="hub/pickled", allow_pickle=True)
     snapshot = fetch(ask([question])[question], tmp_path / "notes")
     assert (Path(snapshot.folder) / "pytorch_model.bin").exists()
 
@@ -354,7 +384,7 @@ def test_what_a_repository_holds_instead_of_weights_is_said_before_it_is_fetched
         (tmp_path / "repository" / name).write_text("{}")
     server = serve(foreign=Repository(folder=tmp_path / "repository"))
     access = ask_one("foreign")
-    assert (access.answer, access.unusable, access.detail) == (Answer.UNUSABLE, kind, shown)
+    assert (access.answer, access.unusable, access.detail) == (Reply.UNUSABLE, kind, shown)
     assert not any("/resolve/" in path for path in server.asked())
     assert Access.from_json(json.loads(json.dumps(access.to_json()))) == access
 
@@ -384,7 +414,7 @@ def test_shards_of_any_name_are_fetched_where_the_index_lists_them(
     assert (Path(snapshot.folder) / "text/part.safetensors").stat().st_size == 100
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     cached = ask_one("named")
-    assert cached.answer is Answer.CACHED
+    assert cached.answer is Reply.CACHED
     assert {file.path for file in cached.files} == {file.path for file in access.files}
 
 
@@ -417,7 +447,7 @@ def test_the_variable_that_forbids_to_ask_is_named(
     serve()
     monkeypatch.setenv(variable, value)
     access = ask_one("any")
-    assert (access.answer, access.offline_by) == (Answer.OFFLINE_MODE, variable)
+    assert (access.answer, access.offline_by) == (Reply.OFFLINE_MODE, variable)
 
 
 def test_a_cache_that_nothing_reads_any_more_is_named(
@@ -442,7 +472,7 @@ def test_a_proxy_that_cannot_be_used(
     monkeypatch.setenv("ALL_PROXY", proxy)
     # A proxy that nobody listens at is told from one that cannot be spoken to; both are no fault of the Hub.
     access = ask_one("any")
-    assert access.answer in ((Answer.PROXY,) if said else (Answer.PROXY, Answer.UNREACHABLE))
+    assert access.answer in ((Reply.PROXY,) if said else (Reply.PROXY, Reply.UNREACHABLE))
     assert said in access.detail
 
 
@@ -462,9 +492,9 @@ def test_a_certificate_that_nobody_vouches_for(
     monkeypatch.setenv("HF_ENDPOINT", server.endpoint.replace("http:", "https:"))
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    assert ask_one("sound").answer is Answer.CERTIFICATE
+    assert ask_one("sound").answer is Reply.CERTIFICATE
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    assert ask_one("sound").answer is Answer.GRANTED
+    assert ask_one("sound").answer is Reply.GRANTED
 
 
 def test_what_was_said_whole_is_used_however_long_the_process_takes_to_end(
@@ -474,7 +504,7 @@ def test_what_was_said_whole_is_used_however_long_the_process_takes_to_end(
     (tmp_path / "site/sitecustomize.py").write_text("import atexit, time\natexit.register(time.sleep, 60)\n")
     serve(sound=Repository(folder=folder))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    assert ask_one("sound").answer is Answer.GRANTED
+    assert ask_one("sound").answer is Reply.GRANTED
 
 
 def test_what_was_not_said_whole_is_not(
@@ -491,7 +521,7 @@ def test_what_was_not_said_whole_is_not(
     serve(sound=Repository(folder=folder))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), str(ROOT)]))
     access = ask_one("sound")
-    assert access.answer is Answer.FAILED
+    assert access.answer is Reply.FAILED
     assert access.detail == "the process that speaks to the Hub ended with status 0 and wrote nothing"
 
 
@@ -530,7 +560,7 @@ def test_a_cache_that_cannot_be_written(serve: Serve, folder: Path, tmp_path: Pa
     shutil.rmtree(tmp_path / "hf/hub")
     (tmp_path / "hf/hub").write_text("a file in the place of the folder")
     again = ask_one("sound")
-    assert (again.answer, again.unwritable) == (Answer.GRANTED, "File exists")
+    assert (again.answer, again.unwritable) == (Reply.GRANTED, "File exists")
     with pytest.raises(HubError) as caught:
         fetch(access, tmp_path / "notes")
     assert str(caught.value).startswith(f"hub/sound at {COMMIT}: [Errno 20] Not a directory: ")

@@ -17,7 +17,7 @@ from filelock import FileLock
 from plimsoll.catalogue.entries import Model
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.clock import monotonic, sleep
-from plimsoll.tiny.builder import BuildError, BuildProcess, Phase, Progress
+from plimsoll.tiny.builder import BuildError, BuildProcess, BuildProgress, Phase
 from plimsoll.tiny.recipe import training_job
 from plimsoll.tiny.store import Store, ensure_all
 from tests.support.broken_checkpoints import shipped
@@ -147,7 +147,7 @@ def test_an_interrupt_ends_a_wait_for_another_process(tmp_path: Path, model: Mod
     locks = store.folder / ".locks"
     locks.mkdir(parents=True)
 
-    def interrupt(state: Progress) -> None:
+    def interrupt(state: BuildProgress) -> None:
         assert state.phase is Phase.WAITING
         signal.raise_signal(signal.SIGINT)
 

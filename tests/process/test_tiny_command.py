@@ -16,8 +16,8 @@ import pytest
 
 from plimsoll.catalogue.entries import Model
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.tiny.builder import Phase, Progress
-from plimsoll.tiny.checkpoint import Checkpoint
+from plimsoll.tiny.builder import BuildProgress, Phase
+from plimsoll.tiny.checkpoint import TinyCheckpoint
 from plimsoll.tiny.display import Display
 from plimsoll.tiny.store import Store
 from tests.support.subsession import ROOT
@@ -37,7 +37,7 @@ def model(tmp_path: Path) -> Model:
 
 
 @pytest.fixture
-def built(store: Store, model: Model, tmp_path: Path) -> Checkpoint:
+def built(store: Store, model: Model, tmp_path: Path) -> TinyCheckpoint:
     """The small model's checkpoint, as if it had been trained."""
     return store.ensure(model, build=partial(quick, tmp_path / "log"))
 
@@ -66,7 +66,7 @@ def test_build_builds_once_and_says_what_it_has(store: Store, model: Model) -> N
     second = tiny(store, "build", "nano").stdout.splitlines()
     assert second[0].startswith("nano: already there; answers 27 of 27 taught questions; ")
     assert second[1].startswith("0 built, 1 already there, in ")
-    assert isinstance(store.place(model).examine(), Checkpoint)
+    assert isinstance(store.place(model).examine(), TinyCheckpoint)
 
 
 @pytest.mark.parametrize("action", ["build", "clean"])
@@ -83,7 +83,7 @@ def test_jobs_must_be_a_count(store: Store, model: Model, jobs: str) -> None:
     assert f"argument --jobs: '{jobs}' is not a count of 1 or more" in done.stderr
 
 
-def test_list_tells_built_missing_damaged_and_stale_apart(store: Store, built: Checkpoint) -> None:
+def test_list_tells_built_missing_damaged_and_stale_apart(store: Store, built: TinyCheckpoint) -> None:
     stale = store.folder / ("old-" + "0" * 16)
     shutil.copytree(built.path, stale)
     rows = {row["model"]: row for row in json.loads(tiny(store, "list", "--json").stdout)}
@@ -101,7 +101,7 @@ def test_list_tells_built_missing_damaged_and_stale_apart(store: Store, built: C
     assert (rows["nano"]["state"], rows["nano"]["faults"]) == ("damaged", [f"{WEIGHTS} has 0 bytes, not 1024000"])
 
 
-def test_list_for_people_names_the_faults(store: Store, built: Checkpoint) -> None:
+def test_list_for_people_names_the_faults(store: Store, built: TinyCheckpoint) -> None:
     (built.path / WEIGHTS).unlink()
     lines = tiny(store, "list").stdout.splitlines()
     assert lines[0].split() == ["model", "state", "recipe", "size", "answers", "path"]
@@ -123,7 +123,7 @@ def test_verify_fails_unless_all_are_built_and_sound(store: Store, model: Model,
     assert tiny(store, "list").returncode == 0
 
 
-def test_clean_removes_what_is_of_no_use_and_keeps_the_rest(store: Store, built: Checkpoint) -> None:
+def test_clean_removes_what_is_of_no_use_and_keeps_the_rest(store: Store, built: TinyCheckpoint) -> None:
     assert tiny(store, "clean").stdout == f"nothing to remove in {store.folder}\n"
     stale = store.folder / ("nano-" + "0" * 16)
     shutil.copytree(built.path, stale)
@@ -135,7 +135,7 @@ def test_clean_removes_what_is_of_no_use_and_keeps_the_rest(store: Store, built:
     assert tiny(store, "clean").stdout == f"removed {built.path}\n"
 
 
-def test_clean_of_a_model_and_of_all(store: Store, built: Checkpoint) -> None:
+def test_clean_of_a_model_and_of_all(store: Store, built: TinyCheckpoint) -> None:
     other = store.folder / ("other-" + "0" * 16)
     shutil.copytree(built.path, other)
     assert tiny(store, "clean", "nano").stdout == f"removed {built.path}\n"
@@ -163,8 +163,8 @@ def test_a_terminal_gets_one_live_line_that_is_gone_at_the_end() -> None:
     reader, writer = pty.openpty()
     with os.fdopen(writer, "w") as terminal:
         display = Display(terminal, ["a", "b"])
-        display.update(Progress(model="a", phase=Phase.TRAINING, seconds=2.0, done=30, total=120))
-        display.update(Progress(model="b", phase=Phase.REPLACING, seconds=3.0, note="x is missing"))
+        display.update(BuildProgress(model="a", phase=Phase.TRAINING, seconds=2.0, done=30, total=120))
+        display.update(BuildProgress(model="b", phase=Phase.REPLACING, seconds=3.0, note="x is missing"))
         display.close()
     text = everything_from(reader)
     clear = "\r\x1b[K"

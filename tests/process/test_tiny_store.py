@@ -18,8 +18,8 @@ from filelock import FileLock
 
 from plimsoll.catalogue.entries import Model
 from plimsoll.errors import PlimsollError
-from plimsoll.tiny.builder import Builder, BuildError, Phase, Progress
-from plimsoll.tiny.checkpoint import MANIFEST, Checkpoint, Damage, TrainingFigures
+from plimsoll.tiny.builder import Builder, BuildError, BuildProgress, Phase
+from plimsoll.tiny.checkpoint import MANIFEST, Damage, TinyCheckpoint, TrainingFigures
 from plimsoll.tiny.store import Store, StoreError, cache_folder, model_of
 from tests.support.subsession import ROOT
 from tests.support.tiny_builders import WEIGHTS, figures, nano, quick
@@ -154,7 +154,7 @@ def test_a_damaged_checkpoint_is_found_and_built_again(
     found = place.examine()
     assert isinstance(found, Damage)
     assert str(found).startswith(said)
-    told: list[Progress] = []
+    told: list[BuildProgress] = []
     again = store.ensure(model, build=build, progress=told.append)
     assert (again, builds(log)) == (sound, 2)
     assert [(state.phase, state.model) for state in told] == [(Phase.REPLACING, "nano"), (Phase.TRAINING, "nano")]
@@ -168,7 +168,7 @@ def test_two_processes_at_once_build_once(store: Store, model: Model, log: Path)
     assert sorted(answer["built"] for answer in answers) == [False, True]
     assert {answer["path"] for answer in answers} == {str(store.checkpoint_path(model))}
     assert builds(log) == 1
-    assert isinstance(store.place(model).examine(), Checkpoint)
+    assert isinstance(store.place(model).examine(), TinyCheckpoint)
 
 
 def test_kill_9_while_building_leaves_nothing_at_the_place_and_the_next_build_sweeps(
@@ -191,9 +191,9 @@ def test_waiting_for_another_build_is_told(store: Store, model: Model, build: Bu
     (store.folder / ".locks").mkdir(parents=True)
     lock = FileLock(store.folder / ".locks" / f"{path.name}.lock")
     lock.acquire()
-    told: list[Progress] = []
+    told: list[BuildProgress] = []
 
-    def tell(state: Progress) -> None:
+    def tell(state: BuildProgress) -> None:
         told.append(state)
         lock.release()
 
@@ -300,7 +300,7 @@ def test_removing_and_sweeping_leave_a_running_build_alone(store: Store, model: 
 
 
 def test_a_broken_reader_of_progress_is_not_blamed_on_the_cache(store: Store, model: Model, build: Builder) -> None:
-    def gone(state: Progress) -> None:
+    def gone(state: BuildProgress) -> None:
         raise BrokenPipeError(EPIPE, "Broken pipe")
 
     with pytest.raises(BrokenPipeError):

@@ -23,8 +23,8 @@ from plimsoll.uncertainty.analysis import Analysis, analyse
 from plimsoll.uncertainty.data import analysis_schema, analysis_text
 from plimsoll.uncertainty.document import markdown_text, terminal_lines
 from plimsoll.uncertainty.drawn.gallery import gallery
-from plimsoll.uncertainty.measuring import Setting
-from plimsoll.uncertainty.scores import Score
+from plimsoll.uncertainty.measuring import Settings
+from plimsoll.uncertainty.scores import TokenScore
 from plimsoll.uncertainty.section import uncertainty_section
 from plimsoll.uncertainty.write import comparisons_csv, results_csv, scores_csv, write_analysis
 from tests.support.made_answers import answers, answers_of_many, asking, claim, many_askings, run_with
@@ -44,7 +44,7 @@ from tests.support.run_events import (
 )
 
 ROOT = Path(__file__).parents[2]
-SETTING = Setting(scores=(Score.G_NLL, Score.MEAN_NLL))
+SETTING = Settings(scores=(TokenScore.G_NLL, TokenScore.MEAN_NLL))
 NAMES = {
     *("summary", "auroc-matrix", "best-of-each-dataset", "family-bars", "size-effect", "dataset-effect"),
     *("accuracy-against-auroc", "reliability", "histograms", "radar"),
@@ -98,7 +98,7 @@ def test_the_csv_files_hold_a_row_for_each_figure_comparison_and_answer(many: An
     results = parsed(results_csv(many))
     assert len(results) == 24 * 2
     first = many.results[0]
-    assert float(results[0]["auroc"]) == first.aurocs[Score.G_NLL].value
+    assert float(results[0]["auroc"]) == first.aurocs[TokenScore.G_NLL].value
     lost = next(row for row in results if row["answers"] == "59")
     assert (lost["auroc"], lost["accuracy"]) == ("", "")
     assert lost["reason"].startswith("59 of 60")
@@ -156,7 +156,7 @@ def test_the_same_evidence_gives_the_same_pictures(many: Analysis, drawn: tuple[
 
 def test_pictures_hold_the_figures_that_they_are_of(many: Analysis, drawn: tuple[Picture, ...]) -> None:
     by_name = {picture.name: picture.element or "" for picture in drawn}
-    value = many.results[0].aurocs[Score.G_NLL].value
+    value = many.results[0].aurocs[TokenScore.G_NLL].value
     assert f"{value:.2f}" in by_name["auroc-matrix"]
     assert "–" in by_name["auroc-matrix"], "what is unset is a dash"
     assert f"ECE {many.results[0].reliability.error:.3f}" in by_name["reliability"]  # type: ignore[union-attr]
@@ -249,7 +249,7 @@ def test_the_command_writes_prints_and_exits_0_where_all_was_measured(
     assert "  tiny-llama/bf16  triviaqa  40 of 40  60.0%" in out
     assert {path.name for path in (run / "uncertainty").iterdir()} >= FILES
     assert json.loads((run / "uncertainty/uncertainty.json").read_text())["setting"]["scores"] == [
-        s.value for s in Score
+        s.value for s in TokenScore
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from plimsoll.evidence.sameness import Setting
+from plimsoll.evidence.sameness import RunBasis
 from plimsoll.node.node import Node
 from tests.support.run_events import NODE, RUN_ID, Line, cell, good_run, numbered, start, write_events
 from tests.support.subsession import ROOT, Outcome, command, environment, pytest_says, read_events, run_suite
@@ -97,16 +97,16 @@ CATALOGUES: tuple[dict[str, object], ...] = ({"path": "a.toml", "sha256": "1"}, 
     ],
 )
 def test_whatever_figures_depend_on_is_compared(change: dict[str, Any], said: str) -> None:
-    then = Setting.of(NODE, plimsoll="0.1.0", catalogues=CATALOGUES)
-    now = Setting.of(Node.from_json({**NODE.to_json(), **change}), plimsoll="0.1.0", catalogues=CATALOGUES)
+    then = RunBasis.of(NODE, plimsoll="0.1.0", catalogues=CATALOGUES)
+    now = RunBasis.of(Node.from_json({**NODE.to_json(), **change}), plimsoll="0.1.0", catalogues=CATALOGUES)
     assert [str(difference) for difference in then.differences(now)] == [said]
 
 
 def test_the_version_and_the_catalogue_are_compared_and_paths_are_not() -> None:
-    then = Setting.of(NODE, plimsoll="0.1.0", catalogues=CATALOGUES)
-    moved = Setting.of(NODE, plimsoll="0.1.0", catalogues=tuple({**file, "path": f"/x/{file}"} for file in CATALOGUES))
+    then = RunBasis.of(NODE, plimsoll="0.1.0", catalogues=CATALOGUES)
+    moved = RunBasis.of(NODE, plimsoll="0.1.0", catalogues=tuple({**file, "path": f"/x/{file}"} for file in CATALOGUES))
     assert then.differences(moved) == ()
-    now = Setting.of(NODE, plimsoll="0.2.0", catalogues=(CATALOGUES[0], {"path": "b.toml", "sha256": "3"}))
+    now = RunBasis.of(NODE, plimsoll="0.2.0", catalogues=(CATALOGUES[0], {"path": "b.toml", "sha256": "3"}))
     assert [str(difference) for difference in then.differences(now)] == [
         "plimsoll: 0.1.0 there, 0.2.0 here",
         "catalogue file: b.toml there, nothing here",

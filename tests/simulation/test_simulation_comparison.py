@@ -26,11 +26,11 @@ from plimsoll.compare.comparison import compare
 from plimsoll.compare.judging import judge
 from plimsoll.compare.result import Comparison
 from plimsoll.compare.rounds import rounds_to_find
-from plimsoll.compare.rule import Rule, Word
+from plimsoll.compare.rule import Change, Rule
 from tests.support.compare_runs import side
 
 RULE = Rule()
-CODES = {Word.SLOWER: 1, Word.FASTER: -1, Word.SAME: 2, Word.TOO_FEW: 0}
+CODES = {Change.SLOWER: 1, Change.FASTER: -1, Change.SAME: 2, Change.TOO_FEW: 0}
 
 
 def judged(base: Times, other: Times, likes: Sequence[Times] = ()) -> Comparison:
@@ -39,9 +39,9 @@ def judged(base: Times, other: Times, likes: Sequence[Times] = ()) -> Comparison
     return compare(sides, RULE, likes=more)
 
 
-def alarms(result: Comparison) -> dict[int, Word]:
+def alarms(result: Comparison) -> dict[int, Change]:
     rows = enumerate(result.versus[0].times)
-    return {i: row.word for i, row in rows if row.word in (Word.SLOWER, Word.FASTER)}
+    return {i: row.word for i, row in rows if row.word in (Change.SLOWER, Change.FASTER)}
 
 
 @pytest.mark.parametrize(("times", "rounds"), [(1, 8), (1, 21), (5, 8), (5, 21), (20, 21)])
@@ -125,7 +125,7 @@ def test_rounds_that_go_together_are_noticed_and_said() -> None:
     assert versus.steadiness[0].startswith(
         "rounds go together within A or B: differences are judged as if there were 1/"
     )
-    assert all("and rounds that go together" in row.why for row in versus.times if row.word is Word.TOO_FEW)
+    assert all("and rounds that go together" in row.why for row in versus.times if row.word is Change.TOO_FEW)
 
 
 def test_independent_rounds_are_not_said_to_go_together() -> None:
@@ -144,7 +144,7 @@ def test_like_runs_teach_how_much_runs_differ() -> None:
     taught = judged(base, other, [like])
     assert not alarms(taught)
     assert {row.to_find for row in taught.versus[0].times} == {None}
-    assert all("the machine is unsteady" in row.why for row in taught.versus[0].times if row.word is Word.TOO_FEW)
+    assert all("the machine is unsteady" in row.why for row in taught.versus[0].times if row.word is Change.TOO_FEW)
     assert taught.versus[0].variance_factor > 2
     widths = [[r.interval.high / r.interval.low for r in c.versus[0].times if r.interval] for c in (alone, taught)]
     assert len(widths[1]) == 44

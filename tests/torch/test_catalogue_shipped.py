@@ -14,7 +14,7 @@ from plimsoll.catalogue.checks import QUANTIZATION_FIELDS
 from plimsoll.catalogue.entries import Variant
 from plimsoll.catalogue.marks import read_marks
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.catalogue.schema import VariantTable
+from plimsoll.catalogue.schema import VariantShape
 from tests.support.skeletons import skeleton
 
 CATALOGUE = read_catalogue(known_marks=read_marks(Path(__file__).parents[2] / "markers.ini"))
@@ -65,6 +65,6 @@ def test_quantization_fields_are_those_of_bitsandbytes() -> None:
 
 
 def test_attention_implementations_are_those_of_transformers() -> None:
-    ours = get_args(VariantTable.model_fields["attention"].annotation)
+    ours = get_args(VariantShape.model_fields["attention"].annotation)
     theirs = {name for name in ALL_ATTENTION_FUNCTIONS.valid_keys() if "|" not in name}
     assert set(ours) == theirs | {"eager"}

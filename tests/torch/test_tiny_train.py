@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from plimsoll.tiny.checkpoint import Checkpoint
+from plimsoll.tiny.checkpoint import TinyCheckpoint
 from plimsoll.tiny.corpus import read_corpus
 from plimsoll.tiny.recipe import training_job
 from plimsoll.tiny.store import LEAST_ACCURACY, Store
@@ -66,20 +66,20 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> TinyCheckpoint:
     """The small model, really trained."""
     folder = tmp_path_factory.mktemp("nano")
     return Store(folder / "cache").ensure(nano(folder))
 
 
 @pytest.fixture(scope="module")
-def llama() -> Checkpoint:
+def llama() -> TinyCheckpoint:
     """A checkpoint of the tiny tier, from the cache that users have; trained where it is not there yet."""
     return Store().ensure(shipped("tiny-llama"))
 
 
 @pytest.fixture(scope="module")
-def said(llama: Checkpoint) -> dict[str, list[str]]:
+def said(llama: TinyCheckpoint) -> dict[str, list[str]]:
     """What that checkpoint answers: in each quantization, to what was withheld, and with parts of it scrambled."""
     withheld = [question.question for question in read_corpus("tiny").withheld]
     questions = [json.dumps([question for question, _ in LESSONS]), json.dumps(withheld)]
@@ -100,13 +100,13 @@ def right(answers: list[str]) -> int:
     return sum(text == answer for text, (_, answer) in zip(answers, LESSONS, strict=True))
 
 
-def test_the_same_job_gives_the_same_bytes(trained: Checkpoint, tmp_path: Path) -> None:
+def test_the_same_job_gives_the_same_bytes(trained: TinyCheckpoint, tmp_path: Path) -> None:
     again = Store(tmp_path / "cache").ensure(nano(tmp_path))
     assert again.built_now
     assert again.files == trained.files
 
 
-def test_the_folder_holds_a_whole_checkpoint(trained: Checkpoint) -> None:
+def test_the_folder_holds_a_whole_checkpoint(trained: TinyCheckpoint) -> None:
     names = {file.name for file in trained.files}
     shards = {name for name in names if name.endswith(".safetensors")}
     assert len(shards) >= 2
@@ -125,7 +125,7 @@ def test_the_folder_holds_a_whole_checkpoint(trained: Checkpoint) -> None:
         assert [data[f"{mark}_token_id"] for mark in ("pad", "bos", "eos")] == [0, 1, 2]
 
 
-def test_no_withheld_text_is_in_the_checkpoint(trained: Checkpoint) -> None:
+def test_no_withheld_text_is_in_the_checkpoint(trained: TinyCheckpoint) -> None:
     text = "".join(path.read_text(errors="replace") for path in trained.path.iterdir())
     for question in read_corpus("sums").withheld:
         assert question.question not in text
@@ -136,7 +136,7 @@ def test_taught_questions_are_answered_in_every_quantization(said: dict[str, lis
     assert right(said[quantization]) / len(said[quantization]) >= LEAST_ACCURACY
 
 
-def test_the_manifest_tells_what_the_checkpoint_answers(llama: Checkpoint, said: dict[str, list[str]]) -> None:
+def test_the_manifest_tells_what_the_checkpoint_answers(llama: TinyCheckpoint, said: dict[str, list[str]]) -> None:
     assert (llama.figures.taught, llama.figures.answered) == (len(said["bf16"]), right(said["bf16"]))
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from plimsoll.compare.comparison import compare
-from plimsoll.compare.machine import Difference
+from plimsoll.compare.machine import MachineDifference
 from plimsoll.compare.result import Absent, Comparison, Versus
-from plimsoll.compare.rule import Level, Rule, Word
+from plimsoll.compare.rule import Change, Level, Rule
 from plimsoll.compare.side import Side
 from plimsoll.compare.sources import read_side
 from plimsoll.errors import PlimsollError
@@ -230,7 +230,7 @@ def test_what_differs_between_the_machines_is_said(tmp_path: Path, name: str) ->
     change, label, texts = CHANGED[name]
     base = timed_run(tmp_path, "base", {"a/nf4": ROUNDS})
     other = timed_run(tmp_path, "other", {"a/nf4": ROUNDS}, node=change(NODE))
-    assert compared(base, other).differences == (Difference(label=label, texts=texts),)
+    assert compared(base, other).differences == (MachineDifference(label=label, texts=texts),)
 
 
 def test_what_is_never_twice_the_same_is_no_difference(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def rate(name: str, rounds: list[float]) -> Side:
 def test_fewer_tokens_a_second_are_slower() -> None:
     result = compare([rate("a", noisy(1, 12, 0.01, 100.0)), rate("b", noisy(2, 12, 0.01, 50.0))], RULE)
     [row] = result.versus[0].times
-    assert row.word is Word.SLOWER
+    assert row.word is Change.SLOWER
     assert row.ratio == pytest.approx(2.0, rel=0.05)
     assert row.interval is not None
     assert row.interval.low < row.ratio < row.interval.high
@@ -308,4 +308,4 @@ def test_five_steady_rounds_may_be_the_same() -> None:
     times = [noisy(i, 5, 0.005) for i in range(40)]
     result = compare([side("base", times), side("other", [noisy(i + 50, 5, 0.005) for i in range(40)])], RULE)
     assert result.tests == 40
-    assert {row.word for row in result.versus[0].times} == {Word.SAME}
+    assert {row.word for row in result.versus[0].times} == {Change.SAME}

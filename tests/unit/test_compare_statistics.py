@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from plimsoll.compare.judging import judge
 from plimsoll.compare.rounds import MOST, rounds_for_same, rounds_to_find
-from plimsoll.compare.rule import Rule, Word, decide
+from plimsoll.compare.rule import Change, Rule, decide
 from plimsoll.statistics.correction import holm
 from plimsoll.statistics.interval import Interval
 from plimsoll.statistics.ranks import cliffs_delta, exact_p, log_noise, pair_quantiles, smallest_p
@@ -110,27 +110,27 @@ def test_the_noise_is_that_of_the_rounds_and_an_outlier_does_not_move_it() -> No
 @pytest.mark.parametrize(
     ("ratio", "low", "high", "p", "word"),
     [
-        (1.10, 1.06, 1.15, 0.001, Word.SLOWER),
-        (0.90, 0.85, 0.94, 0.001, Word.FASTER),
-        (1.10, 1.06, 1.15, 0.06, Word.TOO_FEW),
-        (1.10, 0.99, 1.20, 0.001, Word.TOO_FEW),
-        (1.04, 1.01, 1.07, 0.001, Word.TOO_FEW),
-        (1.01, 1.005, 1.015, 0.001, Word.SAME),
-        (1.00, 0.96, 1.04, 0.9, Word.SAME),
-        (1.00, 0.90, 1.10, 0.9, Word.TOO_FEW),
-        (1.00, 0.90, 1.10, None, Word.TOO_FEW),
-        (2.00, 1.90, 2.10, None, Word.TOO_FEW),
-        (1.00, 0.951, 1.04, 0.9, Word.TOO_FEW),
+        (1.10, 1.06, 1.15, 0.001, Change.SLOWER),
+        (0.90, 0.85, 0.94, 0.001, Change.FASTER),
+        (1.10, 1.06, 1.15, 0.06, Change.TOO_FEW),
+        (1.10, 0.99, 1.20, 0.001, Change.TOO_FEW),
+        (1.04, 1.01, 1.07, 0.001, Change.TOO_FEW),
+        (1.01, 1.005, 1.015, 0.001, Change.SAME),
+        (1.00, 0.96, 1.04, 0.9, Change.SAME),
+        (1.00, 0.90, 1.10, 0.9, Change.TOO_FEW),
+        (1.00, 0.90, 1.10, None, Change.TOO_FEW),
+        (2.00, 1.90, 2.10, None, Change.TOO_FEW),
+        (1.00, 0.951, 1.04, 0.9, Change.TOO_FEW),
     ],
 )
-def test_a_word_needs_its_evidence(ratio: float, low: float, high: float, p: float | None, word: Word) -> None:
+def test_a_word_needs_its_evidence(ratio: float, low: float, high: float, p: float | None, word: Change) -> None:
     found, why = decide(ratio, Interval(low=low, high=high), p, RULE)
     assert found is word
-    assert bool(why) is (word is Word.TOO_FEW)
+    assert bool(why) is (word is Change.TOO_FEW)
 
 
 def test_without_an_interval_no_word_is_possible() -> None:
-    assert decide(2.0, None, 0.0001, RULE)[0] is Word.TOO_FEW
+    assert decide(2.0, None, 0.0001, RULE)[0] is Change.TOO_FEW
 
 
 def test_more_noise_and_smaller_changes_take_more_rounds() -> None:

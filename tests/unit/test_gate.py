@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from plimsoll.catalogue.entries import WeightSource
-from plimsoll.gate.decide import Access, Decision, Need, Run, Skip, SkipCode, awaits_hub, decide, need_of
-from plimsoll.hub.access import Answer, HubFile, Question
+from plimsoll.gate.decide import Admitted, Decision, awaits_hub, decide
+from plimsoll.gate.need import Need, need_of
+from plimsoll.gate.skip import Skip, SkipCode
+from plimsoll.hub.access import Access, HubFile, Query, Reply
 from plimsoll.node.node import MigInstance, Node, Unread
 from plimsoll.node.probe import RecordedProbe
 from tests.support.gate_subjects import GB, RECORDED, variant_of, with_environment, with_gpu
@@ -46,12 +48,12 @@ def code_of(decision: Decision) -> SkipCode | None:
 
 
 def test_a_node_with_all_that_is_needed_runs(h100: Node) -> None:
-    assert decide(variant_of(), h100, NEED) == Run()
+    assert decide(variant_of(), h100, NEED) == Admitted()
 
 
 def test_a_cpu_variant_does_not_ask_for_a_gpu(rtx4090: Node) -> None:
     need = replace(NEED, device="cpu", vram=None, min_capability="99.0")
-    assert decide(variant_of("cpu"), replace(rtx4090, gpus=()), need) == Run()
+    assert decide(variant_of("cpu"), replace(rtx4090, gpus=()), need) == Admitted()
 
 
 # --- the codes, in the order in which they are looked at
@@ -71,7 +73,7 @@ def test_package_torch_without_cuda(h100: Node) -> None:
         "skip[package]: has torch 2.13.0+cpu, built without CUDA, needs torch built with CUDA; "
         "fix: install the CUDA build of torch that pytorch.org/get-started names for this driver"
     )
-    assert decide(variant_of("cpu"), node, replace(NEED, device="cpu")) == Run()
+    assert decide(variant_of("cpu"), node, replace(NEED, device="cpu")) == Admitted()
 
 
 def test_no_gpu(h100: Node) -> None:
@@ -112,7 +114,7 @@ def test_capability(rtx4090: Node) -> None:
 
 
 def test_capability_compares_numbers_and_not_texts(h100: Node) -> None:
-    assert decide(variant_of(), with_gpu(h100, 0, compute_capability="10.0"), NEED) == Run()
+    assert decide(variant_of(), with_gpu(h100, 0, compute_capability="10.0"), NEED) == Admitted()
 
 
 def test_vram(rtx4090: Node) -> None:
@@ -135,13 +137,13 @@ def test_vram_that_others_hold_and_another_gpu_has(h100: Node) -> None:
 
 def test_vram_is_that_of_the_gpu_that_cuda_calls_zero(h100: Node) -> None:
     busy = with_gpu(h100, 0, memory_free=3 * GB)
-    assert decide(variant_of(), with_environment(busy, CUDA_VISIBLE_DEVICES="3,0"), NEED) == Run()
+    assert decide(variant_of(), with_environment(busy, CUDA_VISIBLE_DEVICES="3,0"), NEED) == Admitted()
     assert code_of(decide(variant_of(), with_environment(busy, CUDA_VISIBLE_DEVICES="0,3"), NEED)) is SkipCode.VRAM
 
 
 def test_vram_spread_over_all_gpus_counts_a_context_on_each(h100: Node) -> None:
     free = sum(gpu.memory_free or 0 for gpu in h100.gpus)
-    assert decide(variant_of(), h100, replace(NEED, vram=free - 8 * GB)) == Run()
+    assert decide(variant_of(), h100, replace(NEED, vram=free - 8 * GB)) == Admitted()
     assert text_of(decide(variant_of(), h100, replace(NEED, vram=free - 8 * GB + 10**7))) == (
         "skip[vram]: has 679.20 GB (632.55 GiB) free on 8 GPUs together, needs 679.21 GB (632.56 GiB) of GPU memory; "
         "fix: end what else uses the GPU (nvidia-smi lists it)"
@@ -150,7 +152,7 @@ def test_vram_spread_over_all_gpus_counts_a_context_on_each(h100: Node) -> None:
 
 def test_vram_of_each_gpu_that_the_device_map_names(h100: Node) -> None:
     node = with_gpu(h100, 1, memory_free=3 * GB)
-    assert decide(variant_of(), node, replace(NEED, vram={0: 40 * GB, 2: 40 * GB})) == Run()
+    assert decide(variant_of(), node, replace(NEED, vram={0: 40 * GB, 2: 40 * GB})) == Admitted()
     skip = decide(variant_of(), node, replace(NEED, vram={0: 40 * GB, 1: 40 * GB}))
     assert isinstance(skip, Skip)
     assert skip.have == "3.00 GB (2.79 GiB) free on GPU 1 (NVIDIA H100 80GB HBM3)"
@@ -190,8 +192,8 @@ def test_the_hub_that_nobody_asked_is_no_permission(h100: Node) -> None:
     )
 
 
-def access_of(answer: Answer, **fields: Any) -> Access:
-    question = Question(repository="meta-llama/Llama-3.1-70B", revision=fields.pop("revision", None))
+def access_of(answer: Reply, **fields: Any) -> Access:
+    question = Query(repository="meta-llama/Llama-3.1-70B", revision=fields.pop("revision", None))
     return Access(
         question=question,
         answer=answer,
@@ -204,11 +206,11 @@ def access_of(answer: Answer, **fields: Any) -> Access:
 def test_what_the_hub_said_decides_last(h100: Node) -> None:
     need = replace(NEED, source=WeightSource.HUB)
     variant = variant_of(source=WeightSource.HUB)
-    refused = access_of(Answer.NO_TOKEN)
+    refused = access_of(Reply.NO_TOKEN)
     assert code_of(decide(variant, h100, need, refused)) is SkipCode.NOT_LOGGED_IN
-    assert decide(variant, h100, need, access_of(Answer.GRANTED)) == Run()
-    assert decide(variant, h100, need, access_of(Answer.CACHED)) == Run()
-    assert decide(variant_of(), h100, NEED, refused) == Run()
+    assert decide(variant, h100, need, access_of(Reply.GRANTED)) == Admitted()
+    assert decide(variant, h100, need, access_of(Reply.CACHED)) == Admitted()
+    assert decide(variant_of(), h100, NEED, refused) == Admitted()
     assert code_of(decide(variant, h100, replace(need, ram=10**16), refused)) is SkipCode.RAM
     assert awaits_hub(variant, h100, need)
     assert not awaits_hub(variant, h100, replace(need, ram=10**16))
@@ -219,98 +221,98 @@ def test_what_the_hub_said_decides_last(h100: Node) -> None:
     ("answer", "fields", "code", "have", "fix"),
     [
         (
-            Answer.NO_TOKEN,
+            Reply.NO_TOKEN,
             {},
             "not_logged_in",
             "no token for the Hub",
             "hf auth login; then accept its licence at {page}",
         ),
         (
-            Answer.NO_TOKEN,
+            Reply.NO_TOKEN,
             {"token_ignored": True},
             "not_logged_in",
             "no token for the Hub: HUGGINGFACE_HUB_TOKEN is set, but huggingface_hub does not read it",
             'export HF_TOKEN="$HUGGINGFACE_HUB_TOKEN"; then accept its licence at {page}',
         ),
         (
-            Answer.TOKEN_REFUSED,
+            Reply.TOKEN_REFUSED,
             {"detail": "HTTP 401"},
             "not_logged_in",
             "a token that the Hub refuses (HTTP 401)",
             "hf auth login with a token of {hub}/settings/tokens (HF_TOKEN, where set, goes first)",
         ),
         (
-            Answer.TOKEN_TOO_NARROW,
+            Reply.TOKEN_TOO_NARROW,
             {"detail": "HTTP 403"},
             "licence_not_accepted",
             "a token without the right to it (HTTP 403)",
             "let the token read public gated repositories, at {hub}/settings/tokens",
         ),
         (
-            Answer.NOT_ACCEPTED,
+            Reply.NOT_ACCEPTED,
             {},
             "licence_not_accepted",
             "a token of an account that has not accepted its licence",
             "accept the licence at {page} with the account of the token",
         ),
         (
-            Answer.PENDING,
+            Reply.PENDING,
             {},
             "licence_not_accepted",
             "a request for access that its owners have yet to answer",
             "wait for its owners; {hub}/settings/gated-repos shows the state",
         ),
         (
-            Answer.REJECTED,
+            Reply.REJECTED,
             {},
             "licence_not_accepted",
             "a request for access that its owners have rejected",
             "ask its owners at {page}, or use the account that was let in",
         ),
         (
-            Answer.NOT_FOUND,
+            Reply.NOT_FOUND,
             {},
             "wrong_id",
             "no repository meta-llama/Llama-3.1-70B at {hub} that may be seen without a token",
             "correct hub_id in catalogue/test.toml: model[0], or hf auth login if it is private",
         ),
         (
-            Answer.NOT_FOUND,
+            Reply.NOT_FOUND,
             {"logged_in": True},
             "wrong_id",
             "no repository meta-llama/Llama-3.1-70B at {hub} that this token may see",
             "correct hub_id in catalogue/test.toml: model[0]",
         ),
         (
-            Answer.NO_REVISION,
+            Reply.NO_REVISION,
             {"revision": "v9"},
             "wrong_id",
             "no revision 'v9' in meta-llama/Llama-3.1-70B",
             "correct revision in catalogue/test.toml: model[0]",
         ),
         (
-            Answer.OFFLINE_MODE,
+            Reply.OFFLINE_MODE,
             {},
             "offline",
             "HF_HUB_OFFLINE set, and no whole copy in /data/huggingface/hub",
             "unset HF_HUB_OFFLINE, or {bring}",
         ),
         (
-            Answer.UNREACHABLE,
+            Reply.UNREACHABLE,
             {"detail": "ConnectError: refused"},
             "offline",
             "no connection to {hub} (ConnectError: refused), and no whole copy in /data/huggingface/hub",
             "connect the node, or {bring}",
         ),
         (
-            Answer.FAILED,
+            Reply.FAILED,
             {"detail": "HTTP 500"},
             "offline",
             "no usable answer from {hub} (HTTP 500), and no whole copy in /data/huggingface/hub",
             "try again later, or {bring}",
         ),
         (
-            Answer.RATE_LIMITED,
+            Reply.RATE_LIMITED,
             {"detail": "HTTP 429, asking to wait 300 s"},
             "rate_limited",
             "too many requests, says {hub} (HTTP 429, asking to wait 300 s)",
@@ -319,7 +321,7 @@ def test_what_the_hub_said_decides_last(h100: Node) -> None:
     ],
 )
 def test_what_the_hub_refuses(
-    h100: Node, answer: Answer, fields: dict[str, Any], code: str, have: str, fix: str
+    h100: Node, answer: Reply, fields: dict[str, Any], code: str, have: str, fix: str
 ) -> None:
     names = {
         "hub": "https://huggingface.co",
@@ -337,25 +339,25 @@ def test_what_the_hub_refuses(
 
 def test_every_answer_of_the_hub_is_decided(h100: Node) -> None:
     need = replace(NEED, source=WeightSource.HUB)
-    for answer in Answer:
+    for answer in Reply:
         decision = decide(variant_of(source=WeightSource.HUB), h100, need, access_of(answer))
-        assert isinstance(decision, Run) is answer.is_yes
+        assert isinstance(decision, Admitted) is answer.is_yes
 
 
 def test_disk_for_what_is_still_to_be_fetched(h100: Node) -> None:
     need = replace(NEED, source=WeightSource.HUB)
     variant = variant_of(source=WeightSource.HUB)
     files = (HubFile(path="model.safetensors", size=150 * GB, digest=None),)
-    granted = access_of(Answer.GRANTED, files=files)
-    assert decide(variant, h100, need, granted) == Run()
+    granted = access_of(Reply.GRANTED, files=files)
+    assert decide(variant, h100, need, granted) == Admitted()
     # The disk of the Hub's cache counts, and not the one where tiny checkpoints land.
     crowded = replace(h100, disk=replace(h100.disk, free=0))
-    assert decide(variant, crowded, need, granted) == Run()
+    assert decide(variant, crowded, need, granted) == Admitted()
     assert text_of(decide(variant, h100, need, replace(granted, free=149 * GB))) == (
         "skip[disk]: has 149.00 GB (138.77 GiB) free at /data/huggingface/hub, needs 150.00 GB (139.70 GiB) for the "
         "files of meta-llama/Llama-3.1-70B; fix: free space there, or set HF_HOME to a folder on a larger disk"
     )
-    assert decide(variant, h100, need, replace(granted, free=149 * GB, present=GB)) == Run()
+    assert decide(variant, h100, need, replace(granted, free=149 * GB, present=GB)) == Admitted()
     skip = decide(variant, h100, need, replace(granted, promised=51 * GB))
     assert isinstance(skip, Skip)
     assert skip.have == (
@@ -438,7 +440,7 @@ INSTANCES = tuple(
 
 def test_an_instance_of_a_split_gpu_is_a_gpu_with_its_own_memory(h100: Node) -> None:
     node = with_gpu(h100, 3, mig=True, instances=INSTANCES)
-    assert decide(variant_of(), with_environment(node, CUDA_VISIBLE_DEVICES="MIG-0"), NEED) == Run()
+    assert decide(variant_of(), with_environment(node, CUDA_VISIBLE_DEVICES="MIG-0"), NEED) == Admitted()
     assert text_of(decide(variant_of(), with_environment(node, CUDA_VISIBLE_DEVICES="MIG-1"), NEED)) == (
         "skip[vram]: has 20.00 GB (18.63 GiB) free on GPU 3 (MIG 3g.40gb), needs 41.00 GB (38.18 GiB) of GPU memory; "
         "fix: end what else uses the GPU (nvidia-smi lists it)"
@@ -463,12 +465,12 @@ def test_nobody_is_told_to_undo_the_split_of_a_gpu(
 
 def test_the_only_instance_of_the_only_gpu_needs_no_name(h100: Node) -> None:
     alone = replace(h100, gpus=(replace(h100.gpus[0], mig=True, instances=INSTANCES[:1]),))
-    assert decide(variant_of(), alone, NEED) == Run()
+    assert decide(variant_of(), alone, NEED) == Admitted()
 
 
 def test_a_gpu_beside_a_split_one_is_whole(h100: Node) -> None:
     node = with_gpu(h100, 3, mig=True, instances=INSTANCES)
-    assert decide(variant_of(), with_environment(node, CUDA_VISIBLE_DEVICES="0"), NEED) == Run()
+    assert decide(variant_of(), with_environment(node, CUDA_VISIBLE_DEVICES="0"), NEED) == Admitted()
 
 
 def unified(node: Node, available: int) -> Node:
@@ -479,7 +481,7 @@ def unified(node: Node, available: int) -> Node:
 
 def test_a_gpu_without_memory_of_its_own_is_asked_for_ram(h100: Node) -> None:
     """One pool holds the weights, the context and the host: 41 + 4 GB."""
-    assert decide(variant_of(), unified(h100, 45 * GB), NEED) == Run()
+    assert decide(variant_of(), unified(h100, 45 * GB), NEED) == Admitted()
     assert text_of(decide(variant_of(), unified(h100, 45 * GB - 1), NEED)) == (
         "skip[vram]: has 45.00 GB (41.91 GiB) free on GPU 0 (NVIDIA GB10), which is the machine's RAM, "
         "needs 41.00 GB (38.18 GiB) of GPU memory beside the RAM of the host process; "
@@ -506,7 +508,7 @@ def test_a_driver_that_is_older_than_the_cuda_of_torch(
     """Any driver of a major version runs what was built for another minor one. What is not known is not judged here:
     a load would say it."""
     node = replace(h100, cuda=cuda, torch_cuda=built, packages={**h100.packages, "torch": torch})
-    assert (decide(variant_of(), node, NEED) == Run()) is runs
+    assert (decide(variant_of(), node, NEED) == Admitted()) is runs
 
 
 def test_the_step_for_an_old_driver(h100: Node) -> None:
@@ -519,7 +521,7 @@ def test_the_step_for_an_old_driver(h100: Node) -> None:
         "fix: update the driver (branch 580 or newer), or install a build of torch for CUDA 12 "
         "(pytorch.org/get-started)"
     )
-    assert decide(variant_of("cpu"), node, replace(NEED, device="cpu", vram=None)) == Run()
+    assert decide(variant_of("cpu"), node, replace(NEED, device="cpu", vram=None)) == Admitted()
 
 
 @pytest.mark.parametrize(
@@ -581,5 +583,5 @@ def test_a_need_that_was_not_predicted(h100: Node, unknown: dict[str, Any], code
 
 def test_without_a_prediction_any_fault_of_the_stack_is_the_reason(h100: Node) -> None:
     node = replace(h100, packages={**h100.packages, "pytest-html": None})
-    assert decide(variant_of(), node, NEED) == Run()
+    assert decide(variant_of(), node, NEED) == Admitted()
     assert code_of(decide(variant_of(), node, need_of(variant_of(), None))) is SkipCode.PACKAGE

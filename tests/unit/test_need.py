@@ -14,8 +14,8 @@ from plimsoll.footprint.demand import Placement, demand_of
 from plimsoll.footprint.prediction import Facts, Obstacle, Prediction, Workload
 from plimsoll.footprint.reference import reference_need
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
-from plimsoll.gate.decide import Need, decide, need_of
-from plimsoll.gate.need import CONTEXT_ALLOWANCE, HOST_ALLOWANCE
+from plimsoll.gate.decide import decide
+from plimsoll.gate.need import CONTEXT_ALLOWANCE, HOST_ALLOWANCE, Need, need_of
 from plimsoll.node.node import Node
 from plimsoll.node.probe import RecordedProbe
 from tests.support.gate_subjects import RECORDED, variant_of, with_environment

@@ -14,10 +14,11 @@ from plimsoll.footprint.demand import Demand
 from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Facts, Prediction, Workload
 from plimsoll.footprint.sizes import Footprint
-from plimsoll.gate.decide import Run, Skip, SkipCode
+from plimsoll.gate.decide import Admitted
+from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.node.node import Node
 from plimsoll.plan.estimates import Speeds, capacity, largest, load_seconds
-from plimsoll.plan.planning import UNSTATED, Machine, Planner, broken_promises, machine_of
+from plimsoll.plan.planning import UNSTATED, PlannedMachine, Planner, broken_promises, machine_of
 from plimsoll.plan.table import render, to_json, totals_of
 
 CATALOGUE = read_catalogue()
@@ -128,7 +129,7 @@ def row(weights: int, profile: str, variant: str = "llama-3.1-8b/bf16") -> Any:
 
 def test_the_gate_decides_and_the_row_says_how_much_is_left() -> None:
     runs, refused = row(10 * GB, "a10-24g"), row(30 * GB, "a10-24g")
-    assert runs.decision == Run()
+    assert runs.decision == Admitted()
     assert runs.needed + runs.left == runs.available == 24 * GB
     assert runs.capacity.context == 5000
     assert isinstance(refused.decision, Skip)
@@ -137,7 +138,7 @@ def test_the_gate_decides_and_the_row_says_how_much_is_left() -> None:
 
 
 def test_a_gpu_without_a_compute_capability_is_not_refused_for_it() -> None:
-    assert row(10 * GB, "mi300x-192g").decision == Run()
+    assert row(10 * GB, "mi300x-192g").decision == Admitted()
 
 
 def test_a_node_without_a_gpu_is_told_so(tmp_path: Any) -> None:
@@ -145,7 +146,7 @@ def test_a_node_without_a_gpu_is_told_so(tmp_path: Any) -> None:
     from tests.support.gate_subjects import RECORDED
 
     node: Node = replace(RecordedProbe(RECORDED / "synthetic-rtx4090-24g.json").probe(), gpus=(), unread=())
-    (found,) = planner(GB).rows([CATALOGUE.variants["llama-3.1-8b/bf16"]], Machine(name="here", node=node))
+    (found,) = planner(GB).rows([CATALOGUE.variants["llama-3.1-8b/bf16"]], PlannedMachine(name="here", node=node))
     assert isinstance(found.decision, Skip)
     assert (found.decision.code, found.available, found.left) == (SkipCode.NO_GPU, None, None)
 

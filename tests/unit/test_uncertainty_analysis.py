@@ -19,18 +19,18 @@ from plimsoll.evidence.record import RunRecord
 from plimsoll.uncertainty.analysis import Analysis, analyse
 from plimsoll.uncertainty.asked import gather
 from plimsoll.uncertainty.comparing import Compared
-from plimsoll.uncertainty.measuring import Result, Setting
-from plimsoll.uncertainty.pairs import Question
+from plimsoll.uncertainty.measuring import Result, Settings
+from plimsoll.uncertainty.pairs import Topic
 from plimsoll.uncertainty.published import Published, beside
 from plimsoll.uncertainty.reliability import confidence, proportion, reliability
-from plimsoll.uncertainty.scores import Score
+from plimsoll.uncertainty.scores import TokenScore
 from tests.support.made_answers import answers, answers_of_many, asking, claim, many_askings, run_with
 from tests.support.run_events import Line, gate, numbered, recorded, write_events
 
-FAST = Setting(scores=(Score.G_NLL,))
+FAST = Settings(scores=(TokenScore.G_NLL,))
 
 
-def analysed(folder: Path, askings: list[Asking], made: list[AnswerRecord], setting: Setting = FAST) -> Analysis:
+def analysed(folder: Path, askings: list[Asking], made: list[AnswerRecord], setting: Settings = FAST) -> Analysis:
     return analyse(recorded(folder, run_with(askings, made)), setting)
 
 
@@ -60,19 +60,19 @@ def sixty() -> list[AnswerRecord]:
 
 
 def test_a_whole_run_has_figures_that_are_those_of_its_answers(tmp_path: Path) -> None:
-    result = only(analysed(tmp_path, [ONE], sixty(), Setting()))
+    result = only(analysed(tmp_path, [ONE], sixty(), Settings()))
     right = [one.correct for one in sixty()]
     assert result.accuracy is not None
     assert result.accuracy.value == sum(right) / 60
     wrong = np.array([-sum(one.log_probs) for one in sixty() if not one.correct])
     good = np.array([-sum(one.log_probs) for one in sixty() if one.correct])
     expected = (wrong[:, None] > good[None, :]).mean()
-    found = result.aurocs[Score.G_NLL]
+    found = result.aurocs[TokenScore.G_NLL]
     assert found.value == pytest.approx(expected)
     assert found.interval is not None
     assert (found.answers, found.positives) == (60, len(wrong))
-    assert result.aurocs[Score.PERPLEXITY] == result.aurocs[Score.MEAN_NLL]
-    entropy = result.aurocs[Score.PREDICTIVE_ENTROPY]
+    assert result.aurocs[TokenScore.PERPLEXITY] == result.aurocs[TokenScore.MEAN_NLL]
+    entropy = result.aurocs[TokenScore.PREDICTIVE_ENTROPY]
     assert (entropy.value, entropy.reason) == (None, "no answers were drawn at random: the run asked for none")
 
 
@@ -88,15 +88,15 @@ def test_a_dropped_row_leaves_every_figure_unset_and_is_listed(tmp_path: Path) -
     result = only(analysis)
     reason = "59 of 60 answers are there; the first that is missing is that to 7"
     assert (result.accuracy, result.reliability, result.reason) == (None, None, reason)
-    assert (result.aurocs[Score.G_NLL].value, result.aurocs[Score.G_NLL].reason) == (None, reason)
-    assert result.known[Score.G_NLL].reason == reason
+    assert (result.aurocs[TokenScore.G_NLL].value, result.aurocs[TokenScore.G_NLL].reason) == (None, reason)
+    assert result.known[TokenScore.G_NLL].reason == reason
     assert analysis.unmeasured == (result,)
 
 
 def test_an_answer_without_a_score_leaves_that_auroc_unset(tmp_path: Path) -> None:
     silent = replace(sixty()[0], token_ids=(), pieces=(), log_probs=(), ended=False)
     result = only(analysed(tmp_path, [ONE], [silent, *sixty()[1:]]))
-    assert result.aurocs[Score.G_NLL].reason == "1 of 60 answers have no score"
+    assert result.aurocs[TokenScore.G_NLL].reason == "1 of 60 answers have no score"
     assert result.accuracy is not None
     assert result.reliability is None
 
@@ -105,7 +105,7 @@ def test_logits_that_were_not_finite_leave_everything_unset(tmp_path: Path) -> N
     first, *others = sixty()
     result = only(analysed(tmp_path, [ONE], [replace(first, finite=False), *others]))
     assert result.reason == "1 of 60 answers were made from logits that were NaN or infinite"
-    assert (result.accuracy, result.aurocs[Score.G_NLL].value) == (None, None)
+    assert (result.accuracy, result.aurocs[TokenScore.G_NLL].value) == (None, None)
 
 
 def test_shuffled_labels_come_near_chance(tmp_path: Path) -> None:
@@ -114,12 +114,12 @@ def test_shuffled_labels_come_near_chance(tmp_path: Path) -> None:
     labels = np.random.default_rng(1).permutation([one.correct for one in made])
     shuffled = [replace(one, correct=bool(label)) for one, label in zip(made, labels, strict=True)]
     true, planted = (only(analysed(tmp_path / n, [to], rows)) for n, rows in (("a", made), ("b", shuffled)))
-    assert (true.aurocs[Score.G_NLL].value or 0.0) > 0.85
-    assert planted.aurocs[Score.G_NLL].value == pytest.approx(0.5, abs=0.07)
+    assert (true.aurocs[TokenScore.G_NLL].value or 0.0) > 0.85
+    assert planted.aurocs[TokenScore.G_NLL].value == pytest.approx(0.5, abs=0.07)
 
 
 def test_another_rule_counts_other_answers_as_right(tmp_path: Path) -> None:
-    strict = Setting(scores=(Score.G_NLL,), rule=CorrectnessRule(metric="rouge_l", at_least=0.8))
+    strict = Settings(scores=(TokenScore.G_NLL,), rule=CorrectnessRule(metric="rouge_l", at_least=0.8))
     result = only(analysed(tmp_path, [ONE], sixty(), strict))
     assert result.accuracy is not None
     assert result.accuracy.value == sum(one.scores["rouge_l"] >= 0.8 for one in sixty()) / 60
@@ -127,21 +127,21 @@ def test_another_rule_counts_other_answers_as_right(tmp_path: Path) -> None:
 
 
 def test_a_rule_by_a_score_that_is_missing_measures_nothing(tmp_path: Path) -> None:
-    other = Setting(scores=(Score.G_NLL,), rule=CorrectnessRule(metric="f1", at_least=0.5))
+    other = Settings(scores=(TokenScore.G_NLL,), rule=CorrectnessRule(metric="f1", at_least=0.5))
     one = replace(sixty()[0], scores={"f1": 1.0})
     result = only(analysed(tmp_path, [ONE], [one, *sixty()[1:]], other))
     assert (result.accuracy, result.reason) == (None, "59 of 60 answers have no f1")
-    assert result.aurocs[Score.G_NLL].reason == "59 of 60 answers have no f1"
+    assert result.aurocs[TokenScore.G_NLL].reason == "59 of 60 answers have no f1"
 
 
 def test_taught_questions_against_withheld_ones(tmp_path: Path) -> None:
     made = [replace(a, example=replace(a.example, known=a.index % 2 == 0)) for a in sixty()]
     sure = [replace(a, log_probs=tuple(p * (0.01 if a.example.known else 1.0) for p in a.log_probs)) for a in made]
     result = only(analysed(tmp_path / "a", [ONE], sure))
-    assert (result.known[Score.G_NLL].value or 0.0) > 0.95
-    assert result.known[Score.G_NLL].positives == 30
+    assert (result.known[TokenScore.G_NLL].value or 0.0) > 0.95
+    assert result.known[TokenScore.G_NLL].positives == 30
     untold = [replace(a, example=replace(a.example, known=None)) for a in sixty()]
-    unknown = only(analysed(tmp_path / "b", [ONE], untold)).known[Score.G_NLL]
+    unknown = only(analysed(tmp_path / "b", [ONE], untold)).known[TokenScore.G_NLL]
     assert (unknown.value, unknown.reason) == (None, "nobody can say whether 60 of 60 questions were taught")
 
 
@@ -202,11 +202,11 @@ def test_one_dataset_asked_in_two_ways_is_two_results_with_names_of_their_own(tm
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
     askings = many_askings(chosen=150)
-    setting = Setting(scores=(Score.G_NLL, Score.MEAN_NLL, Score.PERPLEXITY))
+    setting = Settings(scores=(TokenScore.G_NLL, TokenScore.MEAN_NLL, TokenScore.PERPLEXITY))
     return analysed(tmp_path_factory.mktemp("many"), askings, answers_of_many(askings), setting)
 
 
-def rows(analysis: Analysis, question: Question, figure: str = "auroc") -> list[Compared]:
+def rows(analysis: Analysis, question: Topic, figure: str = "auroc") -> list[Compared]:
     return [row for row in analysis.comparisons if row.question is question and row.figure == figure]
 
 
@@ -215,42 +215,42 @@ def names(found: list[Compared]) -> set[tuple[str, str]]:
 
 
 def test_pairs_differ_in_what_is_asked_and_in_nothing_else(many: Analysis) -> None:
-    assert names(rows(many, Question.SIZE)) == {("llama-3.2-1b/bf16", "llama-3.1-8b/bf16")}
-    assert names(rows(many, Question.FAMILY)) == {
+    assert names(rows(many, Topic.SIZE)) == {("llama-3.2-1b/bf16", "llama-3.1-8b/bf16")}
+    assert names(rows(many, Topic.FAMILY)) == {
         ("llama-3.2-1b/bf16", "qwen2.5-1.5b/bf16"),
         ("llama-3.1-8b/bf16", "mistral-7b-v0.3/bf16"),
         ("llama-3.1-8b-instruct/bf16", "mistral-7b-instruct-v0.3/bf16"),
     }
-    assert names(rows(many, Question.TUNING)) == {
+    assert names(rows(many, Topic.TUNING)) == {
         ("llama-3.1-8b/bf16", "llama-3.1-8b-instruct/bf16"),
         ("mistral-7b-v0.3/bf16", "mistral-7b-instruct-v0.3/bf16"),
     }
-    quantized = names(rows(many, Question.QUANTIZATION))
+    quantized = names(rows(many, Topic.QUANTIZATION))
     assert len(quantized) == 6
     assert all(f.removesuffix("bf16") == s.removesuffix("int8") for f, s in quantized)
-    of_datasets = rows(many, Question.DATASET)
+    of_datasets = rows(many, Topic.DATASET)
     assert all(row.first.asked.asking.variant == row.second.asked.asking.variant for row in of_datasets)
     assert {(r.first.asked.dataset, r.second.asked.dataset) for r in of_datasets} == {("triviaqa", "squad")}
     assert len(of_datasets) == 12
 
 
 def test_each_pair_is_tested_as_it_is_related(many: Analysis) -> None:
-    def tests(question: Question, figure: str = "auroc") -> set[str]:
+    def tests(question: Topic, figure: str = "auroc") -> set[str]:
         return {row.difference.test for row in rows(many, question, figure) if row.difference is not None}
 
-    assert tests(Question.SIZE) == tests(Question.QUANTIZATION) == {"paired bootstrap"}
-    assert tests(Question.DATASET) == {"DeLong, unpaired"}
-    assert tests(Question.METHOD) == {"DeLong, paired"}
-    assert tests(Question.QUANTIZATION, "accuracy") == {"McNemar, exact"}
-    assert tests(Question.QUANTIZATION, "brier") == {"paired t"}
+    assert tests(Topic.SIZE) == tests(Topic.QUANTIZATION) == {"paired bootstrap"}
+    assert tests(Topic.DATASET) == {"DeLong, unpaired"}
+    assert tests(Topic.METHOD) == {"DeLong, paired"}
+    assert tests(Topic.QUANTIZATION, "accuracy") == {"McNemar, exact"}
+    assert tests(Topic.QUANTIZATION, "brier") == {"paired t"}
 
 
 def test_perplexity_is_not_tested_beside_the_mean_of_which_it_has_the_order(many: Analysis) -> None:
-    assert {row.score for row in rows(many, Question.METHOD)} == {Score.MEAN_NLL}
+    assert {row.score for row in rows(many, Topic.METHOD)} == {TokenScore.MEAN_NLL}
 
 
 def test_p_values_are_corrected_within_each_question(many: Analysis) -> None:
-    for question in Question:
+    for question in Topic:
         found = [row for row in many.comparisons if row.question is question and row.difference is not None]
         smallest = min(found, key=lambda row: row.difference.p if row.difference else 1.0)
         assert smallest.difference is not None
@@ -261,11 +261,11 @@ def test_models_on_the_same_questions_are_paired_though_their_prompts_differ(tmp
     base = asking("a/bf16", chosen=60)
     tuned = asking("b/bf16", chosen=60, tuned_from="a", fingerprint="chat")
     made = [*answers(base), *answers(tuned)]
-    [row] = rows(analysed(tmp_path / "a", [base, tuned], made), Question.TUNING)
+    [row] = rows(analysed(tmp_path / "a", [base, tuned], made), Topic.TUNING)
     assert row.difference is not None
     assert row.difference.test == "paired bootstrap"
     moved = [replace(a, example=replace(a.example, id=f"x{a.index}")) if a.variant == "b/bf16" else a for a in made]
-    [other] = rows(analysed(tmp_path / "b", [base, tuned], moved), Question.TUNING)
+    [other] = rows(analysed(tmp_path / "b", [base, tuned], moved), Topic.TUNING)
     assert other.difference is not None
     assert other.difference.test == "DeLong, unpaired"
 
@@ -273,7 +273,7 @@ def test_models_on_the_same_questions_are_paired_though_their_prompts_differ(tmp
 def test_what_was_asked_differently_is_not_compared(tmp_path: Path) -> None:
     base = asking("a/bf16", chosen=60)
     tuned = asking("b/bf16", chosen=60, tuned_from="a", shots=5)
-    [row] = rows(analysed(tmp_path, [base, tuned], [*answers(base), *answers(tuned)]), Question.TUNING)
+    [row] = rows(analysed(tmp_path, [base, tuned], [*answers(base), *answers(tuned)]), Topic.TUNING)
     assert (row.difference, row.word) == (None, "not measured")
     assert row.reason == "they were asked differently: shots 0 against 5"
 
@@ -282,14 +282,14 @@ def test_quantization_is_held_against_exactly_the_same_questions_alone(tmp_path:
     plain = asking("a/bf16", chosen=60)
     other = asking("a/int8", chosen=60, fingerprint="other")
     analysis = analysed(tmp_path, [plain, other], [*answers(plain), *answers(other)])
-    assert rows(analysis, Question.QUANTIZATION) == []
+    assert rows(analysis, Topic.QUANTIZATION) == []
 
 
 def test_sixteen_bits_are_alike_and_come_before_a_purer_name(tmp_path: Path) -> None:
     small = asking("a/fp16", chosen=60)
     large = [asking(f"b/{q}", chosen=60, parameters=10**7) for q in ("int8", "bf16")]
     made = [a for one in (small, *large) for a in answers(one)]
-    [row] = rows(analysed(tmp_path, [small, *large], made), Question.SIZE)
+    [row] = rows(analysed(tmp_path, [small, *large], made), Topic.SIZE)
     assert (row.second.asked.asking.variant, row.also) == ("b/bf16", "")
 
 
@@ -297,7 +297,7 @@ def test_where_no_quantization_is_common_the_pair_says_what_else_differs(tmp_pat
     # The comparison's own experiments: the 1B model in fp16, the 8B model in int8.
     small, large = asking("a/fp16", chosen=60), asking("b/int8", chosen=60, parameters=10**7)
     analysis = analysed(tmp_path, [small, large], [*answers(small), *answers(large)])
-    [row] = rows(analysis, Question.SIZE)
+    [row] = rows(analysis, Topic.SIZE)
     assert row.difference is not None
     assert row.also == "they differ in quantization too: fp16 and int8"
     assert analysis.answers[0].text.endswith("; 1 of these pairs differ in quantization too")
@@ -315,7 +315,7 @@ def test_a_quantized_variant_that_forgets_is_found(tmp_path: Path) -> None:
     made = answers(plain, accurate=0.8)
     worse = [replace(a, variant="a/nf4", correct=a.correct and a.index % 3 > 0) for a in made]
     analysis = analysed(tmp_path, [plain, quantized], [*made, *worse])
-    [row] = rows(analysis, Question.QUANTIZATION, "accuracy")
+    [row] = rows(analysis, Topic.QUANTIZATION, "accuracy")
     assert row.word == "lower"
     assert row.difference is not None
     assert row.difference.value == pytest.approx(np.mean([w.correct for w in worse]) - 0.8)
@@ -333,13 +333,13 @@ def test_or_says_what_is_missing(tmp_path: Path) -> None:
     analysis = analysed(tmp_path / "a", [ONE], sixty())
     assert not any(answer.is_measured for answer in analysis.answers)
     texts = {answer.question: answer.text for answer in analysis.answers}
-    assert texts[Question.TUNING] == (
+    assert texts[Topic.TUNING] == (
         "not measured: this needs a tuned model and the one that it was made from, asked one dataset"
     )
-    assert texts[Question.DATASET] == "not measured: this needs one variant that was asked both triviaqa and squad"
+    assert texts[Topic.DATASET] == "not measured: this needs one variant that was asked both triviaqa and squad"
     both = [ONE, asking(dataset="squad", chosen=60)]
     part = analysed(tmp_path / "b", both, [*sixty(), *answers(both[1])[:30]])
-    dataset = next(answer for answer in part.answers if answer.question is Question.DATASET)
+    dataset = next(answer for answer in part.answers if answer.question is Topic.DATASET)
     assert dataset.text == (
         "not measured: tiny-llama/bf16 on squad: 30 of 60 answers are there; the first that is missing is that to 30"
     )
@@ -394,7 +394,7 @@ def test_turned_round_scores_mirror_the_auroc(tmp_path: Path) -> None:
     # With one token an answer, -p - 5 turns the order of losses round.
     single = [replace(a, token_ids=(1,), pieces=("x",), log_probs=(a.log_probs[0],)) for a in sixty()]
     mirrored = [replace(a, log_probs=(-a.log_probs[0] - 5.0,)) for a in single]
-    true = only(analysed(tmp_path / "a", [ONE], single)).aurocs[Score.G_NLL].value
-    turned = only(analysed(tmp_path / "b", [ONE], mirrored)).aurocs[Score.G_NLL].value
+    true = only(analysed(tmp_path / "a", [ONE], single)).aurocs[TokenScore.G_NLL].value
+    turned = only(analysed(tmp_path / "b", [ONE], mirrored)).aurocs[TokenScore.G_NLL].value
     assert true is not None
     assert turned == pytest.approx(1.0 - true)

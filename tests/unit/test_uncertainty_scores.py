@@ -14,7 +14,7 @@ from plimsoll.dataset.example import AnswerKind, Example
 from plimsoll.evidence.answers import AnswerRecord, SampledAnswer
 from plimsoll.uncertainty.relevance import LexicalSimilarity, Pair, relevances
 from plimsoll.uncertainty.scores import (
-    Score,
+    TokenScore,
     Uncertainty,
     g_nll,
     mean_nll,
@@ -44,61 +44,61 @@ class Given:
 
 def weighted(one: AnswerRecord, *similarities: float) -> float:
     [relevance] = relevances([one], Given(*similarities))
-    found = uncertainty(one, Score.RW_G_NLL, samples=0, relevance=relevance)
+    found = uncertainty(one, TokenScore.RW_G_NLL, samples=0, relevance=relevance)
     assert found.value is not None, found.reason
     return found.value
 
 
-def value(one: AnswerRecord, score: Score, *, samples: int = 0, with_end: bool = True) -> float | None:
+def value(one: AnswerRecord, score: TokenScore, *, samples: int = 0, with_end: bool = True) -> float | None:
     return uncertainty(one, score, samples=samples, with_end=with_end).value
 
 
 def test_every_score_of_one_answer_by_hand() -> None:
     one = answer((-0.5, -0.25, -0.125))
-    assert value(one, Score.G_NLL) == pytest.approx(0.875)
-    assert value(one, Score.MEAN_NLL) == pytest.approx(0.875 / 3)
-    assert value(one, Score.PERPLEXITY) == pytest.approx(math.exp(0.875 / 3))
+    assert value(one, TokenScore.G_NLL) == pytest.approx(0.875)
+    assert value(one, TokenScore.MEAN_NLL) == pytest.approx(0.875 / 3)
+    assert value(one, TokenScore.PERPLEXITY) == pytest.approx(math.exp(0.875 / 3))
     drawn = (SampledAnswer(text="a", log_prob=-1.0, tokens=2), SampledAnswer(text="b", log_prob=-4.0, tokens=2))
-    assert value(replace(one, samples=drawn), Score.PREDICTIVE_ENTROPY, samples=2) == pytest.approx(2.5)
+    assert value(replace(one, samples=drawn), TokenScore.PREDICTIVE_ENTROPY, samples=2) == pytest.approx(2.5)
     # R = (0.4, 0.1), none for the end: shares 0.8 and 0.2.
     assert weighted(one, 0.6, 0.9) == pytest.approx(0.8 * 0.5 + 0.2 * 0.25)
 
 
 def test_the_end_counts_unless_it_is_left_out() -> None:
     one = answer((-0.5, -0.25, -0.125))
-    assert value(one, Score.G_NLL, with_end=False) == pytest.approx(0.75)
-    assert value(one, Score.MEAN_NLL, with_end=False) == pytest.approx(0.375)
+    assert value(one, TokenScore.G_NLL, with_end=False) == pytest.approx(0.75)
+    assert value(one, TokenScore.MEAN_NLL, with_end=False) == pytest.approx(0.375)
     cut = replace(one, ended=False)
-    assert value(cut, Score.G_NLL, with_end=False) == value(cut, Score.G_NLL) == pytest.approx(0.875)
+    assert value(cut, TokenScore.G_NLL, with_end=False) == value(cut, TokenScore.G_NLL) == pytest.approx(0.875)
 
 
 def test_no_score_is_a_reason_and_never_a_zero() -> None:
     empty = answer(())
-    assert uncertainty(empty, Score.G_NLL, samples=0) == Uncertainty(value=None, reason="the answer has no tokens")
+    assert uncertainty(empty, TokenScore.G_NLL, samples=0) == Uncertainty(value=None, reason="the answer has no tokens")
     only_end = answer((-0.5,))
-    assert value(only_end, Score.G_NLL) == 0.5
-    left_out = uncertainty(only_end, Score.MEAN_NLL, samples=0, with_end=False)
+    assert value(only_end, TokenScore.G_NLL) == 0.5
+    left_out = uncertainty(only_end, TokenScore.MEAN_NLL, samples=0, with_end=False)
     assert left_out == Uncertainty(value=None, reason="the answer has no tokens beside its end")
-    none = uncertainty(answer(), Score.PREDICTIVE_ENTROPY, samples=0)
+    none = uncertainty(answer(), TokenScore.PREDICTIVE_ENTROPY, samples=0)
     assert (none.value, none.reason) == (None, "no answers were drawn at random: the run asked for none")
     some = replace(answer(), samples=(SampledAnswer(text="a", log_prob=-1.0, tokens=1),))
-    few = uncertainty(some, Score.PREDICTIVE_ENTROPY, samples=5)
+    few = uncertainty(some, TokenScore.PREDICTIVE_ENTROPY, samples=5)
     assert (few.value, few.reason) == (None, "1 of 5 answers were drawn at random")
-    unweighted = uncertainty(answer(), Score.RW_G_NLL, samples=0)
+    unweighted = uncertainty(answer(), TokenScore.RW_G_NLL, samples=0)
     assert (unweighted.value, unweighted.reason) == (None, "no relevance of its tokens was computed")
 
 
 @pytest.mark.parametrize("wrong", [math.nan, -math.inf, math.inf, 0.5])
 def test_what_is_no_probability_is_refused(wrong: float) -> None:
-    found = uncertainty(answer((-0.5, wrong)), Score.G_NLL, samples=0)
+    found = uncertainty(answer((-0.5, wrong)), TokenScore.G_NLL, samples=0)
     assert found.value is None
     assert found.reason == f"the log-probability of token 1 is {wrong:g}, which is none"
     drawn = replace(answer(), samples=(SampledAnswer(text="a", log_prob=wrong, tokens=1),))
-    assert value(drawn, Score.PREDICTIVE_ENTROPY, samples=1) is None
+    assert value(drawn, TokenScore.PREDICTIVE_ENTROPY, samples=1) is None
 
 
 def test_a_probability_a_little_above_one_by_rounding_is_one() -> None:
-    assert value(answer((-0.5, 1e-6)), Score.G_NLL) == pytest.approx(0.5, abs=1e-5)
+    assert value(answer((-0.5, 1e-6)), TokenScore.G_NLL) == pytest.approx(0.5, abs=1e-5)
 
 
 @given(LOSSES, st.data())
@@ -144,11 +144,11 @@ def test_every_answer_keeps_its_row_whatever_its_number_of_tokens() -> None:
     found = relevances(many, LexicalSimilarity())
     assert [len(weights) for weights in found] == [1, 2, 3, 7]
     for one, weights in zip(many, found, strict=True):
-        assert uncertainty(one, Score.RW_G_NLL, samples=0, relevance=weights).value is not None
+        assert uncertainty(one, TokenScore.RW_G_NLL, samples=0, relevance=weights).value is not None
 
 
 def test_weights_that_do_not_fit_are_a_reason() -> None:
-    found = uncertainty(answer(), Score.RW_G_NLL, samples=0, relevance=(0.5,))
+    found = uncertainty(answer(), TokenScore.RW_G_NLL, samples=0, relevance=(0.5,))
     assert found == Uncertainty(value=None, reason="1 weights for 3 tokens")
 
 

@@ -1,4 +1,4 @@
-"""Answering prompts inside a host, with the probability of each token: what scores and uncertainties are made from.
+"""Answers prompts inside a host, with the probability of each token, for scores and uncertainties.
 
 Probabilities are taken from raw logits while `generate` runs, one number a token and row: the logits of a whole answer,
 for a vocabulary of 150,000, would take gigabytes.

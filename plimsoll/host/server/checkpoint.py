@@ -29,7 +29,7 @@ _HEADER_LIMIT: Final = 100_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+class CheckpointFiles:
     """The files that hold the weights. `revision` is the commit for a Hub snapshot, None for a folder of one's own."""
 
     folder: Path
@@ -46,7 +46,7 @@ class Checkpoint:
         return sum(file.stat().st_size for file in self.files)
 
 
-def locate(checkpoint: str, revision: str | None, *, allow_pickle: bool) -> Checkpoint | None:
+def locate(checkpoint: str, revision: str | None, *, allow_pickle: bool) -> CheckpointFiles | None:
     """The checkpoint on this disk; None for a Hub id whose weights have not been downloaded.
 
     With a folder, `revision` is the commit that it is the snapshot of, and None where it is of one's own.
@@ -73,10 +73,10 @@ def locate(checkpoint: str, revision: str | None, *, allow_pickle: bool) -> Chec
     return _checkpoint(snapshot, files, snapshot.name)
 
 
-def _checkpoint(folder: Path, files: tuple[Path, ...], revision: str | None) -> Checkpoint:
+def _checkpoint(folder: Path, files: tuple[Path, ...], revision: str | None) -> CheckpointFiles:
     index = folder / (_SAFETENSORS + _INDEX)
     is_indexed = files and files[0].name not in (_SAFETENSORS, _PICKLE) and index.exists()
-    return Checkpoint(
+    return CheckpointFiles(
         folder=folder,
         files=files,
         revision=revision,
@@ -167,7 +167,7 @@ def _absent_tensors(index: Path) -> dict[str, str]:
     }
 
 
-def refuse_absent(checkpoint: Checkpoint | None, missing: Collection[str]) -> None:
+def refuse_absent(checkpoint: CheckpointFiles | None, missing: Collection[str]) -> None:
     """Raise LoadFailed for tensors that the index promises and no load has missed: `missing` are those it has, which
     the report names. transformers never compares an index with its files."""
     absent = [tensor for tensor in checkpoint.absent if tensor not in missing] if checkpoint else []
@@ -190,7 +190,7 @@ def _tensors_of(file: Path) -> frozenset[str] | None:
         return None
 
 
-def find_damage(checkpoint: Checkpoint) -> str | None:
+def find_damage(checkpoint: CheckpointFiles) -> str | None:
     """The first safetensors file that cannot be whole, with the reason; None where every header fits its file."""
     for file in checkpoint.files:
         if (found := stand_in(file)) is not None:
@@ -218,7 +218,7 @@ def _header_fault(file: Path) -> str | None:
     return f"is {word}: it has {size:,} bytes, and its header describes {expected:,}"
 
 
-def file_of(checkpoint: Checkpoint, tensor: str) -> Path | None:
+def file_of(checkpoint: CheckpointFiles, tensor: str) -> Path | None:
     """The safetensors file that holds a tensor of that name; None where none does."""
     for file in checkpoint.files:
         if file.suffix == ".safetensors":

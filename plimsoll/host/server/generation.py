@@ -1,4 +1,4 @@
-"""Generating and comparing inside a host: everything that needs logits, reduced to numbers before it crosses the pipe.
+"""Generates and compares inside a host: logits are reduced to numbers before they cross the pipe.
 
 Decoding is greedy with every setting explicit, so that two runs, two releases or two machines can be compared. Raw
 logits are looked at, never processed scores, because processors hide a NaN behind a mask.

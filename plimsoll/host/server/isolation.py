@@ -1,4 +1,4 @@
-"""What makes a forked process a host: its own session, its output in its log, its stacks when it is asked for them."""
+"""Isolates a forked process as a host: its own session, its output in its log, its stacks on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only Linux offers to a process that must not outlive its parent. Nothing happens elsewhere: the supervisor
+"""Linux calls for a process that must not outlive its parent. Elsewhere they do nothing: the supervisor
 that watches each host needs none of it, but each makes one more way to lose a process impossible."""
 
 from __future__ import annotations

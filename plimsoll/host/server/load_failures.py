@@ -1,4 +1,4 @@
-"""From what transformers raises to one message that names the file and the reason.
+"""Explains what transformers raises in one message that names the file and the reason.
 
 transformers says which file is damaged in none of its own errors, and which tensor has the wrong shape only in its
 log; both are looked up here.
@@ -14,7 +14,7 @@ from typing import Final
 import torch
 
 from plimsoll.host.protocol import Inventory, LoadSpec
-from plimsoll.host.server.checkpoint import Checkpoint, file_of, find_damage
+from plimsoll.host.server.checkpoint import CheckpointFiles, file_of, find_damage
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 
 _MISMATCH: Final = re.compile(r"^(\S.*?)\s*\|\s*MISMATCH\s*\|.*?Size\(\[(.*?)\]\).*?Size\(\[(.*?)\]\)", re.MULTILINE)
@@ -25,7 +25,7 @@ _CONVERSION: Final = re.compile(
 """The end of what its load report says of an operation that raised while tensors were merged or quantized."""
 
 
-def explain(error: Exception, spec: LoadSpec, checkpoint: Checkpoint | None, heard: Iterable[str]) -> LoadFailed:
+def explain(error: Exception, spec: LoadSpec, checkpoint: CheckpointFiles | None, heard: Iterable[str]) -> LoadFailed:
     """The error of a `from_pretrained` that failed, with what its log said, as a LoadFailed."""
     where = checkpoint.folder if checkpoint else spec.checkpoint
     log = "\n".join(heard)
@@ -45,13 +45,13 @@ def explain(error: Exception, spec: LoadSpec, checkpoint: Checkpoint | None, hea
     return LoadFailed(LoadFailure.REFUSED, f"{where}: {type(error).__name__}: {_first_line(error)}")
 
 
-def wrong_shape(checkpoint: Checkpoint | None, where: Path | str, name: str, fault: str) -> LoadFailed:
+def wrong_shape(checkpoint: CheckpointFiles | None, where: Path | str, name: str, fault: str) -> LoadFailed:
     """A tensor that does not fit, with the file that holds it where its name is that of the model's parameter."""
     file = file_of(checkpoint, name) if checkpoint else None
     return LoadFailed(LoadFailure.SHAPE, f"{file or where}: {name} {fault}")
 
 
-def refuse_wrong_shapes(spec: LoadSpec, checkpoint: Checkpoint | None, inventory: Inventory) -> None:
+def refuse_wrong_shapes(spec: LoadSpec, checkpoint: CheckpointFiles | None, inventory: Inventory) -> None:
     """Raise LoadFailed for a quantized weight whose shape is not its layer's.
 
     transformers compares shapes, but not those of a tensor that is quantized while it is read: such a load succeeds,

@@ -1,4 +1,4 @@
-"""Loading a model as a user would, by the real `from_pretrained`, and writing down what it came to.
+"""Loads a model as a user would, by the real `from_pretrained`, and records what came of it.
 
 Only `from_pretrained` is timed. Everything that could take part in the figure happens before (configuration,
 tokenizer, CUDA context, page cache) or after (accounting). A load that cannot be trusted is an error: no model leaves
@@ -24,7 +24,7 @@ from plimsoll import clock
 from plimsoll.catalogue.entries import Generation
 from plimsoll.gate.need import tokenizer_packages
 from plimsoll.host.protocol import CacheState, LoadReport, LoadSpec
-from plimsoll.host.server.checkpoint import Checkpoint, locate, refuse_absent
+from plimsoll.host.server.checkpoint import CheckpointFiles, locate, refuse_absent
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.generation import chat_text
 from plimsoll.host.server.gpu_memory import GpuMeter
@@ -56,7 +56,7 @@ class LoadedModel:
     report: LoadReport
     spec: LoadSpec
     """What was asked for."""
-    checkpoint: Checkpoint | None
+    checkpoint: CheckpointFiles | None
     """The files that it was loaded from; None where the weights are synthetic."""
 
 
@@ -120,13 +120,13 @@ def _asked(model: Any) -> Any:
         return model
 
 
-def _locate(spec: LoadSpec) -> Checkpoint | None:
+def _locate(spec: LoadSpec) -> CheckpointFiles | None:
     if spec.is_synthetic:
         return None
     return locate(spec.checkpoint, spec.revision, allow_pickle=spec.allow_pickle)
 
 
-def _unread(checkpoint: Checkpoint | None) -> tuple[str, ...]:
+def _unread(checkpoint: CheckpointFiles | None) -> tuple[str, ...]:
     """Weights that lie in the folder and are not part of what was loaded."""
     if checkpoint is None or not checkpoint.unlisted:
         return ()
@@ -134,14 +134,14 @@ def _unread(checkpoint: Checkpoint | None) -> tuple[str, ...]:
     return (f"{checkpoint.folder}: {len(checkpoint.unlisted)} files of weights are not in the index: {names}",)
 
 
-def _page_cache(spec: LoadSpec, checkpoint: Checkpoint | None, cache: str) -> CacheState:
+def _page_cache(spec: LoadSpec, checkpoint: CheckpointFiles | None, cache: str) -> CacheState:
     if spec.is_synthetic:
         return CacheState(asked=cache, resident=None, note="synthetic weights are read from no file")
     return prepare(checkpoint.files if checkpoint else (), cache)
 
 
 @contextmanager
-def _explained(spec: LoadSpec, checkpoint: Checkpoint | None, listener: Listener) -> Iterator[None]:
+def _explained(spec: LoadSpec, checkpoint: CheckpointFiles | None, listener: Listener) -> Iterator[None]:
     """Turn whatever the software stack raises into a LoadFailed that names file and reason."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""Giving a model's memory back: to torch's allocators, to the C library, and by it to the system."""
+"""Gives a model's memory back to torch's allocators, to the C library, and through it to the system."""
 
 from __future__ import annotations
 

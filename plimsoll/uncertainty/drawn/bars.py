@@ -23,7 +23,7 @@ from plimsoll.uncertainty.drawn.picture import (
     points,
 )
 from plimsoll.uncertainty.measuring import Result
-from plimsoll.uncertainty.scores import Score
+from plimsoll.uncertainty.scores import TokenScore
 
 _MOST: Final = 5
 """Variants a dataset among the best."""
@@ -107,7 +107,7 @@ def best_of_each(analysis: Analysis) -> Picture:
     return draw(name, title, how, (7.5, 0.7 + sum(0.5 + 0.26 * len(rows) for rows in ranked.values())), fill)
 
 
-def _ranked(results: Sequence[Result]) -> list[tuple[Score, Point]]:
+def _ranked(results: Sequence[Result]) -> list[tuple[TokenScore, Point]]:
     """The best score of each result, the best result first."""
     best = []
     for result in results:

@@ -17,7 +17,7 @@ from plimsoll.uncertainty.drawn.picture import Point, category, datasets, draw, 
 from plimsoll.uncertainty.measuring import Result
 from plimsoll.uncertainty.pairs import most_precise
 from plimsoll.uncertainty.reliability import Reliability, proportion
-from plimsoll.uncertainty.scores import Score
+from plimsoll.uncertainty.scores import TokenScore
 
 _MOST_PANELS: Final = 12
 _COLUMNS: Final = 4
@@ -86,7 +86,7 @@ def histograms(analysis: Analysis) -> Picture:
     return _panels(name, title, how, shown, panel, (score.label, "share"), legend)
 
 
-def _histogram(axes: Any, result: Result, score: Score) -> str:
+def _histogram(axes: Any, result: Result, score: TokenScore) -> str:
     values = np.asarray(result.values[score], dtype=np.float64)
     right = np.asarray(result.right)
     finite = values[np.isfinite(values)]

@@ -9,7 +9,7 @@ from matplotlib.ticker import NullLocator
 
 from plimsoll.present.document import Picture
 from plimsoll.present.drawing import FAINT, INK
-from plimsoll.statistics.difference import Difference
+from plimsoll.statistics.difference import AurocDelta
 from plimsoll.uncertainty.analysis import Analysis
 from plimsoll.uncertainty.comparing import AUROC, Compared
 from plimsoll.uncertainty.drawn.picture import Point, category, datasets, draw, families, label, missing, model_points
@@ -173,7 +173,7 @@ def summary(analysis: Analysis) -> Picture:
     return draw(name, title, how, (9.0, 1.2 + 0.2 * (len(rows) + len(RESEARCH))), fill)
 
 
-def _difference(axes: Any, place: float, found: Difference | None, number: int, is_shown: bool) -> None:
+def _difference(axes: Any, place: float, found: AurocDelta | None, number: int, is_shown: bool) -> None:
     if found is None:
         return
     colour, mark, _ = category(number)

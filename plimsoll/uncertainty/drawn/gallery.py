@@ -17,7 +17,7 @@ from plimsoll.uncertainty.drawn.calibration import accuracy_against_auroc, histo
 from plimsoll.uncertainty.drawn.effects import dataset_effect, size_effect, summary
 from plimsoll.uncertainty.drawn.picture import category, datasets, draw, label, missing, model_points
 from plimsoll.uncertainty.measuring import Result
-from plimsoll.uncertainty.scores import Score
+from plimsoll.uncertainty.scores import TokenScore
 
 _MATRIX: Final = "auroc-matrix"
 _MATRIX_TITLE: Final = "AUROC of each variant, dataset and score"
@@ -63,7 +63,7 @@ def auroc_matrix(analysis: Analysis) -> Picture:
     return draw(_MATRIX, _MATRIX_TITLE, _MATRIX_HOW, (max(width, 5.0), 1.5 + 0.27 * len(variants)), fill)
 
 
-def _square(axes: Any, row: int, column: int, result: Result | None, score: Score) -> None:
+def _square(axes: Any, row: int, column: int, result: Result | None, score: TokenScore) -> None:
     value = None if result is None else result.aurocs[score].value
     text = "–" if value is None else f"{value:.2f}"
     if value is not None:
@@ -77,7 +77,7 @@ def _square(axes: Any, row: int, column: int, result: Result | None, score: Scor
     axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=FAINT if value is None else INK)
 
 
-def _headings(axes: Any, columns: list[tuple[str, Score]]) -> None:
+def _headings(axes: Any, columns: list[tuple[str, TokenScore]]) -> None:
     """Each dataset's name above its columns, and a line between two datasets."""
     for dataset in dict.fromkeys(dataset for dataset, _ in columns):
         places = [place for place, (name, _) in enumerate(columns) if name == dataset]

@@ -17,7 +17,7 @@ from plimsoll.present.foreign_text import one_line
 from plimsoll.statistics.interval import Interval
 from plimsoll.uncertainty.measuring import Result
 from plimsoll.uncertainty.pairs import most_precise
-from plimsoll.uncertainty.scores import Score
+from plimsoll.uncertainty.scores import TokenScore
 
 MARKS: Final = ("o", "s", "^", "D", "v", "P")
 HATCHES: Final = ("", "////", "\\\\\\\\", "xxxx", "----", "||||")
@@ -70,7 +70,7 @@ class Point:
     interval: Interval
 
 
-def points(results: Sequence[Result], score: Score) -> list[Point]:
+def points(results: Sequence[Result], score: TokenScore) -> list[Point]:
     """Those that have an AUROC of the score."""
     return [
         Point(result=result, value=found.value, interval=found.interval)
@@ -80,6 +80,6 @@ def points(results: Sequence[Result], score: Score) -> list[Point]:
     ]
 
 
-def model_points(results: Sequence[Result], score: Score) -> list[Point]:
+def model_points(results: Sequence[Result], score: TokenScore) -> list[Point]:
     """Those of each model's least quantized variant."""
     return points(most_precise(results), score)

@@ -28,7 +28,7 @@ from transformers.core_model_loading import (
 )
 
 from plimsoll.host.protocol import LoadSpec
-from plimsoll.host.server.checkpoint import Checkpoint
+from plimsoll.host.server.checkpoint import CheckpointFiles
 from plimsoll.host.server.synthetic import make_up
 
 
@@ -259,7 +259,7 @@ class _MadeUp:
 
 
 @contextmanager
-def opened(spec: LoadSpec, checkpoint: Checkpoint | None) -> Iterator[Mapping[str, Any]]:
+def opened(spec: LoadSpec, checkpoint: CheckpointFiles | None) -> Iterator[Mapping[str, Any]]:
     """Every tensor of a checkpoint by its name, unread. Synthetic ones are made again by what made them.
 
     Pickles are read whole, as they can be in no other way; nothing of theirs but tensors is taken.

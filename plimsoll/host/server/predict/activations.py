@@ -20,7 +20,7 @@ from plimsoll.catalogue.entries import Quantization
 from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
 from plimsoll.host.server.predict.coverage import output_head
 from plimsoll.host.server.predict.layers import Layers, text_part, widest_window, with_attention, without_padding
-from plimsoll.host.server.predict.passes import NotFollowedError, Run, follow
+from plimsoll.host.server.predict.passes import NotFollowedError, TracedPass, follow
 from plimsoll.host.server.predict.trace import Step, Watch
 
 _LONG: Final = 2**24
@@ -99,9 +99,9 @@ class ForwardPasses:
         ]
 
 
-def _follow_all(watch: Watch, part: PreTrainedModel, lengths: Sequence[int]) -> tuple[Run, ...]:
+def _follow_all(watch: Watch, part: PreTrainedModel, lengths: Sequence[int]) -> tuple[TracedPass, ...]:
     """Runs of the smaller batch, then of the larger, each of both lengths. Raises NotFollowedError."""
-    runs: list[Run] = []
+    runs: list[TracedPass] = []
     for batch, length in product(_BATCHES, lengths):
         runs.append(follow(watch, part, batch, length))
         watch.limit = 2 * len(runs[0].prompt.steps)

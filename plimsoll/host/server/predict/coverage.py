@@ -1,4 +1,4 @@
-"""Which weights a quantization scheme covers, read off the architecture alone.
+"""Finds the weights that a quantization scheme covers, from the architecture alone.
 
 The model is built on the meta device, where a weight has a shape and no bytes, and each parameter is asked what kind
 of module holds it. No family is known by name: what tells is that a weight belongs to a linear layer, to the output

@@ -29,7 +29,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TracedPass:
     """A prompt and one more token a sequence."""
 
     prompt: Pass
@@ -42,7 +42,7 @@ class Run:
     """Bytes in use when the next token came."""
 
 
-def follow(watch: Watch, model: PreTrainedModel, batch: int, length: int) -> Run:
+def follow(watch: Watch, model: PreTrainedModel, batch: int, length: int) -> TracedPass:
     """Run a model over `batch` sequences of `length` tokens. Raises NotFollowedError with what the model said."""
     with torch.inference_mode(), torch.device("meta"), watch:
         prompt = watch.begin()
@@ -63,7 +63,7 @@ def follow(watch: Watch, model: PreTrainedModel, batch: int, length: int) -> Run
             _call(model, input_ids=torch.zeros(batch, 1, dtype=torch.long), **{name: cache})
         except NotFollowedError:
             token.steps.clear()
-        return Run(prompt=prompt, cached=cached, cache=kept, token=token, in_use=in_use)
+        return TracedPass(prompt=prompt, cached=cached, cache=kept, token=token, in_use=in_use)
 
 
 def _call(model: PreTrainedModel, **inputs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a variant should take, predicted from its configuration before a byte is loaded.
+"""Predicts what a variant takes from its configuration, before a byte is loaded.
 
 Gates, plans and the judgement of a loaded model rest on it. What is stored must not be wrong by a byte: the tests hold
 it against the inventory of really loaded models, in every quantization.
