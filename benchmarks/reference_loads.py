@@ -200,7 +200,7 @@ def _cells(row: Row) -> Iterator[str]:
     divergences = [_number(_judged(record, metric)) for metric in DIVERGENCES]
     yield ", ".join(divergences) if set(divergences) != {NOT_ASKED} else NOT_ASKED
     verdict = reach_verdict(record)
-    yield f"{verdict.word}, {verdict.planned} cells"
+    yield f"{verdict.word}, {verdict.planned} checks"
 
 
 def _beside(found: float | None, predicted: float | None) -> tuple[str, str, str]:

@@ -83,7 +83,7 @@ def run_show(options: argparse.Namespace) -> int:
     """Show one baseline."""
     record = read_run(find_baseline(options.name, options.report_dir))
     print(one_line(reach_verdict(record).statement))
-    print(f"{record.folder}, run {one_line(record.run_id)}, {len(record.benchmarks)} timed cells")
+    print(f"{record.folder}, run {one_line(record.run_id)}, {len(record.benchmarks)} timed checks")
     for label, text in [] if record.node is None else node_card(record.node):
         print(f"  {label}: {one_line(text)}")
     return 0

@@ -163,7 +163,7 @@ def _verdicts(versus: Versus, against: str) -> Section:
         (short[change.cell], change.base, change.other, "worse" if change.is_worse else "", _first_line(change.reason))
         for change in versus.outcomes
     ]
-    return _section(f"{against}: verdict and outcomes", lines, _table(("cell", "was", "is", "", "reason"), rows, 5))
+    return _section(f"{against}: verdict and outcomes", lines, _table(("check", "was", "is", "", "reason"), rows, 5))
 
 
 def _times(versus: Versus, against: str, rule: Rule, draw: Draw | None) -> Section:
@@ -286,7 +286,7 @@ def _short(cells: Iterable[str]) -> dict[str, str]:
 def _not_comparable(versus: Versus, against: str) -> Section:
     short = _short(row.cell for row in versus.mismatched)
     rows = [(short[row.cell], row.metric, row.reason) for row in versus.mismatched]
-    return _section(f"{against}: in both, and yet not comparable", (), _table(("cell", "metric", "why"), rows, 3))
+    return _section(f"{against}: in both, and yet not comparable", (), _table(("check", "metric", "why"), rows, 3))
 
 
 def _memory_lines(rule: Rule) -> tuple[str, ...]:
@@ -314,7 +314,7 @@ def _figures(title: str, rows: Sequence[FigureRow], *, only_changed: bool, lines
         for row in sorted(shown, key=lambda row: (order.index(row.level), -abs(row.change or 0.0)))
     ]
     notable = sum(row.level is not Level.SAME for row in shown)
-    head = ("cell", "metric", "word", "change", "base", "other")
+    head = ("check", "metric", "word", "change", "base", "other")
     return _section(title, lines, _table(head, cells, 3, notable))
 
 
@@ -331,12 +331,12 @@ def _absences(title: str, entries: Sequence[Absent]) -> Section:
         if entry.metric is None:
             whole.setdefault(entry.variant or entry.cell, []).append(entry)
     rows = [
-        (name, f"{counted(len(cells), 'whole cell')}: {', '.join(question(c.cell) for c in cells)}", cells[0].reason)
+        (name, f"{counted(len(cells), 'whole check')}: {', '.join(question(c.cell) for c in cells)}", cells[0].reason)
         for name, cells in whole.items()
     ]
     short = _short(entry.cell for entry in entries)
     rows += [(short[e.cell], e.metric, _first_line(e.reason)) for e in entries if e.metric is not None]
-    return _section(title, (), _table(("cell", "what", "why"), rows, 3, len(rows)))
+    return _section(title, (), _table(("check", "what", "why"), rows, 3, len(rows)))
 
 
 def _first_line(text: str) -> str:

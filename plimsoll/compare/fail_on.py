@@ -77,7 +77,7 @@ def _counts(versus: Versus, condition: Condition) -> list[tuple[int, str]]:
         case Condition.OUTCOME:
             worse = sum(change.is_worse for change in versus.outcomes)
             words = f"the verdict went from {versus.base.verdict} to {versus.other.verdict}"
-            return [(worse, f"{counted(worse, 'cell')} lost a good outcome"), (versus.verdict_is_worse, words)]
+            return [(worse, f"{counted(worse, 'check')} lost a good outcome"), (versus.verdict_is_worse, words)]
         case Condition.MISSING:
             missing, mismatched = len(versus.missing), len(versus.mismatched)
             return [(missing, f"{missing} missing"), (mismatched, f"{mismatched} no longer comparable")]

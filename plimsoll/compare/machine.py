@@ -205,7 +205,7 @@ def _timing_facts(timed: Sequence[Timed]) -> dict[str, Fact]:
     if timers:
         facts["timer"] = Fact(text=", ".join(timers))
     if counts:
-        facts["rounds"] = Fact(text=", ".join(f"{n} cells with {rounds}" for rounds, n in sorted(counts.items())))
+        facts["rounds"] = Fact(text=", ".join(f"{n} checks with {rounds}" for rounds, n in sorted(counts.items())))
     return facts
 
 

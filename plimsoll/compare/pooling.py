@@ -22,7 +22,7 @@ def pooled(rows: Iterable[Timed]) -> tuple[dict[Key, Timed], tuple[str, ...]]:
         timed[key] = row
     if not again:
         return timed, ()
-    cells = counted(len(again), "cell")
+    cells = counted(len(again), "check")
     return timed, (f"timed more than once, their rounds are pooled: {cells}, such as {min(again)[0]}",)
 
 

@@ -425,4 +425,4 @@ def _resumed(data: Mapping[str, Any] | None) -> Resumed | None:
 
 def _difference(plan: Mapping[str, Cell], other: Mapping[str, Cell]) -> str:
     unlike = [id_ for id_ in {**plan, **other} if plan.get(id_) != other.get(id_)]
-    return f"{len(unlike)} of {len({**plan, **other})} cells differ, such as {unlike[0]}"
+    return f"{len(unlike)} of {len({**plan, **other})} checks differ, such as {unlike[0]}"

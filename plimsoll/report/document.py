@@ -114,7 +114,7 @@ def closing_lines(record: RunRecord, verdict: Verdict, reports: object = None) -
         ("conflicts, of which the worst counts", [str(conflict) for conflict in verdict.conflicts]),
         ("not to be accepted, because", list(verdict.faults)),
     )
-    lines = [f"planned {counted(verdict.planned, 'cell')}: {counts}"]
+    lines = [f"planned {counted(verdict.planned, 'check')}: {counts}"]
     for title, entries in found:
         if entries:
             listed = Bullets(entries=tuple(entries), most=_MOST_LINES, rest=f"see {folder}/summary.md")
@@ -163,7 +163,7 @@ def _head(record: RunRecord, verdict: Verdict) -> Block:
     return Bullets(
         entries=(
             ("scope: ", code(verdict.scope)),
-            f"cells: {verdict.planned} planned, {counts}",
+            f"checks: {verdict.planned} planned, {counts}",
             ("run: ", code(record.run_id), f", started {started}, ended {ended}"),
         )
     )
@@ -175,7 +175,7 @@ def _banner(record: RunRecord, verdict: Verdict) -> Block:
     scope = (
         "Scope: ",
         code(verdict.scope),
-        f", {verdict.planned} cells planned. Run {record.run_id}, started {started}, {ended}.",
+        f", {verdict.planned} checks planned. Run {record.run_id}, started {started}, {ended}.",
     )
     counts = tuple((Sign(outcome=outcome.value), f" {count} {outcome.word}") for outcome, count in verdict.counts)
     return Statement(
@@ -191,7 +191,7 @@ def _failures(results: Sequence[CellResult], reader: Reader) -> list[Section | N
         return []
     if reader is Reader.STEP:
         rows = tuple((code(r.cell.id), code(r.reason, _BRIEF)) for r in failed)
-        return [Section(title="Failures", blocks=(Table(columns=columns("cell", "what"), rows=rows),))]
+        return [Section(title="Failures", blocks=(Table(columns=columns("check", "what"), rows=rows),))]
     if reader is Reader.SUMMARY:
         whole = [Section(title=code(r.cell.id), level=2, blocks=(Verbatim(text=r.reason),)) for r in failed]
         return [Section(title="Failures", blocks=tuple(whole))]
@@ -292,7 +292,7 @@ def _missing(gaps: Sequence[Gap], reader: Reader) -> list[Section | None]:
         rows = tuple((str(gap), code(gap.fix) if gap.fix else "") for gap in gaps)
         return [Section(title="Missing", blocks=(Table(columns=columns("what", "to run them"), rows=rows),))]
     if reader is Reader.SUMMARY:
-        whole = [Section(title=str(gap), level=2, blocks=_closing(gap, "cells")) for gap in gaps]
+        whole = [Section(title=str(gap), level=2, blocks=_closing(gap, "checks")) for gap in gaps]
         return [Section(title="Missing", blocks=tuple(whole))]
     # By code, since one command often closes all gaps of a kind.
     by_code: dict[str, list[Gap]] = {}
@@ -377,7 +377,7 @@ def _variants(results: Sequence[CellResult]) -> list[Section]:
 
 def _variants_on_page(results: Sequence[CellResult]) -> list[Section]:
     """Of many variants those first of which anything did not pass; the others fold away."""
-    title = "Variants: cells that passed, of those planned"
+    title = "Variants: checks that passed, of those planned"
     subjects, rows = tallies(results)
     if not rows:
         return []
@@ -389,7 +389,7 @@ def _variants_on_page(results: Sequence[CellResult]) -> list[Section]:
     if len(rows) <= _MANY_VARIANTS or not fine:
         return [Section(title=title, fold=Fold.OPEN, blocks=(table(rows),))]
     rest = [row for row in rows if row not in fine]
-    folded = _unfolding(f"{counted(len(fine), 'variant')} of which every cell passed", table(fine))
+    folded = _unfolding(f"{counted(len(fine), 'variant')} of which every check passed", table(fine))
     return [Section(title=title, fold=Fold.OPEN, blocks=(*([table(rest)] if rest else []), folded))]
 
 

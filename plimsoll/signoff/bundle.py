@@ -59,7 +59,7 @@ class RefusedError(PlimsollError):
     def __init__(self, verdict: Verdict) -> None:
         self.verdict = verdict
         if verdict.word is Word.REJECTED:
-            what = "a rejected node is not signed off; waive what is to be accepted nevertheless, cell by cell"
+            what = "a rejected node is not signed off; waive what is to be accepted nevertheless, check by check"
         else:
             gaps = "".join(f"\n  {gap}" + (f"\n    to run them: {gap.fix}" if gap.fix else "") for gap in verdict.gaps)
             faults = "".join(f"\n  {fault}" for fault in verdict.faults)

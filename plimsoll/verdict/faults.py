@@ -96,7 +96,7 @@ def _plans_that_differ(runs: Sequence[RunRecord]) -> list[str]:
         if unlike:
             other, first = unlike[0]
             faults.append(
-                f"{other.run_id} and {run.run_id} planned {counted(len(unlike), 'cell')} differently, such as {first}"
+                f"{other.run_id} and {run.run_id} planned {counted(len(unlike), 'check')} differently, such as {first}"
             )
         planned.update({cell.id: (run, cell) for cell in run.plan if cell.id not in planned})
     return faults
@@ -111,18 +111,18 @@ def record_notes(record: RunRecord) -> list[str]:
         if own or not record.run.limits_are_shipped:
             notes.append(f"limits are not the shipped ones: {', '.join(own) or 'a catalogue of the user took part'}")
     if record.run is not None and record.run.allow_incomplete:
-        notes.append("--allow-incomplete was used: cells without a result do not change the exit status")
+        notes.append("--allow-incomplete was used: checks without a result do not change the exit status")
     notes += _notes_on_weights(record)
     planning = Counter(cell.subject for cell in record.plan)["plan"]
     if planning:
         notes.append(
-            f"{planning} of {counted(len(record.plan), 'cell')} are of the plan: predicted for reference machines with "
+            f"{planning} of {counted(len(record.plan), 'check')} are of the plan: predicted for reference machines with "
             "nothing loaded, they say nothing of this node"
         )
     synthetic = Counter(cell.weights for cell in record.plan)["synthetic"]
     if synthetic:
         notes.append(
-            f"weights are synthetic in {synthetic} of {counted(len(record.plan), 'cell')}: load time from disk and "
+            f"weights are synthetic in {synthetic} of {counted(len(record.plan), 'check')}: load time from disk and "
             "meaning of the text are not judged there"
         )
     notes += _notes_on_alterations([cell.variant for cell in record.plan if cell.variant], len(record.plan))
@@ -130,10 +130,10 @@ def record_notes(record: RunRecord) -> list[str]:
         notes.append(f"this suite differs from the release: {', '.join(record.run.edited)}")
     if record.open:
         notes.append(
-            f"planned as pytest collected them, since their source does not tell their cells: {', '.join(record.open)}"
+            f"planned as pytest collected them, since their source does not tell their checks: {', '.join(record.open)}"
         )
     if record.deselected:
-        notes.append(f"deselected, and so not in this scope: {counted(record.deselected, 'cell')}")
+        notes.append(f"deselected, and so not in this scope: {counted(record.deselected, 'check')}")
     if record.run is not None and not record.run.is_chained:
         notes.append(
             "the evidence is of an earlier format, without checksums and without a record of each call: altered lines, "
@@ -160,7 +160,7 @@ def _notes_on_alterations(variants: Sequence[str], planned: int) -> list[str]:
     missing = {CPU: "it stands in for a GPU, whose memory and speed are not measured"}
     whole = "what the whole model takes is not measured"
     return [
-        f"{alteration} in {count} of {counted(planned, 'cell')}: {missing.get(alteration, whole)} there"
+        f"{alteration} in {count} of {counted(planned, 'check')}: {missing.get(alteration, whole)} there"
         for alteration, count in counts.items()
     ]
 
@@ -171,9 +171,9 @@ def _notes_on_runs(runs: Sequence[RunRecord]) -> list[str]:
     for run in runs:
         resumes = None if run.run is None else run.run.resumes
         on = "an unknown node" if run.node is None else run.node.hostname
-        went_on = f", going on with {resumes.run_id}" if resumes else ""
+        went_on = f", resuming {resumes.run_id}" if resumes else ""
         notes.append(
-            f"one of {len(runs)} runs: {run.run_id} on {on}, {counted(len(run.plan), 'cell')} planned{went_on}"
+            f"one of {len(runs)} runs: {run.run_id} on {on}, {counted(len(run.plan), 'check')} planned{went_on}"
         )
     settings = [(r.run_id, RunBasis.recorded(r.node, r.run)) for r in runs if r.node is not None and r.run is not None]
     for (first_id, first), (id_, other) in ((settings[0], later) for later in settings[1:]):

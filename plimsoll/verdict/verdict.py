@@ -51,7 +51,7 @@ class Gap:
         """`20 cells skipped (no_gpu): needs 1 GPU, has none`."""
         code = f" ({self.code})" if self.code else ""
         more = f" (and {counted(len(self.reasons) - 1, 'more reason')})" if len(self.reasons) > 1 else ""
-        return f"{counted(len(self.cells), 'cell')} {self.outcome.word}{code}: {self.reasons[0]}{more}"
+        return f"{counted(len(self.cells), 'check')} {self.outcome.word}{code}: {self.reasons[0]}{more}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class Verdict:
         """The verdict in one line: `INCOMPLETE over -m tiny: 310 of 330 cells passed, 20 skipped`."""
         passed = "nothing was planned"
         if self.planned:
-            passed = f"{self.count(CellOutcome.PASS)} of {counted(self.planned, 'cell')} passed"
+            passed = f"{self.count(CellOutcome.PASS)} of {counted(self.planned, 'check')} passed"
         counts = "".join(f", {n} {outcome.word}" for outcome, n in self.counts if n and outcome is not CellOutcome.PASS)
         more = f" (and {counted(len(self.faults) - 1, 'more fault')})" if len(self.faults) > 1 else ""
         # A fault says what is wrong before its first semicolon, and what to do after it: too long for this line.

@@ -103,16 +103,16 @@ class Waivers:
         if covered > _MOST_BY_PATTERN or too_large:
             yield Fault(
                 where=", ".join(f"{waiver.where}.cells" for waiver in patterns[:3]) + (", ..." if patterns[3:] else ""),
-                what=f"wildcards cover {covered} of {len(planned)} planned cells; they may cover at most half of them, "
-                f"and at most {_MOST_BY_PATTERN}",
-                fix="name the cells one by one, without wildcards",
+                what=f"wildcards cover {covered} of {len(planned)} planned checks; they may cover at most half "
+                f"of them, and at most {_MOST_BY_PATTERN}",
+                fix="name the checks one by one, without wildcards",
             )
 
     def _unmatched(self, planned: Sequence[str]) -> tuple[Fault, ...]:
         return tuple(
             Fault(
                 where=f"{waiver.where}.cells",
-                what=f"{waiver.cells!r} covers no planned cell",
+                what=f"{waiver.cells!r} covers no planned check",
                 fix="correct the pattern, or remove the waiver",
             )
             for waiver in self.entries

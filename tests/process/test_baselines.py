@@ -39,7 +39,7 @@ def test_save_list_and_show_on_the_command_line(tmp_path: Path) -> None:
     saved = run("save", "r1", "--name", "v1", where)
     assert (saved.returncode, saved.stderr) == (0, "")
     assert saved.stdout.endswith("compare with it as baseline:nvidia-h200/570.1/v1\n")
-    assert run("list", where).stdout == "nvidia-h200/570.1/v1  ACCEPTED over -m tiny: 1 of 1 cell passed\n"
+    assert run("list", where).stdout == "nvidia-h200/570.1/v1  ACCEPTED over -m tiny: 1 of 1 check passed\n"
     listed = json.loads(run("list", "--json", where).stdout)
     assert [(row["name"], row["verdict"]) for row in listed] == [("nvidia-h200/570.1/v1", "ACCEPTED")]
     shown = run("show", "v1", where).stdout

@@ -255,7 +255,8 @@ def test_what_the_run_folder_does_not_take_is_read_from_the_second_file(folder: 
         f"once there is room: cat {fallback} >> {evidence} && rm {fallback}",
     )
     assert verdict.statement == (
-        f"INCOMPLETE over -m tiny: 2 of 2 cells passed; part of the evidence is not in the run folder but in {fallback}"
+        "INCOMPLETE over -m tiny: 2 of 2 checks passed; part of the evidence is not in the run folder but in "
+        f"{fallback}"
     )
     # The advice that it gives holds.
     subprocess.run(f"cat {fallback} >> {evidence} && rm {fallback}", shell=True, check=True)  # noqa: S602  our own words

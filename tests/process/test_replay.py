@@ -105,7 +105,7 @@ def test_every_cell_has_its_row_and_the_exit_status_is_the_verdicts(tmp_path: Pa
     done = replayed(tmp_path, run_of_every_outcome())
     assert done.returncode == 1, done.stdout
     assert done.stdout.splitlines()[-1] == (
-        "REJECTED over -m tiny: 1 of 7 cells passed, 1 marginal, 2 failed, 2 skipped, 1 not run"
+        "REJECTED over -m tiny: 1 of 7 checks passed, 1 marginal, 2 failed, 2 skipped, 1 not run"
     )
     assert {path.name for path in tmp_path.iterdir()} == {*PAGES, "evidence.jsonl"}
     results = {row.test.rpartition("::")[2]: row.result for row in rows_of(tmp_path)}
@@ -171,7 +171,7 @@ def test_a_run_that_was_killed_gives_what_it_had_marked_incomplete(tmp_path: Pat
     done = replay(f"--replay={tmp_path}")
     assert done.returncode == 6
     assert done.stdout.splitlines()[-1].startswith(
-        "INCOMPLETE over -m tiny: 0 of 2 cells passed, 2 not run; the run did"
+        "INCOMPLETE over -m tiny: 0 of 2 checks passed, 2 not run; the run did"
     )
     assert "  evidence.jsonl: line 6 is half-written" in done.stdout.splitlines()
     assert {(row.result, row.log.strip()) for row in rows_of(tmp_path)} >= {
@@ -188,7 +188,7 @@ def test_what_a_full_disk_sent_elsewhere_is_in_the_reports_and_the_run_incomplet
     assert done.returncode == 6
     last = done.stdout.splitlines()[-1]
     assert last.startswith(
-        "INCOMPLETE over -m tiny: 2 of 2 cells passed; part of the evidence is not in the run folder"
+        "INCOMPLETE over -m tiny: 2 of 2 checks passed; part of the evidence is not in the run folder"
     )
     assert [row.result for row in rows_of(tmp_path / "run")] == ["Passed", "Passed"]
 
@@ -266,7 +266,7 @@ def test_a_waived_cell_is_an_expected_failure_with_who_why_and_until(tmp_path: P
         finish(1),
     ]
     done = replayed(tmp_path / "run", events, f"--waivers={tmp_path / 'waivers.toml'}")
-    assert done.stdout.splitlines()[-1] == "ACCEPTED over -m tiny: 1 of 4 cells passed, 3 waived"
+    assert done.stdout.splitlines()[-1] == "ACCEPTED over -m tiny: 1 of 4 checks passed, 3 waived"
     assert done.returncode == 0
     text = "waived by J. Rossi until 2999-12-31: OPS-7 <b>"
     rows = rows_of(tmp_path / "run")
@@ -281,7 +281,7 @@ def test_a_waived_cell_is_an_expected_failure_with_who_why_and_until(tmp_path: P
 def test_a_wrong_waiver_is_a_usage_error(tmp_path: Path) -> None:
     for text, message in (
         (WAIVER.replace("2999", "2001"), "w.toml: waiver[0].until: expired: 2001-12-31 is before"),
-        (WAIVER.replace("test_one", "test_none"), "w.toml: waiver[0].cells: '*test_none*' covers no planned cell"),
+        (WAIVER.replace("test_one", "test_none"), "w.toml: waiver[0].cells: '*test_none*' covers no planned check"),
     ):
         (tmp_path / "w.toml").write_text(text)
         done = replayed(tmp_path / "run", good_run([ONE]), f"--waivers={tmp_path / 'w.toml'}")
@@ -306,7 +306,7 @@ def test_several_runs_are_one_report_that_shows_conflicts(tmp_path: Path) -> Non
     runs = [f"--replay={run}" for run in two_nodes(tmp_path)]
     done = replay(*runs, f"--report-dir={tmp_path / 'out'}")
     assert done.returncode == 1
-    assert done.stdout.splitlines()[-1] == "REJECTED over -m tiny: 1 of 2 cells passed, 1 failed"
+    assert done.stdout.splitlines()[-1] == "REJECTED over -m tiny: 1 of 2 checks passed, 1 failed"
     said = f"{ONE.id}: pass in a (on cargo), fail in b (on barge)"
     assert f"  {said}" in done.stdout.splitlines()
     assert {path.name for path in (tmp_path / "out").iterdir()} == PAGES
@@ -374,5 +374,5 @@ def test_a_failed_report_does_not_lose_the_verdict(tmp_path: Path) -> None:
     done = replay(f"--replay={tmp_path / 'run'}")
     assert done.returncode == 6, done.stdout
     assert "a report could not be written: " in done.stdout
-    assert done.stdout.splitlines()[-1] == "ACCEPTED over -m tiny: 1 of 1 cell passed"
+    assert done.stdout.splitlines()[-1] == "ACCEPTED over -m tiny: 1 of 1 check passed"
     assert (tmp_path / "run" / "summary.md").exists()

@@ -44,17 +44,17 @@ SKIPPED = [start(), plan([ONE]), good_run([])[2], report(ONE, "setup", "skipped"
 @pytest.mark.parametrize(
     ("events", "status", "last"),
     [
-        (good_run([ONE]), 0, "ACCEPTED over -m tiny: 1 of 1 cell passed"),
+        (good_run([ONE]), 0, "ACCEPTED over -m tiny: 1 of 1 check passed"),
         (
             [*good_run([ONE])[:-1], report(ONE, "call", "failed", crash("no")), finish(1)],
             1,
-            "REJECTED over -m tiny: 0 of 1 cell passed, 1 failed",
+            "REJECTED over -m tiny: 0 of 1 check passed, 1 failed",
         ),
-        (SKIPPED, 6, "INCOMPLETE over -m tiny: 0 of 1 cell passed, 1 skipped"),
+        (SKIPPED, 6, "INCOMPLETE over -m tiny: 0 of 1 check passed, 1 skipped"),
         (
             [start(allow_incomplete=True), *SKIPPED[1:]],
             0,
-            "INCOMPLETE over -m tiny: 0 of 1 cell passed, 1 skipped",
+            "INCOMPLETE over -m tiny: 0 of 1 check passed, 1 skipped",
         ),
         ([start(), plan([]), good_run([])[2], finish(5)], 5, "INCOMPLETE over -m tiny: nothing was planned"),
     ],
@@ -95,7 +95,7 @@ def test_a_run_that_was_killed_gives_what_it_had_and_is_incomplete(tmp_path: Pat
     assert (done.returncode, done.stderr) == (6, "")
     fault = "the run did not finish: it was killed, or its last line is lost"
     assert done.stdout.splitlines()[-1] == (
-        f"INCOMPLETE over -m tiny: 1 of 2 cells passed, 1 not run; {fault} (and 1 more fault)"
+        f"INCOMPLETE over -m tiny: 1 of 2 checks passed, 1 not run; {fault} (and 1 more fault)"
     )
     assert "  evidence.jsonl: line 8 is half-written" in done.stdout.splitlines()
     data = json.loads((run / "results.json").read_text())
@@ -130,7 +130,7 @@ def test_a_report_that_cannot_be_written_still_shows_the_verdict(tmp_path: Path)
     (tmp_path / "out" / "results.json").mkdir(parents=True)
     done = run_report(evidence, "--output", "out", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stdout.splitlines()[-1] == "ACCEPTED over -m tiny: 1 of 1 cell passed"
+    assert done.stdout.splitlines()[-1] == "ACCEPTED over -m tiny: 1 of 1 check passed"
     assert done.stderr == (
         "plimsoll: error: out/results.json could not be written (Is a directory); use --output DIR for another folder\n"
     )
@@ -173,7 +173,7 @@ def test_a_page_that_cannot_be_written_is_told_and_nothing_else_is_left(tmp_path
     (tmp_path / "run" / "junit.xml").mkdir()
     done = run_report("run", cwd=tmp_path, pages=True)
     assert done.returncode == 2
-    assert done.stdout.splitlines()[-1] == "ACCEPTED over -m tiny: 1 of 1 cell passed"
+    assert done.stdout.splitlines()[-1] == "ACCEPTED over -m tiny: 1 of 1 check passed"
     assert done.stderr.startswith("plimsoll: error: report.html and junit.xml could not be written (")
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         *("evidence.jsonl", "results.json", "summary.md", "report.html", "junit.xml"),
@@ -224,11 +224,11 @@ def test_waivers_can_be_given_afterwards(tmp_path: Path) -> None:
     (tmp_path / "w.toml").write_text(waiver)
     done = run_report("run", "--waivers", "w.toml", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1] == "ACCEPTED over -m tiny: 0 of 1 cell passed, 1 waived"
+    assert done.stdout.splitlines()[-1] == "ACCEPTED over -m tiny: 0 of 1 check passed, 1 waived"
     (tmp_path / "w.toml").write_text(waiver.replace("test_it", "test_that"))
     done = run_report("run", "--waivers", "w.toml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "plimsoll: error: 1 fault in the waivers:\n  w.toml: waiver[0].cells: '*test_that*' covers no planned cell; "
+        "plimsoll: error: 1 fault in the waivers:\n  w.toml: waiver[0].cells: '*test_that*' covers no planned check; "
         "correct the pattern, or remove the waiver\n"
     )

@@ -156,7 +156,7 @@ def test_the_bundle_holds_everything_that_the_verdict_rests_on(place: Path, file
 def test_the_manifest_says_who_what_and_when(files: dict[str, bytes]) -> None:
     data = json.loads(files[MANIFEST_FILE])
     assert data["schema"] == "plimsoll/bundle/1"
-    assert data["statement"] == "ACCEPTED over -m tiny: 1 of 2 cells passed, 1 waived"
+    assert data["statement"] == "ACCEPTED over -m tiny: 1 of 2 checks passed, 1 waived"
     assert (data["operator"], data["reference"], data["run"]) == ("J. Rossi", "OPS-1", "run")
     assert data["signature"] == "ssh signature, namespace plimsoll, in manifest.json.sig"
     listed = {entry["name"]: (entry["size"], entry["sha256"]) for entry in data["files"]}
@@ -169,7 +169,7 @@ def test_the_manifest_says_who_what_and_when(files: dict[str, bytes]) -> None:
 
 def test_the_terminal_says_what_was_signed(place: Path) -> None:
     lines = (place / "said").read_text().splitlines()
-    assert lines[0] == "ACCEPTED over -m tiny: 1 of 2 cells passed, 1 waived"
+    assert lines[0] == "ACCEPTED over -m tiny: 1 of 2 checks passed, 1 waived"
     assert lines[1].startswith("signed off by J. Rossi for OPS-1 at 20")
     assert lines[2].startswith("signature: ED25519 key SHA256:")
     assert lines[3].startswith("bundle: b.zip, 11 files, ")
@@ -192,7 +192,7 @@ def test_a_sound_bundle_is_verified(place: Path) -> None:
     done = plimsoll("verify", "b.zip", "--allowed-signers", "allowed", cwd=place)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == "ACCEPTED over -m tiny: 1 of 2 cells passed, 1 waived"
+    assert lines[0] == "ACCEPTED over -m tiny: 1 of 2 checks passed, 1 waived"
     assert lines[1].startswith("run run, signed off by J. Rossi for OPS-1 at ")
     assert lines[2].startswith("signature: rossi@example.org (ED25519 key SHA256:")
     assert lines[3] == "VERIFIED: 13 files are as they were, and the verdict follows from the evidence"
@@ -227,15 +227,15 @@ def test_an_unsigned_bundle_says_so_wherever_one_looks(place: Path) -> None:
         (
             lambda events: events,
             1,
-            ["not signed: REJECTED over -m tiny: 1 of 2 cells passed, 1 failed", "a rejected node is not signed off"],
+            ["not signed: REJECTED over -m tiny: 1 of 2 checks passed, 1 failed", "a rejected node is not signed off"],
         ),
         (
             lambda events: [*[e for e in events if e.get("cell") != SLOW.id][:-1], finish()],
             6,
             [
-                "not signed: INCOMPLETE over -m tiny: 1 of 2 cells passed, 1 not run",
+                "not signed: INCOMPLETE over -m tiny: 1 of 2 checks passed, 1 not run",
                 "an incomplete verdict is signed off only where each gap is waived; this is missing:",
-                "  1 cell not run: nothing was reported\n    to run them: pytest -m tiny",
+                "  1 check not run: nothing was reported\n    to run them: pytest -m tiny",
             ],
         ),
         (
@@ -245,7 +245,7 @@ def test_an_unsigned_bundle_says_so_wherever_one_looks(place: Path) -> None:
                 + [finish()]
             ),
             6,
-            ["not signed: INCOMPLETE over -m tiny: 1 of 2 cells passed, 1 not run"],
+            ["not signed: INCOMPLETE over -m tiny: 1 of 2 checks passed, 1 not run"],
         ),
         (lambda events: [*events[:-1]], 1, ["not signed: REJECTED"]),
         (

@@ -135,7 +135,7 @@ def test_pages_that_cannot_be_written_are_one_error(tmp_path: Path) -> None:
 def test_evidence_that_is_taken_away_is_told_and_not_lost(meddle: str, tmp_path: Path) -> None:
     outcome = meddled(tmp_path, meddle)
     assert outcome.status == 6, outcome.output
-    assert outcome.output.rstrip().splitlines()[-1].startswith("INCOMPLETE over -m node -k stack: 6 of 6 cells passed")
+    assert outcome.output.rstrip().splitlines()[-1].startswith("INCOMPLETE over -m node -k stack: 6 of 6 checks passed")
     assert "does not take the evidence of main" in outcome.output
 
 

@@ -53,7 +53,7 @@ def test_the_verdict_is_coloured_unless_somebody_objects(run: Path, env: dict[st
     assert status == 0
     assert bool(COLOUR.search(output)) is coloured
     last = output.rstrip().splitlines()[-1]
-    assert COLOUR.sub("", last) == "ACCEPTED over -m tiny: 1 of 1 cell passed"
+    assert COLOUR.sub("", last) == "ACCEPTED over -m tiny: 1 of 1 check passed"
     assert ("\x1b[32m" in last) is coloured
 
 

@@ -236,7 +236,7 @@ def test_a_file_that_nobody_could_read_is_told_and_the_verdict_stands(tmp_path: 
     assert done.returncode == 6
     assert "a report could not be written: " in done.stdout
     assert "junit.xml is no XML that others can read: not well-formed" in done.stdout
-    assert done.stdout.splitlines()[-1] == "ACCEPTED over -m tiny: 1 of 1 cell passed"
+    assert done.stdout.splitlines()[-1] == "ACCEPTED over -m tiny: 1 of 1 check passed"
 
 
 def test_several_limits_and_values_that_are_no_numbers_are_told_apart() -> None:

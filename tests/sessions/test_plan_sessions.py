@@ -57,7 +57,7 @@ def test_each_pairing_is_a_cell_that_judges_what_is_left(tmp_path: Path) -> None
     assert 50_000 < fits["value"] < 131_072
     assert fits["context"]["method"] == "predicted"
     assert not [event for event in outcome.events if event["event"] in ("load", "gate")], "nothing is loaded or gated"
-    assert "16 of 16 cells are of the plan: predicted for reference machines with nothing loaded" in outcome.output
+    assert "16 of 16 checks are of the plan: predicted for reference machines with nothing loaded" in outcome.output
 
 
 def test_a_promise_that_cannot_be_kept_fails_its_cell(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_only_what_has_no_result_is_run_and_the_verdict_is_over_all(whole: Outco
     outcome = run_suite(tmp_path, f"--resume={first.name}")
     planned = {c["id"] for c in whole.results["cells"]}
     assert outcome.status == 0, outcome.output
-    assert f"plimsoll: going on with {first.name}, where 3 of {len(planned)} cells have a result" in outcome.output
+    assert f"plimsoll: resuming {first.name}, where 3 of {len(planned)} checks have a result" in outcome.output
     assert outcome.output.splitlines()[-1] == whole.output.splitlines()[-1]
     assert outcome.verdict == "ACCEPTED"
     assert cells_run(outcome.folder) == planned - cells_run(first)

@@ -64,7 +64,9 @@ def test_failures_and_gaps_are_tables_with_what_to_do(tmp_path: Path) -> None:
     record = recorded(tmp_path, run_of_every_outcome())
     text = short_summary_text(record, reach_verdict(record))
     head, _, rest = text.partition("## Failures\n\n| cell | what |\n| --- | --- |\n")
-    assert head.startswith("# REJECTED over -m tiny: 1 of 7 cells passed, 1 marginal, 2 failed, 2 skipped, 1 not run\n")
+    assert head.startswith(
+        "# REJECTED over -m tiny: 1 of 7 checks passed, 1 marginal, 2 failed, 2 skipped, 1 not run\n"
+    )
     assert "- scope: `-m tiny`\n" in head
     failures, _, rest = rest.partition("\n\n## Missing\n\n| what | to run them |\n| --- | --- |\n")
     assert [row.split(" | ")[0] for row in failures.splitlines()] == [
@@ -72,9 +74,9 @@ def test_failures_and_gaps_are_tables_with_what_to_do(tmp_path: Path) -> None:
         "| `acceptance/test_it.py::test_talks[tiny-phi/int8]`",
     ]
     missing = rest.partition("\n\n")[0].splitlines()
-    assert missing[0].startswith("| 2 cells skipped (vram): ")
+    assert missing[0].startswith("| 2 checks skipped (vram): ")
     assert missing[0].endswith(" | `use <a bigger> GPU` |")
-    assert missing[1] == "| 1 cell not run: nothing was reported | `pytest -m tiny` |"
+    assert missing[1] == "| 1 check not run: nothing was reported | `pytest -m tiny` |"
 
 
 def test_text_of_models_breaks_no_table(tmp_path: Path) -> None:
@@ -84,7 +86,7 @@ def test_text_of_models_breaks_no_table(tmp_path: Path) -> None:
     good = good_run([one])
     record = recorded(tmp_path, [start(), *good[1:3], skip, skipped, good[-1]])
     text = short_summary_text(record, reach_verdict(record))
-    (row,) = (line for line in text.splitlines() if line.startswith("| 1 cell skipped"))
+    (row,) = (line for line in text.splitlines() if line.startswith("| 1 check skipped"))
     assert row.replace("\\|", "").count("|") == 3
     assert "\x1b" not in text
     assert "<script>" not in re.sub(r"\\<|(`+).*?\1", "", text)
@@ -120,7 +122,7 @@ def test_replays_and_commands_append_only_when_asked_to(tmp_path: Path) -> None:
     assert plimsoll("report", tmp_path / "run", "--no-pages", env=env).returncode == 0
     assert not step.exists()
     assert plimsoll("report", tmp_path / "run", "--no-pages", "--step-summary", env=env).returncode == 0
-    assert step.read_text().startswith("# ACCEPTED over -m tiny: 1 of 1 cell passed\n")
+    assert step.read_text().startswith("# ACCEPTED over -m tiny: 1 of 1 check passed\n")
     done = plimsoll("report", tmp_path / "run", "--no-pages", "--step-summary", env={})
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (

@@ -105,13 +105,13 @@ def test_the_scope_says_what_it_was_reached_on(run: Outcome) -> None:
     notes = run.results["verdict"]["notes"]
     count = len(run.results["cells"])
     assert (
-        f"weights are synthetic in {count} of {count} cells: load time from disk and meaning of the text are not "
+        f"weights are synthetic in {count} of {count} checks: load time from disk and meaning of the text are not "
         "judged there"
     ) in notes
     assert (
-        f"cpu in {count} of {count} cells: it stands in for a GPU, whose memory and speed are not measured there"
+        f"cpu in {count} of {count} checks: it stands in for a GPU, whose memory and speed are not measured there"
     ) in notes
-    assert f"1-layer in {count} of {count} cells: what the whole model takes is not measured there" in notes
+    assert f"1-layer in {count} of {count} checks: what the whole model takes is not measured there" in notes
 
 
 def test_a_load_says_in_the_evidence_that_it_read_nothing(run: Outcome) -> None:

@@ -20,7 +20,7 @@ def test_a_waived_failure_is_accepted_and_stays_a_failure_in_evidence(trained: d
     outcome = run_suite(tmp_path / "reports", f"--waivers={tmp_path / 'w.toml'}", "--benchmark-disable", *SELECTION)
     assert outcome.status == 0, outcome.output
     assert outcome.verdict == "ACCEPTED"
-    assert outcome.output.splitlines()[-1].endswith(": 2 of 3 cells passed, 1 waived")
+    assert outcome.output.splitlines()[-1].endswith(": 2 of 3 checks passed, 1 waived")
     cell = outcome.cell("test_warm_load_time", "tiny-llama/bf16")
     assert (cell["outcome"], cell["waiver"]["outcome"], cell["waiver"]["who"]) == ("waived", "fail", "J. Rossi")
     assert "--benchmark-disable" in cell["reason"]
@@ -61,6 +61,6 @@ def test_a_waiver_that_covers_nothing_ends_the_run_of_workers_too(tmp_path: Path
     selection = ("-m", "tiny", "-k", "tiny-llama/bf16 and test_free")
     outcome = run_suite(tmp_path / "reports", f"--waivers={tmp_path / 'w.toml'}", "-n", "2", *selection)
     assert outcome.status == 4, outcome.output
-    fault = "w.toml: waiver[0].cells: '*::test_warm_load_time[tiny-llama/bf16]' covers no planned cell"
+    fault = "w.toml: waiver[0].cells: '*::test_warm_load_time[tiny-llama/bf16]' covers no planned check"
     assert fault in outcome.output
     assert outcome.verdict == "INCOMPLETE"

@@ -1,4 +1,4 @@
-"""Runs to compare: sides in memory for what is statistics, and run folders with timed cells for what is reading."""
+"""Runs to compare: sides in memory for what is statistics, and run folders with timed checks for what is reading."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Outcome:
             if cell["variant"] == variant and cell["question"] == question:
                 found: dict[str, Any] = cell
                 return found
-        raise LookupError(f"no cell {question}[{variant}] in {[cell['id'] for cell in self.results['cells']]}")
+        raise LookupError(f"no check {question}[{variant}] in {[cell['id'] for cell in self.results['cells']]}")
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:

@@ -114,7 +114,7 @@ LOST = "1 outcome lost; 1 missing; verdict: ACCEPTED became REJECTED"
 @pytest.mark.parametrize(
     ("words", "status", "last"),
     [
-        ("outcome", 1, f"fails on outcome: other: 1 cell lost a good outcome, {VERDICT}"),
+        ("outcome", 1, f"fails on outcome: other: 1 check lost a good outcome, {VERDICT}"),
         ("missing", 1, "fails on missing: other: 1 missing"),
         ("memory", 0, f"other against base: times: 1 too few samples; memory: none in common; {LOST}"),
         ("outcome,missing", 1, "fails on missing: other: 1 missing"),

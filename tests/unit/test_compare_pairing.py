@@ -246,7 +246,7 @@ def test_another_catalogue_and_other_rounds_are_differences(tmp_path: Path) -> N
     found = compared(base, write_run(tmp_path / "other", events)).differences
     assert [(d.label, d.texts) for d in found] == [
         ("catalogue catalogue/tiny.toml", ("SHA-256 000000000000", "SHA-256 111111111111, not the shipped one")),
-        ("rounds", ("1 cells with 6", "1 cells with 3")),
+        ("rounds", ("1 checks with 6", "1 checks with 3")),
     ]
 
 

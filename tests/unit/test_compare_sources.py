@@ -67,7 +67,7 @@ def test_rounds_of_a_cell_that_was_timed_twice_are_pooled_and_that_is_said(tmp_p
     timed = found.timed[load_cell("a/nf4").id, "cold_load_time"]
     assert timed.rounds == (*ROUNDS, 2.0, 2.2)
     assert timed.median == 1.3
-    assert found.notes[0] == f"timed more than once, their rounds are pooled: 1 cell, such as {load_cell('a/nf4').id}"
+    assert found.notes[0] == f"timed more than once, their rounds are pooled: 1 check, such as {load_cell('a/nf4').id}"
 
 
 def test_a_file_of_pytest_benchmark_names_its_processor_and_no_gpu(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def verdict_on(folder: Path, lines: list[bytes]) -> Verdict:
 
 def test_sound_evidence_is_accepted_without_a_note(tmp_path: Path) -> None:
     verdict = verdict_on(tmp_path, LINES)
-    assert verdict.statement == "ACCEPTED over -m tiny -k 'one or two': 2 of 2 cells passed"
+    assert verdict.statement == "ACCEPTED over -m tiny -k 'one or two': 2 of 2 checks passed"
     assert (verdict.faults, verdict.notes) == ((), ())
 
 

@@ -197,7 +197,7 @@ def test_workers_that_plan_differently_give_the_union_and_a_fault(tmp_path: Path
     events = [*good_run([TIMED]), plan([TIMED, other], worker="gw1")]
     record = recorded(tmp_path, events)
     assert record.plan == (TIMED, other)
-    assert record.faults == (f"main and gw1 planned differently: 1 of 2 cells differ, such as {other.id}",)
+    assert record.faults == (f"main and gw1 planned differently: 1 of 2 checks differ, such as {other.id}",)
 
 
 def test_a_skip_of_any_worker_is_the_gates_word(tmp_path: Path) -> None:

@@ -70,15 +70,15 @@ def page_of(folder: Path, events: list[Line]) -> Page:
 def test_the_header_says_what_a_reader_wants_first(tmp_path: Path) -> None:
     text = page_of(tmp_path, run_of_every_outcome()).text
     expected = [
-        "REJECTED over -m tiny: 1 of 7 cells passed, 1 marginal, 2 failed, 2 skipped, 1 not run",
-        "Scope: -m tiny, 7 cells planned.",
+        "REJECTED over -m tiny: 1 of 7 checks passed, 1 marginal, 2 failed, 2 skipped, 1 not run",
+        "Scope: -m tiny, 7 checks planned.",
         "NVIDIA H200, 150.75 GB",
         "Python 3.11.7, torch 2.13.0",
         "1 file could not be collected",
         "limits are not the shipped ones: mine.toml",
         "✗ load_time3.000 sat most 2.000 s50.0% outsidecatalogue/tiny.toml: claim[1]",
         "tiny-phi/int8 died: 9<script>alert(1)</script>",
-        "2 cells skipped (vram): has 24 GB, needs 43 GB",
+        "2 checks skipped (vram): has 24 GB, needs 43 GB",
         "use <a bigger> GPU",
         "acceptance/test_it.py::test_b[tiny-mixtral/nf4-dq]",
         "0/2 (2 skipped)",
@@ -93,7 +93,7 @@ def test_the_header_says_what_a_reader_wants_first(tmp_path: Path) -> None:
 
 def test_a_run_that_was_killed_at_once_has_a_header_too(tmp_path: Path) -> None:
     text = page_of(tmp_path, good_run([cell("test_it")])[:2]).text
-    assert "INCOMPLETE over -m tiny: 0 of 1 cell passed, 1 not run; the run did not finish" in text
+    assert "INCOMPLETE over -m tiny: 0 of 1 check passed, 1 not run; the run did not finish" in text
     assert "The run ended before the node was recorded." in text
 
 

@@ -119,11 +119,11 @@ def test_runs_that_agree_have_no_conflict(tmp_path: Path) -> None:
         write_run(tmp_path, "b-run", {TWO: "pass", THREE: "pass"}, host="barge", minute=1),
     ]
     verdict = verdict_on(*runs)
-    assert verdict.statement == "ACCEPTED over -m tiny: 3 of 3 cells passed"
+    assert verdict.statement == "ACCEPTED over -m tiny: 3 of 3 checks passed"
     assert verdict.conflicts == ()
     assert verdict.notes == (
-        "one of 2 runs: a-run on cargo, 2 cells planned",
-        "one of 2 runs: b-run on barge, 2 cells planned",
+        "one of 2 runs: a-run on cargo, 2 checks planned",
+        "one of 2 runs: b-run on barge, 2 checks planned",
         "a-run and b-run differ in host name (cargo, barge), GPUs (GPU-cargo, GPU-barge)",
         OLD_FORMAT,
     )
@@ -183,7 +183,7 @@ def test_a_cell_must_mean_the_same_in_every_run(tmp_path: Path) -> None:
     ]
     verdict = verdict_on(*runs)
     assert verdict.word is Word.INCOMPLETE
-    assert verdict.faults == (f"a-run and b-run planned 1 cell differently, such as {ONE.id}",)
+    assert verdict.faults == (f"a-run and b-run planned 1 check differently, such as {ONE.id}",)
 
 
 def test_allowing_gaps_counts_only_where_every_run_allowed_them(tmp_path: Path) -> None:
@@ -202,10 +202,10 @@ def test_a_run_that_goes_on_fills_the_gaps_of_the_one_that_was_killed(tmp_path: 
     assert alone.faults[1:] == ("evidence.jsonl: line 9 is half-written",)
     went_on = write_resumed(tmp_path, "b-run", killed, {TWO: "pass", THREE: "pass"})
     verdict = verdict_on(went_on)
-    assert verdict.statement == "ACCEPTED over -m tiny: 3 of 3 cells passed"
+    assert verdict.statement == "ACCEPTED over -m tiny: 3 of 3 checks passed"
     assert [result.run_id for result in verdict.results] == ["a-run", "b-run", "b-run"]
     assert verdict.conflicts == ()
-    assert "one of 2 runs: b-run on cargo, 2 cells planned, going on with a-run" in verdict.notes
+    assert "one of 2 runs: b-run on cargo, 2 checks planned, resuming a-run" in verdict.notes
     record = read_run(went_on)
     assert record.folder == went_on
     assert [file.path.name for file in record.files] == ["a-run.jsonl", "evidence.jsonl"]
@@ -311,7 +311,7 @@ def test_the_files_of_several_workers_are_one_run(tmp_path: Path) -> None:
     write_events(tmp_path / "other", [e for e in events if e.get("cell") == TWO.id]).rename(moved)
     assert verdict_on(folder).word is Word.INCOMPLETE
     verdict = verdict_on(folder, moved)
-    assert verdict.statement == "ACCEPTED over -m tiny: 2 of 2 cells passed"
+    assert verdict.statement == "ACCEPTED over -m tiny: 2 of 2 checks passed"
     assert read_runs([folder, moved]).parts == ()
 
 
@@ -356,7 +356,7 @@ def test_the_waivers_of_the_newest_run_cover_those_that_it_goes_on_with(tmp_path
     assert verdict_on(folder).word is Word.REJECTED
     resumes = {"run_id": "a-run", "sha256": hashlib.sha256((first / "evidence.jsonl").read_bytes()).hexdigest()}
     write_events(folder, waived_run("b-run", {TWO: "pass"}, minute=30, resumes=resumes))
-    statement = "ACCEPTED over -m tiny: 1 of 2 cells passed, 1 waived"
+    statement = "ACCEPTED over -m tiny: 1 of 2 checks passed, 1 waived"
     assert verdict_on(folder).statement == statement
     third = write_resumed(tmp_path, "c-run", folder, {}, minute=50, end=finish(5))
     assert verdict_on(third).statement == statement, "it was given none, so those from before stay"

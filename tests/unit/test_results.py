@@ -109,23 +109,23 @@ def test_reports_made_twice_are_the_same_bytes(tmp_path: Path) -> None:
 
 def test_the_terminal_ends_with_the_verdict(tmp_path: Path) -> None:
     assert closing_lines(*told(tmp_path, run_of_every_outcome())) == [
-        "planned 7 cells: 1 passed, 1 marginal, 2 failed, 2 skipped, 1 not run",
+        "planned 7 checks: 1 passed, 1 marginal, 2 failed, 2 skipped, 1 not run",
         "failed:",
         "  acceptance/test_it.py::test_slow[tiny-llama/nf4]: fail: load_time 3.000 s; limit at most 2.000 s, "
         "50.0% outside [catalogue/tiny.toml: claim[1]]",
         "  acceptance/test_it.py::test_talks[tiny-phi/int8]: AssertionError: it said "
         "<script>alert(1)</script>|`x`\\x1b[2J\\u202e ACCEPTED over everything",
         "missing:",
-        "  2 cells skipped (vram): has 24 GB, needs 43 GB",
+        "  2 checks skipped (vram): has 24 GB, needs 43 GB",
         "    to run them: use <a bigger> GPU",
-        "  1 cell not run: nothing was reported",
+        "  1 check not run: nothing was reported",
         "    to run them: pytest -m tiny",
         "not to be accepted, because:",
         "  1 file could not be collected, the first is acceptance/test_x.py",
         "note: limits are not the shipped ones: mine.toml",
-        "note: deselected, and so not in this scope: 3 cells",
+        "note: deselected, and so not in this scope: 3 checks",
         f"evidence and reports: {tmp_path / RUN_ID}",
-        "REJECTED over -m tiny: 1 of 7 cells passed, 1 marginal, 2 failed, 2 skipped, 1 not run",
+        "REJECTED over -m tiny: 1 of 7 checks passed, 1 marginal, 2 failed, 2 skipped, 1 not run",
     ]
 
 
@@ -140,7 +140,9 @@ def test_the_terminal_shows_ten_failures_and_counts_the_rest(tmp_path: Path) -> 
 
 def test_the_summary_puts_the_verdict_first_and_misses_nothing(tmp_path: Path) -> None:
     text = summary_text(*told(tmp_path, run_of_every_outcome()))
-    assert text.startswith("# REJECTED over -m tiny: 1 of 7 cells passed, 1 marginal, 2 failed, 2 skipped, 1 not run\n")
+    assert text.startswith(
+        "# REJECTED over -m tiny: 1 of 7 checks passed, 1 marginal, 2 failed, 2 skipped, 1 not run\n"
+    )
     sections = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert sections == [
         *("Not to be accepted, because", "Notes", "Failures", "Missing"),

@@ -55,7 +55,7 @@ def test_a_run_in_which_all_is_well_is_accepted(tmp_path: Path) -> None:
     verdict = verdict_on(tmp_path, good_run([TIMED, PLAIN]))
     assert verdict.word is Word.ACCEPTED
     assert verdict.exit_status == 0
-    assert verdict.statement == "ACCEPTED over -m tiny: 2 of 2 cells passed"
+    assert verdict.statement == "ACCEPTED over -m tiny: 2 of 2 checks passed"
     assert (verdict.gaps, verdict.faults, verdict.notes) == ((), (), (OLD_FORMAT,))
     assert [result.duration for result in verdict.results] == [0.75, 0.75]
 
@@ -127,7 +127,7 @@ def test_near_a_bound_is_marginal_and_accepted(tmp_path: Path) -> None:
     assert verdict.word is Word.ACCEPTED
     assert verdict.results[0].outcome is CellOutcome.MARGINAL
     assert verdict.results[0].reason == near["text"]
-    assert verdict.statement == "ACCEPTED over -m tiny: 0 of 1 cell passed, 1 marginal"
+    assert verdict.statement == "ACCEPTED over -m tiny: 0 of 1 check passed, 1 marginal"
 
 
 def test_a_skip_by_the_gate_has_its_code_reason_and_fix(tmp_path: Path) -> None:
@@ -204,11 +204,11 @@ def test_everything_skipped_is_incomplete(tmp_path: Path) -> None:
     ]
     verdict = verdict_on(tmp_path, [start(), plan(cells), good_run([])[2], *gates, *skips, finish()])
     assert (verdict.word, verdict.exit_status) == (Word.INCOMPLETE, 6)
-    assert verdict.statement == "INCOMPLETE over -m tiny: 0 of 3 cells passed, 3 skipped"
+    assert verdict.statement == "INCOMPLETE over -m tiny: 0 of 3 checks passed, 3 skipped"
     (gap,) = verdict.gaps
     assert gap.cells == tuple(c.id for c in cells)
     assert gap.fix == "free some RAM"
-    assert str(gap) == "3 cells skipped (ram): has 1 GB, needs 9 GB (and 1 more reason)"
+    assert str(gap) == "3 checks skipped (ram): has 1 GB, needs 9 GB (and 1 more reason)"
 
 
 def test_gaps_with_different_fixes_stay_apart(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_what_was_not_run_is_run_again_by_the_same_command(tmp_path: Path) -> No
     verdict = verdict_on(tmp_path, [e for e in events if e.get("cell") != TIMED.id])
     (gap,) = verdict.gaps
     assert (gap.fix, gap.cells) == ("pytest -m 'tiny and not phi'", (TIMED.id,))
-    assert str(gap) == "1 cell not run: nothing was reported"
+    assert str(gap) == "1 check not run: nothing was reported"
 
 
 def test_an_empty_plan_is_incomplete_whatever_is_allowed(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_allow_incomplete_excuses_gaps_and_says_so(tmp_path: Path) -> None:
     verdict = verdict_on(tmp_path, events)
     assert (verdict.word, verdict.exit_status) == (Word.INCOMPLETE, 0)
     assert verdict.notes == (
-        "--allow-incomplete was used: cells without a result do not change the exit status",
+        "--allow-incomplete was used: checks without a result do not change the exit status",
         OLD_FORMAT,
     )
 
@@ -287,7 +287,7 @@ def test_allow_incomplete_excuses_neither_a_failure_nor_a_fault(tmp_path: Path) 
         ),
         (
             lambda events: [*events, plan([PLAIN], worker="gw1")],
-            f"main and gw1 planned differently: 1 of 2 cells differ, such as {TIMED.id}",
+            f"main and gw1 planned differently: 1 of 2 checks differ, such as {TIMED.id}",
         ),
         (
             lambda events: [*events, plan([PLAIN])],
@@ -300,7 +300,7 @@ def test_a_fault_of_the_run_forbids_to_accept_it(tmp_path: Path, spoil: Any, fau
     assert all(result.outcome is CellOutcome.PASS for result in verdict.results)
     assert (verdict.word, verdict.exit_status) == (Word.INCOMPLETE, 6)
     assert verdict.faults == (fault,)
-    assert verdict.statement.endswith(f"2 of 2 cells passed; {fault}")
+    assert verdict.statement.endswith(f"2 of 2 checks passed; {fault}")
 
 
 def test_workers_that_plan_the_same_are_one_plan(tmp_path: Path) -> None:
@@ -327,8 +327,8 @@ def test_notes_say_what_a_reader_must_know(tmp_path: Path) -> None:
     assert verdict.word is Word.ACCEPTED
     assert verdict.notes == (
         "limits are not the shipped ones: mine.toml",
-        "weights are synthetic in 1 of 2 cells: load time from disk and meaning of the text are not judged there",
-        "deselected, and so not in this scope: 7 cells",
+        "weights are synthetic in 1 of 2 checks: load time from disk and meaning of the text are not judged there",
+        "deselected, and so not in this scope: 7 checks",
         OLD_FORMAT,
     )
 
@@ -337,9 +337,9 @@ def test_notes_say_what_altered_variants_leave_open(tmp_path: Path) -> None:
     variants = ("one/nf4:cpu", "one:1-layer/nf4:cpu", "one:2-layers/nf4")
     cells = [cell(f"test_{number}", variant=variant) for number, variant in enumerate(variants)]
     assert verdict_on(tmp_path, good_run([PLAIN, *cells])).notes == (
-        "cpu in 2 of 4 cells: it stands in for a GPU, whose memory and speed are not measured there",
-        "1-layer in 1 of 4 cells: what the whole model takes is not measured there",
-        "2-layers in 1 of 4 cells: what the whole model takes is not measured there",
+        "cpu in 2 of 4 checks: it stands in for a GPU, whose memory and speed are not measured there",
+        "1-layer in 1 of 4 checks: what the whole model takes is not measured there",
+        "2-layers in 1 of 4 checks: what the whole model takes is not measured there",
         OLD_FORMAT,
     )
 

@@ -180,7 +180,7 @@ def test_a_run_whose_every_bad_cell_is_waived_is_accepted(tmp_path: Path) -> Non
     verdict = verdict_with(tmp_path, EVENTS, entry(), entry("*[tiny-phi/int8]", who="'A. Kim'"))
     assert verdict.word is Word.ACCEPTED
     assert verdict.exit_status == 0
-    assert verdict.statement == "ACCEPTED over -m tiny: 1 of 4 cells passed, 3 waived"
+    assert verdict.statement == "ACCEPTED over -m tiny: 1 of 4 checks passed, 3 waived"
     assert verdict.gaps == ()
     assert verdict.faults == ()
     by_id = {result.cell.id: result for result in verdict.results}
@@ -206,7 +206,7 @@ def test_the_first_waiver_that_covers_a_cell_answers_for_it(tmp_path: Path) -> N
 
 def test_a_waived_cell_that_passes_is_noted(tmp_path: Path) -> None:
     verdict = verdict_with(tmp_path, good_run([GOOD, SLOW]), entry())
-    assert verdict.statement == "ACCEPTED over -m tiny: 2 of 2 cells passed"
+    assert verdict.statement == "ACCEPTED over -m tiny: 2 of 2 checks passed"
     assert verdict.notes == (OLD_FORMAT, f"waivers.toml: waiver[0] waives {SLOW.id}, which passed without it")
 
 
@@ -214,7 +214,7 @@ def test_a_waiver_that_covers_nothing_forbids_to_accept(tmp_path: Path) -> None:
     verdict = verdict_with(tmp_path, good_run([GOOD]), entry())
     assert verdict.word is Word.INCOMPLETE
     assert verdict.faults == (
-        "waivers.toml: waiver[0].cells: '*test_slow*' covers no planned cell; "
+        "waivers.toml: waiver[0].cells: '*test_slow*' covers no planned check; "
         "correct the pattern, or remove the waiver",
     )
 
@@ -258,7 +258,7 @@ def test_every_report_says_who_why_and_until(tmp_path: Path) -> None:
     record = recorded(tmp_path, EVENTS)
     verdict = reach_verdict(record, waivers=waivers(entry(), entry("*[tiny-phi/int8]", why="'no such GPU yet'")))
     lines = closing_lines(record, verdict)
-    assert lines[0] == "planned 4 cells: 1 passed, 0 marginal, 3 waived, 0 failed, 0 skipped, 0 not run"
+    assert lines[0] == "planned 4 checks: 1 passed, 0 marginal, 3 waived, 0 failed, 0 skipped, 0 not run"
     assert f"  {SLOW.id} (fail): waived by J. Rossi until 2026-12-31: OPS-7" in lines
     assert f"  {LOST.id} (not_run): waived by J. Rossi until 2026-12-31: no such GPU yet" in lines
     summary = summary_text(record, verdict)
@@ -309,7 +309,7 @@ def test_wildcards_cover_what_a_person_can_count() -> None:
     both = waivers(entry("*tiny-llama/*"), entry("*tiny-phi/*"))
     assert [str(fault) for fault in both.faults_over(ids)] == [
         "waivers.toml: waiver[0].cells, waivers.toml: waiver[1].cells: wildcards cover 60 of 60 planned cells; they "
-        "may cover at most half of them, and at most 50; name the cells one by one, without wildcards"
+        "may cover at most half of them, and at most 50; name the checks one by one, without wildcards"
     ]
     assert waivers(entry("*tiny-llama/*")).faults_over(ids) == ()
     assert waivers(entry("*tiny-llama/*")).faults_over(ids[:20] + ids[20:60:2]) != ()
