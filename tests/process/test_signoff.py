@@ -148,7 +148,7 @@ def test_the_bundle_holds_everything_that_the_verdict_rests_on(place: Path, file
     (node,) = json.loads(files["inventory.json"])["nodes"]
     assert (node["hostname"], node["gpus"][0]["serial"], node["gpus"][0]["uuid"]) == ("cargo", "123", "GPU-1")
     for name in ("report.html", "summary.md", "junit.xml", "results.json"):
-        assert b"waived by J. Rossi until 2999-12-31: OPS-7" in files[name] or name == "results.json"
+        assert f"waived by J. Rossi until {SOON}: OPS-7".encode() in files[name] or name == "results.json"
     assert json.loads(files["results.json"])["verdict"]["word"] == "ACCEPTED"
     assert json.loads(files["benchmark.json"])["benchmarks"][0]["fullname"] == ONE.id
 
@@ -312,7 +312,7 @@ def test_a_gap_that_is_waived_is_signed_and_a_killed_run_is_not(tmp_path: Path) 
 )
 def test_what_cannot_be_signed_is_one_message(tmp_path: Path, arguments: list[str], message: str) -> None:
     write_run(tmp_path, bad=False)
-    (tmp_path / "old.toml").write_text(WAIVER.replace("2999", "2001"))
+    (tmp_path / "old.toml").write_text(WAIVER.replace(str(SOON), "2001-12-31"))
     done = plimsoll("sign", "run", "--operator", "x", "--reference", "y", *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
@@ -581,7 +581,7 @@ def other_schema(files: dict[str, bytes]) -> dict[str, bytes]:
             "the evidence does not come to what was signed, but to: REJECTED",
         ),
         (
-            lambda files: {**files, "waivers.toml": WAIVER.replace("2999", "2001").encode()},
+            lambda files: {**files, "waivers.toml": WAIVER.replace(str(SOON), "2001-12-31").encode()},
             "the verdict cannot be recomputed: 1 fault in the waivers:\n  waivers.toml: waiver[0].until: expired",
         ),
         (lambda files: {**files, "evidence.jsonl": b""}, "the verdict cannot be recomputed: no evidence in"),
@@ -604,9 +604,9 @@ def test_a_verdict_that_does_not_follow_from_its_evidence_is_found_though_it_is_
 
 
 def test_waivers_are_judged_as_of_the_day_of_the_sign_off(place: Path, files: dict[str, bytes], tmp_path: Path) -> None:
-    ended = {**files, "waivers.toml": WAIVER.replace("2999-12-31", "2026-06-30").encode()}
-    results = files["results.json"].replace(b"2999-12-31", b"2026-06-30")
-    summary = files["summary.md"].replace(b"2999-12-31", b"2026-06-30")
+    ended = {**files, "waivers.toml": WAIVER.replace(str(SOON), "2026-06-30").encode()}
+    results = files["results.json"].replace(str(SOON).encode(), b"2026-06-30")
+    summary = files["summary.md"].replace(str(SOON).encode(), b"2026-06-30")
     ended |= {"results.json": results, "summary.md": summary}
     for at, sound in ((datetime(2026, 6, 30, 23, 59, tzinfo=UTC), True), (datetime(2026, 7, 1, tzinfo=UTC), False)):
         bundle = written(tmp_path / "t.zip", resealed(ended, place / "key", signed_at=at))

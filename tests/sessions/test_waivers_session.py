@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.support.run_events import SOON
 from tests.support.subsession import pids_of_hosts, run_suite
 
 SELECTION = ("-m", "tiny", "-k", "tiny-llama/bf16 and (test_free or warm_load)")
 WAIVER = (
     "[[waiver]]\n"
     "cells = '*::test_warm_load_time[tiny-llama/bf16]'\n"
-    "who = 'J. Rossi'\nwhy = 'OPS-7: no timing on this node'\nuntil = 2999-12-31\n"
+    f"who = 'J. Rossi'\nwhy = 'OPS-7: no timing on this node'\nuntil = {SOON}\n"
 )
-SAID = "waived by J. Rossi until 2999-12-31: OPS-7: no timing on this node"
+SAID = f"waived by J. Rossi until {SOON}: OPS-7: no timing on this node"
 
 
 def test_a_waived_failure_is_accepted_and_stays_a_failure_in_evidence(trained: dict[str, Path], tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_a_waiver_that_covers_nothing_ends_the_run_before_anything_is_loaded(tmp
 
 
 def test_an_expired_waiver_ends_the_run_before_it_begins(tmp_path: Path) -> None:
-    (tmp_path / "w.toml").write_text(WAIVER.replace("2999", "2001"))
+    (tmp_path / "w.toml").write_text(WAIVER.replace(str(SOON), "2001-12-31"))
     outcome = run_suite(tmp_path / "reports", f"--waivers={tmp_path / 'w.toml'}", *SELECTION)
     assert outcome.status == 4
     assert "w.toml: waiver[0].until: expired: 2001-12-31 is before " in outcome.output

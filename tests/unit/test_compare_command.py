@@ -354,7 +354,7 @@ def test_markdown_says_all_and_escapes_what_it_did_not_write(written: Path) -> N
     assert text.count("<details>") == text.count("</details>")
     # What a reader must see is not folded away.
     assert text.index("| model-11/nf4 | cold_load_time | slower |") < text.index("<details>")
-    assert "| gone/nf4 | 1 whole cell: test_cold_load_time | not in the plan |" in text
+    assert "| gone/nf4 | 1 whole check: test_cold_load_time | not in the plan |" in text
 
 
 def test_a_terminal_is_not_driven_by_what_files_say(written: Path) -> None:
