@@ -41,7 +41,7 @@ class Steadiness:
 def between(runs: Sequence[tuple[str, Rounds]]) -> Steadiness:
     """How steady the machine is from run to run: do runs of the same configuration differ by more than their rounds?
 
-    `runs` are the base and those that are like it. The mean square of the rank test's z over all times and pairs of
+    `runs` are the base and those that are like it. The mean square of the rank test's t over all times and pairs of
     runs is 1 where they do not.
     """
     if len(runs) < 2:
@@ -66,7 +66,10 @@ def between(runs: Sequence[tuple[str, Rounds]]) -> Steadiness:
 def _square(ours: Samples, theirs: Samples) -> float:
     pairs = ours.size * theirs.size
     sigma = math.sqrt(pairs * (ours.size + theirs.size + 1) / 12.0)
-    return (cliffs_delta(ours, theirs) * pairs / 2.0 / sigma) ** 2
+    square = (cliffs_delta(ours, theirs) * pairs / 2.0 / sigma) ** 2
+    # As Student's t of the ranks, by which differences are judged: z cannot grow beyond that of sides without overlap.
+    count = ours.size + theirs.size
+    return (count - 2) * square / (count - 1 - square)
 
 
 def _fewer(factor: float) -> str:

@@ -69,7 +69,7 @@ def test_intervals_hold_the_truth_however_far_rounds_go_together(correlation: fl
 
 def test_without_the_correction_many_equal_runs_would_raise_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(1)
-    runs = [(log_normal(random, (44, 14), 0.20), log_normal(random, (44, 14), 0.20)) for _ in range(8)]
+    runs = [(log_normal(random, (44, 14), 0.20), log_normal(random, (44, 14), 0.20)) for _ in range(16)]
     assert sum(bool(alarms(judged(*pair))) for pair in runs) <= 1
     monkeypatch.setattr(comparison_module, "holm", list)
     assert sum(bool(alarms(judged(*pair))) for pair in runs) >= 4
