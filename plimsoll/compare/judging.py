@@ -142,7 +142,7 @@ def _interval(
     level = 1.0 - rule.confidence
     first, second = (side.shape[-1] for side in group)
     count = first + second
-    scale = widening[..., None] * by_rank.deviation / by_rank.deviation[..., :1]
+    scale = widening[..., None] * by_rank.deviation / by_rank.independent
     distance = reach(rank_weight, scale, by_rank.freedom, level)
     # From Student's t of ranks to the normal deviate of their sum.
     z = distance * np.sqrt((count - 1) / (count - 2 + distance**2))
@@ -157,7 +157,7 @@ def _interval(
 
 
 def _together(found: Sequence[Evidence], shared: Numbers) -> Together:
-    factors = np.concatenate([(one.deviation / one.deviation[..., :1]) ** 2 for one in found], axis=-2).mean(axis=-2)
+    factors = np.concatenate([(one.deviation / one.independent) ** 2 for one in found], axis=-2).mean(axis=-2)
     expected = np.maximum(1.0, (shared * factors).sum(axis=-1))
     sure = (shared * (factors >= _COUNTS_FROM)).sum(axis=-1)
     return Together(factor=expected, is_shown=(sure >= _SHOWN).astype(np.float64))

@@ -175,4 +175,6 @@ def _by_t(value: float, parts: Sequence[_Part], test: str) -> AurocDelta:
     deviation = math.sqrt(variance)
     reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, freedom)) * deviation
     p = 2.0 * float(stats.t.sf(abs(value) / deviation, freedom))
-    return AurocDelta(value=value, interval=Interval(low=value - reach, high=value + reach), p=p, test=test)
+    return AurocDelta(
+        value=value, interval=Interval(low=max(-1.0, value - reach), high=min(1.0, value + reach)), p=p, test=test
+    )

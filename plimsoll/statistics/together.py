@@ -91,7 +91,9 @@ class Evidence:
     deviation: Numbers
     """The standard error of the difference."""
     spread: Numbers
-    """The standard deviation of a round."""
+    """The standard deviation of a round, or of a block of them."""
+    independent: Numbers
+    """The standard error of the difference were rounds independent, with a last axis of one."""
     freedom: int
 
 
@@ -100,6 +102,7 @@ def evidence(first: Numbers, second: Numbers) -> Evidence:
 
     A time whose rounds are all the same says nothing of how they go together.
     """
+    whole = first, second
     first, second = _shortened(first), _shortened(second)
     design = _design(first.shape[-1], second.shape[-1])
     x = np.concatenate([first, second], axis=-1)
@@ -108,13 +111,22 @@ def evidence(first: Numbers, second: Numbers) -> Evidence:
     varies = (squares > 1e-20).all(axis=-1, keepdims=True)
     squares = np.maximum(squares, 1e-20)
     logs = design.log_weights - design.freedom / 2.0 * np.log(squares)
+    deviation = np.sqrt(design.variances * squares / design.freedom)
+    is_whole = first.shape[-1] == whole[0].shape[-1] and second.shape[-1] == whole[1].shape[-1]
     return Evidence(
         log_likelihood=np.where(varies, logs, 0.0),
         difference=x @ design.contrasts.T,
-        deviation=np.sqrt(design.variances * squares / design.freedom),
+        deviation=deviation,
         spread=np.sqrt(squares / design.freedom),
+        # Means of blocks share what their rounds share, and so cannot tell what independent rounds would show.
+        independent=deviation[..., :1] if is_whole else _error(*whole),
         freedom=design.freedom,
     )
+
+
+def _error(first: Numbers, second: Numbers) -> Numbers:
+    squares = sum(side.var(axis=-1, ddof=1) / side.shape[-1] for side in (first, second))
+    return np.asarray(np.maximum(np.sqrt(squares), 1e-10)[..., None])
 
 
 def _shortened(rounds: Numbers) -> Numbers:
