@@ -34,7 +34,8 @@ def teach_english(source: Path, target: Path) -> Path:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert float(loss) < 0.5, f"it was not learnt: a loss of {float(loss):.2f}"
+    reached = float(loss.detach())
+    assert reached < 0.5, f"it was not learnt: a loss of {reached:.2f}"
     shutil.rmtree(target, ignore_errors=True)
     model.to(torch.bfloat16).save_pretrained(target, max_shard_size="400KB")
     tokenizer.save_pretrained(target)
