@@ -116,8 +116,8 @@ def record_notes(record: RunRecord) -> list[str]:
     planning = Counter(cell.subject for cell in record.plan)["plan"]
     if planning:
         notes.append(
-            f"{planning} of {counted(len(record.plan), 'check')} are of the plan: predicted for reference machines with "
-            "nothing loaded, they say nothing of this node"
+            f"{planning} of {counted(len(record.plan), 'check')} are of the plan: predicted for reference machines "
+            "with nothing loaded, they say nothing of this node"
         )
     synthetic = Counter(cell.weights for cell in record.plan)["synthetic"]
     if synthetic:

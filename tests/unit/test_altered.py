@@ -95,6 +95,7 @@ def test_the_alterations_can_be_read_off_an_id(catalogue: Catalogue) -> None:
 def options(**given: object) -> Namespace:
     plain: dict[str, object] = {
         "weights": "auto",
+        "model_dir": [],
         "layers": None,
         "device": None,
         "datasets": "auto",

@@ -101,7 +101,8 @@ def test_a_checkout_reads_the_ranges_from_its_project_file() -> None:
         *project["optional-dependencies"]["models"],
     ]
     supported = stack._from_checkout(ROOT / "pyproject.toml")
-    assert supported.packages == {r.name: r for r in map(Requirement, lines)}
+    wanted = [r for r in map(Requirement, lines) if r.name != project["name"]]
+    assert supported.packages == {r.name: r for r in wanted}
     assert supported.python == project["requires-python"]
 
 
@@ -114,4 +115,6 @@ def test_a_checkout_without_its_project_file_is_one_message(tmp_path: Path) -> N
 
 def test_the_recorded_names_are_real_distributions() -> None:
     installed = {found.metadata["Name"].lower().replace("_", "-") for found in metadata.distributions()}
-    assert {name.lower().replace("_", "-") for name in stack.RECORDED} - installed <= {"plimsoll"}
+    recorded = {name.lower().replace("_", "-") for name in stack.RECORDED}
+    # The last two are for some models alone: they are recorded where they are there.
+    assert recorded - installed <= {"plimsoll", "flash-attn", "sentencepiece"}

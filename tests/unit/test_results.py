@@ -23,6 +23,7 @@ from plimsoll.verdict.verdict import Verdict, reach_verdict
 from tests.support.run_events import (
     HOSTILE,
     NODE,
+    OLD_FORMAT,
     RUN_ID,
     Line,
     cell,
@@ -124,6 +125,7 @@ def test_the_terminal_ends_with_the_verdict(tmp_path: Path) -> None:
         "  1 file could not be collected, the first is acceptance/test_x.py",
         "note: limits are not the shipped ones: mine.toml",
         "note: deselected, and so not in this scope: 3 checks",
+        f"note: {OLD_FORMAT}",
         f"evidence and reports: {tmp_path / RUN_ID}",
         "REJECTED over -m tiny: 1 of 7 checks passed, 1 marginal, 2 failed, 2 skipped, 1 not run",
     ]
