@@ -1,5 +1,5 @@
 # make tiny    the tiny tier end to end: set-up, checkpoints, every variant, report, verdict
-# make check   ruff, mypy strict, the unit tests: the inner loop, under a minute on two cores
+# make check   ruff, mypy strict, the unit tests on two workers: the inner loop
 # make test    ruff, mypy strict, all of the suite's own tests
 # make real    a real model from PyPI, sound and damaged, through the suite; some minutes
 # make digests renew the list of what the release holds (plimsoll/release.sha256), after any edit of the suite
