@@ -577,9 +577,9 @@ def test_a_download_that_stands_still_is_ended(serve: Serve, folder: Path, tmp_p
 FETCH = """
 import sys
 from pathlib import Path
-from plimsoll.hub.access import Question
+from plimsoll.hub.access import Query
 from plimsoll.hub.client import ask, fetch
-question = Question(repository="hub/stalled")
+question = Query(repository="hub/stalled")
 access = ask([question])[question]
 fetch(access, Path(sys.argv[1]), progress=lambda *sign: print(sign, flush=True))
 """

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from plimsoll.evidence.answers import AnswerRecord, Asking
+from plimsoll.evidence.chain import sealed
 from plimsoll.evidence.reader import read_run
 from tests.support.subsession import ROOT, Outcome, pytest_says, read_events, run_suite
 
@@ -175,6 +176,12 @@ def test_a_planted_fault_is_rejected(fault: str, said: str, tmp_path: Path) -> N
 # --- going on
 
 
+def sealed_anew(event: dict[str, Any]) -> str:
+    """A line with other fields, as a run would have written it."""
+    fields = {name: value for name, value in event.items() if name not in ("after", "sum")}
+    return sealed(fields, event["after"])[0].decode().rstrip("\n")
+
+
 def cut_short(sound: Outcome, reports: Path, answers: int, **changes: object) -> Path:
     """The run as `kill -9` leaves it: some answers are there, the last of them changed, and no test has a result."""
     cut = reports / sound.folder.name
@@ -186,7 +193,7 @@ def cut_short(sound: Outcome, reports: Path, answers: int, **changes: object) ->
         if count > answers:
             break
         last = count == answers and event["event"] == "answer"
-        kept.append(json.dumps({**event, **changes}) if last else line)
+        kept.append(sealed_anew({**event, **changes}) if last else line)
     (cut / "evidence.jsonl").write_text("\n".join(kept) + "\n" + '{"event": "answer", "at"')
     return cut
 

@@ -47,7 +47,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
     if "until-it-passes" in DONE and pyfuncitem.name.endswith("[tiny]"):
         with contextlib.suppress(AttributeError):
-            pyfuncitem.obj(tier=None, node=None)
+            names = pyfuncitem._fixtureinfo.argnames
+            pyfuncitem.obj(**{**{name: pyfuncitem.funcargs[name] for name in names}, "node": None})
     if "fail" in DONE and pyfuncitem.name.endswith("[tiny]"):
         raise AssertionError("planted")
     return None
