@@ -11,7 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -514,8 +514,10 @@ def test_a_key_that_was_not_valid_that_day_does_not_count(place: Path, tmp_path:
 
 def test_a_key_that_was_valid_that_day_still_counts(place: Path, files: dict[str, bytes], tmp_path: Path) -> None:
     public = (place / "key.pub").read_text()
-    (tmp_path / "allowed").write_text(f'rossi@example.org valid-before="20210101" {public}')
-    at = datetime(2020, 6, 30, tzinfo=UTC)
+    today = datetime.now(UTC).replace(microsecond=0)
+    ended = (today - timedelta(days=10)).strftime("%Y%m%d")
+    (tmp_path / "allowed").write_text(f'rossi@example.org valid-before="{ended}" {public}')
+    at = today - timedelta(days=20)
     bundle = written(tmp_path / "t.zip", resealed(files, place / "key", signed_at=at))
     assert verify_bundle(bundle, tmp_path / "allowed").problems == ()
 

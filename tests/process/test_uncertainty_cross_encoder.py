@@ -97,14 +97,14 @@ def test_the_command_takes_a_cross_encoder(model: Path, tmp_path: Path, capsys: 
 
 
 def test_nothing_is_started_for_no_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plimsoll.uncertainty.cross_encoder.find_spec", lambda name: True)
+    monkeypatch.setattr("plimsoll.extras.find_spec", lambda name: True)
     monkeypatch.setattr(os, "environ", {})
     assert CrossEncoderSimilarity().similarities([]) == []
     assert CrossEncoderSimilarity().name == f"cross-encoder {DEFAULT_MODEL}"
 
 
 def test_without_the_library_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plimsoll.uncertainty.cross_encoder.find_spec", lambda name: None)
+    monkeypatch.setattr("plimsoll.extras.find_spec", lambda name: None)
     with pytest.raises(PlimsollError) as caught:
         CrossEncoderSimilarity()
     assert str(caught.value) == (

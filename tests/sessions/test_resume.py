@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from plimsoll.evidence.chain import START, sealed
 from plimsoll.evidence.sameness import RunBasis
 from plimsoll.node.node import Node
 from tests.support.run_events import NODE, RUN_ID, Line, cell, good_run, numbered, start, write_events
@@ -198,7 +199,14 @@ def test_a_failure_is_a_result_and_workers_leave_out_what_is_done_too(whole: Out
 
 
 def synthetic(lines: list[str]) -> list[str]:
-    return [text.replace('"weights":"trained"', '"weights":"synthetic"') for text in lines]
+    changed = [json.loads(text.replace('"weights":"trained"', '"weights":"synthetic"')) for text in lines]
+    last: dict[str, str] = {}
+    anew = []
+    for event in changed:
+        fields = {name: value for name, value in event.items() if name not in ("after", "sum")}
+        content, last[event["worker"]] = sealed(fields, last.get(event["worker"], START))
+        anew.append(content.decode())
+    return anew
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "workers"])

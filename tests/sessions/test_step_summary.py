@@ -63,7 +63,7 @@ def test_a_file_that_cannot_be_written_is_one_line_and_no_other_verdict(
 def test_failures_and_gaps_are_tables_with_what_to_do(tmp_path: Path) -> None:
     record = recorded(tmp_path, run_of_every_outcome())
     text = short_summary_text(record, reach_verdict(record))
-    head, _, rest = text.partition("## Failures\n\n| cell | what |\n| --- | --- |\n")
+    head, _, rest = text.partition("## Failures\n\n| check | what |\n| --- | --- |\n")
     assert head.startswith(
         "# REJECTED over -m tiny: 1 of 7 checks passed, 1 marginal, 2 failed, 2 skipped, 1 not run\n"
     )

@@ -47,7 +47,7 @@ def test_questions_come_in_an_order_that_none_spoils(collected: Outcome) -> None
     asked = ids(collected, "tiny-phi/nf4")
     assert asked.index("test_cold_load_time") < asked.index("test_warm_load_time") < asked.index("test_applied")
     assert asked.index("test_applied") < asked.index("test_finite_logits")
-    assert asked[-2:] == ["test_ram_returns", "test_process_is_gone"]
+    assert asked[-3:] == ["test_ram_returns", "test_process_is_gone", "test_close_to_16_bit"]
 
 
 def test_variants_come_one_after_another(collected: Outcome) -> None:

@@ -43,7 +43,7 @@ def test_a_waiver_that_covers_nothing_ends_the_run_before_anything_is_loaded(tmp
     assert outcome.status == 4
     assert (
         "1 fault in the waivers:\n  w.toml: waiver[0].cells: '*::test_warm_laod_time[tiny-llama/bf16]' "
-        "covers no planned cell; correct the pattern, or remove the waiver" in outcome.output
+        "covers no planned check; correct the pattern, or remove the waiver" in outcome.output
     )
     assert not pids_of_hosts(outcome.events)
     assert outcome.verdict == "INCOMPLETE"
