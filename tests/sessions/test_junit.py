@@ -196,7 +196,8 @@ def test_no_secret_of_the_process_gets_into_it(trained: dict[str, Path], tmp_pat
     text = (outcome.folder / "junit.xml").read_text()
     assert f"the answer was: Bearer {REDACTED}" in text
     assert TOKEN not in text
-    assert TOKEN in outcome.output  # it was there to be leaked
+    assert f"the answer was: Bearer {REDACTED}" in outcome.output
+    assert TOKEN not in outcome.output
 
 
 def test_evidence_that_holds_a_secret_leaks_it_no_further(tmp_path: Path) -> None:

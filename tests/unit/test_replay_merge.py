@@ -346,7 +346,7 @@ def test_a_run_without_evidence_is_an_error_though_others_have_some(tmp_path: Pa
 def waived_run(run_id: str, outcomes: dict[Cell, str], **more: Any) -> list[Line]:
     """A run that was given a waiver for the first cell."""
     events = [{k: v for k, v in e.items() if k != "seq"} for e in run_on(run_id, outcomes, **more)]
-    text = "[[waiver]]\ncells = '*test_one*'\nwho = 'x'\nwhy = 'x'\nuntil = 2030-01-01\n"
+    text = "[[waiver]]\ncells = '*test_one*'\nwho = 'x'\nwhy = 'x'\nuntil = 2027-06-30\n"
     return numbered([events[0], line(Event.WAIVERS, path="w.toml", sha256="", text=text), *events[1:]])
 
 

@@ -308,7 +308,7 @@ def test_wildcards_cover_what_a_person_can_count() -> None:
     ids = [f"acceptance/test_load.py::test_{n}[tiny-{kind}/nf4]" for n in range(30) for kind in ("llama", "phi")]
     both = waivers(entry("*tiny-llama/*"), entry("*tiny-phi/*"))
     assert [str(fault) for fault in both.faults_over(ids)] == [
-        "waivers.toml: waiver[0].cells, waivers.toml: waiver[1].cells: wildcards cover 60 of 60 planned cells; they "
+        "waivers.toml: waiver[0].cells, waivers.toml: waiver[1].cells: wildcards cover 60 of 60 planned checks; they "
         "may cover at most half of them, and at most 50; name the checks one by one, without wildcards"
     ]
     assert waivers(entry("*tiny-llama/*")).faults_over(ids) == ()
