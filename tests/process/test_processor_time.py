@@ -54,7 +54,8 @@ def test_nobody_is_excused_where_nothing_is_known() -> None:
 def busy() -> Iterator[None]:
     """Every processor has three others to run."""
     spin = [sys.executable, "-c", "while True: pass"]
-    others = [subprocess.Popen(spin) for _ in range(3 * (os.cpu_count() or 1))]
+    # A session each: Linux may share time out among sessions first, and a host has one of its own.
+    others = [subprocess.Popen(spin, start_new_session=True) for _ in range(3 * (os.cpu_count() or 1))]
     yield
     for other in others:
         other.kill()
