@@ -165,7 +165,7 @@ def test_weights_and_biases_keeps_the_figures_offline_and_no_secret(tmp_path: Pa
 
 
 def test_without_wandb_the_message_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plimsoll.tracking.weights_and_biases.find_spec", lambda name: None)
+    monkeypatch.setattr("plimsoll.extras.find_spec", lambda name: None)
     with pytest.raises(PlimsollError) as caught:
         WeightsAndBiasesTracker(tmp_path, str)
     assert str(caught.value) == (
@@ -201,9 +201,9 @@ def test_each_worker_tracks_what_it_records(tmp_path: Path) -> None:
 def test_a_tracker_that_fails_changes_no_verdict(tmp_path: Path) -> None:
     plugin = tmp_path / "full.py"
     plugin.write_text(
-        "from plimsoll.tracking import json_lines\n"
+        "from plimsoll.tracking import tracker\n"
         "def _write(self, data):\n    raise OSError(28, 'No space left on device')\n"
-        "json_lines.JsonLinesTracker._write = _write\n"
+        "tracker.JsonLinesTracker._write = _write\n"
     )
     path = {"PYTHONPATH": str(tmp_path)}
     followed = run_suite(tmp_path / "a", "-p", "full", *NODE_TESTS, "--track=jsonl", env=path)
