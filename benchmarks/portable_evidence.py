@@ -3,7 +3,7 @@
 Left out: the samples of resident memory, four a second, which no figure is made from (peaks are the kernel's own), and
 of the reports of tests that passed all but what a verdict needs, for whoever reads evidence fills the rest in.
 Replaced: paths, the host's name, the names of the checkout and of its branch. Lines are numbered anew, for a reader
-takes a gap in their numbers for lost evidence, which it would be in a run's own folder.
+takes a gap in their numbers for lost evidence, which it would be in a run's own folder, and sealed anew.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from plimsoll.evidence.chain import START, sealed
 from plimsoll.evidence.events import Event
 
 HOST: Final = "node"
@@ -28,7 +29,22 @@ def portable(evidence: str, root: Path, reports: Path) -> str:
     text = "".join(f"{json.dumps(line | {'seq': seq}, separators=(',', ':'))}\n" for seq, line in enumerate(kept, 1))
     for found, replacement in _names(root, reports):
         text = text.replace(found, replacement)
-    return text
+    return _sealed(text)
+
+
+def _sealed(text: str) -> str:
+    """The lines with the checksums and counts that their writer would have given them; those of format 1 have none."""
+    last = START
+    lines = []
+    for event in map(json.loads, text.splitlines()):
+        if "sum" not in event:
+            return text
+        if event["event"] == Event.CLOSE:
+            event["events"] = event["seq"]
+        fields = {name: value for name, value in event.items() if name not in ("after", "sum")}
+        line, last = sealed(fields, last)
+        lines.append(line.decode("ascii"))
+    return "".join(lines)
 
 
 def _reduced(line: dict[str, Any]) -> dict[str, Any]:
