@@ -34,7 +34,7 @@ def portable(evidence: str, root: Path, reports: Path) -> str:
 
 def _sealed(text: str) -> str:
     """The lines with the checksums and counts that their writer would have given them; those of format 1 have none."""
-    last = START
+    last: dict[str, str] = {}
     lines = []
     for event in map(json.loads, text.splitlines()):
         if "sum" not in event:
@@ -42,7 +42,7 @@ def _sealed(text: str) -> str:
         if event["event"] == Event.CLOSE:
             event["events"] = event["seq"]
         fields = {name: value for name, value in event.items() if name not in ("after", "sum")}
-        line, last = sealed(fields, last)
+        line, last[event["worker"]] = sealed(fields, last.get(event["worker"], START))
         lines.append(line.decode("ascii"))
     return "".join(lines)
 
