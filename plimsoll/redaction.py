@@ -105,11 +105,8 @@ def _forms() -> tuple[re.Pattern[str], ...]:
             "detect-secrets is not installed, and without it secrets could stand in what a run writes; "
             "install it with: pip install detect-secrets"
         ) from error
-    kinds: list[Any] = [
-        kind
-        for kind in get_mapping_from_secret_type_to_class().values()
-        if kind.__module__.rpartition(".")[2] not in _LEFT_OUT
-    ]
+    known: dict[str, Any] = get_mapping_from_secret_type_to_class()
+    kinds = [kind for kind in known.values() if kind.__module__.rpartition(".")[2] not in _LEFT_OUT]
     denied = [pattern for kind in kinds for pattern in getattr(kind, "denylist", ())]
     return tuple(re.compile(f"(?:{pattern.pattern}){_REST_OF_A_TOKEN}", pattern.flags) for pattern in denied)
 
