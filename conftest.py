@@ -14,6 +14,7 @@ pytest_plugins = [
     "fixtures.run",
     "fixtures.tracking",
     "fixtures.by_name",
+    "fixtures.devices",
     "fixtures.parametrize",
     "fixtures.narrowing",
     "fixtures.workers",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from plimsoll.node.driver import next_step, step_to_a_gpu
 from plimsoll.node.node import Gpu, Node
 
-_INSTANCE = "MIG-"
+INSTANCE = "MIG-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +33,11 @@ def visible_gpus(node: Node) -> tuple[Gpu, ...] | Hidden:
         return Hidden(why=why, fix=step_to_a_gpu(node))
     wanted = node.environment.get("CUDA_VISIBLE_DEVICES")
     tokens = None if wanted is None else [token.strip() for token in wanted.split(",")]
-    if tokens is not None and tokens[0].startswith(_INSTANCE):
+    if tokens is not None and tokens[0].startswith(INSTANCE):
         return _named_instance(node, tokens[0])
-    if (tokens is None or any(token.isdecimal() for token in tokens)) and (doubt := _doubtful_numbers(node)):
+    if (tokens is None or any(token.isdecimal() for token in tokens)) and (doubt := doubtful_numbers(node)):
         return doubt
-    chosen = node.gpus if tokens is None else _chosen(node.gpus, tokens)
+    chosen = node.gpus if tokens is None else chosen_gpus(node.gpus, tokens)
     if not chosen:
         known = ", ".join(f"{gpu.index}" + (f" or {gpu.uuid}" if gpu.uuid else "") for gpu in node.gpus)
         fix = f"unset CUDA_VISIBLE_DEVICES, or name one of: {known}"
@@ -66,9 +66,9 @@ def _with_instances(node: Node, chosen: tuple[Gpu, ...]) -> tuple[Gpu, ...] | Hi
     if split is None:
         return chosen
     if len(node.gpus) == 1 and len(split.instances) == 1:
-        return (_as_gpu(split, 0),)
+        return (as_gpu(split, 0),)
     return Hidden(
-        why=f"GPU {split.index} is split (MIG), and CUDA_VISIBLE_DEVICES names no instance", fix=_name_one(node)
+        why=f"GPU {split.index} is split (MIG), and CUDA_VISIBLE_DEVICES names no instance", fix=name_an_instance(node)
     )
 
 
@@ -76,12 +76,13 @@ def _named_instance(node: Node, name: str) -> tuple[Gpu, ...] | Hidden:
     """CUDA takes the beginning of an instance's UUID, and sees nothing beside the first instance that is named."""
     fits = [(gpu, n) for gpu in node.gpus for n, part in enumerate(gpu.instances) if part.uuid.startswith(name)]
     if len(fits) == 1:
-        return (_as_gpu(*fits[0]),)
+        return (as_gpu(*fits[0]),)
     which = "more than one instance" if fits else "an instance (MIG) that NVML does not show to this process"
-    return Hidden(why=f"CUDA_VISIBLE_DEVICES={name!r} names {which}", fix=_name_one(node))
+    return Hidden(why=f"CUDA_VISIBLE_DEVICES={name!r} names {which}", fix=name_an_instance(node))
 
 
-def _as_gpu(gpu: Gpu, number: int) -> Gpu:
+def as_gpu(gpu: Gpu, number: int) -> Gpu:
+    """An instance of a split GPU, by its place, as a GPU of its own."""
     part = gpu.instances[number]
     return replace(
         gpu,
@@ -94,7 +95,7 @@ def _as_gpu(gpu: Gpu, number: int) -> Gpu:
     )
 
 
-def _name_one(node: Node) -> str:
+def name_an_instance(node: Node) -> str:
     """Never to undo the split: other people's work may run in the other instances."""
     known = [part.uuid for gpu in node.gpus for part in gpu.instances]
     if known:
@@ -107,7 +108,7 @@ def _name_one(node: Node) -> str:
     )
 
 
-def _doubtful_numbers(node: Node) -> Hidden | None:
+def doubtful_numbers(node: Node) -> Hidden | None:
     """CUDA sorts by speed first: only among GPUs of one kind is that the bus order that NVML uses."""
     if node.environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
         return None
@@ -131,7 +132,7 @@ def _doubtful_numbers(node: Node) -> Hidden | None:
     )
 
 
-def _chosen(gpus: tuple[Gpu, ...], tokens: list[str]) -> tuple[Gpu, ...]:
+def chosen_gpus(gpus: tuple[Gpu, ...], tokens: list[str]) -> tuple[Gpu, ...]:
     """CUDA's own reading: it stops at the first name that fits no GPU, and a repeated one hides all."""
     chosen: list[Gpu] = []
     for token in tokens:

@@ -16,6 +16,7 @@ from plimsoll.catalogue.expression import Expression
 from plimsoll.catalogue.golden import read_golden
 from plimsoll.footprint.demand import is_spread
 from plimsoll.footprint.reference import is_compared
+from plimsoll.node.devices import CPU_KIND, CUDA_KIND, NO_GPUS, Device, Devices
 
 SUBJECTS: Final = (
     "node",
@@ -115,15 +116,14 @@ class Pairing:
 class GoldenCase:
     """One golden model in one dtype or scheme on one device."""
 
-    device: str
-    """`cpu`, `cuda:0`, ..."""
+    device: Device
     family: str
     quantization: Quantization
 
     @property
     def id(self) -> str:
         """The parameter's id, in a variant's form: `cpu-llama/nf4`, `gpu0-llama/nf4`."""
-        return f"{self.device.replace('cuda:', 'gpu')}-{self.family}/{self.quantization}"
+        return f"{self.device.id}-{self.family}/{self.quantization}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,26 +149,53 @@ class Parameter:
         return found.id if isinstance(found, Tier) else ""
 
     @property
+    def device(self) -> Device | None:
+        """The device that a check of devices is asked of; None for checks of the node, and of variants."""
+        golden = self.values.get("golden")
+        found = golden.device if isinstance(golden, GoldenCase) else self.values.get("device")
+        return found if isinstance(found, Device) else None
+
+    @property
     def dataset(self) -> str | None:
         """The id of the dataset that is asked; None for none."""
         found = self.values.get("dataset")
         return None if found is None else str(found.id)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subjects:
+    """What checks are asked about: the catalogue's entries, the devices of the run, and what the command line names."""
+
+    catalogue: Catalogue
+    named: Named
+    devices: Devices = NO_GPUS
+
+
 def parameters_of(
-    wants: Collection[str], kinds: Sequence[str], catalogue: Catalogue, named: Named
+    wants: Collection[str], kinds: Sequence[str], subjects: Subjects
 ) -> tuple[tuple[str, ...], list[Parameter]] | None:
     """The names of the fixtures that are parametrised, and every parameter, for a check that wants these fixtures and
     is `only` for these kinds; None for one that is asked once. Raises KeyError for an unknown kind."""
     for fixture, names, make in _PARAMETERS:
         if fixture in wants:
-            asked = [one for one in catalogue.variants.values() if all(KINDS[kind](one) for kind in kinds)]
-            return names, list(make(catalogue, asked, named))
+            variants = subjects.catalogue.variants.values()
+            asked = [one for one in variants if all(KINDS[kind](one) for kind in kinds)]
+            return names, list(make(subjects, asked))
     return None
 
 
-def _of_datasets(catalogue: Catalogue, asked: Sequence[Variant], named: Named) -> Iterator[Parameter]:
+def served_devices(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[tuple[Device, tuple[str, ...]]]:
+    """Every device that one of these variants' tiers needs, with the marks of those tiers: the processor first."""
+    tiers = {variant.tier.id: variant.tier.device for variant in asked}
+    for kind in (CPU_KIND, CUDA_KIND):
+        served = tuple(name for name, device in tiers.items() if device == kind)
+        for device in subjects.devices.of_kind(kind) if served else ():
+            yield device, served
+
+
+def _of_datasets(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Parameter]:
     """The variants and datasets that some experiment puts together, each pair once, in the experiments' order."""
+    catalogue, named = subjects.catalogue, subjects.named
     among = {variant.id: variant for variant in asked}
     everything = named.asks_for_all_datasets(catalogue)
     seen: set[tuple[str, str]] = set()
@@ -187,36 +214,34 @@ def _of_datasets(catalogue: Catalogue, asked: Sequence[Variant], named: Named) -
                 )
 
 
-def _of_variants(_catalogue: Catalogue, asked: Sequence[Variant], _named: Named) -> Iterator[Parameter]:
+def _of_variants(_subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Parameter]:
     for variant in asked:
         yield Parameter(id=variant.id, marks=variant.all_marks, values={"variant": variant})
 
 
-def _of_tiers(catalogue: Catalogue, asked: Sequence[Variant], _named: Named) -> Iterator[Parameter]:
+def _of_tiers(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Parameter]:
     used = {variant.tier.id for variant in asked}
-    for tier in catalogue.tiers.values():
+    for tier in subjects.catalogue.tiers.values():
         if tier.id in used:
             yield Parameter(id=tier.id, marks=(tier.id,), values={"tier": tier})
 
 
-def _of_pairings(catalogue: Catalogue, _asked: Sequence[Variant], _named: Named) -> Iterator[Parameter]:
-    for pairing in pairings(catalogue):
+def _of_pairings(subjects: Subjects, _asked: Sequence[Variant]) -> Iterator[Parameter]:
+    for pairing in pairings(subjects.catalogue):
         yield Parameter(id=pairing.id, marks=pairing.variant.all_marks, values={"pairing": pairing})
 
 
-_DEVICES: Final = {"cpu": ("cpu",), "cuda": ("cuda:0",)}
-"""The devices that golden models are computed on, by the kind that a tier needs."""
+def _of_devices(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Parameter]:
+    for device, served in served_devices(subjects, asked):
+        yield Parameter(id=device.id, marks=served, values={"device": device})
 
 
-def _of_golden(catalogue: Catalogue, _asked: Sequence[Variant], _named: Named) -> Iterator[Parameter]:
+def _of_golden(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Parameter]:
     """Each golden model in each dtype and scheme, on each device, for every tier of the device's kind."""
-    tiers = {variant.tier.id: variant.tier.device for variant in catalogue.variants.values()}
-    for kind, devices in _DEVICES.items():
-        served = tuple(name for name, device in tiers.items() if device == kind)
-        for device in devices if served else ():
-            for family, quantization in product(read_golden().models, Quantization):
-                case = GoldenCase(device=device, family=family, quantization=quantization)
-                yield Parameter(id=case.id, marks=(*served, family, quantization.value), values={"golden": case})
+    for device, served in served_devices(subjects, asked):
+        for family, quantization in product(read_golden().models, Quantization):
+            case = GoldenCase(device=device, family=family, quantization=quantization)
+            yield Parameter(id=case.id, marks=(*served, family, quantization.value), values={"golden": case})
 
 
 def pairings(catalogue: Catalogue) -> Iterator[Pairing]:
@@ -228,13 +253,14 @@ def pairings(catalogue: Catalogue) -> Iterator[Pairing]:
                 yield Pairing(variant=variant, profile=profile)
 
 
-_Make = Callable[[Catalogue, Sequence[Variant], Named], Iterator[Parameter]]
+_Make = Callable[[Subjects, Sequence[Variant]], Iterator[Parameter]]
 _PARAMETERS: Final[tuple[tuple[str, tuple[str, ...], _Make], ...]] = (
     ("dataset", ("variant", "dataset"), _of_datasets),
     ("variant", ("variant",), _of_variants),
     ("tier", ("tier",), _of_tiers),
     ("pairing", ("pairing",), _of_pairings),
     ("golden", ("golden",), _of_golden),
+    ("device", ("device",), _of_devices),
 )
 """The fixture that asks for parameters, the fixtures that they fill, and what they are; the first that fits counts."""
 

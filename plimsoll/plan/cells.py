@@ -13,7 +13,8 @@ from typing import Any
 
 from plimsoll.catalogue.entries import Catalogue
 from plimsoll.catalogue.expression import Expression, Value, parse
-from plimsoll.plan.asking import SUBJECTS, Named, Order, Parameter, parameters_of
+from plimsoll.node.devices import NO_GPUS, Devices
+from plimsoll.plan.asking import SUBJECTS, Named, Order, Parameter, Subjects, parameters_of
 from plimsoll.plan.checks import FOLDER, Check, read_checks
 
 
@@ -78,15 +79,16 @@ class MadePlan:
     """Cells that `-m`, `-k` and paths leave out of all that is asked without them."""
 
 
-def make_plan(root: Path, catalogue: Catalogue, selection: Selection) -> MadePlan:
-    """The plan of a selection, for the suite under `root`.
+def make_plan(root: Path, catalogue: Catalogue, selection: Selection, devices: Devices = NO_GPUS) -> MadePlan:
+    """The plan of a selection on these devices, for the suite under `root`.
 
     Raises PlimsollError for what cannot be read, and ExpressionError for an expression that is none.
     """
     named = selection.named
+    subjects = Subjects(catalogue=catalogue, named=named, devices=devices)
     order = Order(catalogue, named)
     asked = [check for check in read_checks(root) if named.asks(Path(check.file).name, catalogue)]
-    every = [cell for check in asked if not check.open for cell in _cells(check, catalogue, named)]
+    every = [cell for check in asked if not check.open for cell in _cells(check, subjects)]
     selects = _Selector(root, selection)
     chosen = [cell for cell in every if cell.subject and selects(cell)]
     chosen.sort(key=lambda cell: _place(order, cell))
@@ -101,8 +103,8 @@ def subject_among(marks: Iterable[str]) -> str:
     return next((subject for subject in SUBJECTS if subject in names), "")
 
 
-def _cells(check: Check, catalogue: Catalogue, named: Named) -> list[PlannedCell]:
-    found = parameters_of(check.wants, [str(kind) for kind in check.arguments_of("only")], catalogue, named)
+def _cells(check: Check, subjects: Subjects) -> list[PlannedCell]:
+    found = parameters_of(check.wants, [str(kind) for kind in check.arguments_of("only")], subjects)
     parameters: Sequence[Parameter | None] = [None] if found is None else found[1]
     return [PlannedCell(check=check, parameter=parameter) for parameter in parameters]
 

@@ -49,6 +49,19 @@ def test_answers(host: Host) -> None:
     assert host.ask(Call(target="os:getpid"), DEADLINE) == host.pid != os.getpid()
 
 
+def test_a_host_has_an_environment_of_its_own(hosts: Hosts, tmp_path: Path) -> None:
+    """Which is how it is told its GPU: the fork server and every other host keep theirs."""
+    asked = Call(target="os:getenv", arguments={"key": "CUDA_VISIBLE_DEVICES"})
+    given = [{"CUDA_VISIBLE_DEVICES": "GPU-7"}, {"CUDA_VISIBLE_DEVICES": "MIG-1,GPU-3"}, None]
+    started = [hosts.start(f"on-{n}", tmp_path / f"{n}.log", environment=one) for n, one in enumerate(given)]
+    try:
+        answers = [one.ask(asked, DEADLINE) for one in started]
+    finally:
+        for one in started:
+            one.close()
+    assert answers == ["GPU-7", "MIG-1,GPU-3", os.environ.get("CUDA_VISIBLE_DEVICES")]
+
+
 def test_reaches_into_classes(host: Host) -> None:
     assert host.ask(Call(target="pathlib:Path.cwd"), DEADLINE) == Path.cwd()
 

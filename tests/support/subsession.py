@@ -82,12 +82,12 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, **(extra or {})}
 
 
-def pytest_says(*arguments: str) -> subprocess.CompletedProcess[str]:
+def pytest_says(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """What pytest answers in the project's folder where nothing is to be run, or nothing can be."""
     return subprocess.run(
         [sys.executable, "-m", "pytest", "--color=no", "-p", "no:cacheprovider", *arguments],
         cwd=ROOT,
-        env=environment(),
+        env=environment(env),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

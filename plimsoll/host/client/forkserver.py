@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -69,8 +69,11 @@ class ForkServer:
         """False once the process has ended."""
         return self._process.poll() is None
 
-    def fork(self, name: str, threads: int | None, channel: socket.socket, log: int) -> Leash:
-        """A new host that talks over `channel` (its end) and writes to the descriptor `log`.
+    def fork(
+        self, name: str, threads: int | None, channel: socket.socket, log: int, environment: Mapping[str, str]
+    ) -> Leash:
+        """A new host that talks over `channel` (its end), writes to the descriptor `log`, and has this environment in
+        addition to ours.
 
         Raises StackImportError where importing failed, HostStartError where no process can be made, ServerGoneError
         where the server has ended.
@@ -81,7 +84,7 @@ class ForkServer:
         leash = Leash(ours)
         try:
             with theirs:
-                order = json.dumps({"name": name, "threads": threads}).encode()
+                order = json.dumps({"name": name, "threads": threads, "environment": dict(environment)}).encode()
                 socket.send_fds(self._control, [order], [channel.fileno(), theirs.fileno(), log])
             fault = None if leash.await_start(_FORK_LIMIT) else self._why_not(name, leash)
         except OSError as error:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, cast
@@ -253,10 +253,13 @@ class Hosts:
         with self._lock:
             self._current_server()
 
-    def start(self, name: str, log: Path, threads: int | None = None) -> Host:
+    def start(
+        self, name: str, log: Path, threads: int | None = None, environment: Mapping[str, str] | None = None
+    ) -> Host:
         """A new host that writes its output to `log` (appended), limited to so many torch threads where that is given.
 
-        Raises HostStartError.
+        `environment` is set in the host alone, before it asks for a GPU: `CUDA_VISIBLE_DEVICES` gives it one. Raises
+        HostStartError.
         """
         began = clock.monotonic()
         host_log = HostLog(log)
@@ -264,7 +267,7 @@ class Hosts:
             ours, theirs = socket.socketpair()
             with theirs:
                 try:
-                    leash = self._fork(name, threads, theirs, descriptor)
+                    leash = self._fork(name, threads, theirs, descriptor, environment or {})
                 except BaseException:
                     ours.close()
                     raise
@@ -285,13 +288,15 @@ class Hosts:
         if server is not None:
             server.stop()
 
-    def _fork(self, name: str, threads: int | None, channel: socket.socket, log: int) -> Leash:
+    def _fork(
+        self, name: str, threads: int | None, channel: socket.socket, log: int, environment: Mapping[str, str]
+    ) -> Leash:
         if self._fault is not None:
             raise StackImportError(str(self._fault))
         # A second try: the server may have been killed since the last host, and nobody needs to notice.
         for _ in range(2):
             try:
-                return self._current_server().fork(name, threads, channel, log)
+                return self._current_server().fork(name, threads, channel, log, environment)
             except StackImportError as fault:
                 self._fault = fault
                 raise

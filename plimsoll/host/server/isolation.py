@@ -29,6 +29,8 @@ def become_host(order: dict[str, Any], channel: int, leash: int, log: int, super
         _log_to(log)
         # A core of a loaded model is as large as the model.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # Before anything asks for a GPU: CUDA reads its variables once, and nothing of the fork server has asked.
+        os.environ.update(order["environment"])
         if order["threads"] is not None:
             _limit_threads(order["threads"])
         # Only now: before, a SIGUSR1 that asks for stacks would have ended this process.

@@ -1,9 +1,12 @@
-/* A stand-in for libnvidia-ml.so.1 with two H200-like GPUs, so that the real pynvml can be asked on a machine without
+/* A stand-in for libnvidia-ml.so.1 with two H200-like GPUs (-DGPUS=8: eight), so that the real pynvml can be asked on a machine without
  * a driver. What it answers in place of success is set when it is compiled: -DINIT=9 is a driver that is not loaded. */
 #include <stdio.h>
 
 #ifndef INIT
 #define INIT 0
+#endif
+#ifndef GPUS
+#define GPUS 2
 #endif
 #ifndef SECOND_HANDLE /* what asking for the second GPU gives: 15 is a GPU that is lost */
 #define SECOND_HANDLE 0
@@ -39,18 +42,19 @@
 typedef struct { int index, instance; } device;
 typedef struct { unsigned long long total, free, used; } memory;
 
-static device devices[2] = {{0, 0}, {1, 0}};
-static device instances[2][8];
+static device devices[GPUS];
+static device instances[GPUS][8];
 
 int nvmlInitWithFlags(unsigned flags) { (void)flags; return INIT; }
 int nvmlShutdown(void) { return 0; }
 const char *nvmlErrorString(int result) { (void)result; return "stand-in error"; }
 int nvmlSystemGetDriverVersion(char *text, unsigned size) { snprintf(text, size, "580.82.07"); return 0; }
 int nvmlSystemGetCudaDriverVersion_v2(int *version) { *version = CUDA; return 0; }
-int nvmlDeviceGetCount_v2(unsigned *count) { *count = 2; return 0; }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = GPUS; return 0; }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, device **out) {
     *out = &devices[index];
+    **out = (device){(int)index, 0};
     return index == 1 ? SECOND_HANDLE : 0;
 }
 

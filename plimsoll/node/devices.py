@@ -1,0 +1,186 @@
+"""The devices that a run asks: the processor, and each GPU that the environment leaves to it.
+
+One CUDA process sees what `CUDA_VISIBLE_DEVICES` names; a run has a process for each model, tells each by UUID which
+GPU is its own, and so can use them all: also those that CUDA would number by speed, and every instance of a split GPU
+(MIG), of which one process sees one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
+
+from plimsoll.node.driver import step_to_a_gpu
+from plimsoll.node.node import Gpu, Node
+from plimsoll.node.visible import INSTANCE, Hidden, as_gpu, chosen_gpus, doubtful_numbers, name_an_instance
+
+CPU_KIND: Final = "cpu"
+CUDA_KIND: Final = "cuda"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One device: the processor, or a GPU, which may be an instance of a split one."""
+
+    id: str
+    """`cpu`; `gpu3` by NVML's index, which nvidia-smi shows; `gpu3.1` for the second instance of a split GPU."""
+    kind: str
+    """`cpu` or `cuda`, as tiers name what they need."""
+    index: int | None = None
+    """NVML's index of the whole GPU; None for the processor, and where there is no GPU."""
+    uuid: str | None = None
+    """Of the GPU or the instance; None where NVML does not say."""
+    serial: str | None = None
+    """Of the whole GPU; None where NVML does not say, as of consumer cards."""
+    name: str | None = None
+    """The product, or an instance's profile."""
+    memory: int | None = None
+    """Bytes of memory in all; None where NVML does not say."""
+
+    @property
+    def place(self) -> str:
+        """What torch calls it in a host that was started for it: a GPU is the only one there."""
+        return CPU_KIND if self.kind == CPU_KIND else "cuda:0"
+
+    @property
+    def is_there(self) -> bool:
+        """False for the GPU that stands for those which a run wants and has none of."""
+        return self.kind == CPU_KIND or self.index is not None
+
+    @property
+    def cuda_name(self) -> str | None:
+        """How `CUDA_VISIBLE_DEVICES` names it; None for the processor, and where there is no GPU."""
+        if self.kind == CPU_KIND or self.index is None:
+            return None
+        return self.uuid or str(self.index)
+
+    def to_json(self) -> dict[str, Any]:
+        """What evidence says of it: id, index, UUID, serial number and product."""
+        return {"id": self.id, "index": self.index, "uuid": self.uuid, "serial": self.serial, "name": self.name}
+
+
+CPU_DEVICE: Final = Device(id="cpu", kind=CPU_KIND)
+NO_GPU: Final = Device(id="gpu0", kind=CUDA_KIND)
+"""What stands for the GPUs where a run has none: its checks are planned, and the gate says why they cannot be asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Devices:
+    """All devices of a run. `gpus` are in CUDA's order where the environment names them, else in NVML's."""
+
+    gpus: tuple[Device, ...] = ()
+
+    @classmethod
+    def of(cls, node: Node) -> Self:
+        """Those of a node."""
+        found = usable_gpus(node)
+        return cls(gpus=() if isinstance(found, Hidden) else _devices(node, found))
+
+    def of_kind(self, kind: str) -> tuple[Device, ...]:
+        """Those that serve tiers of a kind (`cpu`, `cuda`), never none."""
+        return (CPU_DEVICE,) if kind == CPU_KIND else self.gpus or (NO_GPU,)
+
+
+NO_GPUS: Final = Devices()
+"""The devices where there is no GPU, or nobody has looked."""
+
+
+def usable_gpus(node: Node) -> tuple[Gpu, ...] | Hidden:
+    """The GPUs that hosts of a run can be given, each to a host of its own; never empty.
+
+    An instance of a split GPU stands for itself, with its own UUID and memory, and the index of the whole GPU. One that
+    is lost cannot be given to anybody.
+    """
+    if not node.gpus:
+        why = node.why_unread("gpus") if any(entry.what == "gpus" for entry in node.unread) else "NVML lists no GPU"
+        return Hidden(why=why, fix=step_to_a_gpu(node))
+    wanted = node.environment.get("CUDA_VISIBLE_DEVICES")
+    if wanted is None:
+        named: Sequence[Gpu] = [one for gpu in node.gpus for one in _parts(gpu)]
+    else:
+        tokens = [token.strip() for token in wanted.split(",")]
+        if any(token.isdecimal() for token in tokens) and (doubt := doubtful_numbers(node)):
+            return doubt
+        named = _named(node, tokens)
+    # NVML counts GPUs too that it gives this process no handle of: they are other people's.
+    answering = tuple(gpu for gpu in named if gpu.lost is None and (gpu.uuid or gpu.name))
+    return answering or _why_none(node, wanted)
+
+
+def seen_by(node: Node, devices: Sequence[Device]) -> Node:
+    """The node as a host that was given these GPUs sees it: `visible_gpus` and the gate speak of them alone."""
+    return replace(node, environment={**node.environment, **visibility(devices)})
+
+
+def visibility(devices: Sequence[Device]) -> Mapping[str, str]:
+    """The environment of a host that sees these GPUs alone, the first as `cuda:0`; nothing for no GPU."""
+    names = [name for device in devices if (name := device.cuda_name) is not None]
+    if not names:
+        return {}
+    by_number = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if any(name.isdecimal() for name in names) else {}
+    return {"CUDA_VISIBLE_DEVICES": ",".join(names), **by_number}
+
+
+def _parts(gpu: Gpu) -> tuple[Gpu, ...]:
+    """The GPU itself, or the instances that it was split into."""
+    return tuple(as_gpu(gpu, number) for number in range(len(gpu.instances))) if gpu.mig else (gpu,)
+
+
+def _named(node: Node, tokens: Sequence[str]) -> list[Gpu]:
+    """What the environment names, up to the first name that fits nothing, as CUDA reads it; a name twice hides all."""
+    found: list[Gpu] = []
+    for token in tokens:
+        fits = _fitting(node, token)
+        if not fits:
+            break
+        if any(fit in found for fit in fits):
+            return []
+        found += fits
+    return found
+
+
+def _fitting(node: Node, token: str) -> list[Gpu]:
+    """The instance or the GPU of a name, of a split GPU all instances; nothing for a name of none or of several."""
+    if not token.startswith(INSTANCE):
+        return [one for gpu in chosen_gpus(node.gpus, [token]) for one in _parts(gpu)]
+    parts = [part for gpu in node.gpus for part in _parts(gpu) if (part.uuid or "").startswith(token)]
+    return parts if len(parts) == 1 else []
+
+
+def _why_none(node: Node, wanted: str | None) -> Hidden:
+    lost = next((gpu for gpu in node.gpus if gpu.lost is not None), None)
+    split = next((gpu for gpu in node.gpus if gpu.mig and not gpu.instances), None)
+    if split is not None and not (wanted or "").startswith(INSTANCE):
+        why = f"GPU {split.index} is split (MIG), and shows this process none of its instances"
+        return Hidden(why=why, fix=name_an_instance(node))
+    if lost is not None and wanted is None:
+        return Hidden(why=f"GPU {lost.index} is lost: {lost.lost}", fix=step_to_a_gpu(node))
+    known = ", ".join(f"{gpu.index}" + (f" or {gpu.uuid}" if gpu.uuid else "") for gpu in node.gpus)
+    return Hidden(
+        why=f"CUDA_VISIBLE_DEVICES={wanted!r} names none of the node's {len(node.gpus)} GPUs",
+        fix=f"unset CUDA_VISIBLE_DEVICES, or name one of: {known}",
+    )
+
+
+def _devices(node: Node, gpus: Sequence[Gpu]) -> tuple[Device, ...]:
+    whole = {gpu.index: gpu for gpu in node.gpus}
+    return tuple(
+        Device(
+            id=_id(whole[gpu.index], gpu),
+            kind=CUDA_KIND,
+            index=gpu.index,
+            uuid=gpu.uuid,
+            serial=gpu.serial,
+            name=gpu.name,
+            memory=node.memory.total if gpu.unified else gpu.memory_total,
+        )
+        for gpu in gpus
+    )
+
+
+def _id(whole: Gpu, gpu: Gpu) -> str:
+    if gpu.uuid == whole.uuid:
+        return f"gpu{gpu.index}"
+    place = next(number for number, part in enumerate(whole.instances) if part.uuid == gpu.uuid)
+    return f"gpu{gpu.index}.{place}"
