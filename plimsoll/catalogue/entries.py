@@ -342,7 +342,14 @@ class Variant:
     marks: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     """All that is said of this variant, the disputed too; what is said of several at once stands in the catalogue."""
+    gpus: tuple[str, ...] = ()
+    """The ids of the GPUs that a run dealt it to, the first is its cuda:0; none where there is none."""
     origin: Origin
+
+    @property
+    def entry_id(self) -> str:
+        """The id of its entry, whichever GPU this copy is for."""
+        return self.id.partition("@")[0]
 
     @property
     def all_marks(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from plimsoll.compare import steadiness
+from plimsoll.compare.gpus import aligned
 from plimsoll.compare.judging import Together, judge
 from plimsoll.compare.machine import differences, unlike
 from plimsoll.compare.pairing import absent, figure_rows, outcome_changes, shared_times
@@ -67,6 +68,7 @@ def compare(sides: Sequence[Side], rule: Rule, *, likes: Sequence[Side] = (), fo
     """
     base, *others = sides
     _refuse_repeats([*sides, *likes])
+    others, likes = [aligned(base, side) for side in others], [aligned(base, side) for side in likes]
     if not force_unlike:
         _refuse_unlike(base, [*others, *likes])
     between = steadiness.between([(side.name, _rounds(side)) for side in (base, *likes)])

@@ -11,7 +11,7 @@ from typing import Final
 from plimsoll.compare.benchmark_rows import read_row
 from plimsoll.compare.machine import machine_of_run
 from plimsoll.compare.pooling import pooled
-from plimsoll.compare.side import TIME, CellState, Key, Kind, Side, SideFigure, Timed
+from plimsoll.compare.side import TIME, CellState, Key, Kind, OnGpus, Side, SideFigure, Timed
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import Cell, RunRecord
@@ -75,8 +75,25 @@ def side_of_run(record: RunRecord) -> Side:
         },
         timed=timed,
         figures=figures,
+        on=_on_gpus(record),
         notes=(*notes, *faults),
     )
+
+
+def _on_gpus(record: RunRecord) -> dict[str, OnGpus]:
+    """The GPUs of each planned check, in a record of one node: ids of GPUs mean others elsewhere."""
+    found: dict[str, OnGpus] = {}
+    for run in record.runs:
+        known = {gpu.id: gpu for gpu in run.gpus}
+        for cell in run.plan:
+            gpus = [known[gpu] for gpu in cell.gpus if gpu in known]
+            if gpus:
+                uuids, products = [gpu.uuid for gpu in gpus], [gpu.name for gpu in gpus]
+                found[_today(cell.id)] = OnGpus(
+                    uuids=tuple(uuid for uuid in uuids if uuid is not None) if all(uuids) else None,
+                    products=tuple(name for name in products if name is not None) if all(products) else None,
+                )
+    return found
 
 
 def _placed(row: Timed, cell: Cell | None) -> Timed:

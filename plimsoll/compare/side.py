@@ -7,7 +7,7 @@ pytest-benchmark holds no outcomes, which is not the same as a run in which noth
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -56,6 +56,18 @@ class Machine:
     cpu: str | None
     facts: Mapping[str, Fact]
     """By label, in the order in which people should read them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnGpus:
+    """The GPUs that a check was asked of, in their order; None for what the source does not say of all of them."""
+
+    uuids: tuple[str, ...] | None
+    products: tuple[str, ...] | None
+
+    def __str__(self) -> str:
+        """By UUID, else by product."""
+        return " and ".join(self.uuids or self.products or ("an unknown GPU",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,5 +128,7 @@ class Side:
     """By id; None for a file of pytest-benchmark."""
     timed: Mapping[Key, Timed]
     figures: Mapping[Key, SideFigure]
+    on: Mapping[str, OnGpus] = field(default_factory=dict)
+    """By id of the check, for those of GPUs."""
     notes: tuple[str, ...] = ()
     """What a reader must know about this side."""

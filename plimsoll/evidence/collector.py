@@ -27,6 +27,7 @@ from plimsoll.evidence.record import (
     Measured,
     RecordedWaivers,
     Resumed,
+    RunGpu,
     RunHead,
     RunRecord,
 )
@@ -70,6 +71,7 @@ class Collector:
         self._last: dict[str, int] = {}
         self._closed: dict[str, int] = {}
         self._withheld: dict[str, str] = {}
+        self._gpus: dict[str, RunGpu] = {}
         self._open: dict[str, None] = {}
         self._ask_again = ""
         self._head: tuple[str, RunHead] | None = None
@@ -193,6 +195,7 @@ class Collector:
             collect_errors=tuple(self._collect_errors),
             finish=self._finishes.get(starter),
             withheld=self._withheld,
+            gpus=tuple(self._gpus.values()),
             again=self._ask_again,
             open=tuple(self._open),
             faults=(
@@ -260,6 +263,7 @@ class Collector:
         self._deselected = max(self._deselected, deselected)
         self._withheld |= {str(cell): str(reason) for cell, reason in _table(data.get("withheld")).items()}
         self._ask_again = self._ask_again or str(data.get("again") or "")
+        self._gpus |= {gpu.id: gpu for gpu in _gpus(data)}
         self._open |= dict.fromkeys(map(str, _list(data.get("open") or [])))
 
     def _gate(self, data: Mapping[str, Any]) -> None:
@@ -397,6 +401,21 @@ def _selection(data: Any, *, whole: bool) -> dict[str, Any]:
         if not isinstance(data.get(name, ""), str):
             raise TypeError(f"{name} of a selection is a text")
     return {**data, "paths": _list(data.get("paths") or []), "options": _table(data.get("options"))}
+
+
+def _gpus(data: Mapping[str, Any]) -> list[RunGpu]:
+    """The GPUs that a plan names."""
+    used = set(map(str, _list(data.get("used") or [])))
+    texts = ("uuid", "serial", "name")
+    return [
+        RunGpu(
+            id=str(gpu["id"]),
+            index=int(gpu["index"]),
+            used=str(gpu["id"]) in used,
+            **{text: None if gpu[text] is None else str(gpu[text]) for text in texts},
+        )
+        for gpu in _list(data.get("gpus") or [])
+    ]
 
 
 def _table(value: Any) -> Mapping[str, Any]:

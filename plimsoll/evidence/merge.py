@@ -49,6 +49,7 @@ def merge_records(records: Sequence[RunRecord]) -> RunRecord:
         waivers=next((part.waivers for part in reversed(parts) if part.waivers is not None), None),
         withheld={cell: why for part in parts for cell, why in part.withheld.items()},
         again=newest.again,
+        gpus=tuple(dict.fromkeys(gpu for part in parts for gpu in part.gpus)),
         open=tuple(dict.fromkeys(check for part in parts for check in part.open)),
         parts=parts,
     )

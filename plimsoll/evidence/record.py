@@ -36,6 +36,14 @@ class Cell:
     """Metrics that the test must judge; passing without doing so is a failure."""
     weights: str | None = None
     """Where the weights come from: `trained`, `hub`, `local`, `synthetic`."""
+    gpu: str | None = field(default=None, compare=False)
+    """The GPUs that it is asked of, `gpu3` or `gpu0+gpu1`; None where it needs none, or there was none. With one GPU a
+    node, the same check is asked of another GPU on another node."""
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """The ids of these GPUs, one by one."""
+        return tuple(self.gpu.split("+")) if self.gpu else ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON data; `from_json` is its inverse."""
@@ -50,6 +58,25 @@ class Cell:
         if not isinstance(data["id"], str) or not all(isinstance(metric, str) for metric in data["measures"]):
             raise TypeError("the id of a cell and the metrics that it measures are texts")
         return cls(**{**texts, "measures": tuple(data["measures"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunGpu:
+    """A GPU, or an instance of a split one, that a run could use."""
+
+    id: str
+    """`gpu3`, by NVML's index; `gpu3.1` for an instance."""
+    index: int
+    uuid: str | None
+    serial: str | None
+    name: str | None
+    used: bool
+    """False where the run left it out (`--gpus`)."""
+
+    def __str__(self) -> str:
+        """`gpu3 (NVIDIA H100 80GB HBM3, GPU-...)`."""
+        known = ", ".join(part for part in (self.name, self.uuid) if part)
+        return f"{self.id} ({known})" if known else self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +269,8 @@ class RunRecord:
     """Id of a planned cell -> why pytest did not run it."""
     again: str = ""
     """The command that asks what was withheld."""
+    gpus: tuple[RunGpu, ...] = ()
+    """Those that the environment left to the run, by index; none where there is none, and in old evidence."""
     open: tuple[str, ...] = ()
     """Checks whose cells are planned as pytest collected them."""
     parts: tuple[RunRecord, ...] = ()

@@ -7,7 +7,7 @@ GPU is its own, and so can use them all: also those that CUDA would number by sp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
@@ -70,6 +70,23 @@ class Devices:
     """All devices of a run. `gpus` are in CUDA's order where the environment names them, else in NVML's."""
 
     gpus: tuple[Device, ...] = ()
+    others: tuple[Device, ...] = ()
+    """GPUs that the environment leaves to the run, and the run leaves out."""
+
+    @property
+    def several(self) -> bool:
+        """True where the run could use more than one GPU: then ids of checks say which."""
+        return len(self.gpus) + len(self.others) > 1
+
+    @property
+    def usable(self) -> tuple[Device, ...]:
+        """Every GPU that the environment leaves to the run, by index."""
+        return tuple(sorted((*self.gpus, *self.others), key=lambda device: (device.index or 0, device.id)))
+
+    def named(self, ids: Collection[str]) -> tuple[Device, ...]:
+        """The GPUs with these ids, in their order. Raises KeyError for one that is none."""
+        known = {device.id: device for device in self.gpus}
+        return tuple(known[one] for one in ids)
 
     @classmethod
     def of(cls, node: Node) -> Self:

@@ -151,15 +151,20 @@ class Parameter:
     @property
     def device(self) -> Device | None:
         """The device that a check of devices is asked of; None for checks of the node, and of variants."""
-        golden = self.values.get("golden")
-        found = golden.device if isinstance(golden, GoldenCase) else self.values.get("device")
-        return found if isinstance(found, Device) else None
+        return device_among(self.values)
 
     @property
     def dataset(self) -> str | None:
         """The id of the dataset that is asked; None for none."""
         found = self.values.get("dataset")
         return None if found is None else str(found.id)
+
+
+def device_among(values: Mapping[str, Any]) -> Device | None:
+    """The device among the values of fixtures; None where there is none."""
+    golden = values.get("golden")
+    found = golden.device if isinstance(golden, GoldenCase) else values.get("device")
+    return found if isinstance(found, Device) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

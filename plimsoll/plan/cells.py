@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plimsoll.catalogue.entries import Catalogue
+from plimsoll.catalogue.entries import Catalogue, Variant
 from plimsoll.catalogue.expression import Expression, Value, parse
-from plimsoll.node.devices import NO_GPUS, Devices
+from plimsoll.node.devices import NO_GPUS, Device, Devices
 from plimsoll.plan.asking import SUBJECTS, Named, Order, Parameter, Subjects, parameters_of
 from plimsoll.plan.checks import FOLDER, Check, read_checks
 
@@ -66,6 +66,7 @@ class PlannedCell:
             "question": self.check.name,
             "measures": list(self.check.arguments_of("measures")),
             "weights": variant.model.source.value if variant else None,
+            "gpu": gpu_text(variant, None if self.parameter is None else self.parameter.device),
         }
 
 
@@ -101,6 +102,14 @@ def subject_among(marks: Iterable[str]) -> str:
     """The first of SUBJECTS among names of marks; empty for none."""
     names = set(marks)
     return next((subject for subject in SUBJECTS if subject in names), "")
+
+
+def gpu_text(variant: Variant | None, device: Device | None) -> str | None:
+    """The GPUs of a cell as evidence has them, `gpu3` or `gpu0+gpu1`; None for a cell that needs none, and where there
+    is none."""
+    if variant is not None:
+        return "+".join(variant.gpus) or None
+    return device.id if device is not None and device.cuda_name is not None else None
 
 
 def _cells(check: Check, subjects: Subjects) -> list[PlannedCell]:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from plimsoll.evidence.record import RunRecord
+from plimsoll.evidence.record import RunGpu, RunRecord
 from plimsoll.present.foreign_text import one_line
 from plimsoll.report.node_card import distinct_nodes, node_card
 from plimsoll.verdict.verdict import Verdict
@@ -59,8 +59,15 @@ def suite_properties(record: RunRecord, verdict: Verdict) -> list[tuple[str, str
     ]
     if record.run is not None:
         found.append(("plimsoll.version", record.run.plimsoll))
+    found += [(f"plimsoll.{gpu.id}", _known(gpu)) for gpu in record.gpus if not record.parts]
     cards = (line for node in distinct_nodes(record) for line in node_card(node))
     return [(name, one_line(text, _LONGEST)) for name, text in [*found, *((f"node.{k}", v) for k, v in cards)]]
+
+
+def _known(gpu: RunGpu) -> str:
+    """What a testcase whose name has the GPU's id speaks of."""
+    known = (("index", gpu.index), ("UUID", gpu.uuid), ("serial", gpu.serial), ("product", gpu.name))
+    return ", ".join(f"{name} {value}" for name, value in known if value is not None)
 
 
 def finished(text: str, facts: Iterable[tuple[str, str]], redact: Callable[[str], str], *, strict: bool) -> str:

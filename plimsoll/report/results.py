@@ -9,11 +9,12 @@ file under xdist, and none for a run that was killed.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any, Final
 
 from plimsoll.evidence.fields import encode, judgement_fields, measurement_fields
-from plimsoll.evidence.record import RunRecord
+from plimsoll.evidence.record import RunGpu, RunRecord
 from plimsoll.verdict.cells import CellOutcome, CellResult
 from plimsoll.verdict.verdict import Gap, Verdict
 
@@ -31,7 +32,8 @@ def results(record: RunRecord, verdict: Verdict) -> dict[str, Any]:
         "run": _run(record),
         "parts": [{"run": _run(part), "node": _node(part)} for part in record.parts],
         "node": _node(record),
-        "cells": [_cell(result) for result in verdict.results],
+        "gpus": [_gpu(gpu) | {"used": gpu.used} for gpu in record.gpus],
+        "cells": [_cell(result, _gpus_of(record, result)) for result in verdict.results],
         "loads": [{"variant": load.variant, "cache": load.cache, "report": load.report} for load in record.loads],
         "gates": [
             {
@@ -142,9 +144,19 @@ def _waiver(result: CellResult) -> dict[str, Any] | None:
     }
 
 
-def _cell(result: CellResult) -> dict[str, Any]:
+def _gpus_of(record: RunRecord, result: CellResult) -> Sequence[RunGpu]:
+    """Those of the run that the result is from."""
+    return next((run.gpus for run in record.runs if run.run_id == result.run_id), record.gpus)
+
+
+def _gpu(gpu: RunGpu) -> dict[str, Any]:
+    return {"id": gpu.id, "index": gpu.index, "uuid": gpu.uuid, "serial": gpu.serial, "name": gpu.name}
+
+
+def _cell(result: CellResult, gpus: Sequence[RunGpu]) -> dict[str, Any]:
     return {
         **result.cell.to_json(),
+        "gpus": [_gpu(gpu) for gpu in gpus if gpu.id in result.cell.gpus],
         "run": result.run_id,
         "outcome": result.outcome.value,
         "waiver": _waiver(result),

@@ -16,6 +16,7 @@ from plimsoll.evidence.record import RunHead, RunRecord
 from plimsoll.units import counted
 from plimsoll.verdict.cells import CellOutcome, CellResult
 from plimsoll.verdict.faults import record_faults, record_notes
+from plimsoll.verdict.gpus import idle_gpus, left_out, on_gpus
 from plimsoll.verdict.union import Conflict, lineages, united_results
 from plimsoll.verdict.waivers import Waivers
 
@@ -119,7 +120,12 @@ def reach_verdict(record: RunRecord, evidence_failure: str | None = None, waiver
     runs were given.
     """
     union = united_results(record, waivers)
-    faults = (*record_faults(record), *union.faults, *([evidence_failure] if evidence_failure else []))
+    faults = (
+        *record_faults(record),
+        *idle_gpus(record),
+        *union.faults,
+        *([evidence_failure] if evidence_failure else []),
+    )
     return Verdict(
         word=_word(len(record.plan), union.results, faults),
         scope=scope_of(record),
@@ -127,15 +133,16 @@ def reach_verdict(record: RunRecord, evidence_failure: str | None = None, waiver
         results=union.results,
         gaps=_gaps(union.results, _again(record)),
         faults=faults,
-        notes=(*record_notes(record), *union.notes),
+        notes=(*record_notes(record), *left_out(record), *union.notes),
         allow_incomplete=record.run is not None and record.run.allow_incomplete,
         conflicts=union.conflicts,
     )
 
 
 def scope_of(record: RunRecord) -> str:
-    """What was selected, as the options that select it again; of several runs each scope once."""
-    return " + ".join(dict.fromkeys(_scope(run.run) for run in record.runs))
+    """What was selected, as the options that select it again, and on how many of the node's GPUs, where there are
+    several; of several runs each scope once."""
+    return " + ".join(dict.fromkeys(f"{_scope(run.run)}{on_gpus(run, record.runs)}" for run in record.runs))
 
 
 def _scope(run: RunHead | None) -> str:

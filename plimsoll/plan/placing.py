@@ -1,0 +1,254 @@
+"""Deals variants over the GPUs of a run, so that no GPU stays without a model that fits it.
+
+The deal is made from what was predicted and from the memory that GPUs have in all: what is free changes from minute to
+minute, and one selection must mean the same checks tomorrow, in every worker, and when a run is gone on with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import combinations
+from pathlib import Path
+from typing import Final
+
+from plimsoll.catalogue.entries import Catalogue, Variant
+from plimsoll.errors import PlimsollError
+from plimsoll.footprint.demand import demand_of, is_spread
+from plimsoll.gate.need import Need, need_of
+from plimsoll.node.devices import CUDA_KIND, Device, Devices
+from plimsoll.plan.cells import Selection, make_plan
+from plimsoll.plan.predictions import Predictions
+
+
+class Policy(StrEnum):
+    """How variants are dealt."""
+
+    SPREAD = "spread"
+    EACH = "each"
+    FIRST = "first"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What `--gpus` asks for."""
+
+    policy: Policy
+    named: tuple[str, ...] = ()
+    """GPUs by index, id or UUID; none for all."""
+
+    @classmethod
+    def of(cls, text: str) -> Choice:
+        """Read `spread`, `each`, `first`, or names with commas between them. Raises PlimsollError for an empty name."""
+        if text in list(Policy):
+            return cls(policy=Policy(text))
+        names = tuple(name.strip() for name in text.split(","))
+        if not all(names):
+            raise PlimsollError(f"--gpus={text}: write spread, each, first, or GPUs with commas between: --gpus=0,3")
+        return cls(policy=Policy.SPREAD, named=names)
+
+    def among(self, devices: Devices) -> Devices:
+        """The devices that are left of those that a run could use. Raises PlimsollError for a name of none of them."""
+        if self.policy is Policy.FIRST:
+            return Devices(gpus=devices.gpus[:1], others=devices.gpus[1:])
+        if not self.named or not devices.gpus:
+            return devices
+        chosen = dict.fromkeys(device for name in self.named for device in _named(name, devices.gpus))
+        return Devices(
+            gpus=tuple(device for device in devices.gpus if device in chosen),
+            others=tuple(device for device in devices.gpus if device not in chosen),
+        )
+
+
+def _named(name: str, gpus: Sequence[Device]) -> list[Device]:
+    fits = [gpu for gpu in gpus if name in (gpu.id, gpu.uuid, str(gpu.index))]
+    fits = fits or [gpu for gpu in gpus if _BEGINNING.match(name) and (gpu.uuid or "").startswith(name)]
+    by_index = all(gpu.index == fits[0].index for gpu in fits) and not name.startswith(("GPU-", "MIG-"))
+    if not fits or (len(fits) > 1 and not by_index):
+        known = ", ".join(f"{gpu.id}" + (f" or {gpu.uuid}" if gpu.uuid else "") for gpu in gpus)
+        which = "several GPUs" if fits else "no GPU that this session may use"
+        raise PlimsollError(f"--gpus: {name} names {which}; known: {known}")
+    return fits
+
+
+_BEGINNING: Final = re.compile(r"(GPU|MIG)-.+")
+
+Set = tuple[Device, ...]
+"""GPUs that carry one copy of a variant together; the first is cuda:0 to it."""
+Links = Mapping[frozenset[str], int]
+"""How well two GPUs are linked, by their ids; more is better. A pair that is not in it counts by its distance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a variant asks of GPUs."""
+
+    variant: str
+    """The id of its entry."""
+    holds: Callable[[Set], bool]
+    """True where these GPUs have the memory for it, used together."""
+    least: int = 1
+    """On how few GPUs it can run at all: what its device map names."""
+    most: int = 1
+    """On how many it may be spread; 1 for one that goes to one GPU whole."""
+
+
+def deal(loads: Sequence[Load], gpus: Sequence[Device], policy: Policy, links: Links) -> dict[str, tuple[Set, ...]]:
+    """Variant -> the sets of GPUs that carry it, each a copy. Loads are in the catalogue's order.
+
+    Under `spread` each variant goes once to the GPUs with the fewest so far; then each GPU without a model gets a copy
+    of the variant with the fewest that fits it. Under `each` a variant that one GPU holds goes to every one that holds
+    it. What no GPU holds is dealt to the largest, where the gate says what is wanting.
+    """
+    table = _Table(gpus=tuple(gpus), links=links)
+    for load in loads:
+        alone = [(gpu,) for gpu in gpus if load.least == 1 and load.holds((gpu,))]
+        if alone and policy is Policy.EACH:
+            for one in alone:
+                table.give(load.variant, one)
+        else:
+            table.give(load.variant, min(alone, key=table.burden) if alone else table.best_set(load, gpus))
+    if policy is not Policy.FIRST:
+        _fill(table, loads)
+    return {load.variant: tuple(table.dealt[load.variant]) for load in loads}
+
+
+def _fill(table: _Table, loads: Sequence[Load]) -> None:
+    """Give every GPU that has nothing a copy of something that fits it, where anything does."""
+    for gpu in table.gpus:
+        if table.count[gpu]:
+            continue
+        alone = [load for load in loads if load.least == 1 and load.holds((gpu,))]
+        if alone:
+            fewest = min(alone, key=lambda load: len(table.dealt[load.variant]))
+            table.give(fewest.variant, (gpu,))
+            continue
+        for load in sorted(loads, key=lambda load: len(table.dealt[load.variant])):
+            if load.most > 1 and load.holds(found := table.best_set(load, table.gpus, with_=gpu)):
+                table.give(load.variant, found)
+                break
+
+
+class _Table:
+    """What is dealt so far."""
+
+    def __init__(self, gpus: Set, links: Links) -> None:
+        self.gpus = gpus
+        self.dealt: dict[str, list[Set]] = {}
+        self.count = dict.fromkeys(gpus, 0)
+        self._links = links
+
+    def give(self, variant: str, to: Set) -> None:
+        self.dealt.setdefault(variant, []).append(to)
+        for gpu in to:
+            self.count[gpu] += 1
+
+    def burden(self, gpus: Set) -> tuple[int, int]:
+        """What to take the least of: how much these GPUs carry already, then their place."""
+        return sum(self.count[gpu] for gpu in gpus), self.gpus.index(gpus[0])
+
+    def best_set(self, load: Load, gpus: Sequence[Device], with_: Device | None = None) -> Set:
+        """The fewest GPUs that hold it, of these the best linked, of these the least burdened; where none hold it, as
+        many as it may have, the largest first."""
+        for size in range(load.least, min(load.most, len(gpus)) + 1):
+            sets = [one for one in combinations(gpus, size) if with_ is None or with_ in one]
+            holding = [one for one in sets if load.holds(one)]
+            if holding:
+                return max(holding, key=lambda one: (self._linked(one), *(-part for part in self.burden(one))))
+        largest = sorted(gpus, key=lambda gpu: -(gpu.memory or 0))
+        chosen = largest[: max(load.least, min(load.most, len(gpus)))]
+        return tuple(gpu for gpu in gpus if gpu in chosen)
+
+    def _linked(self, gpus: Set) -> tuple[int, int]:
+        """The weakest link among them, and how near they stand to each other where links are not known."""
+        pairs = list(combinations(gpus, 2))
+        known = [self._links.get(frozenset((a.id, b.id)), 0) for a, b in pairs]
+        span = max((abs((a.index or 0) - (b.index or 0)) for a, b in pairs), default=0)
+        return min(known, default=0), -span
+
+
+def placed(catalogue: Catalogue, dealt: Mapping[str, Collection[Set]]) -> Catalogue:
+    """The catalogue with a copy of each variant for every set of GPUs that it was dealt to, in the variant's place:
+    `llama-3.1-8b/nf4@gpu3`. Experiments ask the first copy alone: they compare models, and not GPUs."""
+    copies = {
+        name: [on_gpus(variant, one) for one in dealt[name]] if name in dealt else [variant]
+        for name, variant in catalogue.variants.items()
+    }
+    experiments = {
+        name: replace(experiment, variants=tuple(copies[one][0].id for one in experiment.variants))
+        for name, experiment in catalogue.experiments.items()
+    }
+    variants = {copy.id: copy for several in copies.values() for copy in several}
+    return replace(catalogue, variants=variants, experiments=experiments)
+
+
+def on_the_only(catalogue: Catalogue, gpu: Device) -> Catalogue:
+    """The catalogue with every variant that needs a GPU on the one that a run has; ids are those of the entries."""
+    variants = {
+        name: replace(variant, gpus=(gpu.id,)) if variant.tier.device == CUDA_KIND else variant
+        for name, variant in catalogue.variants.items()
+    }
+    return replace(catalogue, variants=variants)
+
+
+def on_gpus(variant: Variant, gpus: Set) -> Variant:
+    """A variant on these GPUs, under an id of its own."""
+    ids = tuple(gpu.id for gpu in gpus)
+    return replace(variant, id=f"{variant.id}@{'+'.join(ids)}", gpus=ids)
+
+
+def candidates(root: Path, catalogue: Catalogue, selection: Selection, devices: Devices) -> tuple[Variant, ...]:
+    """The variants that need a GPU and are asked anything, on whichever GPU: only they are dealt, so that a selection
+    has every GPU to itself."""
+    on_gpu = [variant for variant in catalogue.variants.values() if variant.tier.device == CUDA_KIND]
+    together = "+" in " ".join((selection.keyword, *selection.arguments))
+    everywhere = {one.id: _anywhere(devices.gpus, together=together and is_spread(one)) for one in on_gpu}
+    plan = make_plan(root, placed(catalogue, everywhere), selection, devices)
+    asked = {
+        cell.parameter.variant.entry_id for cell in plan.cells if cell.parameter is not None and cell.parameter.variant
+    }
+    return tuple(variant for variant in on_gpu if variant.id in asked)
+
+
+def _anywhere(gpus: Set, *, together: bool) -> list[Set]:
+    most = len(gpus) if together else 1
+    return [one for size in range(1, most + 1) for one in combinations(gpus, size)]
+
+
+def load_of(variant: Variant, predictions: Predictions, most: int) -> Load:
+    """What a variant asks of GPUs, by its prediction; `most` is how many there are. Of what cannot be predicted one GPU
+    is as good as any other: the gate says what is wrong."""
+    try:
+        prediction = predictions.of(variant)
+        need = need_of(variant, demand_of(variant, prediction))
+    except PlimsollError:
+        return Load(variant=variant.id, holds=lambda _: True)
+
+    def spread(gpus: Set) -> bool:
+        memory = tuple(gpu.memory or 0 for gpu in gpus)
+        if not isinstance(need.vram, int) or need.vram + need.vram_context * len(gpus) > sum(memory):
+            return False
+        if len(gpus) == 1:
+            return True
+        try:
+            demand = demand_of(variant, prediction, predictions.placement(variant, memory))
+        except PlimsollError:
+            return False
+        return not demand.offloaded and _each_holds(need_of(variant, demand), gpus)
+
+    if is_spread(variant):
+        return Load(variant=variant.id, holds=spread, most=most)
+    numbers = need.vram if isinstance(need.vram, Mapping) else {}
+    least = max(numbers, default=0) + 1
+    return Load(variant=variant.id, holds=lambda gpus: _each_holds(need, gpus), least=least, most=least)
+
+
+def _each_holds(need: Need, gpus: Set) -> bool:
+    """True where each GPU has the memory for its part; one that does not say how much it has is believed."""
+    parts = need.vram if isinstance(need.vram, Mapping) else {}
+    return all(
+        number < len(gpus) and ((memory := gpus[number].memory) is None or size + need.vram_context <= memory)
+        for number, size in parts.items()
+    )
