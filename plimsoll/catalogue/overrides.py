@@ -1,4 +1,5 @@
-"""Changes the catalogue by the options of a run: fewer layers, the CPU in place of a GPU, a path for an entry.
+"""Changes the catalogue by the options of a run: fewer layers, the CPU in place of a GPU or a GPU in place of the CPU,
+a path for an entry.
 
 What is changed gets an id of its own (`llama-3.1-70b:1-layer/nf4-dq:cpu`; no entry can have a colon in its id), so that
 a result of it can never stand for one of the model as it is entered, in whatever run the two meet.
@@ -20,11 +21,14 @@ _DEPTHS: Final = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 """How configurations call the number of their layers."""
 CPU: Final = "cpu"
 """The alteration of a variant that its tier would have on a GPU."""
+GPU: Final = "cuda"
+"""The alteration of a variant that its tier would have on the processor."""
 
 
 def alterations_of(variant: str) -> tuple[str, ...]:
-    """What was altered, read off a variant's id: `1-layer` and `cpu` of `llama-3.1-70b:1-layer/nf4-dq:cpu`."""
-    return tuple(alteration for part in variant.split("/") for alteration in part.split(":")[1:])
+    """What was altered, read off a variant's id: `1-layer` and `cpu` of `llama-3.1-70b:1-layer/nf4-dq:cpu`. On which
+    GPU it is is no alteration."""
+    return tuple(alteration for part in variant.partition("@")[0].split("/") for alteration in part.split(":")[1:])
 
 
 def with_layers(catalogue: Catalogue, layers: int) -> Catalogue:
@@ -39,7 +43,17 @@ def with_layers(catalogue: Catalogue, layers: int) -> Catalogue:
 
 def on_cpu(catalogue: Catalogue) -> Catalogue:
     """The catalogue with every variant on the CPU, whatever its tier and its device map ask for."""
-    tiers = {name: _moved(tier) for name, tier in catalogue.tiers.items()}
+    return _on(catalogue, CPU)
+
+
+def on_gpu(catalogue: Catalogue) -> Catalogue:
+    """The catalogue with every variant on a GPU, those of tiers that need none too: the tiny checkpoints, which have
+    taught answers and are there without a download."""
+    return _on(catalogue, GPU)
+
+
+def _on(catalogue: Catalogue, device: str) -> Catalogue:
+    tiers = {name: _moved(tier, device) for name, tier in catalogue.tiers.items()}
     variants = {name: _in_tier(variant, tiers[variant.tier.id]) for name, variant in catalogue.variants.items()}
     return _with_variants(replace(catalogue, tiers=tiers), variants)
 
@@ -84,14 +98,16 @@ def _of_model(variant: Variant, model: Model) -> Variant:
     return replace(variant, id=f"{model.id}/{name}", model=model, claims=_numerics(variant.claims))
 
 
-def _moved(tier: Tier) -> Tier:
-    return tier if tier.device == CPU else replace(tier, device=CPU, instead_of=tier.device)
+def _moved(tier: Tier, device: str) -> Tier:
+    return tier if tier.device == device else replace(tier, device=device, instead_of=tier.device)
 
 
 def _in_tier(variant: Variant, tier: Tier) -> Variant:
     if tier is variant.tier:
         return variant
-    return replace(variant, id=f"{variant.id}:{CPU}", tier=tier, device_map=None, claims=_numerics(variant.claims))
+    return replace(
+        variant, id=f"{variant.id}:{tier.device}", tier=tier, device_map=None, claims=_numerics(variant.claims)
+    )
 
 
 def _numerics(claims: Sequence[Claim]) -> tuple[Claim, ...]:

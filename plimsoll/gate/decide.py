@@ -135,7 +135,9 @@ def _mend(faults: tuple[StackFault, ...]) -> str:
 def _gpus(node: Node, need: Need) -> Skip | None:
     visible = visible_gpus(node)
     if isinstance(visible, Hidden):
-        instead = "; or let RAM stand in for it: --device=cpu" if need.source is WeightSource.SYNTHETIC else ""
+        instead = (
+            "; or let RAM stand in for it: --device=cpu" if need.source is WeightSource.SYNTHETIC and need.moves else ""
+        )
         return Skip(
             code=SkipCode.NO_GPU,
             have=f"no GPU to use: {visible.why}",

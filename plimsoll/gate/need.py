@@ -62,6 +62,8 @@ class Need:
     min_capability: str | None = None
     """Least compute capability, `7.5`."""
     source: WeightSource
+    moves: bool = True
+    """False where RAM cannot stand in for a GPU: what is asked is that GPU."""
     gated: bool = False
 
 
@@ -129,6 +131,7 @@ def golden_need(device: str, quantization: Quantization) -> Need:
         bf16=quantization.compute_dtype == "bfloat16",
         min_capability=_LEAST_CAPABILITY.get(quantization),
         source=WeightSource.SYNTHETIC,
+        moves=False,
     )
 
 

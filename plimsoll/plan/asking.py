@@ -47,10 +47,14 @@ def _is_taught(variant: Variant) -> bool:
     return variant.model.recipe is not None and _from_files(variant)
 
 
+def _is_on_gpu(variant: Variant) -> bool:
+    return variant.tier.device == CUDA_KIND
+
+
 KINDS: Final[dict[str, Callable[[Variant], bool]]] = {
     "quantized": lambda variant: variant.quantization.is_quantized,
     "compared": is_compared,
-    "gpu": lambda variant: variant.tier.device == "cuda",
+    "gpu": _is_on_gpu,
     "one-device": lambda variant: variant.device_map is None,
     "taught": _is_taught,
     # Whatever else they were trained on, they read plain English.
@@ -61,7 +65,8 @@ KINDS: Final[dict[str, Callable[[Variant], bool]]] = {
     "files": _from_files,
     "text": _from_files,
     # What documents say of a cost is not said of fewer layers, nor of a CPU in place of a GPU.
-    "as-entered": lambda variant: not variant.is_altered,
+    # A GPU in place of a CPU has what the suite itself expects of any GPU.
+    "as-entered": lambda variant: not variant.is_altered or (_is_on_gpu(variant) and not variant.model.is_cut),
     # There, RAM stands in for the memory of a GPU; without files, no page of one is mistaken for a weight.
     "altered-on-cpu": lambda variant: variant.is_altered and variant.tier.device == "cpu" and not _from_files(variant),
 }

@@ -72,6 +72,12 @@ def cache_folder() -> Path:
     return (Path(users) if users and Path(users).is_absolute() else Path.home() / ".cache") / "plimsoll"
 
 
+def lock_folder(own: Path) -> Path:
+    """Where locks lie that all runs share: our cache, or the run's own folder where that cannot be written."""
+    shared = cache_folder()
+    return shared if os.access(shared, os.W_OK) else own
+
+
 class Store:
     """The tiny checkpoints of one cache folder. `corpora` is where corpora are read from; None for the shipped ones."""
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from plimsoll.catalogue.overrides import CPU, alterations_of
+from plimsoll.catalogue.overrides import CPU, GPU, alterations_of
 from plimsoll.evidence.record import RunRecord
 from plimsoll.evidence.sameness import RunBasis
 from plimsoll.units import counted
@@ -157,7 +157,10 @@ def _notes_on_weights(record: RunRecord) -> list[str]:
 def _notes_on_alterations(variants: Sequence[str], planned: int) -> list[str]:
     """What the cells of altered variants say nothing about; `variants` has the variant of each."""
     counts = Counter(alteration for variant in variants for alteration in alterations_of(variant))
-    missing = {CPU: "it stands in for a GPU, whose memory and speed are not measured"}
+    missing = {
+        CPU: "it stands in for a GPU, whose memory and speed are not measured",
+        GPU: "a GPU carries what the entry has on the processor, and what documents say of that is not judged",
+    }
     whole = "what the whole model takes is not measured"
     return [
         f"{alteration} in {count} of {counted(planned, 'check')}: {missing.get(alteration, whole)} there"
