@@ -8,9 +8,11 @@ import pytest
 
 from fixtures.sources import altered, choose_again, chosen, with_sources
 from plimsoll.catalogue.entries import Catalogue
-from plimsoll.catalogue.overrides import alterations_of, cut_config, on_cpu, with_layers
+from plimsoll.catalogue.overrides import alterations_of, cut_config, on_cpu, on_gpu, with_layers
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
+from plimsoll.metrics import METRICS, Kind
+from plimsoll.plan.asking import KINDS
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,21 @@ def test_a_gpus_variant_goes_to_the_cpu_under_another_name(catalogue: Catalogue)
     assert moved.variants["tiny-llama/nf4"] is catalogue.variants["tiny-llama/nf4"]
 
 
+def test_the_tiny_checkpoints_go_to_a_gpu_under_another_name(catalogue: Catalogue) -> None:
+    moved = on_gpu(catalogue)
+    variant = moved.variants["tiny-llama/nf4:cuda"]
+    assert (variant.tier.device, variant.tier.instead_of, variant.tier.id) == ("cuda", "cpu", "tiny")
+    assert variant.is_altered
+    assert {METRICS[claim.metric].kind for claim in variant.claims} <= {Kind.NUMERIC}
+    assert moved.variants["llama-3.1-8b/nf4-dq"] is catalogue.variants["llama-3.1-8b/nf4-dq"]
+    assert {one.tier.device for one in moved.variants.values()} == {"cuda"}
+    # What the suite itself expects of any GPU is expected there, its memory before all.
+    kinds = {kind for kind, fits in KINDS.items() if fits(variant)}
+    assert {"gpu", "taught", "as-entered", "quantized"} <= kinds
+    assert not KINDS["as-entered"](on_cpu(catalogue).variants["llama-3.1-8b/nf4-dq:cpu"])
+    assert alterations_of("tiny-llama/nf4:cuda@gpu3") == ("cuda",)
+
+
 def test_the_alterations_can_be_read_off_an_id(catalogue: Catalogue) -> None:
     both = on_cpu(with_layers(catalogue, 3))
     variant = both.variants["mixtral-8x22b-instruct-v0.1:3-layers/nf4-dq:cpu"]
@@ -98,6 +115,7 @@ def options(**given: object) -> Namespace:
         "model_dir": [],
         "layers": None,
         "device": None,
+        "gpus": None,
         "datasets": "auto",
         "dataset_dir": [],
         "samples": None,
