@@ -38,6 +38,7 @@ from plimsoll.present.document import (
     strong,
 )
 from plimsoll.present.foreign_text import one_line
+from plimsoll.report.gpus import gpu_table
 from plimsoll.report.node_card import distinct_nodes, node_card
 from plimsoll.units import counted, format_bytes, format_seconds, format_value
 from plimsoll.verdict.cells import WORST_FIRST, CellOutcome, CellResult
@@ -85,6 +86,7 @@ def verdict_document(record: RunRecord, verdict: Verdict, reader: Reader) -> Doc
         *_waived(verdict.results, on_page=on_page),
         _listed("Conflicts: the worst counts", [code(str(conflict)) for conflict in verdict.conflicts]),
         *(_variants_on_page(verdict.results) if on_page else _variants(verdict.results)),
+        *([] if reader is Reader.STEP else gpu_table(record, verdict.results)),
         *([*_marginal(verdict.results), *_loads(record.loads)] if reader is Reader.SUMMARY else []),
     ]
     found = [section for section in listed if section is not None]

@@ -7,11 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from plimsoll.evidence.merge import merge_records
 from plimsoll.evidence.record import Cell, RunRecord
 from plimsoll.node.node import MigInstance, Node
+from plimsoll.report.junit import suite_properties
+from plimsoll.report.results import results, results_schema
+from plimsoll.report.write import summary_text
 from plimsoll.verdict.verdict import Verdict, Word, reach_verdict
 from tests.support.run_events import NODE, Line, cell, good_run, recorded
 
@@ -154,6 +158,25 @@ def test_instances_of_a_split_gpu_count_each(tmp_path: Path) -> None:
     reached = reach_verdict(recorded(tmp_path, found))
     assert (reached.word, reached.scope) == (Word.INCOMPLETE, "-m tiny on 1 of 2 GPUs: gpu0.0")
     assert reached.faults[0].startswith("gpu0.1 (1g.18gb, MIG-1) carried no model")
+
+
+def test_summary_and_results_say_which_card_each_figure_is_of(tmp_path: Path) -> None:
+    record = run(tmp_path, [*asked("gpu0"), *carried("gpu0", "gpu2")], 3, used={"gpu0", "gpu1", "gpu2"})
+    reached = reach_verdict(record)
+    text = summary_text(record, reached)
+    for row in (
+        "| `gpu0` | NVIDIA H200 | GPU-0 | 123 | llama-3.1-8b/nf4 | 2 passed |",
+        "| `gpu1` | NVIDIA H200 | GPU-1 | 123 | no model | none |",
+        "| `gpu2` | NVIDIA H200 | GPU-2 | 123 | llama-3.1-8b/nf4 | 1 passed |",
+    ):
+        assert row in text
+    data = results(record, reached)
+    assert [gpu["uuid"] for gpu in data["gpus"]] == ["GPU-0", "GPU-1", "GPU-2"]
+    last = data["cells"][-1]
+    assert (last["gpu"], [gpu["uuid"] for gpu in last["gpus"]]) == ("gpu2", ["GPU-2"])
+    jsonschema.validate(data, results_schema())
+    properties = dict(suite_properties(record, reached))
+    assert properties["plimsoll.gpu2"] == "index 2, UUID GPU-2, serial 123, product NVIDIA H200"
 
 
 @pytest.mark.parametrize("broken", [{"gpus": [{"id": "gpu0"}]}, {"gpus": "all"}, {"gpus": [3]}])
