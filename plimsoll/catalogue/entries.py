@@ -9,12 +9,13 @@ come from, how they are asked and scored; an *experiment* says which variants ar
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 
 class DatasetSchema(StrEnum):
@@ -325,6 +326,14 @@ class Statement:
     origin: Origin
 
 
+_ON_GPUS: Final = re.compile(r":gpu\d[^/]*$")
+
+
+def without_gpus(variant: str) -> str:
+    """The id of a variant without the GPUs of this copy: `llama-3.1-8b/nf4` of `llama-3.1-8b/nf4:gpu0+gpu1`."""
+    return _ON_GPUS.sub("", variant)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One way to load a model, and the parameter of most tests. `id` is `model/quantization`, or `model/name`."""
@@ -349,7 +358,7 @@ class Variant:
     @property
     def entry_id(self) -> str:
         """The id of its entry, whichever GPU this copy is for."""
-        return self.id.partition("@")[0]
+        return without_gpus(self.id)
 
     @property
     def all_marks(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from plimsoll.catalogue.entries import Catalogue, Claim, Model, Tier, Variant
+from plimsoll.catalogue.entries import Catalogue, Claim, Model, Tier, Variant, without_gpus
 from plimsoll.errors import PlimsollError
 from plimsoll.metrics import METRICS, Kind
 from plimsoll.usertoml.suggest import did_you_mean
@@ -28,7 +28,7 @@ GPU: Final = "cuda"
 def alterations_of(variant: str) -> tuple[str, ...]:
     """What was altered, read off a variant's id: `1-layer` and `cpu` of `llama-3.1-70b:1-layer/nf4-dq:cpu`. On which
     GPU it is is no alteration."""
-    return tuple(alteration for part in variant.partition("@")[0].split("/") for alteration in part.split(":")[1:])
+    return tuple(alteration for part in without_gpus(variant).split("/") for alteration in part.split(":")[1:])
 
 
 def with_layers(catalogue: Catalogue, layers: int) -> Catalogue:

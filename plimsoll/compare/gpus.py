@@ -1,7 +1,7 @@
 """Pairs what GPUs of two sides have in common: a variant on one GPU with the same variant on the same GPU, else with
 the same on another GPU of the same product.
 
-Ids of checks carry the GPU where a node has several (`llama-3.1-8b/nf4@gpu3`), and the place of a GPU says nothing of
+Ids of checks carry the GPU where a node has several (`llama-3.1-8b/nf4:gpu3`), and the place of a GPU says nothing of
 which one it is: after a repair `gpu3` may be another, and on another node it is.
 """
 
@@ -16,7 +16,7 @@ from plimsoll.compare.side import OnGpus, Side
 
 V = TypeVar("V")
 
-_PLACED: Final = re.compile(r"@gpu[\d.]+(?:\+gpu[\d.]+)*|(?<=\[)gpu[\d.]+(?=[-\]])")
+_PLACED: Final = re.compile(r":gpu[\d.]+(?:\+gpu[\d.]+)*|(?<=\[)gpu[\d.]+(?=[-\]])")
 
 
 def aligned(base: Side, other: Side) -> Side:

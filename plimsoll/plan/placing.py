@@ -171,7 +171,7 @@ class _Table:
 
 def placed(catalogue: Catalogue, dealt: Mapping[str, Collection[Set]]) -> Catalogue:
     """The catalogue with a copy of each variant for every set of GPUs that it was dealt to, in the variant's place:
-    `llama-3.1-8b/nf4@gpu3`. Experiments ask the first copy alone: they compare models, and not GPUs."""
+    `llama-3.1-8b/nf4:gpu3`. Experiments ask the first copy alone: they compare models, and not GPUs."""
     copies = {
         name: [on_gpus(variant, one) for one in dealt[name]] if name in dealt else [variant]
         for name, variant in catalogue.variants.items()
@@ -196,7 +196,7 @@ def on_the_only(catalogue: Catalogue, gpu: Device) -> Catalogue:
 def on_gpus(variant: Variant, gpus: Set) -> Variant:
     """A variant on these GPUs, under an id of its own."""
     ids = tuple(gpu.id for gpu in gpus)
-    return replace(variant, id=f"{variant.id}@{'+'.join(ids)}", gpus=ids)
+    return replace(variant, id=f"{variant.id}:{'+'.join(ids)}", gpus=ids)
 
 
 def candidates(root: Path, catalogue: Catalogue, selection: Selection, devices: Devices) -> tuple[Variant, ...]:

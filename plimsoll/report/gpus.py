@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from plimsoll.catalogue.entries import without_gpus
 from plimsoll.evidence.record import RunGpu, RunRecord
 from plimsoll.present.document import Section, Table, Words, code, columns
 from plimsoll.verdict.cells import CellOutcome, CellResult
@@ -25,7 +26,7 @@ def gpu_table(record: RunRecord, results: Sequence[CellResult]) -> list[Section]
 
 
 def _row(gpu: RunGpu, results: Sequence[CellResult]) -> tuple[Words, ...]:
-    variants = dict.fromkeys(result.cell.variant.partition("@")[0] for result in results if result.cell.variant)
+    variants = dict.fromkeys(without_gpus(result.cell.variant) for result in results if result.cell.variant)
     carried = ", ".join(variants) or ("no model" if gpu.used else "left out")
     counts = Counter(result.outcome for result in results)
     checks = ", ".join(f"{counts[outcome]} {outcome.word}" for outcome in CellOutcome if counts[outcome])

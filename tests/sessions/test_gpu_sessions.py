@@ -55,7 +55,7 @@ def test_workers_are_as_many_as_gpus_and_ask_what_one_process_does(tmp_path: Pat
         assert [gpu["uuid"] for gpu in outcome.results["gpus"]] == [f"GPU-stand-in-{n}" for n in range(3)]
     copy = next(cell for cell in shared.results["cells"] if cell["variant"] and cell["gpu"] == "gpu2")
     assert copy["id"].endswith(f"[{copy['variant']}]")
-    assert copy["variant"].endswith("@gpu2")
+    assert copy["variant"].endswith(":gpu2")
     assert [gpu["serial"] for gpu in copy["gpus"]] == ["1650000000002"]
 
 
@@ -91,6 +91,6 @@ def test_where_there_is_no_gpu_the_tiny_checkpoints_say_so_once(tmp_path: Path) 
 def test_the_tiny_checkpoints_are_on_every_gpu(eight: dict[str, str]) -> None:
     output = pytest_says("--collect-only", "-q", "-m", "tiny and unload", "--device=cuda", env=eight).stdout
     copies = {line.partition("[")[2].rstrip("]") for line in output.splitlines() if "test_process_is_gone[" in line}
-    names = {copy.partition("@")[0] for copy in copies}
+    names = {copy.rpartition(":")[0] for copy in copies}
     assert len(names) == 22
-    assert copies == {f"{name}@gpu{n}" for name in names for n in range(8)}
+    assert copies == {f"{name}:gpu{n}" for name in names for n in range(8)}

@@ -99,7 +99,7 @@ def test_the_tiny_checkpoints_go_to_a_gpu_under_another_name(catalogue: Catalogu
     kinds = {kind for kind, fits in KINDS.items() if fits(variant)}
     assert {"gpu", "taught", "as-entered", "quantized"} <= kinds
     assert not KINDS["as-entered"](on_cpu(catalogue).variants["llama-3.1-8b/nf4-dq:cpu"])
-    assert alterations_of("tiny-llama/nf4:cuda@gpu3") == ("cuda",)
+    assert alterations_of("tiny-llama/nf4:cuda:gpu3") == ("cuda",)
 
 
 def test_the_alterations_can_be_read_off_an_id(catalogue: Catalogue) -> None:

@@ -13,7 +13,7 @@ H100, T4 = "NVIDIA H100", "Tesla T4"
 
 
 def check(gpu: str, variant: str = "llama/nf4") -> str:
-    return f"acceptance/test_memory.py::test_peak[{variant}@{gpu}]"
+    return f"acceptance/test_memory.py::test_peak[{variant}:{gpu}]"
 
 
 def side_on(name: str, **on: tuple[str, str]) -> Side:
@@ -46,7 +46,7 @@ def pairs(base: Side, other: Side) -> dict[str, str]:
     assert all(timed.cell == cell for (cell, _), timed in found.timed.items())
     assert all(figure.cell == cell for (cell, _), figure in found.figures.items())
     return {
-        cell.rpartition("@")[2].rstrip("]"): "+".join(found.on[cell].uuids or ())
+        cell.rpartition(":")[2].rstrip("]"): "+".join(found.on[cell].uuids or ())
         for cell in base.on
         if cell in found.on
     }

@@ -139,11 +139,11 @@ def test_copies_stand_where_their_variant_stood_and_are_asked_of_datasets_once()
     before = list(catalogue.variants)
     after = placed(catalogue, {name: ((EIGHT[3],), (EIGHT[1], EIGHT[2]))})
     at = before.index(name)
-    assert list(after.variants) == [*before[:at], f"{name}@gpu3", f"{name}@gpu1+gpu2", *before[at + 1 :]]
-    copy = after.variants[f"{name}@gpu1+gpu2"]
+    assert list(after.variants) == [*before[:at], f"{name}:gpu3", f"{name}:gpu1+gpu2", *before[at + 1 :]]
+    copy = after.variants[f"{name}:gpu1+gpu2"]
     assert (copy.gpus, copy.entry_id, copy.all_marks) == (("gpu1", "gpu2"), name, catalogue.variants[name].all_marks)
     asked = next(iter(after.experiments.values())).variants
-    assert asked == (f"{name}@gpu3", *experiment.variants[1:])
+    assert asked == (f"{name}:gpu3", *experiment.variants[1:])
 
 
 def test_on_the_only_gpu_ids_stay_those_of_the_entries() -> None:

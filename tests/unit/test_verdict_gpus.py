@@ -26,7 +26,7 @@ def node_of(count: int) -> Node:
 
 def carried(*gpus: str, variant: str = "llama-3.1-8b/nf4") -> list[Cell]:
     """A check of a copy of a variant on each of these GPUs."""
-    return [cell("test_loads", f"{variant}@{gpu}", gpu=gpu) for gpu in gpus]
+    return [cell("test_loads", f"{variant}:{gpu}", gpu=gpu) for gpu in gpus]
 
 
 def asked(*gpus: str) -> list[Cell]:
