@@ -62,6 +62,22 @@ def test_a_host_has_an_environment_of_its_own(hosts: Hosts, tmp_path: Path) -> N
     assert answers == ["GPU-7", "MIG-1,GPU-3", os.environ.get("CUDA_VISIBLE_DEVICES")]
 
 
+def test_instances_of_a_split_gpu_are_named_to_hosts_and_kept_from_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch would ask the CUDA runtime how many they are, in the process from which all hosts are forked."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1,MIG-2")
+    asked = Call(target="os:getenv", arguments={"key": "CUDA_VISIBLE_DEVICES"})
+    with Hosts(stack=None) as hosts:
+        plain = hosts.start("plain", tmp_path / "plain.log")
+        given = hosts.start("given", tmp_path / "given.log", environment={"CUDA_VISIBLE_DEVICES": "MIG-2"})
+        assert plain.ask(asked, DEADLINE) == "MIG-1,MIG-2"
+        assert given.ask(asked, DEADLINE) == "MIG-2"
+        servers = [one for one in psutil.Process().children() if one.name() == "plimsoll-fork"]
+        server = max(servers, key=lambda one: one.create_time())
+        assert "CUDA_VISIBLE_DEVICES" not in server.environ()
+
+
 def test_reaches_into_classes(host: Host) -> None:
     assert host.ask(Call(target="pathlib:Path.cwd"), DEADLINE) == Path.cwd()
 

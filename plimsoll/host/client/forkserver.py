@@ -33,6 +33,7 @@ _BOOT: Final = (
 _FORK_LIMIT: Final = 30.0
 """Seconds from the order to the host's pid; a loaded machine needs a few hundredths."""
 _STOP_LIMIT: Final = 5.0
+_VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 
 
 class ServerGoneError(Exception):
@@ -45,6 +46,7 @@ class ForkServer:
     def __init__(self, modules: Sequence[str], import_limit: float) -> None:
         self._import_limit = import_limit
         self._ready = False
+        self._kept = _kept_from_imports()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the server runs
         self._control, theirs = socket.socketpair()
         with theirs:
@@ -54,6 +56,7 @@ class ForkServer:
                 stdout=self._output,
                 stderr=self._output,
                 start_new_session=True,
+                env={name: value for name, value in os.environ.items() if name not in self._kept},
             )
         order = {"path": [entry or str(Path.cwd()) for entry in sys.path], "modules": list(modules)}
         with suppress(BrokenPipeError):  # where it has died already, `fork` says how
@@ -84,7 +87,9 @@ class ForkServer:
         leash = Leash(ours)
         try:
             with theirs:
-                order = json.dumps({"name": name, "threads": threads, "environment": dict(environment)}).encode()
+                order = json.dumps(
+                    {"name": name, "threads": threads, "environment": {**self._kept, **environment}}
+                ).encode()
                 socket.send_fds(self._control, [order], [channel.fileno(), theirs.fileno(), log])
             fault = None if leash.await_start(_FORK_LIMIT) else self._why_not(name, leash)
         except OSError as error:
@@ -161,6 +166,13 @@ class ForkServer:
     def _said(self) -> str:
         self._output.seek(0)
         return "\n".join(self._output.read().decode(errors="replace").splitlines()[-30:])
+
+
+def _kept_from_imports() -> dict[str, str]:
+    """Variables of ours that hosts get and the server does not. Of instances of a split GPU (MIG) torch asks the CUDA
+    runtime and not NVML how many there are, which would make CUDA unusable in every fork."""
+    visible = os.environ.get(_VISIBLE, "")
+    return {_VISIBLE: visible} if "MIG-" in visible else {}
 
 
 def _import_fault(failed: dict[str, str]) -> str:
