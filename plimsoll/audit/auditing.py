@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from plimsoll.audit.bounds import Bounds, bounds_of, together
-from plimsoll.catalogue.entries import Catalogue, Claim, LimitedSide, Variant
+from plimsoll.catalogue.entries import Catalogue, Claim, LimitedSide, Variant, without_gpus
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.record import RunRecord
 from plimsoll.footprint.demand import Demand, demand_of
@@ -166,13 +166,14 @@ def _outside(bounds: Bounds, low: float | None, high: float | None) -> bool:
 
 
 def measurements(runs: Iterable[RunRecord]) -> Mapping[tuple[str, str], tuple[float, ...]]:
-    """Measured values by variant and metric. What was planned or predicted is no measurement: such cells have no
-    variant."""
+    """Measured values by variant and metric; of a copy on one of several GPUs also by the variant of its entry, of which
+    documents speak. What was planned or predicted is no measurement: such cells have no variant."""
     found: dict[tuple[str, str], list[float]] = {}
     for run in runs:
         for cell in run.plan:
             for measured in run.evidence_of(cell).measurements if cell.variant else ():
                 value = measured.measurement.value
                 if value is not None and cell.variant is not None:
-                    found.setdefault((cell.variant, measured.measurement.metric), []).append(value)
+                    for name in dict.fromkeys((cell.variant, without_gpus(cell.variant))):
+                        found.setdefault((name, measured.measurement.metric), []).append(value)
     return {key: tuple(dict.fromkeys(values)) for key, values in found.items()}

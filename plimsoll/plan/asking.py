@@ -7,7 +7,7 @@ parameter is a new entry of `_PARAMETERS`, and both know it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Final
 
@@ -257,7 +257,9 @@ def _of_golden(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Paramet
 def pairings(catalogue: Catalogue) -> Iterator[Pairing]:
     """Every variant that needs a GPU, on every machine; with several GPUs only where the variant is spread over them,
     since the others would leave all but one idle."""
-    for variant in catalogue.variants.values():
+    # Which GPU of this node carries it is nothing to another machine.
+    entered = {one.entry_id: replace(one, id=one.entry_id, gpus=()) for one in catalogue.variants.values()}
+    for variant in entered.values():
         for profile in catalogue.profiles.values():
             if variant.tier.device == "cuda" and (profile.count == 1 or is_spread(variant)):
                 yield Pairing(variant=variant, profile=profile)

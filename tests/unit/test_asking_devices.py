@@ -9,6 +9,7 @@ import pytest
 from plimsoll.catalogue.entries import Catalogue
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.node.devices import NO_GPUS, Device, Devices
+from plimsoll.plan.asking import pairings
 from plimsoll.plan.cells import PlannedCell, Selection, make_plan
 from plimsoll.plan.placing import candidates, placed
 
@@ -88,3 +89,9 @@ def test_a_node_id_of_a_copy_has_its_variant_dealt(catalogue: Catalogue) -> None
     check = "acceptance/test_load.py::test_loads_completely[llama-3.1-8b/nf4-dq:gpu1]"
     found = candidates(ROOT, catalogue, Selection(arguments=(check,), base=ROOT), FOUR)
     assert [variant.id for variant in found] == ["llama-3.1-8b/nf4-dq"]
+
+
+def test_a_reference_machine_is_asked_for_each_entry_once(catalogue: Catalogue) -> None:
+    copies = {"llama-3.1-8b/nf4-dq": tuple((gpu,) for gpu in FOUR.gpus)}
+    plain, dealt = ([one.id for one in pairings(found)] for found in (catalogue, placed(catalogue, copies)))
+    assert plain == dealt

@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from plimsoll.audit.auditing import measurements
 from plimsoll.evidence.merge import merge_records
 from plimsoll.evidence.record import Cell, RunRecord
 from plimsoll.node.node import MigInstance, Node
@@ -17,7 +18,7 @@ from plimsoll.report.junit import suite_properties
 from plimsoll.report.results import results, results_schema
 from plimsoll.report.write import summary_text
 from plimsoll.verdict.verdict import Verdict, Word, reach_verdict
-from tests.support.run_events import NODE, Line, cell, good_run, recorded
+from tests.support.run_events import NODE, Line, cell, good_run, measured, recorded
 
 
 def node_of(count: int) -> Node:
@@ -158,6 +159,15 @@ def test_instances_of_a_split_gpu_count_each(tmp_path: Path) -> None:
     reached = reach_verdict(recorded(tmp_path, found))
     assert (reached.word, reached.scope) == (Word.INCOMPLETE, "-m tiny on 1 of 2 GPUs: gpu0.0")
     assert reached.faults[0].startswith("gpu0.1 (1g.18gb, MIG-1) carried no model")
+
+
+def test_what_copies_measured_counts_for_the_documents_of_their_variant(tmp_path: Path) -> None:
+    copies = carried("gpu0", "gpu1")
+    lines = events(copies, node_of(2))
+    lines[3:3] = [measured(of, "vram_peak", 10.0 + number) for number, of in enumerate(copies)]
+    found = measurements([recorded(tmp_path, lines)])
+    assert found["llama-3.1-8b/nf4:gpu1", "vram_peak"] == (11.0,)
+    assert found["llama-3.1-8b/nf4", "vram_peak"] == (10.0, 11.0)
 
 
 def test_summary_and_results_say_which_card_each_figure_is_of(tmp_path: Path) -> None:
