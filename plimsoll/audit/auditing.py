@@ -166,7 +166,7 @@ def _outside(bounds: Bounds, low: float | None, high: float | None) -> bool:
 
 
 def measurements(runs: Iterable[RunRecord]) -> Mapping[tuple[str, str], tuple[float, ...]]:
-    """Measured values by variant and metric; of a copy on one of several GPUs also by the variant of its entry, of which
+    """Measured values by variant and metric; of a copy on one of several GPUs also by its entry's variant, of which
     documents speak. What was planned or predicted is no measurement: such cells have no variant."""
     found: dict[tuple[str, str], list[float]] = {}
     for run in runs:
