@@ -253,6 +253,47 @@ METRICS: Final[dict[str, Metric]] = {
             Kind.NODE,
         ),
         Metric(
+            "matmul_rate", "FLOP/s", "products of square matrices on one device, median of the best size", Kind.NODE
+        ),
+        Metric(
+            "matmul_error",
+            "1",
+            "difference of those products from float64 arithmetic, root mean square over theirs",
+            Kind.NODE,
+        ),
+        Metric("memory_bandwidth", "bytes/s", "copies inside a device's memory, bytes read and written", Kind.NODE),
+        Metric("link_rate", "bytes/s", "copies between RAM and a device", Kind.NODE),
+        Metric("peer_rate", "bytes/s", "copies from one device to another, one way", Kind.NODE),
+        Metric("all_reduce_rate", "bytes/s", "bus bandwidth of sums over all devices of the node", Kind.NODE),
+        Metric("sum_error", "1", "difference of those sums from the exact ones, over the largest of them", Kind.NODE),
+        Metric(
+            "behind_others",
+            "1",
+            "how far a speed of a device lies below the median of the others of its product, as a part of that",
+            Kind.NODE,
+        ),
+        Metric(
+            "unsteady_ways",
+            "1",
+            "ways of asking one model that gave other bits in some round",
+            Kind.NODE,
+            is_exact=True,
+        ),
+        Metric(
+            "ways_apart",
+            "1",
+            "ways of asking one model in which a device's bits are not those of most devices of its product",
+            Kind.NODE,
+            is_exact=True,
+        ),
+        Metric("first_token_time", "s", "from a prompt to its first token"),
+        Metric("token_time", "s", "each further token of one sequence, alone or in a batch"),
+        Metric(
+            "bandwidth_share",
+            "1",
+            "bytes that a token must read, over what the device's measured bandwidth reads in the time that it took",
+        ),
+        Metric(
             "cache_divergence",
             "1",
             "difference of logits between cached and uncached decoding, mean over positions, over their spread",
@@ -307,6 +348,9 @@ METRICS: Final[dict[str, Metric]] = {
         Metric("repetition", "1", "largest share of a generated text that one repeated n-gram fills", Kind.NUMERIC),
     )
 }
+
+FLOORED: Final = ("matmul_rate", "memory_bandwidth", "link_rate", "peer_rate", "all_reduce_rate")
+"""The speeds of a device that a [[floor]] of the catalogue may limit."""
 
 SCORES: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -21,6 +21,7 @@ from plimsoll.catalogue.entries import (
     CorrectnessRule,
     Dataset,
     Experiment,
+    Floor,
     Generation,
     Model,
     Profile,
@@ -35,6 +36,7 @@ from plimsoll.catalogue.schema import (
     DatasetTable,
     ExperimentTable,
     FileTable,
+    FloorTable,
     ModelTable,
     ProfileTable,
     RecipeTable,
@@ -78,6 +80,7 @@ def build(tables: Sequence[TomlTable], files: Sequence[CatalogueFile]) -> Catalo
             parsed.id: _experiment(table, parsed, tuple(variants), tuple(datasets))
             for table, parsed in _of(tables, ExperimentTable)
         },
+        floors=tuple(_floor(table, parsed) for table, parsed in _of(tables, FloorTable)),
         statements=tuple(_statement(table, parsed, models) for table, parsed in _of(tables, StatementTable)),
         files=tuple(files),
     )
@@ -182,6 +185,18 @@ def _claim(table: TomlTable, parsed: ClaimTable, variants: Sequence[str]) -> Cla
         together=parsed.together,
         conditions=dict(parsed.conditions),
         disputed=parsed.disputed,
+        origin=table.origin,
+    )
+
+
+def _floor(table: TomlTable, parsed: FloorTable) -> Floor:
+    return Floor(
+        devices=tuple(parsed.devices),
+        metric=parsed.metric,
+        of=parsed.of,
+        low=to_base(parsed.low, parsed.unit)[0],
+        sheet=None if parsed.sheet is None else to_base(parsed.sheet, parsed.unit)[0],
+        source=parsed.source,
         origin=table.origin,
     )
 

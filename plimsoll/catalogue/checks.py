@@ -14,7 +14,7 @@ from plimsoll.catalogue.entries import DatasetSchema, LimitedSide, Quantization,
 from plimsoll.catalogue.tables import TomlTable
 from plimsoll.catalogue.translate import key_path, shown
 from plimsoll.errors import Fault
-from plimsoll.metrics import METRICS, RULE_SCORES
+from plimsoll.metrics import FLOORED, METRICS, RULE_SCORES
 from plimsoll.units import SCALE, to_base
 from plimsoll.usertoml.suggest import did_you_mean, nearest
 
@@ -202,14 +202,8 @@ def _quantization_config(table: TomlTable, config: object) -> Iterator[Fault]:
 
 
 def _claim(table: TomlTable) -> Iterator[Fault]:
-    metric, unit = table.sound.get("metric"), table.sound.get("unit")
-    if metric is not None and metric not in METRICS:
-        yield table.fault("metric", f"unknown metric {shown(metric)}", did_you_mean(metric, METRICS))
-    if unit is not None and unit not in SCALE:
-        yield table.fault("unit", f"unknown unit {shown(unit)}", did_you_mean(unit, _units_of(metric)))
-    elif unit is not None and metric in METRICS and SCALE[unit][0] != METRICS[metric].unit:
-        what = f"{shown(unit)} does not measure {metric}"
-        yield table.fault("unit", what, f"use {' or '.join(_units_of(metric))}")
+    yield from _measured(table)
+    unit = table.sound.get("unit")
     if not table.given & {"low", "high"}:
         yield table.fault("", "has neither low nor high", "a claim needs at least one bound")
     low, high = table.sound.get("low"), table.sound.get("high")
@@ -225,6 +219,28 @@ def _claim(table: TomlTable) -> Iterator[Fault]:
         number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
         if not number and not isinstance(value, str):
             yield table.fault(key_path("conditions", name), f"must be text or a number, not {shown(value)}")
+
+
+def _floor(table: TomlTable) -> Iterator[Fault]:
+    yield from _measured(table)
+    metric = table.sound.get("metric")
+    if metric in METRICS and metric not in FLOORED:
+        yield table.fault("metric", f"{metric} is no speed of a device", f"use {', '.join(FLOORED)}")
+    low, sheet = table.sound.get("low"), table.sound.get("sheet")
+    if low is not None and sheet is not None and low > sheet:
+        yield table.fault("low", f"is {low}, which is above the data sheet, {sheet}")
+
+
+def _measured(table: TomlTable) -> Iterator[Fault]:
+    """The faults of a metric and the unit of its bounds."""
+    metric, unit = table.sound.get("metric"), table.sound.get("unit")
+    if metric is not None and metric not in METRICS:
+        yield table.fault("metric", f"unknown metric {shown(metric)}", did_you_mean(metric, METRICS))
+    if unit is not None and unit not in SCALE:
+        yield table.fault("unit", f"unknown unit {shown(unit)}", did_you_mean(unit, _units_of(metric)))
+    elif unit is not None and metric in METRICS and SCALE[unit][0] != METRICS[metric].unit:
+        what = f"{shown(unit)} does not measure {metric}"
+        yield table.fault("unit", what, f"use {' or '.join(_units_of(metric))}")
 
 
 def _units_of(metric: str | None) -> list[str]:
@@ -259,5 +275,6 @@ _CHECKS: Final[dict[str, Callable[[TomlTable], Iterator[Fault]]]] = {
     "model": _model,
     "variant": _variant,
     "claim": _claim,
+    "floor": _floor,
     "dataset": _dataset,
 }

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -401,6 +402,28 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """The least that a speed of some devices may be."""
+
+    devices: tuple[str, ...]
+    """Patterns over the names of GPUs as NVML gives them; `cpu` for processors."""
+    metric: str
+    of: str | None
+    """What of the metric: a dtype of products, a direction of copies; None where there is one only."""
+    low: float
+    """In the metric's base unit."""
+    sheet: float | None
+    """What the product's data sheet promises, likewise; None where nobody does."""
+    source: str
+    origin: Origin
+
+    def speaks_of(self, device: str, metric: str, of: str | None) -> bool:
+        """True where it limits this metric of a device of this name."""
+        named = any(fnmatchcase(device.casefold(), pattern.casefold()) for pattern in self.devices)
+        return named and (self.metric, self.of) == (metric, of)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueFile:
     """A file that was read, with the SHA-256 of its bytes; `shipped` is False for a user's own."""
 
@@ -421,7 +444,14 @@ class Catalogue:
     statements: tuple[Statement, ...]
     datasets: Mapping[str, Dataset] = field(default_factory=dict)
     experiments: Mapping[str, Experiment] = field(default_factory=dict)
+    floors: tuple[Floor, ...] = ()
     files: tuple[CatalogueFile, ...]
+
+    def floor_of(self, device: str, metric: str, of: str | None = None) -> Floor | None:
+        """The floor of a metric for a device of this name, of several the last that was read, so that a user's own
+        comes before a shipped one; None where there is none."""
+        found = [floor for floor in self.floors if floor.speaks_of(device, metric, of)]
+        return found[-1] if found else None
 
     @property
     def limits_are_shipped(self) -> bool:

@@ -206,6 +206,19 @@ class ClaimTable(FileTable):
     replaces: bool = False
 
 
+class FloorTable(FileTable):
+    """`[[floor]]`: `devices` are patterns over names of GPUs as NVML gives them, or `cpu`; `low` and `sheet` are in
+    `unit`."""
+
+    devices: Names
+    metric: Text
+    of: Text | None = None
+    low: Annotated[float, Field(gt=0)]
+    sheet: Annotated[float, Field(gt=0)] | None = None
+    unit: Text
+    source: Text
+
+
 class StatementTable(FileTable):
     """`[[statement]]`: `models` are patterns over model ids."""
 
@@ -264,6 +277,7 @@ SCHEMAS: Final[dict[str, type[FileTable]]] = {
     "dataset": DatasetTable,
     "experiment": ExperimentTable,
     "claim": ClaimTable,
+    "floor": FloorTable,
     "statement": StatementTable,
 }
 """In the order in which they are judged."""

@@ -7,7 +7,7 @@ that go beyond what is predicted.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -120,16 +120,25 @@ def tokenizer_packages(folder: Path) -> tuple[str, ...]:
 
 def golden_need(device: str, quantization: Quantization) -> Need:
     """The need of a golden model, on `cpu` or `cuda:0`: a few megabytes, so only allowances count."""
+    need = device_need(device, _GOLDEN_BYTES, quantized=quantization.is_quantized)
+    return replace(
+        need,
+        disk=_GOLDEN_BYTES,
+        bf16=quantization.compute_dtype == "bfloat16",
+        min_capability=_LEAST_CAPABILITY.get(quantization),
+    )
+
+
+def device_need(device: str, size: int, *, quantized: bool = False) -> Need:
+    """The need of what is asked of a device itself, `cpu` or `cuda:0`, and takes so many bytes there."""
     kind, _, number = device.partition(":")
     return Need(
         device=kind,
-        packages=(*_LOADERS, "bitsandbytes") if quantization.is_quantized else _LOADERS,
-        ram=HOST_ALLOWANCE,
-        disk=_GOLDEN_BYTES,
-        vram={int(number): _GOLDEN_BYTES} if kind == "cuda" else None,
+        packages=(*_LOADERS, "bitsandbytes") if quantized else _LOADERS,
+        ram=HOST_ALLOWANCE + (size if kind == "cpu" else 0),
+        disk=0,
+        vram={int(number): size} if kind == "cuda" else None,
         vram_context=CONTEXT_ALLOWANCE if kind == "cuda" else 0,
-        bf16=quantization.compute_dtype == "bfloat16",
-        min_capability=_LEAST_CAPABILITY.get(quantization),
         source=WeightSource.SYNTHETIC,
         moves=False,
     )

@@ -35,6 +35,8 @@ class SkipCode(StrEnum):
     """The weights were saved packed, so there are none in 16 bit to compare with."""
     BUSY = "busy"
     """A deadline was missed for want of processor time, which says nothing of the model."""
+    NO_FLOOR = "no_floor"
+    """A speed was measured, and nobody says how high it must be for this product."""
     PAGE_CACHE = "page_cache"
     """The page cache cannot be brought into the state that a figure is named by."""
     OFFLINE = "offline"

@@ -30,6 +30,14 @@ _COPIES: Final = {Quantization.INT8: 3.0}
 _RAM_BESIDE: Final = {"cpu": 512 * _MIB, "cuda": 4 * _GIB}
 """RAM beside what is predicted: code that loading pulls in, and what allocators keep; CUDA has gigabytes."""
 
+_READ_AGAIN: Final = 20.0
+"""Times that weights may be read for a token: what is packed is unpacked to memory and read from there, layer by layer,
+by kernels that do not use all of its bandwidth."""
+_A_LAYER: Final = {"cpu": 5.0, "cuda": 0.02}
+"""Seconds that a layer may take whatever its size: some twenty calls of kernels, of int8 and mixtures a hundred. On a
+processor the code is tried and not the speed: others who use it too made a layer of 5 ms take 0.8 s."""
+_SURE_OF: Final = 1.05
+
 _LAYERS: Final = 30
 _WIDTH: Final = 576
 """Layers and hidden size of the model that the limits on numbers were measured on."""
@@ -107,6 +115,28 @@ def known_meaning(known: float, quantization: Quantization) -> Limit:
     within = _KNOWN_WITHIN.get(quantization, _KNOWN_WITHIN_16_BIT)
     low, high = known * (1 - within), known * (1 + within)
     return Limit(metric="nll_per_byte", low=low, high=high, source=f"the entry's nll_per_byte, {known:g}, {within:.0%}")
+
+
+def token_time(read: float, bandwidth: float, layers: int, device: str) -> Limit:
+    """`token_time`, for bytes that a token must read at a bandwidth of so many a second."""
+    each = _A_LAYER[device]
+    high = _READ_AGAIN * read / bandwidth + layers * each
+    why = (
+        f"{_READ_AGAIN:g} times {format_bytes(read)} at {_rate(bandwidth)}, and {each:g} s for each of {layers} layers"
+    )
+    return _own("token_time", high=high, why=why)
+
+
+def first_token_time(token_high: float, prompt_tokens: int) -> Limit:
+    """`first_token_time`: reading a prompt at once takes no longer than its tokens one by one may, at the most for
+    each."""
+    high = prompt_tokens * token_high
+    return _own("first_token_time", high=high, why=f"a prompt of {prompt_tokens} tokens, each at the most for a token")
+
+
+def bandwidth_share(device: str) -> Limit:
+    """`bandwidth_share`: a token that is read faster than memory gives it was not measured, or not computed."""
+    return _own("bandwidth_share", high=_SURE_OF, why=f"memory of the {device} gives no more than was measured")
 
 
 def general_answers(*, speaks: bool) -> Limit:

@@ -37,6 +37,8 @@ class Device:
     """The product, or an instance's profile."""
     memory: int | None = None
     """Bytes of memory in all; None where NVML does not say."""
+    compute_capability: str | None = None
+    """`9.0`; None for the processor, and where NVML does not say."""
 
     @property
     def place(self) -> str:
@@ -191,6 +193,7 @@ def _devices(node: Node, gpus: Sequence[Gpu]) -> tuple[Device, ...]:
             serial=gpu.serial,
             name=gpu.name,
             memory=node.memory.total if gpu.unified else gpu.memory_total,
+            compute_capability=gpu.compute_capability,
         )
         for gpu in gpus
     )

@@ -8,19 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any, Final
 
-from plimsoll.catalogue.entries import Catalogue, Profile, Quantization, Tier, Variant, WeightSource
+from plimsoll.catalogue.entries import Catalogue, Profile, Tier, Variant, WeightSource
 from plimsoll.catalogue.expression import Expression
-from plimsoll.catalogue.golden import read_golden
 from plimsoll.footprint.demand import is_spread
 from plimsoll.footprint.reference import is_compared
 from plimsoll.node.devices import CPU_KIND, CUDA_KIND, NO_GPUS, Device, Devices
+from plimsoll.plan.device_cases import (
+    Case,
+    alike_cases,
+    bits_cases,
+    golden_cases,
+    matmul_cases,
+    peer_cases,
+    rank_cases,
+    same_bits_cases,
+    soak_cases,
+    transfer_cases,
+)
 
 SUBJECTS: Final = (
     "node",
     "golden",
+    "agreement",
+    "device",
     "load",
     "quantization",
     "memory",
@@ -36,6 +48,7 @@ the two are never there at once. Planning asks no variant that is loaded."""
 
 DATASETS: Final = "test_dataset.py"
 PLANNING: Final = "test_plan.py"
+SOAKING: Final = "test_soak.py"
 
 
 def _from_files(variant: Variant) -> bool:
@@ -79,6 +92,8 @@ class Named:
 
     marks: Expression
     paths: tuple[str, ...] = ()
+    soak: bool = False
+    """True where --soak says how long."""
 
     def asks(self, file: str, catalogue: Catalogue) -> bool:
         """True unless the file holds checks that are asked by name alone, and nobody named them.
@@ -86,6 +101,8 @@ class Named:
         Those of datasets take minutes, those of reference machines are hundreds, and what they say is no part of "does
         this node carry this model".
         """
+        if file == SOAKING:
+            return self.soak
         asking = {
             DATASETS: {"dataset", *catalogue.datasets, *_experiment_marks(catalogue)},
             PLANNING: {"plan"},
@@ -115,20 +132,6 @@ class Pairing:
     def id(self) -> str:
         """The parameter's id; it begins as a variant's does, so that `-k` selects both alike."""
         return f"{self.variant.id}-on-{self.profile.id}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoldenCase:
-    """One golden model in one dtype or scheme on one device."""
-
-    device: Device
-    family: str
-    quantization: Quantization
-
-    @property
-    def id(self) -> str:
-        """The parameter's id, in a variant's form: `cpu-llama/nf4`, `gpu0-llama/nf4`."""
-        return f"{self.device.id}-{self.family}/{self.quantization}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,9 +170,12 @@ class Parameter:
 
 def device_among(values: Mapping[str, Any]) -> Device | None:
     """The device among the values of fixtures; None where there is none."""
-    golden = values.get("golden")
-    found = golden.device if isinstance(golden, GoldenCase) else values.get("device")
-    return found if isinstance(found, Device) else None
+    for value in values.values():
+        if isinstance(value, Device):
+            return value
+        if isinstance(value, Case):
+            return value.device
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,12 +252,17 @@ def _of_devices(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Parame
         yield Parameter(id=device.id, marks=served, values={"device": device})
 
 
-def _of_golden(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Parameter]:
-    """Each golden model in each dtype and scheme, on each device, for every tier of the device's kind."""
-    for device, served in served_devices(subjects, asked):
-        for family, quantization in product(read_golden().models, Quantization):
-            case = GoldenCase(device=device, family=family, quantization=quantization)
-            yield Parameter(id=case.id, marks=(*served, family, quantization.value), values={"golden": case})
+def _of_cases(
+    fixture: str, cases: Callable[[Device, Sequence[Device]], Iterator[Case]]
+) -> tuple[str, tuple[str, ...], _Make]:
+    """What each device is asked beyond being there, with the marks of the tiers that it serves."""
+
+    def make(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Parameter]:
+        for device, served in served_devices(subjects, asked):
+            for case in cases(device, subjects.devices.of_kind(device.kind)):
+                yield Parameter(id=case.id, marks=(*served, *case.marks), values={fixture: case})
+
+    return fixture, (fixture,), make
 
 
 def pairings(catalogue: Catalogue) -> Iterator[Pairing]:
@@ -271,7 +282,15 @@ _PARAMETERS: Final[tuple[tuple[str, tuple[str, ...], _Make], ...]] = (
     ("variant", ("variant",), _of_variants),
     ("tier", ("tier",), _of_tiers),
     ("pairing", ("pairing",), _of_pairings),
-    ("golden", ("golden",), _of_golden),
+    _of_cases("golden", golden_cases),
+    _of_cases("matmul", matmul_cases),
+    _of_cases("transfer", transfer_cases),
+    _of_cases("peers", peer_cases),
+    _of_cases("ranks", rank_cases),
+    _of_cases("alike", alike_cases),
+    _of_cases("bits", bits_cases),
+    _of_cases("same_bits", same_bits_cases),
+    _of_cases("soaked", soak_cases),
     ("device", ("device",), _of_devices),
 )
 """The fixture that asks for parameters, the fixtures that they fill, and what they are; the first that fits counts."""

@@ -29,11 +29,13 @@ class Selection:
     base: Path
     by_module: bool = False
     """True where arguments may be names of modules (`--pyargs`)."""
+    soak: bool = False
+    """True where --soak says how long devices are kept busy."""
 
     @property
     def named(self) -> Named:
         """What is asked for by name. Raises ExpressionError for what is no expression."""
-        return Named(marks=parse(self.mark), paths=self.arguments)
+        return Named(marks=parse(self.mark), paths=self.arguments, soak=self.soak)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,12 @@ def plant(name: str) -> None:
     auto.from_pretrained = from_pretrained
 
 
+def plant_one_bit() -> None:
+    """Let every model that is loaded from now on have one bit of one weight turned, which no tolerance shows."""
+    FAULTS["one bit"] = Planted(_one_bit, ())
+    plant("one bit")
+
+
 def _layers(model: Any) -> Any:
     return model.model.layers
 
@@ -211,6 +217,13 @@ def _fp4_codes(model: Any) -> None:
         if state is not None:
             code = get_4bit_type("fp4", device=state.code.device)  # type: ignore[no-untyped-call]
             state.code, state.quant_type = code, "fp4"
+
+
+def _one_bit(model: Any) -> None:
+    """The last bit of the largest weight of a norm: a part in 256 of one channel."""
+    weight = _layers(model)[1].post_attention_layernorm.weight
+    bits = weight.view(torch.int16)
+    bits[weight.abs().argmax()] ^= 1
 
 
 @dataclass(frozen=True)

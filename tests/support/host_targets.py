@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from plimsoll.errors import PlimsollError
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
@@ -230,3 +230,16 @@ def sleep_politely() -> None:
     """Hang for ever, however busy others are."""
     os.nice(19)
     time.sleep(FOREVER)
+
+
+def add_one_too_many() -> None:
+    """Let this host's part of every sum over ranks be off by one in its first number."""
+    import torch.distributed as dist
+
+    sound: Any = dist.all_reduce
+
+    def faulty(values: Any, *arguments: Any, **options: Any) -> Any:
+        values[0] += 1
+        return sound(values, *arguments, **options)
+
+    dist.all_reduce = faulty  # type: ignore[assignment]

@@ -180,7 +180,7 @@ def compare_cache(loaded: LoadedModel, request: CompareCache) -> Agreement:
             output = loaded.model(
                 input_ids=choice,
                 position_ids=_positions(tokens)[:, -1:],
-                **_kept(output),
+                **kept(output),
                 use_cache=True,
             )
         whole = loaded.model(input_ids=tokens, position_ids=_positions(tokens), use_cache=False).logits
@@ -189,7 +189,7 @@ def compare_cache(loaded: LoadedModel, request: CompareCache) -> Agreement:
     return _agreement(pairs)
 
 
-def _kept(output: Any) -> dict[str, Any]:
+def kept(output: Any) -> dict[str, Any]:
     """What a pass has kept for the next token, as its class calls it: keys and values, or states.
 
     Raises ValueError where it kept nothing.

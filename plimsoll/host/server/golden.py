@@ -73,8 +73,8 @@ def compute(request: ComputeGolden) -> GoldenLogits:
     # Products as small as these take longer on several threads, and far longer where workers share the cores.
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="plimsoll-golden-") as name:
-        digest = _save(Path(name), request)
-        model = _load(Path(name), request)
+        digest = save_model(Path(name), request)
+        model = load_model(Path(name), request)
         ways: dict[str, bytes] = {}
         for attention in request.attentions:
             model.set_attn_implementation(attention)
@@ -83,7 +83,7 @@ def compute(request: ComputeGolden) -> GoldenLogits:
     return GoldenLogits(weights_sha256=digest, ways=ways)
 
 
-def _save(folder: Path, request: ComputeGolden) -> str:
+def save_model(folder: Path, request: ComputeGolden) -> str:
     """Write the checkpoint in bfloat16, as checkpoints are published; the digest over its values as float32."""
     digest = hashlib.sha256()
     tensors = {}
@@ -97,7 +97,11 @@ def _save(folder: Path, request: ComputeGolden) -> str:
     return digest.hexdigest()
 
 
-def _load(folder: Path, request: ComputeGolden) -> Any:
+def load_model(folder: Path, request: ComputeGolden) -> Any:
+    """Read what `save_model` wrote with the `from_pretrained` of every variant.
+
+    Raises LoadFailed where the weights are not all read, or another class comes out.
+    """
     spec = LoadSpec(
         checkpoint=str(folder),
         revision=None,
@@ -128,11 +132,11 @@ def _ways(model: Any, request: ComputeGolden) -> Iterator[tuple[str, torch.Tenso
     texts = request.texts
     ids = torch.tensor(request.tokens, device=model.device)
     yield "whole", model(input_ids=ids, use_cache=False).logits
-    yield "token by token", _decoded(model, ids[:, : texts.prefix + texts.decoded], texts.prefix)
+    yield "token by token", decoded(model, ids[:, : texts.prefix + texts.decoded], texts.prefix)
     yield "padded", _padded(model, request.tokens, texts.padded)
 
 
-def _decoded(model: Any, ids: torch.Tensor, prefix: int) -> torch.Tensor:
+def decoded(model: Any, ids: torch.Tensor, prefix: int) -> torch.Tensor:
     """The logits of the tokens after the prefix, given one at a time; the model itself says where each stands, as it
     does for `generate`."""
     output = model(input_ids=ids[:, :prefix], use_cache=True)

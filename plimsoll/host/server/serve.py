@@ -49,6 +49,18 @@ from plimsoll.host.protocol import (
     Unload,
     Unloaded,
 )
+from plimsoll.host.rates import (
+    Bits,
+    ComputeBits,
+    GenerationSpeed,
+    MeasureAllReduce,
+    MeasureLink,
+    MeasureMatmul,
+    MeasureMemory,
+    MeasurePeer,
+    Rates,
+    TimeGeneration,
+)
 from plimsoll.redaction import Redactor, shortened
 
 if TYPE_CHECKING:
@@ -130,6 +142,13 @@ class Session:
             CompareLogits: self._compare_logits,
             MakeReference: self._make_reference,
             MeasureSpeeds: self._measure_speeds,
+            MeasureMatmul: self._measure_matmul,
+            MeasureMemory: self._measure_memory,
+            MeasureLink: self._measure_link,
+            MeasurePeer: self._measure_peer,
+            MeasureAllReduce: self._measure_all_reduce,
+            ComputeBits: self._compute_bits,
+            TimeGeneration: self._time_generation,
             Call: self._call,
         }
 
@@ -249,6 +268,42 @@ class Session:
         from plimsoll.host.server import speeds
 
         return speeds.measure(request.spec)
+
+    def _measure_matmul(self, request: MeasureMatmul) -> Rates:
+        from plimsoll.host.server import device_speed
+
+        return device_speed.matmul(request)
+
+    def _measure_memory(self, request: MeasureMemory) -> Rates:
+        from plimsoll.host.server import device_speed
+
+        return device_speed.memory(request)
+
+    def _measure_link(self, request: MeasureLink) -> Rates:
+        from plimsoll.host.server import device_speed
+
+        return device_speed.link(request)
+
+    def _measure_peer(self, request: MeasurePeer) -> Rates:
+        from plimsoll.host.server import device_speed
+
+        return device_speed.peer(request)
+
+    def _measure_all_reduce(self, request: MeasureAllReduce) -> Rates:
+        from plimsoll.host.server import all_reduce
+
+        return all_reduce.measure(request)
+
+    def _compute_bits(self, request: ComputeBits) -> Bits:
+        from plimsoll.host.server import agreement
+
+        return agreement.compute_bits(request)
+
+    def _time_generation(self, request: TimeGeneration) -> GenerationSpeed:
+        loaded = self._model
+        from plimsoll.host.server import generation_speed
+
+        return generation_speed.time_generation(loaded, request)
 
     def _call(self, request: Call) -> object:
         module, _, path = request.target.partition(":")

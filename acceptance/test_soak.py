@@ -1,0 +1,27 @@
+"""Does each device compute the same bits for as long as --soak says; asked with that option alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.agreement import BitsMeter
+from fixtures.judging import Judge
+from plimsoll.plan.device_cases import BitsCase
+
+pytestmark = [pytest.mark.agreement, pytest.mark.soak]
+
+
+@pytest.mark.measures("unsteady_ways")
+def test_soak(soaked: BitsCase, bits_meter: BitsMeter, judge: Judge) -> None:
+    """Round after round, hot as the device gets, its logits are those of the first, to the last bit, and finite."""
+    found = bits_meter.soak(soaked)
+    judge.limit(
+        "unsteady_ways",
+        len(found.unsteady),
+        high=0,
+        source="deterministic algorithms on one device and one stack give one result",
+        rounds=found.rounds,
+        seconds=found.seconds,
+        unsteady=dict(found.unsteady),
+    )
+    assert found.finite, f"{soaked.id}: some logits are not finite"

@@ -1,0 +1,90 @@
+"""Hashes the logits that a device computes of one model, round after round, to the last bit.
+
+Two devices of one product on one stack must give the same bits, and one device the same bits each time: a difference is
+an error that no tolerance would show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from plimsoll import clock
+from plimsoll.host.rates import Bits, ComputeBits
+from plimsoll.host.server.generation import bits_of
+from plimsoll.host.server.golden import decoded, load_model, save_model
+
+_WORKSPACE: Final = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+"""With workspaces of a fixed size cuBLAS adds up in the same order each time (its documentation, "Results
+reproducibility")."""
+
+
+@torch.inference_mode()
+def compute_bits(request: ComputeBits) -> Bits:
+    """Load the model and hash its logits in every way, until rounds and seconds are both enough.
+
+    Raises LoadFailed where the weights that were made are not all read.
+    """
+    began = clock.monotonic()
+    os.environ.setdefault(*_WORKSPACE)
+    with _deterministic(), tempfile.TemporaryDirectory(prefix="plimsoll-agreement-") as name:
+        weights = save_model(Path(name), request.model)
+        model = load_model(Path(name), request.model)
+        model.set_attn_implementation(request.model.attentions[0])
+        first, finite = _round(model, request)
+        unsteady: dict[str, int] = {}
+        rounds = 1
+        while rounds < request.rounds or clock.monotonic() - began < request.least_seconds:
+            rounds += 1
+            again, fine = _round(model, request)
+            finite = finite and fine
+            for way in first:
+                if again[way] != first[way]:
+                    unsteady.setdefault(way, rounds)
+    return Bits(
+        digests=first,
+        rounds=rounds,
+        unsteady=unsteady,
+        finite=finite,
+        weights_sha256=weights,
+        seconds=clock.monotonic() - began,
+    )
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Have torch take deterministic kernels where it has them; where it has none, the rounds tell."""
+    threads = torch.get_num_threads()
+    # On a CPU the number of threads decides the order of sums.
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.set_num_threads(threads)
+
+
+def _round(model: Any, request: ComputeBits) -> tuple[dict[str, str], bool]:
+    """The digest of each way, and whether every logit was finite."""
+    texts = torch.tensor(request.model.tokens, device=model.device)
+    split = request.model.texts
+    digests, finite = {}, True
+    for batch in request.batches:
+        # A text more than there are begins with the first again.
+        ids = texts[torch.arange(batch, device=texts.device) % len(texts)]
+        ways = {
+            "whole": model(input_ids=ids, use_cache=False).logits,
+            "token by token": decoded(model, ids[:, : split.prefix + split.decoded], split.prefix),
+        }
+        for way, logits in ways.items():
+            digests[f"{batch} at once, {way}"] = hashlib.sha256(b"".join(bits_of(logits))).hexdigest()
+            finite = finite and bool(torch.isfinite(logits).all())
+    return digests, finite

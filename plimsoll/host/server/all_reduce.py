@@ -1,0 +1,90 @@
+"""One rank of a sum over all GPUs of the node, timed and checked."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+import torch
+import torch.distributed as dist
+
+from plimsoll import clock
+from plimsoll.errors import PlimsollError
+from plimsoll.host.rates import MeasureAllReduce, Rates
+from plimsoll.host.server.device_speed import best_of
+from plimsoll.units import format_bytes
+
+_PATIENCE: Final = timedelta(minutes=2)
+"""How long a rank waits for the others before it gives up."""
+_WARM_UPS: Final = 2
+
+
+def measure(request: MeasureAllReduce) -> Rates:
+    """This rank's bus bandwidth, bytes a second, with the error of the sums.
+
+    Raises PlimsollError where the ranks do not find each other or the library that joins them fails.
+    """
+    try:
+        dist.init_process_group(
+            request.backend,
+            init_method=f"file://{request.meeting}",
+            rank=request.rank,
+            world_size=request.ranks,
+            timeout=_PATIENCE,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise PlimsollError(
+            f"rank {request.rank} of {request.ranks} did not join by {request.backend}: {error}"
+        ) from None
+    try:
+        return _measured(request)
+    except RuntimeError as error:
+        raise PlimsollError(f"rank {request.rank} of {request.ranks}, {request.backend}: {error}") from None
+    finally:
+        dist.destroy_process_group()
+
+
+def _measured(request: MeasureAllReduce) -> Rates:
+    device = torch.device(request.device)
+    found = {}
+    worst = 0.0
+    for size in request.sizes:
+        count = size // torch.float32.itemsize
+        worst = max(worst, _error(count, device, request))
+        numbers, values = torch.rand(count, device=device), torch.empty(count, device=device)
+        rates = []
+        for round_number in range(_WARM_UPS + request.rounds):
+            # Fresh ones each time: the sum of sums would grow out of all bounds.
+            values.copy_(numbers)
+            seconds = _round(values, device)
+            if round_number >= _WARM_UPS:
+                rates.append(2 * (request.ranks - 1) / request.ranks * count * values.itemsize / seconds)
+        found[format_bytes(size)] = tuple(rates)
+    return best_of(found, worst)
+
+
+def _round(values: torch.Tensor, device: torch.device) -> float:
+    dist.barrier()
+    _wait(device)
+    began = clock.monotonic()
+    dist.all_reduce(values)
+    _wait(device)
+    return max(clock.monotonic() - began, 1e-9)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _error(count: int, device: torch.device, request: MeasureAllReduce) -> float:
+    """How far the sum of every rank's numbers lies from what it must be. They are small integers, so that sums are
+    exact in whatever order they are made."""
+    mine = _numbers(count, request.rank, device)
+    expected = sum((_numbers(count, rank, device) for rank in range(request.ranks)), torch.zeros(count, device=device))
+    dist.all_reduce(mine)
+    return float((mine - expected).abs().max() / expected.abs().max())
+
+
+def _numbers(count: int, rank: int, device: torch.device) -> torch.Tensor:
+    return torch.arange(count, device=device).add_(rank).remainder_(13).float()

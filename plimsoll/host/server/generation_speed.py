@@ -1,0 +1,64 @@
+"""Times the first token and the further ones of the loaded model, and counts what a step must read."""
+
+from __future__ import annotations
+
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from plimsoll import clock
+from plimsoll.host.rates import GenerationSpeed, TimeGeneration
+from plimsoll.host.server.generation import kept
+
+if TYPE_CHECKING:
+    from plimsoll.host.server.loading import LoadedModel
+
+_SEED: Final = 20
+
+
+@torch.inference_mode()
+def time_generation(loaded: LoadedModel, request: TimeGeneration) -> GenerationSpeed:
+    """Decode greedily, as often as is asked for, after a round that pulls in what it needs."""
+    model = loaded.model
+    device = model.get_input_embeddings().weight.device
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    prompt = torch.randint(
+        0,
+        vocabulary,
+        (request.batch, request.prompt_tokens),
+        generator=torch.Generator().manual_seed(_SEED),
+    ).to(device)
+    rounds = [_round(model, prompt, request.new_tokens) for _ in range(1 + request.rounds)][1:]
+    return GenerationSpeed(
+        batch=request.batch,
+        prompt_tokens=request.prompt_tokens,
+        first=tuple(first for first, _ in rounds),
+        step=tuple(step for _, step in rounds),
+    )
+
+
+def _round(model: Any, prompt: torch.Tensor, new_tokens: int) -> tuple[float, float]:
+    """Seconds to the first token, and the mean of each further one."""
+    devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+    width = prompt.shape[1]
+    _wait(devices)
+    began = clock.monotonic()
+    positions = torch.arange(width, device=prompt.device)[None].expand(len(prompt), -1)
+    # As generate() does it: the logits of a long prompt are larger than all else, and nobody looks at them.
+    only_last = {"logits_to_keep": 1} if "logits_to_keep" in signature(model.forward).parameters else {}
+    output = model(input_ids=prompt, position_ids=positions, use_cache=True, **only_last)
+    choice = output.logits[:, -1:].argmax(-1)
+    _wait(devices)
+    first = clock.monotonic() - began
+    for place in range(width, width + new_tokens):
+        at = torch.full((len(prompt), 1), place, device=prompt.device)
+        output = model(input_ids=choice, position_ids=at, use_cache=True, **kept(output))
+        choice = output.logits[:, -1:].argmax(-1)
+    _wait(devices)
+    return first, (clock.monotonic() - began - first) / new_tokens
+
+
+def _wait(devices: set[torch.device]) -> None:
+    for device in devices:
+        torch.cuda.synchronize(device)

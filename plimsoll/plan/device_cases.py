@@ -1,0 +1,173 @@
+"""What each device of a run is asked beyond being there: speeds, and bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+from plimsoll.catalogue.agreement import read_agreement
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.catalogue.golden import read_golden
+from plimsoll.node.devices import CPU_KIND, Device
+
+DTYPES: Final[Mapping[str, tuple[str, ...]]] = {
+    "cpu": ("fp32", "bf16", "fp16", "int8"),
+    "cuda": ("bf16", "fp16", "tf32", "fp8", "int8"),
+}
+"""The dtypes whose products are timed, by the kind of the device."""
+
+_LEAST_CAPABILITY: Final = {"bf16": (8, 0), "tf32": (8, 0), "fp8": (8, 9), "int8": (7, 5), "fp16": (7, 0)}
+"""The compute capability with which units for these products came (CUDA C++ Programming Guide, tensor cores)."""
+
+TRANSFERS: Final[Mapping[str, tuple[bool, bool]]] = {
+    "to-device-pinned": (True, True),
+    "from-device-pinned": (False, True),
+    "to-device-pageable": (True, False),
+    "from-device-pageable": (False, False),
+}
+"""What `link_rate` is of: whether to the device, and whether from RAM that is pinned."""
+
+MEMORY: Final = "memory"
+"""Names the speed of a device's own memory beside dtypes and transfers."""
+
+_SOAKED: Final = (("cpu", "small"), ("cuda", "wide"))
+"""The model that each kind of device computes for as long as --soak says, in bf16: the widest that it computes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenCase:
+    """One golden model in one dtype or scheme on one device."""
+
+    device: Device
+    family: str
+    quantization: Quantization
+
+    @property
+    def id(self) -> str:
+        """The parameter's id, in a variant's form: `cpu-llama/nf4`, `gpu0-llama/nf4`."""
+        return f"{self.device.id}-{self.family}/{self.quantization}"
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The marks that select it beside its tiers'."""
+        return (self.family, self.quantization.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceCase:
+    """One speed of a device, and the devices that it takes or that it is compared with."""
+
+    device: Device
+    of: str
+    others: tuple[Device, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The parameter's id: `gpu3-bf16`."""
+        return f"{self.device.id}-{self.of}"
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """None beside its tiers'."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BitsCase:
+    """A model of `plimsoll.catalogue.agreement` in one form on one device, and the devices that must agree with it."""
+
+    device: Device
+    model: str
+    quantization: Quantization
+    others: tuple[Device, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The parameter's id, in a variant's form: `gpu3-wide/nf4-dq`."""
+        return f"{self.device.id}-{self.model}/{self.quantization}"
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The mark that selects it beside its tiers'."""
+        return (self.quantization.value,)
+
+
+Case = GoldenCase | DeviceCase | BitsCase
+
+
+def golden_cases(device: Device, _devices: Sequence[Device]) -> Iterator[GoldenCase]:
+    """Every golden model in every dtype and scheme."""
+    for family, quantization in product(read_golden().models, Quantization):
+        yield GoldenCase(device=device, family=family, quantization=quantization)
+
+
+def matmul_cases(device: Device, _devices: Sequence[Device]) -> Iterator[DeviceCase]:
+    """Products in every dtype that the device has units for."""
+    for dtype in dtypes_of(device):
+        yield DeviceCase(device=device, of=dtype)
+
+
+def transfer_cases(device: Device, _devices: Sequence[Device]) -> Iterator[DeviceCase]:
+    """The ways between RAM and a GPU; a processor has none."""
+    if device.kind != CPU_KIND:
+        for transfer in TRANSFERS:
+            yield DeviceCase(device=device, of=transfer)
+
+
+def peer_cases(device: Device, devices: Sequence[Device]) -> Iterator[DeviceCase]:
+    """Each GPU of several with all others."""
+    others = tuple(other for other in devices if other != device)
+    if device.kind != CPU_KIND and others:
+        yield DeviceCase(device=device, of=f"{len(others)}-others", others=others)
+
+
+def rank_cases(device: Device, devices: Sequence[Device]) -> Iterator[DeviceCase]:
+    """All GPUs of several together, once; two processes of a processor, so that the same code is tried there."""
+    if device.kind == CPU_KIND:
+        yield DeviceCase(device=device, of="2-processes", others=(device,))
+    elif device == devices[0] and len(devices) > 1:
+        yield DeviceCase(device=device, of=f"{len(devices)}-gpus", others=tuple(devices[1:]))
+
+
+def alike_cases(device: Device, devices: Sequence[Device]) -> Iterator[DeviceCase]:
+    """Products and memory of each GPU beside the others of its product."""
+    if others := _same_product(device, devices):
+        for of in (dtypes_of(device)[0], MEMORY):
+            yield DeviceCase(device=device, of=of, others=others)
+
+
+def bits_cases(device: Device, _devices: Sequence[Device]) -> Iterator[BitsCase]:
+    """Every model that a device of this kind computes, in every form."""
+    agreement = read_agreement()
+    for model, quantization in product(agreement.models.values(), agreement.quantizations):
+        if device.kind in model.devices:
+            yield BitsCase(device=device, model=model.id, quantization=quantization)
+
+
+def same_bits_cases(device: Device, devices: Sequence[Device]) -> Iterator[BitsCase]:
+    """The same, for each GPU of several of a product."""
+    if others := _same_product(device, devices):
+        for case in bits_cases(device, devices):
+            yield BitsCase(device=device, model=case.model, quantization=case.quantization, others=others)
+
+
+def soak_cases(device: Device, _devices: Sequence[Device]) -> Iterator[BitsCase]:
+    """One model that a device computes for long."""
+    yield BitsCase(device=device, model=dict(_SOAKED)[device.kind], quantization=Quantization.BF16)
+
+
+def dtypes_of(device: Device) -> tuple[str, ...]:
+    """The dtypes that a device has units for; all of its kind's where its compute capability is not known."""
+    known = None if device.compute_capability is None else tuple(map(int, device.compute_capability.split(".")))
+    if device.kind == CPU_KIND or known is None:
+        return DTYPES[device.kind]
+    return tuple(dtype for dtype in DTYPES[device.kind] if known >= _LEAST_CAPABILITY[dtype])
+
+
+def _same_product(device: Device, devices: Sequence[Device]) -> tuple[Device, ...]:
+    """The other GPUs of a product; none for a processor, and for a GPU that tells no name."""
+    if device.kind == CPU_KIND or device.name is None:
+        return ()
+    return tuple(other for other in devices if other != device and other.name == device.name)
