@@ -1,10 +1,16 @@
-"""The front door: names the fixture modules, and has them checked; nothing else."""
+"""The front door: names the fixture modules, and has them registered and checked; nothing else."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
 
 from fixtures.required import pytest_cmdline_main as pytest_cmdline_main
 
 # In the order in which they build on each other: pytest rewrites the assertions of a plugin only when it is the first
 # to import it.
-pytest_plugins = [
+FIXTURE_MODULES: Final = (
     "fixtures.shown",
     "fixtures.sources",
     "fixtures.options",
@@ -42,4 +48,11 @@ pytest_plugins = [
     "fixtures.html",
     "fixtures.junit",
     "fixtures.against",
-]
+)
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register the fixture modules. As `pytest_plugins`, each would have pytest read the entry points of everything that
+    is installed, in case a package has a plugin of that name: a quarter of a second in all."""
+    for name in FIXTURE_MODULES:
+        pluginmanager.import_plugin(name)
