@@ -52,7 +52,7 @@ FIXTURE_MODULES: Final = (
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Register the fixture modules. As `pytest_plugins`, each would have pytest read the entry points of everything that
-    is installed, in case a package has a plugin of that name: a quarter of a second in all."""
+    """Register the fixture modules. As `pytest_plugins`, each would have pytest read the entry points of all packages
+    that are installed, in case one has a plugin of that name: a quarter of a second in all."""
     for name in FIXTURE_MODULES:
         pluginmanager.import_plugin(name)

@@ -8,6 +8,7 @@ are packed.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import Final
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.footprint.packing import packing_bytes
-from plimsoll.footprint.sizes import ExpectedParameter, Footprint
+from plimsoll.footprint.sizes import Footprint
 
 RAM: Final = -1
 """Stands for the host's memory where other places are CUDA's numbers."""
@@ -36,28 +37,35 @@ def load_peaks(footprint: Footprint, quantization: Quantization, place_of: Calla
     for buffer in footprint.buffers:
         held[place_of(buffer.name)] += buffer.data_bytes
     joined: Counter[int] = Counter()
-    for parameter in sorted(footprint.parameters, key=lambda p: _natural(p.published or p.name)):
+    passing: set[tuple[tuple[int, ...], bool]] = set()
+    is_quantized = quantization.is_quantized
+    for number in _reading_order(tuple(p.published or p.name for p in footprint.parameters)):
+        parameter = footprint.parameters[number]
         place = place_of(parameter.name)
-        moment = _moment(parameter, quantization, "cpu" if place == RAM else "cuda")
+        device = "cpu" if place == RAM else "cuda"
+        moment = _moment(parameter.shape, parameter.data_bytes, quantization if parameter.quantized else None, device)
         peaks[place] = max(peaks[place], held[place] + moment)
         held[place] += parameter.data_bytes + parameter.statistics_bytes
-        if not quantization.is_quantized:
+        if not is_quantized:
             joined[place] = max(joined[place], moment - parameter.data_bytes)
+        passing.add((parameter.shape, place == RAM))
     for place, size in held.items():
         # Threads run ahead with what comes later, so that a join may happen when all is there.
         peaks[place] = max(peaks[place], size + joined[place])
-    passing = [_passing(p.count, quantization, stays=place_of(p.name) == RAM) for p in footprint.parameters]
-    peaks[RAM] = max(peaks[RAM], held[RAM] + max(passing))
+    most = max(_passing(math.prod(shape), quantization, stays=stays) for shape, stays in passing)
+    peaks[RAM] = max(peaks[RAM], held[RAM] + most)
     return peaks
 
 
-def _moment(parameter: ExpectedParameter, quantization: Quantization, device: str) -> int:
-    """Bytes that one parameter takes at its highest while it is loaded."""
-    source = _HALF * parameter.count
-    joining = 2 * source if len(parameter.shape) == 3 else 0
-    if not parameter.quantized:
-        return max(parameter.data_bytes, joining)
-    return max(joining, source + packing_bytes(parameter.shape, quantization, device))
+@lru_cache(maxsize=2**12)
+def _moment(shape: tuple[int, ...], data_bytes: int, scheme: Quantization | None, device: str) -> int:
+    """Bytes that one parameter takes at its highest while it is loaded; `scheme` is None for one that is not packed.
+    Layers are alike, so each of their answers is kept."""
+    source = _HALF * math.prod(shape)
+    joining = 2 * source if len(shape) == 3 else 0
+    if scheme is None:
+        return max(data_bytes, joining)
+    return max(joining, source + packing_bytes(shape, scheme, device))
 
 
 def _passing(count: int, quantization: Quantization, *, stays: bool) -> int:
@@ -72,8 +80,12 @@ def _passing(count: int, quantization: Quantization, *, stays: bool) -> int:
     return width * count * _LOADING_THREADS
 
 
-@lru_cache(maxsize=2**16)
+@lru_cache(maxsize=256)
+def _reading_order(names: tuple[str, ...]) -> tuple[int, ...]:
+    """The places of names in natural order. Kept, since the schemes of a model differ in no name."""
+    return tuple(sorted(range(len(names)), key=lambda number: _natural(names[number])))
+
+
 def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Numbers by value, and before words: layer 10 comes after layer 9. Kept, since a plan sorts the same names for
-    every scheme of a model."""
+    """Numbers by value, and before words: layer 10 comes after layer 9."""
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in name.split("."))
