@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll import clock
+from plimsoll.child.started import Message
 from plimsoll.hub.access import Access, Query, Reply, Snapshot
-from plimsoll.hub.child import HubError, HubSilentError, Message, converse
+from plimsoll.hub.child import HubError, HubSilentError, converse
 from plimsoll.hub.rows import HubRows, RowsQuery
 from plimsoll.node.storage import hub_cache, read_disk
 from plimsoll.redaction import Redactor

@@ -7,7 +7,6 @@ standard output as JSON lines, and what libraries print goes to standard error.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -15,36 +14,27 @@ import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 from plimsoll import clock
+from plimsoll.child.inside import Outlet, end_with_parent
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import install_command
 from plimsoll.hub.access import Access, Query
 from plimsoll.hub.rows import RowsQuery
 from plimsoll.redaction import Redactor
 
-_PR_SET_PDEATHSIG: Final = 1
-"""From linux/prctl.h."""
 _ASKED_AT_ONCE: Final = 4
 _TELL_EVERY: Final = 0.2
 """Seconds between two messages of progress."""
 
 
-class Outlet:
-    """Where messages leave, one line each, whichever thread sends them."""
+class HubOutlet(Outlet):
+    """Where the messages of this process leave."""
 
     def __init__(self) -> None:
-        self._file = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        self._lock = Lock()
+        super().__init__()
         self._told = (-_TELL_EVERY, "", -1)
-
-    def send(self, **message: Any) -> None:
-        """Send one message."""
-        with self._lock:
-            print(json.dumps(message, default=str), file=self._file)
 
     def waiting(self, lock: Path) -> None:
         """Send once that another process has a lock, and what the lock's file says of it."""
@@ -67,8 +57,9 @@ def main() -> int:
     """Carry out the job; the status is 0 where all that there was to say has been sent."""
     signal.signal(signal.SIGTERM, _leave)
     job = json.load(sys.stdin)
-    _end_with(job["parent"])
-    outlet = Outlet()
+    # A fetch that outlives a killed parent leaves whole files, which the next run finds.
+    end_with_parent(job["parent"], signal.SIGTERM)
+    outlet = HubOutlet()
     try:
         if job["kind"] == "ask":
             _ask([Query(**question) for question in job["questions"]], outlet)
@@ -88,7 +79,7 @@ def main() -> int:
     return 0
 
 
-def _ask(questions: list[Query], outlet: Outlet) -> None:
+def _ask(questions: list[Query], outlet: HubOutlet) -> None:
     from plimsoll.hub.queries import ask  # late: the import may fail, and that is worth a message
 
     with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
@@ -97,7 +88,7 @@ def _ask(questions: list[Query], outlet: Outlet) -> None:
             outlet.send(number=numbers[future], access=future.result().to_json())
 
 
-def _fetch(access: Access, notes: Path, outlet: Outlet) -> None:
+def _fetch(access: Access, notes: Path, outlet: HubOutlet) -> None:
     from dataclasses import asdict
 
     from plimsoll.hub.fetching import fetch
@@ -105,20 +96,11 @@ def _fetch(access: Access, notes: Path, outlet: Outlet) -> None:
     outlet.send(snapshot=asdict(fetch(access, notes, outlet.progress, outlet.waiting)))
 
 
-def _read_rows(question: RowsQuery, outlet: Outlet) -> None:
+def _read_rows(question: RowsQuery, outlet: HubOutlet) -> None:
     from plimsoll.hub.reading_rows import read_rows
 
     for access, total, rows in read_rows(question, outlet.progress):
         outlet.send(access=access.to_json(), total=total, rows=rows)
-
-
-def _end_with(parent: int) -> None:
-    """Get SIGTERM when the parent ends, however it ends. Elsewhere than on Linux a fetch may outlive a killed parent;
-    it then leaves whole files, which the next run finds."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:  # it ended before the call above
-            sys.exit(1)
 
 
 def _leave(number: int, _frame: object) -> None:

@@ -7,21 +7,15 @@ Linux not even after the parent was killed.
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import sysconfig
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from threading import Event, Lock, Timer
-from typing import IO, Any, Final, TypeAlias
+from threading import Lock
+from typing import Final, TypeAlias
 
-import plimsoll
+from plimsoll import clock
+from plimsoll.child.started import Child
 from plimsoll.errors import PlimsollError
 from plimsoll.tiny.checkpoint import TrainingFigures
 from plimsoll.tiny.recipe import TrainingJob
@@ -67,7 +61,13 @@ Builder: TypeAlias = Callable[[TrainingJob, Path, StepCallback], TrainingFigures
 DEADLINE: Final = 900.0
 """Seconds after which a build counts as hung; one takes about ten on one core."""
 
-_KEPT_LINES: Final = 6
+_ENVIRONMENT: Final = {
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "CUDA_VISIBLE_DEVICES": "",
+    "HF_HUB_OFFLINE": "1",
+}
+"""Of a build: one thread, no GPU, no network."""
 
 
 class BuildError(PlimsollError):
@@ -79,112 +79,42 @@ class BuildProcess:
 
     def __init__(self, deadline: float = DEADLINE) -> None:
         self._deadline = deadline
-        self._running: set[subprocess.Popen[str]] = set()
+        self._running: set[Child] = set()
         self._lock = Lock()
         self._cancelled = False
 
     def __call__(self, job: TrainingJob, folder: Path, report: StepCallback) -> TrainingFigures:
         """Train in a new process. Raises BuildError with the last lines that it wrote."""
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-            process = self._start(log)
-            expired = Event()
-            watchdog = Timer(self._deadline, _expire, (process, expired))
-            watchdog.start()
+        end = clock.monotonic() + self._deadline
+        with self._start() as child:
             try:
-                last = _converse(process, {"job": job.to_json(), "folder": str(folder), "parent": os.getpid()}, report)
+                child.send({"job": job.to_json(), "folder": str(folder)})
+                for message in child.messages():
+                    if clock.monotonic() > end:
+                        raise BuildError(f"did not end within {format_seconds(self._deadline)}, and was killed")
+                    if message is None:
+                        continue
+                    if "figures" in message:
+                        return TrainingFigures(**message["figures"])
+                    if "error" in message:
+                        raise BuildError(message["error"])
+                    report(Phase(message["phase"]), message["done"], message["total"])
+                raise BuildError(child.post_mortem())
             finally:
-                watchdog.cancel()
-                self._end(process)
-            if "figures" in last:
-                return TrainingFigures(**last["figures"])
-            if expired.is_set():
-                raise BuildError(f"did not end within {format_seconds(self._deadline)}, and was killed")
-            raise BuildError(last.get("error") or _post_mortem(process.returncode, log))
+                with self._lock:
+                    self._running.discard(child)
 
     def cancel(self) -> None:
         """Kill what runs; each of the interrupted calls raises BuildError."""
         with self._lock:
             self._cancelled = True
-            for process in self._running:
-                process.kill()
+            for child in self._running:
+                child.kill()
 
-    def _start(self, log: IO[str]) -> subprocess.Popen[str]:
+    def _start(self) -> Child:
         with self._lock:
             if self._cancelled:
                 raise BuildError("was cancelled")
-            process = subprocess.Popen(
-                [sys.executable, "-m", "plimsoll.host.server.train_process"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                encoding="utf-8",
-                env=_environment(),
-                process_group=0,  # Ctrl-C reaches this process alone, which then ends the build in order
-            )
-            self._running.add(process)
-        return process
-
-    def _end(self, process: subprocess.Popen[str]) -> None:
-        with self._lock:
-            self._running.discard(process)
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-
-
-def _expire(process: subprocess.Popen[str], expired: Event) -> None:
-    expired.set()
-    process.kill()
-
-
-def _environment() -> dict[str, str]:
-    """Of the build: one thread, no GPU, no network, and this same plimsoll even where it is not installed."""
-    root = str(Path(plimsoll.__file__).resolve().parents[1])
-    # An installed plimsoll is found anyway, and naming its folder would put every other package before the standard
-    # library.
-    paths = [] if root == sysconfig.get_path("purelib") else [root]
-    paths += filter(None, [os.environ.get("PYTHONPATH")])
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
-        "OMP_NUM_THREADS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "CUDA_VISIBLE_DEVICES": "",
-        "HF_HUB_OFFLINE": "1",
-    }
-
-
-def _converse(process: subprocess.Popen[str], request: Mapping[str, Any], report: StepCallback) -> dict[str, Any]:
-    """Send the request and follow the progress; returns the last message, or an empty one where there was none."""
-    last: dict[str, Any] = {}
-    try:
-        if process.stdin is not None:  # a pipe, always; the type cannot say so
-            process.stdin.write(json.dumps(request))
-            process.stdin.close()
-    except BrokenPipeError:
-        return last  # it died at once, and its log says why
-    for line in process.stdout or ():
-        if not line.endswith("\n"):
-            break  # killed in the middle of a message
-        message = json.loads(line)
-        if "phase" in message:
-            report(Phase(message["phase"]), message["done"], message["total"])
-        else:
-            last = message
-    process.wait()
-    return last
-
-
-def _post_mortem(status: int, log: IO[str]) -> str:
-    """How a process ended that said nothing itself, with the last lines of its log."""
-    if status == -signal.SIGKILL:
-        how = "was killed by SIGKILL, which is what the system does when memory runs out"
-    elif status < 0:
-        how = f"was killed by {signal.Signals(-status).name}"
-    else:
-        how = f"ended with status {status}"
-    log.seek(0)
-    lines = log.read().strip().splitlines()[-_KEPT_LINES:]
-    return "\n".join([how + (":" if lines else " and wrote nothing"), *(f"  | {line}" for line in lines)])
+            child = Child("plimsoll.host.server.train_process", _ENVIRONMENT)
+            self._running.add(child)
+        return child

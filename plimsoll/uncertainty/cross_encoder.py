@@ -1,26 +1,21 @@
 """Similarity by a cross-encoder of sentence-transformers, in a process of its own.
 
-The command that reads evidence holds no torch: the model is loaded where the process `cross_encoder_process` runs, and
-only texts and numbers cross over.
+The command that reads evidence holds no torch: the model is loaded in `plimsoll.host.server.cross_encoder`, and only
+texts and numbers cross over.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Final
 
+from plimsoll.child.started import Child
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import require
 from plimsoll.uncertainty.relevance import Pair
 
 DEFAULT_MODEL: Final = "cross-encoder/stsb-roberta-large"
 """The reference of the method's authors; its scores lie from 0 to 1 as they come."""
-
-_SHOWN: Final = 2000
-"""Characters of the last words of a process that failed."""
 
 
 class CrossEncoderSimilarity:
@@ -45,17 +40,10 @@ class CrossEncoderSimilarity:
         """
         if not pairs:
             return []
-        request = json.dumps({"model": self.model, "pairs": pairs})
-        done = subprocess.run(
-            [sys.executable, "-m", "plimsoll.host.server.cross_encoder"],
-            input=request,
-            capture_output=True,
-            text=True,
-            check=False,
-            encoding="utf-8",
-        )
-        if done.returncode != 0:
-            said = done.stderr.strip()[-_SHOWN:]
-            raise PlimsollError(f"the cross-encoder {self.model} gave no similarities: {said}")
-        scores: list[float] = json.loads(done.stdout.splitlines()[-1])
-        return scores
+        with Child("plimsoll.host.server.cross_encoder") as child:
+            child.send({"model": self.model, "pairs": pairs})
+            for message in filter(None, child.messages()):
+                if "scores" in message:
+                    return [float(score) for score in message["scores"]]
+                raise PlimsollError(f"the cross-encoder {self.model} gave no similarities: {message['error']}")
+            raise PlimsollError(f"the process of the cross-encoder {self.model} {child.post_mortem()}")

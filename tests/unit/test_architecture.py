@@ -17,7 +17,7 @@ FLOW = [
     "metrics",
     "digests",
     "redaction",
-    "extras",
+    "child",
     "present",
     "statistics",
     "usertoml",

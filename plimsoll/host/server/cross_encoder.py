@@ -1,6 +1,6 @@
-"""Runs a cross-encoder: reads `{"model": ..., "pairs": [[a, b], ...]}`, writes one score a pair as its last line.
+"""The process that runs a cross-encoder: gets a model and pairs of texts, sends one score a pair.
 
-Started by `cross_encoder.py`; it stands alone so that nothing else ever holds torch.
+`plimsoll.uncertainty.cross_encoder` alone starts it.
 """
 
 from __future__ import annotations
@@ -9,27 +9,31 @@ import json
 import sys
 from typing import Any, Final
 
+from plimsoll.child.inside import Outlet, end_with_parent
+
 _BATCH: Final = 64
 
 
 def main() -> int:
-    """Score the pairs of standard input. What goes wrong is one line on standard error, and status 1."""
+    """Score the pairs of standard input; the one message holds the scores, or the error."""
     request: dict[str, Any] = json.load(sys.stdin)
+    end_with_parent(request["parent"])
+    outlet = Outlet()
     from sentence_transformers import CrossEncoder
     from torch.nn import Sigmoid
 
     try:
         model = CrossEncoder(request["model"])
     except (OSError, ValueError) as error:
-        print(f"it cannot be loaded ({error})", file=sys.stderr)
+        outlet.send(error=f"it cannot be loaded ({error})")
         return 1
     if (labels := model.num_labels) != 1:
-        print(f"it gives {labels} scores a pair, and a similarity is one", file=sys.stderr)
+        outlet.send(error=f"it gives {labels} scores a pair, and a similarity is one")
         return 1
     # By name, because some cross-encoders are saved without it: a similarity lies from 0 to 1.
     pairs = [tuple(pair) for pair in request["pairs"]]
     scores = model.predict(pairs, batch_size=_BATCH, activation_fn=Sigmoid(), show_progress_bar=False)
-    print(json.dumps([float(score) for score in scores]))
+    outlet.send(scores=[float(score) for score in scores])
     return 0
 
 

@@ -13,6 +13,7 @@ import traceback
 from contextlib import suppress
 from typing import Any, NoReturn, TextIO
 
+from plimsoll.child.inside import end_with_parent
 from plimsoll.host.server import linux
 from plimsoll.host.server.serve import serve
 
@@ -23,7 +24,7 @@ def become_host(order: dict[str, Any], channel: int, leash: int, log: int, super
     try:
         os.setsid()
         _reset_signals()
-        linux.die_with_parent(supervisor)
+        end_with_parent(supervisor)
         linux.set_name(order["name"])
         linux.be_first_to_go()
         _log_to(log)

@@ -1,30 +1,19 @@
-"""Linux calls for a process that must not outlive its parent. Elsewhere they do nothing: the supervisor
-that watches each host needs none of it, but each makes one more way to lose a process impossible."""
+"""Linux calls for hosts; elsewhere they do nothing."""
 
 from __future__ import annotations
 
 import ctypes
-import os
-import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _MMAP_THRESHOLD: Final = -3
 _LARGE_BLOCK: Final = 2**20
 _OOM_SCORE: Final = "500"
 """Added to a host's badness, in thousandths of the memory: of two like processes the host goes, not pytest."""
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent, which must be `parent`, ends."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the kernel was told
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def adopt_orphans() -> None:

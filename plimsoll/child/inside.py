@@ -1,0 +1,38 @@
+"""What a process of ours does that carries out one job: it ends with its parent, and speaks in lines of JSON."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from threading import Lock
+from typing import Any, Final
+
+_PR_SET_PDEATHSIG: Final = 1
+"""From linux/prctl.h."""
+
+
+def end_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal when its parent, whose pid is given, ends, however it ends. Elsewhere
+    than on Linux a process may outlive a parent that was killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(number), 0, 0, 0)
+        if os.getppid() != parent:  # it ended before the kernel was told
+            os.kill(os.getpid(), number)
+
+
+class Outlet:
+    """Where messages leave, one line each, whichever thread sends them. From then on, what libraries print goes to
+    standard error: the real standard output speaks the protocol alone."""
+
+    def __init__(self) -> None:
+        self._file = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        self._lock = Lock()
+
+    def send(self, **message: Any) -> None:
+        """Send one message."""
+        with self._lock:
+            print(json.dumps(message, default=str), file=self._file)
