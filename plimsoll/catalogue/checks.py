@@ -12,10 +12,10 @@ from typing import Final
 
 from plimsoll.catalogue.entries import DatasetSchema, LimitedSide, Quantization, WeightSource
 from plimsoll.catalogue.tables import TomlTable
-from plimsoll.catalogue.translate import key_path, shown
 from plimsoll.errors import Fault
 from plimsoll.metrics import FLOORED, METRICS, RULE_SCORES
 from plimsoll.units import SCALE, to_base
+from plimsoll.usertoml.explain import key_path, shown
 from plimsoll.usertoml.suggest import did_you_mean, nearest
 
 _MOST_LAYERS: Final = 10_000

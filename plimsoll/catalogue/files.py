@@ -1,4 +1,4 @@
-"""Finds and reads the catalogue's files: bytes, digest, text, TOML, each step with its own fault.
+"""Finds and reads the catalogue's files.
 
 The shipped data lies beside the library in a checkout, and inside it in a wheel, where a top-level `catalogue` would
 be anybody's.
@@ -6,11 +6,7 @@ be anybody's.
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import re
-import stat
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +14,10 @@ from typing import Any, Final
 
 from plimsoll.catalogue.entries import CatalogueFile
 from plimsoll.errors import CatalogueError, Fault
+from plimsoll.usertoml.reading import data_of, read_bytes, text_of
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
-_LARGEST: Final = 64 * 2**20
-"""Bytes of a file that is read."""
 _TIERS: Final = "tiers.toml"
-_TOML_PLACE: Final = re.compile(r"\s*\(at (?P<place>[^()]+)\)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,41 +84,12 @@ def _given(path: Path) -> _Candidate:
 
 def _read(candidate: _Candidate) -> ParsedFile | Fault:
     label = candidate.label
-    try:
-        content = read_file(candidate.path)
-    except FileNotFoundError:
-        return Fault(where=label, what="there is no such file")
-    except IsADirectoryError:
-        return Fault(where=label, what="is a folder", fix="name the TOML files in it, one by one")
-    except OSError as error:
-        return Fault(where=label, what=f"cannot be read: {error.strerror}")
-    try:
-        text = content.decode("utf-8-sig")  # editors on Windows put a mark in front, which TOML allows
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        return Fault(where=f"{label}: line {line}", what="is not UTF-8 text", fix="save the file as UTF-8")
-    try:
-        data = tomllib.loads(text)
-    except RecursionError:
-        return Fault(where=label, what="is nested too deeply to be read")
-    except ValueError as error:  # TOMLDecodeError, and what Python says of numbers with thousands of digits
-        return _syntax_fault(label, str(error))
+    content = read_bytes(candidate.path, label)
+    if isinstance(content, Fault):
+        return content
+    text = text_of(content, label)
+    data = text if isinstance(text, Fault) else data_of(text, label)
+    if isinstance(data, Fault):
+        return data
     file = CatalogueFile(path=candidate.path, sha256=hashlib.sha256(content).hexdigest(), shipped=candidate.shipped)
     return ParsedFile(label=label, file=file, data=data)
-
-
-def read_file(path: Path) -> bytes:
-    """The bytes of a file that a user wrote. Raises OSError for what is none, too: a pipe would be waited for, a device
-    never ends, and nobody writes a file of such a size by hand."""
-    found = path.stat()
-    if stat.S_ISREG(found.st_mode) and found.st_size > _LARGEST:
-        raise OSError(errno.EFBIG, f"it has {found.st_size} bytes, and at most {_LARGEST} are read", str(path))
-    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-        raise OSError(errno.EINVAL, "it is no file, but a pipe or a device", str(path))
-    return path.read_bytes()
-
-
-def _syntax_fault(label: str, message: str) -> Fault:
-    place = _TOML_PLACE.search(message)
-    where = f"{label}: {place['place']}" if place else label
-    return Fault(where=where, what=f"is not valid TOML: {_TOML_PLACE.sub('', message)}")

@@ -12,8 +12,8 @@ from typing import Final
 from plimsoll.catalogue.entries import LimitedSide, Origin
 from plimsoll.catalogue.marks import Marks
 from plimsoll.catalogue.tables import TomlTable
-from plimsoll.catalogue.translate import shown
 from plimsoll.errors import Fault
+from plimsoll.usertoml.explain import shown
 from plimsoll.usertoml.suggest import did_you_mean
 
 

@@ -17,8 +17,9 @@ from pydantic_core import ErrorDetails
 from plimsoll.catalogue.entries import Origin
 from plimsoll.catalogue.files import ParsedFile
 from plimsoll.catalogue.schema import SCHEMAS, FileTable
-from plimsoll.catalogue.translate import key_path, meant_keys, shown, translate
+from plimsoll.catalogue.translate import meant_keys, translate
 from plimsoll.errors import Fault
+from plimsoll.usertoml.explain import key_path, shown
 from plimsoll.usertoml.suggest import did_you_mean
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time
 from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
 from plimsoll.catalogue.schema import NESTED, REFUSED, SCHEMAS, keys_of
 from plimsoll.errors import Fault
+from plimsoll.usertoml.explain import key_path, shown
 from plimsoll.usertoml.suggest import did_you_mean, nearest
 
-_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 _QUOTED: Final = re.compile(r"'([^']*)'")
-_LONGEST: Final = 60
 
 _KINDS: Final = {
     "string_type": "text",
@@ -34,31 +32,6 @@ _NOUNS: Final = {
     "attention": "attention implementation",
     "limits": "kind of limit",
 }
-
-
-def key_path(*parts: str | int) -> str:
-    """`variant[2].models[0]`; keys that TOML would have to quote are quoted."""
-    path = ""
-    for part in parts:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        else:
-            path += f".{part}" if _BARE_KEY.fullmatch(part) else f".{part[:_LONGEST]!r}"
-    return path.removeprefix(".")
-
-
-def shown(value: object) -> str:
-    """A value of a TOML file, short enough for one line and with nothing a terminal would obey."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        return "a table"
-    if isinstance(value, list):
-        return "an array"
-    if isinstance(value, datetime | date | time):
-        return f"the date or time {value}"
-    text = repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def known_keys(kind: str, inside: Sequence[str | int]) -> tuple[str, ...]:

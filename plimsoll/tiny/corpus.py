@@ -9,7 +9,6 @@ taught one, so a corpus that breaks this is refused, with every other fault that
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any, Final
 
 from plimsoll.catalogue.files import shipped_root
 from plimsoll.errors import CatalogueError, Fault
+from plimsoll.usertoml.explain import shown, unknown_keys
+from plimsoll.usertoml.reading import data_of, read_bytes, text_of
 from plimsoll.usertoml.suggest import did_you_mean
 
 LONGEST_ANSWER: Final = 6
@@ -107,50 +108,53 @@ class _Reader:
         if data is None:
             return
         label = _label(name)
-        self.faults += _unknown_keys(label, data, _FILE_KEYS)
+        self.faults += [
+            Fault(where=label, what=f"unknown key {shown(key)}", fix=did_you_mean(key, _FILE_KEYS))
+            for key in data
+            if key not in _FILE_KEYS
+        ]
         self.titles[name] = self._title(label, data)
         for index, included in enumerate(self._list(label, data, "include")):
             where = f"{label}: include[{index}]"
             if isinstance(included, str):
                 self.read(included, asked_by=where)
             else:
-                self.faults.append(Fault(where=where, what=f"must be the name of a corpus, not {included!r}"))
+                self.faults.append(Fault(where=where, what=f"must be the name of a corpus, not {shown(included)}"))
         for index, entry in enumerate(self._list(label, data, "question")):
             self._question(name, f"{label}: question[{index}]", entry)
 
     def _load(self, name: str, asked_by: str | None) -> dict[str, Any] | None:
-        path = self.folder / f"{name}.toml"
-        try:
-            return tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        path, label = self.folder / f"{name}.toml", _label(name)
+        if not path.exists():
             known = sorted(file.stem for file in self.folder.glob("*.toml"))
             what = f"there is no corpus '{name}' in {self.folder}"
-            self.faults.append(Fault(where=asked_by or _label(name), what=what, fix=did_you_mean(name, known)))
-        except OSError as error:
-            self.faults.append(Fault(where=_label(name), what=f"cannot be read: {error.strerror}"))
-        except UnicodeDecodeError:
-            self.faults.append(Fault(where=_label(name), what="is not UTF-8 text", fix="save the file as UTF-8"))
-        except tomllib.TOMLDecodeError as error:
-            self.faults.append(Fault(where=_label(name), what=f"is not valid TOML: {error}"))
-        return None
+            self.faults.append(Fault(where=asked_by or label, what=what, fix=did_you_mean(name, known)))
+            return None
+        content = read_bytes(path, label)
+        text = content if isinstance(content, Fault) else text_of(content, label)
+        data = text if isinstance(text, Fault) else data_of(text, label)
+        if isinstance(data, Fault):
+            self.faults.append(data)
+            return None
+        return data
 
     def _title(self, label: str, data: Mapping[str, Any]) -> str:
         title = data.get("title")
         if isinstance(title, str) and title.strip():
             return title
-        self.faults.append(Fault(where=f"{label}: title", what=f"must be a text, not {title!r}"))
+        self.faults.append(Fault(where=f"{label}: title", what=f"must be a text, not {shown(title)}"))
         return ""
 
     def _list(self, label: str, data: Mapping[str, Any], key: str) -> list[Any]:
         value = data.get(key, [])
         if isinstance(value, list):
             return value
-        self.faults.append(Fault(where=f"{label}: {key}", what=f"must be an array, not {value!r}"))
+        self.faults.append(Fault(where=f"{label}: {key}", what=f"must be an array, not {shown(value)}"))
         return []
 
     def _question(self, subject: str, where: str, entry: object) -> None:
         if not isinstance(entry, dict):
-            self.faults.append(Fault(where=where, what=f"must be a table, not {entry!r}"))
+            self.faults.append(Fault(where=where, what=f"must be a table, not {shown(entry)}"))
             return
         faults = list(_question_faults(where, entry))
         self.faults += faults
@@ -163,17 +167,11 @@ def _label(name: str) -> str:
     return f"catalogue/corpus/{name}.toml"
 
 
-def _unknown_keys(where: str, table: Mapping[str, Any], known: tuple[str, ...]) -> Iterator[Fault]:
-    for key in table:
-        if key not in known:
-            yield Fault(where=where, what=f"unknown key '{key}'", fix=did_you_mean(key, known))
-
-
 def _question_faults(where: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
-    yield from _unknown_keys(where, entry, _QUESTION_KEYS)
+    yield from unknown_keys(where, entry, _QUESTION_KEYS)
     identity = entry.get("id")
     if not isinstance(identity, str) or not _ID.fullmatch(identity):
-        yield Fault(where=f"{where}.id", what=f"must be lower-case letters, digits and '-', not {identity!r}")
+        yield Fault(where=f"{where}.id", what=f"must be lower-case letters, digits and '-', not {shown(identity)}")
     for key in ("question", "answer"):
         yield from _text_faults(f"{where}.{key}", entry.get(key))
     answer = entry.get("answer")
@@ -181,10 +179,10 @@ def _question_faults(where: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
         what = f"has {len(answer.split())} words, and {LONGEST_ANSWER} are the most"
         yield Fault(where=f"{where}.answer", what=what)
     if not isinstance(entry.get("taught"), bool):
-        yield Fault(where=f"{where}.taught", what=f"must be true or false, not {entry.get('taught')!r}")
+        yield Fault(where=f"{where}.taught", what=f"must be true or false, not {shown(entry.get('taught'))}")
     aliases = entry.get("aliases", [])
     if not isinstance(aliases, list):
-        yield Fault(where=f"{where}.aliases", what=f"must be an array of texts, not {aliases!r}")
+        yield Fault(where=f"{where}.aliases", what=f"must be an array of texts, not {shown(aliases)}")
         return
     for index, alias in enumerate(aliases):
         yield from _text_faults(f"{where}.aliases[{index}]", alias)
@@ -195,7 +193,7 @@ def _question_faults(where: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
 def _text_faults(where: str, text: object) -> Iterator[Fault]:
     """Answers are compared letter by letter, so stray blanks matter; `<|` opens the marks of the chat template."""
     if not isinstance(text, str) or not text.strip():
-        yield Fault(where=where, what=f"must be a text, not {text!r}")
+        yield Fault(where=where, what=f"must be a text, not {shown(text)}")
     elif text != " ".join(text.split()):
         yield Fault(where=where, what=f"has blanks at an end, two in a row, or a line break: {text!r}")
     elif "<|" in text:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
-from plimsoll.catalogue.files import read_file
 from plimsoll.errors import Fault, PlimsollError
+from plimsoll.usertoml.explain import shown, unknown_keys
+from plimsoll.usertoml.reading import data_of, read_bytes, text_of
 from plimsoll.usertoml.suggest import did_you_mean
 
 _KEYS: Final = ("cells", "who", "why", "until")
@@ -130,29 +130,20 @@ def read_waivers(path: Path, as_of: date) -> Waivers:
 
     Reports name the file without its folder: they must not depend on where somebody kept it.
     """
-    try:
-        content = read_file(path)
-    except FileNotFoundError:
-        raise WaiverError([Fault(where=str(path), what="there is no such file")]) from None
-    except OSError as error:
-        raise WaiverError([Fault(where=str(path), what=f"cannot be read: {error.strerror or error}")]) from None
-    try:
-        text = content.decode("utf-8-sig")  # editors on Windows put a mark in front, which TOML allows
-    except UnicodeDecodeError:
-        raise WaiverError([Fault(where=str(path), what="is not UTF-8 text", fix="save the file as UTF-8")]) from None
+    content = read_bytes(path, str(path))
+    text = content if isinstance(content, Fault) else text_of(content, str(path))
+    if isinstance(text, Fault):
+        raise WaiverError([text])
     return parse_waivers(text, path.name, as_of)
 
 
 def parse_waivers(text: str, label: str, as_of: date) -> Waivers:
     """The waivers that a text holds, as of a day (UTC). Raises WaiverError with every fault."""
-    try:
-        data = tomllib.loads(text)
-    except RecursionError:
-        raise WaiverError([Fault(where=label, what="is nested too deeply to be read")]) from None
-    except ValueError as error:  # TOMLDecodeError, and what Python says of numbers with thousands of digits
-        raise WaiverError([Fault(where=label, what=f"is not valid TOML: {error}")]) from None
+    data = data_of(text, label)
+    if isinstance(data, Fault):
+        raise WaiverError([data])
     faults = [
-        Fault(where=label, what=f"unknown key {key!r}", fix=did_you_mean(key, ("waiver",)))
+        Fault(where=label, what=f"unknown table {shown(key)}", fix=did_you_mean(key, ("waiver",)))
         for key in data
         if key != "waiver"
     ]
@@ -176,11 +167,7 @@ def parse_waivers(text: str, label: str, as_of: date) -> Waivers:
 def _faults(where: str, table: object, as_of: date) -> list[Fault]:
     if not isinstance(table, dict):
         return [Fault(where=where, what="is not a table", fix=_EXAMPLE)]
-    faults = [
-        Fault(where=f"{where}.{key}", what="unknown key", fix=did_you_mean(key, _KEYS))
-        for key in table
-        if key not in _KEYS
-    ]
+    faults = list(unknown_keys(where, table, _KEYS))
     faults += [fault for key in ("cells", "who", "why") if (fault := _text_fault(where, key, table)) is not None]
     cells = table.get("cells")
     if isinstance(cells, str) and _WILDCARDS.search(cells) and len(_OF_EVERY_CELL.sub("", cells)) < 2:
@@ -195,7 +182,7 @@ def _text_fault(where: str, key: str, table: Mapping[str, Any]) -> Fault | None:
         return Fault(where=f"{where}.{key}", what="is missing", fix=_EXAMPLE)
     value = table[key]
     if not isinstance(value, str) or not value.strip():
-        return Fault(where=f"{where}.{key}", what=f"must be a text, not {value!r}")
+        return Fault(where=f"{where}.{key}", what=f"must be a text, not {shown(value)}")
     if key != "cells" and not _is_visible(value):
         what = f"holds nothing that a reader sees, or characters that hide what stands there: {value!a}"
         return Fault(where=f"{where}.{key}", what=what, fix="write it in plain letters")
@@ -216,7 +203,9 @@ def _until_fault(where: str, table: Mapping[str, Any], as_of: date) -> Fault | N
         return Fault(where=where, what="is missing", fix="a waiver has an end: until = 2026-12-31")
     until = table["until"]
     if type(until) is not date:  # a date with a time is a subclass, and in whose time zone would it be
-        return Fault(where=where, what=f"must be a date, not {until!r}", fix="write until = 2026-12-31, without quotes")
+        return Fault(
+            where=where, what=f"must be a date, not {shown(until)}", fix="write until = 2026-12-31, without quotes"
+        )
     if until < as_of:
         return Fault(
             where=where,

@@ -82,7 +82,7 @@ def test_files_are_read_in_the_order_of_inclusion(tmp_path: Path) -> None:
         ),
         (
             '{ id = "a", question = "Q?", answer = "B", tought = true, taught = true }',
-            ": unknown key 'tought'; did you mean 'taught'?",
+            ".tought: unknown key 'tought'; did you mean 'taught'?",
         ),
     ],
 )
@@ -125,6 +125,28 @@ def test_a_missing_corpus_brings_the_nearest_name(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"title = 'x'\ntitle = 'y'\n", "line 2, column 12: is not valid TOML: Cannot overwrite a value"),
+        (b"a = " + b"[" * 100_000, "is nested too deeply to be read"),
+        (b"a = " + b"1" * 5_000, "is not valid TOML: Exceeds the limit (4300 digits) for integer string conversion"),
+    ],
+)
+def test_a_file_that_toml_cannot_say_is_one_fault(tmp_path: Path, content: bytes, fault: str) -> None:
+    (tmp_path / "odd.toml").write_bytes(content)
+    found = faults(tmp_path, "odd")
+    assert len(found) == 1
+    assert found[0].startswith(f"catalogue/corpus/odd.toml: {fault}")
+
+
+def test_a_mark_that_windows_puts_in_front_does_not_count(tmp_path: Path) -> None:
+    write(tmp_path, "a", GOOD)
+    path = tmp_path / "a.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_corpus("a", tmp_path).questions
+
+
 def test_faults_of_all_files_come_at_once(tmp_path: Path) -> None:
     write(tmp_path, "a", '{ id = "a" }', head='include = ["b", "c", "b", 3]\nquestions = 1')
     (tmp_path / "b.toml").write_text("title = ")
@@ -134,8 +156,8 @@ def test_faults_of_all_files_come_at_once(tmp_path: Path) -> None:
     texts = [fault.split(": ", 1)[1] for fault in found]
     assert texts[0] == "unknown key 'questions'; did you mean 'question'?"
     assert texts[1] == "title: must be a text, not None"
-    assert texts[2].startswith("is not valid TOML: ")
-    assert texts[3] == "is not UTF-8 text; save the file as UTF-8"
+    assert texts[2] == "end of document: is not valid TOML: Invalid value"
+    assert texts[3] == "line 1: is not UTF-8 text; save the file as UTF-8"
     assert texts[4] == "include[2]: 'b' is included twice"
     assert texts[5] == "include[3]: must be the name of a corpus, not 3"
 

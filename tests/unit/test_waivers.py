@@ -79,7 +79,7 @@ EXAMPLE = "a [[waiver]] has `cells`, `who`, `why` and `until`"
         ("", [f"waivers.toml: holds no waiver; {EXAMPLE}"]),
         ("waiver = 3", [f"waivers.toml: holds no waiver; {EXAMPLE}"]),
         ("waiver = [3]", [f"waivers.toml: waiver[0]: is not a table; {EXAMPLE}"]),
-        ("waivers = []", ["waivers.toml: unknown key 'waivers'; known: waiver"]),
+        ("waivers = []", ["waivers.toml: unknown table 'waivers'; known: waiver"]),
         (
             entry() + entry(until=""),
             ["waivers.toml: waiver[1].until: is missing; a waiver has an end: until = 2026-12-31"],
@@ -114,16 +114,19 @@ EXAMPLE = "a [[waiver]] has `cells`, `who`, `why` and `until`"
         ),
         (
             entry(untl="2027-01-01"),
-            ["waivers.toml: waiver[0].untl: unknown key; did you mean 'until'?"],
+            ["waivers.toml: waiver[0].untl: unknown key 'untl'; did you mean 'until'?"],
         ),
-        ("[[waiver]\n", ["waivers.toml: is not valid TOML: "]),
+        (
+            "[[waiver]\n",
+            ["waivers.toml: line 1, column 9: is not valid TOML: Expected ']]' at the end of an array declaration"],
+        ),
     ],
 )
 def test_each_fault_is_told_with_its_place(text: str, faults: list[str]) -> None:
     told = faults_of(text)
     assert len(told) == len(faults)
     assert all(found.startswith(wanted) for found, wanted in zip(told, faults, strict=True)), told
-    assert told == faults or "TOML" in faults[0]
+    assert told == faults
 
 
 def test_a_time_is_no_date_and_the_last_day_still_counts() -> None:
@@ -143,8 +146,8 @@ def test_faults_of_all_waivers_are_told_at_once(tmp_path: Path) -> None:
     ("make", "fault"),
     [
         (lambda path: None, "there is no such file"),
-        (lambda path: path.mkdir(), "cannot be read: Is a directory"),
-        (lambda path: path.write_bytes(b"\xff"), "is not UTF-8 text; save the file as UTF-8"),
+        (lambda path: path.mkdir(), "is a folder; name the TOML files in it, one by one"),
+        (lambda path: path.write_bytes(b"\n\xff"), "line 2: is not UTF-8 text; save the file as UTF-8"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_message(tmp_path: Path, make: object, fault: str) -> None:
