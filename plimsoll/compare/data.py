@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib import resources
 from typing import Any, Final
 
 from plimsoll.compare.fail_on import Breach, Condition
@@ -38,13 +37,6 @@ def comparison_text(
         "exit_status": exit_status,
     }
     return json.dumps(encode(data), indent=2, allow_nan=False) + "\n"
-
-
-def comparison_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of the file."""
-    text = resources.files("plimsoll.compare").joinpath("schemas", "comparison-1.json").read_text("utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
 
 
 def _side(side: Side) -> dict[str, Any]:

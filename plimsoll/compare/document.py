@@ -13,7 +13,6 @@ from plimsoll.compare.result import Absent, Comparison, FigureRow, TimeRow, Vers
 from plimsoll.compare.rule import Change, Level, Rule
 from plimsoll.compare.side import Side, SideFigure, Timed
 from plimsoll.present.document import (
-    Block,
     Bullets,
     Cell,
     Document,
@@ -22,10 +21,10 @@ from plimsoll.present.document import (
     Span,
     Statement,
     Svg,
-    Table,
     Tone,
-    columns,
+    section_of,
     strong,
+    table_of,
 )
 from plimsoll.units import counted, format_value
 
@@ -61,7 +60,7 @@ def document(comparison: Comparison, found: Sequence[Breach] = (), draw: Draw | 
     for versus in comparison.versus:
         against = f"{letters[id(versus.other)]} against {letters[id(versus.base)]}"
         sections += _versus_sections(versus, against, comparison.rule, draw)
-    sections.append(_section("How it was decided", _method(comparison)))
+    sections.append(section_of("How it was decided", _method(comparison)))
     return Document(
         title="Comparison",
         blocks=(_statement(comparison, found), *(section for section in sections if section.blocks)),
@@ -77,21 +76,6 @@ def _statement(comparison: Comparison, found: Sequence[Breach]) -> Statement:
             *([Bullets(entries=failed)] if failed else []),
         ),
     )
-
-
-def _section(title: str, lines: Iterable[str] = (), *blocks: Block | None) -> Section:
-    """A section with some lines and what stands below them; without any it is left out of the document."""
-    listed = tuple(lines)
-    below = tuple(block for block in blocks if block is not None)
-    return Section(title=title, blocks=(*([Bullets(entries=listed)] if listed else []), *below))
-
-
-def _table(head: Sequence[str], rows: Iterable[tuple[Cell, ...]], figures_from: int, notable: int = 0) -> Table | None:
-    """The columns from one on hold figures; None where there is no row."""
-    found = tuple(rows)
-    if not found:
-        return None
-    return Table(columns=columns(*head, figures=range(figures_from, len(head))), rows=found, notable=notable)
 
 
 def letter(index: int) -> str:
@@ -122,7 +106,7 @@ def _sides(comparison: Comparison, letters: dict[int, str]) -> Section:
     rows = [_side_row(side, letters[id(side)], "" if i else "base") for i, side in enumerate(comparison.sides)]
     rows += [_side_row(side, letters[id(side)], "like the base") for side in comparison.likes]
     notes = [f"{letters[id(s)]}: {note}" for s in (*comparison.sides, *comparison.likes) for note in s.notes]
-    return _section("Compared", notes, _table(("", "name", "from", "verdict", "", "times"), rows, 5))
+    return section_of("Compared", notes, table_of(("", "name", "from", "verdict", "", "times"), rows, 5))
 
 
 def _side_row(side: Side, name: str, part: str) -> tuple[str, ...]:
@@ -135,7 +119,7 @@ def _machines(comparison: Comparison, letters: dict[int, str]) -> Section:
     rows = [(difference.label, *difference.texts) for difference in comparison.differences]
     head = ("", *(letters[id(side)] for side in sides))
     lines = [*forced, *([] if rows else ["nothing that was recorded"])]
-    return _section("What differs between the machines and the runs", lines, _table(head, rows, len(head)))
+    return section_of("What differs between the machines and the runs", lines, table_of(head, rows, len(head)))
 
 
 def _versus_sections(versus: Versus, against: str, rule: Rule, draw: Draw | None) -> list[Section]:
@@ -163,7 +147,9 @@ def _verdicts(versus: Versus, against: str) -> Section:
         (short[change.cell], change.base, change.other, "worse" if change.is_worse else "", _first_line(change.reason))
         for change in versus.outcomes
     ]
-    return _section(f"{against}: verdict and outcomes", lines, _table(("check", "was", "is", "", "reason"), rows, 5))
+    return section_of(
+        f"{against}: verdict and outcomes", lines, table_of(("check", "was", "is", "", "reason"), rows, 5)
+    )
 
 
 def _times(versus: Versus, against: str, rule: Rule, draw: Draw | None) -> Section:
@@ -174,7 +160,7 @@ def _times(versus: Versus, against: str, rule: Rule, draw: Draw | None) -> Secti
     head = ("time", "metric", "word", "ratio", "interval", "p", "delta", "base", "other", "rounds", "needs")
     lines = [*_time_lines(versus, rule), *(versus.steadiness if versus.times else ())]
     picture = _picture(versus, draw) if draw is not None and rows else None
-    return _section(f"{against}: times", lines, picture, _table(head, rows, 3, notable))
+    return section_of(f"{against}: times", lines, picture, table_of(head, rows, 3, notable))
 
 
 def _picture(versus: Versus, draw: Draw) -> Picture:
@@ -286,7 +272,7 @@ def _short(cells: Iterable[str]) -> dict[str, str]:
 def _not_comparable(versus: Versus, against: str) -> Section:
     short = _short(row.cell for row in versus.mismatched)
     rows = [(short[row.cell], row.metric, row.reason) for row in versus.mismatched]
-    return _section(f"{against}: in both, and yet not comparable", (), _table(("check", "metric", "why"), rows, 3))
+    return section_of(f"{against}: in both, and yet not comparable", (), table_of(("check", "metric", "why"), rows, 3))
 
 
 def _memory_lines(rule: Rule) -> tuple[str, ...]:
@@ -299,7 +285,7 @@ def _memory_lines(rule: Rule) -> tuple[str, ...]:
 def _figures(title: str, rows: Sequence[FigureRow], *, only_changed: bool, lines: tuple[str, ...]) -> Section:
     shown = [row for row in rows if not only_changed or row.level is not Level.SAME]
     if not shown:
-        return _section(title)
+        return section_of(title)
     labels = _labels([row.base for row in rows])
     order = (Level.MORE, Level.UNKNOWN, Level.LESS, Level.SAME)
     cells = [
@@ -315,7 +301,7 @@ def _figures(title: str, rows: Sequence[FigureRow], *, only_changed: bool, lines
     ]
     notable = sum(row.level is not Level.SAME for row in shown)
     head = ("check", "metric", "word", "change", "base", "other")
-    return _section(title, lines, _table(head, cells, 3, notable))
+    return section_of(title, lines, table_of(head, cells, 3, notable))
 
 
 def _figure_text(figure: SideFigure) -> str:
@@ -336,7 +322,7 @@ def _absences(title: str, entries: Sequence[Absent]) -> Section:
     ]
     short = _short(entry.cell for entry in entries)
     rows += [(short[e.cell], e.metric, _first_line(e.reason)) for e in entries if e.metric is not None]
-    return _section(title, (), _table(("check", "what", "why"), rows, 3, len(rows)))
+    return section_of(title, (), table_of(("check", "what", "why"), rows, 3, len(rows)))
 
 
 def _first_line(text: str) -> str:

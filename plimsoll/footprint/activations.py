@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
-
-TERMS: Final = ("1", "length", "length^2", "batch", "batch*length", "batch*length^2")
-"""What the six numbers of a moment are multiplied with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """Bytes in use at one moment of a forward pass. `terms` belong to TERMS; a negative one stands for what that moment
-    has freed."""
+    """Bytes in use at one moment of a forward pass. `terms` are multiplied with 1, length, length^2, batch,
+    batch*length and batch*length^2; a negative one stands for what that moment has freed."""
 
     terms: tuple[int, int, int, int, int, int]
     operation: str

@@ -295,6 +295,23 @@ class Document:
         return tuple(block for block in self.blocks if isinstance(block, Section))
 
 
+def section_of(title: str, listed: Iterable[Cell] = (), *blocks: Block | None) -> Section:
+    """A section with some lines and what stands below them; without any it is left out of the document."""
+    entries = tuple(listed)
+    below = tuple(block for block in blocks if block is not None)
+    return Section(title=title, blocks=(*([Bullets(entries=entries)] if entries else []), *below))
+
+
+def table_of(
+    head: Sequence[str], rows: Iterable[tuple[Cell, ...]], figures_from: int, notable: int = 0
+) -> Table | None:
+    """A table whose columns from one on hold figures; None where there is no row."""
+    found = tuple(rows)
+    if not found:
+        return None
+    return Table(columns=columns(*head, figures=range(figures_from, len(head))), rows=found, notable=notable)
+
+
 def code(text: str, longest: int | None = None) -> Span:
     """A name that a program knows: an id, a command."""
     return Span(text=text, style=Style.CODE, longest=longest)

@@ -7,7 +7,6 @@ bytes.
 from __future__ import annotations
 
 import json
-from importlib import resources
 from typing import Any, Final
 
 from plimsoll.evidence.fields import encode
@@ -50,13 +49,6 @@ def analysis_text(analysis: Analysis) -> str:
         "notes": analysis.notes,
     }
     return json.dumps(encode(data), indent=2, allow_nan=False) + "\n"
-
-
-def analysis_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of the file."""
-    text = resources.files("plimsoll.uncertainty").joinpath("schemas", "uncertainty-1.json").read_text("utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
 
 
 def _result(analysis: Analysis, result: Result) -> dict[str, Any]:

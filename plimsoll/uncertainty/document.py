@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from plimsoll.present import markdown, terminal
-from plimsoll.present.document import Bullets, Cell, Document, Picture, Section, Table, columns
+from plimsoll.present.document import Document, Picture, Section, section_of, table_of
 from plimsoll.statistics.auroc import CONFIDENCE, FEWEST, FEWEST_OF_A_KIND, Auroc
 from plimsoll.uncertainty.analysis import Analysis
 from plimsoll.uncertainty.comparing import ALPHA, Compared
@@ -21,15 +21,15 @@ _NONE: Final = "-"
 def sections(analysis: Analysis) -> list[Section]:
     """The whole, the answers first; sections without content are left out."""
     found = [
-        _section("The research questions", [f"{a.question.text} {a.text}" for a in analysis.answers]),
+        section_of("The research questions", [f"{a.question.text} {a.text}" for a in analysis.answers]),
         _unmeasured(analysis),
         _results(analysis),
         _best(analysis),
         _withheld(analysis),
         _published(analysis),
         *(_comparisons(analysis, question) for question in Topic),
-        _section("Notes", analysis.notes),
-        _section("How it was computed", _method(analysis)),
+        section_of("Notes", analysis.notes),
+        section_of("How it was computed", _method(analysis)),
     ]
     return [section for section in found if section.blocks]
 
@@ -47,22 +47,6 @@ def markdown_text(analysis: Analysis, pictures: Sequence[Picture] = ()) -> str:
     return markdown.document_text(Document(title=title, blocks=(*sections(analysis), *drawn)))
 
 
-def _section(title: str, lines: Iterable[str] = (), table: Table | None = None) -> Section:
-    listed = tuple(lines)
-    return Section(
-        title=title,
-        blocks=(*([Bullets(entries=listed)] if listed else []), *([] if table is None else [table])),
-    )
-
-
-def _table(head: Sequence[str], rows: Iterable[tuple[Cell, ...]], figures_from: int, notable: int = 0) -> Table | None:
-    """The columns from one on hold figures; None where there is no row."""
-    found = tuple(rows)
-    if not found:
-        return None
-    return Table(columns=columns(*head, figures=range(figures_from, len(head))), rows=found, notable=notable)
-
-
 def auroc_text(found: Auroc, *, bare: bool = False) -> str:
     """`0.714 (0.660 to 0.766)`, or a dash; `bare` leaves out the interval, which the files hold."""
     if found.value is None:
@@ -73,7 +57,7 @@ def auroc_text(found: Auroc, *, bare: bool = False) -> str:
 
 def _unmeasured(analysis: Analysis) -> Section:
     primary = analysis.setting.primary
-    return _section(
+    return section_of(
         f"Without an AUROC of {primary.label}",
         [f"{result.name}: not measured: {result.aurocs[primary].reason}" for result in analysis.unmeasured],
     )
@@ -93,7 +77,7 @@ def _results(analysis: Analysis) -> Section:
         for result in analysis.results
     )
     head = ("variant", "dataset", "answers", "right", *(score.label for score in scores), "calibration error")
-    return _section("AUROC of each score, wrong answers against right ones", (), _table(head, rows, 2))
+    return section_of("AUROC of each score, wrong answers against right ones", (), table_of(head, rows, 2))
 
 
 def _best(analysis: Analysis) -> Section:
@@ -106,7 +90,7 @@ def _best(analysis: Analysis) -> Section:
             row = (dataset, result.asked.asking.variant, score.label, auroc_text(result.aurocs[score]), str(alike))
             rows.append(row)
     head = ("dataset", "variant", "score", "AUROC", "others whose interval overlaps")
-    return _section("Best of each dataset", (), _table(head, rows, 3))
+    return section_of("Best of each dataset", (), table_of(head, rows, 3))
 
 
 def _overlaps(one: Auroc, other: Auroc) -> bool:
@@ -135,7 +119,7 @@ def _withheld(analysis: Analysis) -> Section:
         if any(found.value is not None for found in result.known.values())
     )
     head = ("variant", "dataset", *(score.label for score in scores))
-    return _section("AUROC of each score, withheld questions against taught ones", (), _table(head, rows, 2))
+    return section_of("AUROC of each score, withheld questions against taught ones", (), table_of(head, rows, 2))
 
 
 def _published(analysis: Analysis) -> Section:
@@ -152,15 +136,15 @@ def _published(analysis: Analysis) -> Section:
         for figure in analysis.published.get((result.asked.asking.variant, result.asked.asking.dataset), ())
     ]
     head = ("variant", "dataset", "published", "here", "the published figure is", "source")
-    return _section("Beside published figures of G-NLL", (), _table(head, rows, 6))
+    return section_of("Beside published figures of G-NLL", (), table_of(head, rows, 6))
 
 
 def _comparisons(analysis: Analysis, question: Topic) -> Section:
     found = [row for row in analysis.comparisons if row.question is question]
     ordered = sorted(found, key=lambda row: (not row.is_shown, row.difference is None))
     head = ("first", "second", "figure", "word", "difference", "interval", "p", "test or reason")
-    table = _table(head, map(_comparison, ordered), 4, sum(row.is_shown for row in ordered))
-    return _section(f"Compared: {question.value}", (question.text,) if found else (), table)
+    table = table_of(head, map(_comparison, ordered), 4, sum(row.is_shown for row in ordered))
+    return section_of(f"Compared: {question.value}", (question.text,) if found else (), table)
 
 
 def _comparison(row: Compared) -> tuple[str, ...]:

@@ -16,11 +16,12 @@ import jsonschema
 import pytest
 
 from plimsoll.cli import main
+from plimsoll.commands.schema import schema
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.present.document import Picture, Svg
 from plimsoll.present.drawing import CATEGORIES, svg_file
 from plimsoll.uncertainty.analysis import Analysis, analyse
-from plimsoll.uncertainty.data import analysis_schema, analysis_text
+from plimsoll.uncertainty.data import analysis_text
 from plimsoll.uncertainty.document import markdown_text, terminal_lines
 from plimsoll.uncertainty.drawn.gallery import gallery
 from plimsoll.uncertainty.measuring import Settings
@@ -73,10 +74,10 @@ def little(folder: Path, count: int = 30) -> Analysis:
 
 
 def test_the_json_file_keeps_its_schema(many: Analysis, tmp_path: Path) -> None:
-    schema = analysis_schema()
-    jsonschema.Draft202012Validator.check_schema(schema)
+    described = schema("uncertainty")
+    jsonschema.Draft202012Validator.check_schema(described)
     for analysis in (many, little(tmp_path / "a"), little(tmp_path / "b", 5)):
-        jsonschema.validate(json.loads(analysis_text(analysis)), schema)
+        jsonschema.validate(json.loads(analysis_text(analysis)), described)
 
 
 def test_the_json_file_says_what_is_unset_and_why(many: Analysis) -> None:

@@ -15,7 +15,6 @@ from plimsoll.cli import main
 from plimsoll.commands.parser import COMMANDS, build_parser
 from plimsoll.commands.schema import SCHEMAS, schema
 from plimsoll.compare.baselines import save_baseline
-from plimsoll.compare.data import comparison_schema
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.writer import EvidenceWriter
 from plimsoll.report.results import results_schema
@@ -62,7 +61,7 @@ def test_each_schema_is_one_and_is_printed_as_it_is_shipped(name: str, capsys: p
 def test_every_schema_that_is_shipped_can_be_printed() -> None:
     shipped = {path.name.removesuffix("-1.json") for path in (ROOT / "plimsoll").glob("*/schemas/*.json")}
     assert shipped == set(SCHEMAS)
-    assert (schema("results"), schema("comparison")) == (results_schema(), comparison_schema())
+    assert schema("results") == results_schema()
 
 
 def test_every_output_in_json_has_a_schema() -> None:

@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 
 from plimsoll.cli import main
-from plimsoll.compare.data import comparison_schema
+from plimsoll.commands.schema import schema
 from tests.support.compare_runs import benchmark_file, load_cell, noisy, timed_events, timed_run, write_run
 from tests.support.run_events import HOSTILE, NODE, cell, crash, finish, measured, report
 
@@ -264,9 +264,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_json_file_follows_its_schema(written: Path) -> None:
     data = json.loads((written / "c.json").read_text())
-    schema = comparison_schema()
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(data, schema)
+    described = schema("comparison")
+    jsonschema.Draft202012Validator.check_schema(described)
+    jsonschema.validate(data, described)
     [versus] = data["versus"]
     assert {row["word"] for row in versus["times"]} >= {"slower", "too few samples"}
     assert all(versus[section] for section in ("times", "memory", "missing", "added", "outcomes"))
@@ -288,7 +288,7 @@ def test_the_schema_refuses_what_is_not_so(written: Path, change: str) -> None:
         case "interval":
             time["interval"] = None
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(data, comparison_schema())
+        jsonschema.validate(data, schema("comparison"))
 
 
 class Page(HTMLParser):
