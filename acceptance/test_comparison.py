@@ -1,4 +1,4 @@
-"""Do packed weights say what the same weights say in bf16. Asked last, since the two may not fit side by side."""
+"""Do packed weights say what the same weights say in bf16? These run last, since the two may not fit side by side."""
 
 from __future__ import annotations
 

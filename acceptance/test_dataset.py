@@ -1,4 +1,4 @@
-"""Are questions of datasets answered, scored to the last one, and does the model know what it does not know.
+"""Are a dataset's questions all answered and scored, and does the model know what it does not know?
 
 Asked by name alone (`-m "tiny and dataset"`, `-m triviaqa`), or as part of an experiment (`-m small`, `-m large`).
 What a model taught by us must know is judged; of all others accuracy and AUROC are kept as evidence, with published

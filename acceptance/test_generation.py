@@ -1,4 +1,4 @@
-"""Is what the model produces sane: finite, repeatable, right where it was taught, stopped where it should stop."""
+"""Is what the model generates finite, repeatable, right where it was taught, and does it stop where it should?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the stack on each device compute what float64 arithmetic, apart from it, computed of the golden models."""
+"""Does the stack on each device compute the golden models' logits as independent float64 arithmetic does?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does it load: how fast, completely, in the form and the place that was asked for."""
+"""Does the model load completely, in the form and the place that was asked for, and how fast?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is it the model that the entry names, and does it read, answer and stop as a sound model does.
+"""Is it the model that the entry names, and does it read, answer and stop as a sound model does?
 
 What was trained here on questions of ours is asked those (test_generation.py); every other model with real weights
 reads plain English that ships with the suite, and answers a few questions that everybody can answer.

@@ -1,4 +1,4 @@
-"""Do stored bytes and resident memory stay within their limits."""
+"""Do stored bytes and resident memory stay within their limits?"""
 
 from __future__ import annotations
 

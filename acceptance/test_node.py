@@ -1,4 +1,4 @@
-"""Is the machine fit to be asked at all: a complete software stack, and room for what will be loaded."""
+"""Does the node have a complete software stack, and room for what will be loaded?"""
 
 from __future__ import annotations
 

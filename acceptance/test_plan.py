@@ -1,4 +1,4 @@
-"""Does each variant fit on each reference machine of the data sheets, and what is left there for context and batch.
+"""Does each variant fit on each reference machine of the data sheets, and what is left there for context and batch?
 
 Asked by name alone (`pytest -m plan`); nothing is loaded, and no GPU is needed. A pairing that does not fit is no fault
 of anything: its cell passes when the figures bear the refusal out, and fails when the gate refuses what would fit,

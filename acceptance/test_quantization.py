@@ -1,4 +1,4 @@
-"""Is the quantization that was asked for really applied: proved by bytes, by content and by products, since flags lie.
+"""Was the quantization that was asked for applied? Bytes, content and products prove it, since flags lie.
 
 The inventory was taken right after loading, before the first forward, which repacks weights on some processors. What
 asks for content comes before all that generates, for the same reason.

@@ -1,4 +1,4 @@
-"""Does memory come back when the model is dropped, and is its process surely gone. Asked last, but for what is
+"""Does memory come back when the model is dropped, and does its process end? These run last, but for what is
 compared with another load of the same weights.
 """
 

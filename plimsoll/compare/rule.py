@@ -1,4 +1,4 @@
-"""Decides when a difference counts, and which word a comparison ends in.
+"""Decides when a difference counts, and by which word a comparison calls it.
 
 "Same" is a finding, not the absence of one: it needs an interval that fits inside the margin. What is neither shown to
 differ nor shown to be the same is "too few samples", however often it was measured.

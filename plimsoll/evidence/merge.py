@@ -56,7 +56,7 @@ def merge_records(records: Sequence[RunRecord]) -> RunRecord:
 
 
 def resumers(parts: Iterable[RunRecord]) -> dict[str, tuple[str, ...]]:
-    """Run id -> ids of the runs among these that go on with it."""
+    """Run id -> ids of the runs among these that resume it."""
     found: dict[str, tuple[str, ...]] = {}
     for part in parts:
         if part.run is not None and part.run.resumes is not None:
@@ -102,7 +102,7 @@ def _edited(heads: Sequence[RunHead]) -> tuple[str, ...] | None:
 
 
 def _finish(parts: Sequence[RunRecord]) -> Finish | None:
-    """The last end; None where a run that nobody goes on with has none."""
+    """The last end; None where a run that nobody resumes has none."""
     went_on = resumers(parts)
     ends = [part.finish for part in parts if part.run_id not in went_on]
     finished = [end for end in ends if end is not None]

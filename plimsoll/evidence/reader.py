@@ -32,7 +32,7 @@ from plimsoll.evidence.writer import RESCUED, fallback_path
 EVIDENCE_FILE: Final = "evidence.jsonl"
 """The name of the evidence in a run folder."""
 RESUMED_FOLDER: Final = "resumed"
-"""The folder in a run folder with the evidence of the runs that it goes on with, each `<run-id>.jsonl`."""
+"""The folder in a run folder with the evidence of the runs that it resumes, each `<run-id>.jsonl`."""
 
 _DAMAGE: Final = (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError)
 """What a line that does not hold what it should raises while it is taken in."""

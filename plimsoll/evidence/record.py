@@ -81,7 +81,7 @@ class RunGpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """The run that another goes on with, and the SHA-256 of its evidence at that moment."""
+    """The run that another resumes, and the SHA-256 of its evidence at that moment."""
 
     run_id: str
     sha256: str
@@ -254,7 +254,7 @@ class RunRecord:
     samples: tuple[Mapping[str, Any], ...]
     """The SAMPLE events."""
     askings: tuple[Asking, ...] = ()
-    """What was asked of which dataset; a resumed run says again what it goes on with."""
+    """What was asked of which dataset; a resumed run says again what it resumes."""
     answers: tuple[AnswerRecord, ...] = ()
     """One for each example that was answered, in the order of answering."""
     collect_errors: tuple[CollectError, ...]

@@ -1,4 +1,4 @@
-"""The Hub as the rest of the project sees it: may these be read, fetch this one, read the rows of that.
+"""The Hub's interface for the rest of the project: asks for access, fetches snapshots, reads rows.
 
 All work in a process of their own, so that this one imports no HTTP library and waits no longer than it wants to.
 """

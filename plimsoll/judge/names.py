@@ -1,4 +1,4 @@
-"""Which of a checkpoint's names a model has none for, and the other way round, in one text that shows both."""
+"""Shows which names of a checkpoint a model lacks, and which names of the model the checkpoint lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sections of report.html that one looks things up in: the audit of claims, every load, stack and environment."""
+"""The reference sections of report.html: the audit of claims, every load, the stack and the environment."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class RefusedError(PlimsollError):
 
 
 def make_bundle(run: Path, sign_off: SignOff, waivers: Path | None = None) -> Bundle:
-    """The bundle of a run, with those that it goes on with.
+    """The bundle of a run, with those that it resumes.
 
     `waivers` take the place of those that the run was given; either must hold on the day of the sign-off. Raises
     RefusedError for a verdict that is not ACCEPTED, WaiverError, and PlimsollError where a part of the bundle is

@@ -1,4 +1,4 @@
-"""A confidence interval. It stands apart from what computes one, because that needs numpy and this does not."""
+"""A confidence interval; this module needs no numpy, unlike those that compute one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What was asked and answered, put together from evidence: one entry for each variant that was asked one dataset.
 
-A run that was cut short and the one that went on with it are one; independent runs are not mixed, because two machines
+A run that was cut short and the one that resumed it are one; independent runs are not mixed, because two machines
 need not give the same answers. What is incomplete is kept and says so: leaving it out would hide it.
 """
 
@@ -25,7 +25,7 @@ class Asked:
     asking: Asking
     answers: tuple[AnswerRecord, ...]
     run_id: str
-    """The runs that it is from, joined by ` + ` where one went on with another."""
+    """The runs that it is from, joined by ` + ` where one resumed another."""
     dataset: str
     """The dataset's id, with the fingerprint's beginning where the variant was asked it in several ways."""
     problem: str
@@ -47,7 +47,7 @@ class Gathered:
 
 @dataclass(slots=True)
 class _Chain:
-    """A run, or one with those that went on with it, oldest first."""
+    """A run, or one with those that resumed it, oldest first."""
 
     run_ids: list[str] = field(default_factory=list)
     askings: dict[Key, Asking] = field(default_factory=dict)

@@ -21,14 +21,14 @@ _MOST_DIFFERENCES: Final = 8
 def record_faults(record: RunRecord) -> list[str]:
     """The faults of every run in the record; with several, each says which run it is about.
 
-    That a run was cut short is excused where another went on with it: what that one's end says counts.
+    That a run was cut short is excused where another resumed it: what that one's end says counts.
     """
     went_on = {run.run_id for line in lineages(record.runs) for run in line[:-1]}
     return _faults(record.runs, went_on)
 
 
 def lasting_faults(record: RunRecord) -> list[str]:
-    """The faults of a record that no run which goes on with it can mend."""
+    """The faults of a record that no run which resumes it can mend."""
     return _faults(record.runs, {run.run_id for run in record.runs})
 
 
@@ -47,9 +47,9 @@ def _of_the_past(run: RunRecord, runs: Sequence[RunRecord]) -> list[str]:
         return []
     earlier = next((other for other in runs if other.run_id == resumes.run_id), None)
     if earlier is None:
-        return [f"it goes on with run {resumes.run_id}, whose evidence is not here; give both runs"]
+        return [f"it resumes run {resumes.run_id}, whose evidence is not here; give both runs"]
     if resumes.sha256 not in {file.sha256 for file in earlier.files}:
-        return [f"the evidence of run {resumes.run_id} is not what it was when this run went on with it"]
+        return [f"the evidence of run {resumes.run_id} is not what it was when this run resumed it"]
     return []
 
 

@@ -1,6 +1,6 @@
 """Unites the results of several runs.
 
-A run that goes on with another fills its gaps: where the earlier has no result, the later one's counts. Between runs
+A run that resumes another fills its gaps: where the earlier has no result, the later one's counts. Between runs
 that have nothing to do with each other (other nodes, another day) nothing fills anything: of each cell the worst
 outcome counts, a gap is worse than a result, and both are shown. So no run can make another look better.
 """
@@ -74,9 +74,9 @@ def united_results(record: RunRecord, waivers: Waivers | None = None) -> Union:
 
 
 def lineages(runs: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...], ...]:
-    """Runs with those that they go on with, oldest first; one for each run that no other goes on with.
+    """Runs with those that they resume, oldest first; one for each run that no other resumes.
 
-    Every run is in one: runs that claim to go on with each other, which cannot be, stand alone.
+    Every run is in one: runs that claim to resume each other, which cannot be, stand alone.
     """
     by_id = {run.run_id: run for run in runs}
     went_on = resumers(runs)
@@ -132,7 +132,7 @@ def _waived(line: Sequence[RunRecord], results: Sequence[CellResult], waivers: W
     planned = frozenset(cell.id for run in line for cell in run.plan)
     if waivers is not None:
         return waive(results, waivers, planned)
-    # A run that goes on with another keeps its waivers, unless it was given others.
+    # A run that resumes another keeps its waivers, unless it was given others.
     given = [run.waivers for run in line if run.waivers is not None]
     recorded, faults = recorded_waivers(given[-1] if given else None)
     waived = waive(results, recorded, planned)

@@ -653,7 +653,7 @@ def test_a_bundle_of_a_run_that_went_on_holds_both_runs(tmp_path: Path) -> None:
     assert verify_bundle(bundle).problems == ()
     without = resealed({name: c for name, c in archive.files.items() if name != "resumed/a-run.jsonl"})
     found = problems_of(verify_bundle(written(tmp_path / "t.zip", without)))
-    assert "it goes on with run a-run, whose evidence is not here" in found
+    assert "it resumes run a-run, whose evidence is not here" in found
 
 
 def test_evidence_elsewhere_on_the_machine_takes_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ ONE = cell("test_one")
         (
             good_run([ONE]),
             [
-                f"cannot go on with {RUN_ID}: this is not the node and stack that it ran on:",
+                f"cannot resume {RUN_ID}: this is not the node and stack that it ran on:",
                 "  host name: cargo there, ",
                 "  GPUs: GPU-1 there, ",
                 "  driver: 570.1 there, ",
@@ -40,13 +40,13 @@ ONE = cell("test_one")
         ),
         (
             good_run([ONE])[:2],
-            [f"cannot go on with {RUN_ID}: the node was not recorded: nobody knows what the figures belong to."],
+            [f"cannot resume {RUN_ID}: the node was not recorded: nobody knows what the figures belong to."],
         ),
         (
             good_run([ONE])[1:],
-            ["cannot go on with run: the first line of the evidence is missing: nobody knows what was asked for"],
+            ["cannot resume run: the first line of the evidence is missing: nobody knows what was asked for"],
         ),
-        ([start(run_id="../../x"), *good_run([ONE])[1:]], ["cannot go on with '../../x': that is no id of a run"]),
+        ([start(run_id="../../x"), *good_run([ONE])[1:]], ["cannot resume '../../x': that is no id of a run"]),
     ],
     ids=["other node", "no node", "no head", "hostile id"],
 )
@@ -67,7 +67,7 @@ def test_damage_that_a_kill_does_not_explain_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"event": "node"', b'"event": "noun"'))
     done = pytest_says(f"--resume={tmp_path / 'run'}")
     assert done.returncode == 4
-    assert "A run that goes on with it could never be accepted; run everything again, without --resume" in done.stdout
+    assert "A run that resumes it could never be accepted; run everything again, without --resume" in done.stdout
 
 
 def test_no_such_run_is_one_message(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Several runs as one: a run that goes on with another fills its gaps, and nothing else makes anything look better."""
+"""Several runs as one: a run that resumes another fills its gaps, and nothing else makes anything look better."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def write_run(reports: Path, run_id: str, outcomes: dict[Cell, str], **more: Any
 
 
 def write_resumed(reports: Path, run_id: str, earlier: Path, outcomes: dict[Cell, str], **more: Any) -> Path:
-    """A run that goes on with another: what the suite leaves."""
+    """A run that resumes another: what the suite leaves."""
     content = (earlier / "evidence.jsonl").read_bytes()
     resumes = {"run_id": earlier.name, "sha256": hashlib.sha256(content).hexdigest()}
     folder = write_run(reports, run_id, outcomes, resumes=resumes, **{"minute": 30, **more})
@@ -270,7 +270,7 @@ def test_a_run_that_is_not_there_is_missed(tmp_path: Path) -> None:
     first = write_run(tmp_path, "a-run", {ONE: "pass", TWO: "not_run"}, end={})
     second = write_resumed(tmp_path, "b-run", first, {TWO: "pass"})
     shutil.rmtree(second / "resumed")
-    missing = "it goes on with run a-run, whose evidence is not here; give both runs"
+    missing = "it resumes run a-run, whose evidence is not here; give both runs"
     assert verdict_on(second).faults == (missing,)
     assert verdict_on(second).word is Word.INCOMPLETE
     assert verdict_on(first, second).word is Word.ACCEPTED
@@ -283,7 +283,7 @@ def test_a_run_that_is_not_what_it_was_is_found(tmp_path: Path) -> None:
     copy.write_text(copy.read_text().replace('"failed"', '"passed"'))
     verdict = verdict_on(second)
     assert verdict.word is Word.INCOMPLETE
-    assert "b-run: the evidence of run a-run is not what it was when this run went on with it" in verdict.faults
+    assert "b-run: the evidence of run a-run is not what it was when this run resumed it" in verdict.faults
 
 
 def test_runs_that_claim_to_go_on_with_each_other_excuse_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether a process that missed a deadline was short of processor time, as the kernel accounts for it.
+"""Tells whether a process that missed a deadline was short of processor time, by the kernel's own accounts.
 
 A host that hangs on an idle machine is a fault; one that waits for its turn behind others says nothing of its model.
 Linux alone tells; elsewhere nobody was ever short of time.

@@ -1,4 +1,4 @@
-"""What a model makes of plain text, and how it is spoken to: numbers that need no other model to be compared with."""
+"""Measures how well a model predicts plain text, and tells how it is spoken to, without another to compare with."""
 
 from __future__ import annotations
 

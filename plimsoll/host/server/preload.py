@@ -1,4 +1,4 @@
-"""Imported by the fork server once, so that no host has to: torch, transformers, accelerate, bitsandbytes.
+"""Imports torch, transformers, accelerate and bitsandbytes in the fork server, once for all hosts.
 
 Importing must start no thread and touch no GPU: a fork copies neither, and a CUDA context in the parent makes CUDA
 unusable in every child. bitsandbytes would make one, and is kept from it here.
