@@ -17,7 +17,7 @@ from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Workload
 from plimsoll.gate.need import CONTEXT_ALLOWANCE, CONTEXT_LEAST
 from plimsoll.metrics import METRICS, Predicted
-from plimsoll.plan.estimates import LINK_RATE, Speeds, load_seconds
+from plimsoll.plan.estimates import LINK_RATE, AssumedSpeeds, load_seconds
 from plimsoll.units import format_bytes, format_seconds
 
 TYPICAL: Final = Workload(batch=1, prompt=2048, new=256)
@@ -152,7 +152,7 @@ def _ram(claim: Claim, variant: Variant, demand: Demand) -> Bounds:  # noqa: ARG
     return Bounds(least=0, most=most, basis=basis, instead=f"up to {format_bytes(most)}, most of it pages of files")
 
 
-def _load_time(fastest: float, speeds: Speeds) -> Callable[[Claim, Variant, Demand], Bounds]:
+def _load_time(fastest: float, speeds: AssumedSpeeds) -> Callable[[Claim, Variant, Demand], Bounds]:
     def bounds(claim: Claim, variant: Variant, demand: Demand) -> Bounds:
         size = _checkpoint(demand)
         expected = load_seconds(size, variant.quantization, variant.tier.device, speeds)
@@ -203,9 +203,9 @@ _RULES: Final[Mapping[Predicted, Callable[[Claim, Variant, Demand], Bounds]]] = 
     Predicted.POOL: _reserved,
     Predicted.NEEDED: _needed,
     Predicted.RAM: _ram,
-    Predicted.DISK_LOAD: _load_time(_FASTEST_DISK, Speeds()),
-    Predicted.CACHED_LOAD: _load_time(_FASTEST_LINK, Speeds(disk=LINK_RATE)),
-    Predicted.ANY_LOAD: _load_time(_FASTEST_LINK, Speeds()),
+    Predicted.DISK_LOAD: _load_time(_FASTEST_DISK, AssumedSpeeds()),
+    Predicted.CACHED_LOAD: _load_time(_FASTEST_LINK, AssumedSpeeds(disk=LINK_RATE)),
+    Predicted.ANY_LOAD: _load_time(_FASTEST_LINK, AssumedSpeeds()),
     Predicted.DOWNLOAD: _first_load_time,
     Predicted.TRAINING: _training,
     Predicted.UNBOUNDED_TRAINING: _training,

@@ -16,7 +16,7 @@ from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
-from plimsoll.plan.estimates import DISK_RATE, LINK_RATE, Speeds
+from plimsoll.plan.estimates import DISK_RATE, LINK_RATE, AssumedSpeeds
 from plimsoll.plan.planning import PlannedMachine, Planner, machine_of
 from plimsoll.plan.predictions import HostPool, Predictions
 from plimsoll.plan.table import render, to_json
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"plimsoll: -m '{options.marks}' selects none of {len(catalogue.variants)} variants", file=sys.stderr)
         return _NOTHING
     machines = [machine_of(profile) for profile in _profiles(catalogue, options.profile)] or [_this_node()]
-    speeds = Speeds(disk=options.disk_speed, link=options.link_speed)
+    speeds = AssumedSpeeds(disk=options.disk_speed, link=options.link_speed)
     with HostPool() as hosts:
         predictions = Predictions(cache_folder(), hosts.ask)
         hosts.fill(predictions, variants)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from plimsoll.compare.benchmark_rows import read_row
 from plimsoll.compare.machine import machine_of_benchmark_file
 from plimsoll.compare.pooling import pooled
-from plimsoll.compare.side import Kind, Side
+from plimsoll.compare.side import Side, SideKind
 from plimsoll.errors import PlimsollError
 
 
@@ -34,7 +34,7 @@ def read_benchmark_file(path: Path) -> Side:
     return Side(
         name=path.name,
         path=path,
-        kind=Kind.BENCHMARK_FILE,
+        kind=SideKind.BENCHMARK_FILE,
         machine=machine_of_benchmark_file(content, tuple(timed.values())),
         verdict=None,
         cells=None,

@@ -11,7 +11,7 @@ from typing import Final
 from plimsoll.compare.benchmark_rows import read_row
 from plimsoll.compare.machine import machine_of_run
 from plimsoll.compare.pooling import pooled
-from plimsoll.compare.side import TIME, CellState, Key, Kind, OnGpus, Side, SideFigure, Timed
+from plimsoll.compare.side import TIME, CellState, Key, OnGpus, Side, SideFigure, SideKind, Timed
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import Cell, RunRecord
@@ -66,7 +66,7 @@ def side_of_run(record: RunRecord) -> Side:
     return Side(
         name=record.run_id,
         path=record.folder,
-        kind=Kind.RUN,
+        kind=SideKind.RUN,
         machine=machine_of_run(record, verdict.scope, tuple(timed.values())),
         verdict=verdict.word.value,
         cells={

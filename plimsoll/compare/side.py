@@ -21,7 +21,7 @@ TIME: Final = "time"
 """The metric of a benchmark row whose cell names none, as in files of pytest-benchmark."""
 
 
-class Kind(StrEnum):
+class SideKind(StrEnum):
     """What a side was read from."""
 
     RUN = "run"
@@ -120,7 +120,7 @@ class Side:
 
     name: str
     path: Path
-    kind: Kind
+    kind: SideKind
     machine: Machine
     verdict: str | None
     """The word of the verdict; None for a file of pytest-benchmark."""

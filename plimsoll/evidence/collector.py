@@ -16,7 +16,6 @@ from plimsoll.evidence.chain import START
 from plimsoll.evidence.events import CHAINED_SINCE, FORMAT, Event
 from plimsoll.evidence.fields import read_bounds, read_claim, read_judgement, read_measurement
 from plimsoll.evidence.record import (
-    Call,
     Cell,
     CellEvidence,
     CollectError,
@@ -25,6 +24,7 @@ from plimsoll.evidence.record import (
     GateRecord,
     LoadRecord,
     Measured,
+    RecordedCall,
     RecordedWaivers,
     Resumed,
     RunGpu,
@@ -50,7 +50,7 @@ class _Notes:
     """What was recorded about one cell so far."""
 
     reports: list[Mapping[str, Any]] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[RecordedCall] = field(default_factory=list)
     judgements: list[Judgement] = field(default_factory=list)
     measurements: list[Measured] = field(default_factory=list)
 
@@ -307,7 +307,7 @@ class Collector:
 
     def _call(self, data: Mapping[str, Any]) -> None:
         raised = data["raised"]
-        call = Call(
+        call = RecordedCall(
             started=str(data["started"]),
             seconds=float(data["seconds"]),
             raised=None if raised is None else str(raised),

@@ -177,7 +177,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class RecordedCall:
     """One call of a check, as the suite itself saw it."""
 
     started: str
@@ -193,7 +193,7 @@ class CellEvidence:
 
     reports: tuple[Mapping[str, Any], ...] = ()
     """pytest's serialised reports of setup, call and teardown."""
-    calls: tuple[Call, ...] = ()
+    calls: tuple[RecordedCall, ...] = ()
     """Empty where the evidence is older than the recording of calls."""
     judgements: tuple[Judgement, ...] = ()
     measurements: tuple[Measured, ...] = ()

@@ -74,7 +74,7 @@ LINK_RATE: Final = 12e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Speeds:
+class AssumedSpeeds:
     """What a load time is reckoned with, in bytes a second."""
 
     disk: float = DISK_RATE
@@ -84,7 +84,7 @@ class Speeds:
         return f"a disk that reads {self.disk / 1e9:g} GB/s and {self.link / 1e9:g} GB/s from RAM to the GPU"
 
 
-def load_seconds(checkpoint: int, quantization: Quantization, device: str, speeds: Speeds) -> float:
+def load_seconds(checkpoint: int, quantization: Quantization, device: str, speeds: AssumedSpeeds) -> float:
     """Seconds to load a checkpoint of so many bytes that is in no cache; packing itself is not counted.
 
     Plain weights are read by several threads while others are copied; weights that are quantized on the fly come one

@@ -25,7 +25,7 @@ from plimsoll.metrics import METRICS, Place
 from plimsoll.node.node import Cpu, Disk, Gpu, Memory, Node, Unread
 from plimsoll.node.stack import installed_packages
 from plimsoll.node.visible import Hidden, free_memory, visible_gpus
-from plimsoll.plan.estimates import Capacity, Speeds, capacity, load_seconds
+from plimsoll.plan.estimates import AssumedSpeeds, Capacity, capacity, load_seconds
 from plimsoll.plan.predictions import Predictions
 from plimsoll.units import format_bytes, format_seconds
 
@@ -128,7 +128,7 @@ class PlanRow:
 class Planner:
     """Plans variants for machines. `length` is the prompt, in tokens, that the largest batch is reckoned with."""
 
-    def __init__(self, predictions: Predictions, speeds: Speeds, length: int) -> None:
+    def __init__(self, predictions: Predictions, speeds: AssumedSpeeds, length: int) -> None:
         self._predictions = predictions
         self._speeds = speeds
         self._length = length
@@ -242,7 +242,7 @@ def _room(variant: Variant, machine: PlannedMachine, free: Sequence[int]) -> Map
     return {number: size - CONTEXT_ALLOWANCE for number, size in enumerate(free)}
 
 
-def _note(variant: Variant, demand: Demand, speeds: Speeds) -> str:
+def _note(variant: Variant, demand: Demand, speeds: AssumedSpeeds) -> str:
     notes = [*demand.prediction.remarks]
     reference = reference_need(variant, demand.prediction)
     if reference is not None:

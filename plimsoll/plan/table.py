@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plimsoll.gate.skip import Skip
-from plimsoll.plan.estimates import Capacity, Speeds
+from plimsoll.plan.estimates import AssumedSpeeds, Capacity
 from plimsoll.plan.planning import PlannedMachine, PlanRow
 from plimsoll.present.document import Table, columns
 from plimsoll.present.foreign_text import one_line
@@ -45,7 +45,7 @@ def totals_of(rows: Sequence[PlanRow]) -> Totals:
     )
 
 
-def render(machine: PlannedMachine, rows: Sequence[PlanRow], speeds: Speeds) -> str:
+def render(machine: PlannedMachine, rows: Sequence[PlanRow], speeds: AssumedSpeeds) -> str:
     """One machine's table. Sizes are in GB, 10^9 bytes."""
     totals = totals_of(rows)
     table = aligned(Table(columns=_COLUMNS, rows=tuple(map(_cells, rows))), indent=0, widest=LONGEST)

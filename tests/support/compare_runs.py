@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from plimsoll.compare.side import Kind, Machine, Side, Timed
+from plimsoll.compare.side import Machine, Side, SideKind, Timed
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.record import Cell
 from plimsoll.node.node import Node
@@ -49,7 +49,7 @@ def side(name: str, times: Sequence[Sequence[float]], machine: Machine = MACHINE
     return Side(
         name=name,
         path=Path(name),
-        kind=Kind.RUN,
+        kind=SideKind.RUN,
         machine=machine,
         verdict=None,
         cells=None,

@@ -11,7 +11,7 @@ import pytest
 
 from plimsoll.compare.benchmark_file import read_benchmark_file
 from plimsoll.compare.run_side import read_run_side, side_of_run
-from plimsoll.compare.side import Kind
+from plimsoll.compare.side import SideKind
 from plimsoll.compare.sources import find_source, read_side
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.events import Event
@@ -31,7 +31,7 @@ def spoilt(path: Path, spoil: Callable[[dict[str, Any]], None]) -> Path:
 
 def test_a_run_gives_its_rounds_its_figures_its_outcomes_and_its_machine(tmp_path: Path) -> None:
     found = read_side(timed_run(tmp_path, "base", {"tiny-llama/nf4": ROUNDS}, memory={"tiny-llama/nf4": 10**9}))
-    assert (found.kind, found.name, found.verdict) == (Kind.RUN, "base", "ACCEPTED")
+    assert (found.kind, found.name, found.verdict) == (SideKind.RUN, "base", "ACCEPTED")
     timed = found.timed[load_cell("tiny-llama/nf4").id, "cold_load_time"]
     assert (timed.rounds, timed.median, timed.unit, timed.variant) == (tuple(ROUNDS), 1.2, "s", "tiny-llama/nf4")
     assert (timed.timer, timed.cache, timed.weights) == ("LoadClock", "cold", "trained")
@@ -72,7 +72,7 @@ def test_rounds_of_a_cell_that_was_timed_twice_are_pooled_and_that_is_said(tmp_p
 
 def test_a_file_of_pytest_benchmark_names_its_processor_and_no_gpu(tmp_path: Path) -> None:
     found = read_side(benchmark_file(tmp_path / "a.json", {"one": ROUNDS, "two": [2.0]}))
-    assert (found.kind, found.verdict, found.cells) == (Kind.BENCHMARK_FILE, None, None)
+    assert (found.kind, found.verdict, found.cells) == (SideKind.BENCHMARK_FILE, None, None)
     assert (found.machine.gpus, found.machine.cpu) == (None, "EPYC")
     assert found.timed["bench.py::one", "time"].rounds == tuple(ROUNDS)
 
@@ -89,7 +89,7 @@ def test_a_file_with_summaries_alone_says_so(tmp_path: Path) -> None:
 
 def test_a_run_folder_without_evidence_is_read_by_its_benchmark_file(tmp_path: Path) -> None:
     benchmark_file(tmp_path / "benchmark.json", {"one": ROUNDS})
-    assert read_side(tmp_path).kind is Kind.BENCHMARK_FILE
+    assert read_side(tmp_path).kind is SideKind.BENCHMARK_FILE
 
 
 def stats(content: dict[str, Any]) -> dict[str, Any]:

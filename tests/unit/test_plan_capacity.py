@@ -17,7 +17,7 @@ from plimsoll.footprint.sizes import Footprint
 from plimsoll.gate.decide import Admitted
 from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.node.node import Node
-from plimsoll.plan.estimates import Speeds, capacity, largest, load_seconds
+from plimsoll.plan.estimates import AssumedSpeeds, capacity, largest, load_seconds
 from plimsoll.plan.planning import UNSTATED, PlannedMachine, Planner, broken_promises, machine_of
 from plimsoll.plan.table import render, to_json, totals_of
 
@@ -79,12 +79,12 @@ def test_without_a_prediction_there_is_no_capacity() -> None:
 
 
 def test_load_times_follow_the_speeds() -> None:
-    speeds = Speeds(disk=2e9, link=10e9)
+    speeds = AssumedSpeeds(disk=2e9, link=10e9)
     assert load_seconds(20 * GB, Quantization.BF16, "cuda", speeds) == 10
     assert load_seconds(20 * GB, Quantization.NF4, "cuda", speeds) == 12
     assert load_seconds(20 * GB, Quantization.INT8, "cuda", speeds) == 16
     assert load_seconds(20 * GB, Quantization.NF4, "cpu", speeds) == 10
-    assert load_seconds(20 * GB, Quantization.BF16, "cuda", Speeds(disk=40e9, link=10e9)) == 2
+    assert load_seconds(20 * GB, Quantization.BF16, "cuda", AssumedSpeeds(disk=40e9, link=10e9)) == 2
 
 
 # --- machines of data sheets
@@ -119,7 +119,7 @@ def _parameter(size: int) -> Any:
 
 def planner(weights: int) -> Planner:
     predictions: Any = Fixed(weights)
-    return Planner(predictions, Speeds(), length=100)
+    return Planner(predictions, AssumedSpeeds(), length=100)
 
 
 def row(weights: int, profile: str, variant: str = "llama-3.1-8b/bf16") -> Any:
@@ -164,7 +164,7 @@ def test_a_table_has_a_line_for_each_variant_and_the_totals() -> None:
     machine = machine_of(CATALOGUE.profiles["a10-24g"])
     variants = [CATALOGUE.variants[name] for name in ("llama-3.1-8b/bf16", "llama-3.1-8b/int8", "tiny-llama/bf16")]
     rows = planner(10 * GB).rows(variants, machine)
-    text = render(machine, rows, Speeds())
+    text = render(machine, rows, AssumedSpeeds())
     assert text.splitlines()[0] == "a10-24g: NVIDIA A10 24 GB, 24.00 GB (22.35 GiB) each, all free"
     assert sum(line.startswith(variant.id) for line in text.splitlines() for variant in variants) == 3
     assert "3 of 3 would run" in text
