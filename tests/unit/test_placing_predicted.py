@@ -108,9 +108,10 @@ def test_a_device_map_that_names_two_gpus_asks_for_two(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_predicted_goes_anywhere_for_the_gate_to_say_why(tmp_path: Path) -> None:
-    def ask(_: Any) -> Any:
+    def fails(_: Any) -> Any:
         raised = Raised(kind="ValueError", message="no such model", traceback="")
         raise HostError(host="prediction", request="Predict", seconds=0.1, log=tmp_path, raised=raised)
 
+    ask: Any = fails
     found = load_of(WHOLE, Predictions(tmp_path, ask), 8)
     assert found.holds(gpus(1))
