@@ -30,6 +30,7 @@ from plimsoll.hub.cache import indexed_files, is_commit, known_commit, lacking, 
 from plimsoll.hub.error_text import in_words, is_of_a_certificate, is_of_the_network, is_of_the_proxy
 from plimsoll.hub.files import INDEX, index_is_needed, needed_files, unusable
 from plimsoll.hub.retry import patiently
+from plimsoll.hub.unasked import forbidden_by, ignored_cache
 from plimsoll.node.storage import hub_cache, read_disk
 from plimsoll.redaction import Redactor
 
@@ -37,12 +38,6 @@ TIMEOUT: Final = 10.0
 """Seconds without a byte from the Hub."""
 _UNREAD_TOKEN: Final = "HUGGINGFACE_HUB_TOKEN"  # noqa: S105  the name of a variable
 
-_OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
-"""Variables that forbid to ask, in the order in which they are looked at."""
-_TRUE: Final = ("1", "ON", "YES", "TRUE")
-"""What huggingface_hub takes for a yes in a variable."""
-_UNREAD_CACHES: Final = ("TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE", "PYTORCH_PRETRAINED_BERT_CACHE")
-"""Variables that named the cache of transformers until its release 5."""
 
 ASK_THE_CACHE: Final = (
     Reply.OFFLINE_MODE,
@@ -68,8 +63,10 @@ def ask(question: Query) -> Access:
     return (access.answer in ASK_THE_CACHE and _from_cache(access)) or access
 
 
-def unanswered(question: Query) -> Access:
-    """What is known of a question before anybody is asked. Raises OSError where the disk cannot be read."""
+def unanswered(question: Query, *, rows: bool = False) -> Access:
+    """What is known of a question, for `rows` of a dataset or for weights, before anybody is asked.
+
+    Raises OSError where the disk cannot be read."""
     cache = hub_cache()
     disk, _ = read_disk(cache)
     logged_in = get_token() is not None
@@ -81,13 +78,9 @@ def unanswered(question: Query) -> Access:
         free=disk.free,
         logged_in=logged_in,
         token_ignored=not logged_in and bool(os.environ.get(_UNREAD_TOKEN)),
-        offline_by=next((name for name in _OFFLINE if os.environ.get(name, "").upper() in _TRUE), ""),
-        cache_ignored=next((name for name in _UNREAD_CACHES if _is_elsewhere(os.environ.get(name), cache)), ""),
+        offline_by=forbidden_by(rows=rows),
+        cache_ignored=ignored_cache(cache),
     )
-
-
-def _is_elsewhere(folder: str | None, cache: Path) -> bool:
-    return bool(folder) and Path(str(folder)).expanduser().absolute() != cache
 
 
 def _granted(blank: Access) -> Access:

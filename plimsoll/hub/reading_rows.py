@@ -63,7 +63,10 @@ def read_rows(question: RowsQuery, tell: Tell) -> Iterator[Part]:
 
 
 def _ask(question: RowsQuery) -> Access:
-    blank = unanswered(Query(repository=question.repository, revision=question.revision))
+    blank = unanswered(Query(repository=question.repository, revision=question.revision), rows=True)
+    if blank.offline_by:
+        # huggingface_hub, which is asked first, does not know the variable of datasets.
+        return replace(blank, answer=Reply.OFFLINE_MODE, detail=f"{blank.offline_by} is set")
     try:
         return replace(blank, answer=Reply.GRANTED, commit=_granted_commit(question))
     except Exception as error:  # noqa: BLE001  whatever an HTTP library raises is an answer of a kind

@@ -21,6 +21,8 @@ from plimsoll.footprint.reference import reference_need
 from plimsoll.gate.decide import Decision, decide
 from plimsoll.gate.need import CONTEXT_ALLOWANCE, CONTEXT_LEAST, HOST_ALLOWANCE, Need, need_of
 from plimsoll.gate.skip import Skip
+from plimsoll.hub.access import Access, Query
+from plimsoll.hub.unasked import query_of, unasked
 from plimsoll.metrics import METRICS, Place
 from plimsoll.node.node import Cpu, Disk, Gpu, Memory, Node, Unread
 from plimsoll.node.stack import installed_packages
@@ -137,18 +139,23 @@ class Planner:
     def rows(self, variants: Iterable[Variant], machine: PlannedMachine) -> list[PlanRow]:
         """A row for each variant, in their order. Raises HostStartError where predictions need a host and none can be
         started."""
-        free = machine.gpus
-        return [self._row(variant, machine, free) for variant in variants]
+        free, promised = machine.gpus, dict[Query, int]()
+        return [self._row(variant, machine, free, promised) for variant in variants]
 
-    def _row(self, variant: Variant, machine: PlannedMachine, free: Sequence[int]) -> PlanRow:
+    def _row(
+        self, variant: Variant, machine: PlannedMachine, free: Sequence[int], promised: dict[Query, int]
+    ) -> PlanRow:
         try:
             demand = self._demand(variant, free)
         except PlimsollError as error:
             return _undecided(variant, machine, str(error))
         need = need_of(variant, demand)
-        decision = decide(variant, machine.node, _of_machine_alone(need, machine))
-        room = _room(variant, machine, free)
         checkpoint = 2 * demand.prediction.footprint.parameter_count
+        access = _access(variant, machine, checkpoint, promised)
+        decision = decide(variant, machine.node, _of_machine_alone(need, machine), access)
+        if access is not None and not isinstance(decision, Skip):
+            promised[access.question] = access.missing
+        room = _room(variant, machine, free)
         made_up = variant.model.source is WeightSource.SYNTHETIC
         return PlanRow(
             variant=variant,
@@ -163,7 +170,9 @@ class Planner:
             checkpoint=0 if made_up else checkpoint,
             seconds=None if made_up else load_seconds(checkpoint, variant.quantization, need.device, self._speeds),
             capacity=None if isinstance(decision, Skip) else capacity(demand, room, self._length),
-            note="; ".join(filter(None, (_note(variant, demand, self._speeds), _one_lacks(need, free)))),
+            note="; ".join(
+                filter(None, (_note(variant, demand, self._speeds), _fetched(access), _one_lacks(need, free)))
+            ),
         )
 
     def _demand(self, variant: Variant, free: Sequence[int]) -> Demand:
@@ -177,13 +186,35 @@ class Planner:
 
 
 def _of_machine_alone(need: Need, machine: PlannedMachine) -> Need:
-    """The need as far as a machine can meet it: whether the Hub gives the weights out is another question, and a GPU
-    that is not NVIDIA's has no compute capability to compare."""
-    need = replace(need, source=WeightSource.LOCAL if need.source is WeightSource.HUB else need.source)
+    """The need as far as a machine can meet it: of a data sheet, whether the Hub gives the weights out is another
+    question, and a GPU that is not NVIDIA's has no compute capability to compare."""
     profile = machine.profile
-    if profile is None or profile.compute_capability is not None:
+    if profile is None:
+        return need
+    need = replace(need, source=WeightSource.LOCAL if need.source is WeightSource.HUB else need.source)
+    if profile.compute_capability is not None:
         return need
     return replace(need, bf16=False, min_capability=None)
+
+
+def _access(variant: Variant, machine: PlannedMachine, size: int, promised: Mapping[Query, int]) -> Access | None:
+    """What to expect of the Hub and of the disk with its cache, on this node; `size` in bytes. None where the weights
+    come from elsewhere, or the machine is a data sheet. Raises OSError where that disk cannot be read."""
+    if machine.profile is not None or variant.model.source is not WeightSource.HUB or variant.model.hub_id is None:
+        return None
+    access = unasked(query_of(variant.model), size)
+    others = sum(missing for query, missing in promised.items() if query != access.question)
+    return replace(access, promised=others)
+
+
+def _fetched(access: Access | None) -> str:
+    """What of the weights would be fetched, and where to; empty where none of them come from the Hub."""
+    if access is None:
+        return ""
+    if not access.missing:
+        return f"its weights are in {access.cache}"
+    here = f", {format_bytes(access.present)} are there already" if access.present else ""
+    return f"fetches {format_bytes(access.missing)} of weights into {access.cache}{here}"
 
 
 def _needed(need: Need) -> int | None:

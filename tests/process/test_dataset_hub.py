@@ -230,6 +230,16 @@ def test_no_network_says_how_to_bring_the_data(nobody: Path, monkeypatch: pytest
     assert (skip.code, skip.fix) == ("offline", f"unset HF_HUB_OFFLINE, or {by_hand}")
 
 
+def test_the_variable_of_datasets_forbids_to_ask(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_hub(limit=2).examples
+    asked = len(hub.requests)
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    assert load_hub(limit=2).examples
+    assert len(hub.requests) == asked
+    skip = skip_of(revision="f" * 40)
+    assert (skip.code, skip.fix.partition(",")[0]) == ("offline", "unset HF_DATASETS_OFFLINE")
+
+
 def test_rows_of_another_dataset_are_one_error(hub: HubServer) -> None:
     with pytest.raises(DatasetError) as caught:
         load(dataset(config="other"), HUB, "train")

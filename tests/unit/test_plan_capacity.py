@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,3 +185,128 @@ def test_a_table_has_a_line_for_each_variant_and_the_totals() -> None:
 def test_a_workload_reads_well() -> None:
     assert str(Workload(batch=1, prompt=1, new=2048)) == "a prompt of 1 token and 2,048 new ones"
     assert str(Workload(batch=32, prompt=128, new=256)) == "32 prompts of 128 tokens and 256 new ones each"
+
+
+HUB_VARIANT = "llama-3.1-8b/bf16"
+
+
+def here() -> PlannedMachine:
+    """This machine, as large as may be but for the disk of the Hub's cache."""
+    profile = CATALOGUE.profiles["h200-141g"]
+    return PlannedMachine(name="here", node=machine_of(profile).node)
+
+
+def planned(size: int, *names: str) -> list[Any]:
+    variants = [CATALOGUE.variants[name] for name in names or (HUB_VARIANT,)]
+    return planner(size).rows(variants, here())
+
+
+@pytest.fixture
+def caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[Path, int]]:
+    """A folder for HF_HOME on each of two file systems, with the bytes that are free there: the smaller first."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    memory = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    assert memory.stat().st_dev != tmp_path.stat().st_dev
+    free = {folder: _free(folder) for folder in (memory, tmp_path)}
+    yield dict(sorted(free.items(), key=lambda item: item[1]))
+    shutil.rmtree(memory)
+
+
+def _free(folder: Path) -> int:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def test_weights_of_the_hub_need_room_where_its_cache_is(
+    caches: dict[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (small, little), (large, much) = caches.items()
+    size = (little + much) // 2
+    # Between the two by far, so that what others write meanwhile does not matter.
+    assert much - little > 2 * GB
+    monkeypatch.setenv("HF_HOME", str(small))
+    monkeypatch.setenv("PLIMSOLL_CACHE", str(large))
+    (refused,) = planned(size)
+    assert isinstance(refused.decision, Skip)
+    assert (refused.decision.code, "HF_HOME" in refused.decision.fix) == (SkipCode.DISK, True)
+    assert f"free at {small}/hub" in refused.decision.have
+    monkeypatch.setenv("HF_HOME", str(large))
+    monkeypatch.setenv("PLIMSOLL_CACHE", str(small))
+    # As large as this no GPU is: all that counts is which disk was asked.
+    (other,) = planned(size)
+    assert not (isinstance(other.decision, Skip) and other.decision.code is SkipCode.DISK)
+    monkeypatch.setenv("HF_HUB_CACHE", str(small / "elsewhere"))
+    (refused,) = planned(size)
+    assert isinstance(refused.decision, Skip)
+    assert f"free at {small}/elsewhere" in refused.decision.have
+
+
+def _downloaded(home: Path, sizes: dict[str, int], repository: str) -> None:
+    folder = home / "hub" / f"models--{repository.replace('/', '--')}"
+    snapshot = folder / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("a" * 40)
+    for name, size in sizes.items():
+        with (snapshot / name).open("wb") as file:
+            file.truncate(size)
+
+
+def test_what_is_downloaded_already_needs_no_room(caches: dict[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    small, little = next(iter(caches.items()))
+    monkeypatch.setenv("HF_HOME", str(small))
+    repository = str(CATALOGUE.variants[HUB_VARIANT].model.hub_id)
+    size = little + GB
+    (refused,) = planned(size)
+    assert isinstance(refused.decision, Skip)
+    # Holes in files: they have a size, and take no room.
+    whole = {"config.json": 2, "tokenizer.json": 2, "model.safetensors": size}
+    _downloaded(small, whole, repository)
+    (found,) = planned(size)
+    assert found.decision == Admitted()
+    assert f"its weights are in {small}/hub" in found.note
+    # A download that was interrupted: one shard of two.
+    shutil.rmtree(small / "hub")
+    _downloaded(
+        small,
+        {"config.json": 2, "model.safetensors.index.json": 2, "model-00001-of-00002.safetensors": 2 * GB},
+        repository,
+    )
+    (found,) = planned(size)
+    assert found.decision == Admitted()
+    assert "2.00 GB (1.86 GiB) are there already" in found.note
+
+
+def test_models_of_one_plan_share_the_disk(caches: dict[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    small, little = next(iter(caches.items()))
+    monkeypatch.setenv("HF_HOME", str(small))
+    size = little * 2 // 3
+    first, same, second = planned(size, HUB_VARIANT, "llama-3.1-8b/int8", "qwen2.5-7b/bf16")
+    assert (first.decision, same.decision) == (Admitted(), Admitted())
+    assert isinstance(second.decision, Skip)
+    assert "of which other models of this run take" in second.decision.have
+
+
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_a_plan_says_that_asking_the_hub_is_forbidden(
+    caches: dict[Path, int], monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    home = next(reversed(caches))
+    monkeypatch.setenv("HF_HOME", str(home))
+    monkeypatch.setenv(variable, "1")
+    (refused,) = planned(GB)
+    assert isinstance(refused.decision, Skip)
+    assert (refused.decision.code, f"unset {variable}" in refused.decision.fix) == (SkipCode.OFFLINE, True)
+    _downloaded(
+        home,
+        {"config.json": 2, "tokenizer.json": 2, "model.safetensors": GB},
+        str(CATALOGUE.variants[HUB_VARIANT].model.hub_id),
+    )
+    (found,) = planned(GB)
+    assert found.decision == Admitted()
+
+
+def test_a_data_sheet_has_no_disk_to_fetch_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert row(10 * GB, "a10-24g").decision == Admitted()

@@ -1,0 +1,96 @@
+"""What can be said of a repository while nobody asks the Hub: what its cache holds, what room is there, what forbids to
+ask.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from plimsoll.catalogue.entries import Model
+from plimsoll.hub.access import Access, HubFile, Query, Reply
+from plimsoll.hub.cache import known_commit, lacking, snapshot_folder
+from plimsoll.hub.files import has_weights
+from plimsoll.node.storage import hub_cache, read_disk
+from plimsoll.redaction import Redactor
+
+_OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+"""Variables that forbid to ask; huggingface_hub looks at the second where the first is unset or empty."""
+_DATASETS_OFFLINE: Final = "HF_DATASETS_OFFLINE"
+_TRUE: Final = ("1", "ON", "YES", "TRUE")
+"""What huggingface_hub and datasets take for a yes in a variable."""
+_UNREAD_CACHES: Final = ("TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE", "PYTORCH_PRETRAINED_BERT_CACHE")
+"""Variables that named the cache of transformers until its release 5."""
+
+
+def query_of(model: Model) -> Query:
+    """What is asked for a model whose weights are on the Hub. Raises ValueError for an entry without an id there."""
+    if model.hub_id is None:
+        raise ValueError(f"{model.id} has no hub_id")
+    return Query(
+        repository=model.hub_id,
+        revision=model.revision,
+        remote_code=model.trust_remote_code,
+        allow_pickle=model.allow_pickle is not None,
+    )
+
+
+def forbidden_by(*, rows: bool = False) -> str:
+    """The variable that forbids to ask the Hub; empty where none does. `rows` of a dataset are forbidden by a variable
+    of the library datasets too."""
+    found = next((name for name in _OFFLINE if os.environ.get(name)), "")
+    if found and _is_true(found):
+        return found
+    return _DATASETS_OFFLINE if rows and _is_true(_DATASETS_OFFLINE) else ""
+
+
+def ignored_cache(cache: Path) -> str:
+    """A variable that names another cache than the one in use, and that nothing reads any more; empty without one."""
+    return next((name for name in _UNREAD_CACHES if _is_elsewhere(os.environ.get(name), cache)), "")
+
+
+def unasked(query: Query, size: int) -> Access:
+    """The answer to be expected for weights of `size` bytes: a yes, unless asking is forbidden and there is no whole
+    copy.
+
+    Raises OSError where the file system of the Hub's cache cannot be read.
+    """
+    cache = hub_cache()
+    disk, _ = read_disk(cache)
+    commit = known_commit(query.repository, query.revision)
+    folder = None if commit is None else snapshot_folder(query.repository, commit)
+    whole = folder is not None and lacking(folder, allow_pickle=query.allow_pickle) is None
+    forbidden = forbidden_by()
+    return Access(
+        question=query,
+        answer=Reply.CACHED if whole else Reply.OFFLINE_MODE if forbidden else Reply.GRANTED,
+        endpoint=Redactor.from_environment()(os.environ.get("HF_ENDPOINT") or "https://huggingface.co"),
+        cache=str(cache),
+        free=disk.free,
+        offline_by=forbidden,
+        cache_ignored=ignored_cache(cache),
+        commit=commit,
+        files=(HubFile(path="its weights", size=size, digest=None),),
+        present=size if whole else min(size, 0 if folder is None else _weights_in(folder)),
+    )
+
+
+def _weights_in(folder: Path) -> int:
+    """Bytes of weights that were fetched before a download was interrupted; each file that is whole has its name."""
+    size = 0
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if has_weights([path.name]):
+                with suppress(OSError):  # a link to a blob that is gone
+                    size += path.stat().st_size
+    return size
+
+
+def _is_true(variable: str) -> bool:
+    return os.environ.get(variable, "").upper() in _TRUE
+
+
+def _is_elsewhere(folder: str | None, cache: Path) -> bool:
+    return bool(folder) and Path(str(folder)).expanduser().absolute() != cache
