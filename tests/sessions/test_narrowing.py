@@ -85,12 +85,42 @@ def test_what_failed_last_is_no_whole_run(option: str, tmp_path: Path) -> None:
     [
         ("drop", "deselected by plugin tests.support.plugins.meddling"),
         ("drop-and-tell", "deselected by plugin tests.support.plugins.meddling"),
+        ("drop-around", "dropped after collection by plugin tests.support.plugins.meddling"),
+        ("drop-at-the-end", "deselected by plugin tests.support.plugins.meddling"),
+        ("pass-over", "passed over by plugin tests.support.plugins.meddling, which told pytest that it was run"),
+        ("pass-over-all", "passed over by plugin tests.support.plugins.meddling, which told pytest that it was run"),
         ("ignore", "acceptance/test_node.py was ignored by plugin tests.support.plugins.meddling"),
         ("makes-none", "not collected; what may have narrowed it: plugin tests.support.plugins.meddling"),
     ],
 )
 def test_plugins_that_narrow_are_named(meddle: str, reason: str, tmp_path: Path) -> None:
-    assert_named_gap(run_suite(tmp_path, *STACK, *MEDDLING, env={"MEDDLE": meddle}), reason, None)
+    # The command that closes the gap leaves the plugin out.
+    fix = "pytest {reports} --color=no -m node -k stack"
+    assert_named_gap(run_suite(tmp_path, *STACK, *MEDDLING, env={"MEDDLE": meddle}), reason, fix)
+
+
+@pytest.mark.parametrize(
+    ("meddle", "status", "arguments"), [("refuse", 4, ()), ("crash", 3, ()), ("", 4, ("nowhere.py",))]
+)
+def test_a_collection_that_pytest_gives_up_leaves_the_plan(
+    meddle: str, status: int, arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    """What was to be asked stands in the verdict, and that nothing of it was."""
+    paths = ("acceptance/test_node.py", *arguments) if arguments else ()
+    outcome = run_suite(tmp_path, *STACK, *paths, *MEDDLING, env={"MEDDLE": meddle})
+    assert (outcome.status, outcome.verdict) == (status, "INCOMPLETE"), outcome.output
+    assert "0 of 6 checks passed, 6 not run" in outcome.output
+    reasons = {cell["reason"] for cell in outcome.results["cells"]}
+    assert reasons == {f"pytest ended before it asked anything (with status {status})"}
+
+
+def test_a_file_that_cannot_be_collected_leaves_the_plan(tmp_path: Path) -> None:
+    broken = tmp_path / "test_broken.py"
+    broken.write_text("import nothing_of_that_name\n")
+    outcome = run_suite(tmp_path / "reports", *STACK, "acceptance/test_node.py", str(broken))
+    assert (outcome.status, outcome.verdict) == (2, "INCOMPLETE"), outcome.output
+    assert "0 of 6 checks passed, 6 not run" in outcome.output
+    assert "1 file could not be collected, the first is" in outcome.output
 
 
 def test_an_item_that_a_plugin_doubles_does_not_pass(tmp_path: Path) -> None:

@@ -28,6 +28,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items += items[:1]
 
 
+@pytest.hookimpl(wrapper=True, specname="pytest_collection_modifyitems")
+def pytest_collection_modifyitems_around(items: list[pytest.Item]) -> Generator[None, None, None]:
+    yield
+    if "drop-around" in DONE:
+        del items[2:]
+    if "refuse" in DONE:
+        raise pytest.UsageError("planted")
+    if "crash" in DONE:
+        raise RuntimeError("planted")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if "drop-at-the-end" in DONE:
+        del session.items[2:]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    return True if "pass-over" in DONE and item.name.endswith("[tiny]") else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> bool | None:
+    return True if "pass-over-all" in DONE else None
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if "ignore" in DONE and collection_path.name == "test_node.py" else None
 

@@ -8,11 +8,15 @@ before `thinker.lm_head` and is there when that is packed, which decides the loa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Final
 
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, core_model_loading
 from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import PrefixChange, WeightConverter, WeightRenaming
+from transformers.core_model_loading import WeightConverter, WeightRenaming
+
+_PREFIX_CHANGE: Final[Any] = getattr(core_model_loading, "PrefixChange", ())
+"""The conversion that adds or removes a prefix, as the files have one or not; releases before 5.6 have none."""
 
 
 def published_names(model: nn.Module) -> Mapping[str, str]:
@@ -21,7 +25,8 @@ def published_names(model: nn.Module) -> Mapping[str, str]:
     if not isinstance(model, PreTrainedModel):
         return {}
     # A prefix is told from the files themselves, and here are none.
-    conversions = [c for c in get_model_conversion_mapping(model, add_legacy=False) if not isinstance(c, PrefixChange)]
+    found = get_model_conversion_mapping(model, add_legacy=False)
+    conversions = [conversion for conversion in found if not isinstance(conversion, _PREFIX_CHANGE)]
     back = [conversion.reverse_transform() for conversion in reversed(conversions)]
     converters = [conversion for conversion in back if isinstance(conversion, WeightConverter)]
     renamings = [conversion for conversion in back if isinstance(conversion, WeightRenaming)]
@@ -35,7 +40,7 @@ def published_names(model: nn.Module) -> Mapping[str, str]:
 
 def _renamed(name: str, converters: list[WeightConverter], renamings: list[WeightRenaming]) -> str:
     """The name after the first conversion that knows it, and after all renamings in turn. By the conversions' own
-    method, which releases 5.10 to 5.23 share; the functions around it have come and gone."""
+    method, which all releases from 5.0 on have; the functions around it have come and gone."""
     for converter in converters:
         joined, pattern = converter.rename_source_key(name)
         if pattern is not None:
