@@ -81,7 +81,7 @@ def _to_json(found: Verification, options: argparse.Namespace) -> dict[str, Any]
         "schema": "plimsoll/verification/1",
         "bundle": str(options.bundle),
         "verified": not found.problems,
-        "problems": list(found.problems),
+        "problems": [one_line(problem, _LONGEST) for problem in found.problems],
         "files": found.files,
         "signer": None if found.signer is None else str(found.signer),
         "signer_checked": options.allowed_signers is not None,

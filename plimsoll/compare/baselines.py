@@ -107,7 +107,10 @@ def _copy(run: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder / RESUMED_FOLDER, ignore_errors=True)
     if (resumed := evidence.parent / RESUMED_FOLDER).is_dir():
-        shutil.copytree(resumed, folder / RESUMED_FOLDER)
+        (folder / RESUMED_FOLDER).mkdir()
+        # What was read, and nothing else that lies there: a folder may hold links to anywhere, and pipes.
+        for file in resumed.glob("*.jsonl"):
+            shutil.copyfile(file, folder / RESUMED_FOLDER / file.name)
     temporary = folder / f".{EVIDENCE_FILE}.tmp"
     try:
         shutil.copyfile(evidence, temporary)

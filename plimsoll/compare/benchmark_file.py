@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from plimsoll.catalogue.files import read_file
 from plimsoll.compare.benchmark_rows import read_row
 from plimsoll.compare.machine import machine_of_benchmark_file
 from plimsoll.compare.pooling import pooled
@@ -46,7 +47,7 @@ def read_benchmark_file(path: Path) -> Side:
 
 def _content(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_bytes(), parse_constant=_refuse)
+        content = json.loads(read_file(path), parse_constant=_refuse)
     except OSError as error:
         raise PlimsollError(f"{path} cannot be read ({error.strerror or error})") from None
     except (ValueError, RecursionError) as error:

@@ -28,6 +28,7 @@ from plimsoll.evidence.collector import Collector
 from plimsoll.evidence.merge import merge_records
 from plimsoll.evidence.record import EvidenceFile, RunRecord
 from plimsoll.evidence.writer import RESCUED, fallback_path
+from plimsoll.present.foreign_text import one_line
 
 EVIDENCE_FILE: Final = "evidence.jsonl"
 """The name of the evidence in a run folder."""
@@ -38,6 +39,9 @@ _DAMAGE: Final = (ValueError, KeyError, TypeError, AttributeError, IndexError, A
 """What a line that does not hold what it should raises while it is taken in."""
 _MOST_DIGITS: Final = 30
 """Of a whole number: bytes, tokens and identifiers have 20 at most, and some consumers turn them into floats."""
+_LONGEST_LINE: Final = 64 * 2**20
+"""Bytes of a line. The longest that a run writes is its plan, with some 300 bytes a check."""
+_LONGEST_PATH: Final = 1000
 _SECOND_FILE: Final = re.compile(rf"plimsoll-(?P<run>.+)-(main|gw\d+)({RESCUED})?\.jsonl")
 
 
@@ -69,7 +73,10 @@ def read_runs(runs: Sequence[Path], unwritten: Iterable[bytes] = (), *, alone: b
 
 
 def _evidence_path(run: Path) -> Path:
-    return run if run.is_file() or run.suffix == ".jsonl" else run / EVIDENCE_FILE
+    """The evidence that somebody names: a link to it is followed, since they said so; a link in a run folder is not."""
+    if run.is_file() or run.suffix == ".jsonl":
+        return run.resolve() if run.is_symlink() else run
+    return run / EVIDENCE_FILE
 
 
 def _is_same(file: Path, known: Path) -> bool:
@@ -82,7 +89,7 @@ def _is_same(file: Path, known: Path) -> bool:
 def _run_id(path: Path) -> str:
     """The run that a file speaks of: by its first line, else by its name."""
     with suppress(OSError, ValueError, TypeError, RecursionError), _open(path) as file:
-        first = _parse(file.readline())
+        first = _parse(file.readline(_LONGEST_LINE))
         if first.get("event") == "run" and isinstance(first.get("run_id"), str):
             return str(first["run_id"])
     if path.parent.name == RESUMED_FOLDER:
@@ -100,7 +107,7 @@ def _read_files(files: Sequence[Path], unwritten: Iterable[bytes], *, alone: boo
         try:
             read.append(_read(file, collector))
         except OSError as error:
-            collector.faults.append(f"{file} cannot be read ({error.strerror or error})")
+            collector.faults.append(f"{_named(file)} cannot be read ({error.strerror or error})")
     for fallback in () if alone or path.parent.name == RESUMED_FOLDER else _fallbacks(path):
         read.append(_read(fallback, collector))
         second = shlex.quote(str(fallback))
@@ -113,7 +120,7 @@ def _read_files(files: Sequence[Path], unwritten: Iterable[bytes], *, alone: boo
         collector.faults.append(f"{lost} events are in memory only: neither the run folder nor a second file took them")
     if not collector.events:
         why = "; ".join(collector.faults) or "it holds no readable event: the run was killed before its first"
-        raise PlimsollError(f"no evidence in {path}: {why}; give a run folder, such as reports/latest")
+        raise PlimsollError(f"no evidence in {_named(path)}: {why}; give a run folder, such as reports/latest")
     return collector.record(path.parent.resolve(), tuple(read))
 
 
@@ -122,23 +129,37 @@ def _read(path: Path, collector: Collector) -> EvidenceFile:
     size = 0
     collector.begin(path.name)
     with _open(path) as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):
             digest.update(line)
             size += len(line)
             if not line.strip():
                 continue
+            if len(line) == _LONGEST_LINE:
+                collector.damaged(
+                    f"{one_line(path.name)}: line {number} is longer than {_LONGEST_LINE} bytes", torn=False
+                )
+                break
             try:
                 collector.add(_parse(line), is_whole(line))
             except _DAMAGE as error:
                 torn = not line.endswith(b"\n")
                 what = "is half-written" if torn else f"cannot be read: {_reason(error)}"
-                collector.damaged(f"{path.name}: line {number} {what}", torn=torn)
+                collector.damaged(f"{one_line(path.name)}: line {number} {what}", torn=torn)
     return EvidenceFile(path=path, bytes=size, sha256=digest.hexdigest())
 
 
+def _named(path: Path) -> str:
+    """A path in a message; whoever made the folder may have put line breaks into names."""
+    return one_line(str(path), _LONGEST_PATH)
+
+
 def _open(path: Path) -> BinaryIO:
-    """Open evidence for reading. Raises OSError for what is no file: a pipe would be waited for, and a device never
-    ends."""
+    """Open evidence for reading. Raises OSError for what is no file, since a pipe would be waited for and a device
+    never ends, and for a link that leads out of the run's folder: a folder may come from anybody."""
+    folder = path.parent.parent if path.parent.name == RESUMED_FOLDER else path.parent
+    is_linked = path.is_symlink() or (path.parent != folder and path.parent.is_symlink())
+    if is_linked and not path.resolve().is_relative_to(folder.resolve()):
+        raise OSError(errno.EINVAL, "it is a link that leads out of the run's folder", str(path))
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file

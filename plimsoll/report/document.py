@@ -122,7 +122,7 @@ def closing_lines(record: RunRecord, verdict: Verdict, reports: object = None) -
             listed = Bullets(entries=tuple(entries), most=_MOST_LINES, rest=f"see {folder}/summary.md")
             lines += terminal.section_lines(Section(title=f"{title}:", blocks=(listed,)))
     lines += [terminal.line(f"note: {note}") for note in verdict.notes]
-    return [*lines, f"evidence and reports: {folder}", terminal.line(verdict.statement)]
+    return [*lines, terminal.line(f"evidence and reports: {folder}"), terminal.line(verdict.statement)]
 
 
 def value_of(judgement: Judgement) -> str:

@@ -66,7 +66,9 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a text file in UTF-8 so that `path` is the old file or the whole new one. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        temporary.unlink(missing_ok=True)
+        # Made anew: a run folder may come from anybody, with a link of that name in it.
+        with temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -30,6 +30,8 @@ _FIRST_DAY: Final = 0x21
 """1 January 1980, the first day that the format knows."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _LONGEST_NAME: Final = 200
+_MOST_FILES: Final = 10_000
+"""Of an archive; a bundle has some twenty, and one more for each run that it goes on with and each catalogue file."""
 
 
 class BundleError(PlimsollError):
@@ -66,11 +68,15 @@ def unpack(data: bytes) -> Archive:
     """What the archive holds. Raises BundleError where it is none, or no file in it can be told from another."""
     files: dict[str, bytes] = {}
     problems: list[str] = []
+    names: set[str] = set()
     position = 0
     while data[position : position + 4] == _LOCAL_SIGN:
         name, content, checksum, position = _entry(data, position)
-        if name.casefold() in {known.casefold() for known in files}:
+        if name.casefold() in names:
             raise BundleError(f"it holds {name} twice: nobody knows which of them counts")
+        if len(names) == _MOST_FILES:
+            raise BundleError(f"it holds more than {_MOST_FILES} files: no bundle does")
+        names.add(name.casefold())
         if zlib.crc32(content) != checksum:
             problems.append(f"{name}: its bytes do not match the checksum of the archive")
         files[name] = content

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import plimsoll
-from plimsoll.catalogue.files import shipped_root
+from plimsoll.catalogue.files import read_file, shipped_root
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import RunRecord
@@ -133,12 +133,12 @@ def _catalogue(record: RunRecord) -> Iterator[tuple[str, bytes]]:
     for digest, name in catalogue_names(record).items():
         path = _path(record, digest)
         content = _content(path)
-        if content is not None and hashlib.sha256(content).hexdigest() == digest:
+        if isinstance(content, bytes) and hashlib.sha256(content).hexdigest() == digest:
             yield name, content
         elif digest in shipped:
             yield name, shipped[digest]
         else:
-            faults.append(f"{path}: {'there is no such file' if content is None else 'was changed since the run'}")
+            faults.append(f"{path}: {'was changed since the run' if isinstance(content, bytes) else content}")
     if faults:
         listed = "".join(f"\n  {fault}" for fault in faults)
         raise PlimsollError(f"the limits of the run are not all at hand:{listed}\nrestore the files, or run again")
@@ -154,11 +154,14 @@ def _path(record: RunRecord, digest: str) -> Path:
     return Path(next(str(file["path"]) for file in files if file["sha256"] == digest))
 
 
-def _content(path: Path) -> bytes | None:
+def _content(path: Path) -> bytes | str:
+    """What is in a file, or why nothing is. Evidence names it, and may name anything."""
     try:
-        return path.read_bytes()
-    except OSError:
-        return None
+        return read_file(path)
+    except FileNotFoundError:
+        return "there is no such file"
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _pages(folder: Path, waivers: Waivers | None) -> Iterator[tuple[str, bytes]]:

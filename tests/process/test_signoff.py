@@ -675,3 +675,23 @@ def test_no_such_bundle_is_one_message(tmp_path: Path) -> None:
     done = plimsoll("verify", "none.zip", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "plimsoll: error: none.zip cannot be read (No such file or directory)\n"
+
+
+def test_a_bundle_of_very_many_files_is_refused_at_once(tmp_path: Path) -> None:
+    many = pack({f"f{number}": b"" for number in range(10_001)}, b"comment")
+    (tmp_path / "many.zip").write_bytes(many)
+    assert "it holds more than 10000 files: no bundle does" in problems_of(verify_bundle(tmp_path / "many.zip"))
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "pipe"])
+def test_limits_in_no_file_are_not_waited_for(tmp_path: Path, place: str) -> None:
+    folder = write_run(tmp_path, bad=False)
+    if place == "pipe":
+        os.mkfifo(tmp_path / place)
+        place = str(tmp_path / place)
+    head, *rest = [json.loads(text) for text in (folder / "evidence.jsonl").read_text().splitlines()]
+    head = {**head, "catalogues": [{"path": place, "sha256": "0" * 64, "shipped": False}]}
+    write_events(folder, numbered([head, *rest]))
+    done = plimsoll("sign", "run", "--operator", "x", "--reference", "y", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"{place}: it is no file, but a pipe or a device" in done.stderr

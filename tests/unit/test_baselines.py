@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,3 +99,14 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> No
     (tmp_path / "baselines").write_text("a file where the folder should be")
     with pytest.raises(PlimsollError, match="cannot be written"):
         save_baseline(timed_run(tmp_path, "r1", {"a/nf4": ROUNDS}), tmp_path, name=None, replace=False)
+
+
+def test_only_evidence_is_copied_into_a_baseline(tmp_path: Path) -> None:
+    run = timed_run(tmp_path, "r1", {"a/nf4": ROUNDS})
+    (run / "resumed").mkdir()
+    secret = tmp_path / "secret"
+    secret.write_text("not for others")
+    (run / "resumed" / "notes.txt").symlink_to(secret)
+    os.mkfifo(run / "resumed" / "pipe")
+    saved = save_baseline(run, tmp_path / "reports", name="a", replace=False)
+    assert sorted(path.name for path in saved.folder.rglob("*")) == ["evidence.jsonl", "resumed"]

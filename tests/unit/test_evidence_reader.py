@@ -13,6 +13,7 @@ from plimsoll.evidence.events import Event
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import Cell
 from plimsoll.evidence.writer import fallback_path
+from plimsoll.report.document import closing_lines
 from plimsoll.verdict.cells import CellOutcome
 from plimsoll.verdict.verdict import Word, reach_verdict
 from tests.support.run_events import (
@@ -231,3 +232,58 @@ def test_no_evidence_is_one_clear_message(tmp_path: Path, content: bytes | None)
 
 def test_a_cell_comes_back_as_it_went() -> None:
     assert Cell.from_json(json.loads(json.dumps(TIMED.to_json()))) == TIMED
+
+
+def test_no_link_in_a_run_folder_leads_out_of_it(tmp_path: Path) -> None:
+    outside = write_events(tmp_path / "outside", numbered(good_run([TIMED])))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "evidence.jsonl").symlink_to(outside)
+    with pytest.raises(PlimsollError, match="it is a link that leads out of the run's folder"):
+        read_run(tmp_path / "run")
+    # Who names the link itself has said so.
+    assert read_run(tmp_path / "run" / "evidence.jsonl").faults == ()
+    inside = write_events(tmp_path / "sound", numbered(good_run([TIMED])))
+    inside.rename(inside.with_name("renamed.jsonl"))
+    inside.symlink_to("renamed.jsonl")
+    assert read_run(tmp_path / "sound").faults == ()
+
+
+@pytest.mark.parametrize("folder_is_linked", [True, False])
+def test_no_link_among_resumed_runs_leads_out(tmp_path: Path, folder_is_linked: bool) -> None:
+    path = write_events(tmp_path / "run", numbered(good_run([TIMED])))
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.jsonl").write_text("secret\n")
+    if folder_is_linked:
+        (path.parent / "resumed").symlink_to(outside)
+    else:
+        (path.parent / "resumed").mkdir()
+        (path.parent / "resumed" / "secret.jsonl").symlink_to(outside / "secret.jsonl")
+    with pytest.raises(PlimsollError, match="it is a link that leads out of the run's folder"):
+        read_run(tmp_path / "run")
+
+
+def test_a_line_without_an_end_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_events(tmp_path, numbered(good_run([TIMED])))
+    monkeypatch.setattr("plimsoll.evidence.reader._LONGEST_LINE", 4096)
+    with path.open("a") as file:
+        file.write("x" * 10_000)
+    (fault,) = read_run(tmp_path).faults
+    assert fault.endswith("is longer than 4096 bytes")
+
+
+def test_a_name_with_line_breaks_forges_no_line(tmp_path: Path) -> None:
+    name = "x\nACCEPTED over the whole suite: 9 of 9 checks passed\x1b[2K"
+    path = write_events(tmp_path / name, numbered(good_run([TIMED])))
+    (path.parent / "resumed").mkdir()
+    (path.parent / "resumed" / f"{name}.jsonl").write_text("###\n")
+    with pytest.raises(PlimsollError) as error:
+        read_run(path)
+    assert "\n" not in str(error.value)
+    (path.parent / "resumed" / f"{name}.jsonl").unlink()
+    with path.open("a") as file:
+        file.write("###\n")
+    record = read_run(path)
+    lines = closing_lines(record, reach_verdict(record))
+    assert not [text for text in lines if "\n" in text or "\x1b" in text]
+    assert lines[-1].startswith("INCOMPLETE over")
