@@ -4,6 +4,7 @@
 # make test    ruff, mypy strict, all of the suite's own tests
 # make real    a real model from PyPI, sound and damaged, through the suite; some minutes
 # make digests renew the list of what the release holds (plimsoll/release.sha256), after any edit of the suite
+# make releases   the quick part of the tiny tier with each minor release of transformers; docs/releases.md
 # make setup   the virtual environment alone; `make setup PYTHON=python3.12` for another interpreter
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ ifneq ($(filter command environment,$(origin PYTHON)),)
 ASKED := .make/interpreter
 endif
 
-.PHONY: setup tiny gpu check test style digests real clean FORCE
+.PHONY: setup tiny gpu check test style digests real releases clean FORCE
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -60,6 +61,10 @@ digests: $(STAMP)
 
 real: $(STAMP)
 	$(BIN)/python benchmarks/real_model.py $(ARGS)
+
+releases: $(STAMP)
+	$(BIN)/plimsoll tiny build
+	$(BIN)/python benchmarks/releases.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .make .mypy_cache .ruff_cache .pytest_cache
