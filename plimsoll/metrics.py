@@ -344,6 +344,12 @@ METRICS: Final[dict[str, Metric]] = {
             "answers that have the right word, of general questions that everybody can answer",
             Kind.NUMERIC,
         ),
+        Metric(
+            "keys_left_to_checkpoint",
+            "1",
+            "keys of config.json that change what is computed, are no default of the class, and are not in the entry",
+            Kind.FACT,
+        ),
         Metric("ended_share", "1", "answers that ended by themselves, before the most tokens asked for", Kind.NUMERIC),
         Metric("repetition", "1", "largest share of a generated text that one repeated n-gram fills", Kind.NUMERIC),
     )

@@ -42,15 +42,20 @@ is judged by what is stored."""
 _TOKENS: Final = ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "unk_token_id")
 
 
-def changes_the_model(difference: ConfigDifference) -> bool:
-    """True for a key that makes the checkpoint another model than its entry says.
+def is_other_model(difference: ConfigDifference) -> bool:
+    """True for a key that makes the checkpoint another model than its entry says: what an entry leaves to the
+    checkpoint cannot differ from it."""
+    return difference.stated and changes_the_model(difference)
 
-    An end token counts where the entry names one: what an entry leaves to the checkpoint cannot differ from it.
-    """
-    key = difference.key.rpartition(".")[2]
+
+def changes_the_model(difference: ConfigDifference) -> bool:
+    """True for a key that what a loaded model computes, or where it ends, depends on."""
+    *parts, key = difference.key.split(".")
     if key in _TOKENS:
-        return key == "eos_token_id" and difference.stated
-    return key not in _HARMLESS and not key.endswith(("_dropout", "_pdrop")) and not key.startswith("dropout")
+        return key == "eos_token_id"
+    if _HARMLESS & {*parts, key}:
+        return False
+    return not key.endswith(("_dropout", "_pdrop")) and not key.startswith("dropout")
 
 
 def in_words(differences: Sequence[ConfigDifference]) -> str:

@@ -1,4 +1,4 @@
-"""What a host says of plain text, of turns and configurations, and the reference that is brought in part by part."""
+"""What a host says of plain text and of turns, and the reference that is brought in part by part."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 from plimsoll.catalogue.entries import Quantization
-from plimsoll.host.protocol import CompareConfig, MakeReference, ReadText, Score
-from plimsoll.host.server import configuration, generation, meaning, reference
+from plimsoll.host.protocol import MakeReference, ReadText, Score
+from plimsoll.host.server import generation, meaning, reference
 from plimsoll.host.server.loading import load
-from plimsoll.judge.configuration import changes_the_model, in_words
 from tests.support.broken_checkpoints import shipped
-from tests.support.random_checkpoints import ARCHITECTURES, CONFIGS, load_spec, save_checkpoint
+from tests.support.random_checkpoints import ARCHITECTURES, load_spec, save_checkpoint
 
 NUMBERS = "1 2 3 5 8 13 21 34 55 89 144 233"
 
@@ -89,35 +88,3 @@ def test_the_end_of_a_turn_is_held_against_the_end_tokens(trained: dict[str, Pat
     told = meaning.manners(load(spec, "as-is"))
     assert told.turn_end_ends is False
     assert told.turn_end not in told.eos_tokens
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "changes"),
-    [
-        ("hidden_act", "gelu", True),
-        ("rms_norm_eps", 1e-3, True),
-        ("rms_norm_eps", 9.999999974752427e-07, False),
-        ("eos_token_id", 3, True),
-        ("pad_token_id", 3, False),
-        ("initializer_range", 0.5, False),
-        ("attention_dropout", 0.1, False),
-    ],
-)
-def test_a_config_that_differs_is_named(
-    checkpoints: dict[str, Path], tmp_path: Path, key: str, value: object, changes: bool
-) -> None:
-    copy = Path(shutil.copytree(checkpoints["llama"], tmp_path / "copy"))
-    path = copy / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
-    request = CompareConfig(checkpoint=str(copy), revision=None, config_json=json.dumps(CONFIGS["llama"]))
-    wrong = [difference for difference in configuration.differences(request) if changes_the_model(difference)]
-    assert [difference.key for difference in wrong] == ([key] if changes else [])
-    assert not changes or f"{key} is {json.dumps(value)} in config.json" in in_words(wrong)
-
-
-@pytest.mark.parametrize("family", ARCHITECTURES)
-def test_a_checkpoint_of_its_own_configuration_differs_in_nothing_that_counts(
-    checkpoints: dict[str, Path], family: str
-) -> None:
-    request = CompareConfig(checkpoint=str(checkpoints[family]), revision=None, config_json=json.dumps(CONFIGS[family]))
-    assert not [each for each in configuration.differences(request) if changes_the_model(each)]
