@@ -114,6 +114,47 @@ MODELS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "bloom": ("BloomForCausalLM", {"hidden_size": 64, "n_head": 4, "n_layer": 2, **_TOKENS}),
     "gpt2": ("GPT2LMHeadModel", {"n_embd": 64, "n_head": 4, "n_layer": 2, **_TOKENS}),
     "mamba": ("MambaForCausalLM", {"hidden_size": 64, "state_size": 4, "num_hidden_layers": 2, **_TOKENS}),
+    "jamba": (
+        "JambaForCausalLM",
+        {
+            **_SIZES,
+            "num_hidden_layers": 8,
+            "num_experts": 4,
+            "attn_layer_period": 4,
+            "attn_layer_offset": 2,
+            "mamba_d_state": 8,
+            "mamba_dt_rank": 8,
+        },
+    ),
+    "qwen3_next": (
+        "Qwen3NextForCausalLM",
+        {
+            **_SIZES,
+            "num_hidden_layers": 4,
+            "head_dim": 16,
+            "moe_intermediate_size": 32,
+            "shared_expert_intermediate_size": 32,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "linear_num_key_heads": 2,
+            "linear_num_value_heads": 4,
+            "linear_key_head_dim": 16,
+            "linear_value_head_dim": 16,
+        },
+    ),
+    "granitemoehybrid": (
+        "GraniteMoeHybridForCausalLM",
+        {
+            **_SIZES,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "shared_intermediate_size": 64,
+            "layer_types": ["mamba", "attention"],
+            "mamba_n_heads": 4,
+            "mamba_d_head": 32,
+            "mamba_d_state": 16,
+        },
+    ),
 }
 
 EXACT: Final = ("deepseek_v3", "glm4_moe", "ernie4_5_moe", "gpt2", "gpt_oss", "bloom", "gemma2")
@@ -269,11 +310,25 @@ def test_states_in_the_place_of_keys_and_values_are_compared_with_no_cache(saved
     assert compare_cache(model, CompareCache(questions=("12 40 41 42",), new_tokens=4)).divergence < 0.1
 
 
-@pytest.mark.parametrize("model_type", ["mamba"])
-def test_a_pass_that_cannot_be_followed_has_a_plain_reason(model_type: str) -> None:
-    assert prediction(model_type, BF16).unpredicted == (
-        "its layers go through a prompt token by token, so that no few steps tell of all"
-    )
+@pytest.mark.parametrize(
+    ("model_type", "reason"),
+    [
+        ("mamba", "its layers go through a prompt token by token, so that no few steps tell of all"),
+        ("jamba", "its layers go through a prompt token by token, so that no few steps tell of all"),
+        ("qwen3_next", "its layers go through a prompt token by token, so that no few steps tell of all"),
+        (
+            "granitemoehybrid",
+            "its layers take other steps for prompts of other lengths, so that no few passes tell of all",
+        ),
+        ("dbrx", "the sizes of its steps depend on values, which only real weights give"),
+    ],
+)
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_a_pass_that_cannot_be_followed_has_one_plain_reason(model_type: str, reason: str, attention: str) -> None:
+    predicted = prediction(model_type, BF16, attention=attention)
+    assert predicted.unpredicted == reason
+    assert (predicted.cache, predicted.activations) == (None, None)
+    assert predicted.footprint.weight_bytes > 0
 
 
 # An entry's own list of what is skipped ------------------------------------------------------------------------------
@@ -374,6 +429,26 @@ def test_a_token_beyond_the_embedding_is_refused_where_prompts_have_it(tmp_path:
         load(load_spec(folder, "llama", BF16), "as-is")
     assert caught.value.kind is LoadFailure.TOKENIZER
     assert "each prompt has '<|turn|>' (512), and the embedding has 512 rows" in str(caught.value)
+
+
+@pytest.mark.parametrize("quantization", [BF16, INT8, NF4], ids=str)
+@pytest.mark.parametrize("shape", [(32768,), (1, 256, 128), (128, 256)], ids=str)
+def test_a_weight_of_another_shape_is_named_with_both_shapes(
+    tmp_path: Path, quantization: Quantization, shape: tuple[int, ...]
+) -> None:
+    folder, name = save_checkpoint("llama", tmp_path), "model.layers.0.mlp.up_proj.weight"
+    shard = next(file for file in folder.glob("*.safetensors") if name in load_file(file))
+    tensors = load_file(shard)
+    tensors[name] = tensors[name].reshape(shape)
+    save_file(tensors, shard, {"format": "pt"})
+    with pytest.raises(LoadFailed) as caught:
+        load(load_spec(folder, "llama", quantization), "as-is")
+    assert caught.value.kind is LoadFailure.SHAPE
+    message = str(caught.value)
+    assert message.startswith(f"{shard}: {name} ")
+    assert str(shape).replace(",)", ")") in message.replace(",)", ")")
+    assert message.endswith("(256, 128)")
+    assert "\n" not in message
 
 
 def test_a_head_of_its_own_in_a_tied_model_is_named(tmp_path: Path) -> None:

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from safetensors import safe_open
+from transformers import AutoConfig
 
 from plimsoll.host.protocol import Inventory, LoadSpec
 from plimsoll.host.server.checkpoint import CheckpointFiles, file_of, find_damage
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
+from plimsoll.host.server.predict.coverage import skeleton_of
 
 _MISMATCH: Final = re.compile(r"^(\S.*?)\s*\|\s*MISMATCH\s*\|.*?Size\(\[(.*?)\]\).*?Size\(\[(.*?)\]\)", re.MULTILINE)
 """A row of transformers' load report: name, shape in the checkpoint, shape in the model."""
@@ -39,10 +42,29 @@ def explain(error: Exception, spec: LoadSpec, checkpoint: CheckpointFiles | None
             checkpoint, where, name, f"has shape ({stored}), and the configuration asks for ({expected})"
         )
     if found := _CONVERSION.search(log):
-        return wrong_shape(checkpoint, where, found["name"], f"cannot be put together: {found['reason']}")
+        name, reason = found["name"], f"cannot be put together: {found['reason']}"
+        return wrong_shape(checkpoint, where, name, _misshapen(spec, checkpoint, name) or reason)
     if isinstance(error, FileNotFoundError):
         return LoadFailed(LoadFailure.NOT_FOUND, f"{where}: {_first_line(error)}")
     return LoadFailed(LoadFailure.REFUSED, f"{where}: {type(error).__name__}: {_first_line(error)}")
+
+
+def _misshapen(spec: LoadSpec, checkpoint: CheckpointFiles | None, name: str) -> str | None:
+    """What shape a tensor has in its file, and should have; None where its file or its parameter is not found under
+    that name, or the shapes agree. What packs a tensor of another shape raises whatever its arithmetic comes upon."""
+    file = file_of(checkpoint, name) if checkpoint else None
+    if file is None:
+        return None
+    with safe_open(file, framework="pt") as shard:
+        stored = tuple(shard.get_slice(name).get_shape())
+    remote = spec.trust_remote_code
+    config = AutoConfig.from_pretrained(spec.checkpoint, revision=spec.revision, trust_remote_code=remote)
+    model = skeleton_of(config, spec.auto_class, spec.quantization.compute_dtype, trust_remote_code=remote)
+    expected = next((tuple(tensor.shape) for known, tensor in model.named_parameters() if known == name), stored)
+    if stored == expected:
+        return None
+    told, asked = (", ".join(map(str, shape)) for shape in (stored, expected))
+    return f"has shape ({told}), and the configuration asks for ({asked})"
 
 
 def wrong_shape(checkpoint: CheckpointFiles | None, where: Path | str, name: str, fault: str) -> LoadFailed:

@@ -106,7 +106,9 @@ def _follow_all(watch: Watch, part: PreTrainedModel, lengths: Sequence[int]) -> 
         runs.append(follow(watch, part, batch, length))
         watch.limit = 2 * len(runs[0].prompt.steps)
     if len({run.prompt.operations for run in runs}) > 1:
-        raise NotFollowedError("it takes other steps for other lengths")
+        raise NotFollowedError(
+            "its layers take other steps for prompts of other lengths, so that no few passes tell of all"
+        )
     if len({run.token.operations for run in runs}) > 1:
         for run in runs:
             run.token.steps.clear()

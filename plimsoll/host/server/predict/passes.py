@@ -73,6 +73,9 @@ def _call(model: PreTrainedModel, **inputs: Any) -> Any:
         raise NotFollowedError(
             "its layers go through a prompt token by token, so that no few steps tell of all"
         ) from None
+    except NotImplementedError:
+        # How many tokens an expert gets, for one: a tensor without values cannot tell.
+        raise NotFollowedError("the sizes of its steps depend on values, which only real weights give") from None
     except Exception as error:
         # A model's code may raise anything, and remote code all the more.
         reason = str(error).strip().partition("\n")[0]
