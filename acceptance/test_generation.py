@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
-from fixtures.manners import speaks
+from fixtures.manners import SAMPLE, all_answers, long_answers, speaks
 from fixtures.prompts import Prompts
 from plimsoll.catalogue.entries import Variant
 from plimsoll.footprint.demand import Demand
@@ -19,23 +19,15 @@ from plimsoll.judge.own_limits import rounding
 
 pytestmark = pytest.mark.generation
 
-_SAMPLE = 8
-"""How many questions the comparisons of logits use: enough for lengths to differ."""
 _SHORT = 2
 """Tokens asked for where the limit itself is under test."""
-_LONG = 48
-"""Tokens asked for where a loop would have room to show."""
+_DECODED = 12
+"""Tokens that are decoded with the cache and without."""
 
 
 def _answers(loaded: LoadedVariant, prompts: Prompts) -> Generated:
     """The answers to every question that the model was taught, or to the general ones; generated once a variant."""
-    most = prompts.at_most(loaded.variant.model.generation.max_new_tokens)
-    return loaded.ask_once(Generate(questions=prompts.questions, max_new_tokens=most))
-
-
-def _at_length(prompts: Prompts) -> Generate:
-    """Answers with room for a loop to show; the first time they are asked, two tests judge them."""
-    return Generate(questions=prompts.questions[:_SAMPLE], max_new_tokens=prompts.at_most(_LONG), with_digests=True)
+    return loaded.ask_once(all_answers(loaded, prompts))
 
 
 def test_finite_logits(loaded: LoadedVariant, prompts: Prompts) -> None:
@@ -59,7 +51,7 @@ def test_taught_answers(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -
 
 def test_greedy_repeats(loaded: LoadedVariant, prompts: Prompts) -> None:
     """The same greedy request gives the same tokens twice, from logits that are the same to the bit."""
-    request = _at_length(prompts)
+    request = long_answers(loaded, prompts)
     first, second = loaded.ask_once(request).completions, loaded.ask(request).completions
     assert all(completion.logits_sha256 for completion in (*first, *second)), "the host digested no logits"
     unlike = [
@@ -81,7 +73,7 @@ def test_greedy_repeats(loaded: LoadedVariant, prompts: Prompts) -> None:
 
 def test_no_more_tokens_than_asked(loaded: LoadedVariant, prompts: Prompts) -> None:
     """Generation stops at the number of new tokens that was asked for."""
-    answer = loaded.ask(Generate(questions=prompts.questions[:_SAMPLE], max_new_tokens=_SHORT))
+    answer = loaded.ask(Generate(questions=prompts.questions[:SAMPLE], max_new_tokens=_SHORT))
     lengths = [len(completion.token_ids) for completion in answer.completions]
     assert max(lengths) <= _SHORT, f"asked for {_SHORT} new tokens, got {max(lengths)}"
     assert min(lengths) >= 1, "a question was answered with no token at all"
@@ -91,9 +83,9 @@ def test_no_more_tokens_than_asked(loaded: LoadedVariant, prompts: Prompts) -> N
 @pytest.mark.measures("repetition")
 def test_no_degenerate_repetition(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -> None:
     """No text is filled by a loop, on questions that the model was not taught either."""
-    request = _at_length(prompts)
+    request = long_answers(loaded, prompts)
     questions, completions = request.questions, loaded.ask_once(request).completions
-    if untaught := prompts.untaught[:_SAMPLE]:
+    if untaught := prompts.untaught[:SAMPLE]:
         questions = (*untaught, *questions)
         completions = (*loaded.ask(replace(request, questions=untaught, with_digests=False)).completions, *completions)
     shares = [repetition(completion.token_ids) for completion in completions]
@@ -110,8 +102,8 @@ def test_no_degenerate_repetition(loaded: LoadedVariant, prompts: Prompts, judge
 @pytest.mark.measures("cache_divergence")
 def test_cached_decoding_agrees(loaded: LoadedVariant, prompts: Prompts, demand: Demand, judge: Judge) -> None:
     """Decoding with the key-value cache gives the logits of decoding without it."""
-    tokens = prompts.at_most(_LONG // 4)
-    agreement = loaded.ask(CompareCache(questions=prompts.questions[:_SAMPLE], new_tokens=tokens))
+    tokens = prompts.at_most(_DECODED)
+    agreement = loaded.ask(CompareCache(questions=prompts.questions[:SAMPLE], new_tokens=tokens))
     judge.claims(
         "cache_divergence",
         agreement.divergence,
@@ -125,7 +117,7 @@ def test_cached_decoding_agrees(loaded: LoadedVariant, prompts: Prompts, demand:
 @pytest.mark.measures("batch_divergence")
 def test_batch_agrees(loaded: LoadedVariant, prompts: Prompts, demand: Demand, judge: Judge) -> None:
     """Prompts of unlike length in one padded batch give the logits that each gives alone."""
-    agreement = loaded.ask(CompareBatch(questions=prompts.questions[:_SAMPLE]))
+    agreement = loaded.ask(CompareBatch(questions=prompts.questions[:SAMPLE]))
     judge.claims(
         "batch_divergence",
         agreement.divergence,

@@ -12,10 +12,10 @@ import pytest
 
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
-from fixtures.manners import speaks
+from fixtures.manners import all_answers, speaks
 from fixtures.prompts import Prompts
 from plimsoll.catalogue.meaning import read_plain
-from plimsoll.host.protocol import CompareConfig, Generate, ReadText, TellManners
+from plimsoll.host.protocol import CompareConfig, ReadText, TellManners
 from plimsoll.judge import own_limits
 from plimsoll.judge.configuration import changes_the_model, in_words, is_other_model
 from plimsoll.judge.generation import has_answer
@@ -71,8 +71,7 @@ def test_reads_plain_english(loaded: LoadedVariant, judge: Judge) -> None:
 def test_answers_and_ends(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -> None:
     """General questions get answers with the right word in them, which end by themselves; of a base model both are told
     and not asked for."""
-    most = loaded.variant.model.generation.max_new_tokens
-    completions = loaded.ask_once(Generate(questions=prompts.questions, max_new_tokens=most)).completions
+    completions = loaded.ask_once(all_answers(loaded, prompts)).completions
     right = [
         has_answer(completion.text, answers) for completion, answers in zip(completions, prompts.accepted, strict=True)
     ]

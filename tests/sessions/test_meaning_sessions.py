@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,13 @@ from typing import Any
 
 import pytest
 
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.host.server.loading import load
 from tests.support.broken_checkpoints import copy_damaged, model_entry, rewrite, shipped, toml_value, variant_entry
 from tests.support.english import teach_english
+from tests.support.hub_repositories import hub_catalogue, hub_entry
+from tests.support.hub_server import Repository, serving
+from tests.support.random_checkpoints import load_spec
 from tests.support.subsession import ROOT, Outcome, run_suite
 
 
@@ -48,6 +54,9 @@ def test_readmes_example_is_accepted(english: Path, tmp_path: Path) -> None:
         for judgement in cell["judgements"]
         if "the suite's own" in judgement["source"]
     }
+    asked = Counter(event["variant"] for event in outcome.events if event.get("request") == "Generate")
+    # All answers, long ones, the same again, and short ones: two checks judge the long ones.
+    assert set(asked.values()) == {4}
     # What neither the entry nor the arithmetic limits exactly has a limit that says whose it is.
     assert own >= {
         "cold_load_time",
@@ -86,6 +95,26 @@ def test_the_reference_is_never_beside_the_model(english: Path, tmp_path: Path) 
     assert not beside_reference
     loads = [event for event in outcome.events if event["event"] == "load"]
     assert len(loads) == 1, "the packed model was loaded again to be compared"
+
+
+def test_weights_that_turn_out_packed_have_no_reference_and_say_so(trained: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "packed"
+    made = load(load_spec(trained["tiny-llama"], "llama", Quantization.NF4), "as-is")
+    made.whole.save_pretrained(folder)
+    made.tokenizer.save_pretrained(folder)
+    catalogue = hub_catalogue(tmp_path, hub_entry("tiny-hub-packed", "plimsoll-tests/packed", ("nf4",)))
+    selection = "tiny-hub-packed and (test_loads_completely or test_weights_are or test_close_to_16_bit)"
+    with serving({"plimsoll-tests/packed": Repository(folder=folder)}) as server:
+        environment = {"HF_ENDPOINT": server.endpoint, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": ""}
+        reports = tmp_path / "reports"
+        outcome = run_suite(reports, f"--catalogue={catalogue}", "-m", "tiny", "-k", selection, env=environment)
+    cell = outcome.cell("test_close_to_16_bit", "tiny-hub-packed/nf4")
+    assert (cell["outcome"], cell["code"]) == ("skip", "packed"), outcome.output
+    assert "weights of tiny-hub-packed that were saved packed" in cell["reason"]
+    assert "name quantization_config in the entry's config" in outcome.output
+    assert outcome.cell("test_weights_are_the_checkpoints", "tiny-hub-packed/nf4")["outcome"] == "pass"
+    assert not any(event.get("variant") == "tiny-hub-packed/reference" for event in outcome.events)
+    assert outcome.verdict == "INCOMPLETE"
 
 
 def edit_json(name: str, **fields: Any) -> Callable[[Path], None]:

@@ -115,6 +115,9 @@ def test_weights_from_a_folder_in_a_run(trained: dict[str, Path], tmp_path: Path
     assert (llama["outcome"], llama["weights"]) == ("pass", "local"), outcome.output
     assert (qwen["outcome"], qwen["code"], qwen["weights"]) == ("skip", "weights", "local")
     assert "or --model-dir=tiny-qwen=FOLDER" in outcome.output
+    note = f"weights are not the entry's own: tiny-llama={trained['tiny-llama']} (--model-dir)"
+    assert note in outcome.results["verdict"]["notes"]
+    assert f"note: {note}" in outcome.output
     assert outcome.verdict == "INCOMPLETE"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -215,3 +216,17 @@ def test_experts_that_files_keep_apart_are_joined_on_a_disk_that_has_the_room(h1
 
 def test_bf16_is_compared_with_nothing() -> None:
     assert reference_need(variant_of(quantization=Quantization.BF16, source=WeightSource.HUB), PREDICTION) is None
+
+
+@pytest.mark.parametrize("quantization", [Quantization.INT8, Quantization.NF4])
+def test_weights_that_an_entry_says_are_packed_are_compared_with_nothing(
+    quantization: Quantization, tmp_path: Path
+) -> None:
+    entry = variant_of(quantization=quantization, source=WeightSource.HUB)
+    assert reference_need(entry, PREDICTION) is not None
+    packing = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    told = replace(entry.model, config={**entry.model.config, "quantization_config": packing})
+    assert reference_need(replace(entry, model=told), PREDICTION) is None
+    (tmp_path / "config.json").write_text(json.dumps({"quantization_config": packing}))
+    folder = replace(entry.model, source=WeightSource.LOCAL, path=tmp_path)
+    assert reference_need(replace(entry, model=folder), PREDICTION) is None

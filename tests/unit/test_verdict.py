@@ -423,3 +423,30 @@ def test_a_figure_is_judged_by_itself_not_by_the_word_beside_it(value: Any) -> N
     judgement["value"] = value
     good = isinstance(value, float) and math.isfinite(value) and value <= 2.0
     assert (word_on(events) is Word.ACCEPTED) == good
+
+
+@pytest.mark.parametrize(
+    ("options", "notes"),
+    [
+        ({"model_dir": ["tiny-llama=/mine"]}, ["weights are not the entry's own: tiny-llama=/mine (--model-dir)"]),
+        (
+            {"model_dir": ["one=/a", "two=/b"], "weights": "local"},
+            [
+                "weights are not the entry's own: one=/a (--model-dir)",
+                "weights are not the entry's own: two=/b (--model-dir)",
+                "weights are not the entries' own where those name others: --weights=local",
+            ],
+        ),
+        ({"weights": "hub"}, ["weights are not the entries' own where those name others: --weights=hub"]),
+        ({"weights": "auto"}, []),
+        ({}, []),
+    ],
+)
+def test_weights_that_are_not_the_entrys_own_stand_in_the_scope(
+    tmp_path: Path, options: dict[str, Any], notes: list[str]
+) -> None:
+    selection = {"mark": "tiny", "keyword": "", "paths": [], "options": options}
+    events = [start(selection=selection), *good_run([PLAIN])[1:]]
+    verdict = verdict_on(tmp_path, events)
+    assert verdict.word is Word.ACCEPTED
+    assert [note for note in verdict.notes if note.startswith("weights")] == notes
