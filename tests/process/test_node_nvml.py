@@ -1,10 +1,9 @@
-"""The real pynvml against a stand-in libnvidia-ml.so.1, compiled from tests/support/native/nvml.c."""
+"""The real pynvml against a stand-in libnvidia-ml.so.1 (tests/support/native/nvml.c) that plays a scenario."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,26 +12,32 @@ from typing import Any
 
 import pytest
 
+from tests.support.nvml import stand_in
 from tests.support.subsession import Outcome, run_suite
 
 ROOT = Path(__file__).parents[2]
 Build = Callable[..., Path]
+SECOND_SERIAL = "gpu.1.serial = 1650000000001"
+
+
+def split_into(count: int) -> list[str]:
+    """Both GPUs split; NVML leaves the first place of each free."""
+    names = [f"gpu.{gpu}.mig.{n + 1}.uuid = MIG-stand-in-{gpu}-{n}" for gpu in (0, 1) for n in range(1, count + 1)]
+    return [
+        "gpu.?.mig = 1",
+        *names,
+        "gpu.*.mig.?.name = NVIDIA H200 MIG 1g.18gb",
+        "gpu.*.mig.?.memory.total = 18000000000",
+        "gpu.*.mig.?.memory.used = 1200000000",
+    ]
 
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler (cc): the stand-in for the NVIDIA driver cannot be built")
+    def make(*lines: str, scenario: str = "h200-pair", without: tuple[str, ...] = ()) -> Path:
+        return stand_in(tmp_path_factory.mktemp("nvml"), scenario, *lines, without=without)
 
-    def compile_with(*defines: str) -> Path:
-        folder = tmp_path_factory.mktemp("nvml")
-        flags = ["-shared", "-fPIC", "-Wall", "-Werror", *(f"-D{define}" for define in defines)]
-        target, source = folder / "libnvidia-ml.so.1", ROOT / "tests/support/native/nvml.c"
-        subprocess.run([compiler, *flags, "-o", str(target), str(source)], check=True)
-        return folder
-
-    return compile_with
+    return make
 
 
 def run_probe(folder: Path, *arguments: str) -> str:
@@ -91,21 +96,21 @@ def test_the_table_shows_what_was_read_and_what_was_not(build: Build) -> None:
 
 
 def test_memory_that_cannot_be_read_is_unread_and_not_zero(build: Build) -> None:
-    node = probe(build("SECOND_MEMORY=999", "SECOND_SERIAL=0"))
+    node = probe(build("gpu.1.memory.total = !999", SECOND_SERIAL))
     assert (node["gpus"][1]["memory_total"], node["gpus"][1]["memory_free"]) == (None, None)
     assert not node["gpus"][1]["unified"]
     assert node["unread"] == [{"what": "gpus[1].memory", "why": "NVML says: Unknown Error", "code": 999}]
 
 
 def test_a_gpu_without_memory_of_its_own_is_told_from_one_that_does_not_say(build: Build) -> None:
-    node = probe(build("FIRST_MEMORY=3", "SECOND_SERIAL=0"))
+    node = probe(build("gpu.0.memory.total = !3", SECOND_SERIAL))
     assert [gpu["unified"] for gpu in node["gpus"]] == [True, False]
     assert node["gpus"][0]["memory_free"] is None
     assert node["unread"] == []
 
 
 def test_a_lost_gpu_stays_in_the_list(build: Build) -> None:
-    node = probe(build("SECOND_HANDLE=15"))
+    node = probe(build("gpu.1.handle = !15"))
     assert len(node["gpus"]) == 2
     assert {key: value for key, value in node["gpus"][1].items() if value not in (None, [], False)} == {
         "index": 1,
@@ -117,13 +122,13 @@ def test_a_lost_gpu_stays_in_the_list(build: Build) -> None:
 @pytest.mark.parametrize(
     ("define", "lost"),
     [
-        ("SECOND_HANDLE=16", "GPU requires restart"),
-        ("SECOND_HANDLE=999", "Unknown Error"),
-        ("SECOND_MEMORY=15", "GPU is lost"),
-        ("SECOND_NAME=15", "GPU is lost"),
-        ("SECOND_HANDLE=4", None),
-        ("SECOND_MEMORY=999", None),
-        ("SECOND_NAME=3", None),
+        ("gpu.1.handle = !16", "GPU requires restart"),
+        ("gpu.1.handle = !999", "Unknown Error"),
+        ("gpu.1.memory.total = !15", "GPU is lost"),
+        ("gpu.1.name = !15", "GPU is lost"),
+        ("gpu.1.handle = !4", None),
+        ("gpu.1.memory.total = !999", None),
+        ("gpu.1.name = !3", None),
     ],
 )
 def test_a_gpu_that_has_gone_is_told_from_one_that_one_may_not_ask(build: Build, define: str, lost: str | None) -> None:
@@ -132,7 +137,7 @@ def test_a_gpu_that_has_gone_is_told_from_one_that_one_may_not_ask(build: Build,
 
 
 def test_the_instances_of_split_gpus_are_read_with_their_own_memory(build: Build) -> None:
-    node = probe(build("SPLIT=1", "INSTANCES=2", "SECOND_SERIAL=0"))
+    node = probe(build(*split_into(2), SECOND_SERIAL))
     assert node["gpus"][1]["instances"] == [
         {
             "uuid": f"MIG-stand-in-1-{number}",
@@ -146,7 +151,7 @@ def test_the_instances_of_split_gpus_are_read_with_their_own_memory(build: Build
 
 
 def test_instances_that_one_may_not_look_at_are_noted(build: Build) -> None:
-    node = probe(build("SPLIT=1", "INSTANCES=1", "INSTANCE_HANDLE=4", "SECOND_SERIAL=0"))
+    node = probe(build(*split_into(1), "gpu.*.mig.*.handle = !4", SECOND_SERIAL))
     assert [gpu["instances"] for gpu in node["gpus"]] == [[], []]
     assert node["unread"][0] == {
         "what": "gpus[0].instances[1]",
@@ -157,7 +162,7 @@ def test_instances_that_one_may_not_look_at_are_noted(build: Build) -> None:
 
 @pytest.mark.parametrize(
     ("defines", "capabilities"),
-    [((), [(9, 0), (9, 0)]), (("SECOND_HANDLE=15",), [(9, 0)]), (("INIT=18",), [])],
+    [((), [(9, 0), (9, 0)]), (("gpu.1.handle = !15",), [(9, 0)]), (("init = !18",), [])],
     ids=["two", "one lost", "mismatch"],
 )
 def test_a_gpu_that_does_not_answer_keeps_no_host_from_starting(
@@ -176,18 +181,18 @@ def test_a_gpu_that_does_not_answer_keeps_no_host_from_starting(
 
 @pytest.mark.parametrize(
     ("defines", "split"),
-    [(["SPLIT=1"], True), (["MIG=3"], False), (["MIG=999"], None)],
+    [(["gpu.?.mig = 1"], True), (["gpu.?.mig = !3"], False), (["gpu.?.mig = !999"], None)],
     ids=["split", "cannot be split", "no answer"],
 )
 def test_split_gpus_are_told_apart_from_no_answer(build: Build, defines: list[str], split: bool | None) -> None:
-    node = probe(build("SECOND_SERIAL=0", *defines))
+    node = probe(build(SECOND_SERIAL, *defines))
     assert [gpu["mig"] for gpu in node["gpus"]] == [split, split]
     unknown = [] if split is not None else ["gpus[0].mig", "gpus[1].mig"]
     assert [entry["what"] for entry in node["unread"]] == unknown
 
 
 def test_a_driver_that_is_not_loaded_is_said(build: Build) -> None:
-    node = probe(build("INIT=9"))
+    node = probe(build("init = !9"))
     assert (node["gpus"], node["driver"], node["cuda"]) == ([], None, None)
     assert node["unread"] == [{"what": "gpus", "why": "NVML did not start: Driver Not Loaded", "code": 9}]
 
@@ -213,7 +218,7 @@ def acceptance(folder: Path, tmp_path: Path, *arguments: str) -> Outcome:
 
 
 def test_a_node_with_a_lost_gpu_is_rejected(build: Build, tmp_path: Path) -> None:
-    outcome = acceptance(build("SECOND_HANDLE=15"), tmp_path, "-m", "gpu1b")
+    outcome = acceptance(build("gpu.1.handle = !15"), tmp_path, "-m", "gpu1b")
     assert outcome.verdict == "REJECTED"
     assert "GPU 1 is lost: NVML says: GPU is lost; fix: take the node out of service and reboot it" in outcome.output
 

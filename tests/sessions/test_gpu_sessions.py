@@ -20,7 +20,7 @@ EIGHT = Devices(
 
 @pytest.fixture
 def eight(tmp_path: Path) -> dict[str, str]:
-    return build_driver(tmp_path, "GPUS=8")
+    return build_driver(tmp_path, "count = 8")
 
 
 def test_the_made_plan_and_pytests_collection_ask_every_gpu(eight: dict[str, str]) -> None:

@@ -1,21 +1,12 @@
-"""Builds the stand-in for the NVIDIA driver's library, which the real pynvml then asks."""
+"""The environment in which NVML is the stand-in for the NVIDIA driver's library, which the real pynvml then asks."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
-
-SOURCE = Path(__file__).parent / "native" / "nvml.c"
+from tests.support.nvml import stand_in
 
 
-def build_driver(folder: Path, *defines: str) -> dict[str, str]:
-    """Compile the stand-in into a folder; returns the environment in which NVML is the stand-in."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler (cc): the stand-in for the NVIDIA driver cannot be built")
-    flags = ["-shared", "-fPIC", "-Wall", "-Werror", *(f"-D{define}" for define in defines)]
-    subprocess.run([compiler, *flags, "-o", str(folder / "libnvidia-ml.so.1"), str(SOURCE)], check=True)
-    return {"LD_LIBRARY_PATH": str(folder)}
+def build_driver(folder: Path, *lines: str, scenario: str = "h200-pair") -> dict[str, str]:
+    """Put the stand-in into a folder, beside a scenario with these lines after it (`tests.support.nvml`)."""
+    return {"LD_LIBRARY_PATH": str(stand_in(folder, scenario, *lines))}
