@@ -275,6 +275,11 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, device **out) {
     return result == NOT_SUPPORTED ? 0 : result;
 }
 
+int nvmlDeviceGetIndex(device *d, unsigned *index) {
+    *index = (unsigned)d->index;
+    return 0;
+}
+
 int nvmlDeviceGetName(device *d, char *out, unsigned size) { return text(d, "name", out, size); }
 int nvmlDeviceGetUUID(device *d, char *out, unsigned size) { return text(d, "uuid", out, size); }
 int nvmlDeviceGetSerial(device *d, char *out, unsigned size) { return text(d, "serial", out, size); }

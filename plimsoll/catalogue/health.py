@@ -1,0 +1,125 @@
+"""What a GPU's counters may say and what to do where they say otherwise, read from `catalogue/health/health.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from plimsoll.catalogue.files import shipped_root
+
+_FILE: Final = "health/health.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterRule:
+    """One counter of a GPU; without bounds it is told and never judged."""
+
+    id: str
+    group: str
+    """The check that judges it: `ecc`, `remapped_rows`, `throttle`, `links`."""
+    meaning: str
+    unit: str = "1"
+    """`1` for a count, `ns` for a time that NVML adds up."""
+    most: int | None = None
+    rise: int | None = None
+    """How much it may grow while the suite watches."""
+    rise_per_second: float | None = None
+    action: str = ""
+    source: str = ""
+    needs_ecc: bool = False
+    """True for what only a GPU with ECC counts."""
+
+    @property
+    def is_judged(self) -> bool:
+        """True where the counter has a bound."""
+        return not (self.most is None and self.rise is None and self.rise_per_second is None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XidClass:
+    """What NVIDIA says of some Xid codes."""
+
+    name: str
+    codes: frozenset[int]
+    fails: bool
+    action: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """What a value or a bit of NVML means, and what is to be done; no action where nothing is wrong."""
+
+    value: int
+    says: str
+    action: str = ""
+    source: str = "NVML, nvmlDeviceGetFieldValues: NVML_FI_DEV_GET_GPU_RECOVERY_ACTION (230)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthRules:
+    """The whole file."""
+
+    actions: Mapping[str, str]
+    """What each does, mildest first."""
+    counters: Mapping[str, CounterRule]
+    recovery: Mapping[int, Advice]
+    reasons: tuple[Advice, ...]
+    xids: tuple[XidClass, ...]
+
+    def xid(self, code: int) -> XidClass | None:
+        """The class of an Xid; None for one that the file does not know."""
+        return next((each for each in self.xids if code in each.codes), None)
+
+    def gravest(self, actions: Iterable[str]) -> str:
+        """The gravest of some actions; empty where there is none."""
+        order = list(self.actions)
+        return max((action for action in actions if action), key=order.index, default="")
+
+
+@cache
+def read_health(root: Path | None = None) -> HealthRules:
+    """The shipped rules. Raises OSError, ValueError, TypeError or KeyError where the installation lacks them, where two
+    say different things of one counter or code, or a bound has no action or no source."""
+    data = tomllib.loads(((root or shipped_root()) / _FILE).read_text(encoding="utf-8"))
+    rules = HealthRules(
+        actions={each["id"]: each["does"] for each in data["action"]},
+        counters={each["id"]: CounterRule(**each) for each in data["counter"]},
+        recovery={each["value"]: Advice(**each) for each in data["recovery"]},
+        reasons=tuple(
+            Advice(value=each["bit"], says=each["says"], action=each["action"], source=each["source"])
+            for each in data["reason"]
+        ),
+        xids=tuple(_xid_class(each) for each in data["xid"]),
+    )
+    _refuse_doubt(data, rules)
+    return rules
+
+
+def _xid_class(each: Mapping[str, Any]) -> XidClass:
+    return XidClass(
+        name=each["class"],
+        codes=frozenset(each["codes"]),
+        fails=each["fails"],
+        action=each.get("action", ""),
+        source=each["source"],
+    )
+
+
+def _refuse_doubt(data: Mapping[str, Any], rules: HealthRules) -> None:
+    if len(rules.counters) != len(data["counter"]):
+        raise ValueError(f"{_FILE}: a counter is there twice")
+    codes = [code for each in rules.xids for code in each.codes]
+    if len(codes) != len(set(codes)):
+        raise ValueError(f"{_FILE}: an Xid is in two classes")
+    for rule in rules.counters.values():
+        if rule.is_judged and not (rule.action and rule.source):
+            raise ValueError(f"{_FILE}: {rule.id} has a bound, and no action or no source")
+    named = [rule.action for rule in rules.counters.values()]
+    named += [each.action for each in (*rules.recovery.values(), *rules.reasons, *rules.xids)]
+    if unknown := {action for action in named if action} - rules.actions.keys():
+        raise ValueError(f"{_FILE}: {min(unknown)!r} is no action")

@@ -1,0 +1,333 @@
+"""Judges the health of GPUs by the catalogue's rules: what was found, what is to be done, and what could not be seen.
+
+A counter that rises while a model runs is a finding whatever its total. One that could not be read is no sound one: it
+is a `Blind`, which leaves a run incomplete. What the product does not have is neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from plimsoll.catalogue.health import CounterRule, HealthRules
+from plimsoll.node.driver import next_step
+from plimsoll.node.health import FABRIC_COMPLETED, GpuHealth, HeardXid, Reading
+from plimsoll.node.watch import Stretch
+
+GROUPS: Final = ("presence", "ecc", "remapped_rows", "throttle", "xid", "links", "advice")
+"""What the checks of a GPU's health are named by."""
+
+_VOLATILE: Final = tuple(
+    f"ecc.volatile.{kind}.{place}" for kind in ("corrected", "uncorrected") for place in ("sram", "dram")
+)
+_NO_STEP: Final = "see what nvidia-smi -q says of it, and run again"
+_WATTS: Final = 1000
+_SECOND: Final = 10**9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that is wrong with a GPU."""
+
+    gpu: str
+    """`GPU 3 (GPU-4d3e...)`."""
+    index: int
+    group: str
+    what: str
+    action: str
+    does: str
+    """What the action is, in words."""
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.gpu}: {self.what} [{self.source}]; action: {self.action}: {self.does}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blind:
+    """Something that could not be seen, so that nothing can be said of it."""
+
+    gpu: str
+    index: int
+    group: str
+    what: str
+    why: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.gpu}: {self.what} could not be read: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthJudgement:
+    """What a stretch of time says of the GPUs that were asked about."""
+
+    findings: tuple[Finding, ...]
+    blinds: tuple[Blind, ...]
+
+    def of(self, *groups: str) -> HealthJudgement:
+        """The part that some groups make up."""
+        return HealthJudgement(
+            findings=tuple(each for each in self.findings if each.group in groups),
+            blinds=tuple(each for each in self.blinds if each.group in groups),
+        )
+
+
+def judge_health(
+    stretch: Stretch, rules: HealthRules, indexes: Sequence[int] | None = None, *, worked: bool = False
+) -> HealthJudgement:
+    """What the stretch says of these GPUs; of all that were there at its beginning where `indexes` is None.
+
+    `worked` says that a model ran on them: the PCIe link is then judged, which trains down at rest.
+    """
+    asked = [gpu.index for gpu in stretch.before.gpus] if indexes is None else list(indexes)
+    findings: list[Finding] = []
+    blinds: list[Blind] = []
+    if stretch.after.why:
+        whole = "the node's GPUs"
+        blinds.append(
+            Blind(gpu=whole, index=-1, group="presence", what="their list", why=stretch.after.why, fix=_NO_STEP)
+        )
+    for index in asked:
+        one = _One(stretch, rules, index, worked)
+        for each in one.judged():
+            (findings if isinstance(each, Finding) else blinds).append(each)  # type: ignore[arg-type]
+    return HealthJudgement(findings=tuple(findings), blinds=tuple(blinds))
+
+
+def name_of(gpu: GpuHealth) -> str:
+    """A GPU as findings name it: its number moves between containers, its UUID does not."""
+    return f"GPU {gpu.index}" + (f" ({gpu.uuid})" if gpu.uuid else "")
+
+
+class _One:
+    """One GPU over one stretch."""
+
+    def __init__(self, stretch: Stretch, rules: HealthRules, index: int, worked: bool) -> None:
+        self._stretch, self._rules, self._index, self._worked = stretch, rules, index, worked
+        self._before = stretch.before.gpu(index)
+        self._after = stretch.after.gpu(index)
+        shown = self._before if self._before is not None and self._before.uuid else self._after
+        self._name = f"GPU {index}" if shown is None else name_of(shown)
+
+    def judged(self) -> Iterator[Finding | Blind]:
+        yield from self._xids()
+        after = self._after
+        if after is None:
+            yield self._gone("it is gone: the driver listed it when the suite began, and does not any more")
+        elif after.lost is not None:
+            yield self._gone(f"it is lost: {after.lost}")
+        elif "handle" in after.readings:
+            yield self._blind("presence", "it", after.readings["handle"])
+        else:
+            for rule in self._rules.counters.values():
+                if rule.is_judged and not (rule.needs_ecc and _has_no_ecc(after)):
+                    yield from self._counter(rule, after)
+            for ask in (self._ecc, self._heat, self._power, self._slot, self._fabric, self._advice):
+                yield from ask(after)
+
+    def _gone(self, what: str) -> Finding:
+        return self._finding(
+            "presence", what, "drain", "NVML_ERROR_GPU_IS_LOST; NVSentinel #155: a lost GPU may log no Xid"
+        )
+
+    def _counter(self, rule: CounterRule, after: GpuHealth) -> Iterator[Finding | Blind]:
+        reading = self._reading(rule.id, after)
+        if reading.value is None:
+            if not reading.is_absent:
+                yield self._blind(rule.group, rule.meaning, reading)
+            return
+        if rule.most is not None and reading.value > rule.most:
+            most = _amount(rule.most, rule)
+            what = f"{rule.id} is {_amount(reading.value, rule)}, at most {most} may be: {rule.meaning}"
+            yield self._finding(rule.group, what, rule.action, rule.source)
+        yield from self._rise(rule, reading.value)
+
+    def _rise(self, rule: CounterRule, value: int) -> Iterator[Finding]:
+        earlier = None if self._before is None else self._reading(rule.id, self._before).value
+        if earlier is None or (rule.rise is None and rule.rise_per_second is None):
+            return
+        # A counter that fell was reset, by a new driver or by somebody: what it shows has come about since.
+        grown = value - earlier if value >= earlier else value
+        seconds = max(self._stretch.seconds, 1e-3)
+        too_much = rule.rise is not None and grown > rule.rise
+        too_fast = rule.rise_per_second is not None and grown / seconds >= rule.rise_per_second
+        if too_much or too_fast:
+            by, to = _amount(grown, rule), _amount(value, rule)
+            what = f"{rule.id} rose by {by} to {to} within {seconds:.0f} s: {rule.meaning}"
+            yield self._finding(rule.group, what, rule.action, rule.source)
+
+    def _reading(self, name: str, gpu: GpuHealth) -> Reading:
+        if name == "nvlink.down":
+            return self._links_down(gpu)
+        return gpu.readings.get(name, Reading(value=None, why="it was not asked"))
+
+    def _links_down(self, gpu: GpuHealth) -> Reading:
+        """How many links are down that were up before, or that others of the product have up at this moment."""
+        active = gpu.readings.get("nvlink.active", Reading(value=None, why="it was not asked"))
+        if active.value is None:
+            return active
+        earlier = 0 if self._before is None else self._before.value("nvlink.active") or 0
+        look = self._stretch.after if gpu is self._after else self._stretch.before
+        alike = [other.value("nvlink.active") or 0 for other in look.gpus if other.name == gpu.name]
+        most = max((links.bit_count() for links in alike), default=0)
+        return Reading(value=max((earlier & ~active.value).bit_count(), most - active.value.bit_count(), 0))
+
+    def _ecc(self, gpu: GpuHealth) -> Iterator[Blind]:
+        mode = gpu.readings.get("ecc.mode", Reading(value=None, why="it was not asked"))
+        if mode.value is None and not mode.is_absent:
+            yield self._blind("ecc", "whether errors of its memory are corrected (ECC)", mode)
+        elif mode.value == 0:
+            yield Blind(
+                gpu=self._name,
+                index=self._index,
+                group="ecc",
+                what="errors of its memory",
+                why="ECC is switched off, so nothing counts them",
+                fix=f"switch ECC on (nvidia-smi -i {gpu.uuid or gpu.index} -e 1), and reboot",
+            )
+        elif mode.value == 1 and all(self._reading(name, gpu).is_absent for name in _VOLATILE):
+            yield self._blind(
+                "ecc", "every count of errors of its memory, though ECC is on,", self._reading(_VOLATILE[0], gpu)
+            )
+
+    def _heat(self, gpu: GpuHealth) -> Iterator[Finding | Blind]:
+        seen = self._stretch.extremes.get(self._index, {})
+        for name, limit, what in (
+            ("temperature", "temperature.slowdown", "the GPU slows down"),
+            ("temperature.memory", "temperature.memory.most", "its memory may not be hotter"),
+        ):
+            reading, most = gpu.readings.get(name), gpu.value(limit)
+            if reading is None or (reading.value is None and reading.is_absent):
+                continue
+            if reading.value is None:
+                yield self._blind("throttle", name, reading)
+                continue
+            highest = max(reading.value, seen[name].high if name in seen else 0)
+            if most and highest >= most:
+                said = f"{name} reached {highest} °C, and from {most} °C on {what}"
+                yield self._finding("throttle", said, "drain", "NVML, nvmlDeviceGetTemperatureThreshold")
+        reasons = gpu.readings.get("reasons")
+        if reasons is not None and reasons.value is None and not reasons.is_absent:
+            yield self._blind("throttle", "why its clocks are held down", reasons)
+        shown = (reasons.value or 0) if reasons is not None else 0
+        shown |= seen["reasons"].bits if "reasons" in seen else 0
+        for advice in self._rules.reasons:
+            if shown & advice.value:
+                yield self._finding(
+                    "throttle", f"its clocks were held down: {advice.says}", advice.action, advice.source
+                )
+
+    def _power(self, gpu: GpuHealth) -> Iterator[Finding]:
+        """The power limit holds clocks down in every busy GPU; where it was lowered, that is a finding."""
+        enforced, default = gpu.value("power.enforced"), gpu.value("power.default")
+        held = gpu.value("throttle.power")
+        earlier = None if self._before is None else self._before.value("throttle.power")
+        if enforced is None or default is None or held is None or earlier is None or held <= earlier:
+            return
+        if enforced < default:
+            what = (
+                f"its clocks were held down for {(held - earlier) / _SECOND:.1f} s by a power limit of "
+                f"{enforced / _WATTS:.0f} W, below the default of {default / _WATTS:.0f} W; "
+                f"set it back: nvidia-smi -i {gpu.uuid or gpu.index} -pl {default / _WATTS:.0f}"
+            )
+            yield self._finding("throttle", what, "configure", "NVML, nvmlDeviceGetEnforcedPowerLimit")
+
+    def _slot(self, gpu: GpuHealth) -> Iterator[Finding | Blind]:
+        """The PCIe link at its best while a model ran, against what card and slot can do together."""
+        if not self._worked:
+            return
+        seen = self._stretch.extremes.get(self._index, {})
+        for name, unit in (("pcie.generation", "generation"), ("pcie.width", "lanes")):
+            most = gpu.readings.get(f"{name}.most", Reading(value=None, why="it was not asked"))
+            if most.is_absent:
+                continue
+            if most.value is None:
+                yield self._blind("links", f"its PCIe {unit}", most)
+            elif name not in seen:
+                reading = gpu.readings.get(name, Reading(value=None, why="no sample was taken while a model ran"))
+                yield self._blind("links", f"its PCIe {unit} under load", reading)
+            elif seen[name].high < most.value:
+                what = f"PCIe {unit} was {seen[name].high} at its best under load, and card and slot can {most.value}"
+                yield self._finding("links", what, "drain", "NVML, nvmlDeviceGetMaxPcieLinkGeneration and ...Width")
+
+    def _fabric(self, gpu: GpuHealth) -> Iterator[Finding | Blind]:
+        state = gpu.readings.get("fabric.state", Reading(value=None, why="it was not asked"))
+        if state.value is None:
+            if not state.is_absent:
+                yield self._blind("links", "the state of its fabric (NVSwitch)", state)
+            return
+        status = gpu.value("fabric.status")
+        if state.value != FABRIC_COMPLETED or status:
+            said = f"state {state.value} with status {status}"
+            what = f"its fabric (NVSwitch) is in {said}, and should be completed (3) with success (0)"
+            yield self._finding(
+                "links", what, "drain", "NVML, nvmlGpuFabricInfo: Completed and Success; see nvidia-fabricmanager"
+            )
+
+    def _advice(self, gpu: GpuHealth) -> Iterator[Finding | Blind]:
+        reading = gpu.readings.get("recovery", Reading(value=None, why="it was not asked"))
+        if reading.value is None:
+            if not reading.is_absent:
+                yield self._blind("advice", "what NVML advises", reading)
+            return
+        advice = self._rules.recovery.get(reading.value)
+        if advice is None:
+            unknown = Reading(value=None, why=f"NVML advises {reading.value}, which catalogue/health does not know")
+            yield self._blind("advice", "what NVML advises", unknown)
+        elif advice.action:
+            yield self._finding("advice", f"NVML itself advises: {advice.says}", advice.action, advice.source)
+
+    def _xids(self) -> Iterator[Finding | Blind]:
+        told: set[int] = set()
+        for xid in self._stretch.xids:
+            if xid.gpu != self._index or xid.code in told:
+                continue
+            told.add(xid.code)
+            yield from self._xid(xid)
+        if (why := self._stretch.deaf.get(self._index)) is not None:
+            yield Blind(
+                gpu=self._name,
+                index=self._index,
+                group="xid",
+                what="its Xid errors",
+                why=why,
+                fix="let this user read /dev/kmsg (a member of adm, or sysctl kernel.dmesg_restrict=0), or run as root",
+            )
+
+    def _xid(self, xid: HeardXid) -> Iterator[Finding | Blind]:
+        found = self._rules.xid(xid.code)
+        said = f": {xid.text}" if xid.text else ""
+        if found is None:
+            why = f"Xid {xid.code}, told by {xid.told_by}, is in no class of catalogue/health{said}"
+            yield Blind(
+                gpu=self._name,
+                index=self._index,
+                group="xid",
+                what="what an Xid means",
+                why=why,
+                fix=f"look up Xid {xid.code} in NVIDIA's XID Errors, and add it to catalogue/health/health.toml",
+            )
+        elif found.fails:
+            what = f"Xid {xid.code} ({found.name}), told by {xid.told_by}{said}"
+            yield self._finding("xid", what, found.action, found.source)
+
+    def _finding(self, group: str, what: str, action: str, source: str) -> Finding:
+        does = self._rules.actions[action]
+        return Finding(
+            gpu=self._name, index=self._index, group=group, what=what, action=action, does=does, source=source
+        )
+
+    def _blind(self, group: str, what: str, reading: Reading) -> Blind:
+        fix = next_step(reading.code, _NO_STEP)
+        return Blind(gpu=self._name, index=self._index, group=group, what=what, why=reading.why, fix=fix)
+
+
+def _has_no_ecc(gpu: GpuHealth) -> bool:
+    """True where the product cannot correct errors: consumer cards. Where it is switched off is another matter."""
+    return gpu.readings.get("ecc.mode", Reading(value=None, why="")).is_absent
+
+
+def _amount(value: float, rule: CounterRule) -> str:
+    return f"{value / _SECOND:.3f} s" if rule.unit == "ns" else f"{value:,.0f}"

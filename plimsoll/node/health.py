@@ -1,0 +1,355 @@
+"""The health of every GPU as NVML counts it: memory errors, replaced rows, throttling, links, heat, advice.
+
+One `Health` is one look at all GPUs. Each figure is read by itself: what the product does not have is told apart from
+what could not be read, and neither is ever zero.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from plimsoll import clock
+from plimsoll.node.kernel_log import bus_place
+from plimsoll.node.node import Unread
+
+NOT_SUPPORTED: Final = 3
+_INVALID_ARGUMENT: Final = 2
+_GONE: Final = (15, 16)
+"""NVML_ERROR_GPU_IS_LOST and NVML_ERROR_RESET_REQUIRED."""
+_SILENT: Final = (*_GONE, 10, 11, 999)
+"""What a GPU answers that does not even give a handle: timeout, no interrupt, unknown."""
+
+RECOVERY_ACTION: Final = 230
+"""NVML_FI_DEV_GET_GPU_RECOVERY_ACTION. Few field numbers are used here: some have changed between releases."""
+_MEMORY_TEMPERATURE: Final = 82
+_MOST_LINKS: Final = 36
+
+_POLICIES: Final = {"power": 0, "thermal": 1, "sync_boost": 2, "board_limit": 3, "reliability": 5}
+_LINK_ERRORS: Final = {"replays": 0, "recoveries": 1, "crc_flits": 2}
+_FABRIC_OFF: Final = 0
+"""NVML_GPU_FABRIC_STATE_NOT_SUPPORTED."""
+FABRIC_COMPLETED: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One figure: its value, or why there is none."""
+
+    value: int | None
+    why: str = ""
+    code: int | None = None
+    """NVML's number for the error, where there is no value."""
+
+    @property
+    def is_absent(self) -> bool:
+        """True where the product has no such thing: an answer, and not the want of one."""
+        return self.value is None and self.code == NOT_SUPPORTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuHealth:
+    """One GPU at one moment."""
+
+    index: int
+    uuid: str | None
+    name: str | None
+    bus: str | None
+    """`0000:18:00`, as the kernel's log names it."""
+    lost: str | None
+    """What NVML says of a GPU that is gone; None for one that answers."""
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    """By the names of `catalogue/health/health.toml`, and what is told beside them."""
+
+    def value(self, name: str) -> int | None:
+        """A figure; None where there is none."""
+        found = self.readings.get(name)
+        return None if found is None else found.value
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON data: values, and why there is none of what could not be read."""
+        values = {name: each.value for name, each in self.readings.items() if each.value is not None}
+        unread = {name: each.why for name, each in self.readings.items() if each.value is None and not each.is_absent}
+        absent = [name for name, each in self.readings.items() if each.is_absent]
+        return {
+            "index": self.index,
+            "uuid": self.uuid,
+            "name": self.name,
+            "bus": self.bus,
+            "lost": self.lost,
+            "values": values,
+            "unread": unread,
+            "absent": absent,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """One look at every GPU that the driver lists."""
+
+    at: float
+    """Seconds of the suite's clock."""
+    gpus: tuple[GpuHealth, ...]
+    why: str = ""
+    """Why there is no list of GPUs; empty where there is one."""
+
+    def gpu(self, index: int) -> GpuHealth | None:
+        """The GPU of that number; None where the driver does not list it."""
+        return next((gpu for gpu in self.gpus if gpu.index == index), None)
+
+
+class HealthReader:
+    """NVML, opened for as long as health is read. `open` makes one, or says why it cannot."""
+
+    def __init__(self, nvml: Any) -> None:
+        self._nvml = nvml
+
+    @classmethod
+    def open(cls) -> Self | Unread:
+        """NVML initialised, or why it is not."""
+        try:
+            import pynvml
+        except ImportError:
+            return Unread(what="gpus", why="the package nvidia-ml-py is not installed")
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError as error:
+            return Unread(what="gpus", why=f"NVML did not start: {error}", code=error.value)
+        return cls(pynvml)
+
+    def close(self) -> None:
+        """Shut NVML down."""
+        self._nvml.nvmlShutdown()
+
+    def look(self) -> Health:
+        """Read everything of every GPU: some hundred queries for each."""
+        return self._health(self._everything)
+
+    def glance(self) -> Health:
+        """Read what changes within a second: heat, clocks, power, the state of the PCIe link."""
+        return self._health(self._moment)
+
+    def _health(self, read: Callable[[Any], Iterator[tuple[str, Callable[[], int]]]]) -> Health:
+        count = self._read(self._nvml.nvmlDeviceGetCount)
+        gpus = tuple(self._gpu(index, read) for index in range(count.value or 0))
+        return Health(at=clock.monotonic(), gpus=gpus, why="" if count.value is not None else count.why)
+
+    def _gpu(self, index: int, read: Callable[[Any], Iterator[tuple[str, Callable[[], int]]]]) -> GpuHealth:
+        nvml = self._nvml
+        try:
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        except nvml.NVMLError as error:
+            lost = f"NVML says: {error}" if error.value in _SILENT else None
+            readings = {"handle": Reading(value=None, why=f"NVML says: {error}", code=error.value)}
+            return GpuHealth(index=index, uuid=None, name=None, bus=None, lost=lost, readings=readings)
+        readings = {name: self._read(query) for name, query in read(handle)}
+        bus = self._text(lambda: nvml.nvmlDeviceGetPciInfo(handle).busId)
+        return GpuHealth(
+            index=index,
+            uuid=self._text(lambda: nvml.nvmlDeviceGetUUID(handle)),
+            name=self._text(lambda: nvml.nvmlDeviceGetName(handle)),
+            bus=None if bus is None else bus_place(bus),
+            lost=next((each.why for each in readings.values() if each.code in _GONE), None),
+            readings=readings,
+        )
+
+    def _moment(self, handle: Any) -> Iterator[tuple[str, Callable[[], int]]]:
+        nvml = self._nvml
+        yield "temperature", lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)
+        yield "temperature.memory", lambda: self._field(handle, _MEMORY_TEMPERATURE)
+        yield "reasons", lambda: self._reasons(handle)
+        yield "clock.sm", lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)
+        yield "clock.memory", lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM)
+        yield "power", lambda: nvml.nvmlDeviceGetPowerUsage(handle)
+        yield "pcie.generation", lambda: nvml.nvmlDeviceGetCurrPcieLinkGeneration(handle)
+        yield "pcie.width", lambda: nvml.nvmlDeviceGetCurrPcieLinkWidth(handle)
+
+    def _everything(self, handle: Any) -> Iterator[tuple[str, Callable[[], int]]]:
+        nvml = self._nvml
+        yield from self._moment(handle)
+        yield "ecc.mode", lambda: int(nvml.nvmlDeviceGetEccMode(handle)[0])
+        yield from self._memory_errors(handle)
+        yield from self._replaced(handle)
+        for name, policy in _POLICIES.items():
+            yield f"throttle.{name}", lambda p=policy: int(nvml.nvmlDeviceGetViolationStatus(handle, p).violationTime)  # type: ignore[misc]
+        yield "clock.sm.most", lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM)
+        yield "clock.memory.most", lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_MEM)
+        yield (
+            "temperature.slowdown",
+            lambda: nvml.nvmlDeviceGetTemperatureThreshold(handle, nvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN),
+        )
+        yield (
+            "temperature.memory.most",
+            lambda: nvml.nvmlDeviceGetTemperatureThreshold(handle, nvml.NVML_TEMPERATURE_THRESHOLD_MEM_MAX),
+        )
+        yield "power.enforced", lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle)
+        yield "power.default", lambda: nvml.nvmlDeviceGetPowerManagementDefaultLimit(handle)
+        yield "pcie.generation.most", lambda: nvml.nvmlDeviceGetMaxPcieLinkGeneration(handle)
+        yield "pcie.generation.card", lambda: nvml.nvmlDeviceGetGpuMaxPcieLinkGeneration(handle)
+        yield "pcie.width.most", lambda: nvml.nvmlDeviceGetMaxPcieLinkWidth(handle)
+        yield "pcie.replays", lambda: nvml.nvmlDeviceGetPcieReplayCounter(handle)
+        yield from self._links(handle)
+        yield "recovery", lambda: self._field(handle, RECOVERY_ACTION)
+
+    def _memory_errors(self, handle: Any) -> Iterator[tuple[str, Callable[[], int]]]:
+        nvml = self._nvml
+        places = {"sram": nvml.NVML_MEMORY_LOCATION_SRAM, "dram": nvml.NVML_MEMORY_LOCATION_DRAM}
+        for since, counter in (("volatile", nvml.NVML_VOLATILE_ECC), ("aggregate", nvml.NVML_AGGREGATE_ECC)):
+            for kind, error in (("corrected", 0), ("uncorrected", 1)):
+                for name, place in places.items():
+                    query = (handle, error, counter, place)
+                    yield (
+                        f"ecc.{since}.{kind}.{name}",
+                        lambda q=query: int(nvml.nvmlDeviceGetMemoryErrorCounter(*q)),  # type: ignore[misc]
+                    )
+
+    def _replaced(self, handle: Any) -> Iterator[tuple[str, Callable[[], int]]]:
+        nvml = self._nvml
+        for place, name in enumerate(("corrected", "uncorrected", "pending", "failed")):
+            yield f"remap.{name}", lambda p=place: int(nvml.nvmlDeviceGetRemappedRows(handle)[p])  # type: ignore[misc]
+        for cause, name in enumerate(("single", "double")):
+            yield f"retired.{name}", lambda c=cause: len(nvml.nvmlDeviceGetRetiredPages(handle, c))  # type: ignore[misc]
+        yield "retired.pending", lambda: int(nvml.nvmlDeviceGetRetiredPagesPendingStatus(handle))
+
+    def _links(self, handle: Any) -> Iterator[tuple[str, Callable[[], int]]]:
+        """Which NVLinks are up, as bits, and errors summed over those that are; then the fabric they lead to."""
+        yield "nvlink.active", lambda: self._active_links(handle)
+        for name, counter in _LINK_ERRORS.items():
+            yield f"nvlink.{name}", lambda c=counter: self._link_errors(handle, c)  # type: ignore[misc]
+        yield "fabric.state", lambda: self._fabric(handle)[0]
+        yield "fabric.status", lambda: self._fabric(handle)[1]
+
+    def _active_links(self, handle: Any) -> int:
+        nvml, bits = self._nvml, 0
+        for link in range(_MOST_LINKS):
+            try:
+                bits |= bool(nvml.nvmlDeviceGetNvLinkState(handle, link)) << link
+            except nvml.NVMLError as error:
+                if link and error.value in (NOT_SUPPORTED, _INVALID_ARGUMENT):
+                    break  # there are no more links
+                raise
+        return bits
+
+    def _link_errors(self, handle: Any, counter: int) -> int:
+        active = self._active_links(handle)
+        links = [link for link in range(_MOST_LINKS) if active >> link & 1]
+        return sum(int(self._nvml.nvmlDeviceGetNvLinkErrorCounter(handle, link, counter)) for link in links)
+
+    def _fabric(self, handle: Any) -> tuple[int, int]:
+        """State and status. A GPU that no NVSwitch is behind says that it has no fabric."""
+        nvml = self._nvml
+        info = nvml.c_nvmlGpuFabricInfoV_t()
+        try:
+            nvml.nvmlDeviceGetGpuFabricInfoV(handle, ctypes.byref(info))
+        except nvml.NVMLError_FunctionNotFound:
+            info = nvml.c_nvmlGpuFabricInfo_t()
+            nvml.nvmlDeviceGetGpuFabricInfo(handle, ctypes.byref(info))
+        if int(info.state) == _FABRIC_OFF:
+            raise nvml.NVMLError(NOT_SUPPORTED)
+        return int(info.state), int(info.status)
+
+    def _reasons(self, handle: Any) -> int:
+        nvml = self._nvml
+        try:
+            return int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
+        except nvml.NVMLError_FunctionNotFound:
+            return int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+
+    def _field(self, handle: Any, number: int) -> int:
+        """A field of NVML. A driver that has never heard of it says so in one of two ways."""
+        nvml = self._nvml
+        [found] = nvml.nvmlDeviceGetFieldValues(handle, [number])
+        if found.nvmlReturn != nvml.NVML_SUCCESS:
+            unknown = found.nvmlReturn == _INVALID_ARGUMENT
+            raise nvml.NVMLError(NOT_SUPPORTED if unknown else found.nvmlReturn)
+        wide = found.valueType in (nvml.NVML_VALUE_TYPE_UNSIGNED_LONG, nvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG)
+        return int(found.value.ullVal if wide else found.value.uiVal)
+
+    def _read(self, query: Callable[[], Any]) -> Reading:
+        try:
+            return Reading(value=int(query()))
+        except self._nvml.NVMLError as error:
+            return Reading(value=None, why=f"NVML says: {error}", code=int(error.value))
+
+    def _text(self, query: Callable[[], Any]) -> str | None:
+        try:
+            found = query()
+        except (self._nvml.NVMLError, UnicodeDecodeError):
+            return None
+        return found.decode("utf-8", "replace") if isinstance(found, bytes) else str(found)
+
+    def events(self) -> XidEvents:
+        """Listen to the Xids that NVML tells from now on."""
+        return XidEvents(self._nvml)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeardXid:
+    """An Xid, and who told of it."""
+
+    code: int
+    gpu: int | None
+    """The index of the GPU; None where the source names one that NVML does not list."""
+    at: float
+    """Seconds of the suite's clock when it was heard."""
+    told_by: str
+    text: str = ""
+
+
+class XidEvents:
+    """NVML's own Xid events, of every GPU that can tell them. `deaf` says of which GPUs none can be heard, and why."""
+
+    def __init__(self, nvml: Any) -> None:
+        self._nvml = nvml
+        self.deaf: dict[int, str] = {}
+        self._indexes: dict[int | None, int] = {}
+        self._set: Any = None
+        try:
+            self._set = nvml.nvmlEventSetCreate()
+            count = int(nvml.nvmlDeviceGetCount())
+        except nvml.NVMLError as error:
+            self.deaf = {-1: f"NVML says: {error}"}
+            return
+        for index in range(count):
+            try:
+                handle = nvml.nvmlDeviceGetHandleByIndex(index)
+                self._indexes[_address(handle)] = index
+                nvml.nvmlDeviceRegisterEvents(handle, nvml.nvmlEventTypeXidCriticalError, self._set)
+            except nvml.NVMLError as error:
+                self.deaf[index] = f"NVML says: {error}"
+
+    @property
+    def why_none(self) -> str:
+        """Why no event of any GPU can be heard; empty where some can."""
+        return self.deaf.get(-1, "")
+
+    def wait(self, seconds: float) -> list[HeardXid]:
+        """The Xids of the next seconds; returns early with the first."""
+        nvml = self._nvml
+        if self._set is None or self.why_none:
+            return []
+        try:
+            event = nvml.nvmlEventSetWait(self._set, int(seconds * 1000))
+        except nvml.NVMLError as error:
+            if error.value != nvml.NVML_ERROR_TIMEOUT:
+                self.deaf = {-1: f"NVML says: {error}"}
+            return []
+        # By the handle that it was registered with: a GPU that is lost does not answer its number any more.
+        gpu = self._indexes.get(_address(event.device))
+        return [HeardXid(code=int(event.eventData), gpu=gpu, at=clock.monotonic(), told_by="NVML")]
+
+    def close(self) -> None:
+        """Give the set back."""
+        if self._set is not None:
+            try:
+                self._nvml.nvmlEventSetFree(self._set)
+            except self._nvml.NVMLError as error:
+                sys.stderr.write(f"plimsoll: NVML's events could not be given back: {error}\n")
+            self._set = None
+
+
+def _address(handle: Any) -> int | None:
+    return ctypes.cast(handle, ctypes.c_void_p).value

@@ -1,0 +1,128 @@
+"""What the kernel's log says of GPUs: Xid lines of the NVIDIA driver, and GPUs that have fallen off the bus.
+
+The log is the only witness of what happened before a run, and of a GPU that is gone. A user who may not read it is told
+so: an unread log is no clean one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+_KMSG: Final = Path("/dev/kmsg")
+_LONGEST: Final = 400
+"""Characters of a line that are kept."""
+_LINE: Final = 8192
+"""Bytes of the longest record that the kernel gives at once (its own LOG_LINE_MAX and what it puts before)."""
+
+OFF_THE_BUS: Final = 79
+_ADDRESS: Final = r"(?:PCI:)?(?P<bus>[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}|[0-9a-fA-F]{2}:[0-9a-fA-F]{2})"
+_XID: Final = re.compile(rf"NVRM: Xid \({_ADDRESS}[^)]*\): (?P<code>\d+)")
+_NAMED: Final = re.compile(rf"NVRM:.*?\bGPU (?:at )?{_ADDRESS}")
+_FALLEN: Final = re.compile(r"NVRM:.*fallen off the bus")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelXid:
+    """One Xid that the driver wrote to the kernel's log."""
+
+    code: int
+    bus: str
+    """The GPU's place in the form `0000:18:00`; lower case, without function."""
+    text: str
+    at: float | None = None
+    """Seconds since the machine started; None where the line does not say."""
+
+
+def bus_place(text: str) -> str:
+    """`0000:18:00` of any way to write a PCI address: NVML has eight digits for the domain, the driver's log four, or
+    none."""
+    parts = text.lower().removeprefix("pci:").partition(".")[0].split(":")
+    domain = int(parts[-3], 16) if len(parts) > 2 else 0
+    return ":".join([f"{domain:04x}", *parts[-2:]])
+
+
+def xids_of(lines: Iterable[str]) -> list[KernelXid]:
+    """The Xids of some lines, in their order. "Fallen off the bus" is 79 where the driver gives it no number: it may
+    stand in a line of its own, after the one that names the GPU."""
+    found: list[KernelXid] = []
+    named = ""
+    for line in lines:
+        if match := _XID.search(line):
+            found.append(_xid(int(match["code"]), match["bus"], line))
+            continue
+        if match := _NAMED.search(line):
+            named = match["bus"]
+        place = bus_place(named) if named else ""
+        if place and _FALLEN.search(line) and (OFF_THE_BUS, place) not in {(x.code, x.bus) for x in found}:
+            found.append(_xid(OFF_THE_BUS, named, line))
+    return found
+
+
+_SINCE_START: Final = re.compile(r"^\[\s*(\d+\.\d+)\]|^\d+,\d+,(\d+),")
+
+
+def _xid(code: int, bus: str, line: str) -> KernelXid:
+    """A record of /dev/kmsg begins with `priority,number,microseconds,flags;`, a line of dmesg with `[seconds]`."""
+    stamp = _SINCE_START.match(line)
+    seconds = None
+    if stamp is not None:
+        seconds = float(stamp[1]) if stamp[1] else int(stamp[2]) / 1e6
+    text = line.partition(";")[2] if stamp is not None and stamp[2] else line
+    return KernelXid(code=code, bus=bus_place(bus), text=text.strip()[:_LONGEST], at=seconds)
+
+
+@dataclass(slots=True)
+class KernelLog:
+    """The kernel's log from where it was opened on. `why` says why it cannot be read; empty where it can."""
+
+    path: Path = _KMSG
+    why: str = ""
+    before: list[KernelXid] = field(default_factory=list)
+    """What was in the log when it was opened, of this start of the machine."""
+    _descriptor: int | None = None
+
+    def open(self) -> None:
+        """Read all that is there into `before`, and stay at the end."""
+        try:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            self.why = f"{self.path}: {error.strerror}"
+            return
+        self.before = self.fresh()
+
+    def fresh(self) -> list[KernelXid]:
+        """The Xids that were written since the last call; none where the log cannot be read, which `why` says."""
+        if self._descriptor is None:
+            return []
+        lines: list[str] = []
+        while (record := self._record(self._descriptor)) is not None:
+            lines += record.decode("utf-8", "replace").splitlines()
+        return xids_of(lines)
+
+    def _record(self, descriptor: int) -> bytes | None:
+        """The next record, or None at the end."""
+        while True:
+            try:
+                return os.read(descriptor, _LINE) or None
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                if error.errno == errno.EPIPE:
+                    continue  # the kernel has overwritten records that were not read yet; the next read goes on
+                self.why = f"{self.path}: {error.strerror}"
+                self.close()
+                return None
+
+    def close(self) -> None:
+        """Give the descriptor back. Safe to call again."""
+        if self._descriptor is not None:
+            with suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,162 @@
+"""Watches the GPUs while models run: one thread that samples what changes, and hears every Xid.
+
+A `Stretch` is a part of that time, such as one variant's: what was read before and after it, how far each sample went,
+and which Xids fell into it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from plimsoll import clock
+from plimsoll.node.health import Health, HealthReader, HeardXid
+from plimsoll.node.kernel_log import KernelLog, KernelXid
+
+_INTERVAL: Final = 0.5
+"""Seconds between two samples; NVML itself renews most figures ten times a second or less."""
+
+
+@dataclass(slots=True)
+class Extreme:
+    """How low and how high a figure went, and every bit that it showed."""
+
+    low: int
+    high: int
+    bits: int
+
+    def take(self, value: int) -> None:
+        """Widen by one more sample."""
+        self.low, self.high, self.bits = min(self.low, value), max(self.high, value), self.bits | value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """What was seen of the GPUs over some time. The same fields serve one variant and a whole run."""
+
+    before: Health
+    after: Health
+    extremes: Mapping[int, Mapping[str, Extreme]] = field(default_factory=dict)
+    """By GPU and figure."""
+    samples: int = 0
+    xids: tuple[HeardXid, ...] = ()
+    deaf: Mapping[int, str] = field(default_factory=dict)
+    """Why the Xids of a GPU could not be heard, neither from NVML nor from the kernel's log."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it was."""
+        return self.after.at - self.before.at
+
+
+@dataclass(slots=True)
+class Mark:
+    """The beginning of a stretch."""
+
+    before: Health
+    extremes: dict[int, dict[str, Extreme]] = field(default_factory=dict)
+    samples: int = 0
+
+
+class HealthWatch:
+    """The thread, and what it has seen. `start` before the first model loads, `stop` at the end."""
+
+    def __init__(self, reader: HealthReader, log: KernelLog | None = None, interval: float = _INTERVAL) -> None:
+        self._reader = reader
+        self._log = log or KernelLog()
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._marks: list[Mark] = []
+        self._heard: list[HeardXid] = []
+        self._places: dict[str, int] = {}
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="plimsoll-health", daemon=True)
+        self._log.open()
+        self._events = reader.events()
+        self.earlier: tuple[KernelXid, ...] = tuple(self._log.before)
+        """What the kernel's log had of this start of the machine, before the watch began."""
+
+    def start(self) -> None:
+        """Begin to sample and to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and give back what it holds."""
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._events.close()
+        self._log.close()
+
+    def mark(self) -> Mark:
+        """Begin a stretch with a look at everything."""
+        mark = Mark(before=self._reader.look())
+        self._hear_kernel(mark.before)
+        with self._lock:
+            self._marks.append(mark)
+        return mark
+
+    def since(self, mark: Mark) -> Stretch:
+        """The stretch from a mark until now; the mark stays, so that it can be asked again."""
+        after = self._reader.look()
+        self._take(after)
+        self._hear_kernel(after)
+        with self._lock:
+            extremes = {gpu: dict(each) for gpu, each in mark.extremes.items()}
+            xids = tuple(x for x in self._heard if x.at >= mark.before.at)
+            return Stretch(
+                before=mark.before,
+                after=after,
+                extremes=extremes,
+                samples=mark.samples,
+                xids=xids,
+                deaf=self._deaf(after),
+            )
+
+    def forget(self, mark: Mark) -> None:
+        """End a stretch: its extremes are no longer followed."""
+        with self._lock:
+            self._marks = [other for other in self._marks if other is not mark]
+
+    def _run(self) -> None:
+        while not self._done.is_set():
+            began = clock.monotonic()
+            heard = self._events.wait(self._interval)
+            with self._lock:
+                self._heard += heard
+            # Waiting for events is the pause; where there are none to wait for, or one came early, the rest is slept.
+            self._done.wait(max(0.0, self._interval - (clock.monotonic() - began)))
+            health = self._reader.glance()
+            self._take(health)
+            self._hear_kernel(health)
+
+    def _take(self, health: Health) -> None:
+        with self._lock:
+            for mark in self._marks:
+                mark.samples += 1
+                for gpu in health.gpus:
+                    into = mark.extremes.setdefault(gpu.index, {})
+                    for name, reading in gpu.readings.items():
+                        if reading.value is not None:
+                            into.setdefault(name, Extreme(reading.value, reading.value, 0)).take(reading.value)
+
+    def _hear_kernel(self, health: Health) -> None:
+        with self._lock:
+            # A GPU that is gone has no place any more, and the line that says so names the one that it had.
+            self._places |= {gpu.bus: gpu.index for gpu in health.gpus if gpu.bus}
+            for line in self._log.fresh():
+                gpu = self._places.get(line.bus)
+                if not any(x.code == line.code and x.gpu == gpu and x.told_by == "NVML" for x in self._heard[-8:]):
+                    at = clock.monotonic()
+                    self._heard.append(
+                        HeardXid(code=line.code, gpu=gpu, at=at, told_by="the kernel's log", text=line.text)
+                    )
+
+    def _deaf(self, health: Health) -> dict[int, str]:
+        if not self._log.why:
+            return {}
+        none = self._events.why_none
+        unheard = {gpu.index: none for gpu in health.gpus} if none else self._events.deaf
+        return {index: f"{why}, and {self._log.why}" for index, why in unheard.items()}

@@ -1,0 +1,210 @@
+"""The health of GPUs, read by the real pynvml from a stand-in libnvidia-ml.so.1 while its counters change."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.nvml import play, stand_in
+from tests.support.subsession import ROOT
+
+Seen = dict[str, Any]
+
+
+def begin(folder: Path, samples: int, log: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.support.watched", str(samples), log],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def watched(folder: Path, log: str = "/dev/null") -> Seen:
+    """What a watch of a few samples sees. /dev/null is a kernel's log in which nothing stands."""
+    out, _ = begin(folder, 4, log).communicate()
+    seen: Seen = json.loads(out.splitlines()[-1])
+    return seen
+
+
+def changed(folder: Path, scenario: str, *lines: str) -> Seen:
+    """What a watch sees during which the scenario becomes another."""
+    process = begin(folder, 0, "/dev/null")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    play(folder, scenario, *lines)
+    out, _ = process.communicate("end\n")
+    seen: Seen = json.loads(out)
+    return seen
+
+
+@pytest.mark.parametrize("scenario", ["eight-h100", "sixteen-h100", "a100-mig"])
+def test_a_sound_node_has_no_finding_and_nothing_unseen(tmp_path: Path, scenario: str) -> None:
+    seen = watched(stand_in(tmp_path, scenario))
+    assert (seen["findings"], seen["blinds"]) == ([], [])
+    assert len(seen["gpus"]) == {"eight-h100": 8, "sixteen-h100": 16, "a100-mig": 1}[scenario]
+    assert all(len(gpu["values"]) > 20 for gpu in seen["gpus"])
+
+
+def test_what_a_consumer_card_does_not_have_is_told_apart_from_what_was_not_read(tmp_path: Path) -> None:
+    folder = stand_in(tmp_path, "rtx-3090", "gpu.0.pcie.generation [calls>=2] = 4")
+    seen = watched(folder)
+    assert (seen["findings"], seen["blinds"]) == ([], [])
+    assert {"ecc.mode", "remap.pending", "nvlink.active", "fabric.state"} <= set(seen["gpus"][0]["absent"])
+    assert seen["gpus"][0]["unread"] == {}
+
+
+def test_each_of_eight_gpus_is_named_with_its_own_fault_and_action(tmp_path: Path) -> None:
+    seen = changed(
+        stand_in(tmp_path, "eight-h100"),
+        "eight-h100",
+        "gpu.0.ecc.volatile.corrected.dram = 3",
+        "gpu.1.remap.pending = 1",
+        "gpu.2.remap.failed = 1",
+        "gpu.3.violation.1 = 2000000000",
+        "gpu.4.field.230 = 2",
+        "gpu.5.nvlink.7.state = 0",
+        "gpu.6.lost = 15",
+        "event.0 = 7 48",
+    )
+    found = {(index, group, action) for index, group, action, _ in seen["findings"]}
+    assert found == {
+        (0, "ecc", "drain"),
+        (1, "remapped_rows", "reset"),
+        (2, "remapped_rows", "rma"),
+        (3, "throttle", "drain"),
+        (4, "advice", "reboot"),
+        (5, "links", "drain"),
+        (6, "presence", "drain"),
+        (7, "xid", "drain"),
+    }
+    assert seen["blinds"] == []
+    texts = {index: text for index, _, _, text in seen["findings"]}
+    assert texts[0].startswith(
+        "GPU 0 (GPU-4d3e0000-0000-4000-8000-000000000000): ecc.volatile.corrected.dram rose by 3 to 3 within "
+    )
+    assert "it is lost: NVML says: GPU is lost" in texts[6]
+    assert "Xid 48 (hardware), told by NVML" in texts[7]
+
+
+def test_a_total_from_earlier_days_is_no_rise(tmp_path: Path) -> None:
+    seen = watched(stand_in(tmp_path, "eight-h100", "gpu.0.ecc.*.corrected.dram = 41", "gpu.0.remap.uncorrected = 2"))
+    assert seen["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "group", "action"),
+    [
+        ("gpu.0.ecc.volatile.uncorrected.sram = 1", "ecc", "drain"),
+        ("gpu.0.ecc.volatile.uncorrected.dram = 1", "ecc", "reset"),
+        ("gpu.0.ecc.volatile.corrected.sram = 10001", "ecc", "drain"),
+        ("gpu.0.retired.double = 64", "remapped_rows", "rma"),
+        ("gpu.0.retired.pending = 1", "remapped_rows", "reset"),
+        ("gpu.0.temperature = 88", "throttle", "drain"),
+        ("gpu.0.field.82 = 96", "throttle", "drain"),
+        ("gpu.0.reasons = 0x80", "throttle", "drain"),
+        ("gpu.0.pcie.generation = 3", "links", "drain"),
+        ("gpu.0.pcie.width = 8", "links", "drain"),
+        ("gpu.0.nvlink.2.errors.0 = 0+1/call", "links", "drain"),
+        ("gpu.0.fabric.state = 2", "links", "drain"),
+        ("gpu.0.fabric.status = 999", "links", "drain"),
+    ],
+)
+def test_one_fault_is_one_finding_of_its_kind(tmp_path: Path, line: str, group: str, action: str) -> None:
+    seen = watched(stand_in(tmp_path, "eight-h100", line))
+    assert {tuple(found[:3]) for found in seen["findings"]} == {(0, group, action)}
+    assert seen["blinds"] == []
+
+
+def test_a_power_limit_is_a_finding_where_it_was_lowered_and_holds_clocks_down(tmp_path: Path) -> None:
+    rising = "gpu.*.violation.0 = 0+900000000/call"
+    assert watched(stand_in(tmp_path / "a", "eight-h100", rising))["findings"] == []
+    lowered = watched(stand_in(tmp_path / "b", "eight-h100", rising, "gpu.4.power.enforced = 350000"))
+    [(index, group, action, text)] = lowered["findings"]
+    assert (index, group, action) == (4, "throttle", "configure")
+    assert "350 W, below the default of 700 W" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "group"),
+    [
+        ("gpu.2.ecc.volatile.uncorrected.dram = !999", "ecc"),
+        ("gpu.2.ecc.mode = !4", "ecc"),
+        ("gpu.2.ecc.mode = 0", "ecc"),
+        ("gpu.2.ecc.v* = !3", "ecc"),
+        ("gpu.2.remap.failed = !999", "remapped_rows"),
+        ("gpu.2.violation.1 = !13", "throttle"),
+        ("gpu.2.nvlink.0.state = !999", "links"),
+        ("gpu.2.fabric.state = !999", "links"),
+        ("gpu.2.field.230 = !999", "advice"),
+        ("gpu.2.field.230 = 44", "advice"),
+        ("gpu.2.handle = !4", "presence"),
+        ("event.0 [calls>=2] = 2 9999", "xid"),
+    ],
+)
+def test_what_cannot_be_read_is_never_sound(tmp_path: Path, line: str, group: str) -> None:
+    seen = watched(stand_in(tmp_path, "eight-h100", line))
+    assert {tuple(blind[:2]) for blind in seen["blinds"]} == {(2, group)}
+    assert all(fix for *_, fix in seen["blinds"])
+    assert seen["findings"] == []
+
+
+def test_an_old_driver_without_a_function_leaves_the_counter_unseen(tmp_path: Path) -> None:
+    without = ("nvmlDeviceGetViolationStatus", "nvmlDeviceGetCurrentClocksEventReasons")
+    seen = watched(stand_in(tmp_path, "eight-h100", without=without))
+    assert seen["findings"] == []
+    assert {(group, fix) for _, group, _, fix in seen["blinds"]} == {
+        ("throttle", "update the NVIDIA driver, which is older than what nvidia-ml-py asks it")
+    }
+    assert all("reasons" in gpu["values"] for gpu in seen["gpus"]), "asked by its older name"
+
+
+def test_a_gpu_may_be_lost_without_an_xid_and_the_others_stay_judged(tmp_path: Path) -> None:
+    seen = changed(stand_in(tmp_path, "eight-h100"), "eight-h100", "count = 7", "gpu.3.remap.pending = 1")
+    assert {tuple(found[:3]) for found in seen["findings"]} == {(7, "presence", "drain"), (3, "remapped_rows", "reset")}
+    assert seen["xids"] == []
+
+
+def test_xids_are_heard_from_the_kernels_log_too(tmp_path: Path) -> None:
+    log = tmp_path / "kmsg"
+    log.write_text("NVRM: Xid (PCI:0000:2a:00): 31, pid=1, name=python3, before the watch\n")
+    process = begin(stand_in(tmp_path / "nvml", "eight-h100"), 0, str(log))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    with log.open("a") as file:
+        file.write("[171167.620236] NVRM: Xid (PCI:0000:3a:00): 119, pid=2, name=x, Timeout waiting for RPC\n")
+    seen = json.loads(process.communicate("end\n")[0])
+    assert seen["xids"] == [[2, 119, "the kernel's log"]]
+    [(index, group, action, text)] = seen["findings"]
+    assert (index, group, action) == (2, "xid", "reset")
+    assert "Timeout waiting for RPC" in text
+
+
+def test_where_nobody_tells_of_xids_none_is_taken_for_granted(tmp_path: Path) -> None:
+    folder = stand_in(tmp_path, "eight-h100", "gpu.*.events = !4")
+    assert watched(folder)["blinds"] == [], "the kernel's log tells of them"
+    seen = watched(folder, str(tmp_path / "none"))
+    assert {tuple(blind[:2]) for blind in seen["blinds"]} == {(index, "xid") for index in range(8)}
+    assert "No such file or directory" in seen["blinds"][0][2]
+
+
+def test_unlike_gpus_with_names_beyond_ascii_are_each_measured_by_their_own_kind(tmp_path: Path) -> None:
+    lines = ["gpu.3.name = Grafikkarte Größe ☃", "gpu.3.nvlink.*.state = 0", "gpu.3.pcie.generation = 4"]
+    lines += ["gpu.3.pcie.generation.most = 4"]
+    seen = watched(stand_in(tmp_path, "eight-h100", *lines))
+    assert seen["findings"] == []
+    assert seen["gpus"][3]["name"] == "Grafikkarte Größe ☃"
+
+
+def test_a_driver_that_does_not_start_is_said(tmp_path: Path) -> None:
+    assert watched(stand_in(tmp_path, "eight-h100", "init = !18")) == {
+        "unread": "NVML did not start: RM has detected an NVML/RM version mismatch."
+    }

@@ -1,0 +1,134 @@
+"""The catalogue's rules for the health of GPUs, and the kernel's log."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from plimsoll.catalogue.files import shipped_root
+from plimsoll.catalogue.health import read_health
+from plimsoll.node.kernel_log import KernelLog, bus_place, xids_of
+
+# Lines as leptonai/gpud has them (Apache-2.0; components/accelerator/nvidia/xid/kmsg_test.go at 2acd894,
+# message_to_inject.go at 97864ab).
+LINES = [
+    ("[111111111.111] NVRM: Xid (PCI:0000:05:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.",
+     79, "0000:05:00"),
+    ("NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus.", 79, "0000:01:00"),
+    ("[...] NVRM: Xid (0000:03:00): 14, Channel 00000001", 14, "0000:03:00"),
+    ("[171167.620236] NVRM: Xid (PCI:0009:01:00): 149, NETIR_LINK_EVT  Fatal   XC0 i0 Link 01 (0x021425c6 0x00000000)",
+     149, "0009:01:00"),
+    ("[171167.621162] NVRM: Xid (PCI:0009:01:00): 154, GPU recovery action changed from 0x0 (None) to 0x4 (Drain and "
+     "Reset)", 154, "0009:01:00"),
+    ("NVRM: Xid (PCI:0000:04:00): 63, Row remapping event: Rows 0x1a and 0x2b have been remapped on GPU "
+     "00000000:04:00.0", 63, "0000:04:00"),
+    ("NVRM: GPU 0000:29:00.0: GPU has fallen off the bus.", 79, "0000:29:00"),
+    ("NVRM: GPU 18:00.0: GPU has fallen off the bus.", 79, "0000:18:00"),
+]  # fmt: skip
+
+NONE = [
+    "Regular log content without Xid errors",
+    "NVRM: Xid error: xyz, invalid data",
+    "NVRM: Xid (invalid): some error",
+    "NVRM: The NVIDIA GPU invalid-bdf.0",
+    "usb 1-1: device has fallen off the bus",
+]
+
+
+@pytest.mark.parametrize(("line", "code", "bus"), LINES)
+def test_a_line_of_the_driver_is_read(line: str, code: int, bus: str) -> None:
+    [found] = xids_of([line])
+    assert (found.code, found.bus) == (code, bus)
+
+
+@pytest.mark.parametrize("line", NONE)
+def test_other_lines_are_none(line: str) -> None:
+    assert xids_of([line]) == []
+
+
+def test_a_gpu_that_fell_off_the_bus_over_three_lines_is_one_xid() -> None:
+    lines = [
+        "NVRM: The NVIDIA GPU 0000:18:00.0",
+        "NVRM: (PCI ID: 10de:2901) installed in this system has",
+        "NVRM: fallen off the bus and is not responding to commands.",
+    ]
+    assert [(found.code, found.bus) for found in xids_of(lines)] == [(79, "0000:18:00")]
+
+
+def test_a_record_of_the_kernels_buffer_says_when() -> None:
+    [found] = xids_of(["3,1234,171167620236,-;NVRM: Xid (PCI:0000:9b:00): 119, pid=9, name=nvidia-smi, Timeout"])
+    assert found.at == pytest.approx(171167.620236)
+    assert found.text.startswith("NVRM: Xid")
+
+
+def test_the_two_ways_to_write_a_place_are_one() -> None:
+    assert bus_place("00000000:9B:00.0") == bus_place("PCI:0000:9b:00") == bus_place("9b:00.0") == "0000:9b:00"
+    assert bus_place("00010000:01:00.0") == "10000:01:00"
+
+
+def test_a_log_that_may_not_be_read_says_so_and_is_not_empty(tmp_path: Path) -> None:
+    log = KernelLog(path=tmp_path / "kmsg")
+    log.open()
+    assert log.why == f"{tmp_path / 'kmsg'}: No such file or directory"
+    assert (log.before, log.fresh()) == ([], [])
+
+
+def test_what_stood_in_the_log_before_is_told_apart_from_what_is_new(tmp_path: Path) -> None:
+    path = tmp_path / "kmsg"
+    path.write_text(LINES[0][0] + "\n")
+    log = KernelLog(path=path)
+    log.open()
+    with path.open("a") as file:
+        file.write(LINES[3][0] + "\n")
+    assert [found.code for found in log.before] == [79]
+    assert [found.code for found in log.fresh()] == [149]
+    assert log.fresh() == []
+    log.close()
+
+
+def test_every_bound_has_a_source_and_an_action_that_is_explained() -> None:
+    rules = read_health()
+    judged = [rule for rule in rules.counters.values() if rule.is_judged]
+    assert {rule.group for rule in judged} == {"ecc", "remapped_rows", "throttle", "links"}
+    assert all(rule.source and rules.actions[rule.action] for rule in judged)
+
+
+def test_classes_of_xid_follow_the_document() -> None:
+    rules = read_health()
+    named = {code: None if (found := rules.xid(code)) is None else found.name for code in (79, 48, 119, 31, 63, 154, 7)}
+    assert named == {
+        79: "hardware",
+        48: "hardware",
+        119: "reset",
+        31: "application",
+        63: "informational",
+        154: "recovery action",
+        7: None,
+    }
+    assert {found.name: found.fails for found in rules.xids}["application"] is False
+
+
+def test_the_gravest_of_several_actions_is_the_last_in_the_file() -> None:
+    rules = read_health()
+    assert rules.gravest(["reset", "rma", "", "drain"]) == "rma"
+    assert rules.gravest([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('id = "remap.failed"', 'id = "remap.pending"', "a counter is there twice"),
+        ("codes = [154]", "codes = [154, 79]", "an Xid is in two classes"),
+        ('action = "rma"\nsource = "NVIDIA GPU Memory', 'source = "NVIDIA GPU Memory', "no action or no source"),
+        ('action = "rma"\nsource = "NVIDIA GPU', 'action = "bin"\nsource = "NVIDIA GPU', "'bin' is no action"),
+    ],
+)
+def test_rules_that_say_two_things_are_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    text = (shipped_root() / "health/health.toml").read_text()
+    assert old in text
+    (tmp_path / "health").mkdir()
+    (tmp_path / "health/health.toml").write_text(text.replace(old, new))
+    with pytest.raises(ValueError, match=re.escape(said)):
+        read_health(tmp_path)
