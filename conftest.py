@@ -28,6 +28,7 @@ FIXTURE_MODULES: Final = (
     "fixtures.weights",
     "fixtures.hosts",
     "fixtures.plan",
+    "fixtures.health",
     "fixtures.profiles",
     "fixtures.calls",
     "fixtures.judging",

@@ -87,6 +87,7 @@ class Collector:
         self._hub: list[Mapping[str, Any]] = []
         self._hosts: list[Mapping[str, Any]] = []
         self._samples: list[Mapping[str, Any]] = []
+        self._health: list[Mapping[str, Any]] = []
         self._askings: list[Asking] = []
         self._answers: list[AnswerRecord] = []
         self._collect_errors: list[CollectError] = []
@@ -103,6 +104,7 @@ class Collector:
             Event.MEASUREMENT: self._measurement,
             Event.JUDGEMENT: self._judgement,
             Event.SAMPLE: lambda data: self._samples.append(data),
+            Event.HEALTH: self._take_health,
             Event.DATASET: lambda data: self._askings.append(Asking.from_json(data)),
             Event.ANSWER: lambda data: self._answers.append(AnswerRecord.from_json(data)),
             Event.BENCHMARK: self._benchmark,
@@ -190,6 +192,7 @@ class Collector:
             hub=tuple(self._hub),
             hosts=tuple(self._hosts),
             samples=tuple(self._samples),
+            health=tuple(self._health),
             askings=tuple(self._askings),
             answers=tuple(self._answers),
             collect_errors=tuple(self._collect_errors),
@@ -251,6 +254,13 @@ class Collector:
 
             TypeAdapter(Node).validate_python(node.to_json(), strict=False)
         self._node = self._node or node
+
+    def _take_health(self, data: Mapping[str, Any]) -> None:
+        for each in (*_list(data["first"]), *_list(data["last"])):
+            _table(_table(each)["values"])
+        for finding in _list(data["findings"]):
+            _ = finding["gpu"], finding["what"], finding["action"]
+        self._health.append(data)
 
     def _plan(self, data: Mapping[str, Any]) -> None:
         cells = [Cell.from_json(cell) for cell in data["cells"]]

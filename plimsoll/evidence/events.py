@@ -56,6 +56,11 @@ class Event(StrEnum):
     """cell, metric, value, unit, reason, low, high, source, margin, outcome, headroom, text."""
     SAMPLE = "sample"
     """variant, pid, seconds, rss (bytes): memory over time while a host works."""
+    HEALTH = "health"
+    """variant (or null: the whole run), gpus (indexes that were judged), seconds, samples, first and last ([{index,
+    uuid, name, bus, lost, values, unread, absent}]), extremes ({index: {figure: [lowest, highest]}}), xids,
+    earlier_xids (of the kernel's log, before the run), findings ([{gpu, index, group, what, action, does, source}]),
+    unread ([{gpu, index, group, what, why, fix}])."""
     DATASET = "dataset"
     """What a variant is asked of a dataset, before the first question (answers.py: Asking); structure ({split: what its
     rows came to, and what was left out})."""

@@ -41,6 +41,7 @@ def merge_records(records: Sequence[RunRecord]) -> RunRecord:
         hub=_joined(part.hub for part in parts),
         hosts=_joined(part.hosts for part in parts),
         samples=_joined(part.samples for part in parts),
+        health=_joined(part.health for part in parts),
         askings=_joined(part.askings for part in parts),
         answers=_joined(part.answers for part in parts),
         collect_errors=_joined(part.collect_errors for part in parts),

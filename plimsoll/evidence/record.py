@@ -253,6 +253,8 @@ class RunRecord:
     """The HUB events."""
     samples: tuple[Mapping[str, Any], ...]
     """The SAMPLE events."""
+    health: tuple[Mapping[str, Any], ...] = ()
+    """The HEALTH events."""
     askings: tuple[Asking, ...] = ()
     """What was asked of which dataset; a resumed run says again what it resumes."""
     answers: tuple[AnswerRecord, ...] = ()

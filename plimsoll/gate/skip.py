@@ -39,6 +39,8 @@ class SkipCode(StrEnum):
     """A speed was measured, and nobody says how high it must be for this product."""
     PAGE_CACHE = "page_cache"
     """The page cache cannot be brought into the state that a figure is named by."""
+    COUNTER = "counter"
+    """A counter of a GPU's health could not be read, which says nothing of the GPU."""
     OFFLINE = "offline"
     NOT_LOGGED_IN = "not_logged_in"
     LICENCE_NOT_ACCEPTED = "licence_not_accepted"

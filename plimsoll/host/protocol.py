@@ -110,6 +110,9 @@ class GpuMemory:
     """One GPU around a load, in bytes: torch's allocator and NVML side by side; None where not available."""
 
     device: str
+    """As torch names it in its process: `cuda:0`."""
+    uuid: str | None
+    """Of the GPU or the instance (MIG), without the prefix that NVML puts before it."""
     allocated_after: int
     allocated_peak: int
     reserved_peak: int

@@ -38,6 +38,7 @@ SUBJECTS: Final = (
     "memory",
     "generation",
     "dataset",
+    "health",
     "unload",
     "comparison",
     "plan",
@@ -45,6 +46,9 @@ SUBJECTS: Final = (
 """The order of checks of one variant: timing comes before anything touches the model, the proof of quantization before
 the first forward repacks weights, then unloading, and last what another load of the same weights is for:
 the two are never there at once. Planning asks no variant that is loaded."""
+
+_LAST: Final = 2
+"""Where checks of the node's health stand: they judge what every model left behind."""
 
 DATASETS: Final = "test_dataset.py"
 PLANNING: Final = "test_plan.py"
@@ -314,7 +318,8 @@ class Order:
     ) -> tuple[int, int, int, int, str, int]:
         """What to sort by; `variant` and `dataset` are ids."""
         if not subject:
-            return (2, 0, 0, 0, "", 0)
+            return (3, 0, 0, 0, "", 0)
         place = self._variants[variant] if variant is not None else 0
         among = self._datasets[dataset] if dataset is not None else 0
-        return (0 if variant is None else 1, place, SUBJECTS.index(subject), among, file, line)
+        stage = 1 if variant is not None else _LAST if subject == "health" else 0
+        return (stage, place, SUBJECTS.index(subject), among, file, line)

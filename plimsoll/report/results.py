@@ -9,7 +9,7 @@ file under xdist, and none for a run that was killed.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any, Final
 
@@ -35,6 +35,7 @@ def results(record: RunRecord, verdict: Verdict) -> dict[str, Any]:
         "gpus": [_gpu(gpu) | {"used": gpu.used} for gpu in record.gpus],
         "cells": [_cell(result, _gpus_of(record, result)) for result in verdict.results],
         "loads": [{"variant": load.variant, "cache": load.cache, "report": load.report} for load in record.loads],
+        "health": [_health(seen) for seen in record.health],
         "gates": [
             {
                 "variant": gate.variant,
@@ -53,6 +54,17 @@ def results(record: RunRecord, verdict: Verdict) -> dict[str, Any]:
     }
     encoded: dict[str, Any] = encode(data)
     return encoded
+
+
+def _health(seen: Mapping[str, Any]) -> dict[str, Any]:
+    """A HEALTH event without what belongs to its line."""
+    return {name: value for name, value in seen.items() if name in _HEALTH_FIELDS}
+
+
+_HEALTH_FIELDS: Final = (
+    *("variant", "gpus", "seconds", "samples", "first", "last", "extremes", "xids", "earlier_xids"),
+    *("findings", "unread"),
+)
 
 
 def results_text(record: RunRecord, verdict: Verdict) -> str:

@@ -1,0 +1,61 @@
+"""Whole runs on a node whose GPUs a scenario plays: who is named, what the verdict is, and what is to be done."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from plimsoll.report.results import results_schema
+from tests.support.nvml import stand_in
+from tests.support.subsession import Outcome, run_suite
+
+GPU = "GPU-4d3e0000-0000-4000-8000-00000000000"
+
+
+def run(folder: Path, tmp_path: Path, *arguments: str) -> Outcome:
+    """The checks of the node's GPUs, and none of a model: nothing here can hold one."""
+    env = {"LD_LIBRARY_PATH": str(folder), "CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"}
+    chosen = "health and not under_load or test_gpus_answer"
+    return run_suite(tmp_path, "-k", chosen, "-m", "gpu1b", *arguments, env=env)
+
+
+def findings(outcome: Outcome) -> set[tuple[Any, ...]]:
+    seen = outcome.results["health"]
+    return {(each["index"], each["group"], each["action"]) for one in seen for each in one["findings"]}
+
+
+def test_of_eight_gpus_the_one_whose_errors_rise_and_the_one_that_is_lost_are_named(tmp_path: Path) -> None:
+    # The probe and the first look ask some 230 times, and the look at the end as often as the first.
+    lines = ["gpu.3.ecc.volatile.corrected.dram = 40+1/call", "gpu.6.lost [calls>=300] = 15"]
+    outcome = run(stand_in(tmp_path / "nvml", "eight-h100", *lines), tmp_path)
+    assert (outcome.status, outcome.verdict) == (1, "REJECTED")
+    assert findings(outcome) == {(3, "ecc", "drain"), (6, "presence", "drain")}
+    failed = {cell["question"] for cell in outcome.results["cells"] if cell["outcome"] == "fail"}
+    assert failed == {"test_ecc", "test_gpus_stay"}
+    assert re.search(rf"GPU 3 \({GPU}3\): ecc.volatile.corrected.dram rose by \d+ to \d+ within", outcome.output)
+    assert re.search(rf"GPU 6 \({GPU}6\): it is lost: NVML says: GPU is lost", outcome.output)
+    assert "take the node out of service, keep nvidia-bug-report.sh, reboot" in outcome.output
+    page = (outcome.folder / "report.html").read_text()
+    assert "Health of the GPUs" in page
+    assert f"{GPU}3" in page
+    jsonschema.validate(outcome.results, results_schema())
+
+
+def test_a_sound_node_is_accepted_and_what_was_read_is_kept(tmp_path: Path) -> None:
+    outcome = run(stand_in(tmp_path / "nvml", "eight-h100"), tmp_path)
+    assert outcome.verdict == "ACCEPTED", outcome.output
+    [seen] = outcome.results["health"]
+    assert (seen["variant"], seen["gpus"], seen["findings"], seen["unread"]) == (None, list(range(8)), [], [])
+    assert seen["last"][7]["values"]["ecc.volatile.uncorrected.sram"] == 0
+
+
+def test_a_counter_that_cannot_be_read_leaves_the_run_incomplete_with_a_next_step(tmp_path: Path) -> None:
+    folder = stand_in(tmp_path / "nvml", "eight-h100", without=("nvmlDeviceGetRemappedRows",))
+    outcome = run(folder, tmp_path)
+    assert outcome.verdict == "INCOMPLETE"
+    [cell] = [cell for cell in outcome.results["cells"] if cell["outcome"] == "skip"]
+    assert (cell["question"], cell["code"]) == ("test_remapped_rows", "counter")
+    assert cell["fix"] == "update the NVIDIA driver, which is older than what nvidia-ml-py asks it"
