@@ -25,30 +25,30 @@ def test_gpus_stay(tier: Tier, seen: HealthJudgement) -> None:  # noqa: ARG001  
 
 
 @pytest.mark.only("gpu")
-def test_ecc(tier: Tier, seen: HealthJudgement) -> None:  # noqa: ARG001  a tier's GPUs are the node's
-    """Memory errors of every GPU are counted, within their bounds, and did not rise while the suite ran."""
-    settle(seen.of("ecc"))
+def test_ecc(of_gpu: HealthJudgement) -> None:
+    """Errors of the GPU's memory are counted, within their bounds, and did not rise while the suite ran."""
+    settle(of_gpu.of("ecc"))
 
 
 @pytest.mark.only("gpu")
-def test_remapped_rows(tier: Tier, seen: HealthJudgement) -> None:  # noqa: ARG001  a tier's GPUs are the node's
-    """No row or page of a GPU's memory waits to be replaced, could not be, or was while the suite ran."""
-    settle(seen.of("remapped_rows"))
+def test_remapped_rows(of_gpu: HealthJudgement) -> None:
+    """No row or page of its memory waits to be replaced, could not be, or was while the suite ran."""
+    settle(of_gpu.of("remapped_rows"))
 
 
 @pytest.mark.only("gpu")
-def test_throttle(tier: Tier, seen: HealthJudgement) -> None:  # noqa: ARG001  a tier's GPUs are the node's
-    """No GPU was too hot, or held back by heat, a power brake or a power limit below its own."""
-    settle(seen.of("throttle"))
+def test_throttle(of_gpu: HealthJudgement) -> None:
+    """The GPU was not too hot, nor held back by heat, a power brake or a power limit below its own."""
+    settle(of_gpu.of("throttle"))
 
 
 @pytest.mark.only("gpu")
-def test_xid(tier: Tier, seen: HealthJudgement) -> None:  # noqa: ARG001  a tier's GPUs are the node's
-    """No Xid that asks for a reset or for repair was told while the suite ran, and somebody would have told."""
-    settle(seen.of("xid"))
+def test_xid(of_gpu: HealthJudgement) -> None:
+    """No Xid that asks for a reset or for repair was told of it while the suite ran, and somebody would have told."""
+    settle(of_gpu.of("xid"))
 
 
 @pytest.mark.only("gpu")
-def test_links(tier: Tier, seen: HealthJudgement) -> None:  # noqa: ARG001  a tier's GPUs are the node's
-    """Every NVLink is up and without errors that rise, and the fabric is complete."""
-    settle(seen.of("links"))
+def test_links(of_gpu: HealthJudgement) -> None:
+    """Its NVLinks are up and without errors that rise, and its fabric is complete."""
+    settle(of_gpu.of("links"))

@@ -120,6 +120,7 @@ def _refuse_doubt(data: Mapping[str, Any], rules: HealthRules) -> None:
         if rule.is_judged and not (rule.action and rule.source):
             raise ValueError(f"{_FILE}: {rule.id} has a bound, and no action or no source")
     named = [rule.action for rule in rules.counters.values()]
-    named += [each.action for each in (*rules.recovery.values(), *rules.reasons, *rules.xids)]
+    named += [each.action for each in (*rules.recovery.values(), *rules.reasons)]
+    named += [each.action for each in rules.xids]
     if unknown := {action for action in named if action} - rules.actions.keys():
         raise ValueError(f"{_FILE}: {min(unknown)!r} is no action")

@@ -115,10 +115,29 @@ class GpuMemory:
     """Of the GPU or the instance (MIG), without the prefix that NVML puts before it."""
     allocated_after: int
     allocated_peak: int
+    reserved_after: int
     reserved_peak: int
     context: int | None
+    """What the process held beside the allocator's pool when it had only multiplied two matrices."""
+    context_by: str
+    """`process`, by NVML's figure for this process; `device`, by what was in use before; empty where it is None."""
     process: int | None
+    device_before: int | None
+    """In use on the device by anyone, with the context and before the load."""
+    device_after: int | None
     device_delta: int | None
+    others_before: int | None
+    """What other processes held; None where NVML does not tell processes apart."""
+    others_after: int | None
+    process_peak: int | None = None
+    """The highest that was sampled."""
+    device_peak: int | None = None
+    series: tuple[tuple[float, int | None, int | None, int | None, int | None], ...] = ()
+    """Seconds, and what device, process, allocator (allocated, reserved) held."""
+    interval: float | None = None
+    """Seconds between two samples, as it came to."""
+    cost: float | None = None
+    """Part of a core that sampling took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +211,11 @@ class Load(Request[LoadReport]):
 
     spec: LoadSpec
     cache: str = "as-is"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadGpuMemory(Request[tuple[GpuMemory, ...]]):
+    """Say again what the loaded model's GPUs hold, with all peaks since it began to load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,20 @@ from plimsoll.node.watch import Stretch
 GROUPS: Final = ("presence", "ecc", "remapped_rows", "throttle", "xid", "links", "advice")
 """What the checks of a GPU's health are named by."""
 
+NODE: Final = -1
+"""The index of what concerns every GPU."""
+
 _VOLATILE: Final = tuple(
     f"ecc.volatile.{kind}.{place}" for kind in ("corrected", "uncorrected") for place in ("sram", "dram")
 )
+_LOST: Final = 15
+"""NVML_ERROR_GPU_IS_LOST."""
+_OF_GROUP: Final = {
+    "ecc": "the errors of its memory",
+    "remapped_rows": "the rows of its memory that were replaced",
+    "throttle": "what holds its clocks down",
+    "links": "its links",
+}
 _NO_STEP: Final = "see what nvidia-smi -q says of it, and run again"
 _WATTS: Final = 1000
 _SECOND: Final = 10**9
@@ -73,6 +84,13 @@ class HealthJudgement:
             blinds=tuple(each for each in self.blinds if each.group in groups),
         )
 
+    def on(self, index: int) -> HealthJudgement:
+        """The part about one GPU, and what concerns all."""
+        return HealthJudgement(
+            findings=tuple(each for each in self.findings if each.index in (index, NODE)),
+            blinds=tuple(each for each in self.blinds if each.index in (index, NODE)),
+        )
+
 
 def judge_health(
     stretch: Stretch, rules: HealthRules, indexes: Sequence[int] | None = None, *, worked: bool = False
@@ -87,7 +105,7 @@ def judge_health(
     if stretch.after.why:
         whole = "the node's GPUs"
         blinds.append(
-            Blind(gpu=whole, index=-1, group="presence", what="their list", why=stretch.after.why, fix=_NO_STEP)
+            Blind(gpu=whole, index=NODE, group="presence", what="their list", why=stretch.after.why, fix=_NO_STEP)
         )
     for index in asked:
         one = _One(stretch, rules, index, worked)
@@ -116,16 +134,24 @@ class _One:
         after = self._after
         if after is None:
             yield self._gone("it is gone: the driver listed it when the suite began, and does not any more")
+            yield from self._nothing_of(Reading(value=None, why="the GPU is gone", code=_LOST))
         elif after.lost is not None:
             yield self._gone(f"it is lost: {after.lost}")
+            yield from self._nothing_of(Reading(value=None, why=after.lost, code=_LOST))
         elif "handle" in after.readings:
             yield self._blind("presence", "it", after.readings["handle"])
+            yield from self._nothing_of(after.readings["handle"])
         else:
             for rule in self._rules.counters.values():
                 if rule.is_judged and not (rule.needs_ecc and _has_no_ecc(after)):
                     yield from self._counter(rule, after)
             for ask in (self._ecc, self._heat, self._power, self._slot, self._fabric, self._advice):
                 yield from ask(after)
+
+    def _nothing_of(self, reading: Reading) -> Iterator[Blind]:
+        """Of a GPU that does not answer nothing is sound: no check of it may pass for want of a figure."""
+        for group in ("ecc", "remapped_rows", "throttle", "links"):
+            yield self._blind(group, _OF_GROUP[group], reading)
 
     def _gone(self, what: str) -> Finding:
         return self._finding(

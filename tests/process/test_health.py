@@ -86,7 +86,8 @@ def test_each_of_eight_gpus_is_named_with_its_own_fault_and_action(tmp_path: Pat
         (6, "presence", "drain"),
         (7, "xid", "drain"),
     }
-    assert seen["blinds"] == []
+    unseen = {(index, group) for index, group, *_ in seen["blinds"]}
+    assert unseen == {(6, group) for group in ("ecc", "remapped_rows", "throttle", "links")}, "of a lost GPU, nothing"
     texts = {index: text for index, _, _, text in seen["findings"]}
     assert texts[0].startswith(
         "GPU 0 (GPU-4d3e0000-0000-4000-8000-000000000000): ecc.volatile.corrected.dram rose by 3 to 3 within "
@@ -152,7 +153,9 @@ def test_a_power_limit_is_a_finding_where_it_was_lowered_and_holds_clocks_down(t
 )
 def test_what_cannot_be_read_is_never_sound(tmp_path: Path, line: str, group: str) -> None:
     seen = watched(stand_in(tmp_path, "eight-h100", line))
-    assert {tuple(blind[:2]) for blind in seen["blinds"]} == {(2, group)}
+    assert (2, group) in {tuple(blind[:2]) for blind in seen["blinds"]}
+    if group != "presence":
+        assert {tuple(blind[:2]) for blind in seen["blinds"]} == {(2, group)}
     assert all(fix for *_, fix in seen["blinds"])
     assert seen["findings"] == []
 

@@ -231,3 +231,26 @@ def test_a_node_with_another_number_of_gpus_is_rejected_on_any_tier(build: Build
     outcome = acceptance(build(), tmp_path, "-m", "tiny", "--expect-gpus=8")
     assert outcome.verdict == "REJECTED"
     assert "NVML lists 2 GPUs, and --expect-gpus says 8: one may have fallen off the bus" in outcome.output
+
+
+def test_the_fork_server_asks_for_gpus_in_a_child_alone() -> None:
+    """What asking initialises, NVML or the CUDA runtime, would be forked into every host, and fail there."""
+    code = (
+        "import json, os, sys\n"
+        "from types import SimpleNamespace as N\n"
+        "from plimsoll.host.server import preload\n"
+        "asked = []\n"
+        "def answer(value): asked.append(os.getpid()); return value\n"
+        "cuda = N(is_available=lambda: answer(True), device_count=lambda: answer(3), get_device_capability=None)\n"
+        "torch = N(version=N(hip=None), cuda=cuda)\n"
+        "with preload._told_by_a_child(torch):\n"
+        "    told = torch.cuda.is_available(), torch.cuda.device_count(), torch.cuda.get_device_capability(0)\n"
+        "dead = preload._in_a_child(lambda: os._exit(3), {'count': 0})\n"
+        "json.dump([told, list(asked), dead, torch.cuda.device_count()], sys.stdout)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    told, asked, dead, afterwards = json.loads(done.stdout)
+    assert told[:2] == [True, 3]
+    assert len(asked) == 0, "this process itself was asked for nothing"
+    assert (dead, afterwards) == ({"count": 0}, 3)

@@ -33,8 +33,11 @@ def test_of_eight_gpus_the_one_whose_errors_rise_and_the_one_that_is_lost_are_na
     outcome = run(stand_in(tmp_path / "nvml", "eight-h100", *lines), tmp_path)
     assert (outcome.status, outcome.verdict) == (1, "REJECTED")
     assert findings(outcome) == {(3, "ecc", "drain"), (6, "presence", "drain")}
-    failed = {cell["question"] for cell in outcome.results["cells"] if cell["outcome"] == "fail"}
-    assert failed == {"test_ecc", "test_gpus_stay"}
+    failed = {cell["id"].partition("::")[2] for cell in outcome.results["cells"] if cell["outcome"] == "fail"}
+    assert failed == {"test_ecc[gpu3]", "test_gpus_stay[gpu1b]"}
+    outcomes = {cell["id"].partition("::")[2]: cell["outcome"] for cell in outcome.results["cells"]}
+    assert outcomes["test_ecc[gpu6]"] == "skip", "what a lost GPU does not tell is not sound"
+    assert (outcomes["test_ecc[gpu5]"], outcomes["test_links[gpu3]"]) == ("pass", "pass")
     assert re.search(rf"GPU 3 \({GPU}3\): ecc.volatile.corrected.dram rose by \d+ to \d+ within", outcome.output)
     assert re.search(rf"GPU 6 \({GPU}6\): it is lost: NVML says: GPU is lost", outcome.output)
     assert "take the node out of service, keep nvidia-bug-report.sh, reboot" in outcome.output
@@ -56,6 +59,7 @@ def test_a_counter_that_cannot_be_read_leaves_the_run_incomplete_with_a_next_ste
     folder = stand_in(tmp_path / "nvml", "eight-h100", without=("nvmlDeviceGetRemappedRows",))
     outcome = run(folder, tmp_path)
     assert outcome.verdict == "INCOMPLETE"
-    [cell] = [cell for cell in outcome.results["cells"] if cell["outcome"] == "skip"]
-    assert (cell["question"], cell["code"]) == ("test_remapped_rows", "counter")
-    assert cell["fix"] == "update the NVIDIA driver, which is older than what nvidia-ml-py asks it"
+    skipped = [cell for cell in outcome.results["cells"] if cell["outcome"] == "skip"]
+    assert {cell["id"].rpartition(":")[2] for cell in skipped} == {f"test_remapped_rows[gpu{n}]" for n in range(8)}
+    assert {cell["code"] for cell in skipped} == {"counter"}
+    assert skipped[0]["fix"] == "update the NVIDIA driver, which is older than what nvidia-ml-py asks it"

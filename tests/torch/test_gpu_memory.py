@@ -6,6 +6,7 @@ No GPU is needed; that the figures are right on a real one is for a run on a rea
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -44,15 +45,18 @@ class Machine:
         self.visible = [cards[index] for index in visible or range(len(cards))]
         self.nvml = nvml
         self.initialised = False
+        self.meanwhile = 0
+        """What a neighbour takes, or gives back, while the context is made."""
 
     def card(self, device: torch.device) -> Card:
         self.initialised = True
         return self.visible[device.index or 0]
 
-    def zeros(self, _: int, device: torch.device) -> None:
+    def zeros(self, *_: int, device: torch.device) -> torch.Tensor:
         card = self.card(device)
-        card.used += CONTEXT + SEGMENT
+        card.used += CONTEXT + SEGMENT + self.meanwhile
         card.reserved = SEGMENT
+        return torch.ones(2)
 
     def empty_cache(self) -> None:
         for card in self.visible:
@@ -113,18 +117,51 @@ def gpu(index: int) -> torch.device:
 
 def test_context_allocator_and_device_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = install(monkeypatch, Machine(Card("a")))
-    machine.cards[0].processes = [
-        SimpleNamespace(pid=os.getpid() + 1, usedGpuMemory=OTHERS),
-        SimpleNamespace(pid=os.getpid(), usedGpuMemory=11 * 2**30),
-    ]
+    mine = SimpleNamespace(pid=os.getpid(), usedGpuMemory=CONTEXT + SEGMENT)
+    machine.cards[0].processes = [SimpleNamespace(pid=os.getpid() + 1, usedGpuMemory=OTHERS), mine]
     meter = GpuMeter([gpu(0)])
     machine.take(0, held=8 * 2**30, peak=10 * 2**30)
+    mine.usedGpuMemory = 11 * 2**30
     (result,) = meter.result()
+    meter.stop()
     assert result.device == "cuda:0"
-    assert result.context == CONTEXT
+    assert (result.context, result.context_by) == (CONTEXT, "process")
+    assert (result.others_before, result.others_after) == (OTHERS, OTHERS)
     assert (result.allocated_after, result.allocated_peak, result.reserved_peak) == (8 * 2**30, 10 * 2**30, 10 * 2**30)
     assert result.device_delta == 10 * 2**30
     assert result.process == 11 * 2**30
+
+
+def test_a_context_without_a_figure_of_the_process_is_what_the_device_grew_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, Machine(Card("a")))
+    (result,) = GpuMeter([gpu(0)]).result()
+    assert (result.context, result.context_by) == (CONTEXT, "device")
+    assert (result.process, result.others_before) == (None, None), "who holds what is not told"
+
+
+def test_a_neighbour_that_gives_back_memory_makes_no_context_below_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(Card("a"))
+    machine.meanwhile = -CONTEXT - 2**30
+    install(monkeypatch, machine)
+    (result,) = GpuMeter([gpu(0)]).result()
+    assert (result.context, result.context_by) == (None, "")
+
+
+def test_what_was_sampled_is_told_with_what_it_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = install(monkeypatch, Machine(Card("a")))
+    meter = GpuMeter([gpu(0)])
+    machine.take(0, held=5, peak=6)
+    peak = machine.cards[0].used + 2**30
+    machine.cards[0].used = peak
+    while meter.result()[0].interval is None:
+        time.sleep(0.01)
+    machine.cards[0].used = 0
+    (result,) = meter.result()
+    meter.stop()
+    assert result.device_peak == peak
+    assert result.interval is not None
+    assert result.cost is not None
+    assert result.device_after == 0
 
 
 def test_cards_are_matched_by_uuid_and_not_by_index(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,23 +1,29 @@
-"""Memory of GPUs around a load, by torch's allocator and by NVML, side by side.
+"""Memory of GPUs around and after a load, by torch's allocator and by NVML, side by side.
 
 The allocator does not see the CUDA context, and NVML sees what the allocator merely keeps and what other tenants hold;
-neither may stand in for the other, so both are reported and a report says which one is judged.
+neither may stand in for the other, so both are reported and a report says which one is judged. A thread samples what
+NVML says, because only the allocator keeps its own peaks.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import pynvml
 import torch
 
 from plimsoll.host.protocol import GpuMemory
+from plimsoll.host.server.gpu_sampler import GpuSampler, Look
+
+_WARM_UP: Final = 256
+"""Rows of the product that brings in cuBLAS and its kernels."""
 
 
 class GpuMeter:
-    """Memory of some GPUs around a load. Making one creates the CUDA contexts, and measures what they take."""
+    """Memory of some GPUs from now on. Making one creates the CUDA contexts, and measures what they take."""
 
     def __init__(self, devices: Sequence[torch.device]) -> None:
         nvml = _Nvml() if devices else None
@@ -25,43 +31,104 @@ class GpuMeter:
         fresh = nvml is not None and not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
         before = nvml.used_by_uuid() if nvml is not None and fresh else {}
         self._gpus = [_Gpu(device, nvml, before) for device in devices if nvml is not None]
+        self._sampler = GpuSampler([gpu.look for gpu in self._gpus], [gpu.look_closely for gpu in self._gpus])
+        if self._gpus:
+            self._sampler.start()
 
     def result(self) -> tuple[GpuMemory, ...]:
         """What each GPU holds now, and its peaks since this meter was made."""
-        return tuple(gpu.result() for gpu in self._gpus)
+        for gpu in self._gpus:
+            gpu.synchronize()
+        cost = self._sampler.cost()
+        return tuple(
+            replace(gpu.result(), **self._sampler.track(place), interval=cost.interval, cost=cost.share)
+            for place, gpu in enumerate(self._gpus)
+        )
+
+    def stop(self) -> None:
+        """End the thread that samples. Safe to call again."""
+        self._sampler.stop()
 
 
 class _Gpu:
     def __init__(self, device: torch.device, nvml: _Nvml, before: Mapping[str, int]) -> None:
         self._device = device
         self._nvml = nvml
-        torch.zeros(1, device=device)
-        torch.cuda.synchronize(device)
+        _warm_up(device)
         # By UUID: NVML counts all GPUs, CUDA those of CUDA_VISIBLE_DEVICES, in an order of its own.
-        uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", "")).removeprefix("GPU-")
-        self._handle = nvml.handle(uuid)
-        used, earlier = self._used(), before.get(uuid)
-        self._context = None if used is None or earlier is None else used - earlier - torch.cuda.memory_reserved(device)
+        self._uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", "")).removeprefix("GPU-")
+        self._handle = nvml.handle(self._uuid)
+        self._context, self._method = self._take_context(before.get(self._uuid))
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         self._start = self._used()
+        self._others = self._held_by_others()
+
+    def _take_context(self, earlier: int | None) -> tuple[int | None, str]:
+        """What the process holds that the allocator does not know of, and how that was found.
+
+        NVML's figure for this process says it; where there is none (containers, MIG, WSL), what was in use before does,
+        unless somebody else took or gave back memory in between, which a figure below zero shows.
+        """
+        reserved = torch.cuda.memory_reserved(self._device)
+        process = None if self._handle is None else self._nvml.process(self._handle)
+        if process is not None and process >= reserved:
+            return process - reserved, "process"
+        used = self._used()
+        if earlier is None or used is None or used - earlier < reserved:
+            return None, ""
+        return used - earlier - reserved, "device"
 
     def _used(self) -> int | None:
         return None if self._handle is None else self._nvml.used(self._handle)
 
-    def result(self) -> GpuMemory:
+    def _held_by_others(self) -> int | None:
+        return None if self._handle is None else self._nvml.others(self._handle)
+
+    def look(self) -> Look:
+        """What is cheap enough for every hundredth of a second: bytes in use on the device, by anyone."""
+        return Look(device=self._used())
+
+    def look_closely(self) -> Look:
+        """The rest: this process, and torch's allocator."""
+        return Look(
+            device=self._used(),
+            process=None if self._handle is None else self._nvml.process(self._handle),
+            allocated=torch.cuda.memory_allocated(self._device),
+            reserved=torch.cuda.memory_reserved(self._device),
+        )
+
+    def synchronize(self) -> None:
+        """Wait for what the device still does."""
         torch.cuda.synchronize(self._device)
+
+    def result(self) -> GpuMemory:
         used = self._used()
         process = None if self._handle is None else self._nvml.process(self._handle)
         return GpuMemory(
             device=str(self._device),
+            uuid=self._uuid or None,
             allocated_after=torch.cuda.memory_allocated(self._device),
             allocated_peak=torch.cuda.max_memory_allocated(self._device),
+            reserved_after=torch.cuda.memory_reserved(self._device),
             reserved_peak=torch.cuda.max_memory_reserved(self._device),
             context=self._context,
+            context_by=self._method,
             process=process,
+            device_before=self._start,
+            device_after=used,
             device_delta=None if used is None or self._start is None else used - self._start,
+            others_before=self._others,
+            others_after=self._held_by_others(),
         )
+
+
+def _warm_up(device: torch.device) -> None:
+    """Make the context, and bring in what every model uses: kernels are loaded when they are first needed, and cuBLAS
+    takes its handle and workspace with its first product."""
+    square = torch.zeros(_WARM_UP, _WARM_UP, device=device)
+    _ = square @ square
+    torch.cuda.synchronize(device)
 
 
 class _Nvml:
@@ -103,6 +170,17 @@ class _Nvml:
         processes: Iterable[Any] = self._ask(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()
         mine = [process.usedGpuMemory for process in processes if process.pid == os.getpid()]
         return int(mine[0]) if mine and mine[0] is not None else None
+
+    def others(self, handle: Any) -> int | None:
+        """Bytes that all other processes hold on the device; None where this process is not told from them, or the
+        figure of one is missing."""
+        processes = self._ask(pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        if processes is None:
+            return None
+        others = [process.usedGpuMemory for process in processes if process.pid != os.getpid()]
+        if len(others) == len(processes) or None in others:
+            return None
+        return sum(map(int, others))
 
     def _ask(self, question: Callable[..., Any], *arguments: Any) -> Any:
         if not self._present:

@@ -7,8 +7,8 @@ this module with weights that the checkpoint does not have without its report sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -58,6 +58,8 @@ class LoadedModel:
     """What was asked for."""
     checkpoint: CheckpointFiles | None
     """The files that it was loaded from; None where the weights are synthetic."""
+    gpus: GpuMeter
+    """Watches the memory of the GPUs that the load may touch, until it is stopped."""
 
 
 def load(spec: LoadSpec, cache: str) -> LoadedModel:
@@ -67,17 +69,21 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
     """
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     checkpoint = _locate(spec)
-    with Listener() as listener:
+    with Listener() as listener, ExitStack() as failing:
         with _explained(spec, checkpoint, listener):
             architecture = read_architecture(spec)
             arguments = pretrained_arguments(spec, architecture)
             tokenizer = None if spec.is_synthetic else _tokenizer(spec)
             call = _from_pretrained(spec, arguments, architecture.model_class)
-        gpus = GpuMeter(_gpus(spec, arguments["device_map"]))
+            # The first time that CUDA is asked: an old driver, or a fabric that is not up (802), shows here.
+            devices = _gpus(spec, arguments["device_map"])
+            gpus = GpuMeter(devices)
+        failing.callback(gpus.stop)
         state = _page_cache(spec, checkpoint, cache)
-        with _explained(spec, checkpoint, listener), HostMeter() as host:
-            model, info, seconds = _timed(call)
-        gpu_memory = gpus.result()
+        with _explained(spec, checkpoint, listener):
+            with HostMeter() as host:
+                model, info, seconds = _timed(call, devices)
+            gpu_memory = gpus.result()
         checkpoint = checkpoint or _locate(spec)
         refuse_absent(checkpoint, info["missing_keys"])
         inventory = take_inventory(model)
@@ -87,6 +93,7 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
             asked.generation_config = generation_config(asked, tokenizer, spec.generation)
         if tokenizer is not None:
             refuse_unknown_tokens(spec, asked, tokenizer)
+        failing.pop_all()
     tensors = dict(chain(model.named_parameters(), model.named_buffers()))
     report = LoadReport(
         seconds=seconds,
@@ -109,7 +116,9 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
         inventory=inventory,
         synthetic=spec.is_synthetic,
     )
-    return LoadedModel(whole=model, model=asked, tokenizer=tokenizer, report=report, spec=spec, checkpoint=checkpoint)
+    return LoadedModel(
+        whole=model, model=asked, tokenizer=tokenizer, report=report, spec=spec, checkpoint=checkpoint, gpus=gpus
+    )
 
 
 def _asked(model: Any) -> Any:
@@ -169,13 +178,13 @@ def _from_pretrained(spec: LoadSpec, arguments: Mapping[str, Any], model_class: 
     return partial(getattr(transformers, spec.auto_class).from_pretrained, spec.checkpoint, **arguments)
 
 
-def _timed(call: Callable[[], Any]) -> tuple[Any, Mapping[str, Any], float]:
+def _timed(call: Callable[[], Any], devices: Sequence[torch.device]) -> tuple[Any, Mapping[str, Any], float]:
     """The model, transformers' loading info, and the seconds it took."""
     start = clock.monotonic()
     model, info = call()
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        # Copies to a GPU may still be under way, and a model that is not there yet is not loaded.
-        torch.cuda.synchronize()
+    for device in devices:
+        # Copies may still be under way, on each of them, and a model that is not there yet is not loaded.
+        torch.cuda.synchronize(device)
     return model, info, clock.monotonic() - start
 
 

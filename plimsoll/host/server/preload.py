@@ -1,15 +1,17 @@
 """Imports torch, transformers, accelerate and bitsandbytes in the fork server, once for all hosts.
 
 Importing must start no thread and touch no GPU: a fork copies neither, and a CUDA context in the parent makes CUDA
-unusable in every child. bitsandbytes would make one, and is kept from it here.
+unusable in every child. What importing wants to know of GPUs, a child process says that ends with its answer.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 _ENVIRONMENT: Final = {
@@ -37,19 +39,71 @@ MODULES: Final = (
 )
 
 
-@contextmanager
-def _compute_capability_from_nvml(torch: Any) -> Iterator[None]:
-    """While bitsandbytes is imported, answer its question for the compute capability without a CUDA context.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gpus:
+    """What importing wants to know of the GPUs."""
 
-    It wants to know the highest of all GPUs, so that is the answer for each.
+    available: bool = False
+    count: int = 0
+    capability: tuple[int, int] = (0, 0)
+    """The highest of all: bitsandbytes asks for each, and takes the highest."""
+
+
+@contextmanager
+def _told_by_a_child(torch: Any) -> Iterator[None]:
+    """While the stack is imported, answer its questions about GPUs with what a child process saw.
+
+    torch asks NVML, which is not made to be forked, and falls back to the CUDA runtime where NVML fails or does not
+    know the names of instances (MIG); that a runtime was initialised in this way, `torch.cuda.is_initialized` does not
+    tell, and every host would fail.
     """
-    highest = max(_compute_capabilities(torch), default=(0, 0))
-    original = torch.cuda.get_device_capability
-    torch.cuda.get_device_capability = lambda _device: highest
+    gpus = _Gpus(**_in_a_child(lambda: asdict(_look(torch)), asdict(_Gpus())))
+    answers = {
+        "is_available": lambda: gpus.available,
+        "device_count": lambda: gpus.count,
+        "get_device_capability": lambda _device=None: tuple(gpus.capability),
+    }
+    originals = {name: getattr(torch.cuda, name) for name in answers}
+    for name, answer in answers.items():
+        setattr(torch.cuda, name, answer)
     try:
         yield
     finally:
-        torch.cuda.get_device_capability = original
+        for name, original in originals.items():
+            setattr(torch.cuda, name, original)
+
+
+def _look(torch: Any) -> _Gpus:
+    """What there is, as torch sees it. Only to be asked in a process that ends with the answer."""
+    return _Gpus(
+        available=bool(torch.cuda.is_available()),
+        count=int(torch.cuda.device_count()),
+        capability=max(_compute_capabilities(torch), default=(0, 0)),
+    )
+
+
+def _in_a_child(question: Callable[[], dict[str, Any]], otherwise: dict[str, Any]) -> dict[str, Any]:
+    """The answer of a child that ends at once, and takes with it whatever asking has initialised; `otherwise` where it
+    dies."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.close(reading)
+            with os.fdopen(writing, "wb") as pipe:
+                pipe.write(json.dumps(question()).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        text = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if status != 0 or not text:
+        return otherwise
+    answer: dict[str, Any] = json.loads(text)
+    return answer
 
 
 def _compute_capabilities(torch: Any) -> list[tuple[int, int]]:
@@ -99,11 +153,11 @@ def _preload() -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     torch = importlib.import_module("torch")
-    with _compute_capability_from_nvml(torch):
+    with _told_by_a_child(torch):
         importlib.import_module("bitsandbytes")
-    for module in MODULES:
-        importlib.import_module(module)
-    _compile_checkpoint_patterns()
+        for module in MODULES:
+            importlib.import_module(module)
+        _compile_checkpoint_patterns()
     if torch.cuda.is_initialized():
         raise RuntimeError("importing the model stack initialised CUDA, which no forked host could use any more")
 

@@ -32,6 +32,7 @@ from plimsoll.host.protocol import (
     Generate,
     Generated,
     GoldenLogits,
+    GpuMemory,
     Load,
     LoadReport,
     MakeReference,
@@ -40,6 +41,7 @@ from plimsoll.host.protocol import (
     Place,
     Predict,
     ProveContent,
+    ReadGpuMemory,
     Reading,
     ReadText,
     Score,
@@ -128,6 +130,7 @@ class Session:
             Load: self._load,
             Predict: self._predict,
             Place: self._place,
+            ReadGpuMemory: self._read_gpu_memory,
             Unload: self._unload,
             Generate: self._generate,
             AnswerPrompts: self._answer_prompts,
@@ -177,6 +180,7 @@ class Session:
 
         told_apart = memory.own_before is not None
         loaded = (own_bytes() if told_apart else None) or resident_bytes()
+        self._model.gpus.stop()
         self._loaded = None
         blocks = unloading.release()
         return Unloaded(
@@ -185,6 +189,9 @@ class Session:
             ram_after=(own_bytes() if told_apart else None) or resident_bytes(),
             blocks=blocks,
         )
+
+    def _read_gpu_memory(self, request: ReadGpuMemory) -> tuple[GpuMemory, ...]:  # noqa: ARG002  one signature
+        return self._model.gpus.result()
 
     def _predict(self, request: Predict) -> Prediction:
         from plimsoll.host.server.predict import variant

@@ -62,7 +62,7 @@ def _rate(amount: int, work: Callable[[], None]) -> float:
 
 def _copy(block: torch.Tensor, device: str) -> None:
     block.to(device)
-    torch.cuda.synchronize()
+    torch.cuda.synchronize(device)
 
 
 def _pack(block: torch.Tensor, spec: LoadSpec) -> None:
@@ -72,4 +72,4 @@ def _pack(block: torch.Tensor, spec: LoadSpec) -> None:
         double = spec.quantization is Quantization.NF4_DQ
         Params4bit(block, requires_grad=False, quant_type="nf4", compress_statistics=double).to(spec.device)  # type: ignore[misc]  # their self is untyped
     if spec.device != "cpu":
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(spec.device)
