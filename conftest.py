@@ -37,6 +37,7 @@ FIXTURE_MODULES: Final = (
     "fixtures.device_speed",
     "fixtures.agreement",
     "fixtures.causes",
+    "fixtures.tenants",
     "fixtures.benchmarks",
     "fixtures.load_timing",
     "fixtures.generation_timing",

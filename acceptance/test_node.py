@@ -6,11 +6,14 @@ import pytest
 
 from fixtures.judging import Judge
 from fixtures.plan import DiskRoom
+from fixtures.tenants import accept
 from plimsoll.catalogue.entries import Tier
 from plimsoll.gate.need import Need
+from plimsoll.node.devices import Device
 from plimsoll.node.driver import missing_gpus, step_for
 from plimsoll.node.node import Node
 from plimsoll.node.stack import check_stack
+from plimsoll.node.tenants import Tenants
 
 pytestmark = pytest.mark.node
 
@@ -29,6 +32,12 @@ def test_gpus_answer(tier: Tier, node: Node) -> None:  # noqa: ARG001  GPUs are 
     """Every GPU that the driver lists answers: one that is lost is out of service, whatever the others carry."""
     lost = [f"GPU {gpu.index} is lost: {gpu.lost}; fix: {step_for(node, gpu)}" for gpu in node.gpus if gpu.lost]
     assert not lost, "\n".join(lost)
+
+
+@pytest.mark.only("gpu")
+def test_tenants(device: Device, tenants: Tenants, judge: Judge, request: pytest.FixtureRequest) -> None:
+    """Nobody else uses the GPU; with --tenants=warn it is said who does, for figures are measured beside them."""
+    accept(tenants, device, judge, request.config)
 
 
 @pytest.mark.measures("free_ram")

@@ -227,6 +227,12 @@ METRICS: Final[dict[str, Metric]] = {
             predicted=Predicted.NEEDED,
             promises_room=True,
         ),
+        Metric(
+            "vram_of_others",
+            "bytes",
+            "memory of a GPU that others held before anything was loaded",
+            kind=Kind.NODE,
+        ),
         Metric("vram_left", "bytes", "memory left on the GPU with the least to spare; negative for what is lacking"),
         Metric("largest_context", "tokens", "longest prompt of one sequence that fits beside the loaded model"),
         Metric("largest_batch", "1", "most prompts at once that fit beside the loaded model"),

@@ -31,6 +31,7 @@ from plimsoll.evidence.record import (
     RunHead,
     RunRecord,
 )
+from plimsoll.judge.gpu_memory import account
 from plimsoll.judge.judgement import Judgement
 from plimsoll.node.node import Node
 
@@ -260,6 +261,8 @@ class Collector:
             _table(_table(each)["values"])
         for finding in _list(data["findings"]):
             _ = finding["gpu"], finding["what"], finding["action"]
+        for memory in _list(data.get("memory") or []):
+            _ = account(memory)
         self._health.append(data)
 
     def _plan(self, data: Mapping[str, Any]) -> None:

@@ -60,7 +60,7 @@ class Event(StrEnum):
     """variant (or null: the whole run), gpus (indexes that were judged), seconds, samples, first and last ([{index,
     uuid, name, bus, lost, values, unread, absent}]), extremes ({index: {figure: [lowest, highest]}}), xids,
     earlier_xids (of the kernel's log, before the run), findings ([{gpu, index, group, what, action, does, source}]),
-    unread ([{gpu, index, group, what, why, fix}])."""
+    unread ([{gpu, index, group, what, why, fix}]); memory (the GpuMemory of each GPU of the variant)."""
     DATASET = "dataset"
     """What a variant is asked of a dataset, before the first question (answers.py: Asking); structure ({split: what its
     rows came to, and what was left out})."""

@@ -19,6 +19,7 @@ from plimsoll.metrics import METRICS
 from plimsoll.present.document import Svg
 from plimsoll.present.drawing import BAD, FAINT, GAP, GOOD, INK, NEAR, RULE, drawing, small_svg
 from plimsoll.present.foreign_text import one_line
+from plimsoll.report.gpu_memory import GpuUse
 from plimsoll.report.models import Panel, VariantFigure
 from plimsoll.report.timeline import Timeline
 
@@ -204,5 +205,47 @@ def timeline_chart(timeline: Timeline, salt: str) -> Svg:
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("seconds", labelpad=1)
+        axes.set_ylabel(unit, labelpad=2)
+        return small_svg(picture)
+
+
+_LINES: Final = (
+    ("device", 1, FAINT, ":"),
+    ("process", 2, INK, "-."),
+    ("allocated", 3, GOOD, "-"),
+    ("reserved", 4, GAP, "--"),
+)
+"""Of each line its name, its place in a point, its colour and its form, which tells it apart without colours."""
+
+
+def gpu_memory_chart(use: GpuUse, salt: str) -> Svg:
+    """One GPU's memory over time: device, process, allocator, and the prediction as a level. The form tells lines
+    apart; `salt` names the picture apart from all others of the page."""
+    left, right, above, below = _MARGINS
+    known = [value for point in use.series for value in point[1:] if value is not None]
+    top = 1.08 * max([*known, use.predicted or 0, 1])
+    step, unit = (1e9, "GB") if top >= 1e9 else (1e6, "MB")
+    with drawing(_WIDTH, _TIMELINE, salt, arranged=False) as picture:
+        box = (
+            left / _WIDTH,
+            below / _TIMELINE,
+            (_WIDTH - left - right) / _WIDTH,
+            (_TIMELINE - above - below) / _TIMELINE,
+        )
+        axes = picture.add_axes(box)
+        seconds = max(use.series[-1][0], 1e-3)
+        for _, place, colour, form in _LINES:
+            points = [(point[0], value) for point in use.series if (value := point[place]) is not None]
+            if points:
+                axes.plot([at for at, _ in points], [value for _, value in points], color=colour, linestyle=form)
+        if use.predicted is not None:
+            axes.plot([0, seconds], [use.predicted, use.predicted], color=BAD, linewidth=0.7)
+        axes.set_xlim(0, seconds)
+        axes.set_ylim(0, top)
+        axes.tick_params(length=0)
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / step:g}"))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel("seconds: device dotted, process dash-dotted, reserved dashed, allocated solid", labelpad=1)
         axes.set_ylabel(unit, labelpad=2)
         return small_svg(picture)

@@ -63,7 +63,7 @@ def _health(seen: Mapping[str, Any]) -> dict[str, Any]:
 
 _HEALTH_FIELDS: Final = (
     *("variant", "gpus", "seconds", "samples", "first", "last", "extremes", "xids", "earlier_xids"),
-    *("findings", "unread"),
+    *("findings", "unread", "memory"),
 )
 
 

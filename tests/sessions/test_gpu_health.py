@@ -63,3 +63,28 @@ def test_a_counter_that_cannot_be_read_leaves_the_run_incomplete_with_a_next_ste
     assert {cell["id"].rpartition(":")[2] for cell in skipped} == {f"test_remapped_rows[gpu{n}]" for n in range(8)}
     assert {cell["code"] for cell in skipped} == {"counter"}
     assert skipped[0]["fix"] == "update the NVIDIA driver, which is older than what nvidia-ml-py asks it"
+
+
+def asked_for_tenants(folder: Path, tmp_path: Path, *arguments: str) -> Outcome:
+    env = {"LD_LIBRARY_PATH": str(folder), "CUDA_VISIBLE_DEVICES": f"{GPU}2"}
+    return run_suite(tmp_path, "-k", "test_tenants", "-m", "gpu1b", *arguments, env=env)
+
+
+def test_others_on_a_gpu_are_said_or_fail_as_is_asked(tmp_path: Path) -> None:
+    other = "gpu.2.processes = 4242:9000000000"
+    said = asked_for_tenants(stand_in(tmp_path / "a", "eight-h100", other), tmp_path)
+    assert said.verdict == "ACCEPTED"
+    assert f"GPU 2 ({GPU}2) is used by process 4242 (9.00 GB (8.38 GiB)): memory and speed" in said.output
+    failed = asked_for_tenants(stand_in(tmp_path / "b", "eight-h100", other), tmp_path, "--tenants=fail")
+    assert failed.verdict == "REJECTED"
+    [cell] = failed.results["cells"]
+    assert "fix: end them, or give the suite another GPU (CUDA_VISIBLE_DEVICES)" in cell["reason"]
+
+
+def test_others_are_waited_for_where_that_is_asked(tmp_path: Path) -> None:
+    lines = ["gpu.2.processes = 4242:9000000000", "gpu.2.processes [calls>=4] = "]
+    outcome = asked_for_tenants(stand_in(tmp_path / "nvml", "eight-h100", *lines), tmp_path, "--tenants=wait")
+    assert outcome.verdict == "ACCEPTED"
+    [cell] = outcome.results["cells"]
+    [measured] = cell["measurements"]
+    assert (measured["metric"], measured["value"]) == ("vram_of_others", 0)

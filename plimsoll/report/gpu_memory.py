@@ -1,0 +1,112 @@
+"""The memory of GPUs as a section of report.html: one row and one picture for each GPU that held a variant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from plimsoll.evidence.record import RunRecord
+from plimsoll.extras import why_no_pictures
+from plimsoll.judge.gpu_memory import JUDGED, Account, account
+from plimsoll.present.document import Block, Cell, Fold, Gallery, Paragraph, Picture, Section, Table, columns, lines
+from plimsoll.units import format_bytes, format_seconds
+
+_HEAD: Final = columns(
+    *("Variant", "GPU", "Predicted", "Allocated", "Reserved", "Process", "Device"),
+    *("Context", "Pool", "Other tenants", "Unexplained", "Known by", "Sampled"),
+)
+_MANY: Final = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuUse:
+    """A variant on one GPU."""
+
+    variant: str
+    account: Account
+    predicted: int | None
+    """Bytes at the highest point of loading, over all GPUs of the variant; None where it was not recorded."""
+    series: tuple[tuple[float, int | None, int | None, int | None, int | None], ...]
+    """Seconds; device, process, allocated, reserved."""
+
+
+def gpu_uses(record: RunRecord) -> list[GpuUse]:
+    """Every GPU that was measured while it held a variant: the last measurement of each."""
+    found: dict[tuple[str, str], GpuUse] = {}
+    for seen in record.health:
+        for memory in seen.get("memory") or ():
+            variant = str(seen["variant"])
+            use = GpuUse(
+                variant=variant,
+                account=account(memory),
+                predicted=_predicted(record, variant),
+                series=tuple(tuple(point) for point in memory["series"]),  # type: ignore[misc]
+            )
+            found[variant, use.account.device] = use
+    return list(found.values())
+
+
+def _predicted(record: RunRecord, variant: str) -> int | None:
+    gate = record.gates.get(variant)
+    bounds: Mapping[str, Any] = {} if gate is None else gate.bounds.get("vram_peak", {})
+    expected = bounds.get("expected")
+    return None if not isinstance(expected, (int, float)) else int(expected)
+
+
+def gpu_memory_section(record: RunRecord) -> Section | None:
+    """A table and a picture a GPU; None where none held a variant."""
+    uses = gpu_uses(record)
+    if not uses:
+        return None
+    missing = why_no_pictures()
+    words = (
+        f"Judged is {JUDGED}. The process and the device are NVML's; the pool is what the allocator keeps; what "
+        "nothing explains is what the process holds beside pool and context."
+    )
+    pictures: list[Block] = [Paragraph(words=missing)] if missing else [Gallery(pictures=_pictures(uses))]
+    table = Table(label="Memory of GPUs", columns=_HEAD, rows=tuple(map(_row, uses)))
+    return Section(
+        title="Memory of the GPUs, told four ways",
+        fold=Fold.OPEN if len(uses) <= _MANY else Fold.CLOSED,
+        blocks=(Paragraph(words=words), *pictures, table),
+    )
+
+
+def _row(use: GpuUse) -> tuple[Cell, ...]:
+    told = use.account
+    figures = (use.predicted, told.allocated_peak, told.reserved_peak, told.process_peak, told.device_peak)
+    parts = (told.context, told.pool, told.others, told.unexplained)
+    sampled = (
+        "not sampled"
+        if told.interval is None or told.cost is None
+        else f"each {told.interval * 1000:.0f} ms, for {told.cost:.2%} of a core"
+    )
+    return (
+        use.variant,
+        lines([told.device, told.uuid or "no UUID read"]),
+        *(_bytes(figure) for figure in (*figures, *parts)),
+        told.by,
+        sampled,
+    )
+
+
+def _bytes(figure: int | None) -> str:
+    return "not known" if figure is None else format_bytes(figure)
+
+
+def _pictures(uses: Sequence[GpuUse]) -> tuple[Picture, ...]:
+    # Half a second to import, and not everywhere there: only where something is drawn.
+    from plimsoll.report.charts import gpu_memory_chart
+
+    drawn = [use for use in uses if len(use.series) > 1]
+    return tuple(
+        Picture(
+            title=f"{use.variant} on {use.account.device}",
+            alt=f"Memory over {format_seconds(use.series[-1][0])}: {_bytes(use.account.allocated_peak)} allocated, "
+            f"{_bytes(use.account.reserved_peak)} reserved, {_bytes(use.account.process_peak)} of the process, "
+            f"{_bytes(use.account.device_peak)} of the device, each at its highest",
+            element=gpu_memory_chart(use, f"gpu-memory-{number}"),
+        )
+        for number, use in enumerate(drawn)
+    )
