@@ -135,15 +135,8 @@ def _mend(faults: tuple[StackFault, ...]) -> str:
 def _gpus(node: Node, need: Need) -> Skip | None:
     visible = visible_gpus(node)
     if isinstance(visible, Hidden):
-        instead = (
-            "; or let RAM stand in for it: --device=cpu" if need.source is WeightSource.SYNTHETIC and need.moves else ""
-        )
-        return Skip(
-            code=SkipCode.NO_GPU,
-            have=f"no GPU to use: {visible.why}",
-            need="a CUDA GPU",
-            fix=visible.fix + instead,
-        )
+        movable = need.source is WeightSource.SYNTHETIC and need.moves
+        return without_gpu(node, visible, "; or let RAM stand in for it: --device=cpu" if movable else "")
     if need.vram is None:
         return _unpredicted(SkipCode.VRAM, f"{len(visible)} GPUs")
     torch = node.packages.get("torch") or ""
@@ -167,6 +160,24 @@ def _gpus(node: Node, need: Need) -> Skip | None:
         )
     used = {number: visible[number] for number in numbers}
     return _built_for(node, used.values()) or _capability(node, used.values(), need) or _vram(node, visible, used, need)
+
+
+def without_gpu(node: Node, hidden: Hidden, instead: str = "") -> Skip:
+    """Why nothing that needs a CUDA GPU can be asked. A node with an accelerator of another maker is told so: no driver
+    of NVIDIA's would help it. `instead` is another way out, to stand behind the fix."""
+    if node.accelerators:
+        return Skip(
+            code=SkipCode.CAPABILITY,
+            have=", ".join(f"{each.name} ({each.kind})" for each in node.accelerators),
+            need="a CUDA GPU: what is judged here was established on NVIDIA's stack alone",
+            fix=f"run the tiers for a CPU, such as -m tiny, or another node{instead}",
+        )
+    return Skip(
+        code=SkipCode.NO_GPU,
+        have=f"no GPU to use: {hidden.why}",
+        need="a CUDA GPU",
+        fix=hidden.fix + instead,
+    )
 
 
 def _cuda_of_torch(node: Node) -> str | None:

@@ -90,6 +90,18 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Accelerator:
+    """A device that is no NVIDIA GPU, which the suite sees and runs nothing on; None for what was not told."""
+
+    kind: str
+    """`rocm`, `mps` or `xpu`, as torch names them."""
+    name: str
+    uuid: str | None = None
+    memory: int | None = None
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One machine at one moment."""
 
@@ -112,6 +124,8 @@ class Node:
     environment: Mapping[str, str]
     """Variables that change what is loaded or measured; the values of secrets are masked."""
     unread: tuple[Unread, ...]
+    accelerators: tuple[Accelerator, ...] = ()
+    """What is no NVIDIA GPU: AMD's, Apple's, Intel's."""
 
     def why_unread(self, what: str) -> str:
         """Why a figure is None, by its dotted name (`gpus[0].memory`); says so where the probe left no reason."""
@@ -133,6 +147,7 @@ class Node:
                 "disk": Disk(**data["disk"]),
                 "gpus": tuple(_gpu_from_json(gpu) for gpu in data["gpus"]),
                 "unread": tuple(Unread(**entry) for entry in data["unread"]),
+                "accelerators": tuple(Accelerator(**each) for each in data.get("accelerators", ())),
             }
         )
 

@@ -16,6 +16,7 @@ from typing import Protocol
 import psutil
 
 from plimsoll.errors import PlimsollError
+from plimsoll.node.accelerators import read_accelerators
 from plimsoll.node.cgroup import group_memory
 from plimsoll.node.environment import relevant_environment
 from plimsoll.node.node import Memory, Node, Unread
@@ -46,6 +47,7 @@ class SystemProbe:
         memory, memory_unread = _read_memory()
         disk, disk_unread = read_disk(self.weights_path or hub_cache())
         graphics = read_graphics()
+        accelerators, unseen = read_accelerators()
         return Node(
             hostname=platform.node(),
             system=_system(),
@@ -60,7 +62,8 @@ class SystemProbe:
             packages=installed_packages(),
             torch_cuda=torch_cuda(),
             environment=relevant_environment(os.environ),
-            unread=(*cpu_unread, *memory_unread, *disk_unread, *graphics.unread),
+            unread=(*cpu_unread, *memory_unread, *disk_unread, *graphics.unread, *unseen),
+            accelerators=accelerators,
         )
 
 

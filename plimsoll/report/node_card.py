@@ -28,6 +28,7 @@ def node_card(node: Node) -> list[tuple[str, str]]:
     lines = [
         ("Host", f"{node.hostname}, {node.system}, kernel {node.kernel}"),
         *_gpu_lines(node.gpus),
+        *[("Accelerator", f"{each.name} ({each.kind}), on which nothing runs") for each in node.accelerators],
         ("Driver", f"{node.driver or 'not read'}, CUDA up to {node.cuda or 'not read'}"),
         ("CPU", f"{node.cpu.model or node.cpu.architecture}, {cores}"),
         ("RAM", f"{format_bytes(node.memory.total)}, {format_bytes(node.memory.available)} available{limit}"),

@@ -1,0 +1,127 @@
+"""Accelerators that are no NVIDIA GPU: AMD (ROCm), Apple (MPS), Intel (XPU). Seen, named, and never taken for CUDA.
+
+Nothing here runs a model: the checks measure quantization, memory and health by ways that only NVIDIA's stack has. A
+node with such a device is told so, instead of "no NVIDIA driver, install it".
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from plimsoll.node.node import Accelerator, Unread
+
+_NVIDIA, _AMD, _INTEL = "0x10de", "0x1002", "0x8086"
+_MAKERS: Final = {_NVIDIA: "NVIDIA", _AMD: "AMD", _INTEL: "Intel"}
+_GPU_CLASSES: Final = ("0x0300", "0x0302", "0x0380", "0x1200")
+"""PCI classes of display controllers, 3-D controllers and processing accelerators: the first four digits."""
+_DISCRETE: Final = "xe"
+"""The kernel driver of Intel's GPUs that torch's XPU build runs on; `i915` drives what is in processors, too."""
+_AMD_COMPUTE: Final = Path("/dev/kfd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    accelerators: tuple[Accelerator, ...] = ()
+    unread: tuple[Unread, ...] = ()
+
+
+def read_accelerators(
+    devices: Path = Path("/sys/bus/pci/devices"), compute: Path = _AMD_COMPUTE
+) -> tuple[tuple[Accelerator, ...], tuple[Unread, ...]]:
+    """What the machine has in place of NVIDIA's; never raises for want of a driver, a library or an answer.
+
+    Nothing where an NVIDIA GPU is on the bus: the one in the processor beside it is not what the node is for.
+    """
+    if _on_bus(devices, _NVIDIA):
+        return (), ()
+    found = [_apple(), _amd(devices, compute), _intel(devices)]
+    return (
+        tuple(each for part in found for each in part.accelerators),
+        tuple(each for part in found for each in part.unread),
+    )
+
+
+def _apple() -> _Found:
+    """An Apple processor has a GPU in it; torch calls it mps."""
+    if platform.system() != "Darwin" or platform.machine() != "arm64":
+        return _Found()
+    return _Found(accelerators=(Accelerator(kind="mps", name=platform.processor() or "Apple GPU"),))
+
+
+def _amd(devices: Path, compute: Path) -> _Found:
+    """By amdsmi, which names GPUs and their memory; else by the PCI bus, where the driver for computing is there."""
+    on_bus = _on_bus(devices, _AMD)
+    if not on_bus or not compute.exists():
+        return _Found()
+    try:
+        import amdsmi
+    except (ImportError, KeyError, OSError) as error:
+        # amdsmi raises KeyError and OSError as it looks for its library when it is imported.
+        why = f"amdsmi cannot be used: {error}"
+        return _Found(
+            accelerators=tuple(Accelerator(kind="rocm", name=name) for name in on_bus),
+            unread=(Unread(what="accelerators", why=why),),
+        )
+    try:
+        return _Found(accelerators=_asked(amdsmi))
+    except Exception as error:  # noqa: BLE001  its exceptions share no base of their own, and a probe never ends a run
+        return _Found(
+            accelerators=tuple(Accelerator(kind="rocm", name=name) for name in on_bus),
+            unread=(Unread(what="accelerators", why=f"amdsmi says: {error}"),),
+        )
+
+
+def _asked(amdsmi: Any) -> tuple[Accelerator, ...]:
+    amdsmi.amdsmi_init()
+    try:
+        return tuple(
+            Accelerator(
+                kind="rocm",
+                name=str(amdsmi.amdsmi_get_gpu_asic_info(handle).get("market_name") or "AMD GPU"),
+                uuid=_or_none(lambda h=handle: str(amdsmi.amdsmi_get_gpu_device_uuid(h)), amdsmi),  # type: ignore[misc]
+                memory=_or_none(lambda h=handle: int(amdsmi.amdsmi_get_gpu_memory_total(h, _vram(amdsmi))), amdsmi),  # type: ignore[misc]
+            )
+            for handle in amdsmi.amdsmi_get_processor_handles()
+        )
+    finally:
+        amdsmi.amdsmi_shut_down()
+
+
+def _vram(amdsmi: Any) -> Any:
+    return amdsmi.AmdSmiMemoryType.VRAM
+
+
+def _or_none(query: Callable[[], Any], amdsmi: Any) -> Any:
+    """One answer; what one GPU does not tell leaves that figure out, and not the GPU."""
+    try:
+        return query()
+    except amdsmi.AmdSmiLibraryException:
+        return None
+
+
+def _intel(devices: Path) -> _Found:
+    names = _on_bus(devices, _INTEL, driver=_DISCRETE)
+    return _Found(accelerators=tuple(Accelerator(kind="xpu", name=name) for name in names))
+
+
+def _on_bus(devices: Path, vendor: str, driver: str | None = None) -> list[str]:
+    """`AMD 0x74a1 at 0000:05:00.0` of every GPU of a vendor on the bus, bound to a kernel driver if one is named."""
+    found = []
+    for device in sorted(devices.glob("*")):
+        if _word(device / "vendor") != vendor or (_word(device / "class") or "")[:6] not in _GPU_CLASSES:
+            continue
+        bound = (device / "driver").resolve().name if (device / "driver").exists() else None
+        if driver is None or bound == driver:
+            found.append(f"{_MAKERS[vendor]} {_word(device / 'device')} at {device.name}")
+    return found
+
+
+def _word(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
