@@ -41,7 +41,7 @@ def gpu_uses(record: RunRecord) -> list[GpuUse]:
                 variant=variant,
                 account=account(memory),
                 predicted=_predicted(record, variant),
-                series=tuple(tuple(point) for point in memory["series"]),  # type: ignore[misc]
+                series=tuple(tuple(point) for point in memory["series"]),
             )
             found[variant, use.account.device] = use
     return list(found.values())
