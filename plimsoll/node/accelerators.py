@@ -58,7 +58,7 @@ def _amd(devices: Path, compute: Path) -> _Found:
     if not on_bus or not compute.exists():
         return _Found()
     try:
-        import amdsmi
+        import amdsmi  # type: ignore[import-not-found]  # ROCm brings it, and most machines have none
     except (ImportError, KeyError, OSError) as error:
         # amdsmi raises KeyError and OSError as it looks for its library when it is imported.
         why = f"amdsmi cannot be used: {error}"

@@ -28,8 +28,8 @@ def findings(outcome: Outcome) -> set[tuple[Any, ...]]:
 
 
 def test_of_eight_gpus_the_one_whose_errors_rise_and_the_one_that_is_lost_are_named(tmp_path: Path) -> None:
-    # The probe and the first look ask some 230 times, and the look at the end as often as the first.
-    lines = ["gpu.3.ecc.volatile.corrected.dram = 40+1/call", "gpu.6.lost [calls>=300] = 15"]
+    # Nobody but a look asks for the mode: the GPU answers the one at the beginning, and is lost in the one at the end.
+    lines = ["gpu.3.ecc.volatile.corrected.dram = 40+1/call", "gpu.6.ecc.mode [calls>=2] = !15"]
     outcome = run(stand_in(tmp_path / "nvml", "eight-h100", *lines), tmp_path)
     assert (outcome.status, outcome.verdict) == (1, "REJECTED")
     assert findings(outcome) == {(3, "ecc", "drain"), (6, "presence", "drain")}
@@ -45,6 +45,13 @@ def test_of_eight_gpus_the_one_whose_errors_rise_and_the_one_that_is_lost_are_na
     assert "Health of the GPUs" in page
     assert f"{GPU}3" in page
     jsonschema.validate(outcome.results, results_schema())
+
+
+def test_a_gpu_that_is_lost_from_the_beginning_hides_no_other(tmp_path: Path) -> None:
+    lines = ["gpu.6.lost = 15", "gpu.3.remap.failed = 1"]
+    outcome = run(stand_in(tmp_path / "nvml", "eight-h100", *lines), tmp_path)
+    assert outcome.verdict == "REJECTED"
+    assert findings(outcome) == {(3, "remapped_rows", "rma"), (6, "presence", "drain")}
 
 
 def test_a_sound_node_is_accepted_and_what_was_read_is_kept(tmp_path: Path) -> None:
