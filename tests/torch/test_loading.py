@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from plimsoll.catalogue.entries import Generation, Quantization
 from plimsoll.host.protocol import LoadSpec
+from plimsoll.host.server import loading
 from plimsoll.host.server.checkpoint import locate
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.loading import _gpus, _placement, load
@@ -47,6 +49,27 @@ def edit_shard(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) 
     tensors = load_file(folder / SHARD)
     edit(tensors)
     save_file(tensors, folder / SHARD, {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("said", "step"),
+    [
+        ("The NVIDIA driver on your system is too old (found version 11040)", "update the NVIDIA driver, or install a"),
+        ("Unexpected error from cudaGetDeviceCount(). Error 802: system not yet initialized", "nvidia-fabricmanager"),
+    ],
+)
+def test_what_cuda_says_at_its_first_call_is_a_load_that_failed_with_a_step(
+    llama: Path, said: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meter(_devices: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(loading, "GpuMeter", meter)
+    spec = replace(load_spec(llama, "llama", BF16), device="cuda:0")
+    failure = refused(spec)
+    assert failure.kind is LoadFailure.REFUSED
+    assert "cuda:0 cannot be used" in str(failure)
+    assert step in str(failure)
 
 
 # What the report says -----------------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ def explain(error: Exception, spec: LoadSpec, checkpoint: CheckpointFiles | None
     """The error of a `from_pretrained` that failed, with what its log said, as a LoadFailed."""
     where = checkpoint.folder if checkpoint else spec.checkpoint
     log = "\n".join(heard)
+    if spec.device != "cpu" and (step := _step_to_cuda(str(error))) is not None:
+        return LoadFailed(LoadFailure.REFUSED, f"{spec.device} cannot be used: {_first_line(error)}; fix: {step}")
     if checkpoint and (damage := find_damage(checkpoint)):
         return LoadFailed(LoadFailure.DAMAGED, damage)
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
@@ -65,6 +67,25 @@ def _misshapen(spec: LoadSpec, checkpoint: CheckpointFiles | None, name: str) ->
         return None
     told, asked = (", ".join(map(str, shape)) for shape in (stored, expected))
     return f"has shape ({told}), and the configuration asks for ({asked})"
+
+
+_CUDA_FAULTS: Final = (
+    ("driver on your system is too old", "update the NVIDIA driver, or install a torch that is built for its CUDA"),
+    ("no NVIDIA driver", "install the NVIDIA driver, or give the container its GPUs (--gpus all)"),
+    (
+        "system not yet initialized",
+        "start nvidia-fabricmanager (error 802: NVSwitch is not up), of the driver's own version, or reboot the node",
+    ),
+    ("uncorrectable ECC error", "reset the GPU (nvidia-smi --gpu-reset), or reboot the node"),
+    ("has fallen off the bus", "take the node out of service and reboot it"),
+    ("no kernel image is available", "install a torch that is built for this GPU (pytorch.org/get-started)"),
+    ("Torch not compiled with CUDA", "install the CUDA build of torch (pytorch.org/get-started)"),
+)
+"""What CUDA says of a GPU that it cannot use, and the next step: the checkpoint has no part in it."""
+
+
+def _step_to_cuda(said: str) -> str | None:
+    return next((step for words, step in _CUDA_FAULTS if words in said), None)
 
 
 def wrong_shape(checkpoint: CheckpointFiles | None, where: Path | str, name: str, fault: str) -> LoadFailed:
