@@ -134,6 +134,9 @@ class GpuMemory:
     device_peak: int | None = None
     series: tuple[tuple[float, int | None, int | None, int | None, int | None], ...] = ()
     """Seconds, and what device, process, allocator (allocated, reserved) held."""
+    pcie_generation: int | None = None
+    """Of the link at its best while a block was copied to the GPU: at rest it trains down."""
+    pcie_width: int | None = None
     interval: float | None = None
     """Seconds between two samples, as it came to."""
     cost: float | None = None

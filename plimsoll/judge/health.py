@@ -33,6 +33,8 @@ _OF_GROUP: Final = {
     "links": "its links",
 }
 _NO_STEP: Final = "see what nvidia-smi -q says of it, and run again"
+_HEAT: Final = range(50, 151)
+"""Degrees at which a GPU may be told to slow down; newer ones count from a limit instead, which is no temperature."""
 _WATTS: Final = 1000
 _SECOND: Final = 10**9
 
@@ -197,7 +199,9 @@ class _One:
         earlier = 0 if self._before is None else self._before.value("nvlink.active") or 0
         look = self._stretch.after if gpu is self._after else self._stretch.before
         alike = [other.value("nvlink.active") or 0 for other in look.gpus if other.name == gpu.name]
-        most = max((links.bit_count() for links in alike), default=0)
+        # Without a fabric, GPUs are bridged in pairs, and one that has no bridge has no link up by design.
+        may_be_compared = active.value or gpu.value("fabric.state") is not None
+        most = max((links.bit_count() for links in alike), default=0) if may_be_compared else 0
         return Reading(value=max((earlier & ~active.value).bit_count(), most - active.value.bit_count(), 0))
 
     def _ecc(self, gpu: GpuHealth) -> Iterator[Blind]:
@@ -231,7 +235,7 @@ class _One:
                 yield self._blind("throttle", name, reading)
                 continue
             highest = max(reading.value, seen[name].high if name in seen else 0)
-            if most and highest >= most:
+            if most is not None and most in _HEAT and highest >= most:
                 said = f"{name} reached {highest} °C, and from {most} °C on {what}"
                 yield self._finding("throttle", said, "drain", "NVML, nvmlDeviceGetTemperatureThreshold")
         reasons = gpu.readings.get("reasons")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from plimsoll import clock
@@ -17,6 +17,10 @@ from plimsoll.node.kernel_log import KernelLog, KernelXid
 
 _INTERVAL: Final = 0.5
 """Seconds between two samples; NVML itself renews most figures ten times a second or less."""
+
+
+_IDLE: Final = 0x1
+"""The clocks event reason of a GPU that has nothing to do."""
 
 
 @dataclass(slots=True)
@@ -49,6 +53,15 @@ class Stretch:
     def seconds(self) -> float:
         """How long it was."""
         return self.after.at - self.before.at
+
+    def with_link(self, index: int, generation: int | None, width: int | None) -> Stretch:
+        """With what a host saw of a GPU's PCIe link while it copied."""
+        figures = dict(self.extremes.get(index, {}))
+        for name, value in (("pcie.generation", generation), ("pcie.width", width)):
+            if value is not None:
+                seen = figures.get(name, Extreme(value, value, 0))
+                figures[name] = Extreme(min(seen.low, value), max(seen.high, value), seen.bits | value)
+        return replace(self, extremes={**self.extremes, index: figures})
 
 
 @dataclass(slots=True)
@@ -138,8 +151,10 @@ class HealthWatch:
                 mark.samples += 1
                 for gpu in health.gpus:
                     into = mark.extremes.setdefault(gpu.index, {})
+                    at_rest = bool((gpu.value("reasons") or 0) & _IDLE)
                     for name, reading in gpu.readings.items():
-                        if reading.value is not None:
+                        # A link trains down at rest, and says nothing then of what it can do.
+                        if reading.value is not None and not (at_rest and name.startswith("pcie.")):
                             into.setdefault(name, Extreme(reading.value, reading.value, 0)).take(reading.value)
 
     def _hear_kernel(self, health: Health) -> None:

@@ -207,6 +207,19 @@ def test_unlike_gpus_with_names_beyond_ascii_are_each_measured_by_their_own_kind
     assert seen["gpus"][3]["name"] == "Grafikkarte Größe ☃"
 
 
+def test_a_gpu_without_a_bridge_is_sound_and_one_without_links_behind_an_nvswitch_is_not(tmp_path: Path) -> None:
+    unbridged = ["gpu.3.nvlink.*.state = 0", "gpu.*.fabric.state = 0"]
+    assert watched(stand_in(tmp_path / "a", "eight-h100", *unbridged))["findings"] == []
+    seen = watched(stand_in(tmp_path / "b", "eight-h100", "gpu.3.nvlink.*.state = 0"))
+    assert {tuple(found[:3]) for found in seen["findings"]} == {(3, "links", "drain")}
+
+
+def test_a_link_that_is_seen_at_rest_alone_is_not_judged_by_that(tmp_path: Path) -> None:
+    seen = watched(stand_in(tmp_path, "eight-h100", "gpu.2.reasons = 0x1", "gpu.2.pcie.generation = 1"))
+    assert seen["findings"] == []
+    assert {tuple(blind[:2]) for blind in seen["blinds"]} == {(2, "links")}
+
+
 def test_a_driver_that_does_not_start_is_said(tmp_path: Path) -> None:
     assert watched(stand_in(tmp_path, "eight-h100", "init = !18")) == {
         "unread": "NVML did not start: RM has detected an NVML/RM version mismatch."

@@ -45,6 +45,8 @@ class Machine:
         self.visible = [cards[index] for index in visible or range(len(cards))]
         self.nvml = nvml
         self.initialised = False
+        self.generations = iter([1, 1, 3])
+        """Of the PCIe link, which trains up while something is copied."""
         self.meanwhile = 0
         """What a neighbour takes, or gives back, while the context is made."""
 
@@ -52,7 +54,9 @@ class Machine:
         self.initialised = True
         return self.visible[device.index or 0]
 
-    def zeros(self, *_: int, device: torch.device) -> torch.Tensor:
+    def zeros(self, *_: int, device: torch.device | None = None, dtype: Any = None) -> torch.Tensor:
+        if device is None or dtype is not None:
+            return torch.ones(2)  # what is copied to see the link at work
         card = self.card(device)
         card.used += CONTEXT + SEGMENT + self.meanwhile
         card.reserved = SEGMENT
@@ -81,7 +85,7 @@ class Machine:
             max_memory_allocated=lambda device: self.card(device).peak,
             max_memory_reserved=lambda device: self.card(device).reserved,
         )
-        return SimpleNamespace(cuda=cuda, zeros=self.zeros)
+        return SimpleNamespace(cuda=cuda, zeros=self.zeros, uint8=torch.uint8)
 
     def pynvml(self) -> Any:
         return SimpleNamespace(
@@ -92,6 +96,8 @@ class Machine:
             nvmlDeviceGetUUID=lambda card: f"GPU-{card.uuid}-parent" if card.mig else f"GPU-{card.uuid}",
             nvmlDeviceGetHandleByUUID=self.by_uuid,
             nvmlDeviceGetMemoryInfo=lambda card: SimpleNamespace(used=card.used),
+            nvmlDeviceGetCurrPcieLinkGeneration=lambda _card: next(self.generations, 5),
+            nvmlDeviceGetCurrPcieLinkWidth=lambda _card: 16,
             nvmlDeviceGetComputeRunningProcesses=lambda card: card.processes,
         )
 
@@ -125,6 +131,7 @@ def test_context_allocator_and_device_are_told_apart(monkeypatch: pytest.MonkeyP
     (result,) = meter.result()
     meter.stop()
     assert result.device == "cuda:0"
+    assert (result.pcie_generation, result.pcie_width) == (5, 16)
     assert (result.context, result.context_by) == (CONTEXT, "process")
     assert (result.others_before, result.others_after) == (OTHERS, OTHERS)
     assert (result.allocated_after, result.allocated_peak, result.reserved_peak) == (8 * 2**30, 10 * 2**30, 10 * 2**30)

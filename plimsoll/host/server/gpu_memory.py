@@ -16,8 +16,11 @@ import pynvml
 import torch
 
 from plimsoll.host.protocol import GpuMemory
-from plimsoll.host.server.gpu_sampler import GpuSampler, Look
+from plimsoll.host.server.gpu_sampler import GpuSampler, Look, higher
 
+_COPIED: Final = 32 * 2**20
+_COPIES: Final = 16
+"""Bytes and times that are copied to see the link at work: some ten milliseconds."""
 _WARM_UP: Final = 256
 """Rows of the product that brings in cuBLAS and its kernels."""
 
@@ -59,6 +62,7 @@ class _Gpu:
         self._uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", "")).removeprefix("GPU-")
         self._handle = nvml.handle(self._uuid)
         self._context, self._method = self._take_context(before.get(self._uuid))
+        self._link = self._link_while_copying()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         self._start = self._used()
@@ -78,6 +82,20 @@ class _Gpu:
         if earlier is None or used is None or used - earlier < reserved:
             return None, ""
         return used - earlier - reserved, "device"
+
+    def _link_while_copying(self) -> tuple[int | None, int | None]:
+        """Generation and width of the PCIe link at their best while a block is copied: at rest the link trains down,
+        and a small model is copied before anybody could look."""
+        if self._handle is None:
+            return None, None
+        block = torch.zeros(_COPIED, dtype=torch.uint8)
+        into = torch.zeros(_COPIED, dtype=torch.uint8, device=self._device)
+        best: tuple[int | None, int | None] = (None, None)
+        for _ in range(_COPIES):
+            into.copy_(block, non_blocking=True)
+            best = higher(best[0], self._nvml.generation(self._handle)), higher(best[1], self._nvml.width(self._handle))
+        torch.cuda.synchronize(self._device)
+        return best
 
     def _used(self) -> int | None:
         return None if self._handle is None else self._nvml.used(self._handle)
@@ -120,6 +138,8 @@ class _Gpu:
             device_delta=None if used is None or self._start is None else used - self._start,
             others_before=self._others,
             others_after=self._held_by_others(),
+            pcie_generation=self._link[0],
+            pcie_width=self._link[1],
         )
 
 
@@ -181,6 +201,16 @@ class _Nvml:
         if len(others) == len(processes) or None in others:
             return None
         return sum(map(int, others))
+
+    def generation(self, handle: Any) -> int | None:
+        """The PCIe link's generation at this moment."""
+        found = self._ask(pynvml.nvmlDeviceGetCurrPcieLinkGeneration, handle)
+        return None if found is None else int(found)
+
+    def width(self, handle: Any) -> int | None:
+        """Its lanes."""
+        found = self._ask(pynvml.nvmlDeviceGetCurrPcieLinkWidth, handle)
+        return None if found is None else int(found)
 
     def _ask(self, question: Callable[..., Any], *arguments: Any) -> Any:
         if not self._present:

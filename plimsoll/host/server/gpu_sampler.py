@@ -55,8 +55,8 @@ class _Track:
         self._every = 1
 
     def take(self, seconds: float, look: Look) -> None:
-        self.device_peak = _higher(self.device_peak, look.device)
-        self.process_peak = _higher(self.process_peak, look.process)
+        self.device_peak = higher(self.device_peak, look.device)
+        self.process_peak = higher(self.process_peak, look.process)
         # The highest of so many stands for them: a peak must not be thinned away.
         self._waiting.append((round(seconds, 3), look.device, look.process, look.allocated, look.reserved))
         if len(self._waiting) < self._every:
@@ -146,5 +146,6 @@ def _highest(points: Sequence[Point]) -> Point:
     return max(points, key=lambda point: point[1] or 0)
 
 
-def _higher(one: int | None, other: int | None) -> int | None:
+def higher(one: int | None, other: int | None) -> int | None:
+    """The higher of two figures; None counts for nothing."""
     return other if one is None else one if other is None else max(one, other)
