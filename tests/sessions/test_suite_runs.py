@@ -49,7 +49,8 @@ def shared(trained: dict[str, Path], threads: Path, tmp_path_factory: pytest.Tem
         "--load-rounds=2",
         "-p",
         "tests.support.plugins.host_threads",
-        env={"HOST_THREADS": str(threads)},
+        # As many threads as there are cores, which only the suite's own sharing makes fewer.
+        env={"HOST_THREADS": str(threads), "OMP_NUM_THREADS": str(usable_cores())},
     )
 
 
