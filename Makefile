@@ -48,6 +48,9 @@ style: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Bytecode is written, whatever the environment says: hundreds of processes would each compile the suite anew.
+check test: export PYTHONDONTWRITEBYTECODE :=
+
 check: style
 	$(BIN)/python -m pytest tests/unit $(if $(WORKERS),--dist worksteal $(WORKERS)) $(ARGS)
 
