@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from functools import cache
@@ -20,7 +19,7 @@ from plimsoll.catalogue.entries import Claim, LimitedSide, Origin
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.host.server.predict.variant import predict_all
 from plimsoll.plan.predictions import Predictions
-from tests.support.subsession import ROOT, environment
+from tests.support.commands import plimsoll
 
 CATALOGUE = read_catalogue()
 GIB = 2**30
@@ -175,15 +174,7 @@ def test_the_page_says_what_to_write_instead() -> None:
 
 
 def audit(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "plimsoll", "audit", *arguments],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return plimsoll("audit", *arguments)
 
 
 def evidence(folder: Path, variant: str, metric: str, value: float) -> Path:

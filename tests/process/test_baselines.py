@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 from plimsoll.compare.baselines import save_baseline
 from plimsoll.compare.sources import read_side
 from plimsoll.evidence.reader import read_run
+from tests.support.commands import plimsoll
 from tests.support.compare_runs import timed_events, timed_run, write_run
 
-ROOT = Path(__file__).parents[2]
 ROUNDS = [1.0, 1.1, 1.2, 1.3, 1.4]
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "plimsoll", "baseline", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return plimsoll("baseline", *arguments)
 
 
 def test_the_runs_that_a_run_resumes_are_kept_with_it(tmp_path: Path) -> None:

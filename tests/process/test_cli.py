@@ -1,4 +1,4 @@
-"""The command line as a user meets it: real processes, whole messages, exit statuses."""
+"""The command line as a user meets it: whole messages, exit statuses, and what real processes make of them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ from pathlib import Path
 
 import pytest
 
-import plimsoll
+from plimsoll import __version__
 from plimsoll.cli import main
 from plimsoll.commands.parser import COMMANDS
+from tests.support.commands import plimsoll as run
 
 ROOT = Path(__file__).parents[2]
 H100 = str(ROOT / "tests/support/recorded/synthetic-8xh100-80g.json")
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("probe", "--recorded", H100), ("probe", "--recorded", "none"), ("prob",), ()], ids=str
+)
+def test_a_process_says_and_ends_as_main_does(arguments: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "plimsoll", *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    here = run(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (here.returncode, here.stdout, here.stderr)
 
 
 def test_help_explains_the_tool_its_commands_and_its_exit_statuses() -> None:
@@ -54,7 +60,7 @@ def test_an_unknown_command_is_a_usage_error_that_lists_the_known_ones() -> None
 
 
 def test_the_version_is_the_packages() -> None:
-    assert run("--version").stdout == f"plimsoll {plimsoll.__version__}\n"
+    assert run("--version").stdout == f"plimsoll {__version__}\n"
 
 
 def test_a_mistake_of_the_users_is_one_message_without_a_traceback(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import plimsoll
 from tests.support.run_events import (
     RUN_ID,
     SOON,
@@ -32,9 +33,7 @@ ROOT = Path(__file__).parents[2]
 
 def run_report(*arguments: object, cwd: Path, pages: bool = False) -> subprocess.CompletedProcess[str]:
     without = [] if pages else ["--no-pages"]
-    command = [sys.executable, "-m", "plimsoll", "report", *map(str, arguments), *without]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": "--no-such-option"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return plimsoll("report", *arguments, *without, cwd=cwd, env={"PYTEST_ADDOPTS": "--no-such-option"})
 
 
 ONE = cell("test_it")
@@ -62,7 +61,10 @@ SKIPPED = [start(), plan([ONE]), good_run([])[2], report(ONE, "setup", "skipped"
 def test_the_exit_status_is_the_verdicts(tmp_path: Path, events: list[Line], status: int, last: str) -> None:
     write_events(tmp_path / "reports" / RUN_ID, numbered(events))
     (tmp_path / "reports" / "latest").symlink_to(RUN_ID)
-    done = run_report("latest", cwd=tmp_path)
+    # In a process of its own, for each status.
+    command = [sys.executable, "-m", "plimsoll", "report", "latest", "--no-pages"]
+    path = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (status, "")
     assert done.stdout.splitlines()[-1] == last
     written = {path.name for path in (tmp_path / "reports" / RUN_ID).iterdir()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from plimsoll.signoff.bundle import comment_for
 from plimsoll.signoff.manifest import MANIFEST_FILE, SIGNATURE_FILE, UNSIGNED, FileEntry, Manifest
 from plimsoll.signoff.signature import sign
 from plimsoll.signoff.verify import Verification, verify_bundle
+from tests.support.commands import plimsoll
 from tests.support.run_events import (
     NODE,
     SOON,
@@ -42,7 +42,6 @@ from tests.support.run_events import (
     write_events,
 )
 
-ROOT = Path(__file__).parents[2]
 OWN_CATALOGUE = "# mine\n"
 WAIVER = f"[[waiver]]\ncells = '*test_slow*'\nwho = 'J. Rossi'\nwhy = 'OPS-7'\nuntil = {SOON}\n"
 ONE, SLOW = cell("test_one", measures=["load_time"]), cell("test_slow")
@@ -52,18 +51,6 @@ NAMES = {
     *("report.html", "junit.xml", "inventory.json", "packages.txt", "waivers.toml"),
     *("catalogue/tiers.toml", "catalogue/user/02-mine.toml"),
 }
-
-
-def plimsoll(*arguments: object, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "plimsoll", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def write_run(folder: Path, run_id: str = "run", bad: bool = True) -> Path:

@@ -1,4 +1,4 @@
-"""`plimsoll tiny build|list|clean`, run as users run it."""
+"""`plimsoll tiny build|list|clean`: what it says, what it leaves, what it exits with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import pty
 import shutil
 import subprocess
-import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from plimsoll.tiny.builder import BuildProgress, Phase
 from plimsoll.tiny.checkpoint import TinyCheckpoint
 from plimsoll.tiny.display import Display
 from plimsoll.tiny.store import Store
-from tests.support.subsession import ROOT
+from tests.support.commands import plimsoll
 from tests.support.tiny_builders import WEIGHTS, nano, quick
 
 TINY = ["tiny-llama", "tiny-qwen", "tiny-mistral", "tiny-mixtral", "tiny-phi"]
@@ -44,14 +43,7 @@ def built(store: Store, model: Model, tmp_path: Path) -> TinyCheckpoint:
 
 def tiny(store: Store, *arguments: str) -> subprocess.CompletedProcess[str]:
     catalogue = store.folder.parents[1] / "nano.toml"
-    return subprocess.run(
-        [sys.executable, "-m", "plimsoll", "tiny", *arguments, "--catalogue", str(catalogue)],
-        cwd=ROOT,
-        env={**os.environ, "PLIMSOLL_CACHE": str(store.folder.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return plimsoll("tiny", *arguments, "--catalogue", catalogue, env={"PLIMSOLL_CACHE": str(store.folder.parent)})
 
 
 def test_build_builds_once_and_says_what_it_has(store: Store, model: Model) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from plimsoll.commands.parser import COMMANDS, build_parser
+from tests.support.commands import plimsoll
 from tests.support.subsession import ROOT, run_suite
 
 # Command -> status -> the test that reaches it, beside those of this file.
@@ -160,14 +158,7 @@ def test_each_status_is_reached_by_a_test() -> None:
 
 @pytest.mark.parametrize(("arguments", "status"), [(a, s) for a, s in HERE.items() if a != ("pytest",)])
 def test_a_mistake_of_the_users_has_status_two(arguments: tuple[str, ...], status: int, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "plimsoll", *arguments],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PLIMSOLL_CACHE": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = plimsoll(*arguments, cwd=tmp_path, env={"PLIMSOLL_CACHE": str(tmp_path)})
     assert (done.returncode, done.stdout) == (status, "")
     assert "Traceback" not in done.stderr
 

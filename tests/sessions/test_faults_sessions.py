@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.support.broken_checkpoints import (
     variant_entry,
     with_faulty_code,
 )
+from tests.support.commands import plimsoll
 from tests.support.subsession import (
     ROOT,
     command,
@@ -35,19 +35,6 @@ from tests.support.subsession import (
 )
 
 ONE = ("-m", "tiny", "-k", "tiny-llama/bf16")
-
-
-def plimsoll(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command line of the library."""
-    return subprocess.run(
-        [sys.executable, "-m", "plimsoll", *arguments],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_everything_skipped_is_incomplete(trained: dict[str, Path], tmp_path: Path) -> None:

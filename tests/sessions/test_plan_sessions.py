@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import plimsoll
 from tests.support.subsession import ROOT, Outcome, environment, run_suite
 
 PROMISE = """
@@ -20,18 +21,6 @@ high = 30
 unit = "GB"
 source = "a brochure"
 """
-
-
-def plimsoll(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "plimsoll", *arguments],
-        cwd=ROOT,
-        env=environment(variables),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 def noted(outcome: Outcome, cell: str, metric: str) -> Any:
@@ -160,7 +149,7 @@ def test_a_model_that_cannot_be_built_is_told_in_its_row(tmp_path: Path) -> None
         'licence = "none"\n[model.config]\nmodel_type = "llama"\n[model.generation]\nmax_new_tokens = 8\n'
         '[[variant]]\nmodels = ["odd"]\nquantizations = ["bf16"]\ntier = "tiny"\n'
     )
-    done = plimsoll("plan", "-m", "other", "--catalogue", str(entry), PLIMSOLL_CACHE=str(tmp_path))
+    done = plimsoll("plan", "-m", "other", "--catalogue", str(entry), env={"PLIMSOLL_CACHE": str(tmp_path)})
     assert done.returncode == 6
     assert "builds LlamaForCausalLM from model_type 'llama', and the entry says MistralForCausalLM" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
@@ -168,14 +157,21 @@ def test_a_model_that_cannot_be_built_is_told_in_its_row(tmp_path: Path) -> None
 
 def test_the_second_plan_starts_no_host(tmp_path: Path) -> None:
     arguments = ("plan", "-m", "tiny and nf4 and llama", "--json")
-    first = plimsoll(*arguments, PLIMSOLL_CACHE=str(tmp_path))
+    first = plimsoll(*arguments, env={"PLIMSOLL_CACHE": str(tmp_path)})
     kept = sorted((tmp_path / "predictions").iterdir())
     assert kept
     # Without a stack that can be imported no host would start.
     broken = tmp_path / "broken"
     (broken / "torch").mkdir(parents=True)
     (broken / "torch" / "__init__.py").write_text("raise ImportError('not here')")
-    second = plimsoll(*arguments, PLIMSOLL_CACHE=str(tmp_path), PYTHONPATH=str(broken))
+    second = subprocess.run(
+        [sys.executable, "-m", "plimsoll", *arguments],
+        cwd=ROOT,
+        env=environment({"PLIMSOLL_CACHE": str(tmp_path), "PYTHONPATH": str(broken)}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     figures = [json.loads(done.stdout)["plans"][0]["rows"][0]["needed_bytes"] for done in (first, second)]
     assert figures[0] == figures[1]
     assert sorted((tmp_path / "predictions").iterdir()) == kept

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ import pytest
 from plimsoll.report.write import LARGEST, append_step_summary, fitting, short_summary_text
 from plimsoll.verdict.verdict import reach_verdict
 from tests.process.test_replay import replay
+from tests.support.commands import plimsoll
 from tests.support.compare_runs import noisy, timed_run
 from tests.support.run_events import (
     HOSTILE,
@@ -26,15 +24,9 @@ from tests.support.run_events import (
     start,
     write_events,
 )
-from tests.support.subsession import ROOT, run_suite
+from tests.support.subsession import run_suite
 
 NODE_CELLS = ("-m", "tiny", "-k", "tiny-llama/bf16 and test_free")
-
-
-def plimsoll(*arguments: object, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if name != "GITHUB_STEP_SUMMARY"}
-    command = [sys.executable, "-m", "plimsoll", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env={**kept, **env}, capture_output=True, text=True, check=False)
 
 
 def test_a_run_appends_its_summary_behind_what_the_step_has_written(trained: dict[str, Path], tmp_path: Path) -> None:
