@@ -34,13 +34,18 @@ from tests.support.run_events import (
     start,
     write_events,
 )
-from tests.support.subsession import ROOT, environment
+from tests.support.subsession import ROOT, environment, pytest_says
 
 PAGES = {"results.json", "summary.md", "report.html", "junit.xml"}
 ONE, TWO = cell("test_one"), cell("test_two", "tiny-phi/int8")
 
 
 def replay(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """A replay, which runs no check and starts nothing, inside this process."""
+    return pytest_says(*map(str, arguments), env=env)
+
+
+def replay_apart(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """A replay in a process of its own."""
     command = [sys.executable, "-m", "pytest", "--color=no", "-p", "no:cacheprovider", *map(str, arguments)]
     return subprocess.run(
@@ -184,7 +189,7 @@ def test_what_a_full_disk_sent_elsewhere_is_in_the_reports_and_the_run_incomplet
     events = numbered(good_run([ONE, TWO]))
     write_events(tmp_path / "run", events[:5])
     write_events(tmp_path / "rest", events[5:]).rename(tmp_path / "plimsoll-run-main.jsonl")
-    done = replay(f"--replay={tmp_path / 'run'}", env={"TMPDIR": str(tmp_path)})
+    done = replay_apart(f"--replay={tmp_path / 'run'}", env={"TMPDIR": str(tmp_path)})
     assert done.returncode == 6
     last = done.stdout.splitlines()[-1]
     assert last.startswith(
@@ -358,7 +363,7 @@ def test_neither_catalogue_nor_workers_nor_torch_take_part(tmp_path: Path) -> No
     (tmp_path / "watcher.py").write_text(WATCHER)
     write_events(tmp_path / "run", numbered(good_run([ONE])))
     gone = f"plimsoll_catalogues={tmp_path / 'gone.toml'}"
-    done = replay(
+    done = replay_apart(
         *(f"--replay={tmp_path / 'run'}", "-o", gone, "-n", "2", "-p", "watcher", "-x", "-k", "nothing", "-s"),
         env={"PYTHONPATH": str(tmp_path)},
     )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.compare_runs import timed_run
-from tests.support.subsession import read_events, run_suite
+from tests.support.subsession import read_events, run_inside, run_suite
 
 ASKS = ("-m", "tiny", "-k", "tiny-llama/bf16 and cold_load_time", "--load-rounds=5")
 NODE_ALONE = ("acceptance/test_node.py", "-k", "test_stack")
@@ -78,7 +78,7 @@ def test_too_few_rounds_to_find_anything_are_refused_with_the_number_that_can(
     tmp_path: Path, given: tuple[str, ...], rounds: int, message: str
 ) -> None:
     base = timed_run(tmp_path, "base", {"a/nf4": [1.0 + i / 100 for i in range(rounds)]})
-    done = run_suite(
+    done = run_inside(
         tmp_path / "reports", *NODE_ALONE, f"--against={base}", "--force-unlike", "--fail-on=slower", *given
     )
     assert done.status == 4, done.output
@@ -99,7 +99,7 @@ def test_what_cannot_be_compared_is_said_before_anything_runs(tmp_path: Path) ->
         (["--fail-on=slower"], "--fail-on, --allow-undecided and --force-unlike need --against=RUN"),
         ([f"--against={unlike}", "--fail-on=slow"], "--fail-on knows no 'slow'"),
     ):
-        done = run_suite(tmp_path / "reports", *NODE_ALONE, *arguments)
+        done = run_inside(tmp_path / "reports", *NODE_ALONE, *arguments)
         assert done.status == 4, done.output
         assert message in done.output
         assert not (tmp_path / "reports").exists()

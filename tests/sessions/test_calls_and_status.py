@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.subsession import Outcome, run_suite
+from tests.support.subsession import Outcome, run_inside, run_suite
 
 STACK = ("-m", "node", "-k", "stack")
 MEDDLING = ("-p", "tests.support.plugins.meddling")
@@ -104,23 +104,23 @@ def assert_one_usage_error(outcome: Outcome, message: str) -> None:
 @pytest.mark.parametrize("arguments", NEEDED, ids=" ".join)
 def test_a_plugin_that_the_suite_stands_on_cannot_be_left_out(arguments: tuple[str, ...], tmp_path: Path) -> None:
     message = f"a run stands on plugins that are not loaded: {NEEDED[arguments]}"
-    assert_one_usage_error(run_suite(tmp_path, *STACK, *arguments), message)
+    assert_one_usage_error(run_inside(tmp_path, *STACK, *arguments), message)
 
 
 def test_plugins_of_packages_must_be_loaded(tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, *STACK, env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
+    outcome = run_inside(tmp_path, *STACK, env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
     assert_one_usage_error(outcome, "metadata, html, benchmark; unset PYTEST_DISABLE_PLUGIN_AUTOLOAD")
 
 
 def test_python_without_assertions_is_refused(tmp_path: Path) -> None:
     outcome = run_suite(tmp_path, *STACK, env={"PYTHONOPTIMIZE": "1"})
     assert_one_usage_error(outcome, "python -O (or PYTHONOPTIMIZE) removes the assertions that checks are made of")
-    assert_one_usage_error(run_suite(tmp_path, *STACK, "--assert=plain"), "--assert=plain hides what checks say")
+    assert_one_usage_error(run_inside(tmp_path, *STACK, "--assert=plain"), "--assert=plain hides what checks say")
 
 
 def test_pages_that_cannot_be_written_are_one_error(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
-    outcome = run_suite(tmp_path, *STACK)
+    outcome = run_inside(tmp_path, *STACK)
     assert outcome.status == 4
     assert "is a folder, not a link to the newest run" in outcome.output
     assert "Traceback" not in outcome.output

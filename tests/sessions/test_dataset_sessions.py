@@ -12,7 +12,7 @@ import pytest
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.chain import sealed
 from plimsoll.evidence.reader import read_run
-from tests.support.subsession import ROOT, Outcome, pytest_says, read_events, run_suite
+from tests.support.subsession import ROOT, Outcome, pytest_says, read_events, run_inside, run_suite
 
 NQ = ("-m", "nq", "-k", "tiny-llama and bf16")
 CELL = "tiny-llama/bf16-nq"
@@ -83,7 +83,7 @@ def test_the_comparison_asks_its_twelve_experiments_in_its_own_order() -> None:
     ],
 )
 def test_numbers_that_mean_nothing_are_refused(option: str, said: str, tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, *NQ, option)
+    outcome = run_inside(tmp_path, *NQ, option)
     assert outcome.status == 4
     assert said in outcome.output
     assert not (tmp_path / "latest").exists()

@@ -17,7 +17,7 @@ import yaml
 from plimsoll.cli import main
 from plimsoll.commands.parser import build_parser
 from tests.support.compare_runs import noisy, timed_events, timed_run, write_run
-from tests.support.subsession import ROOT, environment, run_suite
+from tests.support.subsession import ROOT, environment, run_inside
 
 EXAMPLES = ROOT / "docs" / "examples"
 SBATCH = EXAMPLES / "plimsoll.sbatch"
@@ -82,7 +82,7 @@ def test_the_commands_of_the_workflow_exist(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("arguments", called("pytest"), ids=" ".join)
 def test_the_selections_of_the_workflow_select_something(arguments: list[str], tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, *arguments, "-n", "0", "--collect-only", "-q")
+    outcome = run_inside(tmp_path, *arguments, "-n", "0", "--collect-only", "-q")
     assert outcome.status == 0, outcome.output
     assert re.search(r"^[1-9]\d*/\d+ tests collected", outcome.output, re.MULTILINE)
 

@@ -30,6 +30,7 @@ from tests.support.subsession import (
     kill,
     pids_of_hosts,
     read_events,
+    run_inside,
     run_suite,
     run_until,
 )
@@ -79,7 +80,7 @@ def test_faulty_catalogue_is_one_clear_error(tmp_path: Path) -> None:
         '[[variant]]\nmodels = ["tiny-llama"]\nquantizations = ["nf4"]\nname = "typo"\ntier = "tiny"\n'
         "load_options = { quantization_config = { load_in_4_bit = true } }\n"
     )
-    outcome = run_suite(tmp_path / "reports", f"--catalogue={catalogue}", "-m", "tiny")
+    outcome = run_inside(tmp_path / "reports", f"--catalogue={catalogue}", "-m", "tiny")
     assert outcome.status == 4
     assert "tiny-lama" in outcome.output
     assert "nf5" in outcome.output

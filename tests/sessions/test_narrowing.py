@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.subsession import Outcome, run_suite
+from tests.support.subsession import Outcome, run_inside, run_suite
 
 STACK = ("-m", "node", "-k", "stack")
 """Six cells, one for each tier, for which nothing is loaded or predicted."""
@@ -157,5 +157,5 @@ def test_a_run_that_goes_on_asks_what_was_withheld(tmp_path: Path) -> None:
 
 
 def test_leaving_one_dataset_out_asks_for_no_other(tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, "-m", "tiny and not nq", "--collect-only", "-q")
+    outcome = run_inside(tmp_path, "-m", "tiny and not nq", "--collect-only", "-q")
     assert "test_dataset" not in outcome.output

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.commands import plimsoll
-from tests.support.subsession import ROOT, Outcome, environment, run_suite
+from tests.support.subsession import ROOT, Outcome, environment, run_inside, run_suite
 
 PROMISE = """
 [[claim]]
@@ -82,7 +82,7 @@ def test_a_promise_that_cannot_be_kept_fails_its_cell(tmp_path: Path) -> None:
     ],
 )
 def test_planning_is_asked_by_name_alone(tmp_path: Path, arguments: tuple[str, ...], asked: bool) -> None:
-    outcome = run_suite(tmp_path, *arguments, "--collect-only", "-q")
+    outcome = run_inside(tmp_path, *arguments, "--collect-only", "-q")
     collected = any("test_plan.py" in line for line in outcome.output.splitlines() if "::" in line)
     assert collected is (asked and "not plan" not in arguments)
 

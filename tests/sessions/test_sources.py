@@ -16,7 +16,7 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from tests.support.hub_repositories import hub_catalogue, hub_entry, make_repository
 from tests.support.hub_server import Repository, serving
-from tests.support.subsession import run_suite
+from tests.support.subsession import run_inside, run_suite
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_weights_from_a_folder_in_a_run(trained: dict[str, Path], tmp_path: Path
 
 
 def test_a_wrong_folder_is_a_usage_error(tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, "--model-dir=tiny-lama=somewhere", "-m", "tiny")
+    outcome = run_inside(tmp_path, "--model-dir=tiny-lama=somewhere", "-m", "tiny")
     assert outcome.status == 4
     assert "no model 'tiny-lama' in the catalogue; did you mean 'tiny-llama'?" in outcome.output
     assert "Traceback" not in outcome.output

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from plimsoll.catalogue.marks import read_marks
-from tests.support.subsession import ROOT, Outcome, run_suite
+from tests.support.subsession import ROOT, Outcome, run_inside, run_suite
 
 
 @pytest.fixture(scope="module")
 def collected(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run_suite(tmp_path_factory.mktemp("reports"), "-m", "tiny", "--collect-only", "-q")
+    return run_inside(tmp_path_factory.mktemp("reports"), "-m", "tiny", "--collect-only", "-q")
 
 
 def ids(outcome: Outcome, variant: str) -> list[str]:
@@ -70,13 +70,13 @@ def test_collecting_leaves_no_run(collected: Outcome) -> None:
 
 @pytest.mark.parametrize("option", ["--markers", "--fixtures", "--help", "--version"])
 def test_asking_leaves_no_run(option: str, tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, option)
+    outcome = run_inside(tmp_path, option)
     assert outcome.status == 0
     assert not list(tmp_path.iterdir())
 
 
 def test_markers_are_those_of_the_file(tmp_path: Path) -> None:
-    output = run_suite(tmp_path, "--markers").output
+    output = run_inside(tmp_path, "--markers").output
     marks = read_marks(ROOT / "markers.ini")
     assert len(marks.lines) > 20
     for line in marks.lines:
@@ -90,14 +90,14 @@ def test_the_suites_own_tests_leave_no_run(tmp_path: Path) -> None:
 
 
 def test_options_explain_themselves(tmp_path: Path) -> None:
-    output = " ".join(run_suite(tmp_path, "--help").output.split())
+    output = " ".join(run_inside(tmp_path, "--help").output.split())
     for option in ("--catalogue", "--report-dir", "--load-rounds", "--allow-incomplete", "--weights", "--model-dir"):
         assert option in output
     assert "write it with the equals sign" in output
 
 
 def test_load_rounds_must_be_a_positive_number(tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, "--load-rounds=0")
+    outcome = run_inside(tmp_path, "--load-rounds=0")
     assert outcome.status == 4
     assert "--load-rounds" in outcome.output
     assert "Traceback" not in outcome.output

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.subsession import Outcome, run_suite
+from tests.support.subsession import Outcome, run_inside, run_suite
 
 MINE = """
 [[tier]]
@@ -157,7 +157,7 @@ def test_an_entry_can_ask_for_synthetic_weights_itself(catalogue: Path, tmp_path
     ],
 )
 def test_options_that_mean_nothing_are_refused(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, "-m", "tiny", *arguments)
+    outcome = run_inside(tmp_path, "-m", "tiny", *arguments)
     assert outcome.status == 4
     assert message in outcome.output
     assert "Traceback" not in outcome.output

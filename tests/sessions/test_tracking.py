@@ -22,7 +22,7 @@ from plimsoll.redaction import REDACTED, Redactor
 from plimsoll.tracking.tracker import Figures, Guarded, JsonLinesTracker, Numbers
 from plimsoll.tracking.weights_and_biases import WeightsAndBiasesTracker
 from tests.support.made_answers import answer
-from tests.support.subsession import ROOT, run_suite
+from tests.support.subsession import ROOT, run_inside, run_suite
 
 CELL = "acceptance/test_load.py::test_cold_load_time[tiny-llama/nf4]"
 TOKEN = "hf_" + "q" * 34
@@ -214,6 +214,6 @@ def test_a_tracker_that_fails_changes_no_verdict(tmp_path: Path) -> None:
 
 
 def test_an_unknown_tracker_is_a_usage_error(tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, *NODE_TESTS, "--track=paper")
+    outcome = run_inside(tmp_path, *NODE_TESTS, "--track=paper")
     assert outcome.status == 4
     assert "argument --track: invalid choice: 'paper'" in outcome.output

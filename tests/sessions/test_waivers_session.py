@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.run_events import SOON
-from tests.support.subsession import pids_of_hosts, run_suite
+from tests.support.subsession import pids_of_hosts, run_inside, run_suite
 
 SELECTION = ("-m", "tiny", "-k", "tiny-llama/bf16 and (test_free or warm_load)")
 WAIVER = (
@@ -51,7 +51,7 @@ def test_a_waiver_that_covers_nothing_ends_the_run_before_anything_is_loaded(tmp
 
 def test_an_expired_waiver_ends_the_run_before_it_begins(tmp_path: Path) -> None:
     (tmp_path / "w.toml").write_text(WAIVER.replace(str(SOON), "2001-12-31"))
-    outcome = run_suite(tmp_path / "reports", f"--waivers={tmp_path / 'w.toml'}", *SELECTION)
+    outcome = run_inside(tmp_path / "reports", f"--waivers={tmp_path / 'w.toml'}", *SELECTION)
     assert outcome.status == 4
     assert "w.toml: waiver[0].until: expired: 2001-12-31 is before " in outcome.output
     assert not (tmp_path / "reports").exists()

@@ -5,6 +5,7 @@ What a test asserts is what a user has in hand afterwards: the exit status, the 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,9 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,7 +88,23 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def pytest_says(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """What pytest answers in the project's folder where nothing is to be run, or nothing can be."""
+    """What pytest answers in the project's folder, inside this process: where nothing is to be run, or nothing can be.
+
+    What runs checks, starts workers or changes the suite by a plugin has a process of its own: `run_suite`.
+    """
+    said = io.StringIO()
+    with (
+        chdir(ROOT),
+        mock.patch.dict(os.environ, environment(env), clear=True),
+        redirect_stdout(said),
+        redirect_stderr(said),
+    ):
+        status = pytest.main(["--color=no", "-p", "no:cacheprovider", *arguments])
+    return subprocess.CompletedProcess(["pytest", *arguments], int(status), said.getvalue(), "")
+
+
+def pytest_apart(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """The same in a process of its own, where libraries are loaded that this one has otherwise: a driver of GPUs."""
     return subprocess.run(
         [sys.executable, "-m", "pytest", "--color=no", "-p", "no:cacheprovider", *arguments],
         cwd=ROOT,
@@ -91,9 +112,15 @@ def pytest_says(*arguments: str, env: Mapping[str, str] | None = None) -> subpro
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
+
+
+def run_inside(reports: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Outcome:
+    """The same with a reports folder, to which no run is to be added."""
+    done = pytest_says(f"--report-dir={reports}", *arguments, env=env)
+    return Outcome(status=done.returncode, output=done.stdout, reports=reports)
 
 
 def run_suite(
