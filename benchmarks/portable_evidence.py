@@ -39,7 +39,7 @@ def _sealed(text: str) -> str:
     for event in map(json.loads, text.splitlines()):
         if "sum" not in event:
             return text
-        if event["event"] == Event.CLOSE:
+        if event["event"] in (Event.CLOSE, Event.FINISH):
             event["events"] = event["seq"]
         fields = {name: value for name, value in event.items() if name not in ("after", "sum")}
         line, last[event["worker"]] = sealed(fields, last.get(event["worker"], START))
