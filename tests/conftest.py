@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,8 @@ import pytest
 from fixtures.workers import host_threads
 from plimsoll.tiny.store import Store
 from tests.support.broken_checkpoints import shipped
-from tests.support.subsession import ROOT
+from tests.support.made_once import recorded_once
+from tests.support.subsession import ROOT, Outcome
 
 _LONG_FIRST: Final = ("sessions", "torch", "process", "browser", "simulation", "unit")
 """The groups by how long their files take: what a worker gets last should be short, or the other waits for it."""
@@ -41,12 +43,13 @@ def _place(path: Path) -> int:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A copy of the built checkpoints for each worker: a load by one would keep those of the other from being cold."""
-    if not hasattr(request.config, "workerinput"):
-        yield
-        return
+def built_cache(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The user's cache; each worker's tests see a copy of it, for a load by one keeps those of the other from being
+    cold."""
     built = Store().folder.parent
+    if not hasattr(request.config, "workerinput"):
+        yield built
+        return
     built.mkdir(parents=True, exist_ok=True)
     # Beside the built ones, for a temporary folder may lie in memory, where nothing is ever cold.
     with (
@@ -59,7 +62,7 @@ def own_cache(request: pytest.FixtureRequest) -> Iterator[None]:
         for path in Path(own).rglob("*"):
             _write_back(path)
         patch.setenv("PLIMSOLL_CACHE", own)
-        yield
+        yield built
 
 
 def _write_back(path: Path) -> None:
@@ -75,3 +78,35 @@ def trained() -> dict[str, Path]:
     names = ["tiny-llama", "tiny-qwen", "tiny-mixtral"]
     subprocess.run([sys.executable, "-m", "plimsoll", "tiny", "build", *names], cwd=ROOT, check=True, timeout=300)
     return {name: Store().checkpoint_path(shipped(name)) for name in names}
+
+
+@pytest.fixture(scope="session")
+def shared_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this session of tests, the same for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if hasattr(request.config, "workerinput") else base
+
+
+FEW_CHECKS: Final = ("-m", "tiny", "-k", "tiny-llama/bf16 and (test_free or stored_bytes or warm_load)")
+"""Four checks, of the node, of what a host says and of a timed load; each has figures."""
+
+
+@pytest.fixture(scope="session")
+def recorded(trained: dict[str, Path], shared_folder: Path) -> Outcome:
+    """An accepted run of FEW_CHECKS that all tests may read and none may change."""
+    outcome = recorded_once(shared_folder / "recorded", *FEW_CHECKS)
+    assert outcome.status == 0, outcome.output
+    return outcome
+
+
+@pytest.fixture(scope="session")
+def recorded_by_workers(trained: dict[str, Path], shared_folder: Path) -> Outcome:
+    """The same by two workers, with junit.xml and the summary of a step of CI where CI wants them: beside `reports`."""
+    folder = shared_folder / "recorded-by-workers"
+    folder.mkdir(exist_ok=True)
+    with suppress(FileExistsError), (folder / "step.md").open("x") as step:
+        step.write("# Before")
+    asked = (*FEW_CHECKS, "-n", "2", f"--junitxml={folder / 'mine.xml'}")
+    outcome = recorded_once(folder, *asked, env={"GITHUB_STEP_SUMMARY": str(folder / "step.md")})
+    assert outcome.status == 0, outcome.output
+    return outcome

@@ -31,7 +31,6 @@ from tests.support.run_events import (
 )
 from tests.support.subsession import Outcome, run_suite
 
-SELECTION = ("-m", "tiny", "-k", "tiny-llama/bf16 and (test_free or stored_bytes or warm_load)")
 TOKEN = "acme-0123456789abcdef"
 
 # What the schema of Jenkins' xUnit plugin (junit-10.xsd, which pytest names for its family xunit2) lets stand where:
@@ -92,13 +91,6 @@ def facts_of(path: Path) -> dict[str, str]:
     return {p.attrib["name"]: p.attrib["value"] for p in suite.iterfind("properties/property")}
 
 
-@pytest.fixture(scope="module")
-def whole(trained: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    outcome = run_suite(tmp_path_factory.mktemp("junit"), *SELECTION)
-    assert outcome.status == 0, outcome.output
-    return outcome
-
-
 def expected(results: dict[str, Any]) -> dict[str, dict[str, str]]:
     """What results.json says of each cell, as the properties should."""
     found = {}
@@ -112,70 +104,69 @@ def expected(results: dict[str, Any]) -> dict[str, dict[str, str]]:
     return found
 
 
-def test_each_testcase_holds_what_results_json_says_of_it(whole: Outcome) -> None:
-    figures = figures_of(whole.folder / "junit.xml")
-    wanted = expected(whole.results)
+def test_each_testcase_holds_what_results_json_says_of_it(recorded: Outcome) -> None:
+    figures = figures_of(recorded.folder / "junit.xml")
+    wanted = expected(recorded.results)
     assert figures.keys() == wanted.keys()
     assert len(wanted) == 4
     for name, fields in wanted.items():
         assert fields.items() <= figures[name].items(), name
-        assert len(lines_of(whole.folder / "junit.xml")[name]) == 1
+        assert len(lines_of(recorded.folder / "junit.xml")[name]) == 1
     load = figures["test_warm_load_time[tiny-llama/bf16]"]
     assert set(load) == {f"warm_load_time.{f}" for f in ("value", "unit", "high", "source", "margin", "outcome")}
     assert float(load["warm_load_time.value"]) > 0
-    (line,) = lines_of(whole.folder / "junit.xml")["test_warm_load_time[tiny-llama/bf16]"]
+    (line,) = lines_of(recorded.folder / "junit.xml")["test_warm_load_time[tiny-llama/bf16]"]
     assert line.startswith("pass: warm_load_time ")
-    facts = facts_of(whole.folder / "junit.xml")
-    assert (facts["plimsoll.run"], facts["plimsoll.verdict"]) == (whole.folder.name, "ACCEPTED")
-    assert facts["plimsoll.statement"] == whole.output.splitlines()[-1]
+    facts = facts_of(recorded.folder / "junit.xml")
+    assert (facts["plimsoll.run"], facts["plimsoll.verdict"]) == (recorded.folder.name, "ACCEPTED")
+    assert facts["plimsoll.statement"] == recorded.output.splitlines()[-1]
     assert "node.CPU" in facts
 
 
-def test_the_figures_stand_in_evidence_once(whole: Outcome) -> None:
-    reports = [event["report"] for event in whole.events if event["event"] == "report"]
+def test_the_figures_stand_in_evidence_once(recorded: Outcome) -> None:
+    reports = [event["report"] for event in recorded.events if event["event"] == "report"]
     assert len(reports) == 12
     assert [r["user_properties"] for r in reports] == [[]] * 12
 
 
-def test_a_replay_holds_the_same_figures(whole: Outcome, tmp_path: Path) -> None:
+def test_a_replay_holds_the_same_figures(recorded: Outcome, tmp_path: Path) -> None:
     for name in ("first", "second"):
-        replay(f"--replay={whole.folder}", f"--report-dir={tmp_path / name}", "-q")
+        replay(f"--replay={recorded.folder}", f"--report-dir={tmp_path / name}", "-q")
     again = tmp_path / "first" / "junit.xml"
-    assert figures_of(again) == figures_of(whole.folder / "junit.xml")
-    assert lines_of(again) == lines_of(whole.folder / "junit.xml")
-    assert facts_of(again) == facts_of(whole.folder / "junit.xml")
+    assert figures_of(again) == figures_of(recorded.folder / "junit.xml")
+    assert lines_of(again) == lines_of(recorded.folder / "junit.xml")
+    assert facts_of(again) == facts_of(recorded.folder / "junit.xml")
     assert again.read_bytes() == (tmp_path / "second" / "junit.xml").read_bytes()
 
 
-def test_workers_and_a_file_elsewhere_make_no_difference(trained: dict[str, Path], tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, *SELECTION, "-n", "2", f"--junitxml={tmp_path / 'mine.xml'}")
-    assert outcome.status == 0, outcome.output
-    figures = figures_of(tmp_path / "mine.xml")
-    wanted = expected(outcome.results)
+def test_workers_and_a_file_elsewhere_make_no_difference(recorded_by_workers: Outcome) -> None:
+    figures = figures_of(recorded_by_workers.reports.parent / "mine.xml")
+    wanted = expected(recorded_by_workers.results)
+    assert len(wanted) == 4
     assert {name: fields.items() <= figures[name].items() for name, fields in wanted.items()} == dict.fromkeys(
         wanted, True
     )
-    assert not (outcome.folder / "junit.xml").exists()
+    assert not (recorded_by_workers.folder / "junit.xml").exists()
 
 
-def test_cells_of_the_run_that_is_gone_on_with_keep_theirs(whole: Outcome, tmp_path: Path) -> None:
-    first = tmp_path / whole.folder.name
+def test_cells_of_the_run_that_is_gone_on_with_keep_theirs(recorded: Outcome, tmp_path: Path) -> None:
+    first = tmp_path / recorded.folder.name
     first.mkdir()
-    lines = (whole.folder / "evidence.jsonl").read_text().splitlines(keepends=True)
+    lines = (recorded.folder / "evidence.jsonl").read_text().splitlines(keepends=True)
     last = max(i for i, text in enumerate(lines) if '"when":"teardown"' in text)
     (first / "evidence.jsonl").write_text("".join(lines[: last - 4]))
     outcome = run_suite(tmp_path, f"--resume={first.name}")
     assert outcome.status == 0, outcome.output
     figures = figures_of(outcome.folder / "junit.xml")
-    assert figures.keys() == expected(whole.results).keys()
+    assert figures.keys() == expected(recorded.results).keys()
     assert all(any(name.endswith(".value") for name in fields) for fields in figures.values())
 
 
 def test_the_strict_family_has_the_lines_and_nothing_that_its_schema_does_not_know(
-    whole: Outcome, tmp_path: Path
+    recorded: Outcome, tmp_path: Path
 ) -> None:
     write_events(tmp_path / "run", numbered(run_of_every_outcome()))
-    for run in (whole.folder, tmp_path / "run"):
+    for run in (recorded.folder, tmp_path / "run"):
         target = tmp_path / f"{run.name}-strict"
         replay(f"--replay={run}", f"--report-dir={target}", "-q", "-o", "junit_family=xunit2")
         root = parsed(target / "junit.xml")
@@ -184,7 +175,7 @@ def test_the_strict_family_has_the_lines_and_nothing_that_its_schema_does_not_kn
         assert len(list(root.iter("system-out"))) > 1
     assert facts_of(target / "junit.xml")["plimsoll.verdict"] == "REJECTED"
     # The check itself: the family that is the default has more than this schema knows.
-    assert set(breaches(parsed(whole.folder / "junit.xml"))) == {
+    assert set(breaches(parsed(recorded.folder / "junit.xml"))) == {
         *("properties in testcase", "testcase has file", "testcase has line")
     }
 

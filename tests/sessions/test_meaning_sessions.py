@@ -15,7 +15,7 @@ import pytest
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.host.server.loading import load
 from tests.support.broken_checkpoints import copy_damaged, model_entry, rewrite, shipped, toml_value, variant_entry
-from tests.support.english import teach_english
+from tests.support.english import english_in
 from tests.support.hub_repositories import hub_catalogue, hub_entry
 from tests.support.hub_server import Repository, serving
 from tests.support.random_checkpoints import load_spec
@@ -23,8 +23,8 @@ from tests.support.subsession import ROOT, Outcome, run_suite
 
 
 @pytest.fixture(scope="module")
-def english(trained: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return teach_english(trained["tiny-llama"], tmp_path_factory.mktemp("english") / "small")
+def english(trained: dict[str, Path], built_cache: Path) -> Path:
+    return english_in(built_cache / "tests", trained["tiny-llama"])
 
 
 def readme_example(path: Path) -> str:

@@ -6,14 +6,16 @@ import json
 import platform
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import reference_loads
 from benchmarks.portable_evidence import portable
+from plimsoll.evidence.chain import START, sealed
 from plimsoll.evidence.reader import read_run
 from plimsoll.verdict.verdict import reach_verdict
-from tests.support.subsession import ROOT, run_suite
+from tests.support.subsession import ROOT, Outcome
 
 KEPT = sorted(reference_loads.RUNS.glob("*/evidence.jsonl"))
 
@@ -44,20 +46,34 @@ def test_there_is_evidence_of_every_kind_of_row() -> None:
     assert {row.variant.partition("/")[2] for row in rows} == {"bf16", "int8", "nf4", "nf4-dq"}
 
 
-def test_what_is_kept_of_a_run_says_the_same_without_its_names(tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, "-k", "tiny-llama/bf16 and (test_free_ram or test_bf16)", "-m", "tiny")
-    evidence = (outcome.folder / "evidence.jsonl").read_text()
-    text = portable(evidence, ROOT, tmp_path)
+def with_a_sample(events: list[dict[str, Any]]) -> str:
+    """The evidence of a run of one process as it is where a load takes long enough for its memory to be noted."""
+    place = next(n for n, event in enumerate(events) if event["event"] == "load")
+    sample = {"event": "sample", "at": events[place]["at"], "worker": "main", "variant": "", "pid": 1, "rss": 1}
+    last, lines = START, []
+    for seq, event in enumerate([*events[:place], {**sample, "seconds": 1.0}, *events[place:]], 1):
+        fields = {name: value for name, value in event.items() if name not in ("after", "sum")} | {"seq": seq}
+        if event["event"] == "finish":
+            fields["events"] = seq
+        line, last = sealed(fields, last)
+        lines.append(line.decode())
+    return "".join(lines)
+
+
+def test_what_is_kept_of_a_run_says_the_same_without_its_names(recorded: Outcome, tmp_path: Path) -> None:
+    place = recorded.reports
+    evidence = with_a_sample(recorded.events)
+    text = portable(evidence, ROOT, place)
     (tmp_path / "kept").mkdir()
     kept = tmp_path / "kept" / "evidence.jsonl"
     kept.write_text(text)
     record = read_run(kept, alone=True)
     assert record.faults == ()
     verdict = reach_verdict(record)
-    assert (str(verdict.word), verdict.planned) == (outcome.verdict, len(outcome.results["cells"]))
+    assert (str(verdict.word), verdict.planned) == (recorded.verdict, len(recorded.results["cells"]))
     assert len(text) < len(evidence)
     assert str(ROOT) in evidence
-    for name in (str(ROOT), str(tmp_path), str(Path.home())):
+    for name in (str(ROOT), str(place), str(Path.home())):
         assert name not in text
     lines = [json.loads(line) for line in text.splitlines()]
     assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))

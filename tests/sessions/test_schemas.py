@@ -25,7 +25,7 @@ from tests.process.test_signoff import write_run
 from tests.support.compare_runs import timed_run
 from tests.support.made_answers import answers, asking
 from tests.support.run_events import NODE, line, numbered
-from tests.support.subsession import ROOT, read_events, run_suite
+from tests.support.subsession import ROOT, Outcome, read_events
 
 RECORDED = ROOT / "tests" / "recorded"
 
@@ -144,9 +144,8 @@ def test_a_bundle_and_its_verification_follow_their_schemas(tmp_path: Path, caps
     assert nothing["claimed"] is None
 
 
-def test_every_line_of_evidence_follows_its_schema(trained: dict[str, Path], tmp_path: Path) -> None:
-    selection = ("-m", "tiny", "-k", "tiny-llama/bf16 and (test_free or warm_load)")
-    events = run_suite(tmp_path, *selection).events
+def test_every_line_of_evidence_follows_its_schema(recorded: Outcome) -> None:
+    events = recorded.events
     seen = {event["event"] for event in events}
     assert {"run", "plan", "node", "gate", "host", "load", "measurement", "judgement", "benchmark", "finish"} <= seen
     for event in events:

@@ -24,21 +24,17 @@ from tests.support.run_events import (
     start,
     write_events,
 )
-from tests.support.subsession import run_suite
+from tests.support.subsession import Outcome, run_suite
 
 NODE_CELLS = ("-m", "tiny", "-k", "tiny-llama/bf16 and test_free")
 
 
-def test_a_run_appends_its_summary_behind_what_the_step_has_written(trained: dict[str, Path], tmp_path: Path) -> None:
-    step = tmp_path / "step.md"
-    step.write_text("# Before")
-    outcome = run_suite(tmp_path, *NODE_CELLS, "-n", "2", env={"GITHUB_STEP_SUMMARY": str(step)})
-    assert outcome.status == 0, outcome.output
-    text = step.read_text()
+def test_a_run_appends_its_summary_behind_what_the_step_has_written(recorded_by_workers: Outcome) -> None:
+    text = (recorded_by_workers.reports.parent / "step.md").read_text()
     assert text.startswith("# Before\n\n# ACCEPTED over ")
     assert text.count("# ACCEPTED") == 1
-    assert f"- run: `{outcome.folder.name}`, started " in text
-    assert "| `tiny-llama/bf16` | 2/2 |" in text
+    assert f"- run: `{recorded_by_workers.folder.name}`, started " in text
+    assert "| `tiny-llama/bf16` | 2/2 | 1/1 | 1/1 |" in text
     assert "- CPU: " in text
 
 

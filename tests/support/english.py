@@ -4,7 +4,9 @@ is found, and nothing of what sound models reach."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,19 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from plimsoll.catalogue.meaning import read_plain
+from tests.support.made_once import made_once
 
 _STEPS = 160
 _IGNORED = -100
+_LIBRARIES = ("torch", "transformers")
+
+
+def english_in(folder: Path, source: Path) -> Path:
+    """Such a checkpoint in a folder where it stays for later sessions of tests: teaching takes the longest of all."""
+    # A trained checkpoint's folder is named by its recipe, which is what it depends on.
+    taught = (source.name, repr(read_plain()), Path(__file__).read_text(), *map(metadata.version, _LIBRARIES))
+    digest = hashlib.sha256("\0".join(taught).encode()).hexdigest()[:16]
+    return made_once(folder / f"english-{digest}", lambda target: teach_english(source, target))
 
 
 def teach_english(source: Path, target: Path) -> Path:
