@@ -22,7 +22,9 @@ H100 = str(ROOT / "tests/support/recorded/synthetic-8xh100-80g.json")
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("probe", "--recorded", H100), ("probe", "--recorded", "none"), ("prob",), ()], ids=str
+    "arguments",
+    [("--help",), ("probe", "--recorded", H100), ("probe", "--recorded", "none"), ("prob",), ()],
+    ids=["help", "done", "the user's mistake", "no such command", "no command"],
 )
 def test_a_process_says_and_ends_as_main_does(arguments: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "plimsoll", *arguments]
