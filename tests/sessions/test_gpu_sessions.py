@@ -11,7 +11,7 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.node.devices import Device, Devices
 from plimsoll.plan.cells import Selection, make_plan
 from tests.support.driver import build_driver
-from tests.support.subsession import ROOT, pytest_says, run_suite
+from tests.support.subsession import ROOT, pytest_apart, run_suite
 
 EIGHT = Devices(
     gpus=tuple(Device(id=f"gpu{n}", kind="cuda", index=n, uuid=f"GPU-stand-in-{n}") for n in range(8)),
@@ -27,7 +27,7 @@ def test_the_made_plan_and_pytests_collection_ask_every_gpu(eight: dict[str, str
     selection = Selection(mark="gpu8b and golden", base=ROOT)
     catalogue = read_catalogue([], known_marks=read_marks(ROOT / "markers.ini"))
     made = [cell.id for cell in make_plan(ROOT, catalogue, selection, EIGHT).cells]
-    output = pytest_says("--collect-only", "-q", "-m", selection.mark, env=eight).stdout
+    output = pytest_apart("--collect-only", "-q", "-m", selection.mark, env=eight).stdout
     assert made == [line for line in output.splitlines() if line.startswith("acceptance/")]
     for number in range(8):
         assert f"acceptance/test_golden.py::test_golden_logits[gpu{number}-llama/nf4]" in made
@@ -89,7 +89,7 @@ def test_where_there_is_no_gpu_the_tiny_checkpoints_say_so_once(tmp_path: Path) 
 
 
 def test_the_tiny_checkpoints_are_all_on_every_gpu(eight: dict[str, str]) -> None:
-    output = pytest_says(
+    output = pytest_apart(
         "--collect-only", "-q", "-m", "tiny and unload", "--device=cuda", "--gpus=0,5", env=eight
     ).stdout
     copies = {line.partition("[")[2].rstrip("]") for line in output.splitlines() if "test_process_is_gone[" in line}
