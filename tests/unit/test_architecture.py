@@ -16,6 +16,7 @@ FLOW = [
     "extras",
     "metrics",
     "digests",
+    "wheelhouse",
     "redaction",
     "child",
     "present",
