@@ -2,14 +2,16 @@
 
 Left out: the samples of resident memory, four a second, which no figure is made from (peaks are the kernel's own), and
 of the reports of tests that passed all but what a verdict needs, for whoever reads evidence fills the rest in.
-Replaced: paths, the host's name, the names of the checkout and of its branch. Lines are numbered anew, for a reader
-takes a gap in their numbers for lost evidence, which it would be in a run's own folder, and sealed anew.
+Replaced: paths, the host's name, the names of the checkout and of its branch. The lines of each writer are numbered and
+counted anew, for a reader takes a gap in their numbers for lost evidence, which it would be in a run's own folder, and
+sealed anew.
 """
 
 from __future__ import annotations
 
 import json
 import platform
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +28,11 @@ def portable(evidence: str, root: Path, reports: Path) -> str:
     """The lines of `evidence`, of a run in the checkout `root` that wrote to `reports`, as they may be published."""
     lines = [json.loads(line) for line in evidence.splitlines()]
     kept = [_reduced(line) for line in lines if line["event"] != Event.SAMPLE]
-    text = "".join(f"{json.dumps(line | {'seq': seq}, separators=(',', ':'))}\n" for seq, line in enumerate(kept, 1))
+    written: Counter[str] = Counter()
+    text = ""
+    for line in kept:
+        written[line["worker"]] += 1
+        text += f"{json.dumps(line | {'seq': written[line['worker']]}, separators=(',', ':'))}\n"
     for found, replacement in _names(root, reports):
         text = text.replace(found, replacement)
     return _sealed(text)
