@@ -66,6 +66,7 @@ def test_peak_vram(loaded: LoadedVariant, demand: Demand, judge: Judge, causes: 
         ],
         reason=none,
         explain=causes,
+        predicted=_on_gpus(demand.load),
         gpus=[asdict(gpu) for gpu in gpus],
     )
 

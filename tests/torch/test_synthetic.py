@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,6 +99,41 @@ def test_a_tensor_looks_like_a_slice_of_safetensors_and_exists_once_it_is_read()
     assert values.untyped_storage().nbytes() == 2 * 600 * 4096
     assert torch.equal(tensor[7:9], values[7:9])
     assert tensor[...].data_ptr() != values.data_ptr(), "a copy that is kept would hold the memory of a whole model"
+
+
+def test_the_values_of_a_tensor_are_the_same_bits_in_every_release() -> None:
+    """Evidence of two releases is compared, and so are the loads of two nodes."""
+    values = SyntheticTensor("model.layers.0.mlp.up_proj.weight", (600, 4096), 0.02)[...]
+    digest = hashlib.sha256(values.view(torch.int16).numpy().tobytes()).hexdigest()
+    assert digest == "17ac4cd2fa253544e143614808a0e03e4aa1ea850adf06a11ee9e74c9f82e374"
+
+
+@pytest.mark.parametrize("shape", [(600, 4096), (262_139,), (3, 5), (4, 300, 512), (2, 262_139)])
+def test_a_part_has_the_values_that_it_has_in_the_whole(shape: tuple[int, ...]) -> None:
+    tensor = SyntheticTensor("w", shape, 0.02)
+    whole = tensor[...]
+    rows = shape[0]
+    for start, stop in ((0, rows), (1, rows), (rows // 2, rows // 2 + 1), (rows - 1, rows), (1, 1)):
+        part = tensor[start:stop]
+        assert torch.equal(part, whole[start:stop]), (start, stop)
+        assert part.untyped_storage().nbytes() == 2 * part.numel(), "a part is made without the whole"
+    part = tensor[:]
+    part.zero_()
+    assert torch.equal(tensor[...], whole), "what is kept of a tensor is handed out"
+    assert torch.equal(tensor[0:rows:2], whole[0:rows:2])
+
+
+def test_the_number_of_threads_is_nothing_to_the_values() -> None:
+    threads = torch.get_num_threads()
+    made = []
+    try:
+        for number in (1, 2, 5):
+            torch.set_num_threads(number)
+            made.append(SyntheticTensor("w", (700, 4096), 0.02)[...])
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(made[0], made[1])
+    assert torch.equal(made[0], made[2])
 
 
 def test_values_are_normal_and_no_row_repeats_another() -> None:

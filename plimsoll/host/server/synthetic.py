@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import torch
@@ -26,6 +27,7 @@ A prime, so that no row of a matrix repeats another: the rows would be 128 disti
 _DTYPE: Final = torch.bfloat16
 """Of every tensor, as in the checkpoints that are published."""
 _USUAL_SPREAD: Final = 0.02
+_CPU: Final = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +40,16 @@ class SyntheticCheckpoint:
 
 
 class SyntheticTensor:
-    """One tensor of the checkpoint, of which nothing exists until it is indexed: then it is made, of bfloat16, on the
-    CPU. Its values are normal with a standard deviation of `spread`, and follow from its name alone, so that neither
-    order nor depth of the model changes them."""
+    """One tensor of the checkpoint, of which nothing exists until it is indexed: then what was asked for is made, of
+    bfloat16, on `device`. Its values are normal with a standard deviation of `spread`, and follow from its name alone,
+    so that neither order nor depth of the model, nor device or threads, change them."""
 
-    __slots__ = ("_name", "_spread", "shape")
+    __slots__ = ("_device", "_name", "_spread", "shape")
 
-    def __init__(self, name: str, shape: tuple[int, ...], spread: float) -> None:
+    def __init__(self, name: str, shape: tuple[int, ...], spread: float, device: torch.device = _CPU) -> None:
         self._name = name
         self._spread = spread
+        self._device = device
         self.shape = shape
 
     def get_shape(self) -> list[int]:
@@ -58,25 +61,40 @@ class SyntheticTensor:
         return "BF16"
 
     def __getitem__(self, index: Any) -> torch.Tensor:
-        return self._make()[index]
+        if isinstance(index, slice) and self.shape:
+            start, stop, step = index.indices(self.shape[0])
+            if step == 1:
+                return self._make(start, max(start, stop))
+        return self._make(0, self.shape[0] if self.shape else 1)[index]
 
-    def _make(self) -> torch.Tensor:
-        seed = int.from_bytes(hashlib.blake2b(self._name.encode(), digest_size=8).digest(), "little")
-        count = math.prod(self.shape)
-        drawn = torch.randn(min(count, _PERIOD), generator=torch.Generator().manual_seed(seed))
-        block = (drawn * self._spread).to(_DTYPE)
-        if count == block.numel():
-            return block.view(self.shape)
-        values = torch.empty(count, dtype=_DTYPE)
-        whole = count // _PERIOD * _PERIOD
-        values[:whole].view(-1, _PERIOD).copy_(block)
+    def _make(self, first: int, last: int) -> torch.Tensor:
+        """These entries of the first dimension. What is drawn is drawn on the CPU, and all else is copying it."""
+        drawn = _drawn(self._name, min(math.prod(self.shape), _PERIOD), self._spread)
+        width = math.prod(self.shape[1:])
+        start, count = first * width, (last - first) * width
+        if not count:
+            return torch.empty(last - first, *self.shape[1:], dtype=_DTYPE, device=self._device)
+        # Turned, so that it begins where the entries do.
+        block = drawn.roll(-(start % len(drawn)))[:count].to(self._device)
+        values = torch.empty(count, dtype=_DTYPE, device=self._device)
+        whole = count // len(block) * len(block)
+        values[:whole].view(-1, len(block)).copy_(block)
         values[whole:] = block[: count - whole]
-        return values.view(self.shape)
+        return values.view(last - first, *self.shape[1:]) if self.shape else values.view(())
 
 
-def make_up(config: Mapping[str, Any], auto_class: str, architecture: str) -> SyntheticCheckpoint:
+@lru_cache(maxsize=1)
+def _drawn(name: str, count: int, spread: float) -> torch.Tensor:
+    """The values that a tensor repeats; the last tensor's are kept, for a sample of it is read piece by piece."""
+    seed = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+    return (torch.randn(count, generator=torch.Generator().manual_seed(seed)) * spread).to(_DTYPE)
+
+
+def make_up(
+    config: Mapping[str, Any], auto_class: str, architecture: str, device: torch.device = _CPU
+) -> SyntheticCheckpoint:
     """A checkpoint of the model that a configuration describes (its keyword arguments, with `model_type`); takes no
-    memory beyond its vectors.
+    memory beyond its vectors. Its matrices are made on `device` when they are asked for.
 
     Raises PlimsollError where the configuration does not give the named architecture.
     """
@@ -89,7 +107,7 @@ def make_up(config: Mapping[str, Any], auto_class: str, architecture: str) -> Sy
         model_class=type(skeleton),
         configuration=skeleton.config,
         tensors={
-            name: SyntheticTensor(name, tuple(tensor.shape), spread) if tensor.is_meta else tensor
+            name: SyntheticTensor(name, tuple(tensor.shape), spread, device) if tensor.is_meta else tensor
             for name, tensor in published.items()
         },
     )

@@ -240,24 +240,6 @@ def _all_names(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
         yield plain, tensor
 
 
-@dataclass(frozen=True, slots=True)
-class _MadeUp:
-    """A synthetic tensor, which exists whole or not at all: the one that was asked for last is kept, since a sample of
-    it is read piece by piece."""
-
-    name: str
-    tensor: Any
-    last: list[tuple[str, torch.Tensor]]
-
-    def get_shape(self) -> list[int]:
-        return list(self.tensor.shape)
-
-    def __getitem__(self, index: Any) -> torch.Tensor:
-        if not self.last or self.last[0][0] != self.name:
-            self.last[:] = [(self.name, self.tensor[...])]
-        return self.last[0][1][index]
-
-
 @contextmanager
 def opened(spec: LoadSpec, checkpoint: CheckpointFiles | None) -> Iterator[Mapping[str, Any]]:
     """Every tensor of a checkpoint by its name, unread. Synthetic ones are made again by what made them.
@@ -265,9 +247,7 @@ def opened(spec: LoadSpec, checkpoint: CheckpointFiles | None) -> Iterator[Mappi
     Pickles are read whole, as they can be in no other way; nothing of theirs but tensors is taken.
     """
     if spec.synthetic_config is not None:
-        made_up = make_up(spec.synthetic_config, spec.auto_class, spec.architecture)
-        last: list[tuple[str, torch.Tensor]] = []
-        yield {name: _MadeUp(name, tensor, last) for name, tensor in made_up.tensors.items()}
+        yield make_up(spec.synthetic_config, spec.auto_class, spec.architecture).tensors
         return
     found: dict[str, Any] = {}
     with ExitStack() as files:
