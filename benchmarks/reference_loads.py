@@ -14,54 +14,23 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks.campaign.stages import read_stages
+from benchmarks.campaign.table import LOAD_COLUMNS, load_cells
+from benchmarks.campaign.table import table as table_of
 from benchmarks.portable_evidence import portable
+from benchmarks.synthetic_row import NOT_MEASURED, REFERENCE, ROOT, Row, beside, judged, measured
 from plimsoll.evidence.reader import read_run
-from plimsoll.evidence.record import Measured, RunRecord
 from plimsoll.judge.judgement import Judgement
-from plimsoll.units import format_bytes, format_seconds
+from plimsoll.units import format_seconds
 from plimsoll.verdict.verdict import reach_verdict
 
-ROOT: Final = Path(__file__).parents[1]
-REFERENCE: Final = ROOT / "reports" / "reference"
-RUNS: Final = REFERENCE / "synthetic-cpu"
 TABLE: Final = REFERENCE / "synthetic-loads.md"
-NO_NUMERICS: Final = "not test_generation"
 NOT_ASKED: Final = "not asked"
 DIVERGENCES: Final = ("cache_divergence", "batch_divergence", "quantized_divergence")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One run: a variant of the catalogue, cut to `layers` where they are given."""
-
-    variant: str
-    layers: int | None = None
-    numerics: bool = True
-    """False where forward passes on a CPU take longer than they are worth."""
-
-    @property
-    def altered(self) -> str:
-        """The id that the variant has in the run."""
-        model, _, name = self.variant.partition("/")
-        depth = f":{self.layers}-layer{'s' if self.layers > 1 else ''}" if self.layers else ""
-        return f"{model}{depth}/{name}:cpu"
-
-    @property
-    def folder(self) -> Path:
-        """Where its evidence is kept. A colon is no part of a file's name everywhere."""
-        return RUNS / self.altered.replace("/", "_").replace(":", ".")
-
-    @property
-    def arguments(self) -> list[str]:
-        """What pytest is called with."""
-        keyword = self.altered if self.numerics else f"{self.altered} and {NO_NUMERICS}"
-        layers = [f"--layers={self.layers}"] if self.layers else []
-        return ["-k", keyword, "--weights=synthetic", "--device=cpu", *layers]
 
 
 ROWS: Final = (
@@ -75,19 +44,6 @@ ROWS: Final = (
     Row(variant="mixtral-8x22b-instruct-v0.1/nf4-dq", layers=1),
     Row(variant="qwen2.5-omni-7b/int8", layers=1),
 )
-
-ON_A_GPU: Final = (
-    "llama-3.2-1b/fp16",
-    "qwen2.5-7b/int8",
-    "llama-3-8b/int8",
-    "llama-3.1-70b-instruct/nf4",
-    "llama-3.1-70b-instruct/nf4-dq",
-    "mixtral-8x7b-instruct-v0.1/nf4-dq",
-    "mixtral-8x22b-instruct-v0.1/nf4-dq",
-)
-"""What is to be loaded where there is a GPU."""
-STOCK: Final = "mixtral-8x7b-instruct-v0.1/stock"
-"""A mixture as the software stack loads it on its own, its experts in 16 bit."""
 
 
 def run(row: Row) -> int:
@@ -107,18 +63,8 @@ def run(row: Row) -> int:
 
 def table() -> str:
     """The page, from the evidence of every row that has some."""
-    on_gpus = ([variant, "not measured", f"`{_command(variant)}`"] for variant in ON_A_GPU)
-    stock = [STOCK, "not measured", f"`{_command(STOCK)} --catalogue=stock.toml`, with the file below"]
-    lines = [
-        HEAD,
-        *_table(COLUMNS, (tuple(_cells(row)) for row in ROWS)),
-        "",
-        GPU_HEAD,
-        *_table(("variant", "", "command"), (*on_gpus, stock)),
-        "",
-        STOCK_CATALOGUE,
-    ]
-    return "\n".join(lines)
+    lines = [HEAD, *table_of(COLUMNS, (tuple(_cells(row)) for row in ROWS)), "", *_on_gpus()]
+    return "\n".join([*lines, ""])
 
 
 COLUMNS: Final = (
@@ -152,63 +98,45 @@ those of a model that was never trained are no measure of its quality.
 """
 GPU_HEAD: Final = """\
 ## On a GPU
-Not measured: no GPU was at hand. Each command measures its row on a GPU of the size that `plimsoll plan` asks for: the
-predicted bytes against what torch allocates and reserves and what NVML says, the context, and the load's peak.
+The [reference campaign](../../docs/gpu-campaign.md) loads these whole, from synthetic weights, and holds the predicted
+peak against what torch allocates and reserves, what NVML says, and the context. The one called `stock` is a mixture as the
+software stack loads it on its own: it has to be rejected, with "experts are 16-bit" for a cause.
 """
+NO_GPU: Final = "Not measured: no GPU was at hand. Each command measures its row on a GPU of the size that it needs."
 
 
-STOCK_CATALOGUE: Final = """\
-The last row is the mixture as the software stack loads it on its own. It has to fail, with "experts are 16-bit" for a
-cause, so it is no variant of the catalogue; `stock.toml` makes it one:
-```toml
-[[variant]]
-models = ["mixtral-8x7b-instruct-v0.1"]
-quantizations = ["nf4-dq"]
-name = "stock"
-tier = "gpumoe"
-load_options = { fused_experts = "stock" }
-```
-"""
-
-
-def _command(variant: str) -> str:
-    """What measures a row on a GPU; a keyword that ends in nf4 is one of nf4-dq too."""
-    only = f"{variant} and not nf4-dq" if variant.endswith("/nf4") else variant
-    return f"pytest --weights=synthetic -k '{only}'"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(columns)} |"
-    yield f"|{'---|' * len(columns)}"
-    for row in rows:
-        yield f"| {' | '.join([*row, *[''] * (len(columns) - len(row))])} |"
+def _on_gpus() -> Iterator[str]:
+    """What campaigns measured on each GPU; where there was none, how to measure it."""
+    yield GPU_HEAD
+    steps = [step for stage in read_stages() for step in stage.steps if step.variant]
+    gpus = sorted({found.parents[1] for found in REFERENCE.glob("*/*/step.json")})
+    for gpu in gpus:
+        yield f"### [{gpu.name}]({gpu.name}/README.md)"
+        yield from table_of(LOAD_COLUMNS, (load_cells(step, gpu) for step in steps))
+    if not gpus:
+        yield NO_GPU
+        yield ""
+        commands = ((s.variant, NOT_MEASURED, f"`pytest {shlex.join(s.arguments)}`") for s in steps)
+        yield from table_of(("variant", "", "command"), commands)
 
 
 def _cells(row: Row) -> Iterator[str]:
     yield row.altered.removesuffix(":cpu")
     evidence = row.folder / "evidence.jsonl"
     if not evidence.exists():
-        yield "not measured"
+        yield NOT_MEASURED
         return
     record = read_run(evidence, alone=True)
-    stored, peak = _judged(record, "weight_bytes"), _measured(record, "ram_peak")
-    yield from _beside(
+    stored, peak = judged(record, "weight_bytes"), measured(record, "ram_peak")
+    yield from beside(
         None if stored is None else stored.measurement.value, None if stored is None else stored.limit.low
     )
-    yield from _beside(*((None, None) if peak is None else (peak.measurement.value, peak.context["predicted"])))
+    yield from beside(*((None, None) if peak is None else (peak.measurement.value, peak.context["predicted"])))
     yield ", ".join(format_seconds(load.seconds) for load in record.loads[:1])
-    divergences = [_number(_judged(record, metric)) for metric in DIVERGENCES]
+    divergences = [_number(judged(record, metric)) for metric in DIVERGENCES]
     yield ", ".join(divergences) if set(divergences) != {NOT_ASKED} else NOT_ASKED
     verdict = reach_verdict(record)
     yield f"{verdict.word}, {verdict.planned} checks"
-
-
-def _beside(found: float | None, predicted: float | None) -> tuple[str, str, str]:
-    """What was found, what was predicted, and how far the prediction is off."""
-    if found is None or predicted is None:
-        return ("not measured", "", "")
-    error = "0" if found == predicted else f"{predicted / found - 1:+.2%}"
-    return (format_bytes(found), format_bytes(predicted), error)
 
 
 def stored_bytes(variant: str) -> int | None:
@@ -216,20 +144,8 @@ def stored_bytes(variant: str) -> int | None:
     evidence = Row(variant=variant).folder / "evidence.jsonl"
     if not evidence.exists():
         return None
-    stored = _judged(read_run(evidence, alone=True), "weight_bytes")
+    stored = judged(read_run(evidence, alone=True), "weight_bytes")
     return None if stored is None or stored.measurement.value is None else round(stored.measurement.value)
-
-
-def _judged(record: RunRecord, metric: str) -> Judgement | None:
-    """The judgement of a metric; None where it was not asked."""
-    judgements = (j for evidence in record.cells.values() for j in evidence.judgements)
-    return next((j for j in judgements if j.measurement.metric == metric), None)
-
-
-def _measured(record: RunRecord, metric: str) -> Measured | None:
-    """The measurement of a metric, with its context; None where there is none."""
-    measurements = (m for evidence in record.cells.values() for m in evidence.measurements)
-    return next((m for m in measurements if m.measurement.metric == metric), None)
 
 
 def _number(judgement: Judgement | None) -> str:

@@ -13,11 +13,12 @@ import pytest
 from benchmarks import reference_loads
 from benchmarks.portable_evidence import portable
 from plimsoll.evidence.chain import START, sealed
+from benchmarks.synthetic_row import RUNS
 from plimsoll.evidence.reader import read_run
 from plimsoll.verdict.verdict import reach_verdict
 from tests.support.subsession import ROOT, Outcome
 
-KEPT = sorted(reference_loads.RUNS.glob("*/evidence.jsonl"))
+KEPT = sorted(RUNS.glob("*/evidence.jsonl"))
 
 
 def test_the_page_is_made_from_the_evidence() -> None:

@@ -1,0 +1,126 @@
+"""The page of a campaign: every step with what it came to, and every load with what was predicted and what it took.
+
+All figures are read from the evidence that is kept. What was not run has a row that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.campaign.progress import Progress, StepState, progress_of
+from benchmarks.campaign.stages import Stage, Step
+from benchmarks.synthetic_row import NOT_MEASURED, measured
+from plimsoll.errors import PlimsollError
+from plimsoll.evidence.reader import EVIDENCE_FILE, read_run
+from plimsoll.evidence.record import RunRecord
+from plimsoll.units import format_bytes, format_seconds
+from plimsoll.verdict.verdict import reach_verdict
+
+PAGE: Final = "README.md"
+LOAD_COLUMNS: Final = (
+    "variant",
+    "predicted peak",
+    "peak that torch allocated",
+    "error",
+    "allocated once loaded",
+    "reserved",
+    "process, by NVML",
+    "context",
+    "made and loaded in",
+    "verdict",
+)
+_STEP_COLUMNS: Final = ("stage", "step", "predicted", "took", "attempts", "came to")
+_HEAD: Final = """\
+# What was measured of {name}
+
+By `python benchmarks/gpu_campaign.py` ([docs/gpu-campaign.md](../../../docs/gpu-campaign.md)), from the evidence in the
+folders beside this page. A step that was not run says so; so does each figure that its run did not have.
+"""
+_LOADS: Final = """\
+## Loads
+Weights are synthetic ([docs/synthetic-weights.md](../../../docs/synthetic-weights.md)), so seconds are those of making
+and packing them. Peaks are over all GPUs of a load, from its start to its end.
+"""
+
+
+def page(name: str, stages: Sequence[Stage], out: Path) -> str:
+    """The page, in Markdown, of the evidence under `out`; `name` is what it was measured on."""
+    steps = [step for stage in stages for step in stage.steps]
+    loads = [step for step in steps if step.variant]
+    lines = [
+        _HEAD.format(name=name),
+        *table(_STEP_COLUMNS, ((str(s.stage), s.id, *_came_to(s, out)) for s in steps)),
+        "",
+        _LOADS,
+        *table(LOAD_COLUMNS, (load_cells(step, out) for step in loads)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def load_cells(step: Step, out: Path) -> tuple[str, ...]:
+    """The row of a load: its variant, and what is known of it."""
+    folder = out / step.id
+    if not (folder / EVIDENCE_FILE).is_file():
+        return (step.variant, NOT_MEASURED)
+    try:
+        record = read_run(folder, alone=True)
+    except PlimsollError:
+        return (step.variant, "its evidence cannot be read")
+    loaded = sorted({cell.variant for cell in record.plan if cell.variant} - {step.variant})
+    # A rehearsal loads something small, and what that took is no figure of the variant that it stands for.
+    name = f"{', '.join(loaded)} in place of {step.variant}" if loaded else step.variant
+    return (name, *_load(record))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table; rows that are short end in empty cells."""
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{'---|' * len(columns)}"
+    for row in rows:
+        yield f"| {' | '.join([*row, *[''] * (len(columns) - len(row))])} |"
+
+
+def _came_to(step: Step, out: Path) -> tuple[str, ...]:
+    predicted = format_seconds(60 * step.minutes)
+    state, progress = StepState.read(out / step.id), progress_of(step, out)
+    if progress is Progress.NOT_RUN:
+        return (predicted, NOT_MEASURED)
+    said = state.said or ("" if progress is Progress.DONE else "was ended before it was done")
+    text = f"{progress}: {said}" if said else str(progress)
+    return (predicted, format_seconds(state.seconds), str(state.attempts), text.replace("|", "\\|"))
+
+
+def _load(record: RunRecord) -> Iterator[str]:
+    """The cells behind the variant; each figure that the evidence does not have is said to be missing."""
+    report: Mapping[str, Any] = record.loads[-1].report if record.loads else {}
+    gpus: Sequence[Mapping[str, Any]] = report.get("gpus") or ()
+    peak = _total(gpus, "allocated_peak")
+    predicted = _predicted(record)
+    yield _bytes(predicted)
+    yield _bytes(peak)
+    yield NOT_MEASURED if peak is None or predicted is None else f"{predicted / peak - 1:+.2%}"
+    for field in ("allocated_after", "reserved_peak", "process", "context"):
+        yield _bytes(_total(gpus, field))
+    yield format_seconds(record.loads[-1].seconds) if record.loads else NOT_MEASURED
+    verdict = reach_verdict(record)
+    yield f"{verdict.word}, {verdict.planned} checks"
+
+
+def _predicted(record: RunRecord) -> float | None:
+    """The peak of a GPU's memory that the load was predicted to have."""
+    found = measured(record, "vram_peak")
+    value = None if found is None else found.context.get("predicted")
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _total(gpus: Sequence[Mapping[str, Any]], field: str) -> int | None:
+    """Over all GPUs; None where one of them does not say."""
+    sizes = [gpu.get(field) for gpu in gpus]
+    return sum(int(size) for size in sizes if size is not None) if sizes and None not in sizes else None
+
+
+def _bytes(size: float | None) -> str:
+    return NOT_MEASURED if size is None else format_bytes(size)
