@@ -99,8 +99,8 @@ those of a model that was never trained are no measure of its quality.
 GPU_HEAD: Final = """\
 ## On a GPU
 The [reference campaign](../../docs/gpu-campaign.md) loads these whole, from synthetic weights, and holds the predicted
-peak against what torch allocates and reserves, what NVML says, and the context. The one called `stock` is a mixture as the
-software stack loads it on its own: it has to be rejected, with "experts are 16-bit" for a cause.
+peak against what torch allocates and reserves, what NVML says, and the context. The one called `stock` is a mixture as
+the software stack loads it on its own: it has to be rejected, with "experts are 16-bit" for a cause.
 """
 NO_GPU: Final = "Not measured: no GPU was at hand. Each command measures its row on a GPU of the size that it needs."
 

@@ -81,8 +81,8 @@ def verdict_of(run: Path) -> Verdict | None:
 
 def is_whole(verdict: Verdict) -> bool:
     """True where every planned check was at least tried, and the evidence has no fault. A check that the gate turned
-    away would be turned away again."""
-    return bool(verdict.planned) and not verdict.count(CellOutcome.NOT_RUN) and not verdict.faults
+    away would be turned away again, and where nothing was planned nothing will be."""
+    return not verdict.planned or not (verdict.count(CellOutcome.NOT_RUN) or verdict.faults)
 
 
 def is_expected(step: Step, verdict: Verdict) -> bool:
@@ -95,10 +95,8 @@ def progress_of(step: Step, out: Path) -> Progress:
     """How far a step has come, by what its folder under `out` holds."""
     folder = out / step.id
     state = StepState.read(folder)
-    if step.output:
-        if state.exit == 0 and _is_json(folder / step.output):
-            return Progress.DONE
-        return Progress.STOPPED if state.attempts else Progress.NOT_RUN
+    if step.output and state.exit in (0, 1) and _is_told(folder / step.output):
+        return Progress.UNEXPECTED if state.exit else Progress.DONE
     verdict = verdict_of(folder)
     if verdict is not None and is_whole(verdict):
         return Progress.DONE if is_expected(step, verdict) else Progress.UNEXPECTED
@@ -128,9 +126,10 @@ def next_step(left: Sequence[Step], seconds: float, tried: Iterable[str] = ()) -
     return None
 
 
-def _is_json(path: Path) -> bool:
+def _is_told(path: Path) -> bool:
+    """True for a file that holds what a command had to say: of JSON, all of it."""
     try:
-        json.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        return bool(json.loads(text) if path.suffix == ".json" else text.strip())
     except (OSError, ValueError):
         return False
-    return True

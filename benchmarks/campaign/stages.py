@@ -10,6 +10,8 @@ import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -49,7 +51,7 @@ class Step:
     rehearsal: tuple[str, ...]
     """The same at small sizes on a CPU; empty where there is nothing to rehearse."""
     output: str = ""
-    """The file of JSON that the command prints; empty for a run of pytest, which leaves evidence."""
+    """The file with what the command prints; empty for a run of pytest, which leaves evidence."""
     verdict: Word = Word.ACCEPTED
     """What the run has to come to."""
     because: str = ""
@@ -109,8 +111,9 @@ def refuse_unknown(stages: Sequence[Stage], *, rehearse: bool, marks: Path = MAR
         Fault(where=f"step {step.id}", what=what, fix=fix)
         for stage in stages
         for step in stage.steps
-        if not step.output
-        for what, fix in _unknown(step.command(rehearse=rehearse), known)
+        for what, fix in (_no_module if step.output else partial(_unknown, marks=known))(
+            step.command(rehearse=rehearse)
+        )
     ]
     if faults:
         raise _mistakes(faults)
@@ -176,7 +179,7 @@ def _commands(kind: str, entry: Mapping[str, Any]) -> tuple[tuple[str, ...], tup
         case "plimsoll":
             return ("-m", "plimsoll", *given), ("-m", "plimsoll", *(rehearsal or given)), f"{entry.get('id')}.json"
         case "script":
-            return tuple(given), tuple(rehearsal or given), f"{entry.get('id')}.json"
+            return tuple(given), tuple(rehearsal), f"{entry.get('id')}.txt"
         case _:
             return tuple(given), tuple(rehearsal), ""
 
@@ -184,6 +187,14 @@ def _commands(kind: str, entry: Mapping[str, Any]) -> tuple[tuple[str, ...], tup
 def _unknown_keys(entry: Mapping[str, Any], known: frozenset[str], where: str) -> Iterator[Fault]:
     for key in entry.keys() - known:
         yield Fault(where=f"{where}.{key}", what="is no key of it", fix=did_you_mean(key, known))
+
+
+def _no_module(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The module that Python is to run, where this checkout does not have it."""
+    for word, value in pairwise(arguments):
+        if word == "-m" and find_spec(value) is None:
+            yield f"there is no module {value}", _UPDATE
+            return
 
 
 def _unknown(arguments: Sequence[str], marks: Collection[str]) -> Iterator[tuple[str, str]]:

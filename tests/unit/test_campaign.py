@@ -80,7 +80,7 @@ def test_the_shipped_campaign_can_be_read_and_fits_its_slices() -> None:
     steps = steps_of(stages)
     assert steps["mixtral-8x7b-stock"].verdict is Word.REJECTED
     assert {step.verdict for step in steps.values() if step.id != "mixtral-8x7b-stock"} == {Word.ACCEPTED}
-    assert all(step.rehearsal for step in steps.values()), "every step can be rehearsed"
+    assert [step.id for step in steps.values() if not step.rehearsal] == ["health"], "a CPU has no such counters"
 
 
 def test_every_load_is_made_up_whole_on_the_device_of_its_tier() -> None:
@@ -132,6 +132,12 @@ def test_an_option_that_this_checkout_lacks_is_found_too(tmp_path: Path, option:
     with pytest.raises(PlimsollError) as raised:
         refuse_unknown(stages, rehearse=False)
     assert message in str(raised.value)
+
+
+def test_a_script_that_this_checkout_lacks_is_found_too(tmp_path: Path) -> None:
+    stages = campaign(tmp_path, CAMPAIGN.replace('pytest = ["-m", "tiny"]', 'script = ["-m", "benchmarks.nothing"]'))
+    with pytest.raises(PlimsollError, match=r"step many: there is no module benchmarks\.nothing"):
+        refuse_unknown(stages, rehearse=False)
 
 
 # What is chosen -------------------------------------------------------------------------------------------------------
@@ -189,6 +195,12 @@ def test_evidence_says_that_a_step_is_done_and_not_its_state(tmp_path: Path) -> 
     assert progress_of(many, tmp_path) is Progress.DONE
 
 
+def test_a_run_that_planned_nothing_is_done_and_not_as_it_should_be(tmp_path: Path) -> None:
+    many = steps_of(campaign(tmp_path))["many"]
+    keep(tmp_path / "many", good_run([]))
+    assert progress_of(many, tmp_path) is Progress.UNEXPECTED
+
+
 def test_a_run_that_was_cut_short_is_gone_on_with(tmp_path: Path) -> None:
     many = steps_of(campaign(tmp_path))["many"]
     state(tmp_path, "many")
@@ -205,6 +217,9 @@ def test_what_prints_is_done_when_it_printed(tmp_path: Path) -> None:
     (tmp_path / "look" / "look.json").write_text('{"gpus": [')
     assert progress_of(look, tmp_path) is Progress.STOPPED
     (tmp_path / "look" / "look.json").write_text(json.dumps({"gpus": []}))
+    state(tmp_path, "look", exit=1)
+    assert progress_of(look, tmp_path) is Progress.UNEXPECTED
+    state(tmp_path, "look", exit=0)
     assert progress_of(look, tmp_path) is Progress.DONE
     state(tmp_path, "look", exit=2)
     assert progress_of(look, tmp_path) is Progress.STOPPED
