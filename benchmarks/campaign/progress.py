@@ -82,13 +82,13 @@ def verdict_of(run: Path) -> Verdict | None:
 def is_whole(verdict: Verdict) -> bool:
     """True where every planned check was at least tried, and the evidence has no fault. A check that the gate turned
     away would be turned away again, and where nothing was planned nothing will be."""
-    return not verdict.planned or not (verdict.count(CellOutcome.NOT_RUN) or verdict.faults)
+    return not verdict.count(CellOutcome.NOT_RUN) and not verdict.faults
 
 
 def is_expected(step: Step, verdict: Verdict) -> bool:
     """True where the run came to what it had to, and for the reason that it had to."""
     reasons = (result.reason for result in verdict.results if result.outcome is CellOutcome.FAIL)
-    return verdict.word is step.verdict and (not step.because or any(step.because in reason for reason in reasons))
+    return verdict.word in step.verdicts and (not step.because or any(step.because in reason for reason in reasons))
 
 
 def progress_of(step: Step, out: Path) -> Progress:

@@ -50,6 +50,11 @@ def run_step(step: Step, out: Path, work: Path, seconds: float, *, rehearse: boo
 
 def _run_alone(step: Step, folder: Path, reports: Path, seconds: float, lock: int, *, rehearse: bool) -> StepState:
     state = StepState.read(folder)
+    if not step.output and _is_done(reports):
+        # What a killed campaign had started came to its end all the same.
+        state = _keep(state, reports, folder)
+        state.write(folder)
+        return state
     command = [sys.executable, *_arguments(step, reports, rehearse=rehearse)]
     state = replace(state, command=_shown(command), attempts=state.attempts + 1, exit=None, said="")
     # Before it starts: a kill leaves a step that was tried, and not one that nobody heard of.
@@ -84,8 +89,7 @@ def _arguments(step: Step, reports: Path, *, rehearse: bool) -> list[str]:
 def _unfinished(reports: Path) -> Path | None:
     """The newest run, where it is one that can be gone on with."""
     latest = reports / LATEST
-    verdict = verdict_of(latest)
-    return latest.resolve() if verdict is not None and not is_whole(verdict) else None
+    return None if verdict_of(latest) is None or _is_done(reports) else latest.resolve()
 
 
 @contextmanager
@@ -111,6 +115,11 @@ def _locked(lock: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_done(reports: Path) -> bool:
+    verdict = verdict_of(reports / LATEST)
+    return verdict is not None and is_whole(verdict)
 
 
 def _run(command: Sequence[str], seconds: float, output: Path | None, lock: int) -> int | None:

@@ -52,8 +52,8 @@ class Step:
     """The same at small sizes on a CPU; empty where there is nothing to rehearse."""
     output: str = ""
     """The file with what the command prints; empty for a run of pytest, which leaves evidence."""
-    verdict: Word = Word.ACCEPTED
-    """What the run has to come to."""
+    verdicts: tuple[Word, ...] = (Word.ACCEPTED,)
+    """What the run may come to."""
     because: str = ""
     """What some failure must say, where it has to be rejected."""
     variant: str = ""
@@ -146,10 +146,10 @@ def _step(entry: Mapping[str, Any], stage: int, where: str, faults: list[Fault])
     if len(kinds) != 1:
         faults.append(Fault(where=where, what="a step is one of pytest, load, plimsoll and script"))
         kinds = ["pytest"]
-    word = entry.get("verdict", "ACCEPTED")
-    if word not in tuple(Word):
-        faults.append(Fault(where=f"{where}.verdict", what=f"{word!r} is no verdict"))
-        word = "ACCEPTED"
+    words = entry.get("verdict", "ACCEPTED")
+    words = [words] if isinstance(words, str) else words
+    wrong = [word for word in words if word not in tuple(Word)]
+    faults += [Fault(where=f"{where}.verdict", what=f"{word!r} is no verdict") for word in wrong]
     arguments, rehearsal, output = _commands(kinds[0], entry)
     return Step(
         id=entry.get("id", ""),
@@ -159,7 +159,7 @@ def _step(entry: Mapping[str, Any], stage: int, where: str, faults: list[Fault])
         arguments=arguments,
         rehearsal=rehearsal,
         output=output,
-        verdict=Word(word),
+        verdicts=tuple(Word(word) for word in words if word not in wrong),
         because=entry.get("because", ""),
         variant=entry.get("load", ""),
         gigabytes=entry.get("gigabytes", 0),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import transformers
 
+from benchmarks.campaign.stages import read_stages
 from plimsoll.catalogue.entries import Model, Variant, WeightSource
 from plimsoll.catalogue.marks import read_marks
 from plimsoll.catalogue.reader import read_catalogue
@@ -309,3 +310,11 @@ def test_profiles() -> None:
         assert profile.compute_capability == capability, id_
         assert profile.count == suffixes[id_.removeprefix(sheet)]
         assert "data sheet" in profile.source or "whitepaper" in profile.source
+
+
+def test_the_campaign_says_what_the_weights_of_its_loads_are_in_16_bit() -> None:
+    loads = [step for stage in read_stages() for step in stage.steps if step.variant]
+    assert len(loads) >= 7
+    for step in loads:
+        model = max((name for name in SIZES if step.variant.startswith(name)), key=len)
+        assert step.gigabytes == pytest.approx(2e-9 * SIZES[model][0], rel=0.02), step.id
