@@ -15,6 +15,7 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -63,8 +64,7 @@ def _run(stages: Sequence[Stage], name: str, out: Path, work: Path, options: arg
     whole = read_stages(options.stages)
     left = left_of(stages, out, rehearse=options.rehearse)
     if any(step.gigabytes for step in left) and not options.rehearse:
-        device = "cuda:0"
-        print("\n".join(estimates(left, measured_rate(out, device))), flush=True)
+        print("\n".join(estimates(left, partial(measured_rate, out))), flush=True)
     tried: list[str] = []
     while (seconds := options.budget - _ENDING - (clock.monotonic() - begin)) > 0:
         step = next_step(left, seconds, tried)

@@ -11,25 +11,26 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 from benchmarks.campaign.stages import Step
 from benchmarks.synthetic_row import ROOT
 from plimsoll import clock
+from plimsoll.catalogue.entries import Quantization, float_dtype
 from plimsoll.errors import PlimsollError
 from plimsoll.units import format_bytes, format_seconds
 
-RATE: Final = "filling.json"
+RATE: Final = "filling-{}.json"
 _VALUES: Final = 2**28
 _ROUNDS: Final = 3
 
 
 def measured_rate(out: Path, device: str) -> float:
-    """Bytes of weights that are made a second on this machine, measured once and kept in `out`. Raises PlimsollError
-    where it cannot be measured."""
-    kept = out / RATE
+    """Bytes of weights that are made a second on a device of this machine, measured once and kept in `out`. Raises
+    PlimsollError where it cannot be measured."""
+    kept = out / RATE.format(device.replace(":", "-"))
     if not kept.is_file():
         command = [sys.executable, "-m", "benchmarks.campaign.filling", "--device", device]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -44,15 +45,25 @@ def measured_rate(out: Path, device: str) -> float:
         raise PlimsollError(f"{kept} cannot be read; delete it, and it is measured again") from None
 
 
-def estimates(steps: Iterable[Step], rate: float) -> list[str]:
-    """A line for each load: its weights in 16 bit, and how long making them takes at `rate` bytes a second."""
+def made_on(step: Step) -> str:
+    """The device that a step's weights are made on, where there is one GPU."""
+    scheme = step.variant.partition("/")[2]
+    # The names of variants are those of quantizations, and the stock mixture is one in nf4-dq.
+    quantization = Quantization(scheme) if scheme in tuple(Quantization) else Quantization.NF4_DQ
+    return "cuda:0" if float_dtype(quantization, {}) == "bfloat16" else "cpu"
+
+
+def estimates(steps: Iterable[Step], rate: Callable[[str], float]) -> list[str]:
+    """A line for each load: its weights in 16 bit, and how long making them takes; `rate` is bytes a second on a
+    device."""
     lines = []
     for step in steps:
         if step.gigabytes:
-            seconds = step.gigabytes * 1e9 / rate
+            device = made_on(step)
+            seconds = step.gigabytes * 1e9 / rate(device)
             late = "" if seconds <= 60 * step.minutes else f", and {step.minutes:g} min were predicted for all of it"
             size = format_bytes(step.gigabytes * 1e9)
-            lines.append(f"{step.variant}: {size} of weights take {format_seconds(seconds)} to make{late}")
+            lines.append(f"{step.variant}: {size} of weights take {format_seconds(seconds)} to make on {device}{late}")
     return lines
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import gpu_campaign
-from benchmarks.campaign.filling import estimates
+from benchmarks.campaign.filling import estimates, made_on
 from benchmarks.campaign.progress import Progress, StepState, left_of, next_step, progress_of
 from benchmarks.campaign.stages import LONGEST, Stage, Step, read_stages, refuse_unknown
 from benchmarks.campaign.table import LOAD_COLUMNS, load_cells, page
@@ -174,11 +174,16 @@ def test_one_stage_can_be_chosen_and_another_number_is_told(tmp_path: Path, caps
 
 def test_the_time_to_make_weights_is_said_and_compared_with_what_was_planned(tmp_path: Path) -> None:
     steps = steps_of(campaign(tmp_path)).values()
-    assert estimates(steps, 141e9) == [
-        "llama-3.1-70b-instruct/nf4: 141.00 GB (131.32 GiB) of weights take 1.000 s to make"
+    assert estimates(steps, {"cuda:0": 141e9}.__getitem__) == [
+        "llama-3.1-70b-instruct/nf4: 141.00 GB (131.32 GiB) of weights take 1.000 s to make on cuda:0"
     ]
-    (slow,) = estimates(steps, 0.5e9)
-    assert slow.endswith("take 4 min 42 s to make, and 4 min were predicted for all of it")
+    (slow,) = estimates(steps, lambda _: 0.5e9)
+    assert slow.endswith("take 4 min 42 s to make on cuda:0, and 4 min were predicted for all of it")
+
+
+def test_weights_are_made_on_the_gpu_where_they_go_there_in_bfloat16() -> None:
+    devices = {step.variant: made_on(step) for step in steps_of(read_stages()).values() if step.variant}
+    assert [variant for variant, device in devices.items() if device == "cpu"] == ["llama-3.2-1b/fp16"]
 
 
 # What is done ---------------------------------------------------------------------------------------------------------
