@@ -64,7 +64,7 @@ def collect(
             suite=suite,
             files=tuple(map(_carried, sorted(part.iterdir()))),
         )
-        _refuse_weight(manifest, most_mb)
+        refuse_weight(manifest, most_mb)
         manifest.write(part)
         part.chmod(0o755)
         shutil.rmtree(folder, ignore_errors=True)
@@ -125,7 +125,8 @@ def _carried(path: Path) -> Carried:
     )
 
 
-def _refuse_weight(manifest: Manifest, most_mb: float) -> None:
+def refuse_weight(manifest: Manifest, most_mb: float) -> None:
+    """Raise PlimsollError, with what weighs most, where all together are more than so many megabytes."""
     if manifest.bytes <= most_mb * 1e6:
         return
     largest = sorted(manifest.files, key=lambda file: -file.bytes)[:3]

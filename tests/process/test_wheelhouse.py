@@ -172,3 +172,19 @@ def test_what_a_wheel_requires_and_nobody_has_is_pips_sentence(checkout: Path, n
     )
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_cannot_be_had_is_one_sentence_and_leaves_the_old_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wheelhouse").mkdir()
+    (tmp_path / "wheelhouse" / "old").touch()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheelhouse"))
+    command = [sys.executable, "-m", "plimsoll.wheelhouse.collect", str(tmp_path / "wheelhouse"), "--machine", "x86_64"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    start = "plimsoll: no wheel for Python 3.12 on x86_64: No matching distribution found for "
+    assert done.stderr.startswith(start)
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.rglob("*")] == ["wheelhouse", "old"]

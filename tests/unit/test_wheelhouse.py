@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from plimsoll.errors import PlimsollError
-from plimsoll.wheelhouse.collect import EXTRAS, SYSTEM, described
+from plimsoll.wheelhouse.collect import EXTRAS, SYSTEM, described, refuse_weight
 from plimsoll.wheelhouse.install import install, refuse_system
 from plimsoll.wheelhouse.manifest import Carried, Manifest, sha256
 from plimsoll.wheelhouse.needed import Target, needed, own_requirements, pinned
@@ -107,6 +107,17 @@ def test_the_list_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert Manifest.read(tmp_path / "w") == made
     made.refuse_damage(tmp_path / "w")
     assert described(made, Path("w")).startswith(f"w: 2 files, 0.0 MB, for Python {HERE} on ")
+
+
+def test_more_than_the_limit_is_refused_with_what_weighs_most(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path / "w", small="a", large="b" * 2_000_000, middle="c" * 300_000)
+    refuse_weight(manifest, 2.31)
+    with pytest.raises(PlimsollError) as raised:
+        refuse_weight(manifest, 2.29)
+    assert str(raised.value) == (
+        "the wheelhouse would take 2.3 MB, more than 2.29; the largest are large 2.0, middle 0.3, small 0.0: "
+        "name with SYSTEM what the node has, or allow more with MOST_MB"
+    )
 
 
 def test_a_wheel_that_is_missing_or_another_is_named(tmp_path: Path) -> None:
