@@ -21,6 +21,7 @@ from plimsoll.evidence.events import Event
 
 HOST: Final = "node"
 PROJECT: Final = "plimsoll"
+PATH: Final = "a path"
 NEEDED: Final = ("outcome", "when", "duration", "longrepr")
 
 
@@ -61,12 +62,24 @@ def _reduced(line: dict[str, Any]) -> dict[str, Any]:
             line["machine_info"] |= {"node": HOST}
             line["commit_info"] |= {"project": PROJECT, "branch": ""}
         case Event.NODE:
-            line["node"] |= {"hostname": HOST}
+            node = line["node"]
+            node |= {
+                "hostname": HOST,
+                "environment": {name: _placeless(value) for name, value in node["environment"].items()},
+            }
+            if node.get("disk"):
+                node["disk"] |= {"path": _placeless(node["disk"]["path"])}
         case Event.REPORT:
             report = line["report"]
             keys = NEEDED if report["outcome"] == "passed" else report.keys() - {"keywords"}
             line["report"] = {key: report[key] for key in keys}
     return line
+
+
+def _placeless(value: Any) -> Any:
+    """The value, but for a path outside the home folder: where somebody keeps a cache is nobody else's business."""
+    known = isinstance(value, str) and value.startswith("/") and not value.startswith(str(Path.home()))
+    return PATH if known else value
 
 
 def _names(root: Path, reports: Path) -> Iterator[tuple[str, str]]:

@@ -47,7 +47,7 @@ DEADLINE = 400
 def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The command that rehearses a campaign of two stages in the test's folder; its run stands still once, in the
     middle."""
-    monkeypatch.setenv("PLIMSOLL_TEST_HALTED", str(tmp_path / "halted"))
+    monkeypatch.setenv("HALTED_FILE", str(tmp_path / "halted"))
     (tmp_path / "campaign.toml").write_text(CAMPAIGN)
     folders = [f"--stages={tmp_path / 'campaign.toml'}", f"--out={tmp_path / 'out'}", f"--work={tmp_path / 'work'}"]
     return [sys.executable, str(ROOT / "benchmarks" / "gpu_campaign.py"), "--rehearse", *folders]
@@ -90,7 +90,9 @@ def test_a_campaign_that_is_killed_goes_on_where_it_was(campaign: list[str], tmp
     assert len(answered) == HALTED_AT
     assert set(second.cells) == {cell.id for cell in record.plan} - answered, "what has a result was asked again"
     assert json.loads((tmp_path / "out" / "large" / "step.json").read_text())["attempts"] == 2
-    for name in (str(tmp_path), str(ROOT), os.uname().nodename):
+    assert record.node is not None
+    assert record.node.hostname == "node"
+    for name in (str(tmp_path), str(ROOT), f"Z-{os.uname().nodename}-"):
         assert name not in (tmp_path / "out" / "large" / "evidence.jsonl").read_text()
     assert json.loads((tmp_path / "out" / "probe" / "probe.json").read_text())["hostname"] == "node"
     page = (tmp_path / "out" / "README.md").read_text()

@@ -48,12 +48,16 @@ def test_there_is_evidence_of_every_kind_of_row() -> None:
 
 
 def with_a_sample(events: list[dict[str, Any]]) -> str:
-    """The evidence of a run of one process as it is where a load takes long enough for its memory to be noted."""
+    """The evidence of a run of one process as it is where a load takes long enough for its memory to be noted,
+    and weights lie in a folder of somebody's."""
     place = next(n for n, event in enumerate(events) if event["event"] == "load")
     sample = {"event": "sample", "at": events[place]["at"], "worker": "main", "variant": "", "pid": 1, "rss": 1}
     last, lines = START, []
     for seq, event in enumerate([*events[:place], {**sample, "seconds": 1.0}, *events[place:]], 1):
         fields = {name: value for name, value in event.items() if name not in ("after", "sum")} | {"seq": seq}
+        if event["event"] == "node":
+            environment = {**event["node"]["environment"], "HF_HOME": "/srv/of-somebody"}
+            fields["node"] = {**event["node"], "environment": environment}
         if event["event"] == "finish":
             fields["events"] = seq
         line, last = sealed(fields, last)
@@ -74,7 +78,7 @@ def test_what_is_kept_of_a_run_says_the_same_without_its_names(recorded: Outcome
     assert (str(verdict.word), verdict.planned) == (recorded.verdict, len(recorded.results["cells"]))
     assert len(text) < len(evidence)
     assert str(ROOT) in evidence
-    for name in (str(ROOT), str(place), str(Path.home())):
+    for name in (str(ROOT), str(place), str(Path.home()), "/srv/of-somebody"):
         assert name not in text
     lines = [json.loads(line) for line in text.splitlines()]
     assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))

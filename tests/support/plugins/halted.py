@@ -1,6 +1,6 @@
 """Stands still before one check, the first time that it is loaded: what is to be killed in the middle waits to be.
 
-PLIMSOLL_TEST_HALTED names a file that then comes to be; where it is there already, nothing happens.
+HALTED_FILE names a file that then comes to be; where it is there already, nothing happens.
 """
 
 from __future__ import annotations
@@ -33,5 +33,5 @@ class _Halt:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register it, where a file is named."""
-    if name := os.environ.get("PLIMSOLL_TEST_HALTED"):
+    if name := os.environ.get("HALTED_FILE"):
         config.pluginmanager.register(_Halt(Path(name)), "halted")
