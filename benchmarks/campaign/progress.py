@@ -42,7 +42,7 @@ class StepState:
     command: str = ""
     attempts: int = 0
     seconds: float = 0
-    """Of all attempts together."""
+    """Of all attempts together, but for those in which the campaign itself was killed."""
     exit: int | None = None
     """Of the last attempt; None while it runs, and where it was killed."""
     said: str = ""
