@@ -2,8 +2,8 @@
 
     python -m benchmarks.campaign.filling [--device cuda:0]
 
-Prints bytes a second, as JSON: the fastest of three fillings of half a gigabyte, by the very code that a load uses. On a
-device that fills other bits than the CPU it prints none, and ends with 1: its loads would be of other weights.
+Prints bytes a second, as JSON: the fastest of three fillings of half a gigabyte, by the very code that a load uses. On
+a device that fills other bits than the CPU it prints none, and ends with 1: its loads would be of other weights.
 """
 
 from __future__ import annotations
