@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks import reference_loads
 from benchmarks.portable_evidence import portable
-from plimsoll.evidence.chain import START, sealed
 from benchmarks.synthetic_row import RUNS
+from plimsoll.evidence.chain import START, sealed
 from plimsoll.evidence.reader import read_run
 from plimsoll.verdict.verdict import reach_verdict
 from tests.support.subsession import ROOT, Outcome
