@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from plimsoll.catalogue.files import read_file
 from plimsoll.compare.benchmark_rows import read_row
 from plimsoll.compare.machine import machine_of_benchmark_file
 from plimsoll.compare.pooling import pooled
 from plimsoll.compare.side import Side, SideKind
 from plimsoll.errors import PlimsollError
+from plimsoll.usertoml.reading import read_file
 
 
 def read_benchmark_file(path: Path) -> Side:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import plimsoll
-from plimsoll.catalogue.files import read_file, shipped_root
+from plimsoll.catalogue.files import shipped_root
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import RunRecord
@@ -30,6 +30,7 @@ from plimsoll.signoff.contents import (
 )
 from plimsoll.signoff.manifest import MANIFEST_FILE, SIGNATURE_FILE, SIGNED, UNSIGNED, FileEntry, Manifest
 from plimsoll.signoff.signature import Signer, sign
+from plimsoll.usertoml.reading import read_file
 from plimsoll.verdict.verdict import Verdict, Word, reach_verdict
 from plimsoll.verdict.waivers import Waivers, parse_waivers, read_waivers
 

@@ -19,7 +19,7 @@ _PLACE: Final = re.compile(r"\s*\(at (?P<place>[^()]+)\)$")
 def read_bytes(path: Path, label: str) -> bytes | Fault:
     """The bytes of a file, which messages call `label`."""
     try:
-        return _bytes(path)
+        return read_file(path)
     except FileNotFoundError:
         return Fault(where=label, what="there is no such file")
     except IsADirectoryError:
@@ -49,9 +49,9 @@ def data_of(text: str, label: str) -> dict[str, Any] | Fault:
         return Fault(where=where, what=f"is not valid TOML: {_PLACE.sub('', str(error))}")
 
 
-def _bytes(path: Path) -> bytes:
-    """Raises OSError for what is no file, too: a pipe would be waited for, a device never ends, and nobody writes so
-    large a file by hand."""
+def read_file(path: Path) -> bytes:
+    """The bytes of a file. Raises OSError for what is none, too: a pipe would be waited for, a device never ends, and
+    nobody writes so large a file by hand."""
     found = path.stat()
     if stat.S_ISREG(found.st_mode) and found.st_size > _LARGEST:
         raise OSError(errno.EFBIG, f"it has {found.st_size} bytes, and at most {_LARGEST} are read", str(path))

@@ -116,6 +116,7 @@ def options(**given: object) -> Namespace:
         "layers": None,
         "device": None,
         "gpus": None,
+        "soak": None,
         "datasets": "auto",
         "dataset_dir": [],
         "samples": None,

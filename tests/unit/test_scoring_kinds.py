@@ -53,8 +53,12 @@ BIOASQ, SVAMP = DatasetSchema.BIOASQ, DatasetSchema.SVAMP
     ],
 )
 def test_the_number_in_a_text(text: str, number: Fraction | int | None) -> None:
+    limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)
-    assert number_in(text) == number
+    try:
+        assert number_in(text) == number
+    finally:
+        sys.set_int_max_str_digits(limit)
 
 
 @pytest.mark.parametrize(

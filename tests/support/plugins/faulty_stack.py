@@ -13,8 +13,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     start = SuiteHosts.start
 
-    def start_faulty(self: Any, name: str, devices: Any = ()) -> Any:
-        host = start(self, name, devices)
+    def start_faulty(self: Any, name: str, devices: Any = (), among: Any = ()) -> Any:
+        host = start(self, name, devices, among)
         host.ask(Call(target="tests.support.golden_faults:plant", arguments={"name": os.environ["STACK_FAULT"]}), 120.0)
         return host
 

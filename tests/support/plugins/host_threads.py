@@ -17,8 +17,8 @@ def pytest_configure(config: pytest.Config) -> None:
     start = SuiteHosts.start
     worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 
-    def ask(self: Any, name: str, devices: Any = ()) -> Any:
-        host = start(self, name, devices)
+    def ask(self: Any, name: str, devices: Any = (), among: Any = ()) -> Any:
+        host = start(self, name, devices, among)
         count = host.ask(Call(target="torch:get_num_threads"), deadline=60.0)
         with Path(os.environ["HOST_THREADS"]).open("a") as told:
             told.write(f"{worker} {count}\n")
