@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from fixtures.agreement import BitsMeter
@@ -12,8 +14,9 @@ pytestmark = [pytest.mark.agreement, pytest.mark.soak]
 
 
 @pytest.mark.measures("unsteady_ways")
-def test_soak(soaked: BitsCase, bits_meter: BitsMeter, judge: Judge) -> None:
-    """Round after round, hot as the device gets, its logits are those of the first, to the last bit, and finite."""
+def test_soak(soaked: BitsCase, bits_meter: BitsMeter, soak_health: Callable[[], None], judge: Judge) -> None:
+    """Round after round, hot as the device gets, its logits are those of the first, to the last bit, and finite; and
+    a GPU stays sound meanwhile."""
     found = bits_meter.soak(soaked)
     judge.limit(
         "unsteady_ways",
@@ -25,3 +28,4 @@ def test_soak(soaked: BitsCase, bits_meter: BitsMeter, judge: Judge) -> None:
         unsteady=dict(found.unsteady),
     )
     assert found.finite, f"{soaked.id}: some logits are not finite"
+    soak_health()

@@ -43,6 +43,7 @@ exit status:
   slower    a time is slower
   memory    a memory figure is more
   outcome   a cell lost a good outcome, or the verdict is worse
+  numerics  other bits are computed of the same model than in the first run
   missing   something of the first run is not in another, or no longer comparable
 """
 

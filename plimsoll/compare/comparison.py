@@ -13,7 +13,7 @@ from plimsoll.compare import steadiness
 from plimsoll.compare.gpus import aligned
 from plimsoll.compare.judging import Together, judge
 from plimsoll.compare.machine import differences, unlike
-from plimsoll.compare.pairing import absent, figure_rows, outcome_changes, shared_times
+from plimsoll.compare.pairing import absent, figure_rows, numerics_changes, outcome_changes, shared_times
 from plimsoll.compare.result import Comparison, Mismatch, TimeRow, Versus
 from plimsoll.compare.rounds import ASSUMED_NOISE, MOST, rounds_for_same, rounds_to_find
 from plimsoll.compare.rule import Change, Rule, decide
@@ -191,6 +191,7 @@ def _versus(base: Side, pairing: _Pairing, adjusted: Sequence[float | None], tes
         added=tuple(absent(other, base)),
         mismatched=tuple(pairing.mismatched),
         outcomes=tuple(outcome_changes(base, other)),
+        numerics=tuple(numerics_changes(base, other)),
         overall=math.exp(statistics.fmean(logs)) if logs else None,
         steadiness=pairing.steadiness,
         variance_factor=max(pairing.within, pairing.between),

@@ -68,6 +68,7 @@ def _versus(versus: Versus) -> dict[str, Any]:
         "added": [asdict(entry) for entry in versus.added],
         "mismatched": [asdict(entry) for entry in versus.mismatched],
         "outcomes": [asdict(entry) for entry in versus.outcomes],
+        "numerics": [asdict(entry) for entry in versus.numerics],
         "verdict_is_worse": versus.verdict_is_worse,
     }
 

@@ -90,6 +90,7 @@ def statement(versus: Versus) -> str:
     worse = sum(change.is_worse for change in versus.outcomes)
     parts = [f"times: {times}", f"memory: {_levels(versus.memory)}"]
     parts += [f"{counted(worse, 'outcome')} lost"] if worse else []
+    parts += [f"numerics: {counted(len(versus.numerics), 'check')} with other bits"] if versus.numerics else []
     parts += [f"{len(versus.missing)} missing"] if versus.missing else []
     parts += [f"{len(versus.mismatched)} not comparable"] if versus.mismatched else []
     if versus.base.verdict != versus.other.verdict and versus.base.verdict and versus.other.verdict:
@@ -125,6 +126,7 @@ def _machines(comparison: Comparison, letters: dict[int, str]) -> Section:
 def _versus_sections(versus: Versus, against: str, rule: Rule, draw: Draw | None) -> list[Section]:
     return [
         _verdicts(versus, against),
+        _numerics(versus, against),
         _times(versus, against, rule, draw),
         _not_comparable(versus, against),
         _figures(f"{against}: memory", versus.memory, only_changed=False, lines=_memory_lines(rule)),
@@ -149,6 +151,22 @@ def _verdicts(versus: Versus, against: str) -> Section:
     ]
     return section_of(
         f"{against}: verdict and outcomes", lines, table_of(("check", "was", "is", "", "reason"), rows, 5)
+    )
+
+
+def _numerics(versus: Versus, against: str) -> Section:
+    """Other bits than before: no fault by themselves, and no longer what was accepted."""
+    short = _short(change.cell for change in versus.numerics)
+    rows = [(short[change.cell], f"{len(change.ways)} of {change.of}", change.ways[0]) for change in versus.numerics]
+    lines = (
+        ("a driver or a library computes otherwise; whether it is still right, the golden numbers and limits tell",)
+        if rows
+        else ()
+    )
+    return section_of(
+        f"{against}: changed numerics",
+        lines,
+        table_of(("check", "ways with other bits", "the first"), rows, 3, len(rows)),
     )
 
 

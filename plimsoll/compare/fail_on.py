@@ -30,6 +30,8 @@ class Condition(StrEnum):
     """A memory figure is more."""
     OUTCOME = "outcome"
     """A cell lost a good outcome, or the verdict is worse."""
+    NUMERICS = "numerics"
+    """Other bits are computed of the same model."""
     MISSING = "missing"
     """Something of the base is not in the other side, or can no longer be compared with it."""
 
@@ -78,6 +80,9 @@ def _counts(versus: Versus, condition: Condition) -> list[tuple[int, str]]:
             worse = sum(change.is_worse for change in versus.outcomes)
             words = f"the verdict went from {versus.base.verdict} to {versus.other.verdict}"
             return [(worse, f"{counted(worse, 'check')} lost a good outcome"), (versus.verdict_is_worse, words)]
+        case Condition.NUMERICS:
+            changed = len(versus.numerics)
+            return [(changed, f"{counted(changed, 'check')} computed other bits")]
         case Condition.MISSING:
             missing, mismatched = len(versus.missing), len(versus.mismatched)
             return [(missing, f"{missing} missing"), (mismatched, f"{mismatched} no longer comparable")]

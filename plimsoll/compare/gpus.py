@@ -34,6 +34,7 @@ def aligned(base: Side, other: Side) -> Side:
         timed={(today(cell), metric): replace(v, cell=today(cell)) for (cell, metric), v in other.timed.items()},
         figures={(today(cell), metric): replace(v, cell=today(cell)) for (cell, metric), v in other.figures.items()},
         on={today(cell): on for cell, on in other.on.items()},
+        bits={today(cell): digests for cell, digests in other.bits.items()},
     )
 
 

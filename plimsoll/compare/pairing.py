@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from plimsoll.compare.result import Absent, FigureRow, Mismatch, OutcomeChange
+from plimsoll.compare.result import Absent, FigureRow, Mismatch, NumericsChange, OutcomeChange
 from plimsoll.compare.rule import Level, Rule
 from plimsoll.compare.side import TIME, CellState, Key, Side, SideFigure, Timed
 from plimsoll.metrics import METRICS
@@ -54,6 +54,18 @@ def _mismatch(ours: Timed, theirs: Timed) -> str | None:
         if first is not None and second is not None and first != second:
             return f"the {what} is not the same: {first} and {second}"
     return None
+
+
+def numerics_changes(base: Side, other: Side) -> list[NumericsChange]:
+    """The checks in which the same way of computing gave other bits, in the base's order."""
+    found = []
+    for cell, ours in base.bits.items():
+        theirs = other.bits.get(cell, {})
+        shared = [way for way in ours if way in theirs]
+        changed = tuple(way for way in shared if ours[way] != theirs[way])
+        if changed:
+            found.append(NumericsChange(cell=cell, ways=changed, of=len(shared)))
+    return found
 
 
 def figure_rows(base: Side, other: Side, rule: Rule) -> tuple[list[FigureRow], list[FigureRow]]:

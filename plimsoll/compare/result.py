@@ -83,6 +83,17 @@ class OutcomeChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NumericsChange:
+    """A check in which other bits were computed than before."""
+
+    cell: str
+    ways: tuple[str, ...]
+    """The ways of computing them that changed."""
+    of: int
+    """How many ways both sides computed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Versus:
     """One side held against the base."""
 
@@ -99,6 +110,7 @@ class Versus:
     """In the other, not in the base."""
     mismatched: tuple[Mismatch, ...]
     outcomes: tuple[OutcomeChange, ...]
+    numerics: tuple[NumericsChange, ...]
     overall: float | None
     """The geometric mean of all ratios; None where there are none."""
     steadiness: tuple[str, ...]

@@ -15,7 +15,8 @@ from plimsoll.compare.side import TIME, CellState, Key, OnGpus, Side, SideFigure
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import Cell, RunRecord
-from plimsoll.metrics import METRICS
+from plimsoll.judge.judgement import Measurement
+from plimsoll.metrics import METRICS, Kind
 from plimsoll.verdict.verdict import reach_verdict
 
 _OF_THE_MOMENT: Final = "free_"
@@ -76,6 +77,7 @@ def side_of_run(record: RunRecord) -> Side:
         timed=timed,
         figures=figures,
         on=_on_gpus(record),
+        bits=_bits(record),
         notes=(*notes, *faults),
     )
 
@@ -118,7 +120,7 @@ def _figures(record: RunRecord, timed: Mapping[Key, Timed]) -> tuple[dict[Key, S
             if key in timed or measurement.metric.startswith(_OF_THE_MOMENT):
                 continue
             value = measurement.value
-            if _is_timed(measurement.unit) and value is not None and math.isfinite(value) and value > 0:
+            if _is_timed(measurement) and value is not None and math.isfinite(value) and value > 0:
                 single[key] = Timed(
                     cell=cell_id,
                     metric=measurement.metric,
@@ -140,5 +142,20 @@ def _figures(record: RunRecord, timed: Mapping[Key, Timed]) -> tuple[dict[Key, S
     return figures, single
 
 
-def _is_timed(unit: str) -> bool:
-    return unit == "s" or unit.endswith("/s")
+def _is_timed(measurement: Measurement) -> bool:
+    """True for times and rates of a variant. Speeds of a device are judged by its floor, and a run has one of each."""
+    unit, metric = measurement.unit, METRICS[measurement.metric]
+    return (unit == "s" or unit.endswith("/s")) and metric.kind is not Kind.NODE
+
+
+def _bits(record: RunRecord) -> dict[str, dict[str, str]]:
+    """The digests of logits that checks recorded beside what they judged."""
+    found: dict[str, dict[str, str]] = {}
+    for cell, evidence in record.cells.items():
+        for measured in evidence.measurements:
+            digests = measured.context.get("digests")
+            if isinstance(digests, dict):
+                found[_today(cell)] = {str(way): str(digest) for way, digest in digests.items()}
+            elif isinstance(whole := measured.context.get("logits_sha256"), str):
+                found[_today(cell)] = {"all ways": whole}
+    return found

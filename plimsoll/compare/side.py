@@ -130,5 +130,7 @@ class Side:
     figures: Mapping[Key, SideFigure]
     on: Mapping[str, OnGpus] = field(default_factory=dict)
     """By id of the check, for those of GPUs."""
+    bits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By id of the check, for those that compute logits to the last bit: a digest for each way of computing them."""
     notes: tuple[str, ...] = ()
     """What a reader must know about this side."""

@@ -211,7 +211,10 @@ def test_unlike_machines_are_refused_and_forced_ones_say_so(base: Path, tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--fail-on=slow"], "--fail-on knows no 'slow'; give one or more of slower, memory, outcome, missing"),
+        (
+            ["--fail-on=slow"],
+            "--fail-on knows no 'slow'; give one or more of slower, memory, outcome, numerics, missing",
+        ),
         (["--fail-on="], "--fail-on needs a word to fail on"),
         (["--margin=0"], "argument --margin: invalid"),
         (["--alpha=200"], "argument --alpha: invalid"),
