@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,10 @@ _LONG_FIRST: Final = ("sessions", "torch", "process", "browser", "simulation", "
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give this worker's tests, and every process that they start, the worker's share of the cores."""
+    """Give this worker's tests, and every process that they start, the worker's share of the cores, and Ctrl-C: who
+    starts the tests in the background of a script has it ignored, and so would all that they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     share = host_threads(config)
     if share is not None:
         os.environ["OMP_NUM_THREADS"] = str(share)
