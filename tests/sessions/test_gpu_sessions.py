@@ -36,7 +36,7 @@ def test_the_made_plan_and_pytests_collection_ask_every_gpu(eight: dict[str, str
 def test_workers_are_as_many_as_gpus_and_ask_what_one_process_does(tmp_path: Path) -> None:
     """Three GPUs, of which a session sees them all: the same checks on the same GPUs under the same verdict. torch of
     the CPU is what keeps these hosts from a GPU here; each GPU was found all the same, by its own UUID."""
-    env = build_driver(tmp_path, "count = 3")
+    env = build_driver(tmp_path, "count = 3", "gpu.2.serial = 1650000000002")
     asked = ("-m", "gpu1b", "-k", "process_is_gone or (golden and llama and fp32)")
     alone = run_suite(tmp_path / "alone", *asked, env=env, timeout=600)
     shared = run_suite(tmp_path / "shared", *asked, "-n", "auto", env=env, timeout=600)
