@@ -13,7 +13,7 @@ from typing import Any, Final
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.chain import START
-from plimsoll.evidence.events import CHAINED_SINCE, FORMAT, Event
+from plimsoll.evidence.events import FORMAT, Event
 from plimsoll.evidence.fields import read_bounds, read_claim, read_judgement, read_measurement
 from plimsoll.evidence.record import (
     Cell,
@@ -232,7 +232,7 @@ class Collector:
             started=str(data["at"]),
             plimsoll=str(data["plimsoll"]),
             arguments=tuple(map(str, data["arguments"])),
-            selection=_selection(data["selection"], whole=data["format"] >= CHAINED_SINCE),
+            selection=_selection(data["selection"]),
             allow_incomplete=data["allow_incomplete"] is True,
             catalogues=tuple(
                 {**file, "path": str(file["path"]), "sha256": str(file["sha256"])} for file in data["catalogues"]
@@ -403,11 +403,10 @@ class Collector:
         ]
 
 
-def _selection(data: Any, *, whole: bool) -> dict[str, Any]:
-    """What was selected. A key that is misspelt would widen the scope. Old evidence may lack empty ones; where it is
-    `whole`, each must be there."""
+def _selection(data: Any) -> dict[str, Any]:
+    """What was selected. A key that is misspelt or missing would widen the scope."""
     needed = {"mark", "keyword", "paths"}
-    unlike = (data.keys() - {*needed, "options"}) | (needed - data.keys() if whole else set())
+    unlike = (data.keys() - {*needed, "options"}) | (needed - data.keys())
     if unlike:
         raise ValueError(f"{min(unlike)!r} is missing in a selection, or is no field of one")
     for name in ("mark", "keyword"):

@@ -133,7 +133,7 @@ def test_bitsandbytes_learns_the_compute_capability_without_cuda(tmp_path: Path)
         "def poison(device=None): raise SystemExit('CUDA was initialised')\n"
         "torch.cuda.get_device_capability = poison\n"
         "torch.cuda.is_available, torch.cuda.device_count, torch.version.cuda = (lambda: True), (lambda: 2), '13.0'\n"
-        "with preload._compute_capability_from_nvml(torch):\n"
+        "with preload._told_by_a_child(torch):\n"
         "    print(get_cuda_specs().highest_compute_capability)\n"
         "print(torch.cuda.get_device_capability is poison)\n"
         "get_cuda_specs()\n"

@@ -369,7 +369,8 @@ def test_neither_catalogue_nor_workers_nor_torch_take_part(tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stdout
     assert "imported: []" in done.stdout
-    assert "gw0" not in done.stdout
+    assert "bringing up nodes" not in done.stdout
+    assert "workers" not in done.stdout
     assert cases_of(tmp_path / "run") == {"test_one[tiny-llama/nf4]": []}
 
 

@@ -21,6 +21,7 @@ from tests.support.run_events import (
     recorded,
     run_of_every_outcome,
 )
+from tests.support.subsession import environment
 
 FULL_DISK = (
     "-c",
@@ -71,7 +72,9 @@ def test_load(benchmark):
 def test_pytest_benchmark_compares_what_was_written(tmp_path: Path) -> None:
     (tmp_path / "test_b.py").write_text(BENCHMARKED)
     run_pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", "."]
-    subprocess.run([*run_pytest, "--benchmark-json=own.json"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        [*run_pytest, "--benchmark-json=own.json"], cwd=tmp_path, env=environment(), check=True, capture_output=True
+    )
     own = json.loads((tmp_path / "own.json").read_text())
     row = json.loads((tmp_path / "row.json").read_text())
     timed = cell("test_load")
@@ -86,6 +89,7 @@ def test_pytest_benchmark_compares_what_was_written(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest_benchmark", "compare", "own.json", "benchmark.json", "--columns=median,rounds"],
         cwd=tmp_path,
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,

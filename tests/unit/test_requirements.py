@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 OURS = {"plimsoll", "fixtures", "acceptance", "tests", "benchmarks", "conftest"}
 # Parts of what is declared, which pins them itself: they are no requirement of their own.
 PART_OF = {"pydantic_core": "pydantic", "pytest_metadata": "pytest-html"}
+# A driver's own module, which comes with it and is no package to install beside.
+OF_A_DRIVER = {"amdsmi"}
 # torch takes the one that the environment was made with.
 UNPINNED = {"setuptools"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -36,7 +38,7 @@ def third_party_imports() -> dict[str, Path]:
                 )
                 for name in names:
                     found.setdefault(name.split(".")[0], path)
-    return {name: path for name, path in found.items() if name not in OURS | set(sys.stdlib_module_names)}
+    return {name: path for name, path in found.items() if name not in OURS | OF_A_DRIVER | set(sys.stdlib_module_names)}
 
 
 def declared() -> Iterator[Requirement]:

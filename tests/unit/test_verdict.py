@@ -356,7 +356,7 @@ def test_notes_say_what_altered_variants_leave_open(tmp_path: Path) -> None:
 )
 def test_the_scope_is_the_options_that_select_it_again(tmp_path: Path, selection: Line, scope: str) -> None:
     events = good_run([PLAIN])
-    events[0] = start(selection=selection)
+    events[0] = start(selection={"mark": "", "keyword": "", "paths": [], **selection})
     assert verdict_on(tmp_path, events).scope == scope
 
 
