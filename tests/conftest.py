@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fixtures.workers import host_threads
 from plimsoll.tiny.store import Store
@@ -23,6 +24,10 @@ from tests.support.subsession import ROOT, Outcome
 
 _LONG_FIRST: Final = ("sessions", "torch", "process", "browser", "simulation", "unit")
 """The groups by how long their files take: what a worker gets last should be short, or the other waits for it."""
+
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:

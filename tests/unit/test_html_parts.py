@@ -110,7 +110,8 @@ def everything_hostile() -> list[Line]:
     node["node"]["hostname"] = node["node"]["cpu"]["model"] = HOSTILE
     return [
         start(
-            selection={"mark": HOSTILE}, run_id=HOSTILE, plimsoll=HOSTILE, limits_are_shipped=False,
+            selection={"mark": HOSTILE, "keyword": "", "paths": []},
+            run_id=HOSTILE, plimsoll=HOSTILE, limits_are_shipped=False,
             catalogues=[{"path": HOSTILE, "shipped": False, "sha256": ""}], arguments=[HOSTILE],
         ),
         node,
