@@ -32,7 +32,7 @@ def test_repeats_to_the_bit(bits: BitsCase, bits_meter: BitsMeter, judge: Judge)
 
 
 @pytest.mark.measures("ways_apart")
-def test_agrees_with_others(same_bits: BitsCase, bits_meter: BitsMeter, judge: Judge) -> None:
+def test_agrees_with_its_product(same_bits: BitsCase, bits_meter: BitsMeter, judge: Judge) -> None:
     """The device computes the bits that more than half of its product compute in this node."""
     devices = (same_bits.device, *same_bits.others)
     found = {one.id: bits_meter.bits(one, same_bits) for one in devices}

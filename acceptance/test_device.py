@@ -10,7 +10,7 @@ from plimsoll.judge.speed import ERROR_LIMITS, OTHERS_LIMIT, OTHERS_MARGIN, behi
 from plimsoll.node.devices import Device
 from plimsoll.plan.device_cases import MEMORY, DeviceCase
 
-pytestmark = [pytest.mark.device, pytest.mark.speed]
+pytestmark = [pytest.mark.devices, pytest.mark.speed]
 
 _ROUNDING = "the suite's own: what rounding costs in this dtype (plimsoll/judge/speed.py)"
 
@@ -24,7 +24,7 @@ def test_matmul(matmul: DeviceCase, speed_meter: SpeedMeter, judge: Judge) -> No
 
 
 @pytest.mark.measures("memory_bandwidth")
-def test_memory_bandwidth(device: Device, speed_meter: SpeedMeter, judge: Judge) -> None:
+def test_bandwidth(device: Device, speed_meter: SpeedMeter, judge: Judge) -> None:
     """Copies inside the device's memory are as fast as the product's floor asks for, and arrive whole."""
     speed_meter.floor(judge, device, "memory_bandwidth", speed_meter.rates(device, MEMORY))
 
@@ -52,7 +52,7 @@ def test_all_reduce(ranks: DeviceCase, speed_meter: SpeedMeter, judge: Judge) ->
 
 
 @pytest.mark.measures("behind_others")
-def test_as_fast_as_others(alike: DeviceCase, speed_meter: SpeedMeter, judge: Judge) -> None:
+def test_as_fast_as_its_product(alike: DeviceCase, speed_meter: SpeedMeter, judge: Judge) -> None:
     """The GPU is not slower than the others of its product in this node."""
     devices = (alike.device, *alike.others)
     rates = {one.id: speed_meter.rates(one, alike.of).rate for one in devices}

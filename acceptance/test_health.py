@@ -12,7 +12,7 @@ pytestmark = pytest.mark.health
 
 
 @pytest.mark.only("gpu")
-def test_health_under_load(under_load: HealthJudgement) -> None:
+def test_health_while_used(under_load: HealthJudgement) -> None:
     """While this model was loaded and asked, nothing rose that counts errors, and no GPU that holds it was held back,
     badly linked or lost."""
     settle(under_load)

@@ -32,7 +32,7 @@ SUBJECTS: Final = (
     "node",
     "golden",
     "agreement",
-    "device",
+    "devices",
     "load",
     "quantization",
     "memory",
@@ -312,14 +312,16 @@ class Order:
         first = [name for experiment in asked for name in experiment.variants]
         self._variants = {name: place for place, name in enumerate(dict.fromkeys((*first, *catalogue.variants)))}
         self._datasets = {name: place for place, name in enumerate(catalogue.datasets)}
+        self._tiers = {name: place for place, name in enumerate(catalogue.tiers)}
 
     def place(
-        self, subject: str, variant: str | None, dataset: str | None, file: str, line: int
-    ) -> tuple[int, int, int, int, str, int]:
-        """What to sort by; `variant` and `dataset` are ids."""
+        self, subject: str, variant: str | None, dataset: str | None, file: str, line: int, tier: str = ""
+    ) -> tuple[int, int, int, int, str, int, int]:
+        """What to sort by; `variant`, `dataset` and `tier` are ids. pytest puts checks of some tiers before those of
+        others, where a check is not asked of all."""
         if not subject:
-            return (3, 0, 0, 0, "", 0)
+            return (3, 0, 0, 0, "", 0, 0)
         place = self._variants[variant] if variant is not None else 0
         among = self._datasets[dataset] if dataset is not None else 0
         stage = 1 if variant is not None else _LAST if subject == "health" else 0
-        return (stage, place, SUBJECTS.index(subject), among, file, line)
+        return (stage, place, SUBJECTS.index(subject), among, file, line, self._tiers.get(tier, 0))

@@ -120,10 +120,12 @@ def _cells(check: Check, subjects: Subjects) -> list[PlannedCell]:
     return [PlannedCell(check=check, parameter=parameter) for parameter in parameters]
 
 
-def _place(order: Order, cell: PlannedCell) -> tuple[int, int, int, int, str, int]:
+def _place(order: Order, cell: PlannedCell) -> tuple[int, int, int, int, str, int, int]:
     variant = None if cell.parameter is None else cell.parameter.variant
     dataset = None if cell.parameter is None else cell.parameter.dataset
-    return order.place(cell.subject, variant.id if variant else None, dataset, cell.check.file, cell.check.line)
+    tier = "" if cell.parameter is None else cell.parameter.tier
+    check = cell.check
+    return order.place(cell.subject, variant.id if variant else None, dataset, check.file, check.line, tier)
 
 
 class _Selector:

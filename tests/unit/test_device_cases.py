@@ -72,18 +72,18 @@ def test_copies_go_from_each_gpu_to_every_other_and_sums_over_all_once() -> None
 
 
 def test_the_plan_of_a_node_of_eight_asks_every_gpu() -> None:
-    selection = Selection(mark="gpu8b and (device or agreement)", base=ROOT)
+    selection = Selection(mark="gpu8b and (devices or agreement)", base=ROOT)
     made = make_plan(ROOT, read_catalogue([]), selection, Devices(gpus=H100S))
     found = {cell.id.partition("::")[2] for cell in made.cells}
     for gpu in range(8):
         assert {
             f"test_matmul[gpu{gpu}-bf16]",
-            f"test_memory_bandwidth[gpu{gpu}]",
+            f"test_bandwidth[gpu{gpu}]",
             f"test_link[gpu{gpu}-to-device-pinned]",
             f"test_peer_copies[gpu{gpu}-7-others]",
-            f"test_as_fast_as_others[gpu{gpu}-memory]",
+            f"test_as_fast_as_its_product[gpu{gpu}-memory]",
             f"test_repeats_to_the_bit[gpu{gpu}-wide/int8]",
-            f"test_agrees_with_others[gpu{gpu}-small/nf4-dq]",
+            f"test_agrees_with_its_product[gpu{gpu}-small/nf4-dq]",
         } <= found
     assert not any("[cpu" in name for name in found)
     assert not any("soak" in name for name in found)
