@@ -77,7 +77,7 @@ def test_what_failed_last_is_no_whole_run(option: str, tmp_path: Path) -> None:
         closing = shlex.split(str(gaps(outcome)[0]["fix"]))
         assert "--lf" not in closing
     else:
-        assert outcome.verdict == "ACCEPTED", "the first cell had failed, so none was passed over"
+        assert outcome.verdict == "ACCEPTED", "the cell that pytest has first had failed, so none was passed over"
 
 
 @pytest.mark.parametrize(
