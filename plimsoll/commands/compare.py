@@ -37,7 +37,8 @@ exit status:
   2    usage error, unlike machines, or a file that cannot be read
   5    the runs have nothing in common
   6    --fail-on slower, and some times have too few samples to rule it out
-       (--allow-undecided makes this 0)
+       (--allow-undecided makes this 0); --fail-on numerics, and the runs have no
+       digest of logits in common
 
 --fail-on:
   slower    a time is slower

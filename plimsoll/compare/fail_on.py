@@ -101,4 +101,6 @@ def exit_status(comparison: Comparison, conditions: Sequence[Condition], *, allo
         return EXIT_NOTHING_IN_COMMON
     if Condition.SLOWER in conditions and undecided(comparison) and not allow_undecided:
         return EXIT_UNDECIDED
+    if Condition.NUMERICS in conditions and not all(versus.shares_bits for versus in comparison.versus):
+        return EXIT_UNDECIDED
     return 0

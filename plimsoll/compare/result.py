@@ -135,6 +135,12 @@ class Versus:
         return ours in order and theirs in order and order.index(theirs) > order.index(ours)
 
     @property
+    def shares_bits(self) -> bool:
+        """True where some check computed the same model to the last bit on both sides, in the same way."""
+        theirs = self.other.bits
+        return any(not ways.keys().isdisjoint(theirs.get(cell, {})) for cell, ways in self.base.bits.items())
+
+    @property
     def is_empty(self) -> bool:
         """True where the two have nothing in common: no time, no figure, no cell."""
         shared = (self.base.cells or {}).keys() & (self.other.cells or {}).keys()

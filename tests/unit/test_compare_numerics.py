@@ -30,7 +30,8 @@ def agreeing(name: str, bits: dict[int, dict[str, str]], uuid: str = "GPU-{}") -
     )
 
 
-BASE = agreeing("before", {0: {"whole": "a", "decoded": "b"}, 1: {"whole": "a", "decoded": "b"}})
+BASE_BITS = {0: {"whole": "a", "decoded": "b"}, 1: {"whole": "a", "decoded": "b"}}
+BASE = agreeing("before", BASE_BITS)
 
 
 def test_the_same_bits_are_no_change() -> None:
@@ -77,3 +78,13 @@ def test_bits_follow_the_gpu_that_sits_elsewhere_now(changed: str) -> None:
     )
     (change,) = compare([BASE, swapped], Rule()).versus[0].numerics
     assert change.cell == CHECK.format(changed[-1])
+
+
+def test_runs_without_a_digest_in_common_leave_it_open() -> None:
+    """Nothing that was compared is not nothing that changed."""
+    for other in (agreeing("after", {}), agreeing("after", {0: {"another way": "a"}})):
+        comparison = compare([BASE, replace(other, cells=BASE.cells)], Rule())
+        assert comparison.versus[0].numerics == ()
+        assert exit_status(comparison, [Condition.NUMERICS], allow_undecided=True) == 6
+    same = compare([BASE, agreeing("after", dict(BASE_BITS))], Rule())
+    assert exit_status(same, [Condition.NUMERICS], allow_undecided=False) == 0
