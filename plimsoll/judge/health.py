@@ -172,9 +172,15 @@ class _One:
             yield self._finding(rule.group, what, rule.action, rule.source)
         yield from self._rise(rule, reading.value)
 
-    def _rise(self, rule: CounterRule, value: int) -> Iterator[Finding]:
-        earlier = None if self._before is None else self._reading(rule.id, self._before).value
-        if earlier is None or (rule.rise is None and rule.rise_per_second is None):
+    def _rise(self, rule: CounterRule, value: int) -> Iterator[Finding | Blind]:
+        if rule.rise is None and rule.rise_per_second is None:
+            return
+        began = Reading(value=None, why="the GPU was not there when the suite began")
+        if self._before is not None:
+            began = self._reading(rule.id, self._before)
+        earlier = began.value
+        if earlier is None:
+            yield self._blind(rule.group, f"how far it had risen before ({rule.meaning})", began)
             return
         # A counter that fell was reset, by a new driver or by somebody: what it shows has come about since.
         grown = value - earlier if value >= earlier else value

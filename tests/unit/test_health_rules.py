@@ -9,7 +9,10 @@ import pytest
 
 from plimsoll.catalogue.files import shipped_root
 from plimsoll.catalogue.health import read_health
+from plimsoll.judge.health import judge_health
+from plimsoll.node.health import GpuHealth, Health, Reading
 from plimsoll.node.kernel_log import KernelLog, bus_place, xids_of
+from plimsoll.node.watch import Stretch
 
 # Lines as leptonai/gpud has them (Apache-2.0; components/accelerator/nvidia/xid/kmsg_test.go at 2acd894,
 # message_to_inject.go at 97864ab).
@@ -132,3 +135,28 @@ def test_rules_that_say_two_things_are_refused(tmp_path: Path, old: str, new: st
     (tmp_path / "health/health.toml").write_text(text.replace(old, new))
     with pytest.raises(ValueError, match=re.escape(said)):
         read_health(tmp_path)
+
+
+def _gpu(sram: int | None) -> GpuHealth:
+    """A GPU with this many SRAM errors, or one that does not say."""
+    why = "" if sram is not None else "NVML says: Unknown Error"
+    readings = {SRAM: Reading(value=sram, why=why, code=None if sram is not None else 999)}
+    return GpuHealth(index=0, uuid="GPU-0", name="H100", bus=None, lost=None, readings=readings)
+
+
+def _unknown_rises(before: GpuHealth | None) -> list[str]:
+    """What cannot be said of a GPU that shows no error in the end."""
+    began = Health(at=0.0, gpus=() if before is None else (before,))
+    stretch = Stretch(before=began, after=Health(at=9.0, gpus=(_gpu(0),)))
+    found = judge_health(stretch, read_health(), [0]).of("ecc").blinds
+    return [blind.why for blind in found if blind.what.startswith("how far it had risen before (SRAM errors")]
+
+
+SRAM = "ecc.volatile.uncorrected.sram"
+
+
+def test_a_counter_whose_beginning_was_not_seen_is_no_sound_one() -> None:
+    """It may have risen by all that it shows: before it could be read, or before the GPU was there."""
+    assert _unknown_rises(_gpu(0)) == []
+    assert _unknown_rises(_gpu(None)) == ["NVML says: Unknown Error"]
+    assert _unknown_rises(None) == ["the GPU was not there when the suite began"]
