@@ -401,6 +401,10 @@ class Profile:
     origin: Origin
 
 
+_INSTANCE: Final = "mig"
+"""The word that NVML puts into the name of an instance: `NVIDIA H100 80GB HBM3 MIG 1g.10gb`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
     """The least that a speed of some devices may be."""
@@ -419,7 +423,12 @@ class Floor:
 
     def speaks_of(self, device: str, metric: str, of: str | None) -> bool:
         """True where it limits this metric of a device of this name."""
-        named = any(fnmatchcase(device.casefold(), pattern.casefold()) for pattern in self.devices)
+        name = device.casefold()
+        # An instance of a split GPU has the product's name with its own behind it, and a part of what the whole has.
+        named = any(
+            fnmatchcase(name, pattern) and (_INSTANCE in pattern or _INSTANCE not in name.split())
+            for pattern in map(str.casefold, self.devices)
+        )
         return named and (self.metric, self.of) == (metric, of)
 
 
