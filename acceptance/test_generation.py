@@ -10,8 +10,7 @@ from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
 from fixtures.manners import SAMPLE, all_answers, long_answers, speaks
 from fixtures.prompts import Prompts
-from plimsoll.catalogue.entries import Variant
-from plimsoll.footprint.demand import Demand
+from plimsoll.footprint.demand import Demand, layers_of
 from plimsoll.host.protocol import CompareBatch, CompareCache, Generate, Generated
 from plimsoll.judge import own_limits
 from plimsoll.judge.generation import answered, repetition
@@ -107,7 +106,7 @@ def test_cached_decoding_agrees(loaded: LoadedVariant, prompts: Prompts, demand:
     judge.claims(
         "cache_divergence",
         agreement.divergence,
-        otherwise=[rounding("cache_divergence", loaded.variant.quantization, _layers(demand, loaded.variant))],
+        otherwise=[rounding("cache_divergence", loaded.variant.quantization, layers_of(loaded.variant, demand))],
         worst=agreement.worst,
         same_choice=agreement.same_choice,
         positions=agreement.positions,
@@ -121,7 +120,7 @@ def test_batch_agrees(loaded: LoadedVariant, prompts: Prompts, demand: Demand, j
     judge.claims(
         "batch_divergence",
         agreement.divergence,
-        otherwise=[rounding("batch_divergence", loaded.variant.quantization, _layers(demand, loaded.variant))],
+        otherwise=[rounding("batch_divergence", loaded.variant.quantization, layers_of(loaded.variant, demand))],
         worst=agreement.worst,
         same_choice=agreement.same_choice,
         positions=agreement.positions,
@@ -147,8 +146,3 @@ def test_ends_by_itself(loaded: LoadedVariant, prompts: Prompts) -> None:
     completions = _answers(loaded, prompts).completions
     endless = [q for q, completion in zip(prompts.questions, completions, strict=True) if not completion.ended]
     assert len(endless) <= 0.05 * len(completions), f"{len(endless)} answers did not end, such as {endless[:3]}"
-
-
-def _layers(demand: Demand, variant: Variant) -> int:
-    cache = demand.prediction.cache
-    return len(cache.layers) if cache is not None else int(variant.model.config.get("num_hidden_layers", 1))

@@ -62,6 +62,12 @@ class Demand:
         return {place: cache.held(workload.batch, tokens) + moment for place, cache in self.caches.items()}
 
 
+def layers_of(variant: Variant, demand: Demand) -> int:
+    """How many layers a variant has: those that cache something, or what the entry says where nothing was predicted."""
+    cache = demand.prediction.cache
+    return len(cache.layers) if cache is not None else int(variant.model.config.get("num_hidden_layers", 1))
+
+
 def demand_of(variant: Variant, prediction: Prediction, placement: Placement | None = None) -> Demand:
     """The demand of a variant; `placement` is the planner's, for one that is spread over GPUs, which without it counts
     as if it were on one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import Final
 
 from plimsoll.host.protocol import ComputeGolden, Request
 
@@ -95,6 +96,15 @@ class MeasureAllReduce(Request[Rates]):
     rounds: int
 
 
+WAYS: Final = ("whole", "token by token")
+"""How the logits of a text are computed for `Bits`: in one pass, and with the cache."""
+
+
+def way_name(batch: int, way: str) -> str:
+    """`4 at once, whole`: what `Bits` calls one of WAYS for so many texts at once."""
+    return f"{batch} at once, {way}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bits:
     """What a device computes of one model, as digests over the bits of all logits."""
@@ -132,6 +142,9 @@ class GenerationSpeed:
     """From the prompt to the first token."""
     step: tuple[float, ...]
     """A further token for every sequence of the batch: the mean over the round's tokens."""
+    used: tuple[str, ...]
+    """The names of the modules that a step ran and that hold parameters themselves, without the input embedding, of
+    which it reads one row; with it where it is the head as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,9 @@ from typing import Final
 
 from plimsoll.catalogue.agreement import AgreementModel
 from plimsoll.catalogue.entries import Quantization
+from plimsoll.errors import PlimsollError
 from plimsoll.host.protocol import ComputeGolden
-from plimsoll.host.rates import Bits, ComputeBits
+from plimsoll.host.rates import WAYS, Bits, ComputeBits, way_name
 
 _ATTENTION: Final = "sdpa"
 
@@ -34,6 +35,18 @@ def bits_request(
         rounds=rounds,
         least_seconds=least_seconds,
     )
+
+
+def refuse_other_bits(request: ComputeBits, found: Bits) -> None:
+    """Raise PlimsollError where an answer does not speak of every way that was asked for, or of fewer rounds than two:
+    what was not computed, or once only, agrees with everything."""
+    wanted = {way_name(batch, way) for batch in request.batches for way in WAYS}
+    if found.digests.keys() != wanted:
+        raise PlimsollError(
+            f"the host computed {', '.join(found.digests) or 'nothing'}, and was asked for {', '.join(sorted(wanted))}"
+        )
+    if found.rounds < max(2, request.rounds):
+        raise PlimsollError(f"the host computed {found.rounds} rounds, and was asked for {max(2, request.rounds)}")
 
 
 def ways_apart(device: str, found: Mapping[str, Bits]) -> tuple[str, ...]:

@@ -7,12 +7,12 @@ spare.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from plimsoll.catalogue.entries import Catalogue
+from plimsoll.catalogue.entries import Catalogue, Floor
 from plimsoll.host.protocol import Inventory
 from plimsoll.host.rates import MeasureLink, MeasureMatmul, MeasureMemory, MeasurePeer
 from plimsoll.judge.judgement import Limit
@@ -76,14 +76,18 @@ def peer_request(device: Device, place: int) -> MeasurePeer:
 
 def floor_limit(catalogue: Catalogue, device: Device, metric: str, of: str | None = None) -> Limit | None:
     """The floor of the device's product; None where the catalogue has none."""
-    floor = catalogue.floor_of(CPU_KIND if device.kind == CPU_KIND else device.name or "", metric, of)
+    floor = _floor(catalogue, device, metric, of)
     return None if floor is None else Limit(metric=metric, low=floor.low, source=floor.source, margin=0.05)
 
 
 def sheet_share(catalogue: Catalogue, device: Device, metric: str, of: str | None, value: float) -> float | None:
     """The part of what the product's data sheet promises; None where no sheet is known."""
-    floor = catalogue.floor_of(CPU_KIND if device.kind == CPU_KIND else device.name or "", metric, of)
+    floor = _floor(catalogue, device, metric, of)
     return None if floor is None or floor.sheet is None else value / floor.sheet
+
+
+def _floor(catalogue: Catalogue, device: Device, metric: str, of: str | None) -> Floor | None:
+    return catalogue.floor_of(CPU_KIND if device.kind == CPU_KIND else device.name or "", metric, of)
 
 
 def behind_others(device: str, rates: Mapping[str, float]) -> float:
@@ -95,29 +99,31 @@ def behind_others(device: str, rates: Mapping[str, float]) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenBytes:
-    """Bytes that computing one further token must read."""
+    """Bounds on the bytes that computing one further token of every sequence must read."""
 
-    weights: int
-    experts: int
-    """Of `weights`, those of all experts together, of which a token takes a few."""
-
-    def read(self, batch: int, cache: int, experts_share: float) -> float:
-        """For so many sequences at once: weights once, experts as far as any sequence takes them, and the cache."""
-        taken = 1 - (1 - experts_share) ** batch
-        return self.weights - self.experts + taken * self.experts + cache
+    least: float
+    """With all sequences at the same experts, and none at all where it is not known how many a token takes."""
+    most: float
+    """With every sequence at experts of its own."""
 
 
-def token_bytes(inventory: Inventory) -> TokenBytes:
-    """What is stored, less the embedding: of that a token reads one row, unless it is the head as well."""
-    tied = not any("lm_head" in record.name for record in inventory.parameters)
-    weights = experts = 0
+def token_bytes(
+    inventory: Inventory, used: Collection[str], batch: int, cache: int, experts_share: float | None
+) -> TokenBytes:
+    """What is stored in the modules that a step runs, and `cache` bytes. `experts_share` is the part of the experts
+    that one token takes; None where that is not known."""
+    dense = experts = 0
     for record in inventory.parameters:
         size = record.data_bytes + record.statistics_bytes
-        if "embed_tokens" in record.name and not tied:
-            size //= record.shape[0]
-        weights += size
-        experts += size if ".experts." in record.name else 0
-    return TokenBytes(weights=weights, experts=experts)
+        if record.name.rpartition(".")[0] not in used:
+            continue
+        if "experts." in f"{record.name}.":
+            experts += size
+        else:
+            dense += size
+    share = experts_share if experts_share is not None else 0.0
+    most = min(1.0, batch * share) if experts_share is not None else 1.0
+    return TokenBytes(least=dense + share * experts + cache, most=dense + most * experts + cache)
 
 
 def _blocks(device: Device) -> tuple[int, ...]:

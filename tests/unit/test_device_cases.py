@@ -11,10 +11,12 @@ import pytest
 from fixtures.board import Board, KeptFailureError
 from fixtures.options import seconds_of
 from plimsoll.catalogue.agreement import read_agreement
+from plimsoll.catalogue.entries import Quantization
 from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.errors import PlimsollError
 from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.host.rates import Bits, Rates
-from plimsoll.judge.agreement import minority, ways_apart
+from plimsoll.judge.agreement import bits_request, minority, refuse_other_bits, ways_apart
 from plimsoll.node.devices import CPU_DEVICE, NO_GPU, Device, Devices
 from plimsoll.plan import device_cases
 from plimsoll.plan.asking import SOAKING
@@ -115,6 +117,22 @@ def test_a_device_is_apart_where_more_than_half_have_other_bits() -> None:
 def test_without_a_majority_every_device_is_apart(digests: str, apart: str) -> None:
     found = {str(number): _bits(whole=digest) for number, digest in enumerate(digests)}
     assert minority(found) == tuple(apart)
+
+
+def test_bits_that_were_not_computed_agree_with_nothing() -> None:
+    model = read_agreement().models["small"]
+    request = bits_request(model, Quantization.BF16, "cpu", 3)
+    ways = {f"{batch} at once, {way}": "a" for batch in (1, 4) for way in ("whole", "token by token")}
+    refuse_other_bits(request, replace(_bits(**ways), rounds=3))
+    with pytest.raises(PlimsollError, match="computed nothing, and was asked for 1 at once"):
+        refuse_other_bits(request, replace(_bits(), rounds=3))
+    with pytest.raises(PlimsollError, match="computed 1 at once, token by token, 4 at once"):
+        refuse_other_bits(request, replace(_bits(**dict([*ways.items()][1:])), rounds=3))
+    with pytest.raises(PlimsollError, match="computed 2 rounds, and was asked for 3"):
+        refuse_other_bits(request, replace(_bits(**ways), rounds=2))
+    once = bits_request(model, Quantization.BF16, "cpu", 1)
+    with pytest.raises(PlimsollError, match="computed 1 rounds, and was asked for 2"):
+        refuse_other_bits(once, replace(_bits(**ways), rounds=1))
 
 
 def test_the_models_of_agreement_are_the_golden_one_and_one_in_a_real_shape() -> None:

@@ -128,18 +128,48 @@ def _record(name: str, size: int, rows: int = 100) -> ParameterRecord:
     )
 
 
-def test_a_token_reads_one_row_of_the_embedding_and_the_experts_that_are_taken() -> None:
-    parts = (
-        _record("model.embed_tokens.weight", 1000),
-        _record("model.layers.0.mlp.experts.gate_up_proj", 8000),
-        _record("model.layers.0.self_attn.q_proj.weight", 500),
-        _record("lm_head.weight", 1000),
-    )
-    read = token_bytes(Inventory(parameters=parts, buffers=()))
-    assert read.read(1, cache=50, experts_share=0.25) == 10 + 500 + 1000 + 2000 + 50
-    assert read.read(2, cache=0, experts_share=0.25) == 1510 + 8000 * (1 - 0.75**2)
-    tied = token_bytes(Inventory(parameters=parts[:3], buffers=()))
-    assert tied.read(1, cache=0, experts_share=1.0) == 1000 + 8000 + 500, "a tied embedding is read as the head"
+PARTS = (
+    _record("model.embed_tokens.weight", 1000),
+    _record("model.layers.0.mlp.experts.gate_up_proj", 8000),
+    _record("model.layers.0.self_attn.q_proj.weight", 500),
+    _record("visual.blocks.0.attn.weight", 4000),
+    _record("lm_head.weight", 1000),
+)
+USED = ("model.layers.0.mlp.experts", "model.layers.0.self_attn.q_proj", "lm_head")
+
+
+def test_a_token_reads_what_a_step_runs_and_the_experts_that_are_taken() -> None:
+    inventory = Inventory(parameters=PARTS, buffers=())
+    one = token_bytes(inventory, USED, 1, cache=50, experts_share=0.25)
+    assert (one.least, one.most) == (1500 + 2000 + 50, 1500 + 2000 + 50)
+    eight = token_bytes(inventory, USED, 8, cache=0, experts_share=0.25)
+    assert (eight.least, eight.most) == (1500 + 2000, 1500 + 8000), "all at one expert, or each at its own"
+
+
+def test_experts_of_which_nobody_says_how_many_are_taken_count_for_the_most_alone() -> None:
+    read = token_bytes(Inventory(parameters=PARTS, buffers=()), USED, 1, cache=0, experts_share=None)
+    assert (read.least, read.most) == (1500, 9500)
+
+
+def test_a_tied_embedding_is_read_as_the_head() -> None:
+    used = ("model.embed_tokens", *USED[:2])
+    read = token_bytes(Inventory(parameters=PARTS[:3], buffers=()), used, 1, cache=0, experts_share=1.0)
+    assert read.least == 1000 + 8000 + 500
+
+
+@pytest.mark.parametrize("pattern", ["NVIDIA H100 80GB HBM3*", "NVIDIA *", "*"])
+def test_an_instance_of_a_split_gpu_is_not_held_to_the_floor_of_the_whole(pattern: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    entry = f'[[floor]]\ndevices = ["{pattern}"]\nmetric = "memory_bandwidth"\nlow = 2\nunit = "TB/s"\nsource = "s"\n'
+    own.write_text(entry)
+    instance = replace(H100, name="NVIDIA H100 80GB HBM3 MIG 1g.10gb", uuid="MIG-1")
+    catalogue = read_catalogue([own])
+    assert floor_limit(catalogue, H100, "memory_bandwidth") is not None
+    assert floor_limit(catalogue, instance, "memory_bandwidth") is None
+    own.write_text(entry.replace(pattern, "NVIDIA H100 * MIG 1g.10gb").replace("low = 2", "low = 0.2"))
+    limit = floor_limit(read_catalogue([own]), instance, "memory_bandwidth")
+    assert limit is not None
+    assert limit.low == 0.2e12
 
 
 def test_limits_of_generation_follow_from_the_bandwidth() -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import torch
 
 from plimsoll import clock
-from plimsoll.host.rates import Bits, ComputeBits
+from plimsoll.host.rates import WAYS, Bits, ComputeBits, way_name
 from plimsoll.host.server.generation import bits_of
 from plimsoll.host.server.golden import decoded, load_model, save_model
 
@@ -80,11 +80,11 @@ def _round(model: Any, request: ComputeBits) -> tuple[dict[str, str], bool]:
     for batch in request.batches:
         # A text more than there are begins with the first again.
         ids = texts[torch.arange(batch, device=texts.device) % len(texts)]
-        ways = {
-            "whole": model(input_ids=ids, use_cache=False).logits,
-            "token by token": decoded(model, ids[:, : split.prefix + split.decoded], split.prefix),
-        }
-        for way, logits in ways.items():
-            digests[f"{batch} at once, {way}"] = hashlib.sha256(b"".join(bits_of(logits))).hexdigest()
+        ways = (
+            model(input_ids=ids, use_cache=False).logits,
+            decoded(model, ids[:, : split.prefix + split.decoded], split.prefix),
+        )
+        for way, logits in zip(WAYS, ways, strict=True):
+            digests[way_name(batch, way)] = hashlib.sha256(b"".join(bits_of(logits))).hexdigest()
             finite = finite and bool(torch.isfinite(logits).all())
     return digests, finite

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from plimsoll.host.server.loading import LoadedModel
 
 _SEED: Final = 20
+_BYTES: Final = 256
 
 
 @torch.inference_mode()
@@ -22,20 +23,42 @@ def time_generation(loaded: LoadedModel, request: TimeGeneration) -> GenerationS
     """Decode greedily, as often as is asked for, after a round that pulls in what it needs."""
     model = loaded.model
     device = model.get_input_embeddings().weight.device
-    vocabulary = model.get_input_embeddings().weight.shape[0]
+    # The first ids stand for bytes in every vocabulary; among the last are tokens that stand for pictures and sound.
+    vocabulary = min(_BYTES, model.get_input_embeddings().weight.shape[0])
     prompt = torch.randint(
         0,
         vocabulary,
         (request.batch, request.prompt_tokens),
         generator=torch.Generator().manual_seed(_SEED),
     ).to(device)
-    rounds = [_round(model, prompt, request.new_tokens) for _ in range(1 + request.rounds)][1:]
+    used = _used(model, prompt)
+    rounds = [_round(model, prompt, request.new_tokens) for _ in range(request.rounds)]
     return GenerationSpeed(
         batch=request.batch,
         prompt_tokens=request.prompt_tokens,
         first=tuple(first for first, _ in rounds),
         step=tuple(step for _, step in rounds),
+        used=used,
     )
+
+
+def _used(model: Any, prompt: torch.Tensor) -> tuple[str, ...]:
+    """The modules whose parameters a step reads, seen in a round that is not counted: towers for pictures and sound lie
+    beside a model's text, and a token reads nothing of them."""
+    seen: dict[str, None] = {}
+    owners = {name: part for name, part in model.named_modules() if [*part.parameters(recurse=False)]}
+    hooks = [
+        part.register_forward_pre_hook(lambda _part, _inputs, name=name: seen.setdefault(name))
+        for name, part in owners.items()
+    ]
+    try:
+        _round(model, prompt, 1)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    is_tied = head is not None and head.weight is embedding.weight
+    return tuple(name for name in seen if is_tied or owners[name] is not embedding)
 
 
 def _round(model: Any, prompt: torch.Tensor, new_tokens: int) -> tuple[float, float]:

@@ -1,0 +1,65 @@
+"""What a host tells of the speed of generation: the rounds that count, and the modules whose weights a step reads."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM
+
+from plimsoll.host.rates import GenerationSpeed, TimeGeneration
+from plimsoll.host.server.generation_speed import time_generation
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 300,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+}
+
+
+def timed(model: nn.Module, **changes: Any) -> GenerationSpeed:
+    request = {"batch": 2, "prompt_tokens": 5, "new_tokens": 3, "rounds": 4} | changes
+    return time_generation(cast("Any", SimpleNamespace(model=model.eval())), TimeGeneration(**request))
+
+
+def test_every_round_that_was_asked_for_is_told_and_no_other() -> None:
+    model = LlamaForCausalLM(LlamaConfig(**SMALL))
+    passes = []
+    model.model.register_forward_pre_hook(lambda *_: passes.append(1))
+    found = timed(model)
+    assert (len(found.first), len(found.step)) == (4, 4)
+    assert min(*found.first, *found.step) > 0
+    assert len(passes) == (1 + 1) + 4 * (1 + 3), "a first round that is not counted, then a prompt and its tokens each"
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_embedding_is_read_where_it_is_the_head_too(tied: bool) -> None:
+    found = timed(LlamaForCausalLM(LlamaConfig(**SMALL, tie_word_embeddings=tied)))
+    assert ("model.embed_tokens" in found.used) is tied
+    assert {"model.layers.1.mlp.down_proj", "model.norm", "lm_head"} <= {*found.used}
+
+
+def test_weights_that_no_token_runs_are_not_read() -> None:
+    model = MixtralForCausalLM(MixtralConfig(**SMALL, num_local_experts=4, num_experts_per_tok=2))
+    model.model.tower = nn.Linear(64, 64)
+    found = timed(model)
+    assert not any("tower" in name for name in found.used)
+    assert any(name.endswith("mlp.experts") for name in found.used)
+    assert not any(part._forward_pre_hooks for part in model.modules()), "nothing is left behind in the model"
+
+
+def test_only_tokens_that_every_vocabulary_has_are_asked() -> None:
+    """Among the last are those that stand for pictures, which a model refuses without any."""
+    model = LlamaForCausalLM(LlamaConfig(**SMALL | {"vocab_size": 5000}))
+    asked: list[torch.Tensor] = []
+    model.model.embed_tokens.register_forward_pre_hook(lambda _, inputs: asked.append(inputs[0]))
+    timed(model, prompt_tokens=200, rounds=1)
+    prompts = [ids for ids in asked if ids.shape[1] == 200]
+    assert len(prompts) == 2
+    assert max(int(ids.max()) for ids in prompts) < 256

@@ -1,0 +1,82 @@
+"""What becomes of answers that several checks need, and of devices that give none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from fixtures.board import Board
+from fixtures.device_asking import DeviceAsker
+from fixtures.hosts import SuiteHosts
+from plimsoll.host.failures import HostTimeout
+from plimsoll.host.rates import Rates
+from plimsoll.node.devices import CPU_DEVICE, Device
+
+FOUND = Rates(best="1", rounds=(1.0,), medians={"1": 1.0})
+
+
+class Taken:
+    """Notes which devices were taken, in place of hosts that nobody starts here."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[Device, ...]] = []
+
+    def take(self, devices: Sequence[Device]) -> frozenset[str]:
+        self.taken.append(tuple(devices))
+        return frozenset()
+
+
+def asker(folder: Path, hosts: Taken) -> DeviceAsker:
+    return DeviceAsker("speed", cast("Any", None), cast("SuiteHosts", hosts), Board(folder))
+
+
+def timeout(starved: str | None) -> HostTimeout:
+    return HostTimeout(
+        host="speed",
+        request="MeasureMatmul",
+        seconds=300.0,
+        log=Path("log"),
+        deadline=300.0,
+        stack="",
+        ending="killed",
+        exitcode=None,
+        signal="SIGKILL",
+        last_lines=(),
+        starved=starved,
+    )
+
+
+def test_a_busy_machine_is_a_skip_for_whoever_asks_first_and_after(tmp_path: Path) -> None:
+    hosts = Taken()
+
+    def make() -> Rates:
+        raise timeout("0.1 of 2 cores")
+
+    for _ in range(2):
+        with pytest.raises(pytest.skip.Exception, match=r"skip\[busy\].*0\.1 of 2 cores"):
+            asker(tmp_path, hosts).settled("bf16 on cpu", Rates, (CPU_DEVICE,), make)
+    with pytest.raises(pytest.skip.Exception, match=r"skip\[busy\]"):
+        asker(tmp_path, hosts).anew("soak", (CPU_DEVICE,), make)
+
+
+def test_a_device_that_gives_no_answer_fails_whoever_asks(tmp_path: Path) -> None:
+    calls = []
+
+    def make() -> Rates:
+        calls.append(1)
+        raise timeout(None)
+
+    for _ in range(2):
+        with pytest.raises(pytest.fail.Exception, match="bf16 on cpu"):
+            asker(tmp_path, Taken()).settled("bf16 on cpu", Rates, (CPU_DEVICE,), make)
+    assert len(calls) == 1, "a device that hangs costs its deadline once"
+
+
+def test_the_device_is_taken_only_where_something_is_made(tmp_path: Path) -> None:
+    hosts = Taken()
+    for _ in range(2):
+        assert asker(tmp_path, hosts).settled("bf16 on cpu", Rates, (CPU_DEVICE,), lambda: FOUND) == FOUND
+    assert hosts.taken == [(CPU_DEVICE,)]
