@@ -75,7 +75,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         with contextlib.suppress(AttributeError):
             names = pyfuncitem._fixtureinfo.argnames
             pyfuncitem.obj(**{**{name: pyfuncitem.funcargs[name] for name in names}, "node": None})
-    if "fail" in DONE and pyfuncitem.name.endswith("[gpu1b]"):
+    if "fail" in DONE and pyfuncitem.name.endswith("[tiny]"):
+        raise AssertionError("planted")
+    # What pytest itself has first, before the suite puts checks in the order of asking.
+    if "fail-first" in DONE and pyfuncitem.name.endswith("[gpu1b]"):
         raise AssertionError("planted")
     return None
 
