@@ -46,6 +46,11 @@ class Device:
         return CPU_KIND if self.kind == CPU_KIND else "cuda:0"
 
     @property
+    def is_instance(self) -> bool:
+        """True for an instance of a split GPU (MIG)."""
+        return self.uuid is not None and self.uuid.startswith(INSTANCE)
+
+    @property
     def is_there(self) -> bool:
         """False for the GPU that stands for those which a run wants and has none of."""
         return self.kind == CPU_KIND or self.index is not None

@@ -62,8 +62,9 @@ class Tenants:
         return "used by nobody else"
 
 
-def read_tenants(index: int, own: Collection[int] = ()) -> Tenants | Unread:
-    """Who else uses the GPU of NVML's number; `own` are processes of this run. Says why where it cannot be read."""
+def read_tenants(index: int, own: Collection[int] = (), instance: str | None = None) -> Tenants | Unread:
+    """Who else uses the GPU of NVML's number, or the instance of it (MIG) of this UUID: others may have the rest of the
+    GPU. `own` are processes of this run. Says why where it cannot be read."""
     import pynvml
 
     try:
@@ -71,7 +72,8 @@ def read_tenants(index: int, own: Collection[int] = ()) -> Tenants | Unread:
     except pynvml.NVMLError as error:
         return Unread(what="gpus", why=f"NVML did not start: {error}", code=error.value)
     try:
-        return _read(pynvml, pynvml.nvmlDeviceGetHandleByIndex(index), own)
+        asked = pynvml.nvmlDeviceGetHandleByUUID if instance else pynvml.nvmlDeviceGetHandleByIndex
+        return _read(pynvml, asked(instance or index), own)
     except pynvml.NVMLError as error:
         return Unread(what=f"gpus[{index}]", why=f"NVML says: {error}", code=error.value)
     finally:
@@ -79,15 +81,20 @@ def read_tenants(index: int, own: Collection[int] = ()) -> Tenants | Unread:
 
 
 def _read(nvml: Any, handle: Any, own: Collection[int]) -> Tenants:
+    """Raises NVMLError, also where neither processes nor memory are told: that is no empty GPU."""
     processes: dict[int, int | None] = {}
+    answered = False
     for query in (nvml.nvmlDeviceGetComputeRunningProcesses, nvml.nvmlDeviceGetGraphicsRunningProcesses):
         try:
             found = query(handle)
         except nvml.NVMLError_NotSupported:
             continue  # the memory in use tells what there is to be told
+        answered = True
         processes |= {int(each.pid): each.usedGpuMemory for each in found if int(each.pid) not in own}
     try:
         memory = nvml.nvmlDeviceGetMemoryInfo(handle)
     except nvml.NVMLError_NotSupported:
+        if not answered:
+            raise
         return Tenants(processes=tuple(processes.items()), used=None, total=None)
     return Tenants(processes=tuple(processes.items()), used=int(memory.used), total=int(memory.total))

@@ -254,3 +254,30 @@ def test_the_fork_server_asks_for_gpus_in_a_child_alone() -> None:
     assert told[:2] == [True, 3]
     assert len(asked) == 0, "this process itself was asked for nothing"
     assert (dead, afterwards) == ({"count": 0}, 3)
+
+
+def tenants(folder: Path, asked: str) -> str:
+    """What is said of the tenants of a GPU, asked as the suite asks."""
+    code = f"from plimsoll.node.tenants import read_tenants; print(read_tenants({asked}))"
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_who_has_another_instance_of_a_split_gpu_is_no_tenant_of_this_one(build: Build) -> None:
+    others = [
+        "gpu.0.processes = 4242:9000000000",
+        "gpu.0.mig.2.processes = 4242:9000000000",
+        "gpu.0.mig.1.processes = ",
+    ]
+    folder = build(*others, scenario="a100-mig")
+    assert tenants(folder, "0, (), 'MIG-a100-0'") == "used by nobody else"
+    assert tenants(folder, "0, (), 'MIG-a100-1'").startswith("used by process 4242")
+    assert tenants(folder, "0").startswith("used by process 4242")
+
+
+def test_a_gpu_of_which_nothing_is_told_is_not_empty(build: Build) -> None:
+    """Not supported by a driver in a container: neither processes nor memory."""
+    silent = [f"gpu.1.{what} = !3" for what in ("processes", "processes.graphics", "memory.total", "memory.used")]
+    assert "Not Supported" in tenants(build(*silent), "1")
+    assert tenants(build(*silent[2:], "gpu.1.processes = "), "1") == "used by nobody else"
