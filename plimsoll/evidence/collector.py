@@ -404,7 +404,7 @@ class Collector:
 
 
 def _selection(data: Any) -> dict[str, Any]:
-    """What was selected. A key that is misspelt or missing would widen the scope."""
+    """What was selected. A key that is misspelt or missing would widen the scope; what is no text would garble it."""
     needed = {"mark", "keyword", "paths"}
     unlike = (data.keys() - {*needed, "options"}) | (needed - data.keys())
     if unlike:
@@ -412,7 +412,15 @@ def _selection(data: Any) -> dict[str, Any]:
     for name in ("mark", "keyword"):
         if not isinstance(data.get(name, ""), str):
             raise TypeError(f"{name} of a selection is a text")
-    return {**data, "paths": _list(data.get("paths") or []), "options": _table(data.get("options"))}
+    paths = data.get("paths")
+    paths = [] if paths is None else _list(paths)
+    if not all(isinstance(path, str) for path in paths):
+        raise TypeError("the paths of a selection are texts")
+    options = _table(data.get("options"))
+    for name, value in options.items():
+        if not all(isinstance(one, str | int) for one in (value if isinstance(value, list) else [value])):
+            raise TypeError(f"{name} of a selection's options is a text, a number or a list of them")
+    return {**data, "paths": paths, "options": options}
 
 
 def _gpus(data: Mapping[str, Any]) -> list[RunGpu]:

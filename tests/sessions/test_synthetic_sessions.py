@@ -149,7 +149,7 @@ def test_an_entry_can_ask_for_synthetic_weights_itself(catalogue: Path, tmp_path
         (("--layers=1",), "--layers=1 takes layers away, and a checkpoint has them all: add --weights=synthetic"),
         (("--layers=0", "--weights=synthetic"), "argument --layers: must be a whole number from 1, not '0'"),
         (("--layers=two", "--weights=synthetic"), "argument --layers: must be a whole number from 1, not 'two'"),
-        (("--device=cuda",), "argument --device: invalid choice: 'cuda'"),
+        (("--device=tpu",), "argument --device: invalid choice: 'tpu'"),
         (
             ("--weights=synthetic", "--model-dir=tiny-llama=x"),
             "--model-dir names folders, and --weights=synthetic asks",

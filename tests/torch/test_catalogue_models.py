@@ -224,7 +224,7 @@ def selected(mark: str) -> set[str]:
 
 
 def test_selections() -> None:
-    assert MARKS.section("selections") == ("primary", "small", "large", "study")
+    assert MARKS.section("selections") == ("primary", "small", "large", "study", "speed", "soak")
     assert selected("primary") == {
         "llama-3.1-70b-instruct/nf4-dq",
         "mixtral-8x22b-instruct-v0.1/nf4-dq",

@@ -155,7 +155,7 @@ def test_bytes_that_cancel_out_are_still_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device_map", "asked", "device", "wrong"),
+    ("device_map", "asked", "loaded_on", "wrong"),
     [
         ({"": "cpu"}, None, "cpu", []),
         ({"": "cuda:0"}, None, "cuda", []),
@@ -169,8 +169,8 @@ def test_bytes_that_cancel_out_are_still_found() -> None:
         ({"": "cpu"}, "cuda:0", "cuda:0", ["the model: cpu instead of cuda:0"]),
     ],
 )
-def test_placement(device_map: dict[str, str], asked: Any, device: str, wrong: list[str]) -> None:
-    assert texts(check_placement(device_map, asked, device)) == wrong
+def test_placement(device_map: dict[str, str], asked: Any, loaded_on: str, wrong: list[str]) -> None:
+    assert texts(check_placement(device_map, asked, loaded_on)) == wrong
 
 
 def test_a_summary_says_how_much_it_leaves_out() -> None:

@@ -181,6 +181,18 @@ def test_no_spoiled_value_is_a_traceback_or_a_wider_scope(
     assert_told(tmp_path, lines, is_old=is_old)
 
 
+@pytest.mark.parametrize("value", SPOILED)
+@pytest.mark.parametrize("name", ["paths", "mark", "keyword", "options"])
+def test_a_selection_of_another_kind_is_no_scope(tmp_path: Path, name: str, value: bytes) -> None:
+    if (name, value) in {("paths", b"[]"), ("options", b"{}"), ("mark", b'"x"'), ("keyword", b'"x"')}:
+        return  # of the right kind
+    lines = [without_seal(content) for content in LINES]
+    head = json.loads(lines[0].replace(f'"format": {FORMAT}'.encode(), b'"format": 1'))
+    head["selection"][name] = "@spoiled@"
+    lines[0] = json.dumps(head).encode().replace(b'"@spoiled@"', value) + b"\n"
+    assert_told(tmp_path, lines, is_old=True)
+
+
 @given(number=st.integers(0, len(LINES) - 1), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_flipped_bit_is_accepted(tmp_path: Path, number: int, place: float, bit: int) -> None:
