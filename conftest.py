@@ -46,6 +46,7 @@ FIXTURE_MODULES: Final = (
     "fixtures.answers",
     "fixtures.saved_reports",
     "fixtures.reporting",
+    "fixtures.story",
     "fixtures.replay",
     "fixtures.html",
     "fixtures.junit",

@@ -60,6 +60,19 @@ def format_bytes(count: float) -> str:
     raise AssertionError("unreachable: every count of a megabyte or more has a step")
 
 
+def format_short_bytes(count: float) -> str:
+    """`73.2 GB`, `1.4 MB`, `12 kB`: for a line that is read at a glance."""
+    for unit, step in (("TB", 4), ("GB", 3), ("MB", 2)):
+        if abs(count) >= 1000**step:
+            return f"{count / 1000**step:.1f} {unit}"
+    return f"{count / 1000:.0f} kB"
+
+
+def format_elapsed(seconds: float) -> str:
+    """Whole seconds, `74 s`; from two minutes as `format_seconds` has it."""
+    return f"{round(seconds)} s" if seconds < 120 else format_seconds(seconds)
+
+
 def format_seconds(seconds: float) -> str:
     """`0.412 s`, `12.3 s`, `4 min 05 s`, `1 h 12 min`."""
     if abs(seconds) < 10:

@@ -40,8 +40,9 @@ from plimsoll.present.document import (
 from plimsoll.present.foreign_text import one_line
 from plimsoll.report.gpus import gpu_table
 from plimsoll.report.node_card import distinct_nodes, node_card
+from plimsoll.report.story import spoken
 from plimsoll.units import counted, format_bytes, format_seconds, format_value
-from plimsoll.verdict.cells import WORST_FIRST, CellOutcome, CellResult
+from plimsoll.verdict.cells import WORST_FIRST, CellOutcome, CellResult, cause_of
 from plimsoll.verdict.verdict import Gap, Verdict, Word
 
 NODE_ROW: Final = "(node)"
@@ -52,8 +53,10 @@ NO_SUBJECT: Final = "other"
 _TONES: Final = {Word.ACCEPTED: Tone.GOOD, Word.REJECTED: Tone.BAD, Word.INCOMPLETE: Tone.NEAR}
 _BRIEF: Final = 300
 """Characters of a reason on one line."""
-_MOST_LINES: Final = 10
-"""Failures, and gaps, that a terminal shows; the summary has all of them."""
+_MOST_FAILURES: Final = 8
+_MOST_OTHERS: Final = 3
+"""What a terminal shows of failures, and of gaps, waivers and notes, so that the last lines fit one screen with the
+verdict; the summary has all of them."""
 _MOST_SHOWN: Final = 50
 """Failures above the rows of the page; all of them have a row of their own."""
 _LONGEST_REASON: Final = 2000
@@ -103,7 +106,7 @@ def closing_lines(record: RunRecord, verdict: Verdict, reports: object = None) -
     folder = reports or record.folder
     counts = ", ".join(f"{count} {outcome.word}" for outcome, count in verdict.counts)
     found = (
-        ("failed", [_brief(result, ": ", result.reason) for result in _of(verdict.results, CellOutcome.FAIL)]),
+        ("failed", _failures_by_cause(_of(verdict.results, CellOutcome.FAIL))),
         ("missing", [_brief_gap(gap) for gap in verdict.gaps]),
         (
             "waived",
@@ -119,9 +122,11 @@ def closing_lines(record: RunRecord, verdict: Verdict, reports: object = None) -
     lines = [f"planned {counted(verdict.planned, 'check')}: {counts}"]
     for title, entries in found:
         if entries:
-            listed = Bullets(entries=tuple(entries), most=_MOST_LINES, rest=f"see {folder}/summary.md")
+            most = _MOST_FAILURES if title == "failed" else _MOST_OTHERS
+            listed = Bullets(entries=tuple(entries), most=most, rest=f"see {folder}/summary.md")
             lines += terminal.section_lines(Section(title=f"{title}:", blocks=(listed,)))
-    lines += [terminal.line(f"note: {note}") for note in verdict.notes]
+    notes = Bullets(entries=tuple(f"note: {note}" for note in verdict.notes), most=_MOST_OTHERS, rest="see summary.md")
+    lines += terminal.block_lines([notes])
     return [*lines, terminal.line(f"evidence and reports: {folder}"), terminal.line(verdict.statement)]
 
 
@@ -138,6 +143,19 @@ def margin(judgement: Judgement) -> str:
     if judgement.headroom is None:
         return "–"
     return f"{abs(judgement.headroom):.1%} {'inside' if judgement.headroom >= 0 else 'outside'}"
+
+
+def _failures_by_cause(failed: Iterable[CellResult]) -> list[Words]:
+    """Each cause of a variant once: a model that did not load fails all of its checks alike."""
+    alike: dict[tuple[str | None, str], list[CellResult]] = {}
+    for result in failed:
+        alike.setdefault((result.cell.variant, cause_of(result.reason)), []).append(result)
+    return [_failed_alike(*results) for results in alike.values()]
+
+
+def _failed_alike(first: CellResult, *others: CellResult) -> Words:
+    more = f" and {counted(len(others), 'other check')} of {first.cell.variant or 'the node'}" if others else ""
+    return (one_line(first.cell.id), f"{more}: ", one_line(spoken(first.reason)))
 
 
 def _brief(result: CellResult, between: str, text: str) -> Words:

@@ -222,3 +222,12 @@ def _marginal_or_pass(evidence: CellEvidence) -> tuple[CellOutcome, str]:
 def _duration(evidence: CellEvidence) -> float | None:
     seconds = [report["duration"] for report in evidence.reports if isinstance(report.get("duration"), (int, float))]
     return sum(seconds) if seconds else None
+
+
+NOT_ASKED: Final = "not asked, because "
+"""How the reason of a check begins that failed since an earlier one had: a model that did not load answers none."""
+
+
+def cause_of(reason: str) -> str:
+    """What checks of one variant may have failed of alike: the reason without where it was met."""
+    return reason.removeprefix("setup: ").removeprefix(NOT_ASKED).strip()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
 import subprocess
 import sys
@@ -14,32 +12,9 @@ import pytest
 from tests.support.compare_runs import noisy, timed_run
 from tests.support.run_events import cell, good_run, numbered, write_events
 from tests.support.subsession import ROOT, environment
+from tests.support.terminals import on_a_terminal
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def on_a_terminal(*command: object, **env: str) -> tuple[int, str]:
-    """Exit status and output of a module that is run on a terminal of its own."""
-    main, second = pty.openpty()
-    kept = {k: v for k, v in environment().items() if k not in ("NO_COLOR", "FORCE_COLOR", "PY_COLORS", "CI")}
-    with subprocess.Popen(
-        [sys.executable, "-m", *map(str, command)],
-        cwd=ROOT,
-        env={**kept, "TERM": "xterm-256color", "COLUMNS": "200", **env},
-        stdin=second,
-        stdout=second,
-        stderr=second,
-    ) as process:
-        os.close(second)
-        data = b""
-        while True:
-            try:
-                part = os.read(main, 65536)
-            except OSError:  # the other side has closed its end
-                break
-            data += part
-    os.close(main)
-    return process.returncode, data.decode("utf-8", "replace")
 
 
 @pytest.fixture

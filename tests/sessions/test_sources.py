@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.progress import Progress
+from fixtures.progress import Progress, StatusLine
 from fixtures.run import Run
 from fixtures.sources import with_sources
 from fixtures.weights import RunWeights
@@ -92,7 +92,7 @@ def test_disk_is_promised_once_a_repository(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
         run = Run(catalogue=read_catalogue(), worker="main", folder=None, evidence=None)
-        weights = RunWeights(run, Progress(None, live=False))
+        weights = RunWeights(run, Progress(StatusLine(None, live=False)))
         weights.ask([models["one"], models["two"], models["one"]])
     one, two = weights.access_of(models["one"]), weights.access_of(models["two"])
     assert one is not None

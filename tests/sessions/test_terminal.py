@@ -1,0 +1,77 @@
+"""What a run says on a terminal: variants as they end, a failure once, pytest's own lines where asked for."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.subsession import Outcome, run_suite
+from tests.support.terminals import on_a_terminal
+
+SOME = ("-m", "tiny", "-k", "tiny-llama/bf16 and (test_free or stored_bytes or warm_load)")
+
+
+def test_a_log_has_a_line_for_each_variant_and_no_dots(recorded: Outcome) -> None:
+    assert "\r" not in recorded.output
+    assert re.search(r"^✓ tiny-llama/bf16 +\d checks  load \d", recorded.output, re.MULTILINE)
+    assert not re.search(r"^acceptance/test_\w+\.py", recorded.output, re.MULTILINE)
+    assert "Rounds" not in recorded.output, "pytest-benchmark's table"
+
+
+def test_workers_are_told_alike(recorded_by_workers: Outcome) -> None:
+    assert re.search(r"^✓ tiny-llama/bf16 +\d checks  load \d", recorded_by_workers.output, re.MULTILINE)
+    assert "%]" not in recorded_by_workers.output
+
+
+@pytest.fixture(scope="module")
+def damaged(trained: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("damaged") / "model"
+    shutil.copytree(trained["tiny-llama"], folder)
+    for weights in folder.glob("*.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:100])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def failed(damaged: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return run_suite(tmp_path_factory.mktemp("failed"), *SOME, f"--model-dir=tiny-llama={damaged}")
+
+
+def test_a_model_that_does_not_load_is_one_failure(failed: Outcome, damaged: Path) -> None:
+    assert failed.status == 1
+    told = [line for line in failed.output.splitlines() if line.startswith("✗")]
+    assert len(told) == 2
+    assert told[0].startswith(f"✗ tiny-llama/bf16 test_warm_load_time: tiny-llama/bf16 did not load: {damaged}")
+    assert told[1].rstrip().endswith("failed")
+    assert "Traceback" not in failed.output
+    assert "FAILURES" not in failed.output
+    closing = failed.output[failed.output.index("\nplanned ") :].strip().splitlines()
+    assert len(closing) <= 25
+    assert sum("did not load" in line for line in closing) == 1
+    assert closing[-1].startswith("REJECTED")
+
+
+def test_pytest_speaks_itself_where_that_is_asked_for(damaged: Path, tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, *SOME, f"--model-dir=tiny-llama={damaged}", "-v")
+    assert "= FAILURES =" in outcome.output
+    assert "test_stored_bytes[tiny-llama/bf16] FAILED" in outcome.output
+    assert not [line for line in outcome.output.splitlines() if line.startswith("✗")]
+
+
+def test_a_terminal_is_told_what_goes_on(tmp_path: Path) -> None:
+    status, output = on_a_terminal("pytest", *SOME, f"--report-dir={tmp_path}", "-p", "no:cacheprovider")
+    assert status == 0
+    assert re.search(r"\rtiny-llama/bf16, \d of \d checks, \d+ s so far", output)
+    line = next(line for line in output.splitlines() if "✓ tiny-llama/bf16" in line)
+    written_over = line.rpartition("\r")[2]
+    assert re.sub(r"\x1b\[[0-9;]*m", "", written_over).startswith("✓ tiny-llama/bf16")
+
+
+def test_an_old_terminal_is_told_in_words(tmp_path: Path) -> None:
+    asked = (*SOME, f"--report-dir={tmp_path}", "-p", "no:cacheprovider")
+    status, output = on_a_terminal("pytest", *asked, PYTHONIOENCODING="ascii")
+    assert status == 0
+    assert "ok tiny-llama/bf16" in output
