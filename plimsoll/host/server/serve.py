@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from plimsoll.errors import PlimsollError
 from plimsoll.host.channel import Inbox, pack, receive
+from plimsoll.host.describing import Describe, Description
 from plimsoll.host.failures import Raised
 from plimsoll.host.protocol import (
     Agreement,
@@ -130,6 +131,7 @@ class Session:
             Load: self._load,
             Predict: self._predict,
             Place: self._place,
+            Describe: self._describe,
             ReadGpuMemory: self._read_gpu_memory,
             Unload: self._unload,
             Generate: self._generate,
@@ -202,6 +204,11 @@ class Session:
         from plimsoll.host.server.predict import variant
 
         return variant.predict_placement(request.subject, request.device_map, request.memory)
+
+    def _describe(self, request: Describe) -> Description:
+        from plimsoll.host.server import describing
+
+        return describing.describe(request)
 
     def _generate(self, request: Generate) -> Generated:
         loaded = self._model

@@ -78,7 +78,7 @@ def is_fused_expert(module: nn.Module, parameter: nn.Parameter) -> bool:
     """
     if not parameter.is_floating_point() or type(module).__module__.startswith("torch."):
         return False
-    experts = _experts_of(module)
+    experts = experts_of(module)
     if parameter.dim() > 2:
         return experts is not None or "experts" in type(module).__name__.lower()
     if parameter.dim() != 2 or experts is None or is_linear(module) or _is_router(module):
@@ -87,7 +87,7 @@ def is_fused_expert(module: nn.Module, parameter: nn.Parameter) -> bool:
     return rows > experts > 1 and rows % experts == 0
 
 
-def _experts_of(module: nn.Module) -> int | None:
+def experts_of(module: nn.Module) -> int | None:
     """How many experts a module says it has."""
     names = ("num_experts", "moe_num_experts", "num_local_experts", "n_experts", "n_routed_experts")
     counts = (getattr(module, name, None) for name in names)

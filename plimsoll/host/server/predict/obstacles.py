@@ -24,9 +24,30 @@ _SUPPORTS: Final = {
 """transformers' flags of what a class's own attention can be replaced with; `eager` is every class's own."""
 
 
+def supported_attention(model: Any) -> tuple[str, ...]:
+    """The implementations of attention that a class supports, `eager` first: that one is every class's own."""
+    return ("eager", *(name for name, flag in _SUPPORTS.items() if getattr(model, flag, False)))
+
+
 def obstacle_of(model: Any, subject: Subject) -> Obstacle | None:
     """The first thing that keeps this architecture from being run as asked; None where there is none."""
-    return _encoder(model) or _packed_entry(model, subject.quantization) or _attention(model, subject.implementation)
+    return (
+        _encoder(model)
+        or _silent(model)
+        or _packed_entry(model, subject.quantization)
+        or _attention(model, subject.implementation)
+    )
+
+
+def _silent(model: Any) -> Obstacle | None:
+    """A class that gives vectors, labels or words for gaps: transformers generates nothing with it."""
+    if not hasattr(model, "can_generate") or model.can_generate():
+        return None
+    return Obstacle(
+        have=f"{type(model).__name__}, which generates no text",
+        need="a model that continues its prompt: that is what the suite asks of it",
+        fix="enter the checkpoint of a model that generates; this one cannot be accepted by the suite",
+    )
 
 
 def _encoder(model: Any) -> Obstacle | None:

@@ -1,0 +1,94 @@
+"""What a host says of a configuration: the class it gives, how its parameters are shared out, what it can be asked.
+
+The request and its reply, as frozen values that cross the pipe; the host's side is `host.server.describing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from plimsoll.host.protocol import Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Parameters, exactly, of the model on the meta device; tied ones once."""
+
+    total: int
+    active: int | None
+    """Those that one token goes through: all but the experts that it is not sent to. None where the configuration does
+    not say how many experts a token is sent to."""
+    embedding: int
+    """In embeddings, the output head too where it is tied to one."""
+    experts: int
+    """In the experts of a mixture; 0 where there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What the configuration says of the text part, once its class has filled in the defaults; None for what it does
+    not have."""
+
+    layers: int | None
+    hidden_size: int | None
+    intermediate_size: int | None
+    vocabulary: int | None
+    heads: int | None
+    key_value_heads: int | None
+    head_dim: int | None
+    context: int | None
+    """`max_position_embeddings`, in tokens."""
+    window: int | None
+    """Tokens that layers with a sliding window look back over; None where there is no window."""
+    window_layers: int | None
+    """How many layers have it, where the configuration tells layers apart; None where it does not."""
+    experts: int | None
+    experts_per_token: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What a configuration gives, in this environment's transformers."""
+
+    transformers: str
+    """Its version."""
+    model_type: str
+    architecture: str
+    auto_class: str
+    """The class of transformers that builds it: an automatic one, or the architecture itself where none does."""
+    named: bool
+    """False where the configuration names no architecture, and the class is the one that transformers takes then."""
+    counts: Counts
+    tied: bool
+    """True where the output head is an embedding's weight."""
+    shape: Shape
+    rope: Mapping[str, Any]
+    """`rope_parameters`, as the class reads them; empty where it has none."""
+    attention: tuple[str, ...]
+    """transformers' names of the implementations that the class supports; `eager` is every class's own."""
+    generates: bool
+    """True for a class that transformers can generate text with."""
+    encoder_decoder: bool
+    dtype: str | None
+    """The torch dtype name in which the weights were saved, as the configuration says."""
+    scheme: str
+    """The quantization that the weights were saved in, as the configuration says; empty for floats."""
+    not_packed: Mapping[str, str]
+    """Quantizations that the software stack cannot apply to all that they should cover, each with the reason."""
+    config: Mapping[str, Any]
+    """The keyword arguments for an entry: `model_type` and the keys that the class reads."""
+    config_null: tuple[str, ...]
+    """The keys that are null, where the class has another default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Describe(Request[Description]):
+    """Ask what a configuration gives. A PlimsollError says why there is nothing to describe."""
+
+    config_json: str
+    """config.json as it is, or an entry's configuration."""
+    architecture: str = ""
+    """The class that an entry names; empty for the one that the configuration does."""
+    auto_class: str = ""
