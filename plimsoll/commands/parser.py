@@ -14,6 +14,8 @@ import plimsoll
 COMMANDS: Final = {
     "probe": "show this node: GPUs, driver, processor, memory, disk, software stack",
     "tiny": "build, list and clean the small checkpoints that are trained on first use",
+    "inspect": "show what a model asks for, from its name, before it is loaded",
+    "add": "write the catalogue entry that accepts a model of yours",
     "plan": "show what would run here or on a reference machine, and what it takes",
     "audit": "hold what documents claim against prediction and evidence",
     "report": "write the reports of a run again from its evidence",

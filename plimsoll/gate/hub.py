@@ -26,7 +26,8 @@ class _Wanted:
     """Where a browser finds it, below the endpoint."""
     licence: str
     """What must be accepted; empty where nothing must."""
-    origin: Origin
+    origin: Origin | str
+    """The entry, or what else names it."""
     download: str
     """The command that fetches it elsewhere."""
     option: str
@@ -44,6 +45,22 @@ def refusal_of(access: Access, model: Model) -> Skip | None:
         option=f"--model-dir={model.id}=FOLDER",
     )
     return _refusal(access, wanted)
+
+
+def refusal_of_id(access: Access) -> Skip:
+    """Why a repository that a command names cannot be looked at. Raises ValueError where it can."""
+    wanted = _Wanted(
+        name=access.repository,
+        page=access.repository,
+        licence=", whose licence must be accepted",
+        origin="the command",
+        download=f"hf download {access.repository} --local-dir FOLDER",
+        option="name FOLDER",
+    )
+    if access.answer.is_yes or access.answer is Reply.UNUSABLE:
+        raise ValueError(f"{access.repository}: {access.answer} is no refusal")
+    code, have, fix = _WORDS[access.answer](access, wanted)
+    return Skip(code=code, have=have, need=f"access to {wanted.name}{wanted.licence}", fix=fix)
 
 
 def refusal_of_dataset(access: Access, dataset: Dataset) -> Skip | None:

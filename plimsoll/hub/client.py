@@ -1,4 +1,5 @@
-"""The Hub's interface for the rest of the project: asks for access, fetches snapshots, reads rows.
+"""The Hub's interface for the rest of the project: asks for access, describes repositories, fetches snapshots, reads
+rows.
 
 All work in a process of their own, so that this one imports no HTTP library and waits no longer than it wants to.
 """
@@ -16,6 +17,7 @@ from plimsoll import clock
 from plimsoll.child.started import Message
 from plimsoll.hub.access import Access, Query, Reply, Snapshot
 from plimsoll.hub.child import HubError, HubSilentError, converse
+from plimsoll.hub.contents import Repository
 from plimsoll.hub.rows import HubRows, RowsQuery
 from plimsoll.node.storage import hub_cache, read_disk
 from plimsoll.redaction import Redactor
@@ -52,6 +54,24 @@ def ask(questions: Sequence[Query], *, patience: float = ASK_PATIENCE) -> dict[Q
     except HubError as error:
         why = str(error)
     return {question: answers.get(question) or _unanswered(question, answer, why) for question in distinct}
+
+
+def describe(question: Query, *, patience: float = ASK_PATIENCE) -> Repository:
+    """What a repository holds beside its weights, of which the headers alone are read.
+
+    What went wrong on the way is an answer too, as with `ask`. Raises OSError where the disk cannot be read.
+    """
+    answer, why = Reply.FAILED, "the process that speaks to the Hub ended without an answer"
+    try:
+        with closing(converse({"kind": "describe", "question": asdict(question)}, patience)) as messages:
+            for message in messages:
+                if message is not None and "repository" in message:
+                    return Repository.from_json(message["repository"])
+    except HubSilentError as error:
+        answer, why = Reply.UNREACHABLE, str(error)
+    except HubError as error:
+        why = str(error)
+    return Repository(access=_unanswered(question, answer, why))
 
 
 def fetch(

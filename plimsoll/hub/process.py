@@ -63,6 +63,8 @@ def main() -> int:
     try:
         if job["kind"] == "ask":
             _ask([Query(**question) for question in job["questions"]], outlet)
+        elif job["kind"] == "describe":
+            _describe(Query(**job["question"]), outlet)
         elif job["kind"] == "rows":
             _read_rows(RowsQuery(**job["question"]), outlet)
         else:
@@ -86,6 +88,12 @@ def _ask(questions: list[Query], outlet: HubOutlet) -> None:
         numbers = {pool.submit(ask, question): number for number, question in enumerate(questions)}
         for future in as_completed(numbers):
             outlet.send(number=numbers[future], access=future.result().to_json())
+
+
+def _describe(question: Query, outlet: HubOutlet) -> None:
+    from plimsoll.hub.describing import describe
+
+    outlet.send(repository=describe(question, outlet.progress).to_json())
 
 
 def _fetch(access: Access, notes: Path, outlet: HubOutlet) -> None:

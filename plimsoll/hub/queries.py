@@ -100,7 +100,7 @@ def _granted(blank: Access) -> Access:
     if info.sha is None or not is_commit(info.sha):
         raise ValueError(f"no commit is named for {question.repository}")
     there = [sibling.rfilename for sibling in info.siblings or ()]
-    files = _files(info, question, _indexed(info.sha, question) if index_is_needed(there) else ())
+    files = _files(info, question, indexed(info.sha, question) if index_is_needed(there) else ())
     if (fault := unusable(there, [file.path for file in files])) is not None:
         return replace(blank, answer=Reply.UNUSABLE, unusable=fault[0].value, detail=fault[1][:200], commit=info.sha)
     access = _with_files(replace(blank, answer=Reply.GRANTED), info.sha, files)
@@ -118,18 +118,16 @@ def _why_unwritable(cache: Path) -> str:
         return error.strerror or type(error).__name__
 
 
-def _indexed(commit: str, question: Query) -> Collection[str]:
+def indexed(commit: str, question: Query) -> Collection[str]:
     """The files that the repository's index lists. Raises what huggingface_hub raises where it cannot be had."""
     with tempfile.TemporaryDirectory(prefix="plimsoll-index-") as folder:
         file = patiently(lambda: hf_hub_download(question.repository, INDEX, revision=commit, local_dir=folder))
         return indexed_files(Path(file)) or ()
 
 
-def _files(info: ModelInfo, question: Query, indexed: Collection[str]) -> tuple[HubFile, ...]:
+def _files(info: ModelInfo, question: Query, listed: Collection[str]) -> tuple[HubFile, ...]:
     siblings = {sibling.rfilename: sibling for sibling in info.siblings or ()}
-    names = needed_files(
-        siblings, remote_code=question.remote_code, allow_pickle=question.allow_pickle, indexed=indexed
-    )
+    names = needed_files(siblings, remote_code=question.remote_code, allow_pickle=question.allow_pickle, indexed=listed)
     chosen = [siblings[name] for name in names]
     return tuple(
         HubFile(

@@ -31,6 +31,7 @@ FLOW = [
     "tiny",
     "host",
     "plan",
+    "inspection",
     "scoring",
     "judge",
     "evidence",

@@ -161,7 +161,7 @@ def _classes(auto_class: str, config_class: type) -> list[str]:
 
 
 def _built(config: Mapping[str, Any], auto_class: str, architecture: str) -> nn.Module:
-    """The model of one class or another: an automatic class may have several for a configuration, and take the first."""
+    """The model: an automatic class that has several for a configuration takes the first, whatever is wanted."""
     configuration = configuration_of(config, architecture)
     names = _classes(auto_class, type(configuration))
     return build_skeleton(config, auto_class, names[0] if names else architecture, _DTYPE)

@@ -1,0 +1,175 @@
+"""Reads what a repository of the Hub holds beside its weights. Runs in the Hub's own process (`plimsoll.hub.process`).
+
+The settings are fetched as files; of the weights' files two ranges are asked for, which hold the header and nothing
+else. Of a server that gives whole files alone nothing is read.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from huggingface_hub import HfApi, get_token, hf_hub_download, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.hf_api import ModelInfo
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+from plimsoll.hub.access import Access, HubFile, Query, Reply
+from plimsoll.hub.cache import is_commit, known_commit, snapshot_folder
+from plimsoll.hub.contents import (
+    CONFIG,
+    MOST_TEXT,
+    SETTINGS,
+    Contents,
+    Repository,
+    read_folder,
+    read_text,
+    weight_files,
+)
+from plimsoll.hub.error_text import in_words
+from plimsoll.hub.files import index_is_needed, needed_files
+from plimsoll.hub.headers import HeaderError, Stored, read_header, total
+from plimsoll.hub.queries import ASK_THE_CACHE, TIMEOUT, answer_of, indexed, unanswered
+from plimsoll.hub.retry import patiently
+
+_AT_ONCE: Final = 8
+_PARTIAL: Final = 206
+
+Progress = Callable[[str, int, int], None]
+
+
+def describe(question: Query, progress: Progress) -> Repository:
+    """What the repository holds, or why it cannot be told; from the cache where nobody can be asked and the settings
+    are there. Raises OSError where not even the disk of the cache can be read."""
+    blank = unanswered(question)
+    try:
+        return _read(blank, progress)
+    except Exception as error:  # noqa: BLE001  whatever an HTTP library raises is an answer of a kind
+        refused = replace(blank, answer=answer_of(error, logged_in=blank.logged_in), detail=in_words(error))
+    others = similar(question.repository) if refused.answer is Reply.NOT_FOUND else ()
+    return (refused.answer in ASK_THE_CACHE and _cached(refused)) or Repository(access=refused, similar=others)
+
+
+def _read(blank: Access, progress: Progress) -> Repository:
+    """Raises what huggingface_hub raises where the answer is no, or none."""
+    question, api = blank.question, HfApi()
+
+    def look() -> ModelInfo:
+        return api.model_info(question.repository, revision=question.revision, files_metadata=True, timeout=TIMEOUT)
+
+    info = patiently(look)
+    if info.sha is None or not is_commit(info.sha):
+        raise ValueError(f"no commit is named for {question.repository}")
+    sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or ()}
+    texts, unread = _settings(question.repository, info.sha, sizes)
+    weights = weight_files(sizes, indexed(info.sha, question) if index_is_needed(sizes) else ())
+    stored, faults = _headers(question.repository, info.sha, {name: sizes[name] for name in weights}, progress)
+    contents = Contents(
+        files=sizes,
+        weights=weights,
+        texts=texts,
+        stored=total(part for parts in stored for part in parts),
+        headers=len(stored),
+        unread=(*unread, *faults),
+    )
+    files = tuple(HubFile(path=name, size=sizes[name], digest=None) for name in needed_files(sizes))
+    return Repository(
+        access=replace(blank, answer=Reply.GRANTED, commit=info.sha, files=files),
+        contents=contents,
+        card=_card(info),
+        gated=bool(info.gated),
+    )
+
+
+def _settings(repository: str, commit: str, sizes: Mapping[str, int]) -> tuple[dict[str, str], list[str]]:
+    texts, unread = {}, []
+    with tempfile.TemporaryDirectory(prefix="plimsoll-settings-") as folder:
+        for name in SETTINGS:
+            if name not in sizes:
+                continue
+            if sizes[name] > MOST_TEXT:
+                unread.append(f"{name}: has {sizes[name]:,} bytes, which no file of settings has")
+                continue
+            path = patiently(lambda name=name: hf_hub_download(repository, name, revision=commit, local_dir=folder))
+            try:
+                texts[name] = read_text(Path(path))
+            except ValueError as error:
+                unread.append(f"{name}: {error}")
+    return texts, unread
+
+
+def _headers(
+    repository: str, commit: str, sizes: Mapping[str, int], progress: Progress
+) -> tuple[list[tuple[Stored, ...]], list[str]]:
+    names = tuple(sizes)
+    found: list[tuple[Stored, ...]] = []
+    faults: list[str] = []
+
+    def one(name: str) -> tuple[Stored, ...] | str:
+        try:
+            return read_header(lambda start, end: _range(repository, commit, name, start, end), sizes[name])
+        except HeaderError as error:
+            return f"{name}: {error}"
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for number, outcome in enumerate(pool.map(one, names), start=1):
+            if isinstance(outcome, str):
+                faults.append(outcome)
+            else:
+                found.append(outcome)
+            progress("reading headers", number, len(names))
+    return found, faults
+
+
+def _range(repository: str, commit: str, name: str, start: int, end: int) -> bytes:
+    """Some bytes of a file. Raises what huggingface_hub raises, and HeaderError where the server does not give parts of
+    files: it would send the weights."""
+    url = hf_hub_url(repository, name, revision=commit)
+    headers = {**build_hf_headers(token=get_token()), "Range": f"bytes={start}-{end - 1}"}
+
+    def ask() -> bytes:
+        with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as response:
+            if response.is_error:
+                response.read()
+            hf_raise_for_status(response)
+            if response.status_code != _PARTIAL:
+                raise HeaderError("lies on a server that gives whole files alone, so that its header cannot be read")
+            content: bytes = response.read()
+            return content
+
+    content = patiently(ask)
+    if len(content) != end - start:
+        raise HeaderError(f"gives {len(content):,} bytes where {end - start:,} were asked for")
+    return content
+
+
+def _card(info: ModelInfo) -> dict[str, Any]:
+    """What the card's front matter says, as plain data."""
+    card = info.card_data.to_dict() if info.card_data is not None else {}
+    return {str(key): value for key, value in card.items() if isinstance(value, (str, int, float, bool, list))}
+
+
+def _cached(refused: Access) -> Repository | None:
+    """The same from a snapshot on this disk, be it one without weights; None where there is none."""
+    question = refused.question
+    commit = known_commit(question.repository, question.revision)
+    if commit is None:
+        return None
+    folder = snapshot_folder(question.repository, commit)
+    if not (folder / CONFIG).exists():
+        return None
+    return Repository(access=replace(refused, answer=Reply.CACHED, commit=commit), contents=read_folder(folder))
+
+
+def similar(name: str) -> tuple[str, ...]:
+    """Repositories whose names have the same words in them, as the Hub's own search finds them; none where it does not
+    answer."""
+    words = " ".join(name.rpartition("/")[2].replace("-", " ").replace("_", " ").split())
+    try:
+        return tuple(found.id for found in HfApi().list_models(search=words, limit=5))
+    except (HfHubHTTPError, OSError, ValueError):
+        return ()

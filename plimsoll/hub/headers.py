@@ -1,0 +1,89 @@
+"""Reads the headers of safetensors files: which tensors there are, of which dtype and size, without their bytes.
+
+A file begins with the length of its header (8 bytes, little-endian) and the header, JSON. So two short reads tell what
+gigabytes hold, from a disk or by ranges of a file on the Hub. What reads the bytes is the caller's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+LENGTH_BYTES: Final = 8
+_LONGEST: Final = 100 * 10**6
+"""Bytes of a header; the format's own limit."""
+
+Read = Callable[[int, int], bytes]
+"""Gives the bytes of a file from one place up to another, the last not included."""
+
+
+class HeaderError(ValueError):
+    """A file that is no safetensors file, or not a whole one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """The tensors of one dtype in a checkpoint's files."""
+
+    dtype: str
+    """As the format has it: `BF16`, `F32`, `F8_E4M3`, `U8`, ..."""
+    tensors: int
+    elements: int
+    bytes: int
+
+
+def read_header(read: Read, size: int) -> tuple[Stored, ...]:
+    """What a file of so many bytes holds, by dtype. Raises HeaderError, and what `read` raises."""
+    if size <= LENGTH_BYTES:
+        raise HeaderError(f"holds {size} bytes, and a safetensors file begins with 8 that say how long its header is")
+    length = int.from_bytes(read(0, LENGTH_BYTES), "little")
+    if not 0 < length <= min(_LONGEST, size - LENGTH_BYTES):
+        raise HeaderError(f"says that its header has {length:,} bytes, of {size:,} in the whole file")
+    try:
+        header = json.loads(read(LENGTH_BYTES, LENGTH_BYTES + length))
+        entries = [entry for name, entry in header.items() if name != "__metadata__"]
+        found = total(_stored(entry) for entry in entries)
+        end = max((int(entry["data_offsets"][1]) for entry in entries), default=0)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+        raise HeaderError(f"has a header that cannot be read ({type(error).__name__})") from error
+    if LENGTH_BYTES + length + end != size:
+        raise HeaderError(f"has {size:,} bytes, and its header speaks of {LENGTH_BYTES + length + end:,}")
+    return found
+
+
+def read_file_header(path: Path) -> tuple[Stored, ...]:
+    """The same of a file on this disk. Raises HeaderError and OSError."""
+    with path.open("rb") as file:
+
+        def read(start: int, end: int) -> bytes:
+            file.seek(start)
+            return file.read(end - start)
+
+        return read_header(read, path.stat().st_size)
+
+
+def total(parts: Iterable[Stored]) -> tuple[Stored, ...]:
+    """The same dtypes together, in the order of their names."""
+    sums: dict[str, list[int]] = {}
+    for part in parts:
+        counts = sums.setdefault(part.dtype, [0, 0, 0])
+        for place, more in enumerate((part.tensors, part.elements, part.bytes)):
+            counts[place] += more
+    return tuple(
+        Stored(dtype=dtype, tensors=counts[0], elements=counts[1], bytes=counts[2])
+        for dtype, counts in sorted(sums.items())
+    )
+
+
+def _stored(entry: Mapping[str, Any]) -> Stored:
+    start, end = entry["data_offsets"]
+    return Stored(
+        dtype=str(entry["dtype"])[:20],
+        tensors=1,
+        elements=math.prod(map(int, entry["shape"])),
+        bytes=int(end) - int(start),
+    )

@@ -1,0 +1,202 @@
+"""Finds what a name stands for: a folder, a config.json, an entry of the catalogue, or a repository of the Hub.
+
+What cannot be inspected is one error that says what there is instead, and what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from plimsoll.catalogue.entries import Catalogue, Model, WeightSource, without_gpus
+from plimsoll.errors import PlimsollError
+from plimsoll.gate.hub import refusal_of_id
+from plimsoll.hub.access import Query, Reply
+from plimsoll.hub.cache import repository_folder
+from plimsoll.hub.contents import CONFIG, Contents, Repository, read_folder
+from plimsoll.hub.files import Unusable, needed_files, unusable
+from plimsoll.present.foreign_text import one_line
+from plimsoll.usertoml.suggest import did_you_mean, nearest
+
+_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_BARE_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+Describe = Callable[[Query], Repository]
+"""Asks the Hub what a repository holds."""
+
+
+class Kind(StrEnum):
+    """What the name of a model stands for."""
+
+    HUB = "hub"
+    FOLDER = "folder"
+    CONFIG = "config"
+    ENTRY = "entry"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A model, as far as it can be told without its weights."""
+
+    name: str
+    """As it was asked for."""
+    kind: Kind
+    config: Mapping[str, Any]
+    """config.json, or the configuration of the entry."""
+    contents: Contents | None = None
+    """None where there is no folder and no repository."""
+    folder: Path | None = None
+    repository: Repository | None = None
+    entry: Model | None = None
+
+    def settings(self, name: str) -> Mapping[str, Any]:
+        """A file of settings that is JSON; empty where it is not there, or is none."""
+        text = "" if self.contents is None else self.contents.texts.get(name, "")
+        try:
+            data = json.loads(text) if text else {}
+        except (ValueError, RecursionError):
+            return {}
+        return data if isinstance(data, dict) else {}
+
+
+def find(name: str, revision: str | None, catalogue: Catalogue, describe: Describe) -> Found:
+    """What a name stands for: what lies on this disk comes first, then the catalogue, then the Hub.
+
+    Raises PlimsollError where it stands for nothing, or for nothing that can be inspected.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        return _of_folder(name, path) if path.is_dir() else _of_file(name, path)
+    if (model := _entry(name, catalogue)) is not None:
+        return _of_entry(name, model)
+    if _HUB_ID.fullmatch(name):
+        return _of_hub(name, Query(repository=name, revision=revision), catalogue, describe)
+    raise PlimsollError(_nothing(name, path, catalogue))
+
+
+def _of_folder(name: str, folder: Path) -> Found:
+    try:
+        contents = read_folder(folder)
+    except OSError as error:
+        raise PlimsollError(f"{folder}: cannot be read: {error.strerror}") from None
+    _must_be_usable(str(folder), contents)
+    if CONFIG not in contents.texts:
+        why = next((text for text in contents.unread if text.startswith(CONFIG)), f"{CONFIG} is not there")
+        raise PlimsollError(f"{folder}: {why}")
+    config = parsed(contents.texts[CONFIG], str(folder / CONFIG))
+    return Found(name=name, kind=Kind.FOLDER, config=config, contents=contents, folder=folder.absolute())
+
+
+def _of_file(name: str, path: Path) -> Found:
+    if path.suffix != ".json":
+        gguf = path.suffix == ".gguf"
+        kind = "in GGUF, the format of llama.cpp" if gguf else "neither a folder nor a config.json"
+        raise PlimsollError(f"{path}: is {kind}; name a folder with config.json and safetensors, or a Hub id")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlimsollError(f"{path}: cannot be read: {error}") from None
+    return Found(name=name, kind=Kind.CONFIG, config=parsed(text, str(path)))
+
+
+def parsed(text: str, where: str) -> dict[str, Any]:
+    """config.json as a table. Raises PlimsollError, with the place of the fault."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PlimsollError(f"{where}: is not JSON: {error}") from None
+    if not isinstance(data, dict) or not data:
+        raise PlimsollError(f"{where}: is not the configuration of a model: a table of settings is expected")
+    return data
+
+
+def _entry(name: str, catalogue: Catalogue) -> Model | None:
+    """The model of an id, or of a variant's."""
+    if name in catalogue.models:
+        return catalogue.models[name]
+    variant = catalogue.variants.get(without_gpus(name))
+    return None if variant is None else variant.model
+
+
+def _of_entry(name: str, model: Model) -> Found:
+    """An entry says itself what its configuration is; of one with a folder, the files are looked at too."""
+    config = {**model.config, "architectures": [model.architecture]}
+    folder = model.path if model.source is WeightSource.LOCAL else None
+    contents = read_folder(folder) if folder is not None and folder.is_dir() else None
+    return Found(name=name, kind=Kind.ENTRY, config=config, contents=contents, folder=folder, entry=model)
+
+
+def _of_hub(name: str, query: Query, catalogue: Catalogue, describe: Describe) -> Found:
+    repository = describe(query)
+    access, contents = repository.access, repository.contents
+    if contents is None or not access.answer.is_yes:
+        skip = refusal_of_id(access)
+        others = _others(name, catalogue, repository.similar) if access.answer is Reply.NOT_FOUND else ""
+        raise PlimsollError(f"{skip.have}; {skip.fix}{others}")
+    if access.answer is Reply.GRANTED:
+        _must_be_usable(name, contents)
+    if CONFIG not in contents.texts:
+        raise PlimsollError(f"{name}: has no {CONFIG} that could be read")
+    config = parsed(contents.texts[CONFIG], f"{name}: {CONFIG}")
+    return Found(name=name, kind=Kind.HUB, config=config, contents=contents, repository=repository)
+
+
+def _others(name: str, catalogue: Catalogue, similar: Iterable[str]) -> str:
+    """What may have been meant: ids of the catalogue, what lies in the cache, what the Hub's search finds."""
+    known = [model.hub_id for model in catalogue.models.values() if model.hub_id]
+    near = nearest(name, dict.fromkeys([*similar, *known, *_cached_ids()]))
+    return "" if near is None or near == name else f"; did you mean '{one_line(near, 120)}'?"
+
+
+def _cached_ids() -> list[str]:
+    folder = repository_folder("x").parent
+    try:
+        names = [path.name for path in folder.iterdir() if path.name.startswith("models--")]
+    except OSError:
+        return []
+    return [name.removeprefix("models--").replace("--", "/", 1) for name in names]
+
+
+_WITHOUT: Final = {Unusable.NO_WEIGHTS, Unusable.NO_TOKENIZER}
+"""What can be inspected all the same."""
+
+_INSTEAD: Final[Mapping[Unusable, str]] = {
+    Unusable.ADAPTER: "an adapter (FILE), which changes the weights of another model; inspect its base model, or merge "
+    "it into that (peft: merge_and_unload, then save_pretrained) and inspect the folder",
+    Unusable.PIPELINE: "a pipeline of diffusers (FILE), and no language model",
+    Unusable.PICKLE: "weights as pickles alone (FILE), which are refused because reading one can run code; name a "
+    "revision or a repository with safetensors",
+    Unusable.MAKERS_FORMAT: "weights in their maker's own format alone (FILE), which transformers cannot load; name a "
+    "repository that was converted for transformers",
+    Unusable.GGUF: "weights in GGUF alone (FILE), the format of llama.cpp; name the repository they were made from",
+    Unusable.OTHER_FORMAT: "weights in other formats alone (FILE); name a repository with safetensors",
+    Unusable.NO_CONFIG: "weights without a config.json (FILE); add that of the model that they are of",
+}
+
+
+def _must_be_usable(name: str, contents: Contents) -> None:
+    files = contents.files
+    fault = unusable(files, {*needed_files(files), *contents.weights})
+    if fault is None or (fault[0] in _WITHOUT and CONFIG in files):
+        return
+    kind, file = fault
+    if kind in _WITHOUT:
+        raise PlimsollError(f"{name}: no {CONFIG}; name the folder that save_pretrained wrote, or a repository")
+    raise PlimsollError(f"{name}: {_INSTEAD[kind].replace('FILE', one_line(file, 120))}")
+
+
+def _nothing(name: str, path: Path, catalogue: Catalogue) -> str:
+    """No file, no entry, and no id that the Hub could have."""
+    if name.startswith(("/", ".", "~")) or name.count("/") > 1 or path.suffix in (".json", ".gguf", ".safetensors"):
+        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = nearest(path.name, beside)
+        meant = "" if near is None else f"; did you mean '{path.parent / near}'?"
+        return f"{one_line(name, 200)}: no such file or folder{meant}"
+    known = [*catalogue.models, *(model.hub_id for model in catalogue.models.values() if model.hub_id)]
+    owner = " (ids of the Hub are owner/name)" if _BARE_NAME.fullmatch(name) else ""
+    return f"'{one_line(name, 200)}' is no folder, no entry and no Hub id{owner}; {did_you_mean(name, known)}"
