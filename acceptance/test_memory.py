@@ -15,15 +15,10 @@ from plimsoll.footprint.demand import Demand
 from plimsoll.footprint.load_peak import RAM, load_peaks
 from plimsoll.footprint.sizes import Footprint
 from plimsoll.host.protocol import HostMemory
-from plimsoll.judge.judgement import Limit
-from plimsoll.judge.own_limits import ram
+from plimsoll.judge.own_limits import ram, vram_peak
 
 pytestmark = pytest.mark.memory
 
-_ABOVE_PREDICTED = 1.02
-"""A caching allocator rounds each tensor up, which a prediction does not."""
-_WORKSPACE = 64 * 2**20
-"""Bytes of a GPU that libraries of matrix products keep for themselves through torch's allocator."""
 _BESIDE = 256 * 2**20
 """Bytes of RAM beside the weights: code that a first load pulls in, and what an allocator keeps."""
 
@@ -56,14 +51,7 @@ def test_peak_vram(loaded: LoadedVariant, demand: Demand, judge: Judge, causes: 
     judge.claims(
         "vram_peak",
         sum(gpu.allocated_peak for gpu in gpus) if gpus else None,
-        also=[
-            Limit(
-                metric="vram_peak",
-                low=_on_gpus(demand.held),
-                high=_ABOVE_PREDICTED * _on_gpus(demand.load) + _WORKSPACE * len(gpus),
-                source="predicted from the configuration, 2 % and 64 MiB a GPU",
-            )
-        ],
+        also=[vram_peak(_on_gpus(demand.held), _on_gpus(demand.load), len(gpus))],
         reason=none,
         explain=causes,
         predicted=_on_gpus(demand.load),

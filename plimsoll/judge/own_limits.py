@@ -30,6 +30,9 @@ _COPIES: Final = {Quantization.INT8: 3.0}
 _RAM_BESIDE: Final = {"cpu": 512 * _MIB, "cuda": 4 * _GIB}
 """RAM beside what is predicted: code that loading pulls in, and what allocators keep; CUDA has gigabytes."""
 
+_ABOVE_PREDICTED: Final = 1.02
+_WORKSPACE: Final = 64 * _MIB
+
 _READ_AGAIN: Final = 20.0
 """Times that weights may be read for a token: what is packed is unpacked to memory and read from there, layer by layer,
 by kernels that do not use all of its bandwidth."""
@@ -83,6 +86,17 @@ def ram(metric: str, predicted: int, device: str) -> Limit:
     """Bytes of RAM: what is predicted, and what does not depend on the weights."""
     beside = _RAM_BESIDE[device]
     return _own(metric, high=predicted + beside, why=f"{format_bytes(predicted)} predicted, and {format_bytes(beside)}")
+
+
+def vram_peak(held: int, load: int, gpus: int) -> Limit:
+    """`vram_peak`, of so many GPUs together: what is held once loaded, and what loading takes at its highest. A caching
+    allocator rounds each tensor up, and libraries of matrix products keep a workspace in it."""
+    return Limit(
+        metric="vram_peak",
+        low=held,
+        high=_ABOVE_PREDICTED * load + _WORKSPACE * gpus,
+        source="predicted from the configuration, 2 % and 64 MiB a GPU",
+    )
 
 
 def rounding(metric: str, quantization: Quantization, layers: int) -> Limit:

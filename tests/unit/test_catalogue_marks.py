@@ -55,7 +55,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_project_declares_what_the_catalogue_needs() -> None:
     marks = read_marks(MARKERS)
-    assert marks.section("tiers") == ("tiny", "gpu1b", "gpu3b", "gpu8b", "gpu70b", "gpumoe")
+    assert marks.section("tiers") == ("tiny", "cpu", "gpu1b", "gpu3b", "gpu8b", "gpu70b", "gpumoe")
     assert marks.section("quantizations") == tuple(Quantization)
     assert {"llama", "qwen", "mistral", "mixtral", "phi"} <= set(marks.section("families"))
     assert {"node", "load", "quantization", "memory", "generation"} <= set(marks.section("subjects"))

@@ -1,0 +1,207 @@
+"""`plimsoll add`: writes the catalogue entry of a model of one's own, ready to be run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from plimsoll.catalogue.entries import Catalogue, Quantization, Tier
+from plimsoll.catalogue.marks import suite_marks
+from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.commands.inspect import add_model, inspector
+from plimsoll.errors import CatalogueError, PlimsollError
+from plimsoll.gate.need import HOST_ALLOWANCE
+from plimsoll.host.describing import Description
+from plimsoll.inspection.entry import Choice, compose, enterable, takeable, trained_by_us
+from plimsoll.inspection.inspection import Inspection
+from plimsoll.inspection.model import id_of
+from plimsoll.node.node import Node
+from plimsoll.node.probe import SystemProbe
+from plimsoll.plan.checks import FOLDER, read_checks
+from plimsoll.present.foreign_text import one_line
+from plimsoll.tiny.store import cache_folder
+from plimsoll.units import format_bytes
+from plimsoll.usertoml.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_USUAL: Final = (Quantization.BF16, Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ)
+_PROCESSOR: Final = "cpu"
+"""The tier of a model of one's own where there is no GPU."""
+_BY_SIZE: Final = ((2.5e9, "gpu1b"), (6e9, "gpu3b"), (25e9, "gpu8b"))
+"""Parameters up to which a model is of a tier."""
+_LARGEST, _LARGEST_MIXTURE = "gpu70b", "gpumoe"
+_ON_CPU, _ON_GPU = 32, 256
+"""New tokens of an answer."""
+
+_DESCRIPTION = """\
+Inspect a model and write its catalogue entry: what config.json says, the quantizations that it can take, a tier, and
+limits that are named as predictions. `pytest -k ID --catalogue=FILE` then runs the suite on it. What the suite cannot
+ask of it is said in one line. Exit status: 0 written, 2 usage error, no such model, or one that cannot be entered."""
+
+
+def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "add", help="write the catalogue entry that accepts a model of yours", description=_DESCRIPTION
+    )
+    add_model(parser)
+    parser.add_argument(
+        "--quantizations",
+        type=_quantizations,
+        default=(),
+        metavar="Q,...",
+        help=f"which of {', '.join(Quantization)} (default: {', '.join(_USUAL)}, as far as its class can take them)",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write (default: ID.toml in this folder)")
+    parser.add_argument("--force", action="store_true", help="overwrite the file where there is one")
+    parser.add_argument("--id", metavar="ID", help="the model's id (default: from its name)")
+    parser.add_argument(
+        "--tier",
+        metavar="TIER",
+        help="the tier (default: cpu where this machine has no GPU and the RAM for it, else by its size)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the entry. Raises PlimsollError where it cannot be written, or would overwrite a file."""
+    if options.out is not None:
+        _must_not_be_there(options.out, force=options.force)
+    with inspector(options.catalogue) as one:
+        inspection = one.inspect(options.model, options.revision, options.quantizations or _USUAL)
+        catalogue = one.catalogue
+    description = enterable(inspection)
+    quantizations, refused = takeable(inspection, options.quantizations)
+    id_ = options.id or id_of(inspection.found, description, _taken(catalogue))
+    out: Path = options.out or Path(f"{id_}.toml")
+    _must_not_be_there(out, force=options.force)
+    tier, why = _tier(options.tier, catalogue, inspection, description, quantizations)
+    choice = Choice(
+        id=id_,
+        family=_family(description.model_type),
+        tier=tier,
+        quantizations=quantizations,
+        max_new_tokens=_ON_CPU if tier.device == "cpu" else _ON_GPU,
+        folder=out.absolute().parent,
+        command=f"plimsoll add {shlex.quote(options.model)}",
+    )
+    _write(out, compose(inspection, choice), options.catalogue)
+    _tell(out, choice, inspection, refused, why)
+    return 0
+
+
+def _quantizations(words: str) -> tuple[Quantization, ...]:
+    found = []
+    for word in filter(None, (part.strip() for part in words.split(","))):
+        if word not in set(Quantization):
+            raise argparse.ArgumentTypeError(f"no quantization {word!r}; {did_you_mean(word, list(Quantization))}")
+        found.append(Quantization(word))
+    if not found:
+        raise argparse.ArgumentTypeError(f"names none of {', '.join(Quantization)}")
+    return tuple(dict.fromkeys(found))
+
+
+def _must_not_be_there(out: Path, *, force: bool) -> None:
+    if out.is_dir():
+        raise PlimsollError(f"{out}: is a folder; name the file to write: --out {out / 'my.toml'}")
+    if out.exists() and not force:
+        raise PlimsollError(f"{out}: is there already; name another file with --out, or overwrite it with --force")
+    if not out.absolute().parent.is_dir():
+        raise PlimsollError(f"{out}: there is no folder {out.absolute().parent}; make it first")
+
+
+def _taken(catalogue: Catalogue) -> list[str]:
+    """What `-k` looks at beside the entry's own variants: names of checks and of files, ids of other variants."""
+    checks = read_checks(_ROOT) if (_ROOT / FOLDER).is_dir() else ()
+    return [*(check.id for check in checks), *catalogue.variants]
+
+
+def _family(model_type: str) -> str:
+    marks = suite_marks()
+    families = () if marks is None else marks.section("families")
+    return next((family for family in families if model_type.startswith(family)), "other")
+
+
+def _tier(
+    asked: str | None,
+    catalogue: Catalogue,
+    inspection: Inspection,
+    description: Description,
+    quantizations: Sequence[Quantization],
+) -> tuple[Tier, str]:
+    """The tier, and why it was taken; empty where it was asked for. Raises PlimsollError for an unknown one."""
+    if asked is not None:
+        if asked not in catalogue.tiers:
+            raise PlimsollError(f"no tier '{asked}'; {did_you_mean(asked, catalogue.tiers)}")
+        return catalogue.tiers[asked], ""
+    node = SystemProbe(weights_path=cache_folder()).probe()
+    if trained_by_us(inspection.found) is not None:
+        return catalogue.tiers["tiny"], "the suite has trained it"
+    loads = [one.load or 0 for one in inspection.weighed if one.quantization in quantizations]
+    needed = max(loads, default=0) + HOST_ALLOWANCE
+    count = description.counts.total
+    largest = _LARGEST_MIXTURE if description.counts.experts else _LARGEST
+    by_size = next((tier for most, tier in _BY_SIZE if count <= most), largest)
+    if _has_gpu(node):
+        return catalogue.tiers[by_size], "by its size"
+    if needed > node.memory.available:
+        return catalogue.tiers[
+            by_size
+        ], f"by its size: this machine has no GPU, and no {format_bytes(needed)} of RAM for it"
+    return catalogue.tiers[_PROCESSOR], f"this machine has no GPU; on one that has: --tier {by_size}"
+
+
+def _has_gpu(node: Node) -> bool:
+    return bool(node.gpus)
+
+
+def _write(out: Path, text: str, others: Sequence[Path]) -> None:
+    """Put the file in its place once it is known to be a sound catalogue. Raises PlimsollError."""
+    handle, draft = tempfile.mkstemp(dir=out.absolute().parent, prefix=f".{out.stem}-", suffix=".toml")
+    path = Path(draft)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        try:
+            read_catalogue([*(other for other in others if other.resolve() != out.resolve()), path])
+        except CatalogueError as error:
+            told = str(error).replace(str(path), str(out)).replace(path.name, out.name)
+            raise PlimsollError(f"the entry would not be sound, so {out} was not written: {told}") from None
+        # mkstemp makes files that nobody else may read.
+        path.chmod(0o666 & ~_umask())
+        path.replace(out)
+    except OSError as error:
+        raise PlimsollError(f"{out}: cannot be written: {error.strerror}") from None
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _tell(out: Path, choice: Choice, inspection: Inspection, refused: dict[str, str], why: str) -> None:
+    told = f" ({why})" if why else ""
+    print(f"wrote {out}: {choice.id} in {', '.join(choice.quantizations)}, tier {choice.tier.id}{told}")
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in refused.items():
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        print(f"left out: {', '.join(names)}: {one_line(reason, 300)}")
+    if inspection.cannot_ask:
+        print(f"note: {one_line(inspection.cannot_ask, 400)}")
+    if trained_by_us(inspection.found) is not None:
+        folder = shlex.quote(f"--model-dir={choice.id}={inspection.found.folder}")
+        print(f"next: pytest -k {choice.id} --catalogue={shlex.quote(str(out))} {folder}")
+        return
+    print(f"next: pytest -k {choice.id} --catalogue={shlex.quote(str(out))}")
