@@ -10,7 +10,7 @@ from plimsoll.catalogue.entries import Catalogue, Quantization, Tier
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import why_missing
 from plimsoll.host.describing import Describe, Description
-from plimsoll.host.failures import HostFailure, HostStartError
+from plimsoll.host.failures import HostFailure
 from plimsoll.inspection.finding import Describe as AskHub
 from plimsoll.inspection.finding import Found, find
 from plimsoll.inspection.inspection import Inspection, inspection_of
@@ -52,7 +52,7 @@ class Inspector:
         )
         try:
             return self.ask_host(request), ""
-        except HostStartError as error:
+        except PlimsollError as error:  # no host can be started
             return None, str(error)
         except HostFailure as failure:
             if isinstance(failure.__cause__, PlimsollError):

@@ -1,0 +1,308 @@
+"""What a host says of configurations, and entries that are written from it: held against what is really stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+from torch import nn
+
+from plimsoll.catalogue.entries import Catalogue, Quantization, Variant
+from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.errors import PlimsollError
+from plimsoll.footprint.prediction import Subject
+from plimsoll.host.describing import Describe, Description
+from plimsoll.host.protocol import LoadSpec
+from plimsoll.host.server.describing import describe
+from plimsoll.host.server.loading import load
+from plimsoll.host.server.predict.variant import predict_all
+from plimsoll.host.server.serve import Session
+from plimsoll.hub.access import Query
+from plimsoll.hub.contents import Repository
+from plimsoll.inspection.drawing import render, to_json
+from plimsoll.inspection.entry import Choice, compose, enterable, takeable
+from plimsoll.inspection.inspecting import Inspector
+from plimsoll.inspection.inspection import Inspection
+from plimsoll.judge.quantization import check_coverage, check_expected_set, check_stored_bytes
+from plimsoll.plan.predictions import Predictions
+from tests.support.hub_configs import HUB_CONFIGS
+from tests.support.random_checkpoints import save_checkpoint
+from tests.support.small_architectures import TWELVE, save_small
+
+USUAL = (Quantization.BF16, Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ)
+FALCON_SAYS = "the software stack leaves 8 weights of FalconLinear in floats"
+
+Inspect = Callable[[Path], Inspection]
+
+
+def no_hub(question: Query) -> Repository:
+    raise AssertionError(f"{question.repository}: nothing here is of the Hub")
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return read_catalogue()
+
+
+@pytest.fixture
+def inspect(catalogue: Catalogue, tmp_path: Path) -> Inspect:
+    """Inspect a folder, with what a host does done in this process."""
+    session = Session()
+
+    def ask(request: Any) -> Any:
+        return session.handle(request)
+
+    predictions = Predictions(tmp_path / "predictions", ask)
+    inspector = Inspector(catalogue=catalogue, ask_hub=no_hub, ask_host=ask, predictions=predictions)
+    return lambda folder: inspector.inspect(str(folder), None, USUAL)
+
+
+def described(config: dict[str, Any]) -> Description:
+    return describe(Describe(config_json=json.dumps(config)))
+
+
+def written(inspection: Inspection, folder: Path, catalogue: Catalogue) -> list[Variant]:
+    """The variants of the entry, as the catalogue's reader finds them in the file."""
+    chosen, _ = takeable(inspection, ())
+    choice = Choice(
+        id="own",
+        family="other",
+        tier=catalogue.tiers["cpu"],
+        quantizations=chosen,
+        max_new_tokens=8,
+        folder=folder,
+        command="plimsoll add own",
+    )
+    path = folder / "own.toml"
+    path.write_text(compose(inspection, choice))
+    return [variant for variant in read_catalogue([path]).variants.values() if variant.model.id == "own"]
+
+
+def spec_of(variant: Variant) -> LoadSpec:
+    return LoadSpec(
+        checkpoint=str(variant.model.path),
+        revision=None,
+        auto_class=variant.model.auto_class,
+        architecture=variant.model.architecture,
+        quantization=variant.quantization,
+        device="cpu",
+        device_map=None,
+        attention=variant.attention,
+        generation=variant.model.generation,
+    )
+
+
+# Twelve architectures that no entry has ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TWELVE)
+def test_the_entry_that_is_written_predicts_the_bytes_that_the_checkpoint_stores(
+    name: str, inspect: Inspect, tmp_path: Path, catalogue: Catalogue
+) -> None:
+    inspection = inspect(save_small(name, tmp_path / name))
+    assert enterable(inspection).architecture == TWELVE[name][0]
+    variants = written(inspection, tmp_path, catalogue)
+    # A class whose weights the stack does not pack can be had in 16 bits alone.
+    assert [variant.quantization for variant in variants] == ([USUAL[0]] if name == "falcon" else list(USUAL))
+    for variant in variants:
+        (claim,) = variant.claims_on("weight_bytes")
+        inventory = load(spec_of(variant), "as-is").report.inventory
+        assert claim.low == claim.high == inventory.stored_bytes
+        assert "predicted" in claim.source
+        footprint = predict_all(Subject.of(variant)).footprint
+        found = [*check_expected_set(footprint, inventory), *check_stored_bytes(footprint, inventory)]
+        assert [str(one) for one in found] == []
+        if variant.quantization.is_quantized:
+            assert check_coverage(footprint, inventory) == ()
+
+
+@pytest.mark.parametrize("name", TWELVE)
+def test_exact_parameters_are_those_of_the_model_that_is_built(name: str, tmp_path: Path) -> None:
+    folder = save_small(name, tmp_path)
+    builder: Any = getattr(transformers, TWELVE[name][0])
+    model = builder.from_pretrained(folder)
+    counts = described(json.loads((folder / "config.json").read_text())).counts
+    assert counts.total == sum(parameter.numel() for parameter in model.parameters())
+    embeddings = {id(m.weight): m.weight.numel() for m in model.modules() if isinstance(m, nn.Embedding)}
+    assert counts.embedding == sum(embeddings.values())
+
+
+def test_a_quantization_that_the_stack_does_not_apply_is_one_refusal(inspect: Inspect, tmp_path: Path) -> None:
+    inspection = inspect(save_small("falcon", tmp_path / "falcon"))
+    with pytest.raises(PlimsollError) as caught:
+        takeable(inspection, [Quantization.BF16, Quantization.NF4])
+    assert str(caught.value).startswith(f"{tmp_path / 'falcon'} cannot be entered in nf4: {FALCON_SAYS}")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("t5", "T5ForConditionalGeneration is an encoder with a decoder: all checks are skipped (architecture)"),
+        ("mamba", "cache and activations are not predicted (its layers go through a prompt token by token"),
+        ("qwen3", ""),
+    ],
+)
+def test_what_the_suite_cannot_ask_is_said_in_one_line(
+    name: str, says: str, inspect: Inspect, tmp_path: Path, catalogue: Catalogue
+) -> None:
+    inspection = inspect(save_small(name, tmp_path / name))
+    assert inspection.cannot_ask.startswith(says)
+    assert bool(inspection.cannot_ask) == bool(says)
+    assert "\n" not in inspection.cannot_ask
+    written(inspection, tmp_path, catalogue)
+    head = (tmp_path / "own.toml").read_text().partition("[[model]]")[0].replace("\n# ", " ")
+    assert says in head
+
+
+def test_a_class_that_generates_nothing_is_an_obstacle_and_no_run_of_failures() -> None:
+    config = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 128}
+    raw = {"model_type": "bert", "architectures": ["BertForMaskedLM"], "vocab_size": 128, **config}
+    found = described(raw)
+    assert (found.auto_class, found.generates) == ("AutoModelForMaskedLM", False)
+    subject = Subject(
+        config_json=json.dumps({**found.config}),
+        auto_class=found.auto_class,
+        architecture=found.architecture,
+        quantization=Quantization.BF16,
+        attention="fused",
+    )
+    obstacle = predict_all(subject).obstacle
+    assert obstacle is not None
+    assert obstacle.have == "BertForMaskedLM, which generates no text"
+
+
+# What published files say --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "active", "tied"),
+    [
+        ("Llama-3.1-8B", 8_030_261_248, 8_030_261_248, False),
+        ("Llama-3.2-1B-Instruct", 1_235_814_400, 1_235_814_400, True),
+        ("Phi-3-mini-4k-instruct", 3_821_079_552, 3_821_079_552, False),
+        # 8 experts of 3 x 4096 x 14336 in 32 layers, of which a token sees 2.
+        ("Mixtral-8x7B-v0.1", 46_702_792_704, 46_702_792_704 - 6 * 32 * 3 * 4096 * 14336, False),
+        # 256 experts of 3 x 7168 x 2048 in 58 layers, of which a token sees 8.
+        ("DeepSeek-V3", 671_026_404_352, 671_026_404_352 - 248 * 58 * 3 * 7168 * 2048, False),
+    ],
+)
+def test_parameters_of_published_configurations(name: str, total: int, active: int, tied: bool) -> None:
+    found = described(HUB_CONFIGS[name])
+    assert (found.counts.total, found.counts.active, found.tied) == (total, active, tied)
+
+
+@pytest.mark.parametrize("name", HUB_CONFIGS)
+def test_what_an_entry_says_of_a_published_file_builds_what_the_file_does(name: str) -> None:
+    found = described(HUB_CONFIGS[name])
+    assert None not in found.config.values()
+    again = described(json.loads(json.dumps({**found.config, **dict.fromkeys(found.config_null)})))
+    apart = {"architecture", "named", "dtype", "scheme"}
+    for field in Description.__dataclass_fields__.keys() - apart - {"config", "config_null"}:
+        assert getattr(again, field) == getattr(found, field), field
+
+
+def test_a_null_that_means_something_is_named_and_a_key_that_nobody_reads_is_left_out(tmp_path: Path) -> None:
+    folder = save_small("deepseek-v3", tmp_path)
+    config = {**json.loads((folder / "config.json").read_text()), "made_with": "a tool", "ep_size": 1}
+    found = described(config)
+    assert found.config_null == ("q_lora_rank",)
+    assert not {"made_with", "ep_size", "architectures", "dtype", "transformers_version"} & found.config.keys()
+
+
+def test_a_null_that_toml_cannot_say_is_refused_by_name() -> None:
+    config = {**HUB_CONFIGS["Llama-3.1-8B"], "eos_token_id": [128001, None]}
+    with pytest.raises(PlimsollError, match=r"inside of eos_token_id|cannot read the configuration"):
+        described(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"hidden_size": 8}, "the configuration has no model_type, so no class of transformers is meant by it"),
+        (
+            {"model_type": "acme", "auto_map": {"AutoConfig": "configuration_acme.AcmeConfig"}},
+            f"transformers {transformers.__version__} has no model type 'acme'; the repository brings code of its own "
+            "for it (auto_map), which is not run",
+        ),
+        (
+            {"model_type": "llama", "architectures": ["AcmeForCausalLM"]},
+            f"transformers {transformers.__version__} has no class AcmeForCausalLM",
+        ),
+    ],
+)
+def test_what_cannot_be_described_is_said_in_one_sentence(config: dict[str, Any], says: str) -> None:
+    with pytest.raises(PlimsollError) as caught:
+        described(config)
+    assert str(caught.value) == says
+
+
+# An inspection -------------------------------------------------------------------------------------------------------
+
+
+def test_the_cache_of_grouped_heads_is_told_to_the_byte(inspect: Inspect, tmp_path: Path) -> None:
+    told = to_json(inspect(save_checkpoint("llama", tmp_path / "llama")))
+    # 2 layers, keys and values, 2 heads of 32, 2 bytes each.
+    assert told["attention"]["kv_bytes_per_token"] == 2 * 2 * 2 * 32 * 2
+    assert told["attention"]["kv_bytes_full"] == 256 * 2 * 2 * 2 * 32 * 2
+    assert told["attention"]["heads"] == {"heads": 4, "key_value_heads": 2, "grouping": "grouped"}
+    levers = {(one["lever"], one["change"]): one["saves"] for one in told["levers"]}
+    assert levers["context", "256 to 128 tokens, one sequence"] == 128 * 2 * 2 * 2 * 32 * 2
+    stored = told["quantizations"]
+    assert levers["quantization", "bf16 to nf4"] == stored["bf16"]["weight_bytes"] - stored["nf4"]["weight_bytes"]
+
+
+def test_the_rule_of_thumb_stands_beside_what_it_misses(inspect: Inspect, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(HUB_CONFIGS["Phi-3-mini-4k-instruct"]))
+    inspection = inspect(tmp_path / "config.json")
+    rule = to_json(inspection)["parameters"]["rough_rule"]
+    assert rule["parameters"] == 3072 * 8192 * 32 * 2
+    assert rule["exact_over_rule"] == pytest.approx(3_821_079_552 / (3072 * 8192 * 32 * 2))
+    text = render(inspection)
+    assert "off by a factor of 2.37" in text
+    assert "configuration_phi3, modeling_phi3; not needed: transformers has the class" in text
+    assert "2,047 tokens, in 32 of 32 layers" in text
+    assert "unknown: there is no folder and no repository" in text
+
+
+def test_files_that_hold_more_than_the_class_are_told(inspect: Inspect, tmp_path: Path) -> None:
+    folder = save_checkpoint("llama", tmp_path / "llama")
+    assert "as many elements as the class has" in render(inspect(folder))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    layer = 128 * 128 * 2 + 2 * 128 * 64 + 3 * 128 * 256 + 2 * 128
+    assert f"+{layer:,} elements against the class" in render(inspect(folder))
+
+
+def test_without_the_class_the_headers_tell_and_the_rest_is_unknown(inspect: Inspect, tmp_path: Path) -> None:
+    folder = save_checkpoint("llama", tmp_path / "llama")
+    exact = described(json.loads((folder / "config.json").read_text())).counts.total
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "acme", "architectures": ["AcmeModel"]}))
+    inspection = inspect(folder)
+    told = to_json(inspection)
+    assert told["parameters"]["total"] == exact
+    for name in ("active", "embedding", "tied"):
+        assert told["parameters"][name] is None
+        assert told["unknown"][f"parameters.{name}"].endswith("has no model type 'acme'")
+    assert told["attention"]["kv_bytes_per_token"] is None
+    assert told["quantizations"] == {}
+    with pytest.raises(PlimsollError, match=r"cannot be entered: transformers .* has no model type 'acme'$"):
+        enterable(inspection)
+
+
+def test_weights_that_are_packed_already_have_one_refusal(inspect: Inspect, tmp_path: Path) -> None:
+    folder = save_checkpoint("llama", tmp_path / "llama")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
+    inspection = inspect(folder)
+    assert to_json(inspection)["class"]["packed"] == "gptq"
+    with pytest.raises(PlimsollError) as caught:
+        takeable(inspection, ())
+    assert str(caught.value) == (
+        f"{folder} cannot be entered: the weights are packed already, as gptq, which wins over what is asked for; enter "
+        "the repository with its weights in floats, which the suite packs itself"
+    )
