@@ -139,7 +139,7 @@ def _model(model: Model, found: Found, description: Description, choice: Choice,
 
 def _weights(model: Model, found: Found, choice: Choice, *, trained: bool) -> Iterator[str]:
     if trained:
-        yield 'source = "trained"  # by the suite, on what its recipe says: it is asked for that, and for no other English'
+        yield 'source = "trained"  # by the suite, on what its recipe says; it is asked for that alone'
     elif model.source is WeightSource.HUB:
         yield 'source = "hub"'
         yield f"hub_id = {text(model.hub_id or '')}"

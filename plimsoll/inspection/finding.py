@@ -137,7 +137,7 @@ def _of_hub(name: str, query: Query, catalogue: Catalogue, describe: Describe) -
     if contents is None or not access.answer.is_yes:
         skip = refusal_of_id(access)
         others = _others(name, catalogue, repository.similar) if access.answer is Reply.NOT_FOUND else ""
-        raise PlimsollError(f"{skip.have}; {skip.fix}{others}")
+        raise PlimsollError(f"{name}: {skip.have}; {skip.fix}{others}")
     if access.answer is Reply.GRANTED:
         _must_be_usable(name, contents)
     if CONFIG not in contents.texts:

@@ -59,6 +59,10 @@ class Repository:
     """Files whose download stops half-way and never goes on."""
     mute: bool = False
     """No request is answered at all."""
+    card: Mapping[str, Any] = field(default_factory=dict)
+    """The metadata of its card."""
+    whole_alone: bool = False
+    """Files are sent whole, whatever part is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +87,8 @@ class HubServer(ThreadingHTTPServer):
         self.repositories = dict(repositories)
         self.requests: list[Request] = []
         self.refused: dict[str, int] = {}
+        self.served: dict[str, int] = {}
+        """Bytes of each file that left, by its name."""
         self.lock = threading.Lock()
         self.closing = threading.Event()
 
@@ -160,6 +166,9 @@ class _Handler(BaseHTTPRequestHandler):
         )
         file = re.fullmatch(r"/((?:datasets/)?[^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
         match = api or file
+        if path == "/api/models":
+            self._json(self._search(parse_qs(urlsplit(self.path).query)))
+            return
         name = match[1] if match else ""
         repository = self.server.repositories.get(name)
         if match is None or repository is None:
@@ -181,6 +190,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, {}, b"OK")
         else:
             self._json(self._described(name, repository, match[2], match[4]))
+
+    def _search(self, query: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+        """The repositories whose names have a word that is looked for."""
+        words = " ".join(query.get("search", [])).lower().split()
+        names = (name for name in self.server.repositories if any(word in name.lower() for word in words))
+        return [{"_id": "0", "id": name, "modelId": name} for name in names]
 
     def _described(self, name: str, repository: Repository, how: str | None, below: str | None) -> Any:
         if how == "paths-info":
@@ -237,12 +252,19 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if name in repository.corrupt:
             content = content[:-1] + bytes([content[-1] ^ 1])
-        start = int(re.fullmatch(r"bytes=(\d+)-", self.headers["Range"])[1]) if "Range" in self.headers else 0  # type: ignore[index]
-        if start:
-            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        if self.command == "GET" and self._misbehaves(repository, name, headers, content[start:]):
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        part = asked is not None and not repository.whole_alone
+        start = int(asked[1]) if asked and part else 0
+        end = min(int(asked[2]) + 1, len(content)) if asked and part and asked[2] else len(content)
+        if part:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(content)}"
+        body = content[start:end]
+        if self.command == "GET" and self._misbehaves(repository, name, headers, body):
             return
-        self._send(206 if start else 200, headers, content[start:], "application/octet-stream")
+        if self.command == "GET":
+            with self.server.lock:
+                self.server.served[name] = self.server.served.get(name, 0) + len(body)
+        self._send(206 if part else 200, headers, body, "application/octet-stream")
 
     def _misbehaves(self, repository: Repository, name: str, headers: Mapping[str, str], body: bytes) -> bool:
         """Send half of the body and then do what the repository does; True where it did."""
@@ -284,7 +306,8 @@ def _description(name: str, repository: Repository) -> dict[str, Any]:
         }
         for path, content, lfs in _entries(repository)
     ]
-    return {"_id": "0", "id": name, "modelId": name, "sha": repository.commit, "tags": [], "siblings": siblings}
+    told: dict[str, Any] = {"cardData": dict(repository.card), "gated": "manual" if repository.gate else False}
+    return {"_id": "0", "id": name, "modelId": name, "sha": repository.commit, "tags": [], "siblings": siblings, **told}
 
 
 def _is_below(path: str, folder: str | None, *, deep: bool) -> bool:

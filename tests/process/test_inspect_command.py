@@ -1,0 +1,214 @@
+"""`plimsoll inspect` and `plimsoll add` as a user meets them: real processes, hosts, and a Hub that counts bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.hub.headers import LENGTH_BYTES
+from tests.support.commands import plimsoll
+from tests.support.hub_repositories import COMMIT
+from tests.support.hub_server import LOG_IN, NOT_ACCEPTED, HubServer, Refusal, Repository, serving
+from tests.support.random_checkpoints import save_checkpoint
+from tests.support.subsession import ROOT, environment, run_suite
+
+Serve = Callable[..., HubServer]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama with random weights, in three files."""
+    return save_checkpoint("llama", tmp_path_factory.mktemp("acme") / "model")
+
+
+@pytest.fixture
+def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Start a Hub, and point commands at it; nobody is logged in."""
+    for name in list(os.environ):
+        if name.startswith(("HF_", "HUGGING")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    with ExitStack() as servers:
+
+        def start(**repositories: Repository) -> HubServer:
+            found = {f"acme/{name}": repository for name, repository in repositories.items()}
+            server = servers.enter_context(serving(found))
+            monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+            return server
+
+        yield start
+
+
+def command(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "plimsoll", *map(str, arguments)],
+        cwd=cwd,
+        env=environment({"PYTHONPATH": str(ROOT)}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+def header_bytes(files: Sequence[Path]) -> dict[str, int]:
+    """How many bytes of each file are its header, with the length before it."""
+    return {file.name: LENGTH_BYTES + int.from_bytes(file.read_bytes()[:LENGTH_BYTES], "little") for file in files}
+
+
+def test_a_process_inspects_a_repository_and_no_byte_of_its_weights_leaves_the_hub(
+    serve: Serve, checkpoint: Path
+) -> None:
+    card = {"license": "apache-2.0", "base_model": "acme/base"}
+    server = serve(model=Repository(folder=checkpoint, card=card))
+    done = command("inspect", "acme/model", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert told["source"]["revision"] == COMMIT
+    assert told["source"]["licence"] == "apache-2.0"
+    assert told["source"]["base_model"] == "acme/base"
+    shards = sorted(checkpoint.glob("*.safetensors"))
+    weights = {name: size for name, size in server.served.items() if name.endswith(".safetensors")}
+    assert weights == header_bytes(shards)
+    assert sum(weights.values()) < sum(shard.stat().st_size for shard in shards) / 100
+    settings = server.served.keys() - weights.keys()
+    assert settings == {"config.json", "generation_config.json", "tokenizer_config.json"}
+    stored = told["parameters"]["in_files"]["BF16"]
+    assert told["parameters"]["total"] == stored["elements"]
+    assert told["quantizations"]["bf16"]["weight_bytes"] >= stored["bytes"]
+    assert told["quantizations"]["nf4"]["smallest_profile"] == "a10-24g"
+    assert told["unknown"]["use.hardware"] == "the card's text is not read; look there"
+
+
+def test_a_server_that_sends_whole_files_alone_is_not_asked_for_their_rest(
+    serve: Serve, checkpoint: Path, tmp_path: Path
+) -> None:
+    serve(model=Repository(folder=checkpoint, whole_alone=True))
+    done = plimsoll("inspect", "acme/model")
+    assert done.returncode == 0
+    assert "lies on a server that gives whole files alone, so that its header cannot be read" in done.stdout
+    done = plimsoll("add", "acme/model", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        "plimsoll: error: acme/model cannot be entered: model-00001-of-00003.safetensors: lies on"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gate", "says"),
+    [
+        (Refusal(401, "GatedRepo", LOG_IN), "no token for the Hub; hf auth login; then accept its licence at "),
+        (Refusal(403, "GatedRepo", NOT_ACCEPTED), "a token of an account that has not accepted its licence; accept"),
+    ],
+)
+def test_a_gated_repository_is_one_error(serve: Serve, checkpoint: Path, gate: Refusal, says: str) -> None:
+    serve(model=Repository(folder=checkpoint, gate=gate))
+    done = plimsoll("inspect", "acme/model")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"plimsoll: error: acme/model: {says}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_id_suggests_what_the_hubs_search_finds(serve: Serve, checkpoint: Path) -> None:
+    serve(model=Repository(folder=checkpoint))
+    done = plimsoll("inspect", "acme/model-7b")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("did you mean 'acme/model'?\n")
+
+
+def test_offline_the_cache_is_inspected_and_without_one_it_is_one_error(
+    serve: Serve, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(model=Repository(folder=checkpoint))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = plimsoll("inspect", "acme/model")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("plimsoll: error: acme/model: HF_HUB_OFFLINE set, and no whole copy in ")
+    kept = tmp_path / "hf" / "hub" / "models--acme--model"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text(COMMIT)
+    (kept / "snapshots" / COMMIT).mkdir(parents=True)
+    (kept / "snapshots" / COMMIT / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
+    done = plimsoll("inspect", "acme/model")
+    assert done.returncode == 0
+    assert "the cache of the Hub" in done.stdout
+    assert "unknown: there are none in safetensors" in done.stdout
+
+
+def test_an_entry_of_a_repository_pins_the_commit_and_says_what_its_card_does(
+    serve: Serve, checkpoint: Path, tmp_path: Path
+) -> None:
+    gate = Refusal(401, "GatedRepo", LOG_IN, times=0)
+    serve(model=Repository(folder=checkpoint, card={"license": "mit"}, gate=gate))
+    done = plimsoll("add", "acme/model", "--quantizations=bf16", "--tier=gpu1b", "--out=mine.toml", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    (variant,) = [
+        one for one in read_catalogue([tmp_path / "mine.toml"]).variants.values() if one.origin.file.name == "mine.toml"
+    ]
+    model = variant.model
+    assert (model.hub_id, model.revision, model.licence, model.gated) == ("acme/model", COMMIT, "mit", True)
+    assert (variant.tier.id, variant.id) == ("gpu1b", f"{model.id}/bf16")
+    peak = next(claim for claim in variant.claims if claim.metric == "vram_peak")
+    assert peak.source.startswith("predicted by plimsoll add from the configuration")
+
+
+def test_a_file_is_never_overwritten_without_being_told(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine.toml"
+    out.write_text("mine")
+    words = ("add", checkpoint, "--quantizations=bf16", "--out", out)
+    done = plimsoll(*words, cwd=tmp_path)
+    assert (done.returncode, out.read_text()) == (2, "mine")
+    assert done.stderr == (
+        f"plimsoll: error: {out}: is there already; name another file with --out, or overwrite it with --force\n"
+    )
+    assert plimsoll(*words, "--force", cwd=tmp_path).returncode == 0
+    assert tomllib.loads(out.read_text())["model"][0]["architecture"] == "LlamaForCausalLM"
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.toml"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["tiny-llama"], "tiny-llama is an entry already (catalogue/models/tiny.toml: model[0]): pytest -k tiny-llama"),
+        (["MODEL", "--tier=gpu8"], "no tier 'gpu8'; did you mean 'gpu8b'?"),
+        (["MODEL", "--id=tiny-llama", "--out=x.toml"], "the entry would not be sound, so x.toml was not written: "),
+        (["MODEL", "--out=none/x.toml"], "none/x.toml: there is no folder "),
+    ],
+)
+def test_what_cannot_be_entered_is_one_error(words: list[str], says: str, checkpoint: Path, tmp_path: Path) -> None:
+    asked = [str(checkpoint) if word == "MODEL" else word for word in words]
+    done = plimsoll("add", *asked, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"plimsoll: error: {says}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_from_a_folder_to_a_verdict_in_two_commands(trained: dict[str, Path], tmp_path: Path) -> None:
+    """The second is the one that the first prints."""
+    done = command("add", trained["tiny-qwen"], "--quantizations=nf4", "--id=own-qwen", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    wrote, following = done.stdout.splitlines()
+    assert wrote == "wrote own-qwen.toml: own-qwen in nf4, tier tiny (the suite has trained it)"
+    run, *arguments = following.removeprefix("next: ").split()
+    assert run == "pytest"
+    asked = [argument.replace("own-qwen.toml", str(tmp_path / "own-qwen.toml")) for argument in arguments]
+    outcome = run_suite(tmp_path / "reports", *asked)
+    assert outcome.verdict == "ACCEPTED", outcome.output
+    cells: list[dict[str, Any]] = outcome.results["cells"]
+    assert {cell["variant"] for cell in cells} == {"own-qwen/nf4"}
+    sources = {
+        judgement["source"] for cell in cells for judgement in cell["judgements"] if judgement["metric"] == "ram_peak"
+    }
+    assert all(source.startswith("predicted by plimsoll add") for source in sources)
+    assert sources
