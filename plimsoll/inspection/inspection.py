@@ -3,6 +3,7 @@ asked."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -186,7 +187,7 @@ def _dtype(config: Mapping[str, Any]) -> str | None:
 def _packed(config: Mapping[str, Any], description: Description | None) -> Fact:
     given = config.get("quantization_config")
     if not isinstance(given, Mapping):
-        return fact("packed", "quantized in the files", None, "no")
+        return fact("packed", "quantized in the files", False, "no")
     method = description.scheme if description is not None else str(given.get("quant_method", UNKNOWN))
     return fact("packed", "quantized in the files", method, f"yes, as {method}")
 
@@ -287,7 +288,7 @@ def _attention(found: Found, description: Description | None, bf16: Weighed | No
     limit = found.settings("tokenizer_config.json").get("model_max_length")
     if isinstance(limit, int) and 0 < limit < 10**9:
         yield fact("tokenizer_limit", "the tokenizer's limit", limit, f"{limit:,} tokens")
-    yield from _cache(shape.context, bf16)
+    yield from _cache(description, bf16)
 
 
 def _heads(description: Description) -> Fact:
@@ -334,13 +335,13 @@ def _rope(description: Description) -> Fact:
 def _window(description: Description) -> Fact:
     shape = description.shape
     if shape.window is None:
-        return fact("sliding_window", "sliding window", None, "none")
+        return fact("sliding_window", "sliding window", False, "none")
     of = shape.layers if shape.window_layers is None else shape.window_layers
     told = f"{shape.window:,} tokens, in {of} of {shape.layers} layers"
     return fact("sliding_window", "sliding window", {"tokens": shape.window, "layers": of}, told)
 
 
-def _cache(context: int | None, bf16: Weighed | None) -> Iterator[Fact]:
+def _cache(description: Description, bf16: Weighed | None) -> Iterator[Fact]:
     labels = ("kv_bytes_per_token", "KV cache a token"), ("kv_bytes_full", "KV cache at full context")
     prediction = None if bf16 is None else bf16.prediction
     if prediction is None or prediction.cache is None:
@@ -348,8 +349,11 @@ def _cache(context: int | None, bf16: Weighed | None) -> Iterator[Fact]:
         for key, label in labels:
             yield unknown(key, label, why)
         return
-    cache = prediction.cache
-    yield size(*labels[0], cache.token_bytes, "", ", in 16 bits, as long as no window is full")
+    cache, context = prediction.cache, description.shape.context
+    by_heads = _bytes_by_heads(description)
+    other = by_heads is not None and by_heads != cache.token_bytes
+    beside = f"; all keys and values of its heads would be {by_heads:,}" if other else ""
+    yield size(*labels[0], cache.token_bytes, "", f", in 16 bits, as long as no window is full{beside}")
     state = sum(layer.state_bytes for layer in cache.layers)
     if state:
         yield size("state_bytes", "state of a sequence", state, "", ", whatever its length")
@@ -359,11 +363,20 @@ def _cache(context: int | None, bf16: Weighed | None) -> Iterator[Fact]:
         yield size(*labels[1], cache.held(1, context), "", f", one sequence of {context:,} tokens")
 
 
+def _bytes_by_heads(description: Description) -> int | None:
+    """What keys and values of all heads take for a token in 16 bits; some architectures keep something smaller."""
+    shape = description.shape
+    parts = (shape.layers, shape.key_value_heads, shape.head_dim)
+    return None if None in parts else 2 * 2 * math.prod(part for part in parts if part is not None)
+
+
 def _use(found: Found) -> Iterator[Fact]:
     told = advice(found)
     if told:
         text = ", ".join(f"{key} {value}" for key, value in told.items())
         yield fact("recommended", "recommended settings", told, text)
+    elif found.entry is not None:
+        yield unknown("recommended", "recommended settings", "the entry keeps none")
     elif found.contents is not None and "generation_config.json" in found.contents.texts:
         yield fact("recommended", "recommended settings", {}, "generation_config.json has none")
     else:
@@ -391,7 +404,7 @@ def _template(found: Found) -> Fact:
     files = [name for name in ("chat_template.jinja", "chat_template.json") if name in found.contents.texts]
     inside = found.settings("tokenizer_config.json").get("chat_template")
     where = files[0] if files else "tokenizer_config.json" if inside else ""
-    return fact(key, label, where or None, f"yes, in {where}" if where else "none: a base model, or asked without one")
+    return fact(key, label, where or False, f"yes, in {where}" if where else "none: a base model, or asked without one")
 
 
 def _special_tokens(found: Found) -> Fact:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from plimsoll.catalogue.entries import Generation, Model, Origin, Quantization, Tier, Variant, WeightSource
 from plimsoll.host.describing import Description
+from plimsoll.hub.contents import CONFIG
 from plimsoll.inspection.finding import Found, Kind
 
 ORIGIN: Final = Origin(file=Path("the command"), key="model")
@@ -121,9 +122,9 @@ def _front_matter(found: Found) -> Mapping[str, str]:
 def id_of(found: Found, description: Description, taken: Iterable[str]) -> str:
     """An id by which `-k` selects the model and nothing else: the name of the repository or folder, or the type and
     size where that name stands in one of the `taken`, the names of checks and of other variants."""
-    told = (
-        found.repository.access.repository if found.repository is not None else (found.folder or Path(found.name)).name
-    )
+    path = found.folder or Path(found.name).absolute()
+    named = path.parent.name if path.name == CONFIG else path.name
+    told = named if found.repository is None else found.repository.access.repository
     name = _NOT_IN_IDS.sub("-", told.rpartition("/")[2].removesuffix(".json")).strip("-._").lower()[:_LONGEST_ID]
     sized = f"{_NOT_IN_IDS.sub('-', description.model_type)}-{_size(description.counts.total)}"
     others = [other.lower() for other in taken]

@@ -133,10 +133,10 @@ class Scales:
 
 def levers(weighed: Sequence[Weighed], context: int | None) -> Iterator[Lever]:
     """What can be turned, each with its effect. Those on the cache are left out where it is not predicted."""
-    sizes = {one.quantization: one for one in weighed if one.weights is not None and one.takes}
+    sizes = {one.quantization: one for one in weighed if one.weights is not None}
     base = sizes.get(Quantization.BF16)
     for quantization in (Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ):
-        if base is not None and quantization in sizes:
+        if base is not None and base.takes and quantization in sizes and sizes[quantization].takes:
             before, after = base.weights or 0, sizes[quantization].weights or 0
             yield Lever(lever="quantization", change=f"bf16 to {quantization}", before=before, after=after)
     prediction = None if base is None else base.prediction

@@ -30,7 +30,7 @@ from plimsoll.inspection.inspection import Inspection
 from plimsoll.judge.quantization import check_coverage, check_expected_set, check_stored_bytes
 from plimsoll.plan.predictions import Predictions
 from tests.support.hub_configs import HUB_CONFIGS
-from tests.support.random_checkpoints import save_checkpoint
+from tests.support.random_checkpoints import load_spec, save_checkpoint, save_tokenizer
 from tests.support.small_architectures import TWELVE, save_small
 
 USUAL = (Quantization.BF16, Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ)
@@ -310,3 +310,31 @@ def test_weights_that_are_packed_already_have_one_refusal(inspect: Inspect, tmp_
         f"{folder} cannot be entered: the weights are packed already, as gptq, which wins over what is asked for; "
         "enter the repository with its weights in floats, which the suite packs itself"
     )
+
+
+@pytest.mark.parametrize("scheme", [Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ], ids=str)
+def test_weights_that_are_packed_in_a_scheme_of_ours_are_entered_in_it(
+    scheme: Quantization, inspect: Inspect, tmp_path: Path, catalogue: Catalogue
+) -> None:
+    source = save_checkpoint("llama", tmp_path / "plain")
+    made = load(load_spec(source, "llama", scheme), "as-is")
+    made.whole.save_pretrained(tmp_path / "packed")
+    save_tokenizer(tmp_path / "packed")
+    inspection = inspect(tmp_path / "packed")
+    assert to_json(inspection)["class"]["packed"] == str(scheme)
+    assert inspection.cannot_ask == "its weights are packed already, so it is not compared with bf16"
+    (variant,) = written(inspection, tmp_path, catalogue)
+    assert variant.quantization is scheme
+    assert variant.model.is_packed
+    (claim,) = variant.claims_on("weight_bytes")
+    assert load(spec_of(variant), "as-is").report.inventory.stored_bytes == claim.low == claim.high
+    with pytest.raises(PlimsollError, match=f"the weights are packed already, as {scheme}, which wins over"):
+        takeable(inspection, [Quantization.BF16])
+
+
+def test_a_cache_that_is_smaller_than_its_heads_is_told_beside_them(inspect: Inspect, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(HUB_CONFIGS["DeepSeek-V3"]))
+    text = render(inspect(tmp_path / "config.json"))
+    # In 61 layers a latent of 512 and a rotary part of 64, 2 bytes each.
+    assert f"{61 * (512 + 64) * 2:,} bytes" in text
+    assert f"all keys and values of its heads would be {61 * 2 * 128 * 64 * 2:,}" in text

@@ -58,6 +58,8 @@ _BOOKKEEPING: Final = frozenset(
     }
 )
 """Keys that say where a file comes from and how it was used, and nothing of the model."""
+_ALWAYS_SAID: Final = ("model_type", "quantization_config")
+"""Keys that an entry says whether or not the class has them: weights that are packed already are so told from others."""
 _OF_THE_MODEL: Final = frozenset({"bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings"})
 """Keys of every configuration that say something of the model all the same."""
 _PER_TOKEN: Final = ("num_experts_per_tok", "moe_k", "moe_top_k", "top_k_experts", "num_experts_per_token")
@@ -175,7 +177,7 @@ def _entry_config(raw: Mapping[str, Any], file_config: Any, sources: str) -> tup
     """
     meant = _comparable(file_config)
     kept = {key: value for key, value in raw.items() if key not in _BOOKKEEPING}
-    for key in [key for key in kept if key != "model_type"]:
+    for key in [key for key in kept if key not in _ALWAYS_SAID]:
         unread = not _is_field(file_config, key) and re.search(rf"\b{re.escape(key)}\b", sources) is None
         shorter = {name: value for name, value in kept.items() if name != key}
         idle = kept[key] is None or key in _of_all_kinds()
