@@ -16,7 +16,7 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.commands.inspect import add_model, inspector
 from plimsoll.errors import CatalogueError, PlimsollError
 from plimsoll.gate.need import HOST_ALLOWANCE
-from plimsoll.host.describing import Description
+from plimsoll.host.describing import Counts, Description
 from plimsoll.inspection.entry import Choice, compose, enterable, takeable, trained_by_us
 from plimsoll.inspection.inspection import Inspection
 from plimsoll.inspection.model import id_of
@@ -142,25 +142,24 @@ def _tier(
         if asked not in catalogue.tiers:
             raise PlimsollError(f"no tier '{asked}'; {did_you_mean(asked, catalogue.tiers)}")
         return catalogue.tiers[asked], ""
-    node = SystemProbe(weights_path=cache_folder()).probe()
     if trained_by_us(inspection.found) is not None:
         return catalogue.tiers["tiny"], "the suite has trained it"
     loads = [one.load or 0 for one in inspection.weighed if one.quantization in quantizations]
-    needed = max(loads, default=0) + HOST_ALLOWANCE
-    count = description.counts.total
-    largest = _LARGEST_MIXTURE if description.counts.experts else _LARGEST
-    by_size = next((tier for most, tier in _BY_SIZE if count <= most), largest)
-    if _has_gpu(node):
-        return catalogue.tiers[by_size], "by its size"
+    node = SystemProbe(weights_path=cache_folder()).probe()
+    name, why = fitting_tier(description.counts, max(loads, default=0), node)
+    return catalogue.tiers[name], why
+
+
+def fitting_tier(counts: Counts, load: int, node: Node) -> tuple[str, str]:
+    """The tier for a model whose largest load takes so many bytes at its highest, on this node, and why it is that."""
+    largest = _LARGEST_MIXTURE if counts.experts else _LARGEST
+    by_size = next((tier for most, tier in _BY_SIZE if counts.total <= most), largest)
+    needed = load + HOST_ALLOWANCE
+    if node.gpus:
+        return by_size, "by its size"
     if needed > node.memory.available:
-        return catalogue.tiers[
-            by_size
-        ], f"by its size: this machine has no GPU, and no {format_bytes(needed)} of RAM for it"
-    return catalogue.tiers[_PROCESSOR], f"this machine has no GPU; on one that has: --tier {by_size}"
-
-
-def _has_gpu(node: Node) -> bool:
-    return bool(node.gpus)
+        return by_size, f"by its size: this machine has no GPU, and no {format_bytes(needed)} of RAM for it"
+    return _PROCESSOR, f"this machine has no GPU; on one that has: --tier {by_size}"
 
 
 def _write(out: Path, text: str, others: Sequence[Path]) -> None:

@@ -25,6 +25,8 @@ from plimsoll.usertoml.suggest import did_you_mean, nearest
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _BARE_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*")
+_FILES: Final = (".json", ".gguf", ".safetensors")
+"""What a name ends in that can only be that of a file."""
 
 Describe = Callable[[Query], Repository]
 """Asks the Hub what a repository holds."""
@@ -74,7 +76,9 @@ def find(name: str, revision: str | None, catalogue: Catalogue, describe: Descri
         return _of_folder(name, path) if path.is_dir() else _of_file(name, path)
     if (model := _entry(name, catalogue)) is not None:
         return _of_entry(name, model)
-    if _HUB_ID.fullmatch(name):
+    # Some of the oldest repositories have no owner; a slip of a known name is not worth a query.
+    bare = _BARE_NAME.fullmatch(name) and path.suffix not in _FILES and nearest(name, _known(catalogue)) is None
+    if _HUB_ID.fullmatch(name) or bare:
         return _of_hub(name, Query(repository=name, revision=revision), catalogue, describe)
     raise PlimsollError(_nothing(name, path, catalogue))
 
@@ -146,10 +150,14 @@ def _of_hub(name: str, query: Query, catalogue: Catalogue, describe: Describe) -
     return Found(name=name, kind=Kind.HUB, config=config, contents=contents, repository=repository)
 
 
+def _known(catalogue: Catalogue) -> list[str]:
+    """The ids of entries, and the ids that they have on the Hub."""
+    return [*catalogue.models, *(model.hub_id for model in catalogue.models.values() if model.hub_id)]
+
+
 def _others(name: str, catalogue: Catalogue, similar: Iterable[str]) -> str:
     """What may have been meant: ids of the catalogue, what lies in the cache, what the Hub's search finds."""
-    known = [model.hub_id for model in catalogue.models.values() if model.hub_id]
-    near = nearest(name, dict.fromkeys([*similar, *known, *_cached_ids()]))
+    near = nearest(name, dict.fromkeys([*similar, *_known(catalogue), *_cached_ids()]))
     return "" if near is None or near == name else f"; did you mean '{one_line(near, 120)}'?"
 
 
@@ -192,11 +200,12 @@ def _must_be_usable(name: str, contents: Contents) -> None:
 
 def _nothing(name: str, path: Path, catalogue: Catalogue) -> str:
     """No file, no entry, and no id that the Hub could have."""
-    if name.startswith(("/", ".", "~")) or name.count("/") > 1 or path.suffix in (".json", ".gguf", ".safetensors"):
+    if name.startswith(("/", ".", "~")) or name.count("/") > 1 or path.suffix in _FILES:
         beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         near = nearest(path.name, beside)
         meant = "" if near is None else f"; did you mean '{path.parent / near}'?"
         return f"{one_line(name, 200)}: no such file or folder{meant}"
-    known = [*catalogue.models, *(model.hub_id for model in catalogue.models.values() if model.hub_id)]
     owner = " (ids of the Hub are owner/name)" if _BARE_NAME.fullmatch(name) else ""
-    return f"'{one_line(name, 200)}' is no folder, no entry and no Hub id{owner}; {did_you_mean(name, known)}"
+    return (
+        f"'{one_line(name, 200)}' is no folder, no entry and no Hub id{owner}; {did_you_mean(name, _known(catalogue))}"
+    )

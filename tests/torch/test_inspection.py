@@ -236,6 +236,11 @@ def test_a_null_that_toml_cannot_say_is_refused_by_name() -> None:
             {"model_type": "llama", "architectures": ["AcmeForCausalLM"]},
             f"transformers {transformers.__version__} has no class AcmeForCausalLM",
         ),
+        (
+            {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": 64, "n_head": 0},
+            f"transformers {transformers.__version__} cannot build GPT2LMHeadModel from the configuration: "
+            "ZeroDivisionError: integer division or modulo by zero",
+        ),
     ],
 )
 def test_what_cannot_be_described_is_said_in_one_sentence(config: dict[str, Any], says: str) -> None:

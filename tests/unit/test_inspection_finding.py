@@ -66,6 +66,13 @@ def test_what_lies_on_this_disk_comes_first_then_the_catalogue_then_the_hub(
     assert asked == [Query(repository="acme/acme-7b", revision="v2")]
 
 
+def test_a_name_without_an_owner_is_asked_of_the_hub_unless_it_is_a_slip(catalogue: Catalogue) -> None:
+    contents = Contents(files={"config.json": 1}, texts={"config.json": json.dumps(CONFIG)})
+    assert find("gpt2", None, catalogue, lambda _: answering(Reply.GRANTED, contents=contents)).kind is Kind.HUB
+    with pytest.raises(PlimsollError, match=r"did you mean 'tiny-llama'\?$"):
+        find("tiny-lama", None, catalogue, silent)
+
+
 def test_an_entry_says_its_own_configuration_by_its_id_or_a_variants(catalogue: Catalogue) -> None:
     found = find("tiny-mixtral/nf4", None, catalogue, silent)
     assert found.entry is catalogue.models["tiny-mixtral"]

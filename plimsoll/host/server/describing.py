@@ -58,8 +58,9 @@ _BOOKKEEPING: Final = frozenset(
     }
 )
 """Keys that say where a file comes from and how it was used, and nothing of the model."""
-_ALWAYS_SAID: Final = ("model_type", "quantization_config")
-"""Keys that an entry says whether or not the class has them: weights that are packed already are so told from others."""
+_SCHEME: Final = "quantization_config"
+_ALWAYS_SAID: Final = ("model_type", _SCHEME)
+"""Keys that an entry says whether or not the class has them: it tells weights that are packed already from others."""
 _OF_THE_MODEL: Final = frozenset({"bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings"})
 """Keys of every configuration that say something of the model all the same."""
 _PER_TOKEN: Final = ("num_experts_per_tok", "moe_k", "moe_top_k", "top_k_experts", "num_experts_per_token")
@@ -81,9 +82,9 @@ def describe(request: Describe) -> Description:
     config, nulls = _entry_config(raw, file_config, _sources(type(file_config), model_class))
     whole = {**config, **dict.fromkeys(nulls)}
     model: Any = _built(whole, auto_class, architecture)
-    auto_class = auto_class if type(model).__name__ == architecture else architecture
     if type(model).__name__ != architecture:
-        model = build_skeleton(whole, auto_class, architecture, _DTYPE)
+        auto_class = architecture
+        model = _built(whole, auto_class, architecture)
     text = model.config.get_text_config()
     return Description(
         transformers=transformers.__version__,
@@ -163,10 +164,20 @@ def _classes(auto_class: str, config_class: type) -> list[str]:
 
 
 def _built(config: Mapping[str, Any], auto_class: str, architecture: str) -> nn.Module:
-    """The model: an automatic class that has several for a configuration takes the first, whatever is wanted."""
-    configuration = configuration_of(config, architecture)
-    names = _classes(auto_class, type(configuration))
-    return build_skeleton(config, auto_class, names[0] if names else architecture, _DTYPE)
+    """The model: an automatic class that has several for a configuration takes the first, whatever is wanted. Raises
+    PlimsollError where it cannot be built."""
+    try:
+        configuration = configuration_of(config, architecture)
+        names = _classes(auto_class, type(configuration))
+        return build_skeleton(config, auto_class, names[0] if names else architecture, _DTYPE)
+    except PlimsollError:
+        raise
+    except Exception as error:  # a model's constructor raises anything for sizes that do not go together
+        text = str(error).strip() or "no reason given"
+        raise PlimsollError(
+            f"transformers {transformers.__version__} cannot build {architecture} from the configuration: "
+            f"{type(error).__name__}: {text}"
+        ) from error
 
 
 def _entry_config(raw: Mapping[str, Any], file_config: Any, sources: str) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -227,8 +238,11 @@ def _sources(*kinds: type) -> str:
 
 
 def _comparable(config: Any) -> dict[str, Any]:
-    """A configuration as data. What makes it of a file, and how it was used, is not in it."""
+    """A configuration as data. What makes it of a file, and how it was used, is not in it; nulls of a scheme are what
+    the scheme takes without them."""
     plain: dict[str, Any] = json.loads(json.dumps(config.to_dict(), default=str))
+    if _SCHEME in plain:
+        plain[_SCHEME] = _without_nulls(plain[_SCHEME])
     return {key: value for key, value in plain.items() if key not in _BOOKKEEPING}
 
 
@@ -329,7 +343,7 @@ def _saved_dtype(raw: Mapping[str, Any]) -> str | None:
 
 
 def _scheme(raw: Mapping[str, Any]) -> str:
-    config = raw.get("quantization_config")
+    config = raw.get(_SCHEME)
     return scheme_of(config) if isinstance(config, Mapping) else ""
 
 
