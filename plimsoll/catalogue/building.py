@@ -27,6 +27,8 @@ from plimsoll.catalogue.entries import (
     Profile,
     Recipe,
     Statement,
+    Symptom,
+    SymptomSign,
     Tier,
     Variant,
 )
@@ -40,7 +42,9 @@ from plimsoll.catalogue.schema import (
     ModelTable,
     ProfileTable,
     RecipeTable,
+    SignTable,
     StatementTable,
+    SymptomTable,
     TierTable,
     VariantShape,
 )
@@ -82,6 +86,7 @@ def build(tables: Sequence[TomlTable], files: Sequence[CatalogueFile]) -> Catalo
         },
         floors=tuple(_floor(table, parsed) for table, parsed in _of(tables, FloorTable)),
         statements=tuple(_statement(table, parsed, models) for table, parsed in _of(tables, StatementTable)),
+        symptoms=symptoms_of(tables),
         files=tuple(files),
     )
 
@@ -209,6 +214,45 @@ def _statement(table: TomlTable, parsed: StatementTable, models: Mapping[str, Mo
         source=parsed.source,
         disputed=parsed.disputed,
         origin=table.origin,
+    )
+
+
+def symptoms_of(tables: Sequence[TomlTable]) -> tuple[Symptom, ...]:
+    """The symptoms that faultless tables describe, a user's own first."""
+    found: dict[str, tuple[bool, Symptom]] = {}
+    for table, parsed in _of(tables, SymptomTable):
+        found[parsed.id] = (table.document.file.shipped, _symptom(table, parsed))
+    return tuple(
+        symptom for is_shipped in (False, True) for shipped, symptom in found.values() if shipped is is_shipped
+    )
+
+
+def _symptom(table: TomlTable, parsed: SymptomTable) -> Symptom:
+    return Symptom(
+        id=parsed.id,
+        title=parsed.title,
+        cause=parsed.cause,
+        next=parsed.next,
+        next_in=parsed.next_in.model_dump(exclude_none=True),
+        explains=tuple(parsed.explains),
+        signs=tuple(map(_sign, parsed.sign)),
+        see=parsed.see or "",
+        origin=table.origin,
+    )
+
+
+def _sign(parsed: SignTable) -> SymptomSign:
+    return SymptomSign(
+        message=tuple(parsed.message),
+        beside=tuple(parsed.beside),
+        unless=tuple(parsed.unless),
+        exception=tuple(parsed.exception),
+        signal=tuple(parsed.signal),
+        evidence=dict(parsed.evidence),
+        facts=tuple(parsed.facts),
+        otherwise=parsed.otherwise,
+        cause=parsed.cause or "",
+        next=parsed.next or "",
     )
 
 

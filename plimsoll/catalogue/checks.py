@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 from plimsoll.catalogue.entries import DatasetSchema, LimitedSide, Quantization, WeightSource
 from plimsoll.catalogue.tables import TomlTable
@@ -16,6 +16,7 @@ from plimsoll.errors import Fault
 from plimsoll.metrics import FLOORED, METRICS, RULE_SCORES
 from plimsoll.units import SCALE, to_base
 from plimsoll.usertoml.explain import key_path, shown
+from plimsoll.usertoml.phrases import PhraseError, holes_of, phrase
 from plimsoll.usertoml.suggest import did_you_mean, nearest
 
 _MOST_LAYERS: Final = 10_000
@@ -271,10 +272,40 @@ def _dataset(table: TomlTable) -> Iterator[Fault]:
         yield table.fault("correct.metric", what, did_you_mean(metric, known))
 
 
+def _symptom(table: TomlTable) -> Iterator[Fault]:
+    for key in ("cause", "next"):
+        for name in holes_of(str(table.sound.get(key, ""))):
+            what = f"{{{name}}} has no meaning here, where nothing says what it is"
+            yield table.fault(key, what, "write it into the sign that has a hole of that name")
+    for sign in table.sound.get("sign", ()):
+        if isinstance(sign, Mapping):
+            yield from _sign(table, table.place("sign", sign), sign)
+
+
+def _sign(table: TomlTable, place: str, sign: Mapping[str, Any]) -> Iterator[Fault]:
+    if not any(sign.get(key) for key in ("message", "exception", "signal", "evidence")):
+        yield table.fault(place, "shows nothing", "give it a message, an exception, a signal or evidence")
+    for key in ("message", "beside", "unless"):
+        for index, text in enumerate(sign.get(key, ())):
+            try:
+                phrase(text)
+            except PhraseError as error:
+                yield table.fault(f"{place}.{key_path(key, index)}", str(error))
+    known = {*sign.get("facts", ()), *sign.get("evidence", ())}
+    holes = [set(holes_of(text)) for text in sign.get("message", ())]
+    known |= set.intersection(*holes) if holes else set()
+    for key in ("cause", "next"):
+        for name in holes_of(sign.get(key, "")):
+            if name not in known:
+                what = f"{{{name}}} is no hole that all of its messages have"
+                yield table.fault(f"{place}.{key}", what, did_you_mean(name, known))
+
+
 _CHECKS: Final[dict[str, Callable[[TomlTable], Iterator[Fault]]]] = {
     "model": _model,
     "variant": _variant,
     "claim": _claim,
     "floor": _floor,
     "dataset": _dataset,
+    "symptom": _symptom,
 }

@@ -433,6 +433,52 @@ class Floor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SymptomSign:
+    """One way in which a symptom shows. Of the kinds that are given all must be there; of several phrases, exceptions
+    or signals one is enough."""
+
+    message: tuple[str, ...] = ()
+    """Phrases (`plimsoll.usertoml.phrases`), looked for in each line of a text."""
+    beside: tuple[str, ...] = ()
+    """Phrases that must all stand somewhere in the same text."""
+    unless: tuple[str, ...] = ()
+    """Phrases of which none may stand in the text."""
+    exception: tuple[str, ...] = ()
+    """Names of classes, with their module or without."""
+    signal: tuple[str, ...] = ()
+    """`SIGKILL`."""
+    evidence: Mapping[str, str | int | bool] = field(default_factory=dict)
+    """What the suite knows beside a text: what the Hub answered, which figure was out of its range."""
+    facts: tuple[str, ...] = ()
+    """What `cause` and `next` may name beside holes and evidence; whoever cannot tell them gets the symptom's own."""
+    otherwise: bool = False
+    """True for what counts only where nothing else was recognised."""
+    cause: str = ""
+    next: str = ""
+    """In place of the symptom's own, where this sign says more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Symptom:
+    """What a person sees when something is wrong, what is behind it, and one thing to do about it."""
+
+    id: str
+    """The anchor in docs/troubleshooting.md."""
+    title: str
+    cause: str
+    next: str
+    next_in: Mapping[str, str]
+    """What to do instead in some place: `container`, `kubernetes`, `slurm`."""
+    explains: tuple[str, ...]
+    """Symptoms that are but consequences of this one, and not told beside it."""
+    signs: tuple[SymptomSign, ...]
+    """The most specific first."""
+    see: str
+    """Where more is written; empty for the project's own page."""
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueFile:
     """A file that was read, with the SHA-256 of its bytes; `shipped` is False for a user's own."""
 
@@ -454,6 +500,8 @@ class Catalogue:
     datasets: Mapping[str, Dataset] = field(default_factory=dict)
     experiments: Mapping[str, Experiment] = field(default_factory=dict)
     floors: tuple[Floor, ...] = ()
+    symptoms: tuple[Symptom, ...] = ()
+    """The user's before the shipped ones, which know less of the place; in the order of the files otherwise."""
     files: tuple[CatalogueFile, ...]
 
     def floor_of(self, device: str, metric: str, of: str | None = None) -> Floor | None:

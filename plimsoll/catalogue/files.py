@@ -22,11 +22,12 @@ _TIERS: Final = "tiers.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedFile:
-    """A file that was read: `label` is how messages name it, `data` what the TOML says."""
+    """A file that was read: `label` is how messages name it, `data` what the TOML says, `text` how it is written."""
 
     label: str
     file: CatalogueFile
     data: dict[str, Any]
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,14 @@ def read_documents(extra: Sequence[Path], root: Path) -> tuple[list[ParsedFile],
     return documents, faults
 
 
+def read_shipped(name: str, root: Path) -> ParsedFile:
+    """One of the shipped files, without the others. Raises CatalogueError where it cannot be read."""
+    outcome = _read(_Candidate(path=root / name, label=f"catalogue/{name}", shipped=True))
+    if isinstance(outcome, Fault):
+        raise CatalogueError([outcome])
+    return outcome
+
+
 def _shipped(root: Path) -> Iterator[_Candidate]:
     """Named alike in a checkout and in a wheel, so that messages and evidence do not depend on the layout."""
     for pattern in ("*.toml", "models/*.toml", "claims/*.toml"):
@@ -92,4 +101,4 @@ def _read(candidate: _Candidate) -> ParsedFile | Fault:
     if isinstance(data, Fault):
         return data
     file = CatalogueFile(path=candidate.path, sha256=hashlib.sha256(content).hexdigest(), shipped=candidate.shipped)
-    return ParsedFile(label=label, file=file, data=data)
+    return ParsedFile(label=label, file=file, data=data, text=str(text))

@@ -33,7 +33,7 @@ class References:
     _limited: set[tuple[str, str]] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
-        kinds = ("model", "tier", "profile", "variant", "dataset")
+        kinds = ("model", "tier", "profile", "variant", "dataset", "symptom")
         self._ids = {kind: ids_of(self.all_tables, kind) for kind in kinds}
         models = [table.sound for table in self.all_tables if table.kind == "model"]
         self._bases = {str(one.get("id")): str(one["tuned_from"]) for one in models if one.get("tuned_from")}
@@ -57,6 +57,11 @@ class References:
                 yield from self._patterns(table, "variants", "variant", [])
                 yield from self._patterns(table, "datasets", "dataset", [])
                 yield from self._selections(table, "asked_with")
+            case "symptom":
+                for id_ in table.sound.get("explains", ()):
+                    if id_ not in self._ids["symptom"]:
+                        hint = did_you_mean(id_, self._ids["symptom"])
+                        yield table.fault(table.place("explains", id_), f"unknown symptom {shown(id_)}", hint)
             case "claim":
                 yield from self._claim(table)
             case "statement":

@@ -74,6 +74,10 @@ Id = Annotated[
 ]
 Text = Annotated[str, _shaped(r"(?s).*\S.*", "must not be empty")]
 ClassName = Annotated[str, _shaped(r"[A-Za-z_][A-Za-z0-9_]*", "{shown} is not the name of a class")]
+DottedName = Annotated[
+    str, _shaped(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", "{shown} is not the name of an exception such as 'MemoryError'")
+]
+Signal = Annotated[str, _shaped(r"SIG[A-Z0-9]+", "{shown} is not a signal such as 'SIGKILL'")]
 HubId = Annotated[
     str, _shaped(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", "{shown} is not a Hub id such as 'owner/name'")
 ]
@@ -269,6 +273,43 @@ class ExperimentTable(FileTable):
     replaces: bool = False
 
 
+class SignTable(FileTable):
+    """`[[symptom.sign]]`: one way in which it shows."""
+
+    message: list[Text] = Field(default_factory=list)
+    beside: list[Text] = Field(default_factory=list)
+    unless: list[Text] = Field(default_factory=list)
+    exception: list[DottedName] = Field(default_factory=list)
+    signal: list[Signal] = Field(default_factory=list)
+    evidence: dict[str, str | int | bool] = Field(default_factory=dict)
+    facts: list[Id] = Field(default_factory=list)
+    otherwise: bool = False
+    cause: Text | None = None
+    next: Text | None = None
+
+
+class NextInTable(FileTable):
+    """`[symptom.next_in]`: what to do instead, by the place."""
+
+    container: Text | None = None
+    kubernetes: Text | None = None
+    slurm: Text | None = None
+
+
+class SymptomTable(FileTable):
+    """`[[symptom]]`."""
+
+    id: Id
+    title: Text
+    cause: Text
+    next: Text
+    next_in: NextInTable = Field(default_factory=NextInTable)
+    explains: list[Id] = Field(default_factory=list)
+    sign: Annotated[list[SignTable], Field(min_length=1)]
+    see: Text | None = None
+    replaces: bool = False
+
+
 SCHEMAS: Final[dict[str, type[FileTable]]] = {
     "tier": TierTable,
     "profile": ProfileTable,
@@ -279,6 +320,7 @@ SCHEMAS: Final[dict[str, type[FileTable]]] = {
     "claim": ClaimTable,
     "floor": FloorTable,
     "statement": StatementTable,
+    "symptom": SymptomTable,
 }
 """In the order in which they are judged."""
 
@@ -286,6 +328,8 @@ NESTED: Final[dict[str, type[FileTable]]] = {
     "generation": GenerationTable,
     "recipe": RecipeTable,
     "correct": CorrectTable,
+    "sign": SignTable,
+    "next_in": NextInTable,
 }
 """The tables inside another whose keys are ours."""
 

@@ -6,10 +6,11 @@ count as declared, so that one read of the catalogue finds every fault and no fa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -20,6 +21,7 @@ from plimsoll.catalogue.schema import SCHEMAS, FileTable
 from plimsoll.catalogue.translate import meant_keys, translate
 from plimsoll.errors import Fault
 from plimsoll.usertoml.explain import key_path, shown
+from plimsoll.usertoml.lines import line_of
 from plimsoll.usertoml.suggest import did_you_mean
 
 
@@ -50,8 +52,7 @@ class TomlTable:
 
     def fault(self, key: str, what: str, fix: str = "") -> Fault:
         """A fault of the value at `key`, a path inside this table; an empty key means the table itself."""
-        place = f"{self.origin}.{key}" if key else str(self.origin)
-        return Fault(where=place, what=what, fix=fix)
+        return Fault(where=_where(self.document, self.kind, self.index, key), what=what, fix=fix)
 
     def place(self, key: str, item: object) -> str:
         """`models[1]`: where in the file's own array an item of a sound one stands."""
@@ -63,7 +64,7 @@ class TomlTable:
         if not isinstance(values, dict):
             return
         match self.kind:
-            case "model" | "tier" | "dataset" | "experiment":
+            case "model" | "tier" | "dataset" | "experiment" | "symptom":
                 yield from _texts(values.get("id"))
             case "profile" if "id" in self.sound:
                 for count in self.sound.get("counts", (1,)):
@@ -73,6 +74,21 @@ class TomlTable:
                 for model in _texts(values.get("models")):
                     for name in names:
                         yield f"{model}/{name}"
+
+
+_WITH_LINES: Final = frozenset({"symptom"})
+"""The tables that are long enough, with tables inside, for a key path to need a line beside it."""
+_STEP: Final = re.compile(r"(\w+)|\[(\d+)\]")
+
+
+def _where(document: ParsedFile, kind: str, index: int, key: str) -> str:
+    """Where a value stands, for messages: the file and the key path, and the line where one is told."""
+    path = key_path(kind, index) + (f".{key}" if key else "")
+    if kind in _WITH_LINES:
+        steps = [int(number) if number else name for name, number in _STEP.findall(path)]
+        line = line_of(document.text, steps, len(document.data[kind]))
+        return f"{document.label}: {path}" if line is None else f"{document.label}: line {line}, {path}"
+    return f"{document.label}: {path}"
 
 
 def _texts(value: object) -> list[str]:
@@ -107,7 +123,9 @@ def tables_of(document: ParsedFile) -> tuple[list[TomlTable], list[Fault]]:
 
 
 def _table(document: ParsedFile, kind: str, index: int, value: object) -> TomlTable:
-    where = f"{document.label}: {key_path(kind, index)}"
+    def where(key: str) -> str:
+        return _where(document, kind, index, key)
+
     given = frozenset(value) if isinstance(value, dict) else frozenset()
     sound = value if isinstance(value, dict) else {}
     try:

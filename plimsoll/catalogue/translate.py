@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic_core import ErrorDetails
@@ -52,13 +52,12 @@ def meant_keys(kind: str, errors: Sequence[ErrorDetails]) -> frozenset[tuple[str
     return frozenset(meant)
 
 
-def translate(where: str, kind: str, error: ErrorDetails) -> Fault:
-    """One error of pydantic's about the table at `where`, in our words."""
+def translate(where: Callable[[str], str], kind: str, error: ErrorDetails) -> Fault:
+    """One error of pydantic's about a table, in our words; `where` says where a key path inside it stands."""
     location, value = error["loc"], error["input"]
     context: dict[str, Any] = error.get("ctx", {})
     what, fix = _words(error["type"], kind, location, value, context)
-    place = f"{where}.{key_path(*location)}" if location else where
-    return Fault(where=place, what=what or error["msg"], fix=fix)
+    return Fault(where=where(key_path(*location) if location else ""), what=what or error["msg"], fix=fix)
 
 
 def _words(

@@ -23,6 +23,7 @@ FLOW = [
     "statistics",
     "usertoml",
     "catalogue",
+    "symptoms",
     "node",
     "footprint",
     "hub",

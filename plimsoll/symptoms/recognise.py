@@ -1,0 +1,249 @@
+"""Recognises symptoms in a text, an exception, the end of a process or what the suite knows, by the table alone.
+
+The order of the table decides: of two symptoms that the same line shows, the first alone is told, and one that is but a
+consequence of another is not told beside it. What fits nothing is not guessed at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, Self
+
+from plimsoll.catalogue.entries import Symptom, SymptomSign
+from plimsoll.symptoms.shipped import shipped_symptoms
+from plimsoll.symptoms.surroundings import Surroundings, here
+from plimsoll.usertoml.phrases import filled, phrase
+
+PAGE: Final = "docs/troubleshooting.md"
+"""Where every shipped symptom has an anchor."""
+
+_BEGINNING: Final = 20_000
+_END: Final = 80_000
+"""Characters of a long text that are looked at: what went wrong is told at the end, and what was asked at the start."""
+_LONGEST_LINE: Final = 2_000
+_SHOWN: Final = 200
+_KIND: Final = re.compile(r"(?<![\w.])(?:[A-Za-z_]\w{0,80}\.){0,8}([A-Z]\w{0,80})(?=:|\s*$|\(| in the host )")
+"""The name of a class as it stands before what an exception says: at the end of a traceback, in a sentence of ours."""
+_SIGNAL: Final = re.compile(r"\b(?:killed by|died with <Signals\.|Signals\.)(SIG[A-Z0-9]{2,12})\b")
+_NEGATIVE: Final = re.compile(r"\b(?:exit(?:ed)?(?: with)?(?: code| status)?|returncode) -(\d{1,2})\b")
+_BY_NUMBER: Final = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What can be seen of something that went wrong; whatever is not known is left out."""
+
+    text: str = ""
+    """A message, a traceback, a log: of a long one beginning and end are looked at."""
+    exceptions: tuple[str, ...] = ()
+    """Names of classes, with their module or without: what was raised, its bases, what caused it."""
+    signal: str = ""
+    """What ended the process, `SIGKILL`."""
+    evidence: Mapping[str, object] = field(default_factory=dict)
+    """What is known beside (`reply`, `skip`, `metric`, `ended` ...), for conditions and to fill sentences with."""
+
+    @classmethod
+    def of(cls, error: BaseException, **evidence: object) -> Self:
+        """An exception with its causes, by what they say and by their classes."""
+        said, kinds = [], []
+        seen: BaseException | None = error
+        while seen is not None and len(said) < 10:
+            said.append(f"{type(seen).__name__}: {seen}")
+            kinds += [kind.__name__ for kind in type(seen).__mro__ if kind not in (BaseException, Exception, object)]
+            seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+        return cls(text="\n".join(said), exceptions=tuple(dict.fromkeys(kinds)), evidence=evidence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """A symptom that was recognised."""
+
+    symptom: str
+    title: str
+    cause: str
+    next: str
+    """One step."""
+    anchor: str
+    """Where more is written: `docs/troubleshooting.md#gpu-memory`, or what a user's own table says."""
+    seen: str
+    """The line, the signal or the evidence by which it was recognised; at most 200 characters."""
+
+    def __str__(self) -> str:
+        return f"{self.title}: {self.cause}; next: {self.next} ({self.anchor})"
+
+    def to_json(self) -> dict[str, str]:
+        """Plain JSON data; `from_json` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read back what `to_json` wrote. Raises TypeError for anything else."""
+        return cls(**{name: str(value) for name, value in data.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    symptom: Symptom
+    sign: SymptomSign
+    grounds: frozenset[object]
+    """The lines that show it, by number, and the signal or evidence."""
+    values: Mapping[str, object]
+    seen: str
+
+
+def recognise(
+    seen: Seen, symptoms: Sequence[Symptom] | None = None, place: Surroundings | None = None
+) -> tuple[Diagnosis, ...]:
+    """The symptoms that show, the most specific first; empty where none is recognised.
+
+    `symptoms` are a catalogue's (`Catalogue.symptoms`), the shipped ones where None. `place` is what it happened in,
+    which chooses among next steps; None is what this process runs in. Imports no torch.
+    """
+    known = shipped_symptoms() if symptoms is None else symptoms
+    text = _Text(seen)
+    found = [match for symptom in known if (match := _shown(symptom, text, seen)) is not None]
+    surrounded = here() if place is None else place
+    return tuple(_diagnosis(match, surrounded) for match in _told(found))
+
+
+def _told(found: Sequence[_Match]) -> Iterator[_Match]:
+    """What is told of all that was found: neither the same line twice, nor a consequence, nor a last resort beside
+    something better."""
+    explained = {id_ for match in found for id_ in match.symptom.explains}
+    better = [match for match in found if match.symptom.id not in explained]
+    firm = [match for match in better if not match.sign.otherwise]
+    taken: set[object] = set()
+    for match in firm or better[:1]:
+        if not match.grounds <= taken:
+            taken |= match.grounds
+            yield match
+
+
+def _diagnosis(match: _Match, place: Surroundings) -> Diagnosis:
+    symptom, sign = match.symptom, match.sign
+    general = next((symptom.next_in[name] for name in place.names if name in symptom.next_in), symptom.next)
+    return Diagnosis(
+        symptom=symptom.id,
+        title=symptom.title,
+        cause=(filled(sign.cause, match.values) if sign.cause else None) or symptom.cause,
+        next=(filled(sign.next, match.values) if sign.next else None) or general,
+        anchor=anchor_of(symptom),
+        seen=match.seen[:_SHOWN],
+    )
+
+
+def anchor_of(symptom: Symptom) -> str:
+    """Where more is written of a symptom: the page of the project for a shipped one, else what its own table says."""
+    if symptom.see:
+        return symptom.see
+    return f"{PAGE}#{symptom.id}" if symptom.origin.file.as_posix().startswith("catalogue/") else str(symptom.origin)
+
+
+class _Text:
+    """The lines of a text that are looked at, and what they say of exceptions and signals, read once."""
+
+    def __init__(self, seen: Seen) -> None:
+        text = seen.text
+        if len(text) > _BEGINNING + _END:
+            text = f"{text[:_BEGINNING]}\n{text[-_END:]}"
+        self.lines = [line[:_LONGEST_LINE] for line in text.splitlines()]
+        self.folded = "\n".join(self.lines).lower()
+        self.kinds: dict[str, set[int]] = {}
+        self.signals: dict[str, set[int]] = {}
+        for number, line in enumerate(self.lines):
+            for kind in _KIND.findall(line):
+                self.kinds.setdefault(kind, set()).add(number)
+            named = [*_SIGNAL.findall(line), *(_BY_NUMBER.get(int(n), "") for n in _NEGATIVE.findall(line))]
+            for signal in filter(None, named):
+                self.signals.setdefault(signal, set()).add(number)
+
+    def has(self, words: str) -> bool:
+        """True where some line has a phrase."""
+        looked_for = phrase(words)
+        return looked_for.opening in self.folded and any(looked_for.find(line) is not None for line in self.lines)
+
+    def find(self, words: str) -> Iterator[tuple[int, Mapping[str, str]]]:
+        """The lines that have a phrase, with what stands in its holes."""
+        looked_for = phrase(words)
+        if looked_for.opening in self.folded:
+            for number, line in enumerate(self.lines):
+                if (holes := looked_for.find(line)) is not None:
+                    yield number, holes
+
+
+def _shown(symptom: Symptom, text: _Text, seen: Seen) -> _Match | None:
+    """The first sign of a symptom that shows, with the lines of all that do."""
+    found = [match for sign in symptom.signs if (match := _match(symptom, sign, text, seen)) is not None]
+    if not found:
+        return None
+    firm = [match for match in found if not match.sign.otherwise] or found
+    return replace(firm[0], grounds=frozenset().union(*(match.grounds for match in firm)))
+
+
+def _match(symptom: Symptom, sign: SymptomSign, text: _Text, seen: Seen) -> _Match | None:
+    if not all(_equal(seen.evidence.get(name), value) for name, value in sign.evidence.items()):
+        return None
+    if any(map(text.has, sign.unless)) or not all(map(text.has, sign.beside)):
+        return None
+    parts = [
+        part
+        for is_asked, look in (
+            (sign.message, _messages),
+            (sign.exception, _exceptions),
+            (sign.signal, _signals),
+        )
+        if is_asked
+        for part in [look(sign, text, seen)]
+    ]
+    if any(part is None for part in parts):
+        return None
+    grounds, holes, told = frozenset[object](), {}, ""
+    for part in filter(None, parts):
+        # Of a message with its class the line of the message is what shows it.
+        grounds = grounds or part[0]
+        holes, told = {**part[1], **holes}, told or part[2]
+    if not parts:
+        grounds = frozenset(sign.evidence.items())
+        told = ", ".join(f"{name} {value}" for name, value in sign.evidence.items())
+    return _Match(symptom, sign, grounds, {**seen.evidence, **holes}, told)
+
+
+_Part = tuple[frozenset[object], Mapping[str, str], str]
+
+
+def _equal(known: object, asked: str | int | bool) -> bool:
+    """A value that is not known is none, not even False."""
+    return known is not None and type(asked)(known) == asked if not isinstance(asked, str) else str(known) == asked
+
+
+def _messages(sign: SymptomSign, text: _Text, _seen: Seen) -> _Part | None:
+    grounds: set[object] = set()
+    first: tuple[int, Mapping[str, str]] | None = None
+    for words in sign.message:
+        for number, holes in text.find(words):
+            grounds.add(number)
+            first = first or (number, holes)
+    if first is None:
+        return None
+    return frozenset(grounds), first[1], text.lines[first[0]].strip()
+
+
+def _exceptions(sign: SymptomSign, text: _Text, seen: Seen) -> _Part | None:
+    for name in sign.exception:
+        short = name.rpartition(".")[2]
+        if numbers := text.kinds.get(short):
+            return frozenset(numbers), {}, text.lines[min(numbers)].strip()
+        if any(kind in (name, short) or kind.rpartition(".")[2] == short for kind in seen.exceptions):
+            return frozenset({("exception", short)}), {}, name
+    return None
+
+
+def _signals(sign: SymptomSign, text: _Text, seen: Seen) -> _Part | None:
+    for name in sign.signal:
+        if seen.signal == name:
+            return frozenset({("signal", name)}), {"signal": name}, f"killed by {name}"
+        if numbers := text.signals.get(name):
+            return frozenset(numbers), {"signal": name}, text.lines[min(numbers)].strip()
+    return None
