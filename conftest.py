@@ -32,6 +32,7 @@ FIXTURE_MODULES: Final = (
     "fixtures.profiles",
     "fixtures.calls",
     "fixtures.judging",
+    "fixtures.diagnosing",
     "fixtures.golden",
     "fixtures.board",
     "fixtures.device_speed",

@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "add": "write the catalogue entry that accepts a model of yours",
     "plan": "show what would run here or on a reference machine, and what it takes",
     "audit": "hold what documents claim against prediction and evidence",
+    "explain": "say the cause of a message, a log or a run, and the next step",
     "report": "write the reports of a run again from its evidence",
     "uncertainty": "compute whether models knew when they were wrong",
     "sign": "bundle an accepted run with its evidence, sealed and signed",

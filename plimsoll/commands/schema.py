@@ -22,6 +22,7 @@ SCHEMAS: Final = {
     "node": ("plimsoll.node", "`plimsoll probe --json`"),
     "plan": ("plimsoll.plan", "`plimsoll plan --json`"),
     "audit": ("plimsoll.audit", "`plimsoll audit --json`"),
+    "explain": ("plimsoll.symptoms", "`plimsoll explain --json`"),
     "checkpoints": ("plimsoll.tiny", "`plimsoll tiny list --json`"),
     "baselines": ("plimsoll.compare", "`plimsoll baseline list --json`"),
     "bundle": ("plimsoll.signoff", "manifest.json in a bundle of `plimsoll sign`"),

@@ -15,10 +15,26 @@ from plimsoll.catalogue.entries import LimitedSide
 from plimsoll.host.protocol import Inventory, LoadReport
 from plimsoll.judge.judgement import Judgement, Limit, Measurement, Outcome, judge
 from plimsoll.metrics import METRICS
+from plimsoll.symptoms.recognise import Diagnosis
 
 _NON_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _DEEPEST: Final = 64
 """Levels of nesting that are written; what lies deeper is cut, so that a value which holds itself cannot hang a run."""
+
+
+SYMPTOMS: Final = "plimsoll_symptoms"
+"""The attribute of a test report that has what was recognised."""
+
+
+def read_diagnoses(report: Mapping[str, Any]) -> tuple[Diagnosis, ...] | None:
+    """What was recognised when a report was made; None where nobody looked, or what stands there is none of ours."""
+    listed = report.get(SYMPTOMS)
+    if not isinstance(listed, list):
+        return None
+    try:
+        return tuple(Diagnosis.from_json(each) for each in listed)
+    except (TypeError, AttributeError):
+        return None
 
 
 def encode(value: object, redact: Callable[[str], str] = str) -> Any:

@@ -148,3 +148,12 @@ def _headroom(value: float, limit: Limit) -> float | None:
     if limit.high:
         rooms.append((limit.high - value) / abs(limit.high))
     return min(rooms, default=None)
+
+
+def broken_bound(judgement: Judgement) -> dict[str, str]:
+    """Which bound of which metric a value broke, as evidence of a symptom; empty where it broke none."""
+    value, limit = judgement.measurement.value, judgement.limit
+    if value is None or judgement.outcome is not Outcome.FAIL:
+        return {}
+    side = "low" if limit.low is not None and value < limit.low else "high"
+    return {"metric": judgement.measurement.metric, "bound": side}

@@ -54,6 +54,22 @@ def group_memory(physical: int, root: Path = Path("/")) -> GroupMemory | None:
     return GroupMemory(limit=min(r.limit for r in bounded), available=min(r.available for r in bounded))
 
 
+def group_kills(root: Path = Path("/")) -> int | None:
+    """How many processes of this group the kernel has ended for want of memory so far; None where nobody counts, as in
+    the top group, or the files cannot be read."""
+    try:
+        located = _locate(root, "memory")
+        if located is None:
+            return None
+        mount, group, version = located
+        folder = group if group.is_dir() else mount
+        file = folder / ("memory.events" if version == "cgroup2" else "memory.oom_control")
+        counts = dict(line.split(" ", 1) for line in file.read_text().splitlines())
+        return int(counts["oom_kill"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def cpu_quota(root: Path = Path("/")) -> float | None:
     """How many CPUs' worth of time the control group grants this process; None where it sets no quota.
 

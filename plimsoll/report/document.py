@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
 from plimsoll.evidence.record import LoadRecord, RunRecord
@@ -40,7 +39,10 @@ from plimsoll.present.document import (
 from plimsoll.present.foreign_text import one_line
 from plimsoll.report.gpus import gpu_table
 from plimsoll.report.node_card import distinct_nodes, node_card
+from plimsoll.report.reader import Reader
 from plimsoll.report.story import spoken
+from plimsoll.report.symptoms import diagnosis_lines, diagnosis_link, symptom_section
+from plimsoll.symptoms.recognise import Diagnosis
 from plimsoll.units import counted, format_bytes, format_seconds, format_value
 from plimsoll.verdict.cells import WORST_FIRST, CellOutcome, CellResult, cause_of
 from plimsoll.verdict.verdict import Gap, Verdict, Word
@@ -69,14 +71,6 @@ _BELOW: Final = "in the rows below"
 _ENDED_BADLY: Final = ("died", "timeout")
 
 
-class Reader(StrEnum):
-    """For whom the verdict is written."""
-
-    SUMMARY = "summary"
-    STEP = "step"
-    PAGE = "page"
-
-
 def verdict_document(record: RunRecord, verdict: Verdict, reader: Reader) -> Document:
     """All that there is to say of a run, the verdict first. Of a page it is the head, above sections and rows."""
     on_page = reader is Reader.PAGE
@@ -86,6 +80,7 @@ def verdict_document(record: RunRecord, verdict: Verdict, reader: Reader) -> Doc
         *_failures(verdict.results, reader),
         *(_ended_hosts(record) if on_page else []),
         *_missing(verdict.gaps, reader),
+        symptom_section(verdict.results, reader),
         *_waived(verdict.results, on_page=on_page),
         _listed("Conflicts: the worst counts", [code(str(conflict)) for conflict in verdict.conflicts]),
         *(_variants_on_page(verdict.results) if on_page else _variants(verdict.results)),
@@ -107,6 +102,7 @@ def closing_lines(record: RunRecord, verdict: Verdict, reports: object = None) -
     counts = ", ".join(f"{count} {outcome.word}" for outcome, count in verdict.counts)
     found = (
         ("failed", _failures_by_cause(_of(verdict.results, CellOutcome.FAIL))),
+        ("what to do", _steps(_of(verdict.results, CellOutcome.FAIL))),
         ("missing", [_brief_gap(gap) for gap in verdict.gaps]),
         (
             "waived",
@@ -162,8 +158,15 @@ def _brief(result: CellResult, between: str, text: str) -> Words:
     return (one_line(result.cell.id), between, one_line(text))
 
 
+def _steps(failed: Iterable[CellResult]) -> list[Words]:
+    """The next step of each symptom that failures show, once, with where more is written."""
+    first = {each.symptom: each for result in failed for each in result.diagnoses[:1]}
+    return [f"{each.title}: {each.next} ({each.anchor})" for each in first.values()]
+
+
 def _brief_gap(gap: Gap) -> Words:
-    return (one_line(str(gap)), *((BREAK, f"to run them: {gap.fix}") if gap.fix else ()))
+    see = f" (see {gap.diagnosis.anchor})" if gap.diagnosis is not None else ""
+    return (one_line(str(gap)), see, *((BREAK, f"to run them: {gap.fix}") if gap.fix else ()))
 
 
 def _of(results: Iterable[CellResult], outcome: CellOutcome) -> list[CellResult]:
@@ -213,7 +216,10 @@ def _failures(results: Sequence[CellResult], reader: Reader) -> list[Section | N
         rows = tuple((code(r.cell.id), code(r.reason, _BRIEF)) for r in failed)
         return [Section(title="Failures", blocks=(Table(columns=columns("check", "what"), rows=rows),))]
     if reader is Reader.SUMMARY:
-        whole = [Section(title=code(r.cell.id), level=2, blocks=(Verbatim(text=r.reason),)) for r in failed]
+        whole = [
+            Section(title=code(r.cell.id), level=2, blocks=(Verbatim(text=r.reason), *diagnosis_lines(r.diagnoses)))
+            for r in failed
+        ]
         return [Section(title="Failures", blocks=tuple(whole))]
     alike: dict[tuple[str | None, str], list[CellResult]] = {}
     for result in failed:
@@ -238,6 +244,7 @@ def _failure(alike: Sequence[CellResult]) -> tuple[Piece, ...]:
         *([more] if others else []),
         *([_figures(bad)] if bad else []),
         *_causes(tuple(causes)),
+        *diagnosis_lines(result.diagnoses, linked=True),
         *(_reason(rest.strip()) if rest.strip() else []),
     )
 
@@ -312,13 +319,20 @@ def _missing(gaps: Sequence[Gap], reader: Reader) -> list[Section | None]:
         rows = tuple((str(gap), code(gap.fix) if gap.fix else "") for gap in gaps)
         return [Section(title="Missing", blocks=(Table(columns=columns("what", "to run them"), rows=rows),))]
     if reader is Reader.SUMMARY:
-        whole = [Section(title=str(gap), level=2, blocks=_closing(gap, "checks")) for gap in gaps]
+        whole = [
+            Section(title=str(gap), level=2, blocks=(*_closing(gap, "checks"), *_pointer(gap.diagnosis)))
+            for gap in gaps
+        ]
         return [Section(title="Missing", blocks=tuple(whole))]
     # By code, since one command often closes all gaps of a kind.
     by_code: dict[str, list[Gap]] = {}
     for gap in gaps:
         by_code.setdefault(gap.code or gap.outcome.word, []).append(gap)
-    entries = [(str(gap), *_closing(gap, "Cells", _MOST_CELLS)) for alike in by_code.values() for gap in alike]
+    entries = [
+        (str(gap), *diagnosis_link(gap.diagnosis), *_closing(gap, "Cells", _MOST_CELLS))
+        for alike in by_code.values()
+        for gap in alike
+    ]
     return [_listed("Missing, and how to get it", entries)]
 
 
@@ -326,6 +340,10 @@ def _closing(gap: Gap, title: str, most: int | None = None) -> tuple[Block, ...]
     """The command that closes a gap, and the cells that are in it."""
     cells = Bullets(entries=tuple(map(code, gap.cells)), most=most, rest=_BELOW)
     return (*([Verbatim(text=gap.fix)] if gap.fix else []), _unfolding(title, cells))
+
+
+def _pointer(diagnosis: Diagnosis | None) -> tuple[Block, ...]:
+    return () if diagnosis is None else (Paragraph(words=("See: ", code(diagnosis.anchor))),)
 
 
 def _waived(results: Iterable[CellResult], *, on_page: bool) -> list[Section | None]:

@@ -14,10 +14,11 @@ from plimsoll.evidence.record import RunRecord
 from plimsoll.present import html
 from plimsoll.present.colours import COLOURS
 from plimsoll.present.document import Block, Paragraph, Section
-from plimsoll.report.document import Reader, verdict_document
+from plimsoll.report.document import verdict_document
 from plimsoll.report.gpu_memory import gpu_memory_section
 from plimsoll.report.health import health_section
 from plimsoll.report.models import model_section
+from plimsoll.report.reader import Reader
 from plimsoll.report.records import claims_section, environment_section, load_section
 from plimsoll.report.timeline import timeline_section
 from plimsoll.verdict.verdict import Verdict

@@ -176,6 +176,7 @@ def _cell(result: CellResult, gpus: Sequence[RunGpu]) -> dict[str, Any]:
         "code": result.code,
         "fix": result.fix,
         "duration": result.duration,
+        "diagnoses": [diagnosis.to_json() for diagnosis in result.diagnoses],
         "judgements": [judgement_fields(judgement) for judgement in result.judgements],
         "measurements": [measurement_fields(m.measurement, m.context) for m in result.measurements],
     }

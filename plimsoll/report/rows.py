@@ -18,6 +18,8 @@ from plimsoll.present import html
 from plimsoll.present.document import Sign, Words, faint, strong
 from plimsoll.present.foreign_text import printable
 from plimsoll.report.document import margin, value_of
+from plimsoll.report.symptoms import symptom_link
+from plimsoll.symptoms.recognise import Diagnosis
 
 ROOM: Final = 800_000
 """Characters that the logs of all rows may take together."""
@@ -31,8 +33,9 @@ _SAYS_NOTHING: Final = re.compile(r"(?:No log output captured\.|\[gw\d+\] [^\n]*
 """A log with pytest-html's words for none, or with nothing but the name of the worker."""
 
 
-def measured_cells(judgements: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Three cells of a row (measured, limit, margin) with a line for each judgement; empty where there is none.
+def measured_cells(judgements: Sequence[Mapping[str, Any]], diagnoses: Sequence[Diagnosis] = ()) -> list[str]:
+    """Three cells of a row (measured, limit, margin) with a line for each judgement; empty where there is none. Below
+    what was measured stand links to the symptoms that were recognised.
 
     Takes the fields of JUDGEMENT events, as a test report carries them.
     """
@@ -40,6 +43,7 @@ def measured_cells(judgements: Sequence[Mapping[str, Any]]) -> list[str]:
     for fields in judgements:
         for column, words in zip(columns, _row_words(fields), strict=True):
             column.append(words)
+    columns[0] += [symptom_link(diagnosis) for diagnosis in diagnoses]
     return [html.row_cell(column) for column in columns]
 
 

@@ -17,7 +17,8 @@ from typing import Final
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.record import RunRecord
 from plimsoll.present.markdown import document_text
-from plimsoll.report.document import Reader, verdict_document
+from plimsoll.report.document import verdict_document
+from plimsoll.report.reader import Reader
 from plimsoll.report.results import benchmark_text, results_text
 from plimsoll.verdict.verdict import Verdict
 

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from plimsoll.evidence.fields import read_diagnoses
 from plimsoll.evidence.record import Cell, CellEvidence, GateRecord, Measured
 from plimsoll.gate.skip import Skip
-from plimsoll.judge.judgement import Judgement, Outcome
+from plimsoll.judge.judgement import Judgement, Outcome, broken_bound
+from plimsoll.symptoms.recognise import Diagnosis, Seen, recognise
+from plimsoll.symptoms.surroundings import Surroundings
 from plimsoll.verdict.waivers import Waiver
 
 PHASES: Final = ("setup", "call", "teardown")
@@ -80,6 +83,8 @@ class CellResult:
     judgements: tuple[Judgement, ...] = ()
     measurements: tuple[Measured, ...] = ()
     duration: float | None = None
+    diagnoses: tuple[Diagnosis, ...] = ()
+    """The symptoms that a cell shows which failed or was skipped, the most specific first."""
 
 
 WORST_FIRST: Final = (
@@ -132,7 +137,19 @@ def result_of(
         judgements=evidence.judgements,
         measurements=evidence.measurements,
         duration=_duration(evidence),
+        diagnoses=_diagnoses(evidence, reason, code) if outcome in (CellOutcome.FAIL, CellOutcome.SKIP) else (),
     )
+
+
+def _diagnoses(evidence: CellEvidence, reason: str, code: str | None) -> tuple[Diagnosis, ...]:
+    """What the run recognised, by the catalogue that it had. Evidence of before it looked is looked at now, by the
+    shipped table and as of a bare machine, for nobody knows what it ran in."""
+    recorded = [found for report in evidence.reports if (found := read_diagnoses(report)) is not None]
+    if recorded:
+        return tuple({each.symptom: each for found in recorded for each in found}.values())
+    bounds = next(filter(None, map(broken_bound, evidence.judgements)), {})
+    known = {**bounds, **({} if code is None else {"skip": code})}
+    return recognise(Seen(text=reason, evidence=known), place=Surroundings())
 
 
 def _faults(evidence: CellEvidence) -> list[str]:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from plimsoll.evidence.record import RunHead, RunRecord
+from plimsoll.symptoms.recognise import Diagnosis
 from plimsoll.units import counted
 from plimsoll.verdict.cells import CellOutcome, CellResult
 from plimsoll.verdict.faults import record_faults, record_notes
@@ -47,6 +48,8 @@ class Gap:
     """Distinct ones, in the order of the plan."""
     fix: str | None
     cells: tuple[str, ...]
+    diagnosis: Diagnosis | None = None
+    """The symptom that they show, where one was recognised."""
 
     def __str__(self) -> str:
         """`20 cells skipped (no_gpu): needs 1 GPU, has none`."""
@@ -189,6 +192,7 @@ def _gaps(results: Sequence[CellResult], again: str | None) -> tuple[Gap, ...]:
             reasons=tuple(dict.fromkeys(result.reason for result in group)),
             fix=fix or (again if outcome is CellOutcome.NOT_RUN else None),
             cells=tuple(result.cell.id for result in group),
+            diagnosis=next((each for result in group for each in result.diagnoses), None),
         )
         for (outcome, _, fix), group in groups.items()
     )

@@ -1,0 +1,189 @@
+"""`plimsoll explain WHAT`: the cause of what a text, a log or a run shows, and the next step."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from plimsoll.catalogue.entries import Symptom
+from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.errors import PlimsollError
+from plimsoll.evidence.reader import EVIDENCE_FILE, read_run
+from plimsoll.evidence.run_folder import find_run
+from plimsoll.judge.judgement import broken_bound
+from plimsoll.present import terminal
+from plimsoll.symptoms.recognise import Diagnosis, Seen, anchor_of, recognise
+from plimsoll.symptoms.shipped import shipped_symptoms
+from plimsoll.symptoms.surroundings import surroundings_of
+from plimsoll.verdict.cells import CellOutcome, CellResult
+from plimsoll.verdict.verdict import reach_verdict
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+SCHEMA: Final = "plimsoll/explain/1"
+_UNRECOGNISED: Final = 1
+_LARGEST: Final = 16 * 2**20
+"""Bytes of a log that are read at its end; what went wrong is told there."""
+_MOST_CHECKS: Final = 3
+
+_DESCRIPTION = """\
+Say what a message, a traceback, a log or a run shows: the cause, and one next step. WHAT is a text, a file, the folder
+or the id of a run, `latest`, the id of a symptom, or `-` for what is piped in. Symptoms of your own come with
+--catalogue. Nothing is loaded and nobody is asked.
+Exit status: 0 everything that went wrong was recognised, 1 not all of it, or nothing, 2 usage error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What was recognised, with the checks of a run that show it."""
+
+    of: str
+    diagnoses: tuple[tuple[Diagnosis, tuple[str, ...]], ...]
+    unrecognised: tuple[str, ...] = field(default=())
+    is_well: bool = False
+    """True for a run in which nothing went wrong."""
+
+
+def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "explain", help="say the cause of a message, a log or a run, and the next step", description=_DESCRIPTION
+    )
+    parser.add_argument("what", nargs="*", metavar="WHAT", help="a text, a file, a run, a symptom's id, or `-`")
+    parser.add_argument("--list", action="store_true", help="list the symptoms that are known")
+    parser.add_argument(
+        "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
+    )
+    parser.add_argument(
+        "--catalogue", action="append", default=[], type=Path, metavar="FILE", help="a catalogue file of your own"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what was recognised. Raises PlimsollError for a catalogue with faults, and for what cannot be read."""
+    own = read_catalogue(options.catalogue).symptoms if options.catalogue else None
+    known = shipped_symptoms() if own is None else own
+    if options.list:
+        for symptom in known:
+            print(terminal.line(f"{symptom.id}: {symptom.title}"))
+        return 0
+    if not options.what:
+        raise PlimsollError("say what is to be explained: a text, a file, a run, or `-` for what is piped in")
+    found = _found(options.what, options.report_dir, known, own)
+    if options.json:
+        print(json.dumps(_to_json(found), indent=2))
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in _lines(found)))
+    return 0 if found.is_well or (found.diagnoses and not found.unrecognised) else _UNRECOGNISED
+
+
+def _found(what: Sequence[str], reports: Path, known: Sequence[Symptom], own: Sequence[Symptom] | None) -> _Found:
+    name = what[0]
+    if len(what) > 1:
+        return _in_text("text", " ".join(what), known)
+    if name == "-":
+        return _in_text("text", sys.stdin.buffer.read(_LARGEST).decode("utf-8", "replace"), known)
+    if symptom := next((each for each in known if each.id == name), None):
+        return _Found(of="symptom", diagnoses=((_as_written(symptom), ()),))
+    path = Path(name)
+    if _exists(path) and path.is_file() and path.name != EVIDENCE_FILE:
+        return _in_text("file", _end_of(path), known)
+    if _exists(path) or (len(path.parts) == 1 and _exists(reports / name)):
+        return _in_run(find_run(name, reports), own)
+    return _in_text("text", name, known)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a text that is too long for a name, or has a NUL
+        return False
+
+
+def _end_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _LARGEST))
+            return file.read(_LARGEST).decode("utf-8", "replace")
+    except OSError as error:
+        raise PlimsollError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _in_text(of: str, text: str, known: Sequence[Symptom]) -> _Found:
+    return _Found(of=of, diagnoses=tuple((each, ()) for each in recognise(Seen(text=text), known)))
+
+
+def _as_written(symptom: Symptom) -> Diagnosis:
+    return Diagnosis(
+        symptom=symptom.id,
+        title=symptom.title,
+        cause=symptom.cause,
+        next=symptom.next,
+        anchor=anchor_of(symptom),
+        seen="",
+    )
+
+
+def _in_run(folder: Path, own: Sequence[Symptom] | None) -> _Found:
+    """What the run recognised itself, or what a table that is given now recognises in it."""
+    record = read_run(folder)
+    place = surroundings_of({} if record.node is None else record.node.environment)
+    shown: dict[str, tuple[Diagnosis, list[str]]] = {}
+    unrecognised, went_wrong = [], False
+    for result in reach_verdict(record).results:
+        if result.outcome not in (CellOutcome.FAIL, CellOutcome.SKIP):
+            continue
+        went_wrong = True
+        diagnoses = result.diagnoses if own is None else recognise(_seen(result), own, place)
+        for each in diagnoses:
+            shown.setdefault(each.symptom, (each, []))[1].append(result.cell.id)
+        if not diagnoses:
+            unrecognised.append(result.cell.id)
+    found = tuple((each, tuple(cells)) for each, cells in shown.values())
+    return _Found(of="run", diagnoses=found, unrecognised=tuple(unrecognised), is_well=not went_wrong)
+
+
+def _seen(result: CellResult) -> Seen:
+    bounds: dict[str, object] = {}
+    for judgement in result.judgements:
+        bounds |= broken_bound(judgement)
+    return Seen(text=result.reason, evidence={**bounds, **({"skip": result.code} if result.code else {})})
+
+
+def _lines(found: _Found) -> Iterable[str]:
+    if found.is_well:
+        yield "nothing failed, and nothing was skipped: there is nothing to explain"
+    elif not found.diagnoses and found.of != "run":
+        yield "nothing that the table knows; `plimsoll explain --list` shows it, and [[symptom]] of a catalogue adds"
+    for diagnosis, checks in found.diagnoses:
+        yield terminal.line(f"{diagnosis.symptom}: {diagnosis.title}")
+        yield f"  cause: {terminal.line(diagnosis.cause)}"
+        yield f"  next:  {terminal.line(diagnosis.next)}"
+        yield f"  see:   {terminal.line(diagnosis.anchor)}"
+        if diagnosis.seen:
+            yield f"  seen:  {terminal.line(diagnosis.seen)}"
+        yield from _checks("  in:    ", checks)
+    yield from _checks("not recognised: ", found.unrecognised)
+
+
+def _checks(label: str, checks: Sequence[str]) -> Iterable[str]:
+    if checks:
+        more = f" and {len(checks) - _MOST_CHECKS} more" if len(checks) > _MOST_CHECKS else ""
+        yield label + terminal.line(f"{', '.join(checks[:_MOST_CHECKS])}{more}")
+
+
+def _to_json(found: _Found) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "of": found.of,
+        "diagnoses": [{**diagnosis.to_json(), "checks": list(checks)} for diagnosis, checks in found.diagnoses],
+        "unrecognised": list(found.unrecognised),
+    }
