@@ -20,6 +20,7 @@ from plimsoll.node.driver import next_step
 from plimsoll.node.node import Gpu, Node
 from plimsoll.node.stack import StackFault, check_packages, check_stack
 from plimsoll.node.visible import Hidden, free_memory, total_memory, visible_gpus
+from plimsoll.symptoms.recognise import told_by
 from plimsoll.units import format_bytes
 
 _BF16_CAPABILITY = "8.0"
@@ -146,7 +147,7 @@ def _gpus(node: Node, need: Need) -> Skip | None:
             code=SkipCode.PACKAGE,
             have=f"torch {torch}, built without CUDA",
             need="torch built with CUDA",
-            fix="install the CUDA build of torch that pytorch.org/get-started names for this driver",
+            fix=told_by({"built": "for_cpu"}).next,
         )
     if (skip := _driver(node)) is not None:
         return skip
@@ -200,8 +201,7 @@ def _driver(node: Node) -> Skip | None:
         code=SkipCode.PACKAGE,
         have=f"driver {node.driver or 'of a version that was not read'}, which supports CUDA up to {node.cuda}",
         need=f"a driver for CUDA {major}, which torch {node.packages.get('torch')} was built for",
-        fix=f"update the driver{branch}, or install a build of torch for CUDA {_version(node.cuda)[0]} "
-        "(pytorch.org/get-started)",
+        fix=told_by({"driver": "too_old", "branch": branch, "major": _version(node.cuda)[0]}).next,
     )
 
 
@@ -226,13 +226,13 @@ def _no_code_for(capability: str, built: str) -> tuple[str, str] | None:
         older = max((m for m, floor in _LEAST_BUILT.items() if _version(floor) <= _version(capability)), default=None)
         build = "" if older is None else f"install a build of torch for CUDA {older} (pytorch.org/get-started), or "
         need = f"compute capability {least}, the least that torch for CUDA {built} has code for"
-        return need, f"{build}run it on a newer GPU"
+        return need, told_by({"built": "without_it", "build": build}).next
     for floor, first in _FIRST_CUDA:
         if _version(capability) >= _version(floor):
             if _version(built) >= _version(first):
                 return None
             need = f"torch built for CUDA {first} or newer, the first with code for it, not for CUDA {built}"
-            return need, "install a newer build of torch (pytorch.org/get-started)"
+            return need, told_by({"built": "before_it"}).next
     return None
 
 
@@ -255,7 +255,7 @@ def _capability(node: Node, used: Iterable[Gpu], need: Need) -> Skip | None:
             code=SkipCode.CAPABILITY,
             have=text,
             need=f"compute capability {least} {reason}",
-            fix="run it on a newer GPU" + (", or choose a variant in fp16" if reason == _FOR_BF16 else ""),
+            fix=told_by({"capability": reason}).next,
         )
     return None
 

@@ -11,17 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from plimsoll.errors import PlimsollError
+from plimsoll.symptoms.recognise import Seen, recognise
+from plimsoll.symptoms.shipped import shipped_symptoms
 from plimsoll.units import format_seconds
-
-_HINTS: Final = {
-    "SIGKILL": "the suite did not send it; the kernel's out-of-memory killer is the usual sender: see `dmesg`",
-    "SIGTERM": "the suite did not send it; a batch system or a person did",
-    "SIGBUS": "a mapped file that was cut short, or a full /dev/shm, is the usual cause",
-    "SIGILL": "native code that was built for another processor is the usual cause",
-}
 
 
 class HostStartError(PlimsollError):
@@ -104,7 +98,7 @@ class HostDied(HostFailure):
 
     def _cause(self) -> str:
         if self.signal is not None:
-            hint = "" if self.reason else _HINTS.get(self.signal, "")
+            hint = "" if self.reason else _hint(self.signal)
             how = f"killed by {self.signal}" + (f" ({hint})" if hint else "")
         elif self.exitcode is not None:
             how = f"exit code {self.exitcode}"
@@ -160,6 +154,12 @@ class HostTimeout(HostFailure):
             "stack": self.stack,
             "stderr": list(self.last_lines),
         }
+
+
+def _hint(signal: str) -> str:
+    """Who mostly sends a signal, and where to look; empty for one that the table of symptoms does not know."""
+    found = recognise(Seen(signal=signal), shipped_symptoms())
+    return f"{found[0].cause}: {found[0].next}" if found else ""
 
 
 def _section(title: str, lines: Sequence[str]) -> tuple[str, ...]:

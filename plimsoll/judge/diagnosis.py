@@ -17,6 +17,7 @@ from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.host.protocol import HostMemory, Inventory, ParameterRecord
 from plimsoll.judge.judgement import Judgement
 from plimsoll.metrics import METRICS, Place
+from plimsoll.symptoms.recognise import told_by
 from plimsoll.units import format_bytes
 
 _PACKED: Final = ("uint8", "int8")
@@ -69,13 +70,9 @@ def _stored(observed: Observed) -> list[tuple[int, str]]:
     linear = [pair for pair in loose if not pair[0].is_experts]
     wide = [(e, r) for e, r in pairs if not e.quantized and r.data_bytes > e.data_bytes]
     found = []
-    for group, text in (
-        (experts, "experts are {}"),
-        (linear, "linear weights are {}"),
-        (wide, "unpacked weights are {}"),
-    ):
+    for group, figure in ((experts, "experts"), (linear, "linear"), (wide, "unpacked")):
         if group:
-            found.append((_too_many(group), text.format(_widths(group)) + f": {_sizes(group)}"))
+            found.append((_too_many(group), _said(figure, widths=_widths(group), sizes=_sizes(group))))
     found += _surplus(observed)
     return [*found, *_statistics(pairs, observed.quantization), *(() if found else _could_be_smaller(observed))]
 
@@ -94,10 +91,8 @@ def _surplus(observed: Observed) -> list[tuple[int, str]]:
             for part in observed.footprint.parameters
             if "by a tie" in part.reason and part.shape == record.shape
         )
-        why = f"{record.name} is a tensor of its own, which the architecture does not have"
-        if tied:
-            why = f"{record.name} and{tied} are two tensors, although the configuration ties them (tie_word_embeddings)"
-        found.append((size, f"{why}: {format_bytes(size)}"))
+        figure, facts = ("tied", {"other": tied.lstrip()}) if tied else ("surplus", {})
+        found.append((size, _said(figure, name=record.name, size=format_bytes(size), **facts)))
     return found
 
 
@@ -121,8 +116,9 @@ def _statistics(
         sum(part) for part in zip(*((r.statistics_bytes, e.statistics_bytes) for e, r in others), strict=True)
     )
     plain = quantization is Quantization.NF4_DQ and all(r.scheme == Quantization.NF4.value for _, r in others)
-    what = "not double-quantized" if plain else f"not those of {quantization}"
-    return [(have - want, f"statistics {what}: {format_bytes(have)} instead of {format_bytes(want)}")]
+    told = {"have": format_bytes(have), "want": format_bytes(want)}
+    said = _said("nested", **told) if plain else _said("statistics", scheme=quantization, **told)
+    return [(have - want, said)]
 
 
 def _stored_otherwise(judgement: Judgement, observed: Observed) -> tuple[str, ...]:
@@ -140,8 +136,7 @@ def _could_be_smaller(observed: Observed) -> list[tuple[int, str]]:
     covered = [p for p in observed.footprint.parameters if p.quantized]
     have = sum(p.statistics_bytes for p in covered)
     least = sum(packed(p.shape, Quantization.NF4_DQ).statistics_bytes for p in covered)
-    text = f"statistics not double-quantized, as the entry has it: {format_bytes(have - least)} more than nf4-dq takes"
-    return [(have - least, text)]
+    return [(have - least, _said("nested_as_asked", size=format_bytes(have - least)))]
 
 
 def _beside(metric: str, observed: Observed) -> list[tuple[int, str]]:
@@ -149,33 +144,36 @@ def _beside(metric: str, observed: Observed) -> list[tuple[int, str]]:
     found = []
     memory = observed.memory
     if METRICS[metric].place is Place.RAM and memory is not None and memory.mapped_resident:
-        pages = f"pages of the checkpoint's files, which the system may drop: {format_bytes(memory.mapped_resident)}"
-        found.append((memory.mapped_resident, pages))
+        found.append((memory.mapped_resident, _said("pages", size=format_bytes(memory.mapped_resident))))
     if METRICS[metric].place is Place.GPU and observed.others:
-        held = format_bytes(observed.others)
-        found.append((observed.others, f"other processes hold {held}, which this figure does not count"))
+        found.append((observed.others, _said("others", size=format_bytes(observed.others))))
     return found
 
 
 def _too_low(value: float, low: float, observed: Observed) -> tuple[str, ...]:
     held = observed.footprint.weight_bytes
     if value < held:
-        return (f"less than the {format_bytes(held)} of its weights: not all of them are where this was measured",)
-    return (f"{format_bytes(held)} of weights are all there: the range begins too high, at {format_bytes(low)}",)
+        return (_said("elsewhere", held=format_bytes(held)),)
+    return (_said("range", held=format_bytes(held), low=format_bytes(low)),)
 
 
 def _unexplained(metric: str, value: float, high: float | None, observed: Observed) -> tuple[str, ...]:
     """What is left of a figure once causes are taken off: either the limit cannot be kept, or something is there that
     nobody predicted."""
     if observed.predicted is None:
-        return ("the rest was not predicted, and has no known cause",)
+        return (_said("unpredicted"),)
     if high is not None and observed.predicted > high:
-        return (f"stored as it should be, it takes {format_bytes(observed.predicted)} and more: dispute the limit",)
+        return (_said("limit", predicted=format_bytes(observed.predicted)),)
     more = value - observed.predicted
     if more <= 0:
         return ()
-    code = "; code that a first load pulls in is part of it" if METRICS[metric].place is Place.RAM else ""
-    return (f"{format_bytes(more)} over the predicted {format_bytes(observed.predicted)}, of unknown origin{code}",)
+    figure = "unknown_in_ram" if METRICS[metric].place is Place.RAM else "unknown"
+    return (_said(figure, more=format_bytes(more), predicted=format_bytes(observed.predicted)),)
+
+
+def _said(figure: str, **facts: object) -> str:
+    """The cause in the words of the table of symptoms."""
+    return told_by({"figure": figure, **facts}).cause
 
 
 def _too_many(group: Sequence[tuple[ExpectedParameter, ParameterRecord]]) -> int:

@@ -6,10 +6,11 @@ missing. One step a cause: "install the driver" on a node that has two of them d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from plimsoll.node.node import Gpu, Node
+from plimsoll.symptoms.recognise import Seen, recognise, told_by
+from plimsoll.symptoms.shipped import shipped_symptoms
 
 NO_PERMISSION: Final = 4
 DRIVER_NOT_LOADED: Final = 9
@@ -23,30 +24,14 @@ OPERATING_SYSTEM: Final = 17
 VERSION_MISMATCH: Final = 18
 UNKNOWN: Final = 999
 
-_INSTALL: Final = "install the NVIDIA driver, or give the container its GPUs (--gpus all)"
-_KERNEL_LOG: Final = "dmesg names the Xid"
-_LOST: Final = f"take the node out of service and reboot it ({_KERNEL_LOG}); a GPU that is lost again needs repair"
 
-_STEPS: Final[Mapping[int | None, str]] = {
-    NO_PERMISSION: "let this user read and write /dev/nvidia*, or give the container its GPUs (--gpus all)",
-    DRIVER_NOT_LOADED: "modprobe nvidia, and where that fails see dmesg; in a container: give it its GPUs (--gpus all)",
-    TIMEOUT: _LOST,
-    IRQ_ISSUE: f"see dmesg for the interrupt that the GPU does not get, and reboot the node ({_KERNEL_LOG})",
-    LIBRARY_NOT_FOUND: _INSTALL,
-    FUNCTION_NOT_FOUND: "update the NVIDIA driver, which is older than what nvidia-ml-py asks it",
-    GPU_IS_LOST: _LOST,
-    RESET_REQUIRED: f"end what uses the GPU and reset it (nvidia-smi --gpu-reset), or reboot the node ({_KERNEL_LOG})",
-    OPERATING_SYSTEM: "see dmesg: the operating system keeps the process from the driver",
-    VERSION_MISMATCH: "reboot the node, or unload the nvidia kernel modules and load them again: the driver was "
-    "updated under a running one; in a container: start it anew once the node is right",
-    UNKNOWN: "in a container: start it anew, for a reload of systemd takes its devices away; else see dmesg for NVRM "
-    "and Xid lines, and reboot the node",
-}
-
-
-def next_step(code: int | None, otherwise: str) -> str:
-    """What mends the fault that NVML gave this number; `otherwise` for a number that says nothing of its cause."""
-    return _STEPS.get(code, otherwise)
+def next_step(code: int | None, otherwise: str | int) -> str:
+    """What mends the fault that NVML gave this number, by the table of symptoms; `otherwise`, a step or another number,
+    for a number that says nothing of its cause."""
+    found = recognise(Seen(evidence={"nvml": code}), shipped_symptoms())
+    if found:
+        return found[0].next
+    return told_by({"nvml": otherwise}).next if isinstance(otherwise, int) else otherwise
 
 
 def step_to_a_gpu(node: Node) -> str:
@@ -54,10 +39,10 @@ def step_to_a_gpu(node: Node) -> str:
     code = next((entry.code for entry in node.unread if entry.what == "gpus"), None)
     if code in _HIDES_DEVICES:
         if _is_slurm_job_without_gpus(node):
-            return "ask Slurm for a GPU: --gpus-per-node=1 with sbatch, salloc or srun"
+            return told_by({"asks_for": "gpu"}).next
         if node.environment.get("NVIDIA_VISIBLE_DEVICES", "").strip() in _NO_DEVICES:
-            return "give the container its GPUs: NVIDIA_VISIBLE_DEVICES is set so that it has none (--gpus all sets it)"
-    return next_step(code, _INSTALL)
+            return told_by({"given": "none"}).next
+    return next_step(code, LIBRARY_NOT_FOUND)
 
 
 def step_for(node: Node, gpu: Gpu) -> str:
@@ -65,7 +50,7 @@ def step_for(node: Node, gpu: Gpu) -> str:
     at = f"gpus[{gpu.index}]"
     entries = [entry for entry in node.unread if entry.what == at or entry.what.startswith(f"{at}.")]
     code = next((entry.code for entry in entries if entry.why == gpu.lost), None)
-    return next_step(code, _LOST)
+    return next_step(code, GPU_IS_LOST)
 
 
 def missing_gpus(node: Node, expected: int) -> str:

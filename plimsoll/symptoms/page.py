@@ -29,9 +29,7 @@ _EVIDENCE: Final = {
 }
 _MOST_SHOWN: Final = 6
 
-_MARK: Final = (
-    "<!-- What stands below is made from catalogue/symptoms.toml: python -m plimsoll.symptoms.page --write -->"
-)
+_MARK: Final = "<!-- Made from catalogue/symptoms.toml by python -m plimsoll.symptoms.page --write -->"
 """The line of the page that parts what people write from what the table says."""
 
 

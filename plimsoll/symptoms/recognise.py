@@ -108,6 +108,17 @@ def recognise(
     return tuple(_diagnosis(match, surrounded) for match in _told(found))
 
 
+def told_by(evidence: Mapping[str, object], signal: str = "") -> Diagnosis:
+    """What the shipped table says of something that the suite itself has found out, in a next step for where it runs.
+
+    Raises LookupError where the table says nothing: then code and table have drifted apart.
+    """
+    found = recognise(Seen(evidence=evidence, signal=signal), shipped_symptoms())
+    if not found:
+        raise LookupError(f"catalogue/symptoms.toml says nothing of {dict(evidence)!r:.200} {signal}")
+    return found[0]
+
+
 def _told(found: Sequence[_Match]) -> Iterator[_Match]:
     """What is told of all that was found: neither the same line twice, nor a consequence, nor a last resort beside
     something better."""
@@ -215,7 +226,9 @@ _Part = tuple[frozenset[object], Mapping[str, str], str]
 
 def _equal(known: object, asked: str | int | bool) -> bool:
     """A value that is not known is none, not even False."""
-    return known is not None and type(asked)(known) == asked if not isinstance(asked, str) else str(known) == asked
+    if known is None or isinstance(known, bool) or isinstance(asked, bool):
+        return known is asked
+    return str(known) == str(asked)
 
 
 def _messages(sign: SymptomSign, text: _Text, _seen: Seen) -> _Part | None:

@@ -54,7 +54,7 @@ def edit_shard(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) 
 @pytest.mark.parametrize(
     ("said", "step"),
     [
-        ("The NVIDIA driver on your system is too old (found version 11040)", "update the NVIDIA driver, or install a"),
+        ("The NVIDIA driver on your system is too old (found version 11040)", "for the CUDA that `nvidia-smi` names"),
         ("Unexpected error from cudaGetDeviceCount(). Error 802: system not yet initialized", "nvidia-fabricmanager"),
     ],
 )

@@ -19,6 +19,8 @@ from plimsoll.host.protocol import Inventory, LoadSpec
 from plimsoll.host.server.checkpoint import CheckpointFiles, file_of, find_damage
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.predict.coverage import skeleton_of
+from plimsoll.symptoms.recognise import Seen, recognise
+from plimsoll.symptoms.shipped import shipped_symptoms
 
 _MISMATCH: Final = re.compile(r"^(\S.*?)\s*\|\s*MISMATCH\s*\|.*?Size\(\[(.*?)\]\).*?Size\(\[(.*?)\]\)", re.MULTILINE)
 """A row of transformers' load report: name, shape in the checkpoint, shape in the model."""
@@ -69,23 +71,16 @@ def _misshapen(spec: LoadSpec, checkpoint: CheckpointFiles | None, name: str) ->
     return f"has shape ({told}), and the configuration asks for ({asked})"
 
 
-_CUDA_FAULTS: Final = (
-    ("driver on your system is too old", "update the NVIDIA driver, or install a torch that is built for its CUDA"),
-    ("no NVIDIA driver", "install the NVIDIA driver, or give the container its GPUs (--gpus all)"),
-    (
-        "system not yet initialized",
-        "start nvidia-fabricmanager (error 802: NVSwitch is not up), of the driver's own version, or reboot the node",
-    ),
-    ("uncorrectable ECC error", "reset the GPU (nvidia-smi --gpu-reset), or reboot the node"),
-    ("has fallen off the bus", "take the node out of service and reboot it"),
-    ("no kernel image is available", "install a torch that is built for this GPU (pytorch.org/get-started)"),
-    ("Torch not compiled with CUDA", "install the CUDA build of torch (pytorch.org/get-started)"),
+_OF_THE_GPU: Final = frozenset(
+    ("driver-too-old", "driver-mismatch", "fabric", "gpu-broken", "torch-without-cuda", "unsupported-gpu", "no-gpu")
 )
-"""What CUDA says of a GPU that it cannot use, and the next step: the checkpoint has no part in it."""
+"""Symptoms of a GPU that cannot be used: the checkpoint has no part in them."""
 
 
 def _step_to_cuda(said: str) -> str | None:
-    return next((step for words, step in _CUDA_FAULTS if words in said), None)
+    """What to do where CUDA says that it cannot use the GPU; None where it says anything else."""
+    found = recognise(Seen(text=said), shipped_symptoms())
+    return next((each.next for each in found if each.symptom in _OF_THE_GPU), None)
 
 
 def wrong_shape(checkpoint: CheckpointFiles | None, where: Path | str, name: str, fault: str) -> LoadFailed:
