@@ -24,6 +24,11 @@ _EVIDENCE: Final = {
     "metric": "a figure over its limit",
     "figure": "a figure of memory",
     "driver": "the driver that was probed",
+    "nvml": "an error of NVML",
+    "capability": "the GPU that was probed",
+    "built": "the build of torch that was probed",
+    "asks_for": "a job without GPUs",
+    "given": "a container without GPUs",
     "cannot": "the disk of the cache",
     "group_oom": "what the control group counted",
 }
@@ -68,7 +73,7 @@ def _signs(signs: Sequence[SymptomSign]) -> list[str]:
     found = [f"``{words}``" for words in phrases[:_MOST_SHOWN]]
     found += [f"{len(phrases) - _MOST_SHOWN} more phrases"] if len(phrases) > _MOST_SHOWN else []
     found += [f"`{name}`" for sign in signs for name in (*sign.exception, *sign.signal)]
-    found += [_EVIDENCE[next(iter(sign.evidence))] for sign in signs if sign.evidence]
+    found += [_EVIDENCE.get(next(iter(sign.evidence)), next(iter(sign.evidence))) for sign in signs if sign.evidence]
     return list(dict.fromkeys(found))
 
 

@@ -119,6 +119,7 @@ def test_the_terminal_ends_with_the_verdict(tmp_path: Path) -> None:
         "missing:",
         "  2 checks skipped (vram): has 24 GB, needs 43 GB",
         "    to run them: use <a bigger> GPU",
+        "    see: docs/troubleshooting.md#gpu-memory",
         "  1 check not run: nothing was reported",
         "    to run them: pytest -m tiny",
         "not to be accepted, because:",
@@ -159,7 +160,7 @@ def test_the_summary_puts_the_verdict_first_and_misses_nothing(tmp_path: Path) -
     )
     sections = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert sections == [
-        *("Not to be accepted, because", "Notes", "Failures", "Missing"),
+        *("Not to be accepted, because", "Notes", "Failures", "Missing", "Recognised, with the next step"),
         *("Variants", "Marginal", "Load times", "Node"),
     ]
     assert "fail: load_time 3.000 s; limit at most 2.000 s, 50.0% outside [catalogue/tiny.toml: claim[1]]" in text

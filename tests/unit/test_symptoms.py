@@ -1,0 +1,349 @@
+"""The table of symptoms: which rule fires, which does not, what a user's table may hold, and the page made from it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plimsoll.catalogue.entries import Symptom
+from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.errors import CatalogueError
+from plimsoll.gate.hub import _CODES
+from plimsoll.gate.skip import SkipCode
+from plimsoll.hub.access import Reply
+from plimsoll.node import driver
+from plimsoll.node.cgroup import group_kills
+from plimsoll.symptoms import page
+from plimsoll.symptoms.recognise import PAGE, Diagnosis, Seen, recognise, told_by
+from plimsoll.symptoms.shipped import shipped_symptoms
+from plimsoll.symptoms.surroundings import Surroundings, surroundings_of
+from plimsoll.usertoml.phrases import PhraseError, phrase
+
+ROOT = Path(__file__).parents[2]
+BARE = Surroundings()
+
+
+def ids(text: str, **evidence: object) -> list[str]:
+    return [each.symptom for each in recognise(Seen(text=text, evidence=evidence), place=BARE)]
+
+
+def catalogue(tmp_path: Path, text: str) -> tuple[Symptom, ...]:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return read_catalogue([path]).symptoms
+
+
+def faults(tmp_path: Path, text: str) -> list[str]:
+    with pytest.raises(CatalogueError) as caught:
+        catalogue(tmp_path, text)
+    return [str(fault).removeprefix(f"{tmp_path}/") for fault in caught.value.faults]
+
+
+MINE = """\
+[[symptom]]
+id = "scratch-full"
+title = "The scratch disk is full"
+cause = "scratch holds 2 TB for all"
+next = "run scratch-clean"
+see = "https://wiki.example.org/scratch"
+explains = ["disk-full"]
+[[symptom.sign]]
+message = ["No space left on device: '/scratch/{path}'"]
+cause = "/scratch/{path} found no room"
+"""
+
+
+# Which rule fires ---------------------------------------------------------------------------------------------------
+
+
+def test_the_most_specific_of_two_rules_for_one_line_is_told() -> None:
+    assert ids("ImportError: Using SOCKS proxy, but the 'socksio' package is not installed.") == ["proxy"]
+    assert ids("OSError: [Errno 28] No space left on device: 'model.safetensors' is truncated") == ["disk-full"]
+
+
+def test_a_consequence_is_not_told_beside_its_cause() -> None:
+    text = (
+        "slurmstepd: error: Detected 1 oom_kill event in StepId=7.0. Some of the step tasks have been OOM Killed.\n"
+        "the host of llama/bf16 died 3 s into Load: killed by SIGKILL\n"
+        "last lines of host.log:\n  Cannot allocate memory\n"
+    )
+    assert ids(text) == ["group-memory"]
+    assert ids("the host of llama/bf16 died 3 s into Load: killed by SIGKILL") == ["killed"]
+
+
+def test_two_faults_on_two_lines_are_both_told() -> None:
+    text = "No module named 'flash_attn'\nOSError: [Errno 28] No space left on device"
+    assert ids(text) == ["disk-full", "missing-package"]
+
+
+def test_a_last_resort_counts_only_where_nothing_better_was_found() -> None:
+    driver_ = "has driver 535.54, which supports CUDA up to 12.2, needs a driver for CUDA 13"
+    assert ids(driver_, skip="package") == ["driver-too-old"]
+    assert ids("has no bitsandbytes, needs bitsandbytes>=0.48", skip="package") == ["missing-package"]
+
+
+def test_what_stood_in_a_hole_is_named() -> None:
+    [found] = recognise(Seen(text="E   ModuleNotFoundError: No module named 'flash_attn'"), place=BARE)
+    assert found.cause == "there is no flash_attn in this environment"
+    assert "flash_attn" in found.next
+    assert found.seen == "E   ModuleNotFoundError: No module named 'flash_attn'"
+    assert found.anchor == f"{PAGE}#missing-package"
+
+
+def test_an_exception_is_recognised_by_its_class_its_bases_and_its_cause() -> None:
+    class OddMemoryError(MemoryError):
+        pass
+
+    error = RuntimeError("the load came to nothing")
+    error.__cause__ = OddMemoryError()
+    assert [each.symptom for each in recognise(Seen.of(error))] == ["ram"]
+
+
+def test_a_cause_that_was_suppressed_is_no_part_of_an_exception() -> None:
+    error = RuntimeError("something else")
+    error.__context__ = MemoryError()
+    assert [each.symptom for each in recognise(Seen.of(error))] == ["ram"]
+    error.__suppress_context__ = True
+    assert recognise(Seen.of(error)) == ()
+
+
+@pytest.mark.parametrize("text", ["died: killed by SIGKILL", "died with <Signals.SIGKILL: 9>.", "exited with code -9"])
+def test_a_signal_is_read_from_words_about_an_end(text: str) -> None:
+    assert ids(text) == ["killed"]
+
+
+def test_the_name_of_an_exception_in_a_sentence_is_none() -> None:
+    assert ids("the docs of MemoryError say more") == []
+    assert ids("MemoryError") == ["ram"]
+    assert ids("Load raised torch.OutOfMemoryError in the host of x: nothing more") == ["gpu-memory"]
+
+
+def test_the_next_step_is_right_for_the_place() -> None:
+    seen = Seen(signal="SIGKILL")
+    by_place = {
+        name: recognise(seen, place=Surroundings(**{name: True}))[0].next
+        for name in ("container", "kubernetes", "slurm")
+    }
+    assert "sacct" in by_place["slurm"]
+    assert "kubectl" in by_place["kubernetes"]
+    assert "docker inspect" in by_place["container"]
+    assert recognise(seen, place=BARE)[0].next == "see `dmesg`"
+    assert "sacct" in recognise(seen, place=Surroundings(container=True, slurm=True))[0].next
+
+
+def test_surroundings_are_read_from_variables_and_files(tmp_path: Path) -> None:
+    assert surroundings_of({}, tmp_path) == BARE
+    (tmp_path / ".dockerenv").touch()
+    assert surroundings_of({}, tmp_path) == Surroundings(container=True)
+    assert surroundings_of({"SLURM_JOB_ID": "7", "APPTAINER_CONTAINER": "x.sif"}) == Surroundings(
+        slurm=True, container=True
+    )
+    assert surroundings_of({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}).names == ("kubernetes",)
+
+
+# No rule fires on healthy text ---------------------------------------------------------------------------------------
+
+
+def test_no_rule_fires_on_the_words_of_another() -> None:
+    """Causes and steps are printed into the texts that are read again: by who explains a log of ours."""
+    for symptom in shipped_symptoms():
+        own = [symptom.cause, symptom.next, symptom.title, *symptom.next_in.values()]
+        own += [text for sign in symptom.signs for text in (sign.cause, sign.next)]
+        for text in own:
+            assert set(ids(text)) <= {symptom.id}, text
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("tests/support/recorded/healthy/*")), ids=lambda path: path.name)
+def test_no_rule_fires_on_the_logs_of_healthy_runs(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text) > 200
+    assert ids(text) == []
+
+
+def test_there_are_logs_of_healthy_runs() -> None:
+    assert len(list(ROOT.glob("tests/support/recorded/healthy/*"))) >= 4
+
+
+def test_nothing_is_guessed_of_what_is_not_known() -> None:
+    assert ids("") == []
+    assert ids("Traceback (most recent call last):\nValueError: frobnication of the 7th kind") == []
+
+
+# Bounds -------------------------------------------------------------------------------------------------------------
+
+
+def test_of_a_long_text_beginning_and_end_are_looked_at() -> None:
+    filler = "a line that says nothing\n" * 100_000
+    assert ids(f"CUDA out of memory\n{filler}") == ["gpu-memory"]
+    assert ids(f"{filler}CUDA out of memory") == ["gpu-memory"]
+    assert ids(f"{filler}CUDA out of memory\n{filler}") == []
+
+
+def test_a_text_that_is_made_to_be_slow_takes_no_longer_than_its_length() -> None:
+    """Each phrase is looked for from left to right: doubling a line can at most double the work."""
+
+    def steps(size: int) -> float:
+        line = "has shape (" * size
+        text = "\n".join([line] * 20)
+        began = time.process_time()
+        assert ids(text) == []
+        return time.process_time() - began
+
+    steps(10)
+    assert steps(180) < 60 * max(steps(18), 0.005)
+
+
+def test_a_long_line_is_cut() -> None:
+    assert ids("x" * 5_000 + "CUDA out of memory") == []
+
+
+# Phrases ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_phrase_is_found_within_a_line_with_what_stands_in_its_holes() -> None:
+    found = phrase("has shape ({stored}), and wants ({asked})").find("W.q has Shape (2, 3), and wants (4)")
+    assert found == {"stored": "2, 3", "asked": "4"}
+    assert phrase("No module named '{name}'").find("no module of that name") is None
+    assert phrase("found version {version}").find("(found version 11040") == {"version": "11040"}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{name} is not there", "begins with a hole"),
+        ("from {a}{b} on", "two holes side by side"),
+        ("a { alone", "a brace that is no hole"),
+        ("- {x}", "fewer than 4 letters"),
+        ("two\nlines of it", "several lines"),
+        ("x" * 301, "301 characters"),
+    ],
+)
+def test_what_is_no_phrase_is_refused_with_the_reason(text: str, why: str) -> None:
+    with pytest.raises(PhraseError, match=re.escape(why)):
+        phrase(text)
+
+
+# Symptoms of a user's ------------------------------------------------------------------------------------------------
+
+
+def test_a_users_symptom_is_told_before_the_shipped_ones(tmp_path: Path) -> None:
+    text = "OSError: [Errno 28] No space left on device: '/scratch/me/model'"
+    assert ids(text) == ["disk-full"]
+    [found] = recognise(Seen(text=text), catalogue(tmp_path, MINE))
+    assert (found.symptom, found.cause) == ("scratch-full", "/scratch/me/model found no room")
+    assert found.anchor == "https://wiki.example.org/scratch"
+
+
+def test_a_users_symptom_without_a_page_names_its_place_in_the_file(tmp_path: Path) -> None:
+    mine = MINE.replace('see = "https://wiki.example.org/scratch"\n', "")
+    [found] = recognise(Seen(text="no space left on device: '/scratch/x'"), catalogue(tmp_path, mine))
+    assert found.anchor.endswith("mine.toml: symptom[0]")
+
+
+def test_a_shipped_symptom_can_be_replaced(tmp_path: Path) -> None:
+    mine = MINE.replace('"scratch-full"', '"disk-full"').replace('explains = ["disk-full"]', "replaces = true")
+    known = catalogue(tmp_path, mine)
+    assert [each.id for each in known].count("disk-full") == 1
+    assert len(known) == len(shipped_symptoms())
+
+
+@pytest.mark.parametrize(
+    ("edit", "fault"),
+    [
+        (("title =", "titel ="), "line 3, symptom[0].titel: unknown key 'titel'; did you mean 'title'?"),
+        (('message = ["No', 'message = ["{x} No'), "line 9, symptom[0].sign[0].message[0]: begins with a hole"),
+        (("found no room", "{who} found no room"), "line 10, symptom[0].sign[0].cause: {who} is no hole"),
+        (('explains = ["disk-full"]', 'explains = ["disk-ful"]'), "line 7, symptom[0].explains[0]: unknown symptom"),
+        (("message = [", "mesage = ["), "line 9, symptom[0].sign[0].mesage: unknown key 'mesage'"),
+        (('id = "scratch-full"', 'id = "disk-full"'), "line 1, symptom[0]: symptom 'disk-full' is declared already"),
+        (('next = "run scratch-clean"', "next = 7"), "line 5, symptom[0].next: must be text, not 7"),
+        (("scratch holds", "{path} holds"), "line 4, symptom[0].cause: {path} has no meaning here"),
+    ],
+)
+def test_a_malformed_symptom_is_one_fault_with_its_line(tmp_path: Path, edit: tuple[str, str], fault: str) -> None:
+    assert edit[0] in MINE
+    found = faults(tmp_path, MINE.replace(*edit, 1))
+    assert len(found) == 1, found
+    assert found[0].startswith(f"mine.toml: {fault}")
+
+
+def test_a_sign_that_shows_nothing_is_refused(tmp_path: Path) -> None:
+    bare = MINE.partition("[[symptom.sign]]")[0] + "[[symptom.sign]]\notherwise = true\n"
+    assert faults(tmp_path, bare) == [
+        "mine.toml: line 8, symptom[0].sign[0]: shows nothing; give it a message, an exception, a signal or evidence"
+    ]
+
+
+# The table itself ----------------------------------------------------------------------------------------------------
+
+
+def test_every_code_of_a_skip_has_a_symptom() -> None:
+    unknown = [code for code in SkipCode if not ids("", skip=code.value)]
+    assert unknown == []
+
+
+def test_every_answer_of_the_hub_that_is_no_yes_has_words_of_its_own() -> None:
+    names = "detail endpoint page repository origin revision cache variable download option"
+    known: dict[str, Any] = dict.fromkeys(names.split(), "X")
+    said = {reply: told_by({**known, "reply": reply.value}) for reply in _CODES}
+    assert set(said) | {Reply.GRANTED, Reply.CACHED, Reply.UNUSABLE} == set(Reply)
+    assert len({each.cause for each in said.values()}) == len(said)
+
+
+def test_every_error_of_nvml_that_is_known_has_a_step() -> None:
+    numbers = [value for name, value in vars(driver).items() if name.isupper() and isinstance(value, int)]
+    assert len(numbers) >= 11
+    assert all(told_by({"nvml": number}).next for number in numbers)
+
+
+def test_what_the_table_does_not_know_is_an_error_of_ours() -> None:
+    with pytest.raises(LookupError, match="says nothing of"):
+        told_by({"reply": "no such answer"})
+
+
+def test_a_diagnosis_comes_back_from_json() -> None:
+    [found] = recognise(Seen(text="CUDA out of memory"))
+    assert Diagnosis.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_no_next_step_takes_something_from_others_or_removes_what_cannot_be_made_again() -> None:
+    harmful = re.compile(r"\brm -|-mig 0|mkfs|kill -9|chmod 777|--privileged|--no-verify|verify=False|swapoff|\bdd of=")
+    for symptom in shipped_symptoms():
+        steps = [symptom.next, *symptom.next_in.values(), *(sign.next for sign in symptom.signs)]
+        assert not [step for step in steps if harmful.search(step)]
+
+
+def test_the_page_is_what_the_table_makes_of_it() -> None:
+    present = (ROOT / PAGE).read_text(encoding="utf-8")
+    assert page.page(shipped_symptoms(), present) == present, "run python -m plimsoll.symptoms.page --write"
+
+
+def test_every_shipped_symptom_has_its_anchor_on_the_page() -> None:
+    anchors = re.findall(r'<a id="([^"]+)"></a>', (ROOT / PAGE).read_text(encoding="utf-8"))
+    assert anchors == [symptom.id for symptom in shipped_symptoms()]
+
+
+# The control group ---------------------------------------------------------------------------------------------------
+
+
+def test_what_a_control_group_killed_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/job\n")
+    mount = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+    (tmp_path / "proc/self/mountinfo").write_text(mount)
+    folder = tmp_path / "sys/fs/cgroup/job"
+    folder.mkdir(parents=True)
+    assert group_kills(tmp_path) is None
+    (folder / "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\n")
+    assert group_kills(tmp_path) == 2
+
+
+def test_a_kill_that_the_control_group_counted_is_told_as_its_own() -> None:
+    killed = Seen(text="killed by SIGKILL", evidence={"group_oom": True})
+    assert [each.symptom for each in recognise(killed)] == ["group-memory"]
+    assert recognise(Seen(text="an assertion failed", evidence={"group_oom": True})) == ()
