@@ -442,7 +442,7 @@ class SymptomSign:
     beside: tuple[str, ...] = ()
     """Phrases that must all stand somewhere in the same text."""
     unless: tuple[str, ...] = ()
-    """Phrases of which none may stand in the text."""
+    """Phrases of which none may stand in the line of the message."""
     exception: tuple[str, ...] = ()
     """Names of classes, with their module or without."""
     signal: tuple[str, ...] = ()

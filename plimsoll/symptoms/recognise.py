@@ -196,7 +196,7 @@ def _shown(symptom: Symptom, text: _Text, seen: Seen) -> _Match | None:
 def _match(symptom: Symptom, sign: SymptomSign, text: _Text, seen: Seen) -> _Match | None:
     if not all(_equal(seen.evidence.get(name), value) for name, value in sign.evidence.items()):
         return None
-    if any(map(text.has, sign.unless)) or not all(map(text.has, sign.beside)):
+    if not all(map(text.has, sign.beside)):
         return None
     parts = [
         part
@@ -236,6 +236,8 @@ def _messages(sign: SymptomSign, text: _Text, _seen: Seen) -> _Part | None:
     first: tuple[int, Mapping[str, str]] | None = None
     for words in sign.message:
         for number, holes in text.find(words):
+            if any(phrase(other).find(text.lines[number]) is not None for other in sign.unless):
+                continue
             grounds.add(number)
             first = first or (number, holes)
     if first is None:

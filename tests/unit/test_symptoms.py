@@ -166,7 +166,12 @@ def test_no_rule_fires_on_the_logs_of_healthy_runs(path: Path) -> None:
 
 
 def test_there_are_logs_of_healthy_runs() -> None:
-    assert len(list(ROOT.glob("tests/support/recorded/healthy/*"))) >= 4
+    assert {path.name for path in ROOT.glob("tests/support/recorded/healthy/*")} == {"terminal.txt", "summary.md"}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("tests/support/recorded/*.json")), ids=lambda path: path.name)
+def test_no_rule_fires_on_what_is_read_of_a_healthy_node(path: Path) -> None:
+    assert ids(path.read_text(encoding="utf-8")) == []
 
 
 def test_nothing_is_guessed_of_what_is_not_known() -> None:
@@ -210,6 +215,14 @@ def test_a_phrase_is_found_within_a_line_with_what_stands_in_its_holes() -> None
     assert found == {"stored": "2, 3", "asked": "4"}
     assert phrase("No module named '{name}'").find("no module of that name") is None
     assert phrase("found version {version}").find("(found version 11040") == {"version": "11040"}
+
+
+def test_a_line_with_a_phrase_of_unless_does_not_count() -> None:
+    library = "libcudart.so.13: cannot open shared object file: No such file or directory"
+    probed = "no NVIDIA driver: libnvidia-ml.so.1: cannot open shared object file: No such file or directory"
+    assert ids(library) == ["missing-library"]
+    assert ids(probed) == []
+    assert ids(f"{probed}\n{library}") == ["missing-library"]
 
 
 @pytest.mark.parametrize(
