@@ -26,7 +26,7 @@ _LONGEST_LINE: Final = 2_000
 _SHOWN: Final = 200
 _KIND: Final = re.compile(r"(?<![\w.])(?:[A-Za-z_]\w{0,80}\.){0,8}([A-Z]\w{0,80})(?=:|\s*$|\(| in the host )")
 """The name of a class as it stands before what an exception says: at the end of a traceback, in a sentence of ours."""
-_SIGNAL: Final = re.compile(r"\b(?:killed by|died with <Signals\.|Signals\.)(SIG[A-Z0-9]{2,12})\b")
+_SIGNAL: Final = re.compile(r"\b(?:killed by |died with <Signals\.|Signals\.)(SIG[A-Z0-9]{2,12})\b")
 _NEGATIVE: Final = re.compile(r"\b(?:exit(?:ed)?(?: with)?(?: code| status)?|returncode) -(\d{1,2})\b")
 _BY_NUMBER: Final = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 
