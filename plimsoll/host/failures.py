@@ -54,6 +54,10 @@ class HostFailure(Exception):  # noqa: N818  a failure is what it is, in the wor
         """Plain data, as the HOST event names it."""
         return {"request": self.request, "seconds": round(self.seconds, 3), "log": str(self.log)}
 
+    def seen(self) -> Seen:
+        """What the table of symptoms is asked about it."""
+        return Seen(text=str(self))
+
 
 @dataclass(kw_only=True, eq=False)
 class HostError(HostFailure):
@@ -70,6 +74,10 @@ class HostError(HostFailure):
     def fields(self) -> dict[str, object]:
         """Plain data, as the HOST event names it."""
         return HostFailure.fields(self) | {"error": f"{self.raised.kind}: {self.raised.message}"}
+
+    def seen(self) -> Seen:
+        """What the table of symptoms is asked about it."""
+        return Seen(text=str(self), exceptions=(self.raised.kind,))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -116,6 +124,10 @@ class HostDied(HostFailure):
             "stderr": list(self.last_lines),
         }
 
+    def seen(self) -> Seen:
+        """What the table of symptoms is asked about it."""
+        return Seen(text=str(self), signal=self.signal or "")
+
 
 @dataclass(kw_only=True, eq=False)
 class HostTimeout(HostFailure):
@@ -154,6 +166,10 @@ class HostTimeout(HostFailure):
             "stack": self.stack,
             "stderr": list(self.last_lines),
         }
+
+    def seen(self) -> Seen:
+        """What the table of symptoms is asked about it: not the signal, by which the suite itself ended it."""
+        return Seen(text=str(self), evidence={"ended": "timeout", "starved": self.starved is not None})
 
 
 def _hint(signal: str) -> str:

@@ -154,7 +154,7 @@ def _failed_alike(first: CellResult, *others: CellResult) -> Words:
     return (one_line(first.cell.id), f"{more}: ", one_line(spoken(first.reason)))
 
 
-def _brief(result: CellResult, between: str, text: str) -> Words:
+def _brief(result: CellResult, between: str, text: str) -> tuple[str, ...]:
     return (one_line(result.cell.id), between, one_line(text))
 
 

@@ -27,6 +27,7 @@ _SHOWN: Final = 200
 _KIND: Final = re.compile(r"(?<![\w.])(?:[A-Za-z_]\w{0,80}\.){0,8}([A-Z]\w{0,80})(?=:|\s*$|\(| in the host )")
 """The name of a class as it stands before what an exception says: at the end of a traceback, in a sentence of ours."""
 _SIGNAL: Final = re.compile(r"\b(?:killed by |died with <Signals\.|Signals\.)(SIG[A-Z0-9]{2,12})\b")
+_SKIP: Final = re.compile(r"\bskip\[(\w{1,40})\]")
 _NEGATIVE: Final = re.compile(r"\b(?:exit(?:ed)?(?: with)?(?: code| status)?|returncode) -(\d{1,2})\b")
 _BY_NUMBER: Final = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 
@@ -47,7 +48,8 @@ class Seen:
     @classmethod
     def of(cls, error: BaseException, **evidence: object) -> Self:
         """An exception with its causes, by what they say and by their classes."""
-        said, kinds = [], []
+        said: list[str] = []
+        kinds: list[str] = []
         seen: BaseException | None = error
         while seen is not None and len(said) < 10:
             said.append(f"{type(seen).__name__}: {seen}")
@@ -103,6 +105,8 @@ def recognise(
     """
     known = shipped_symptoms() if symptoms is None else symptoms
     text = _Text(seen)
+    if text.skip and "skip" not in seen.evidence:
+        seen = replace(seen, evidence={**seen.evidence, "skip": text.skip})
     found = [match for symptom in known if (match := _shown(symptom, text, seen)) is not None]
     surrounded = here() if place is None else place
     return tuple(_diagnosis(match, surrounded) for match in _told(found))
@@ -161,6 +165,8 @@ class _Text:
             text = f"{text[:_BEGINNING]}\n{text[-_END:]}"
         self.lines = [line[:_LONGEST_LINE] for line in text.splitlines()]
         self.folded = "\n".join(self.lines).lower()
+        self.skip = found[1] if (found := _SKIP.search("\n".join(self.lines))) else ""
+        """The code of the first skip that the text tells of."""
         self.kinds: dict[str, set[int]] = {}
         self.signals: dict[str, set[int]] = {}
         for number, line in enumerate(self.lines):
@@ -210,7 +216,8 @@ def _match(symptom: Symptom, sign: SymptomSign, text: _Text, seen: Seen) -> _Mat
     ]
     if any(part is None for part in parts):
         return None
-    grounds, holes, told = frozenset[object](), {}, ""
+    grounds, told = frozenset[object](), ""
+    holes: dict[str, str] = {}
     for part in filter(None, parts):
         # Of a message with its class the line of the message is what shows it.
         grounds = grounds or part[0]

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +67,7 @@ def test_a_host_that_a_signal_ended(host: Host, number: signal.Signals, symptom:
     died = failure_of(host, "die_by", number=number, text="the last words")
     assert isinstance(died, HostDied)
     assert ids(str(died)) == [symptom], str(died)
+    assert [each.symptom for each in recognise(died.seen(), place=BARE)] == [symptom]
 
 
 def test_a_host_that_crashed(host: Host) -> None:
@@ -76,6 +78,7 @@ def test_a_host_that_hangs(host: Host) -> None:
     missed = failure_of(host, "hang_in_python", deadline=0.5)
     assert isinstance(missed, HostTimeout)
     assert ids(str(missed)) == ["hang"]
+    assert [each.symptom for each in recognise(missed.seen(), place=BARE)] == ["hang"]
 
 
 def test_a_host_that_raised_is_recognised_by_what_it_raised(host: Host) -> None:
@@ -171,7 +174,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
     folder = tmp_path_factory.mktemp("repository")
     (folder / "config.json").write_text('{"model_type": "llama"}')
     gated = "GatedRepo"
-    refusals = {
+    refusals: dict[str, dict[str, Any]] = {
         "login": {"gate": Refusal(401, gated, LOG_IN)},
         "licence": {"gate": Refusal(403, gated, NOT_ACCEPTED)},
         "limited": {"refuses": Refusal(429, headers={"Retry-After": "0"})},

@@ -15,6 +15,7 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import CatalogueError
 from plimsoll.gate.hub import _CODES
 from plimsoll.gate.skip import SkipCode
+from plimsoll.host.failures import HostTimeout
 from plimsoll.hub.access import Reply
 from plimsoll.node import driver
 from plimsoll.node.cgroup import group_kills
@@ -179,6 +180,14 @@ def test_nothing_is_guessed_of_what_is_not_known() -> None:
     assert ids("Traceback (most recent call last):\nValueError: frobnication of the 7th kind") == []
 
 
+def test_a_deadline_that_was_missed_for_want_of_time_is_no_hang() -> None:
+    told: dict[str, Any] = {"host": "x", "request": "Load", "seconds": 9.0, "log": Path("x.log"), "deadline": 9.0}
+    missed = HostTimeout(**told, stack=None, ending="ended", exitcode=None, signal="SIGKILL", last_lines=())
+    assert [each.symptom for each in recognise(missed.seen(), place=BARE)] == ["hang"]
+    missed.starved = "it had 3 % of a processor"
+    assert [each.symptom for each in recognise(missed.seen(), place=BARE)] == ["busy"]
+
+
 # Bounds -------------------------------------------------------------------------------------------------------------
 
 
@@ -298,6 +307,12 @@ def test_a_sign_that_shows_nothing_is_refused(tmp_path: Path) -> None:
 def test_every_code_of_a_skip_has_a_symptom() -> None:
     unknown = [code for code in SkipCode if not ids("", skip=code.value)]
     assert unknown == []
+
+
+def test_the_code_of_a_skip_is_read_from_its_text() -> None:
+    assert ids("Skipped: skip[vram]: has 24 GB free on GPU 0, needs 43 GB of GPU memory; fix: another GPU") == [
+        "gpu-memory"
+    ]
 
 
 def test_every_answer_of_the_hub_that_is_no_yes_has_words_of_its_own() -> None:
