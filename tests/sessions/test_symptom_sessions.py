@@ -86,10 +86,11 @@ def test_the_terminal_says_it_under_the_failure_and_at_the_end(outcome: Outcome)
     assert "A file of the checkpoint is damaged: the file has " in outcome.output
     assert "see:  docs/troubleshooting.md#corrupt-file" in under
     lines = outcome.output[outcome.output.rindex("planned ") :]
-    assert "Loading took too long; next: " in lines
-    assert "(docs/troubleshooting.md#slow-load)" in lines
-    assert "Our mirror cuts files; next: fetch it with get-model" in lines
-    assert "see: docs/troubleshooting.md#offline" in lines
+    _, _, steps = lines.partition("what to do:\n")
+    assert "  Loading took too long: " in steps
+    assert "(docs/troubleshooting.md#slow-load)\n" in steps
+    assert f"  Our mirror cuts files: fetch it with get-model ({WIKI})\n" in steps
+    assert "(see docs/troubleshooting.md#offline)\n" in steps
 
 
 def test_the_page_leads_from_each_row_to_the_symptom_without_a_network(outcome: Outcome) -> None:

@@ -117,9 +117,8 @@ def test_the_terminal_ends_with_the_verdict(tmp_path: Path) -> None:
         "  acceptance/test_it.py::test_talks[tiny-phi/int8]: it said "
         "<script>alert(1)</script>|`x`\\x1b[2J\\u202e ACCEPTED over everything",
         "missing:",
-        "  2 checks skipped (vram): has 24 GB, needs 43 GB",
+        "  2 checks skipped (vram): has 24 GB, needs 43 GB (see docs/troubleshooting.md#gpu-memory)",
         "    to run them: use <a bigger> GPU",
-        "    see: docs/troubleshooting.md#gpu-memory",
         "  1 check not run: nothing was reported",
         "    to run them: pytest -m tiny",
         "not to be accepted, because:",
