@@ -253,6 +253,7 @@ def _sign(parsed: SignTable) -> SymptomSign:
         otherwise=parsed.otherwise,
         cause=parsed.cause or "",
         next=parsed.next or "",
+        next_in=parsed.next_in.model_dump(exclude_none=True),
     )
 
 

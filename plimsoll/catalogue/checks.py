@@ -294,8 +294,10 @@ def _sign(table: TomlTable, place: str, sign: Mapping[str, Any]) -> Iterator[Fau
     known = {*sign.get("facts", ()), *sign.get("evidence", ())}
     holes = [set(holes_of(text)) for text in sign.get("message", ())]
     known |= set.intersection(*holes) if holes else set()
-    for key in ("cause", "next"):
-        for name in holes_of(sign.get(key, "")):
+    steps = sign.get("next_in", {})
+    said = {**{key: sign.get(key, "") for key in ("cause", "next")}, **{f"next_in.{key}": steps[key] for key in steps}}
+    for key, text in said.items():
+        for name in holes_of(text):
             if name not in known:
                 what = f"{{{name}}} is no hole that all of its messages have"
                 yield table.fault(f"{place}.{key}", what, did_you_mean(name, known))

@@ -456,6 +456,8 @@ class SymptomSign:
     cause: str = ""
     next: str = ""
     """In place of the symptom's own, where this sign says more."""
+    next_in: Mapping[str, str] = field(default_factory=dict)
+    """What to do instead of `next` in some place, as a symptom has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

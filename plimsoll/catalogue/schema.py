@@ -273,6 +273,14 @@ class ExperimentTable(FileTable):
     replaces: bool = False
 
 
+class NextInTable(FileTable):
+    """`[symptom.next_in]`: what to do instead, by the place."""
+
+    container: Text | None = None
+    kubernetes: Text | None = None
+    slurm: Text | None = None
+
+
 class SignTable(FileTable):
     """`[[symptom.sign]]`: one way in which it shows."""
 
@@ -286,14 +294,7 @@ class SignTable(FileTable):
     otherwise: bool = False
     cause: Text | None = None
     next: Text | None = None
-
-
-class NextInTable(FileTable):
-    """`[symptom.next_in]`: what to do instead, by the place."""
-
-    container: Text | None = None
-    kubernetes: Text | None = None
-    slurm: Text | None = None
+    next_in: NextInTable = Field(default_factory=NextInTable)
 
 
 class SymptomTable(FileTable):

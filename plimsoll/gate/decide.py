@@ -21,6 +21,7 @@ from plimsoll.node.node import Gpu, Node
 from plimsoll.node.stack import StackFault, check_packages, check_stack
 from plimsoll.node.visible import Hidden, free_memory, total_memory, visible_gpus
 from plimsoll.symptoms.recognise import told_by
+from plimsoll.symptoms.surroundings import surroundings_of
 from plimsoll.units import format_bytes
 
 _BF16_CAPABILITY = "8.0"
@@ -201,7 +202,9 @@ def _driver(node: Node) -> Skip | None:
         code=SkipCode.PACKAGE,
         have=f"driver {node.driver or 'of a version that was not read'}, which supports CUDA up to {node.cuda}",
         need=f"a driver for CUDA {major}, which torch {node.packages.get('torch')} was built for",
-        fix=told_by({"driver": "too_old", "branch": branch, "major": _version(node.cuda)[0]}).next,
+        fix=told_by(
+            {"driver": "too_old", "branch": branch, "major": _version(node.cuda)[0]}, surroundings_of(node.environment)
+        ).next,
     )
 
 

@@ -112,14 +112,14 @@ def recognise(
     return tuple(_diagnosis(match, surrounded) for match in _told(found))
 
 
-def told_by(evidence: Mapping[str, object], signal: str = "") -> Diagnosis:
-    """What the shipped table says of something that the suite itself has found out, in a next step for where it runs.
+def told_by(evidence: Mapping[str, object], place: Surroundings | None = None) -> Diagnosis:
+    """What the shipped table says of something that the suite itself has found out. `place` as for `recognise`.
 
     Raises LookupError where the table says nothing: then code and table have drifted apart.
     """
-    found = recognise(Seen(evidence=evidence, signal=signal), shipped_symptoms())
+    found = recognise(Seen(evidence=evidence), shipped_symptoms(), place)
     if not found:
-        raise LookupError(f"catalogue/symptoms.toml says nothing of {dict(evidence)!r:.200} {signal}")
+        raise LookupError(f"catalogue/symptoms.toml says nothing of {dict(evidence)!r:.200}")
     return found[0]
 
 
@@ -138,15 +138,20 @@ def _told(found: Sequence[_Match]) -> Iterator[_Match]:
 
 def _diagnosis(match: _Match, place: Surroundings) -> Diagnosis:
     symptom, sign = match.symptom, match.sign
-    general = next((symptom.next_in[name] for name in place.names if name in symptom.next_in), symptom.next)
+    general = _step(symptom.next, symptom.next_in, place)
+    own = _step(sign.next, sign.next_in, place)
     return Diagnosis(
         symptom=symptom.id,
         title=symptom.title,
         cause=(filled(sign.cause, match.values) if sign.cause else None) or symptom.cause,
-        next=(filled(sign.next, match.values) if sign.next else None) or general,
+        next=(filled(own, match.values) if own else None) or general,
         anchor=anchor_of(symptom),
         seen=match.seen[:_SHOWN],
     )
+
+
+def _step(otherwise: str, by_place: Mapping[str, str], place: Surroundings) -> str:
+    return next((by_place[name] for name in place.names if name in by_place), otherwise)
 
 
 def anchor_of(symptom: Symptom) -> str:

@@ -198,6 +198,16 @@ REFUSALS = {
 }
 
 
+SYMPTOMS = {
+    "not_logged_in": "not-logged-in",
+    "licence_not_accepted": "licence",
+    "rate_limited": "rate-limit",
+    "offline": "offline",
+    "wrong_id": "wrong-id",
+}
+"""Code of a skip -> the symptom whose anchor it names."""
+
+
 @pytest.mark.parametrize("name", REFUSALS)
 def test_each_refusal_is_a_skip_with_its_fix(refused: Session, name: str) -> None:
     code, fix = REFUSALS[name]
@@ -206,6 +216,7 @@ def test_each_refusal_is_a_skip_with_its_fix(refused: Session, name: str) -> Non
     assert gate["fix"].startswith(fix.format(hub=refused.server.endpoint))
     cell = refused.outcome.cell("test_loads_completely", f"tiny-hub-{name}/bf16")
     assert cell["outcome"] == "skip"
+    assert [each["symptom"] for each in cell["diagnoses"]] == [SYMPTOMS[code]]
     lines = refused.outcome.output.splitlines()
     assert any(f"skipped ({code})" in line for line in lines)
     assert any(line == f"    to run them: {gate['fix']}" for line in lines), refused.outcome.output

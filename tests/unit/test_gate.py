@@ -14,6 +14,7 @@ from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.hub.access import Access, HubFile, Query, Reply
 from plimsoll.node.node import MigInstance, Node, Unread
 from plimsoll.node.probe import RecordedProbe
+from plimsoll.symptoms.recognise import Seen, recognise
 from tests.support.gate_subjects import GB, RECORDED, variant_of, with_environment, with_gpu
 
 NEED = Need(
@@ -511,6 +512,23 @@ def test_a_driver_that_is_older_than_the_cuda_of_torch(
     assert (decide(variant_of(), node, NEED) == Admitted()) is runs
 
 
+def test_skips_of_the_stack_and_the_gpu_show_symptoms_of_their_own(h100: Node) -> None:
+    old = replace(h100, cuda="12.2", packages={**h100.packages, "torch": "2.13.0"}, torch_cuda="13.0")
+    without = replace(h100, packages={**h100.packages, "torch": "2.13.0+cpu"})
+    turing = with_gpu(h100, 0, compute_capability="7.5")
+    full = with_gpu(h100, 0, memory_free=GB)
+    shown = {
+        name: [each.symptom for each in recognise(Seen(text=text_of(decide(variant_of(), node, NEED))))]
+        for name, node in {"old": old, "without": without, "turing": turing, "full": full}.items()
+    }
+    assert shown == {
+        "old": ["driver-too-old"],
+        "without": ["torch-without-cuda"],
+        "turing": ["unsupported-dtype"],
+        "full": ["gpu-memory"],
+    }
+
+
 def test_the_step_for_an_old_driver(h100: Node) -> None:
     node = replace(
         h100, driver="535.183.01", cuda="12.2", packages={**h100.packages, "torch": "2.13.0"}, torch_cuda="13.0"
@@ -522,6 +540,8 @@ def test_the_step_for_an_old_driver(h100: Node) -> None:
         "(pytorch.org/get-started)"
     )
     assert decide(variant_of("cpu"), node, replace(NEED, device="cpu", vram=None)) == Admitted()
+    in_a_job = decide(variant_of(), with_environment(node, SLURM_JOB_ID="7"), NEED)
+    assert text_of(in_a_job).endswith("for CUDA 12 (pytorch.org/get-started): the driver is the operator's")
 
 
 @pytest.mark.parametrize(
