@@ -343,6 +343,14 @@ def test_the_page_is_what_the_table_makes_of_it() -> None:
     assert page.page(shipped_symptoms(), present) == present, "run python -m plimsoll.symptoms.page --write"
 
 
+def test_the_example_of_the_page_is_a_catalogue(tmp_path: Path) -> None:
+    [example] = re.findall(r"```toml\n(.*?)```", (ROOT / PAGE).read_text(encoding="utf-8"), re.DOTALL)
+    text = "OSError: [Errno 28] No space left on device: '/scratch/me'"
+    [found] = recognise(Seen(text=text), catalogue(tmp_path, example), Surroundings(slurm=True))
+    assert (found.symptom, found.cause) == ("scratch-full", "/scratch/me found no room")
+    assert found.next == "add --constraint=bigscratch"
+
+
 def test_every_shipped_symptom_has_its_anchor_on_the_page() -> None:
     anchors = re.findall(r'<a id="([^"]+)"></a>', (ROOT / PAGE).read_text(encoding="utf-8"))
     assert anchors == [symptom.id for symptom in shipped_symptoms()]
