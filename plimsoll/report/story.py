@@ -45,6 +45,8 @@ class Ended:
     seconds: float = 0.0
     figures: list[Mapping[str, Any]] = field(default_factory=list)
     """The fields of its judgements."""
+    see: str = ""
+    """Where more is written of what it shows."""
 
     def take(self, outcome: str, reason: str, seconds: float, figures: Iterable[Mapping[str, Any]]) -> None:
         """Add a phase: its setup, the check itself, or what came after it."""
@@ -94,9 +96,19 @@ class Story:
         """A check is being asked."""
         self._running[cell] = Ended()
 
-    def phase(self, cell: str, outcome: str, reason: str, seconds: float, figures: Iterable[Mapping[str, Any]]) -> None:
-        """A phase of a check is over. `seconds` is what it took."""
-        self._running.setdefault(cell, Ended()).take(outcome, reason, seconds, figures)
+    def phase(
+        self,
+        cell: str,
+        outcome: str,
+        reason: str,
+        seconds: float,
+        figures: Iterable[Mapping[str, Any]],
+        see: str = "",
+    ) -> None:
+        """A phase of a check is over. `seconds` is what it took, `see` where more is written of what it shows."""
+        ended = self._running.setdefault(cell, Ended())
+        ended.take(outcome, reason, seconds, figures)
+        ended.see = ended.see or see
 
     def ended(self, cell: str) -> list[Told]:
         """A check is over: what is to be said of it, and of its variant where it was the last one."""
@@ -147,7 +159,8 @@ class Story:
         if core and core == group.shared_failure:
             return []
         group.shared_failure = core
-        return [self._line(Tone.BAD, f"{group.title} {check_name(cell)}: {one_line(end.reason, _LONGEST)}")]
+        see = f" (see {end.see})" if end.see else ""
+        return [self._line(Tone.BAD, f"{group.title} {check_name(cell)}: {one_line(end.reason, _LONGEST)}{see}")]
 
     def _closing(self, group: _Group) -> Told:
         group.is_told = True

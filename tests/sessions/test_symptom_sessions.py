@@ -82,15 +82,29 @@ def test_a_check_that_passed_has_none(outcome: Outcome) -> None:
 
 
 def test_the_terminal_says_it_under_the_failure_and_at_the_end(outcome: Outcome) -> None:
-    _, _, under = outcome.output.partition("- Diagnosis -")
-    assert "A file of the checkpoint is damaged: the file has " in outcome.output
-    assert "see:  docs/troubleshooting.md#corrupt-file" in under
+    at_once = [line for line in outcome.output.splitlines() if line.startswith(("✗ tiny-sym-cut/bf16", "FAILED tiny"))]
+    assert at_once
+    assert at_once[0].endswith("(see docs/troubleshooting.md#corrupt-file)")
     lines = outcome.output[outcome.output.rindex("planned ") :]
     _, _, steps = lines.partition("what to do:\n")
     assert "  Loading took too long: " in steps
     assert "(docs/troubleshooting.md#slow-load)\n" in steps
     assert f"  Our mirror cuts files: fetch it with get-model ({WIKI})\n" in steps
     assert "(see docs/troubleshooting.md#offline)\n" in steps
+
+
+def test_a_failure_in_pytests_own_words_has_cause_and_next_step_below_it(
+    trained: dict[str, Path], tmp_path: Path
+) -> None:
+    path = copy_damaged(trained["tiny-llama"], tmp_path / "tiny-sym-cut", truncate_shard)
+    entry = model_entry(shipped("tiny-llama"), "tiny-sym-cut", path) + variant_entry("tiny-sym-cut", ["bf16"])
+    (tmp_path / "mine.toml").write_text(entry)
+    arguments = (f"--catalogue={tmp_path / 'mine.toml'}", "-v", "-m", "tiny", "-k", "tiny-sym-cut and loads_completely")
+    shown = run_suite(tmp_path / "reports", *arguments).output
+    _, _, below = shown.partition("- Diagnosis -")
+    assert "A file of the checkpoint is damaged: the file has " in below
+    assert "\n  next: " in below
+    assert "\n  see:  docs/troubleshooting.md#corrupt-file\n" in below
 
 
 def test_the_page_leads_from_each_row_to_the_symptom_without_a_network(outcome: Outcome) -> None:
