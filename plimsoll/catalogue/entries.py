@@ -487,6 +487,8 @@ class CatalogueFile:
     path: Path
     sha256: str
     shipped: bool
+    judges: bool = True
+    """False for a file that has symptoms alone: it explains what went wrong, and decides nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -514,5 +516,5 @@ class Catalogue:
 
     @property
     def limits_are_shipped(self) -> bool:
-        """False when any file of the user's took part: the verdict then says so."""
-        return all(file.shipped for file in self.files)
+        """False when any file of the user's took part that decides anything: the verdict then says so."""
+        return all(file.shipped or not file.judges for file in self.files)

@@ -100,5 +100,10 @@ def _read(candidate: _Candidate) -> ParsedFile | Fault:
     data = text if isinstance(text, Fault) else data_of(text, label)
     if isinstance(data, Fault):
         return data
-    file = CatalogueFile(path=candidate.path, sha256=hashlib.sha256(content).hexdigest(), shipped=candidate.shipped)
+    file = CatalogueFile(
+        path=candidate.path,
+        sha256=hashlib.sha256(content).hexdigest(),
+        shipped=candidate.shipped,
+        judges=set(data) != {"symptom"},
+    )
     return ParsedFile(label=label, file=file, data=data, text=str(text))

@@ -14,7 +14,7 @@ from plimsoll.catalogue.entries import Symptom
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import EVIDENCE_FILE, read_run
-from plimsoll.evidence.run_folder import find_run
+from plimsoll.evidence.run_folder import LATEST, find_run
 from plimsoll.judge.judgement import broken_bound
 from plimsoll.present import terminal
 from plimsoll.symptoms.recognise import Diagnosis, Seen, anchor_of, recognise
@@ -96,8 +96,10 @@ def _found(what: Sequence[str], reports: Path, known: Sequence[Symptom], own: Se
     path = Path(name)
     if _exists(path) and path.is_file() and path.name != EVIDENCE_FILE:
         return _in_text("file", _end_of(path), known)
-    if _exists(path) or (len(path.parts) == 1 and _exists(reports / name)):
+    if _exists(path) or name == LATEST or (len(path.parts) == 1 and _exists(reports / name)):
         return _in_run(find_run(name, reports), own)
+    if "/" in name and not any(character.isspace() for character in name):
+        raise PlimsollError(f"{name}: there is no such file or run; a text of one word is piped in, with `-`")
     return _in_text("text", name, known)
 
 

@@ -266,6 +266,8 @@ def test_explain_shows_one_symptom_and_all_of_them() -> None:
     [
         ((), "say what is to be explained"),
         (("--catalogue=nowhere.toml", "x"), "nowhere.toml: there is no such file"),
+        (("logs/nowhere.log",), "logs/nowhere.log: there is no such file or run"),
+        (("latest", "--report-dir=/nowhere"), "no run 'latest'"),
     ],
 )
 def test_explain_refuses_what_it_cannot_read(arguments: tuple[str, ...], said: str) -> None:

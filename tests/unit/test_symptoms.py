@@ -259,6 +259,14 @@ def test_a_users_symptom_without_a_page_names_its_place_in_the_file(tmp_path: Pa
     assert found.anchor.endswith("mine.toml: symptom[0]")
 
 
+def test_a_file_of_symptoms_alone_changes_no_limit(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(MINE)
+    assert read_catalogue([path]).limits_are_shipped
+    path.write_text(MINE + '\n[[statement]]\nmodels = ["tiny-llama"]\nsays = "x"\nsource = "y"\n')
+    assert not read_catalogue([path]).limits_are_shipped
+
+
 def test_a_shipped_symptom_can_be_replaced(tmp_path: Path) -> None:
     mine = MINE.replace('"scratch-full"', '"disk-full"').replace('explains = ["disk-full"]', "replaces = true")
     known = catalogue(tmp_path, mine)
