@@ -217,9 +217,10 @@ def test_each_refusal_is_a_skip_with_its_fix(refused: Session, name: str) -> Non
     cell = refused.outcome.cell("test_loads_completely", f"tiny-hub-{name}/bf16")
     assert cell["outcome"] == "skip"
     assert [each["symptom"] for each in cell["diagnoses"]] == [SYMPTOMS[code]]
-    lines = refused.outcome.output.splitlines()
+    # A terminal shows the first gaps alone.
+    lines = (refused.outcome.folder / "summary.md").read_text("utf-8").splitlines()
     assert any(f"skipped ({code})" in line for line in lines)
-    assert any(line == f"    to run them: {gate['fix']}" for line in lines), refused.outcome.output
+    assert gate["fix"] in lines
 
 
 def test_refusals_are_incomplete(refused: Session) -> None:

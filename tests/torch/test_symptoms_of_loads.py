@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +232,7 @@ def test_names_behind_a_prefix_are_told_as_such(copy: Path) -> None:
 
 
 def test_flash_attention_without_its_package(llama: Path) -> None:
-    assert not transformers.utils.is_flash_attn_2_available()
+    assert find_spec("flash_attn") is None
     [found] = of_a_load(llama, attention="flash_attention_2")
     assert found.symptom == "missing-package"
     assert 'attention = "sdpa"' in found.next
