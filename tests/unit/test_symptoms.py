@@ -174,6 +174,27 @@ def test_no_rule_fires_on_what_is_read_of_a_healthy_node(path: Path) -> None:
     assert ids(path.read_text(encoding="utf-8")) == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Setting `pad_token_id` to `eos_token_id`:2 for open-end generation.",
+        "`torch_dtype` is deprecated! Use `dtype` instead!",
+        "Loading checkpoint shards: 100%|##########| 3/3 [00:01<00:00,  2.51it/s]",
+        "Fetching 12 files: 100%|##########| 12/12 [00:00<00:00]",
+        "[rank0] NCCL INFO NCCL watchdog thread started, timeout 600000 ms",
+        "The prompt is truncated to its last 512 tokens.",
+        "NVIDIA-SMI 580.65.06    Driver Version: 580.65.06    CUDA Version: 13.0",
+        "oom 0\noom_kill 0\nmemory.max max",
+        "Job 7 COMPLETED, exit code 0:0, MaxRSS 41 GB of 64 GB, killed 0 processes",
+        "Warning: You are sending unauthenticated requests to the HF Hub.",
+        "flash_attn is not installed, falling back to sdpa as asked",
+        "vocab_size 32000, sliding_window 4096, max_position_embeddings 32768",
+    ],
+)
+def test_no_rule_fires_on_what_sound_software_says_all_day(line: str) -> None:
+    assert ids(line) == []
+
+
 def test_nothing_is_guessed_of_what_is_not_known() -> None:
     assert ids("") == []
     assert ids("Traceback (most recent call last):\nValueError: frobnication of the 7th kind") == []
