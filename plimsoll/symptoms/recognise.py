@@ -28,7 +28,10 @@ _KIND: Final = re.compile(r"(?<![\w.])(?:[A-Za-z_]\w{0,80}\.){0,8}([A-Z]\w{0,80}
 """The name of a class as it stands before what an exception says: at the end of a traceback, in a sentence of ours."""
 _SIGNAL: Final = re.compile(r"\b(?:killed by |died with <Signals\.|Signals\.)(SIG[A-Z0-9]{2,12})\b")
 _SKIP: Final = re.compile(r"\bskip\[(\w{1,40})\]")
-_NEGATIVE: Final = re.compile(r"\b(?:exit(?:ed)?(?: with)?(?: code| status)?|returncode) -(\d{1,2})\b")
+_STATUS: Final = re.compile(
+    r"\b(?:exit(?:ed)?|returncode)(?: with)?(?: code| status)?:? ?\(?(-\d{1,2}|1[34]\d)\b", re.IGNORECASE
+)
+"""An exit status that stands for a signal: Python says -9, a shell and a container 128 + 9."""
 _BY_NUMBER: Final = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 
 
@@ -177,7 +180,8 @@ class _Text:
         for number, line in enumerate(self.lines):
             for kind in _KIND.findall(line):
                 self.kinds.setdefault(kind, set()).add(number)
-            named = [*_SIGNAL.findall(line), *(_BY_NUMBER.get(int(n), "") for n in _NEGATIVE.findall(line))]
+            numbers = (int(status) for status in _STATUS.findall(line))
+            named = [*_SIGNAL.findall(line), *(_BY_NUMBER.get(-n if n < 0 else n - 128, "") for n in numbers)]
             for signal in filter(None, named):
                 self.signals.setdefault(signal, set()).add(number)
 

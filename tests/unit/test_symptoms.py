@@ -112,7 +112,17 @@ def test_a_cause_that_was_suppressed_is_no_part_of_an_exception() -> None:
     assert recognise(Seen.of(error)) == ()
 
 
-@pytest.mark.parametrize("text", ["died: killed by SIGKILL", "died with <Signals.SIGKILL: 9>.", "exited with code -9"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "died: killed by SIGKILL",
+        "died with <Signals.SIGKILL: 9>.",
+        "exited with code -9",
+        "exit code 137",
+        "Exit Code:137",
+        "Exited (137) 3 minutes ago",
+    ],
+)
 def test_a_signal_is_read_from_words_about_an_end(text: str) -> None:
     assert ids(text) == ["killed"]
 
