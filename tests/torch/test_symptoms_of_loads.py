@@ -232,7 +232,8 @@ def test_names_behind_a_prefix_are_told_as_such(copy: Path) -> None:
 
 
 def test_flash_attention_without_its_package(llama: Path) -> None:
-    assert find_spec("flash_attn") is None
+    if find_spec("flash_attn") is not None:
+        pytest.skip("flash-attn is installed here")
     [found] = of_a_load(llama, attention="flash_attention_2")
     assert found.symptom == "missing-package"
     assert 'attention = "sdpa"' in found.next
