@@ -14,6 +14,7 @@ from plimsoll.footprint.sizes import Footprint
 from plimsoll.judge.dtypes import check_dtypes
 from plimsoll.judge.names import names_apart
 from plimsoll.judge.quantization import summarise
+from plimsoll.judge.settings import unheeded
 
 pytestmark = pytest.mark.load
 
@@ -83,6 +84,13 @@ def test_loads_in_asked_dtype(loaded: LoadedVariant, footprint: Footprint) -> No
 def test_uses_asked_attention(loaded: LoadedVariant) -> None:
     """The attention implementation in use is the one of the entry."""
     assert loaded.report.attention == loaded.variant.attention
+
+
+@pytest.mark.only("configured")
+def test_settings_take_effect(loaded: LoadedVariant) -> None:
+    """Every load setting of the entry and of --load-config is in force in what was loaded."""
+    without = unheeded(loaded.variant, loaded.report)
+    assert not without, "settings without effect:\n" + "\n".join(without)
 
 
 def _some(names: Any) -> str:

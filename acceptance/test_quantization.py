@@ -10,6 +10,7 @@ import pytest
 
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
+from plimsoll.catalogue.settings import may_offload
 from plimsoll.footprint.sizes import Footprint
 from plimsoll.host.protocol import Content, ProveContent
 from plimsoll.judge.content import (
@@ -71,7 +72,9 @@ def test_bytes_of_each_parameter(loaded: LoadedVariant, footprint: Footprint) ->
 def test_placed_as_asked(loaded: LoadedVariant) -> None:
     """Nothing was put on the CPU or the disk unless the entry asks for it."""
     spec = loaded.spec()
-    wrong = check_placement(loaded.report.device_map, spec.device_map, spec.device)
+    wrong = check_placement(
+        loaded.report.device_map, spec.device_map, spec.device, may_offload=may_offload(spec.load_options)
+    )
     assert not wrong, summarise(wrong)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from plimsoll.catalogue.entries import (
     Catalogue,
@@ -48,6 +48,7 @@ from plimsoll.catalogue.schema import (
     TierTable,
     VariantShape,
 )
+from plimsoll.catalogue.settings import read_rope
 from plimsoll.catalogue.tables import TomlTable, profile_id
 from plimsoll.units import to_base
 
@@ -272,6 +273,11 @@ def _yielding(earlier: Claim, later: Claim) -> Claim:
     return replace(earlier, variants=tuple(id_ for id_ in earlier.variants if id_ not in later.variants))
 
 
+def _settings(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A variant's own table, in the spelling of transformers 5."""
+    return {key: read_rope(value) if key == "rope_parameters" else deepcopy(value) for key, value in table.items()}
+
+
 def _variants(
     table: TomlTable,
     parsed: VariantShape,
@@ -290,6 +296,8 @@ def _variants(
                 attention=parsed.attention,
                 device_map=deepcopy(parsed.device_map),
                 load_options=deepcopy(parsed.load_options),
+                config=_settings(parsed.config),
+                tokenizer=_settings(parsed.tokenizer),
                 marks=tuple(parsed.marks),
                 claims=claims.get(id_, ()),
                 origin=table.origin,

@@ -11,6 +11,7 @@ from math import isfinite
 from typing import Any, Final
 
 from plimsoll.catalogue.entries import DatasetSchema, LimitedSide, Quantization, WeightSource
+from plimsoll.catalogue.settings import read_max_memory, table_faults
 from plimsoll.catalogue.tables import TomlTable
 from plimsoll.errors import Fault
 from plimsoll.metrics import FLOORED, METRICS, RULE_SCORES
@@ -172,8 +173,27 @@ def _variant(table: TomlTable) -> Iterator[Fault]:
         if key in _OWN_LOAD_OPTIONS:
             yield table.fault(key_path("load_options", key), "is set by the suite itself", _OWN_LOAD_OPTIONS[key])
     yield from _plain(table, ("load_options",), options)
+    yield from _settings(table, options)
     if "quantization_config" in options:
         yield from _quantization_config(table, options["quantization_config"])
+
+
+def _settings(table: TomlTable, options: Mapping[str, object]) -> Iterator[Fault]:
+    """Settings that transformers would misread, or drop without a word."""
+    for kind in ("config", "tokenizer"):
+        for key, what in table_faults(kind, table.sound.get(kind, {})):
+            yield table.fault(key_path(kind, key), what)
+    if "max_memory" in options:
+        try:
+            read_max_memory(options["max_memory"])
+        except ValueError as error:
+            yield table.fault(key_path("load_options", "max_memory"), str(error))
+        device_map = table.sound.get("device_map")
+        if not isinstance(device_map, str) or ":" in device_map or device_map in ("cpu", "cuda"):
+            what = "has no effect: the planner alone heeds it, and this device_map names places"
+            if device_map is None:
+                what = "has no effect: without a device_map all goes to the tier's device, and nothing is planned"
+            yield table.fault(key_path("load_options", "max_memory"), what, 'set device_map = "auto"')
 
 
 def _name(table: TomlTable) -> Iterator[Fault]:

@@ -349,6 +349,12 @@ class Variant:
     """None places the whole model on the tier's device."""
     load_options: Mapping[str, Any] = field(default_factory=dict)
     """Further keyword arguments of `from_pretrained`; `quantization_config` in here replaces fields of the suite's."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """What this way to load sets of the model's configuration: position embeddings, sliding window, context."""
+    tokenizer: Mapping[str, Any] = field(default_factory=dict)
+    """What it sets of the tokenizer: `use_fast`, `padding_side`, `pad_token`, `chat_template`."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What --load-config asked beyond the entry, in the spelling of transformers 5; empty for the entry as it is."""
     marks: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     """All that is said of this variant, the disputed too; what is said of several at once stands in the catalogue."""

@@ -162,6 +162,8 @@ class VariantShape(FileTable):
     ] = "sdpa"
     device_map: Annotated[Any, AfterValidator(_device_map)] = None
     load_options: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    tokenizer: dict[str, Any] = {}
     marks: list[Text] = []
     replaces: bool = False
 

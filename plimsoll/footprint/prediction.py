@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from plimsoll.catalogue.entries import Quantization, Variant
+from plimsoll.catalogue.settings import merged_config
 from plimsoll.footprint.activations import Activations, Cache
 from plimsoll.footprint.sizes import Footprint
 
@@ -47,7 +48,7 @@ class Subject:
         not."""
         stock = variant.load_options.get("fused_experts") == "stock"
         return cls(
-            config_json=_canonical(variant.model.config),
+            config_json=_canonical(merged_config(variant.model.config, variant.config)),
             auto_class=variant.model.auto_class,
             architecture=variant.model.architecture,
             quantization=variant.quantization,

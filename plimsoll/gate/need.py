@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll.catalogue.entries import Quantization, Variant, WeightSource
+from plimsoll.catalogue.settings import may_offload
 from plimsoll.footprint.demand import Demand, is_spread
 from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Obstacle, Prediction, Workload
@@ -91,7 +92,7 @@ def need_of(variant: Variant, demand: Demand | None, workload: Workload | None =
         vram=_vram(variant, demand, peaks) if on_gpu else None,
         vram_context=CONTEXT_ALLOWANCE if on_gpu else 0,
         scratch=0 if reference is None else reference.disk,
-        offloaded=0 if demand is None else demand.offloaded,
+        offloaded=0 if demand is None or may_offload(variant.load_options) else demand.offloaded,
         obstacle=None if demand is None else demand.prediction.obstacle,
         bf16=variant.dtype == "bfloat16",
         min_capability=_LEAST_CAPABILITY.get(variant.quantization),

@@ -43,6 +43,10 @@ class LoadSpec:
     attention: str
     generation: Generation
     load_options: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Settings over the checkpoint's configuration."""
+    tokenizer: Mapping[str, Any] = field(default_factory=dict)
+    """Settings over the checkpoint's tokenizer."""
     trust_remote_code: bool = False
     allow_pickle: bool = False
     synthetic_config: Mapping[str, Any] | None = None
@@ -197,13 +201,16 @@ class LoadReport:
     meta_parameters: tuple[str, ...]
     device_map: Mapping[str, str]
     attention: str
-    """The implementation in use, as the model reports it, not as it was asked."""
+    """The implementation in use, as the modules of the model have it, not as it was asked; several with plus signs
+    between."""
     experts: str | None
     """The experts implementation in use; None for a dense model."""
     expert_quantization: str | None
     """Who quantized the fused experts: `native`, `plimsoll`; None where there are none or none were asked for."""
     warnings: tuple[str, ...]
     inventory: Inventory
+    effective: Mapping[str, Any] = field(default_factory=dict)
+    """What came of the settings of the load, read off the loaded model and its tokenizer: JSON data."""
     synthetic: bool = False
     """True where the weights were made up while loading: no file was read, so `seconds` says nothing about a disk."""
 

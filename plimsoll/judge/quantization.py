@@ -161,12 +161,16 @@ def apart(one: int, other: int) -> tuple[str, str]:
 
 
 def check_placement(
-    device_map: Mapping[str, str], asked: Mapping[str, str | int] | str | None, device: str
+    device_map: Mapping[str, str],
+    asked: Mapping[str, str | int] | str | None,
+    device: str,
+    *,
+    may_offload: bool = False,
 ) -> tuple[Discrepancy, ...]:
     """Check 5: nothing lies on the CPU or on disk that was not sent there, and what was sent to a device is on it.
 
     `asked` is the variant's device map, None where the whole model belongs on `device`. A map that transformers is left
-    to choose (`auto`) may use any GPU.
+    to choose (`auto`) may use any GPU; RAM and disk too where `may_offload`, and RAM where it is the device itself.
     """
     wanted: Mapping[str, str] = {"": device} if asked is None else {}
     if isinstance(asked, Mapping):
@@ -176,7 +180,7 @@ def check_placement(
     wrong = []
     for name, place in device_map.items():
         right = _wanted_place(name, wanted)
-        if right is None and place not in _ELSEWHERE:
+        if right is None and (may_offload or place == device or place not in _ELSEWHERE):
             continue
         if right is None or _whole_device(place) != _whole_device(right):
             wrong.append(_differs(name or "the model", right or "a GPU", place))

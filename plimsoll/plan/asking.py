@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from plimsoll.catalogue.entries import Catalogue, Profile, Tier, Variant, WeightSource
 from plimsoll.catalogue.expression import Expression
+from plimsoll.catalogue.settings import is_configured
 from plimsoll.footprint.demand import is_spread
 from plimsoll.footprint.reference import is_compared
 from plimsoll.node.devices import CPU_KIND, CUDA_KIND, NO_GPUS, Device, Devices
@@ -72,6 +73,7 @@ KINDS: Final[dict[str, Callable[[Variant], bool]]] = {
     "quantized": lambda variant: variant.quantization.is_quantized,
     "compared": is_compared,
     "gpu": _is_on_gpu,
+    "configured": is_configured,
     "one-device": lambda variant: variant.device_map is None,
     "taught": _is_taught,
     # Whatever else they were trained on, they read plain English.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ import plimsoll.footprint
 import plimsoll.host
 from plimsoll.catalogue import entries
 from plimsoll.catalogue.entries import Variant
+from plimsoll.catalogue.settings import size_in_bytes
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.demand import Placement, is_spread
 from plimsoll.footprint.encoding import prediction_from_json, prediction_to_json
@@ -129,6 +131,14 @@ def _sources() -> str:
     for path in (*(path for folder in folders for path in sorted(folder.glob("*.py"))), Path(entries.__file__)):
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _limit(limits: Mapping[str, Any], gpu: int) -> int:
+    """Bytes that an entry lets the planner use of a GPU; none of one that its limits do not name, as accelerate has
+    it."""
+    if not limits:
+        return sys.maxsize
+    return size_in_bytes(limits.get(str(gpu), 0)) or 0
 
 
 R = TypeVar("R")
@@ -248,7 +258,10 @@ class Predictions:
         entry says it itself. Raises as `of` does."""
         if not is_spread(variant) or not free:
             return None
-        memory = tuple(max(0, size - CONTEXT_ALLOWANCE) for size in free)
+        limits = variant.load_options.get("max_memory") or {}
+        memory = tuple(
+            min(max(0, size - CONTEXT_ALLOWANCE), _limit(limits, number)) for number, size in enumerate(free)
+        )
         subject = Subject.of(variant)
         key = (subject, str(variant.device_map), memory)
         if key not in self._placed:

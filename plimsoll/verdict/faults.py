@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Final
 
 from plimsoll.catalogue.overrides import CPU, GPU, alterations_of
+from plimsoll.catalogue.settings import LOAD, read_settings
+from plimsoll.errors import PlimsollError
 from plimsoll.evidence.record import RunRecord
 from plimsoll.evidence.sameness import RunBasis
 from plimsoll.units import counted
@@ -126,6 +129,7 @@ def record_notes(record: RunRecord) -> list[str]:
             "meaning of the text are not judged there"
         )
     notes += _notes_on_alterations([cell.variant for cell in record.plan if cell.variant], len(record.plan))
+    notes += _notes_on_settings(record)
     if record.run is not None and record.run.edited:
         notes.append(f"this suite differs from the release: {', '.join(record.run.edited)}")
     if record.open:
@@ -162,10 +166,34 @@ def _notes_on_alterations(variants: Sequence[str], planned: int) -> list[str]:
         GPU: "a GPU carries what the entry has on the processor, and what documents say of that is not judged",
     }
     whole = "what the whole model takes is not measured"
+    settings = "it is loaded with the settings of --load-config, and says nothing of its entry's own"
     return [
-        f"{alteration} in {count} of {counted(planned, 'check')}: {missing.get(alteration, whole)} there"
+        f"{alteration} in {count} of {counted(planned, 'check')}: "
+        f"{settings if alteration.startswith(LOAD) else missing.get(alteration, whole)} there"
         for alteration, count in counts.items()
     ]
+
+
+def _notes_on_settings(record: RunRecord) -> list[str]:
+    """Settings of --load-config that changed nothing, each with the reason; and that none did."""
+    notes: dict[str, None] = {}
+    for run in record.runs:
+        given = ((run.run.selection.get("options") or {}) if run.run is not None else {}).get("load_config")
+        if not given:
+            continue
+        try:
+            settings = read_settings(str(given), Path(), pinned=False)
+        except PlimsollError:
+            notes["--load-config is not what this version can read, so what it changed is not known"] = None
+            continue
+        notes |= dict.fromkeys(f"--load-config: {note}" for note in settings.notes)
+        variants = [cell.variant for cell in run.plan if cell.variant]
+        same = sum(1 for variant in variants if settings.alteration not in alterations_of(variant))
+        if same:
+            notes[f"--load-config changes nothing in {same} of {counted(len(variants), 'check')}: so it is already"] = (
+                None
+            )
+    return [*notes]
 
 
 def _notes_on_runs(runs: Sequence[RunRecord]) -> list[str]:

@@ -115,6 +115,7 @@ def options(**given: object) -> Namespace:
         "model_dir": [],
         "layers": None,
         "device": None,
+        "load_config": None,
         "gpus": None,
         "soak": None,
         "datasets": "auto",

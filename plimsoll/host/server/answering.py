@@ -16,7 +16,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 
 from plimsoll import clock
 from plimsoll.host.protocol import Answer, Answered, AnswerPrompts, Sampled
-from plimsoll.host.server.generation import encode, question_ids
+from plimsoll.host.server.generation import encode, input_device, question_ids
 
 if TYPE_CHECKING:
     from plimsoll.host.server.loading import LoadedModel
@@ -140,7 +140,7 @@ def _samples(loaded: LoadedModel, request: AnswerPrompts, prompt: str) -> tuple[
     if not request.samples:
         return (), True
     digest = hashlib.sha256(f"{request.seed}\n{prompt}".encode()).digest()
-    device = loaded.model.get_input_embeddings().weight.device
+    device = input_device(loaded.model)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int.from_bytes(digest[:7], "big"))
         rows, finite = _generate(loaded, request, [prompt], drawn=request.samples)

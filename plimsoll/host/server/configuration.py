@@ -137,13 +137,14 @@ def _is_read_by_nobody(key: str, ours: Mapping[str, Any], found: Mapping[str, An
     for part in key.split("."):
         if not isinstance(holder, PretrainedConfig):
             return False
-        if part not in _fields(type(holder)):
+        if part not in fields_of(type(holder)):
             return True
         holder = getattr(holder, part, None)
     return False
 
 
-def _fields(kind: type) -> set[str]:
+def fields_of(kind: type) -> set[str]:
+    """The fields that a class of configurations has, those of its parents included."""
     names = {name for parent in (kind, PretrainedConfig) for name in inspect.signature(parent).parameters}
     return names | {"head_dim"} | ({field.name for field in fields(kind)} if is_dataclass(kind) else set())
 

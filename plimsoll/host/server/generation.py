@@ -98,12 +98,23 @@ def encode(loaded: LoadedModel, questions: Sequence[Prompt]) -> dict[str, torch.
     pad = loaded.model.generation_config.pad_token_id or 0
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-    device = loaded.model.get_input_embeddings().weight.device
+    device = input_device(loaded.model)
     return {
         "input_ids": ids.to(device),
         "attention_mask": mask.to(device),
         "position_ids": (mask.cumsum(-1) - 1).clamp(min=0).to(device),
     }
+
+
+def input_device(model: Any) -> torch.device:
+    """Where tokens must lie: beside the embedding, or where a pass brings it in to."""
+    embedding = model.get_input_embeddings()
+    if not embedding.weight.is_meta:
+        found: torch.device = embedding.weight.device
+        return found
+    place = getattr(getattr(embedding, "_hf_hook", None), "execution_device", None)
+    # Parameters that are brought in one by one are nowhere between two passes.
+    return torch.device("cpu") if place is None else torch.device("cuda", place) if isinstance(place, int) else place
 
 
 def _batches(items: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]:
@@ -271,7 +282,7 @@ def _answer_logits(loaded: LoadedModel, request: Score) -> tuple[torch.Tensor, t
     One pass for all texts, padded on the right, where a decoder does not look: a reference that is brought in part by
     part then reads its weights once, and both sides compute in the same shapes.
     """
-    tokenizer, device = loaded.tokenizer, loaded.model.get_input_embeddings().weight.device
+    tokenizer, device = loaded.tokenizer, input_device(loaded.model)
     prompts = [question_ids(loaded, question) for question in request.questions]
     targets = [
         _text_ids(tokenizer, answer, special=False) if isinstance(answer, str) else list(answer)
@@ -283,8 +294,6 @@ def _answer_logits(loaded: LoadedModel, request: Score) -> tuple[torch.Tensor, t
     ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
     positions = torch.arange(width).expand(len(rows), width)
-    # Parameters that are brought in one by one are nowhere between two passes.
-    device = torch.device("cpu") if device.type == "meta" else device
     batch = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
     output = loaded.model(**{name: part.to(device) for name, part in batch.items()}, use_cache=False).logits
     logits = [

@@ -9,7 +9,7 @@ import torch
 
 from plimsoll import clock
 from plimsoll.host.rates import GenerationSpeed, TimeGeneration
-from plimsoll.host.server.generation import kept
+from plimsoll.host.server.generation import input_device, kept
 
 if TYPE_CHECKING:
     from plimsoll.host.server.loading import LoadedModel
@@ -22,7 +22,7 @@ _BYTES: Final = 256
 def time_generation(loaded: LoadedModel, request: TimeGeneration) -> GenerationSpeed:
     """Decode greedily, as often as is asked for, after a round that pulls in what it needs."""
     model = loaded.model
-    device = model.get_input_embeddings().weight.device
+    device = input_device(model)
     # The first ids stand for bytes in every vocabulary; among the last are tokens that stand for pictures and sound.
     vocabulary = min(_BYTES, model.get_input_embeddings().weight.shape[0])
     prompt = torch.randint(

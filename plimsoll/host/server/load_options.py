@@ -15,7 +15,9 @@ from typing import Any, Final
 from transformers import AutoConfig, BitsAndBytesConfig
 
 from plimsoll.catalogue.entries import Quantization
+from plimsoll.catalogue.settings import merged_config
 from plimsoll.host.protocol import LoadSpec
+from plimsoll.host.server.configuration import fields_of
 from plimsoll.host.server.experts import FusedExpertsConfig
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.predict.coverage import packable_experts, skeleton_of
@@ -46,8 +48,11 @@ _WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "resume_download": "has no effect, for weights are fetched before they are loaded: remove it",
     "mirror": "has no effect in transformers 5: remove it",
     "rope_scaling": "is a setting of the model, and the name that it had in transformers 4: set rope_parameters in "
-    "the entry's config, and in the checkpoint's config.json",
-    "rope_parameters": "is a setting of the model: set it in the entry's config, and in the checkpoint's config.json",
+    "the variant's config",
+    "rope_parameters": "is a setting of the model: set it in the variant's config",
+    "sliding_window": "is a setting of the model: set it in the variant's config",
+    "use_fast": "is a setting of the tokenizer, and no argument of a model: set it in the variant's tokenizer",
+    "padding_side": "is a setting of the tokenizer, and no argument of a model: set it in the variant's tokenizer",
 }
 """Options that from_pretrained drops in silence or takes for no argument, each with what to do instead."""
 
@@ -61,6 +66,8 @@ class Architecture:
     has_fused_experts: bool
     is_packed: bool
     """True for a checkpoint that was saved quantized, whose own scheme is then the only one that can load it."""
+    config: Any = None
+    """The configuration with the settings of the load over it; None where the checkpoint's own is taken."""
 
 
 def read_architecture(spec: LoadSpec) -> Architecture:
@@ -68,19 +75,63 @@ def read_architecture(spec: LoadSpec) -> Architecture:
 
     Raises what transformers raises for a configuration that is missing, damaged or unknown to it.
     """
-    if spec.synthetic_config is not None:
-        config = AutoConfig.for_model(**spec.synthetic_config)
-    else:
-        config = AutoConfig.from_pretrained(
-            spec.checkpoint, revision=spec.revision, trust_remote_code=spec.trust_remote_code
-        )
+    config = configured(spec)
     _refuse_other_scheme(spec, config)
     model = skeleton_of(config, spec.auto_class, spec.dtype, trust_remote_code=spec.trust_remote_code)
     return Architecture(
         model_class=type(model),
         has_fused_experts=bool(packable_experts(model)),
         is_packed=getattr(config, _QUANTIZATION_CONFIG, None) is not None,
+        config=config if spec.config and not spec.is_synthetic else None,
     )
+
+
+def configured(spec: LoadSpec) -> Any:
+    """The configuration of a load, the variant's settings over the checkpoint's.
+
+    Raises LoadFailed for a setting that its class does not take, or takes and drops.
+    """
+    if spec.synthetic_config is not None:
+        # The settings are in it already, but for what its class makes of them.
+        return _heeded(spec, AutoConfig.for_model(**spec.synthetic_config))
+    config = AutoConfig.from_pretrained(
+        spec.checkpoint, revision=spec.revision, trust_remote_code=spec.trust_remote_code
+    )
+    if not spec.config:
+        return config
+    try:
+        changed = type(config).from_dict(merged_config(config.to_dict(), spec.config))
+    except Exception as error:  # the checks of a configuration's class raise what they like
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise _refused(f"{type(config).__name__} does not take {_listed(spec.config)}: {reason}", "config") from error
+    # How it was named stays with it: transformers looks there for code and for files beside the weights.
+    changed._name_or_path = config._name_or_path  # noqa: SLF001
+    return _heeded(spec, changed)
+
+
+def _heeded(spec: LoadSpec, config: Any) -> Any:
+    """The same configuration, once every setting was found to stand in it. Raises LoadFailed for one that does not."""
+    text = config.get_text_config()
+    for name, asked in spec.config.items():
+        if name not in fields_of(type(text)):
+            raise _refused(
+                f"{name} has no effect: {type(text).__name__} has no such field, and its model would never read it",
+                "config",
+            )
+        found = getattr(text, name, None)
+        if isinstance(asked, Mapping) and isinstance(found, Mapping):
+            dropped = [f"{key} = {value!r}" for key, value in asked.items() if found.get(key) != value]
+        else:
+            dropped = [] if found == asked else [f"{name} = {asked!r}"]
+        if dropped:
+            raise _refused(
+                f"{', '.join(dropped)} has no effect: {type(text).__name__} makes {found!r} of {name}", "config"
+            )
+    return config
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value!r}" for name, value in settings.items())
 
 
 def pretrained_arguments(spec: LoadSpec, architecture: Architecture) -> dict[str, Any]:
@@ -110,6 +161,8 @@ def pretrained_arguments(spec: LoadSpec, architecture: Architecture) -> dict[str
     if isinstance(options.get("max_memory"), Mapping):
         # Keys of a table are text in TOML, and a GPU is a number to accelerate.
         options["max_memory"] = {int(k) if str(k).isdigit() else k: v for k, v in options["max_memory"].items()}
+    if architecture.config is not None:
+        arguments["config"] = architecture.config
     return arguments | options
 
 
@@ -166,5 +219,5 @@ def _device_map(spec: LoadSpec) -> Any:
     return spec.device_map if isinstance(spec.device_map, str) else dict(spec.device_map)
 
 
-def _refused(message: str) -> LoadFailed:
-    return LoadFailed(LoadFailure.OPTIONS, f"load_options: {message}")
+def _refused(message: str, table: str = "load_options") -> LoadFailed:
+    return LoadFailed(LoadFailure.OPTIONS, f"{table}: {message}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import chain
@@ -25,6 +25,7 @@ from plimsoll.catalogue.entries import Generation
 from plimsoll.gate.need import tokenizer_packages
 from plimsoll.host.protocol import CacheState, LoadReport, LoadSpec
 from plimsoll.host.server.checkpoint import CheckpointFiles, locate, refuse_absent
+from plimsoll.host.server.effective import attentions_of, brought_in, effective, refuse_unheeded
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.generation import chat_text
 from plimsoll.host.server.gpu_memory import GpuMeter
@@ -90,11 +91,13 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
         refuse_wrong_shapes(spec, checkpoint, inventory)
         asked = _asked(model)
         if asked.can_generate():
-            asked.generation_config = generation_config(asked, tokenizer, spec.generation)
+            asked.generation_config = generation_config(asked, tokenizer, _generation(spec))
         if tokenizer is not None:
             refuse_unknown_tokens(spec, asked, tokenizer)
         failing.pop_all()
     tensors = dict(chain(model.named_parameters(), model.named_buffers()))
+    on_meta = [name for name, tensor in tensors.items() if tensor.is_meta]
+    offloaded = brought_in(model, on_meta)
     report = LoadReport(
         seconds=seconds,
         cache=state,
@@ -107,13 +110,14 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
         missing_keys=tuple(sorted(info["missing_keys"])),
         unexpected_keys=tuple(sorted(info["unexpected_keys"])),
         mismatched_keys=tuple(sorted(name for name, *_ in info["mismatched_keys"])),
-        meta_parameters=tuple(name for name, tensor in tensors.items() if tensor.is_meta),
+        meta_parameters=tuple(name for name in on_meta if name not in offloaded),
         device_map=_placement(model, tensors),
-        attention=str(getattr(model.config, "_attn_implementation", "unknown")),
+        attention="+".join(attentions_of(model)),
         experts=getattr(model.config, "_experts_implementation", None) if architecture.has_fused_experts else None,
         expert_quantization=getattr(getattr(model, "hf_quantizer", None), "expert_quantization", None),
         warnings=(*listener.heard(), *_unread(checkpoint)),
         inventory=inventory,
+        effective=effective(model, asked, tokenizer, spec),
         synthetic=spec.is_synthetic,
     )
     return LoadedModel(
@@ -127,6 +131,12 @@ def _asked(model: Any) -> Any:
         return text_part(model)[1]
     except NotFollowedError:
         return model
+
+
+def _generation(spec: LoadSpec) -> Generation:
+    """The entry's settings of generation; a padding token of the tokenizer's settings comes before theirs."""
+    pad = spec.tokenizer.get("pad_token")
+    return spec.generation if pad is None else replace(spec.generation, pad_token=pad)
 
 
 def _locate(spec: LoadSpec) -> CheckpointFiles | None:
@@ -208,8 +218,8 @@ def _of_the_tokenizer(spec: LoadSpec) -> list[Path]:
 
 def _tokenizer(spec: LoadSpec) -> Any:
     try:
-        return transformers.AutoTokenizer.from_pretrained(
-            spec.checkpoint, revision=spec.revision, trust_remote_code=spec.trust_remote_code
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            spec.checkpoint, revision=spec.revision, trust_remote_code=spec.trust_remote_code, **spec.tokenizer
         )
     except Exception as error:
         missing = [name for name in tokenizer_packages(Path(spec.checkpoint)) if find_spec(name) is None]
@@ -220,6 +230,8 @@ def _tokenizer(spec: LoadSpec) -> Any:
             ) from error
         reason = first_stand_in(_of_the_tokenizer(spec)) or str(error).strip().partition("\n")[0]
         raise LoadFailed(LoadFailure.TOKENIZER, f"{spec.checkpoint}: no usable tokenizer: {reason}") from error
+    refuse_unheeded(spec, tokenizer)
+    return tokenizer
 
 
 def refuse_unknown_tokens(spec: LoadSpec, model: Any, tokenizer: Any) -> None:
@@ -229,6 +241,13 @@ def refuse_unknown_tokens(spec: LoadSpec, model: Any, tokenizer: Any) -> None:
     rows = getattr(embedding, "num_embeddings", None)
     if rows is None:
         return
+    pad = spec.tokenizer.get("pad_token")
+    if pad is not None and tokenizer.convert_tokens_to_ids(pad) >= rows:
+        raise LoadFailed(
+            LoadFailure.OPTIONS,
+            f"tokenizer: pad_token = {pad!r} is no token of {spec.checkpoint}: it would be added, and the embedding "
+            "has no row for it; name one that is there",
+        )
     text = chat_text(tokenizer, "?")
     ids = tokenizer(text, add_special_tokens=not tokenizer.chat_template)["input_ids"]
     beyond = sorted({token for token in ids if token >= rows})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from plimsoll.host.protocol import Manners, Reading, ReadText
+from plimsoll.host.server.generation import input_device
 
 if TYPE_CHECKING:
     from plimsoll.host.server.loading import LoadedModel
@@ -28,7 +29,7 @@ def _read(loaded: LoadedModel, text: str) -> Reading:
     decoded = str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
     # What a tokenizer puts before every text is what the model was trained to begin with.
     begin = _beginning(tokenizer, text, ids)
-    device = loaded.model.get_input_embeddings().weight.device
+    device = input_device(loaded.model)
     logits = loaded.model(input_ids=torch.tensor([[*begin, *ids]], device=device), use_cache=False).logits[0].float()
     first = len(begin) or 1
     wanted = torch.tensor([*begin, *ids][first:], device=logits.device)

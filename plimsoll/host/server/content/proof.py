@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from plimsoll.host.server.content.arithmetic import (
 from plimsoll.host.server.content.original import CheckpointTensors, Original, Transposed, flat_rows, opened
 from plimsoll.host.server.content.packed import EightBit, FourBit, Holding, holdings
 from plimsoll.host.server.content.products import try_products
+from plimsoll.host.server.effective import brought_in_by_name
 from plimsoll.host.server.loading import LoadedModel
 
 BLOCK: Final = 64
@@ -54,25 +55,41 @@ def prove(loaded: LoadedModel, request: ProveContent) -> Content:
     model = loaded.whole
     with opened(loaded.spec, loaded.checkpoint) as slices, torch.inference_mode():
         tensors = CheckpointTensors(model, slices)
-        proofs = [_proved(holding, tensors, loaded, whole=request.whole) for holding in holdings(model)]
+        elsewhere = brought_in_by_name(model)
+        proofs = [_proved(holding, tensors, loaded, elsewhere, whole=request.whole) for holding in holdings(model)]
         proofs += _buffers(model, tensors, whole=request.whole)
     with torch.inference_mode():
         products = tuple(try_products(model))
     return Content(tensors=tuple(proofs), products=products, seconds=clock.monotonic() - started)
 
 
-def _proved(holding: Holding, tensors: CheckpointTensors, loaded: LoadedModel, *, whole: bool) -> TensorContent:
+def _proved(
+    holding: Holding,
+    tensors: CheckpointTensors,
+    loaded: LoadedModel,
+    elsewhere: Mapping[str, Callable[[], torch.Tensor]],
+    *,
+    whole: bool,
+) -> TensorContent:
     name, form = holding.names[0], holding.form
-    if holding.parameter.is_meta:
-        return _faulty(name, "float", "it was never loaded")
+    parameter = holding.parameter
+    if parameter.is_meta:
+        kept = next((elsewhere[each] for each in holding.names if each in elsewhere), None)
+        if kept is None:
+            return _faulty(name, "float", "it was never loaded")
+        if form is not None:
+            return _faulty(
+                name, _scheme(form), "it is packed and kept apart from the model, where it was not looked at"
+            )
+        parameter = kept()
     if isinstance(form, FourBit) and getattr(form.state, "packing_format_for_cpu", False):
         return _faulty(name, form.state.quant_type, "a forward pass has repacked it: it was looked at too late")
-    shape = tuple(holding.parameter.shape if form is None or isinstance(form, EightBit) else form.state.shape)
+    shape = tuple(parameter.shape if form is None or isinstance(form, EightBit) else form.state.shape)
     original = tensors.of(holding.names, shape)
     if original is None:
         return _faulty(name, _scheme(form), "the checkpoint has no tensor for it")
     if form is None:
-        return _exact(name, holding.parameter, original, whole=whole)
+        return _exact(name, parameter, original, whole=whole)
     if (packed := _packed_file(name, form, tensors)) is not None:
         return packed
     if issubclass(getattr(holding.module, "source_cls", type(holding.module)), Conv1D):
