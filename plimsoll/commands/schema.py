@@ -21,6 +21,7 @@ SCHEMAS: Final = {
     "uncertainty": ("plimsoll.uncertainty", "uncertainty.json, and `plimsoll uncertainty --json`"),
     "node": ("plimsoll.node", "`plimsoll probe --json`"),
     "plan": ("plimsoll.plan", "`plimsoll plan --json`"),
+    "ladder": ("plimsoll.ladder", "`plimsoll ladder --json`"),
     "audit": ("plimsoll.audit", "`plimsoll audit --json`"),
     "explain": ("plimsoll.symptoms", "`plimsoll explain --json`"),
     "checkpoints": ("plimsoll.tiny", "`plimsoll tiny list --json`"),

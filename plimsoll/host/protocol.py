@@ -366,6 +366,8 @@ class Generate(Request[Generated]):
     batch_size: int = 32
     with_digests: bool = False
     """True to get `Completion.logits_sha256`: every logit then crosses to the CPU."""
+    past_ends: bool = False
+    """True to go on after an end token, so that exactly as many tokens are made as are asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ FLOW = [
     "scoring",
     "judge",
     "inspection",
+    "ladder",
     "evidence",
     "tracking",
     "audit",

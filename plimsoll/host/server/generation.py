@@ -129,6 +129,10 @@ def generate(loaded: LoadedModel, request: Generate) -> Generated:
     config = loaded.model.generation_config
     ends = config.eos_token_id
     eos_ids = tuple(ends) if isinstance(ends, (list, tuple)) else () if ends is None else (int(ends),)
+    never: dict[str, int] = {}
+    if request.past_ends:
+        # An id that no token has; transformers takes None for what the model's own settings say.
+        eos_ids, never = (), {"eos_token_id": int(loaded.model.get_output_embeddings().weight.shape[0])}
     check = _FiniteCheck()
     completions: list[Completion] = []
     clean = True
@@ -137,7 +141,7 @@ def generate(loaded: LoadedModel, request: Generate) -> Generated:
         del batch["position_ids"]  # generate() keeps its own
         digests = _LogitDigests(len(questions)) if request.with_digests else None
         watching = LogitsProcessorList([check, *([digests] if digests else [])])
-        rows = loaded.model.generate(**batch, max_new_tokens=request.max_new_tokens, logits_processor=watching)
+        rows = loaded.model.generate(**batch, max_new_tokens=request.max_new_tokens, logits_processor=watching, **never)
         width = batch["input_ids"].shape[1]
         told = digests.result() if digests else [None] * len(questions)
         for row, mask, digest in zip(rows[:, width:].tolist(), batch["attention_mask"], told, strict=True):

@@ -53,6 +53,20 @@ def map_large_blocks() -> None:
             option(_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
+def limit_memory(size: int) -> None:
+    """Let this process take so many bytes more than it has, and no more: what asks for them gets an error where the
+    kernel would otherwise end a process. Pages of files that are mapped to be read are not counted.
+
+    Raises OSError where the system sets no such limit.
+    """
+    import resource
+
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    held = next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData:")), 0)
+    most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (held + size, most))
+
+
 def _prctl(option: int, argument: int | ctypes.Array[ctypes.c_char]) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, ctypes.c_ulong(argument) if isinstance(argument, int) else argument, 0, 0, 0)
