@@ -42,6 +42,7 @@ FIXTURE_MODULES: Final = (
     "fixtures.benchmarks",
     "fixtures.load_timing",
     "fixtures.generation_timing",
+    "fixtures.ladder",
     "fixtures.prompts",
     "fixtures.questions",
     "fixtures.answers",

@@ -312,6 +312,12 @@ METRICS: Final[dict[str, Metric]] = {
             Kind.NUMERIC,
         ),
         Metric(
+            "attention_divergence",
+            "1",
+            "difference of logits of a padded batch from eager attention on each prompt, mean, over their spread",
+            Kind.NUMERIC,
+        ),
+        Metric(
             "quantized_divergence",
             "nats",
             "mean KL divergence of the next-token distribution from that of bf16",
@@ -356,6 +362,8 @@ METRICS: Final[dict[str, Metric]] = {
             "keys of config.json that change what is computed, are no default of the class, and are not in the entry",
             Kind.FACT,
         ),
+        Metric("working_rung", "1", "the rung of the ladder that works, counted from 1", Kind.NODE),
+        Metric("tokens_validated", "1", "new tokens that a model gave within its profile of use", Kind.NODE),
         Metric("ended_share", "1", "answers that ended by themselves, before the most tokens asked for", Kind.NUMERIC),
         Metric("repetition", "1", "largest share of a generated text that one repeated n-gram fills", Kind.NUMERIC),
     )

@@ -33,7 +33,7 @@ from plimsoll.inspection.model import id_of, model_of
 from plimsoll.ladder.attempt import Attempt, Outcome
 from plimsoll.ladder.climb import Climb, Ladder, climb
 from plimsoll.ladder.document import conclusion, lines_of, to_json
-from plimsoll.ladder.entry import entry_id, tier_for, variant_table
+from plimsoll.ladder.entry import entry_id, name_of, tier_for, variant_table
 from plimsoll.ladder.room import free_gpus, gate, quantization_of, room_of
 from plimsoll.node.node import Node
 from plimsoll.node.probe import SystemProbe
@@ -152,7 +152,9 @@ def _base(
     if entered is not None:
         return _made_up(entered) if options.weights == "synthetic" else entered, None
     inspection = one.inspect(options.model, options.revision, (quantization_of({}),))
-    description = enterable(inspection)
+    description = inspection.description
+    if description is None:
+        raise PlimsollError(f"{options.model} cannot be tried: {inspection.undescribed}")
     model = model_of(inspection.found, description, id_of(inspection.found, description, catalogue.variants))
     tier = next(tier for tier in catalogue.tiers.values() if tier.device == device and tier.id != "tiny")
     variant = Variant(
@@ -264,6 +266,7 @@ def _write(
     command = f"plimsoll ladder {shlex.quote(options.model)}"
     parts = []
     if inspection is not None:
+        enterable(inspection)
         choice = Choice(
             id=base.model.id,
             family=base.model.family,
@@ -283,7 +286,12 @@ def _write(
         raise PlimsollError(f"{out}: cannot be written: {error.strerror}") from None
     if options.json:
         return
-    made_up = " --weights=synthetic" if options.weights == "synthetic" else ""
-    cut = f" --layers={options.layers}" if options.layers else ""
-    catalogue_option = f"--catalogue={shlex.quote(str(out))}"
-    print(f"wrote {out}; next: pytest -k {entry_id(base, working)} {catalogue_option}{made_up}{cut}")
+    words = [f"--catalogue={shlex.quote(str(out))}"]
+    name = shlex.quote(entry_id(base, working))
+    if options.weights == "synthetic":
+        words.append("--weights=synthetic")
+    if options.layers is not None:
+        # The id of what is cut says so behind the model's name.
+        name = shlex.quote(f"{base.model.id} and {name_of(working)}")
+        words.append(f"--layers={options.layers}")
+    print(f"wrote {out}; next: pytest -k {name} {' '.join(words)}")

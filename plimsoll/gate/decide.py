@@ -83,6 +83,8 @@ def _on_node(node: Node, need: Need) -> Skip | None:
     checks: list[Callable[[], Skip | None]] = [lambda: _packages(node, need), lambda: _architecture(need)]
     if need.device == "cuda":
         checks.append(lambda: _gpus(node, need))
+    elif need.attention:
+        checks.append(lambda: _for_gpus_alone(need))
     checks.append(lambda: _ram(node, need))
     # The Hub says itself how many bytes are to be fetched, and knows where to.
     written = 0 if need.source is WeightSource.HUB else need.disk
@@ -113,6 +115,15 @@ def _architecture(need: Need) -> Skip | None:
         return None
     told = need.obstacle
     return Skip(code=SkipCode.ARCHITECTURE, have=told.have, need=told.need, fix=told.fix)
+
+
+def _for_gpus_alone(need: Need) -> Skip:
+    return Skip(
+        code=SkipCode.CAPABILITY,
+        have="the processor",
+        need=f"a CUDA GPU: {need.attention} has kernels for GPUs alone",
+        fix='set attention = "sdpa", or run it on a GPU (--device=cuda)',
+    )
 
 
 def _packages(node: Node, need: Need) -> Skip | None:
@@ -241,6 +252,7 @@ def _no_code_for(capability: str, built: str) -> tuple[str, str] | None:
 
 def _capability(node: Node, used: Iterable[Gpu], need: Need) -> Skip | None:
     wanted = [(need.min_capability, "for its quantization")] if need.min_capability else []
+    wanted += [(need.attention_capability, f"for {need.attention}")] if need.attention_capability else []
     wanted += [(_BF16_CAPABILITY, _FOR_BF16)] if need.bf16 else []
     if not wanted:
         return None

@@ -34,6 +34,20 @@ _LOADERS: Final = ("torch", "transformers", "tokenizers", "safetensors", "accele
 _LEAST_CAPABILITY: Final = {Quantization.INT8: "7.5", Quantization.NF4: "6.0", Quantization.NF4_DQ: "6.0"}
 """Compute capabilities that bitsandbytes documents for its CUDA kernels (installation guide, 0.48 and 0.50)."""
 
+_ATTENTION_PACKAGES: Final = {"flash_attention_2": "flash-attn", "flash_attention_3": "flash-attn-3"}
+"""The distributions with the kernels of attention implementations that torch does not bring."""
+
+_ATTENTION_CAPABILITY: Final = {
+    "flash_attention_2": "8.0",
+    "flash_attention_3": "9.0",
+    "flash_attention_4": "9.0",
+    "flex_attention": "7.0",
+}
+"""Compute capabilities that their kernels need: flash-attn for Ampere or newer, version 3 for Hopper (its README);
+flex_attention is compiled by Triton, for Volta or newer."""
+
+_FLASH: Final = "flash_attention"
+
 _GOLDEN_BYTES: Final = 2**26
 """More than the largest golden model takes while it is made, read and asked: 1.9 million parameters in float32."""
 
@@ -62,6 +76,10 @@ class Need:
     bf16: bool = False
     min_capability: str | None = None
     """Least compute capability, `7.5`."""
+    attention: str = ""
+    """The attention implementation, where it has kernels for GPUs alone."""
+    attention_capability: str | None = None
+    """The least compute capability for it."""
     source: WeightSource
     moves: bool = True
     """False where RAM cannot stand in for a GPU: what is asked is that GPU."""
@@ -93,11 +111,24 @@ def need_of(variant: Variant, demand: Demand | None, workload: Workload | None =
         vram_context=CONTEXT_ALLOWANCE if on_gpu else 0,
         scratch=0 if reference is None else reference.disk,
         offloaded=0 if demand is None or may_offload(variant.load_options) else demand.offloaded,
-        obstacle=None if demand is None else demand.prediction.obstacle,
+        obstacle=_of_attention(variant) or (None if demand is None else demand.prediction.obstacle),
         bf16=variant.dtype == "bfloat16",
         min_capability=_LEAST_CAPABILITY.get(variant.quantization),
+        attention=variant.attention if variant.attention in _ATTENTION_CAPABILITY else "",
+        attention_capability=_ATTENTION_CAPABILITY.get(variant.attention),
         source=variant.model.source,
         gated=variant.model.gated,
+    )
+
+
+def _of_attention(variant: Variant) -> Obstacle | None:
+    """Flash attention in float32: its kernels compute in 16 bits alone, whatever the machine."""
+    if not variant.attention.startswith(_FLASH) or variant.dtype != "float32":
+        return None
+    return Obstacle(
+        have=f"{variant.attention} with weights in float32",
+        need="float16 or bfloat16: kernels of flash attention compute in 16 bits alone",
+        fix='choose bf16 or fp16, or attention = "sdpa"',
     )
 
 
@@ -106,8 +137,8 @@ def _packages(variant: Variant) -> tuple[str, ...]:
     found = [*_LOADERS]
     if variant.quantization.is_quantized:
         found.append("bitsandbytes")
-    if variant.attention == "flash_attention_2":
-        found.append("flash-attn")
+    if variant.attention in _ATTENTION_PACKAGES:
+        found.append(_ATTENTION_PACKAGES[variant.attention])
     if variant.model.source is WeightSource.LOCAL and variant.model.path is not None:
         found += tokenizer_packages(variant.model.path)
     return tuple(found)

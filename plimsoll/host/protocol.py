@@ -456,6 +456,32 @@ class CompareBatch(Request[Agreement]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionWay:
+    """What one attention implementation made of a padded batch."""
+
+    name: str
+    used: tuple[str, ...]
+    """The implementations that were really called in the pass, each once; empty where it was not asked."""
+    agreement: Agreement | None
+    """With the same prompts alone and with eager attention; None where it was not asked."""
+    finite: bool
+    seconds: float | None
+    """For one pass over the batch, after a first."""
+    peak: int | None
+    """Bytes of GPU memory that the pass took beside what there was; None on a processor."""
+    unavailable: str = ""
+    """Why it was not asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareAttention(Request[tuple[AttentionWay, ...]]):
+    """Logits of prompts of unlike length, padded on the left and on the right, with every attention implementation that
+    the class, the device and the packages have, against each prompt alone with eager attention."""
+
+    questions: tuple[Prompt, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
     """Next-token logits over prompts and taught answers. `mean_kl` is KL(reference || this) in nats a position; None
     when there was no reference to compare with."""

@@ -72,6 +72,8 @@ class Attempt:
     generated: Generated | None = None
     findings: tuple[str, ...] = ()
     """What is to be known of one that works: settings without effect, a short answer."""
+    skip: Skip | None = None
+    """The gate's decision, where that was it."""
     settings: dict[str, Any] = field(default_factory=dict)
     """As they were asked, in the spelling of --load-config."""
 
@@ -188,6 +190,7 @@ def refused(rung: Rung, skip: Skip | str, symptoms: Sequence[Symptom] | None) ->
         why=_short(str(skip)),
         diagnoses=recognise(Seen(text=str(skip), evidence=evidence), symptoms),
         of_the_checkpoint=isinstance(skip, Skip) and skip.code in _WHATEVER_IS_SET,
+        skip=skip if isinstance(skip, Skip) else None,
         settings=dict(rung.settings.given),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from plimsoll.catalogue.entries import Symptom, Variant
 from plimsoll.errors import PlimsollError
@@ -16,8 +16,8 @@ from plimsoll.judge.settings import unheeded
 from plimsoll.ladder.attempt import Attempt, Outcome, failed, implied, incomplete, not_numbers, refused, worked
 from plimsoll.ladder.rungs import BF16, FP16, RUNGS, TOKENS, Room, Rung, best_dtype, rung, variant_on, weight_bytes
 
-_QUESTION = "The capital of France is"
-_IDS: Prompt = (5, 6, 7, 8, 9, 10)
+QUESTION: Final = "The capital of France is"
+IDS: Final[Prompt] = (5, 6, 7, 8, 9, 10)
 """For a model without a tokenizer."""
 
 Specify = Callable[[Variant], LoadSpec]
@@ -168,7 +168,7 @@ def _asked(ladder: Ladder, step: Rung, variant: Variant, spec: LoadSpec, host: H
     report = host.ask(Load(spec=spec), deadline=tier.load_deadline)
     if (less := incomplete(step, report, ladder.symptoms)) is not None:
         return less
-    question = _IDS if spec.is_synthetic else _QUESTION
+    question = IDS if spec.is_synthetic else QUESTION
     asked = Generate(questions=(question,), max_new_tokens=TOKENS, past_ends=True)
     generated = host.ask(asked, deadline=tier.request_deadline)
     if not generated.finite:

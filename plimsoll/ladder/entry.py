@@ -14,7 +14,7 @@ from plimsoll.ladder.rungs import variant_on
 from plimsoll.usertoml.writing import text, value
 
 _WIDTH: Final = 118
-_RECORDED: Final = ("tiny", "cpu")
+_RECORDED: Final = ("cpu", "tiny")
 """Tiers of the processor, the first that there is."""
 
 

@@ -38,10 +38,13 @@ SUBJECTS: Final = (
     "quantization",
     "memory",
     "generation",
+    "attention",
     "dataset",
     "health",
     "unload",
     "comparison",
+    "use",
+    "ladder",
     "plan",
 )
 """The order of checks of one variant: timing comes before anything touches the model, the proof of quantization before
@@ -53,6 +56,8 @@ _LAST: Final = 2
 
 DATASETS: Final = "test_dataset.py"
 PLANNING: Final = "test_plan.py"
+LADDER: Final = "test_ladder.py"
+USE: Final = "test_use.py"
 SOAKING: Final = "test_soak.py"
 
 
@@ -104,14 +109,16 @@ class Named:
     def asks(self, file: str, catalogue: Catalogue) -> bool:
         """True unless the file holds checks that are asked by name alone, and nobody named them.
 
-        Those of datasets take minutes, those of reference machines are hundreds, and what they say is no part of "does
-        this node carry this model".
+        Those of datasets take minutes, those of reference machines are hundreds, ladder and profiles of use load each
+        model again, and what they say is no part of "does this node carry this model".
         """
         if file == SOAKING:
             return self.soak
         asking = {
             DATASETS: {"dataset", *catalogue.datasets, *_experiment_marks(catalogue)},
             PLANNING: {"plan"},
+            LADDER: {"ladder"},
+            USE: {"use"},
         }.get(file)
         return asking is None or self._path_names(file) or not self.marks.asked.isdisjoint(asking)
 
@@ -241,6 +248,16 @@ def _of_variants(_subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Para
         yield Parameter(id=variant.id, marks=variant.all_marks, values={"variant": variant})
 
 
+def _of_models(_subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Parameter]:
+    """One variant of each model: the first that packs nothing, else the first."""
+    by_model: dict[str, Variant] = {}
+    for variant in asked:
+        known = by_model.get(variant.model.id)
+        if known is None or (known.quantization.is_quantized and not variant.quantization.is_quantized):
+            by_model[variant.model.id] = variant
+    yield from _of_variants(_subjects, [*by_model.values()])
+
+
 def _of_tiers(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Parameter]:
     used = {variant.tier.id for variant in asked}
     for tier in subjects.catalogue.tiers.values():
@@ -285,6 +302,8 @@ def pairings(catalogue: Catalogue) -> Iterator[Pairing]:
 _Make = Callable[[Subjects, Sequence[Variant]], Iterator[Parameter]]
 _PARAMETERS: Final[tuple[tuple[str, tuple[str, ...], _Make], ...]] = (
     ("dataset", ("variant", "dataset"), _of_datasets),
+    ("climbed", ("variant",), _of_models),
+    ("used", ("variant",), _of_models),
     ("variant", ("variant",), _of_variants),
     ("tier", ("tier",), _of_tiers),
     ("pairing", ("pairing",), _of_pairings),

@@ -12,16 +12,15 @@ from tests.support.random_checkpoints import save_checkpoint, save_tokenizer
 
 
 def overflowing(folder: Path) -> Path:
-    """One whose hidden values go beyond what float16 can hold, and not beyond bfloat16: its embedding and the first
-    norm have large weights, as some models grew them."""
+    """One whose hidden values go beyond what float16 can hold, and not beyond bfloat16: the projections of its
+    feed-forward parts have large weights, as those of some models grew."""
     save_checkpoint("llama", folder)
     auto: Any = transformers.AutoModelForCausalLM
     model = auto.from_pretrained(folder, dtype=torch.bfloat16)
     with torch.no_grad():
-        model.model.embed_tokens.weight.mul_(1e4)
         for layer in model.model.layers:
-            layer.mlp.gate_proj.weight.mul_(300)
-            layer.mlp.up_proj.weight.mul_(300)
+            layer.mlp.gate_proj.weight.mul_(4000)
+            layer.mlp.up_proj.weight.mul_(4000)
     model.save_pretrained(folder, max_shard_size="400KB")
     save_tokenizer(folder)
     return folder

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plimsoll.catalogue.entries import WeightSource
+from plimsoll.catalogue.entries import Quantization, WeightSource
 from plimsoll.gate.decide import Admitted, Decision, awaits_hub, decide
 from plimsoll.gate.need import Need, need_of
 from plimsoll.gate.skip import Skip, SkipCode
@@ -605,3 +605,39 @@ def test_without_a_prediction_any_fault_of_the_stack_is_the_reason(h100: Node) -
     node = replace(h100, packages={**h100.packages, "pytest-html": None})
     assert decide(variant_of(), node, NEED) == Admitted()
     assert code_of(decide(variant_of(), node, need_of(variant_of(), None))) is SkipCode.PACKAGE
+
+
+# --- attention
+
+
+@pytest.mark.parametrize(
+    ("attention", "capability", "least"),
+    [("flash_attention_2", "7.5", "8.0"), ("flash_attention_3", "8.9", "9.0"), ("flex_attention", "6.1", "7.0")],
+)
+def test_attention_that_a_gpu_has_no_kernels_for_is_skipped(
+    rtx4090: Node, attention: str, capability: str, least: str
+) -> None:
+    need = replace(NEED, vram={0: GB}, ram=GB, bf16=False, attention=attention, attention_capability=least)
+    assert decide(variant_of(), rtx4090, need) == Admitted()
+    older = with_gpu(rtx4090, 0, compute_capability=capability)
+    decision = decide(variant_of(), older, need)
+    assert code_of(decision) is SkipCode.CAPABILITY
+    assert f"compute capability {least} for {attention}" in text_of(decision)
+
+
+def test_attention_for_gpus_alone_is_skipped_on_the_processor(rtx4090: Node) -> None:
+    need = need_of(replace(variant_of("cpu"), attention="flash_attention_2"), None)
+    decision = decide(variant_of("cpu"), rtx4090, replace(need, ram=GB, disk=0, packages=("torch",)))
+    assert code_of(decision) is SkipCode.CAPABILITY
+    assert "flash_attention_2 has kernels for GPUs alone" in text_of(decision)
+
+
+def test_attention_asks_for_its_package_and_for_16_bits() -> None:
+    for attention, package in (("flash_attention_2", "flash-attn"), ("flash_attention_3", "flash-attn-3")):
+        need = need_of(replace(variant_of(), attention=attention), None)
+        assert package in need.packages
+        assert need.obstacle is None
+    wide = need_of(replace(variant_of(), attention="flash_attention_2", quantization=Quantization.FP32), None)
+    assert wide.obstacle is not None
+    assert "16 bits alone" in wide.obstacle.need
+    assert need_of(variant_of(), None).attention_capability is None

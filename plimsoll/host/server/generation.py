@@ -90,14 +90,20 @@ def _text_ids(tokenizer: Any, text: str, *, special: bool) -> list[int]:
     return ids
 
 
-def encode(loaded: LoadedModel, questions: Sequence[Prompt]) -> dict[str, torch.Tensor]:
-    """Token ids, mask and positions, shape (questions, tokens), padded on the left, where a decoder wants it."""
+def encode(loaded: LoadedModel, questions: Sequence[Prompt], *, right: bool = False) -> dict[str, torch.Tensor]:
+    """Token ids, mask and positions, shape (questions, tokens), padded on the left, where a decoder wants it, or on the
+    right, where no token that counts looks."""
     rows = [question_ids(loaded, question) for question in questions]
     width = max(map(len, rows))
     # What stands in masked places changes nothing, so a model without a padding token takes any.
     pad = loaded.model.generation_config.pad_token_id or 0
-    ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+    ids, mask = (
+        torch.tensor([part + fill if right else fill + part for part, fill in padded])
+        for padded in (
+            [(row, [pad] * (width - len(row))) for row in rows],
+            [([1] * len(row), [0] * (width - len(row))) for row in rows],
+        )
+    )
     device = input_device(loaded.model)
     return {
         "input_ids": ids.to(device),
@@ -201,7 +207,7 @@ def compare_cache(loaded: LoadedModel, request: CompareCache) -> Agreement:
         whole = loaded.model(input_ids=tokens, position_ids=_positions(tokens), use_cache=False).logits
         start = ids.shape[1] - 1
         pairs.append((torch.stack(cached, dim=1)[0], whole[0, start : start + request.new_tokens]))
-    return _agreement(pairs)
+    return agreement_of(pairs)
 
 
 def kept(output: Any) -> dict[str, Any]:
@@ -228,10 +234,10 @@ def compare_batch(loaded: LoadedModel, request: CompareBatch) -> Agreement:
     for index, question in enumerate(request.questions):
         alone = loaded.model(**encode(loaded, [question]), use_cache=False).logits[:, -1]
         pairs.append((together[index : index + 1], alone))
-    return _agreement(pairs)
+    return agreement_of(pairs)
 
 
-def _agreement(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> Agreement:
+def agreement_of(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> Agreement:
     """Compare (other, reference) logits, each of shape (positions, vocabulary); NaN anywhere gives NaN."""
     other = torch.cat([pair[0] for pair in pairs]).float()
     reference = torch.cat([pair[1] for pair in pairs]).float()

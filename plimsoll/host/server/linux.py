@@ -55,7 +55,7 @@ def map_large_blocks() -> None:
 
 def limit_memory(size: int) -> None:
     """Let this process take so many bytes more than it has, and no more: what asks for them gets an error where the
-    kernel would otherwise end a process. Pages of files that are mapped to be read are not counted.
+    kernel would otherwise end a process. Mappings of files that could be written to count, as those of weights do.
 
     Raises OSError where the system sets no such limit.
     """

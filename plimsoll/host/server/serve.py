@@ -22,7 +22,9 @@ from plimsoll.host.protocol import (
     Agreement,
     Answered,
     AnswerPrompts,
+    AttentionWay,
     Call,
+    CompareAttention,
     CompareBatch,
     CompareCache,
     CompareConfig,
@@ -138,6 +140,7 @@ class Session:
             AnswerPrompts: self._answer_prompts,
             CompareCache: self._compare_cache,
             CompareBatch: self._compare_batch,
+            CompareAttention: self._compare_attention,
             Score: self._score,
             ProveContent: self._prove_content,
             ComputeGolden: self._compute_golden,
@@ -233,6 +236,12 @@ class Session:
         from plimsoll.host.server import generation
 
         return generation.compare_batch(loaded, request)
+
+    def _compare_attention(self, request: CompareAttention) -> tuple[AttentionWay, ...]:
+        loaded = self._model
+        from plimsoll.host.server import attention
+
+        return attention.compare(loaded, request)
 
     def _score(self, request: Score) -> Scored:
         loaded = self._model

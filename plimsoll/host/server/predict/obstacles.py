@@ -14,7 +14,7 @@ from plimsoll.footprint.prediction import Obstacle, Subject
 from plimsoll.footprint.sizes import Footprint
 from plimsoll.host.server.predict.coverage import build_skeleton, is_packable, owned_parameters
 
-_SUPPORTS: Final = {
+SUPPORTS: Final = {
     "sdpa": "_supports_sdpa",
     "flash_attention_2": "_supports_flash_attn",
     "flash_attention_3": "_supports_flash_attn",
@@ -26,7 +26,7 @@ _SUPPORTS: Final = {
 
 def supported_attention(model: Any) -> tuple[str, ...]:
     """The implementations of attention that a class supports, `eager` first: that one is every class's own."""
-    return ("eager", *(name for name, flag in _SUPPORTS.items() if getattr(model, flag, False)))
+    return ("eager", *(name for name, flag in SUPPORTS.items() if getattr(model, flag, False)))
 
 
 def obstacle_of(model: Any, subject: Subject) -> Obstacle | None:
@@ -92,10 +92,10 @@ def other_scheme_fix(scheme: str) -> str:
 
 
 def _attention(model: Any, asked: str) -> Obstacle | None:
-    flag = _SUPPORTS.get(asked)
+    flag = SUPPORTS.get(asked)
     if flag is None or getattr(model, flag, False):
         return None
-    others = [name for name, other in _SUPPORTS.items() if name == "sdpa" and getattr(model, other, False)]
+    others = [name for name, other in SUPPORTS.items() if name == "sdpa" and getattr(model, other, False)]
     return Obstacle(
         have=f"{type(model).__name__}, which transformers has no {asked} attention for",
         need=f'a class that supports attention = "{asked}"',

@@ -1,0 +1,51 @@
+"""Do all attention implementations that the class and the node have give the same logits, padded batches too?"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.hosts import LoadedVariant
+from fixtures.judging import Judge
+from fixtures.manners import SAMPLE
+from fixtures.prompts import Prompts
+from plimsoll.footprint.demand import Demand, layers_of
+from plimsoll.host.protocol import CompareAttention
+from plimsoll.judge.own_limits import rounding
+
+pytestmark = pytest.mark.attention
+
+
+@pytest.mark.measures("attention_divergence")
+def test_attention_agrees(loaded: LoadedVariant, prompts: Prompts, demand: Demand, judge: Judge) -> None:
+    """Each implementation is really called where it is asked for, and its logits over a batch that is padded on the
+    left and on the right are those of each prompt alone with eager attention."""
+    ways = loaded.ask(CompareAttention(questions=prompts.questions[:SAMPLE]))
+    asked = [way for way in ways if way.agreement is not None]
+    assert asked, "no attention implementation could be asked: " + "; ".join(
+        f"{way.name}: {way.unavailable}" for way in ways
+    )
+    unlike = [
+        f"{way.name} was asked for, and {', '.join(way.used)} computed" for way in asked if way.used != (way.name,)
+    ]
+    assert not unlike, "\n".join(unlike)
+    broken = [way.name for way in asked if not way.finite]
+    assert not broken, f"logits are NaN or infinite with {', '.join(broken)}"
+    worst = max(asked, key=lambda way: 0.0 if way.agreement is None else way.agreement.divergence)
+    judge.claims(
+        "attention_divergence",
+        None if worst.agreement is None else worst.agreement.divergence,
+        otherwise=[rounding("attention_divergence", loaded.variant.quantization, layers_of(loaded.variant, demand))],
+        worst=worst.name,
+        ways=[
+            {
+                "name": way.name,
+                "divergence": way.agreement.divergence,
+                "same_choice": way.agreement.same_choice,
+                "seconds": way.seconds,
+                "peak": way.peak,
+            }
+            for way in asked
+            if way.agreement is not None
+        ],
+        unavailable={way.name: way.unavailable for way in ways if way.unavailable},
+    )

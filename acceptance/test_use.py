@@ -1,0 +1,44 @@
+"""Does each model go through a profile of use: load, validate with 10 tokens, infer, unload?
+
+Asked by name alone (`pytest -m use`): a test profile that makes a failure reproducible, in a host of its own, whatever
+other checks made of the model.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.judging import Judge
+from fixtures.ladder import Use
+from plimsoll.ladder.rungs import TOKENS
+
+pytestmark = pytest.mark.use
+
+
+@pytest.mark.measures("tokens_validated")
+def test_use(used: Use, judge: Judge) -> None:
+    """It loads whole, gives exactly 10 tokens from finite logits, answers as it did while it was validated, and is
+    dropped."""
+    report, first, second = used.report, used.validated.completions[0], used.inferred.completions[0]
+    missing = [*report.missing_keys, *report.mismatched_keys, *report.meta_parameters]
+    assert not missing, f"not loaded from the checkpoint: {', '.join(missing[:4])}"
+    judge.limit(
+        "tokens_validated",
+        len(first.token_ids),
+        low=TOKENS,
+        high=TOKENS,
+        source="docs/ladder.md",
+        text=first.text,
+        load_seconds=report.seconds,
+        validate_seconds=used.validated.seconds,
+        infer_seconds=used.inferred.seconds,
+        ram_returned=used.unloaded.ram_after - used.unloaded.ram_before_load,
+    )
+    assert used.validated.finite, "a raw logit was NaN or infinite while it was validated"
+    assert used.inferred.finite, "a raw logit was NaN or infinite while it inferred"
+    common = min(len(first.token_ids), len(second.token_ids))
+    assert common >= 1, "it inferred no token at all"
+    assert first.token_ids[:common] == second.token_ids[:common], (
+        f"greedy decoding gave other tokens the second time: {first.token_ids[:common]}, then "
+        f"{second.token_ids[:common]}"
+    )

@@ -1,0 +1,134 @@
+"""Compares the attention implementations of a loaded model, and watches which of them a pass really calls.
+
+A configuration says what was asked. A class may dispatch by another, and an implementation may be replaced on the way:
+so the functions themselves are watched while the model computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from plimsoll import clock
+from plimsoll.host.protocol import AttentionWay, CompareAttention, Prompt
+from plimsoll.host.server.effective import attentions_of
+from plimsoll.host.server.generation import agreement_of, encode
+from plimsoll.host.server.predict.obstacles import SUPPORTS
+
+if TYPE_CHECKING:
+    from plimsoll.host.server.loading import LoadedModel
+
+EAGER: Final = "eager"
+_MODULES: Final = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
+_CAPABILITY: Final = {"flash_attention_2": (8, 0), "flash_attention_3": (9, 0), "flex_attention": (7, 0)}
+WAYS: Final = (EAGER, "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+
+
+@torch.inference_mode()
+def compare(loaded: LoadedModel, request: CompareAttention) -> tuple[AttentionWay, ...]:
+    """Ask every implementation, and leave the model with its own."""
+    model = loaded.model
+    own = attentions_of(model)[0]
+    try:
+        model.set_attn_implementation(EAGER)
+        alone = [_logits(loaded, [question])[0] for question in request.questions]
+        return tuple(_way(loaded, name, request.questions, alone) for name in WAYS)
+    finally:
+        model.set_attn_implementation(own)
+
+
+def _way(loaded: LoadedModel, name: str, questions: Sequence[Prompt], alone: Sequence[torch.Tensor]) -> AttentionWay:
+    why = _unavailable(loaded, name)
+    if not why:
+        try:
+            loaded.model.set_attn_implementation(name)
+        except (ImportError, ValueError) as error:
+            why = str(error).strip().splitlines()[0]
+    if why:
+        return AttentionWay(name=name, used=(), agreement=None, finite=False, seconds=None, peak=None, unavailable=why)
+    with called() as names:
+        left, right = (_logits(loaded, questions, right=side) for side in (False, True))
+    seconds, peak = _cost(loaded, questions)
+    pairs = [(found, one) for both in (left, right) for found, one in zip(both, alone, strict=True)]
+    return AttentionWay(
+        name=name,
+        used=tuple(names) or (EAGER,),
+        agreement=agreement_of(pairs),
+        finite=all(bool(torch.isfinite(found).all()) for found, _ in pairs),
+        seconds=seconds,
+        peak=peak,
+    )
+
+
+def _unavailable(loaded: LoadedModel, name: str) -> str:
+    """Why an implementation cannot be asked here; empty where it can."""
+    model = loaded.model
+    device = next((p.device for p in model.parameters() if p.device.type != "meta"), torch.device("cpu"))
+    if name in SUPPORTS and not getattr(model, SUPPORTS[name], False):
+        return f"{type(model).__name__} has none"
+    if name in _CAPABILITY:
+        if device.type != "cuda":
+            return "its kernels are for GPUs alone"
+        if torch.cuda.get_device_capability(device) < _CAPABILITY[name]:
+            return f"needs compute capability {'.'.join(map(str, _CAPABILITY[name]))}"
+    if name in _MODULES:
+        if loaded.spec.dtype == "float32":
+            return "its kernels compute in 16 bits alone"
+        if find_spec(_MODULES[name]) is None:
+            return f"the package {_MODULES[name]} is not installed"
+    return ""
+
+
+def _logits(loaded: LoadedModel, questions: Sequence[Prompt], *, right: bool = False) -> list[torch.Tensor]:
+    """The logits of every token of each prompt, without those of the padding, shape (tokens, vocabulary)."""
+    batch = encode(loaded, questions, right=right)
+    logits = loaded.model(**batch, use_cache=False).logits
+    return [
+        rows[mask.bool()].float() for rows, mask in zip(logits, batch["attention_mask"].to(logits.device), strict=True)
+    ]
+
+
+def _cost(loaded: LoadedModel, questions: Sequence[Prompt]) -> tuple[float, int | None]:
+    """Seconds and bytes of one pass over the padded batch, once kernels are there."""
+    batch = encode(loaded, questions)
+    device = batch["input_ids"].device
+    before = 0
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+    began = clock.monotonic()
+    loaded.model(**batch, use_cache=False)
+    if device.type != "cuda":
+        return clock.monotonic() - began, None
+    torch.cuda.synchronize(device)
+    return clock.monotonic() - began, torch.cuda.max_memory_allocated(device) - before
+
+
+@contextmanager
+def called() -> Iterator[dict[str, None]]:
+    """The names of the attention functions that are called meanwhile; eager attention is each class's own, and no
+    function of the table."""
+    names: dict[str, None] = {}
+    table: Any = ALL_ATTENTION_FUNCTIONS
+    before = {name: table[name] for name in WAYS if name in table}
+
+    def watched(name: str, function: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            names[name] = None
+            return function(*args, **kwargs)
+
+        return call
+
+    for name, function in before.items():
+        table[name] = watched(name, function)
+    try:
+        yield names
+    finally:
+        for name, function in before.items():
+            table[name] = function
