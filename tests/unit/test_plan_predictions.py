@@ -13,9 +13,11 @@ import pytest
 from plimsoll.catalogue.entries import Quantization, Variant
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
+from plimsoll.footprint.demand import demand_of
 from plimsoll.footprint.encoding import prediction_from_json, prediction_to_json
 from plimsoll.footprint.prediction import Facts, Prediction, Subject, Workload
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
+from plimsoll.gate.need import need_of
 from plimsoll.host.failures import HostError, Raised
 from plimsoll.host.protocol import Place, Predict
 from plimsoll.plan.predictions import PredictionError, Predictions, PredictionStore
@@ -172,6 +174,24 @@ def test_a_placement_is_asked_for_what_is_spread_and_kept_by_memory(tmp_path: Pa
     assert Predictions(tmp_path, again).placement(SPREAD, free) == placement
     assert Predictions(tmp_path, again).placement(SPREAD, (10**9, 10**9)) == {"": 0}
     assert len(again.asked) == 1
+
+
+def test_limits_of_an_entry_bound_what_the_planner_has(tmp_path: Path) -> None:
+    """Of a GPU that its limits do not name accelerate takes nothing."""
+    host = Host(lambda request: {"": 0} if isinstance(request, Place) else PREDICTION)
+    limited = replace(SPREAD, load_options={"max_memory": {"0": "2GB", "cpu": "30GB"}})
+    Predictions(tmp_path, host).placement(limited, (80 * 10**9, 80 * 10**9))
+    asked = next(request for request in host.asked if isinstance(request, Place))
+    assert asked.memory == (2 * 10**9, 0)
+
+
+def test_what_limits_send_to_ram_is_no_reason_to_refuse() -> None:
+    placement = {"": "cpu"}
+    demand = demand_of(SPREAD, PREDICTION, placement)
+    assert demand.offloaded > 0, "without weights in RAM this shows nothing"
+    assert need_of(SPREAD, demand).offloaded == demand.offloaded
+    limited = replace(SPREAD, load_options={"max_memory": {"0": "1GB", "cpu": "30GB"}})
+    assert need_of(limited, demand).offloaded == 0
 
 
 def test_a_workload_is_the_higher_of_its_prompt_and_its_last_token() -> None:
