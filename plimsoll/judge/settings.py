@@ -31,8 +31,10 @@ def unheeded(variant: Variant, report: LoadReport) -> list[str]:
 def _config(asked: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
     for name, value in asked.items():
         has = found.get(name)
-        within = isinstance(value, Mapping) and isinstance(has, Mapping)
-        same = all(has.get(key) == one for key, one in value.items()) if within else has == value
+        if isinstance(value, Mapping) and isinstance(has, Mapping):
+            same = all(has.get(key) == one for key, one in value.items())
+        else:
+            same = has == value
         if not same:
             yield f"{name} was set to {value!r}, and the loaded model has {has!r}"
 

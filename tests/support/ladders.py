@@ -18,6 +18,8 @@ def overflowing(folder: Path) -> Path:
     auto: Any = transformers.AutoModelForCausalLM
     model = auto.from_pretrained(folder, dtype=torch.bfloat16)
     with torch.no_grad():
+        # The tokenizer makes padding of words that it does not know, and padding is embedded as zero.
+        model.model.embed_tokens.weight[0].normal_(0, 0.02)
         for layer in model.model.layers:
             layer.mlp.gate_proj.weight.mul_(4000)
             layer.mlp.up_proj.weight.mul_(4000)
@@ -39,16 +41,9 @@ def poisoned(folder: Path) -> Path:
 
 
 def large(folder: Path) -> Path:
-    """One of 50 million parameters, 100 MB in 16 bits and 200 MB in float32."""
-    return save_checkpoint(
-        "llama",
-        folder,
-        hidden_size=512,
-        intermediate_size=2048,
-        num_hidden_layers=12,
-        num_attention_heads=8,
-        num_key_value_heads=8,
-    )
+    """One whose two largest tensors take 41 MB each in 16 bits and 82 MB in float32: the second of them is what a limit
+    of RAM refuses, which leaves the process room to say so."""
+    return save_checkpoint("llama", folder, hidden_size=512, vocab_size=40_000, num_attention_heads=8)
 
 
 def without_sdpa(folder: Path) -> Path:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.host.protocol import CompareAttention
-from plimsoll.host.server.attention import ALL_ATTENTION_FUNCTIONS, called, compare
+from plimsoll.host.server.attention import called, compare
 from plimsoll.host.server.effective import attentions_of
 from plimsoll.host.server.generation import encode
 from plimsoll.host.server.loading import LoadedModel, load
@@ -19,7 +20,7 @@ from tests.support.ladders import without_sdpa
 from tests.support.random_checkpoints import CONFIGS, load_spec, save_checkpoint
 
 BF16 = Quantization.BF16
-QUESTIONS = CompareAttention(questions=("1 2 3", "4 5 6 7 8 9 10 11", "12"))
+QUESTIONS = CompareAttention(questions=((3, 4, 5), (6, 7, 8, 9, 10, 11, 12, 13), (14,)))
 HIGH = rounding("attention_divergence", BF16, 2).high or 0.0
 
 

@@ -618,7 +618,7 @@ def test_attention_that_a_gpu_has_no_kernels_for_is_skipped(
     rtx4090: Node, attention: str, capability: str, least: str
 ) -> None:
     need = replace(NEED, vram={0: GB}, ram=GB, bf16=False, attention=attention, attention_capability=least)
-    assert decide(variant_of(), rtx4090, need) == Admitted()
+    assert decide(variant_of(), with_gpu(rtx4090, 0, compute_capability=least), need) == Admitted()
     older = with_gpu(rtx4090, 0, compute_capability=capability)
     decision = decide(variant_of(), older, need)
     assert code_of(decision) is SkipCode.CAPABILITY

@@ -98,7 +98,7 @@ def test_a_packed_entry_stays_packed(phi: Variant) -> None:
 
 
 def test_the_users_settings_are_over_every_rung_but_for_places_on_the_dry_run(phi: Variant) -> None:
-    given = {"attn_implementation": "sdpa", "max_memory": {"0": "12GiB"}}
+    given: dict[str, Any] = {"attn_implementation": "sdpa", "max_memory": {"0": "12GiB"}}
     assert variant_on(phi, _rung("max-memory", **given)).load_options["max_memory"] == {"0": "12GiB"}
     dry = variant_on(phi, _rung("cpu-fp32", **given))
     assert dry.attention == "sdpa"

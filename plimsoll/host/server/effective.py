@@ -7,7 +7,6 @@ tensors and the tokenizer are looked at, and the controller compares.
 from __future__ import annotations
 
 import hashlib
-import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -112,7 +111,12 @@ def _hooked(model: nn.Module) -> Iterator[tuple[str, Callable[[], torch.Tensor]]
             keys = getattr(source, "all_keys", source)
             for name, _ in chain(module.named_parameters(), module.named_buffers()):
                 if f"{start}{name}" in keys:
-                    yield f"{prefix}.{name}" if prefix else name, partial(operator.getitem, weights, name)
+                    yield f"{prefix}.{name}" if prefix else name, partial(_taken, weights, name)
+
+
+def _taken(weights: Any, name: str) -> torch.Tensor:
+    found: torch.Tensor = weights[name]
+    return found
 
 
 def refuse_unheeded(spec: LoadSpec, tokenizer: Any) -> None:

@@ -72,7 +72,7 @@ def _proved(
     whole: bool,
 ) -> TensorContent:
     name, form = holding.names[0], holding.form
-    parameter = holding.parameter
+    parameter: torch.Tensor = holding.parameter
     if parameter.is_meta:
         kept = next((elsewhere[each] for each in holding.names if each in elsewhere), None)
         if kept is None:
