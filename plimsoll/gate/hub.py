@@ -60,8 +60,9 @@ def refusal_of_id(access: Access) -> Skip:
     )
     if access.answer.is_yes or access.answer is Reply.UNUSABLE:
         raise ValueError(f"{access.repository}: {access.answer} is no refusal")
-    code, have, fix = _WORDS[access.answer](access, wanted)
-    return Skip(code=code, have=have, need=f"access to {wanted.name}{wanted.licence}", fix=fix)
+    told = told_by(_known(access, wanted))
+    need = f"access to {wanted.name}{wanted.licence}"
+    return Skip(code=_CODES[access.answer], have=told.cause, need=need, fix=told.next)
 
 
 def refusal_of_dataset(access: Access, dataset: Dataset) -> Skip | None:
