@@ -35,6 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if arguments[:1] == ["run"] and arguments[1:] not in (["-h"], ["--help"]):
+        # What follows is pytest's to read.
+        from plimsoll.commands.run import start
+
+        return start(arguments[1:])
     called = next((argument for argument in arguments if not argument.startswith("-")), None)
     parser = build_parser(called)
     if not arguments:

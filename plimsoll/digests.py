@@ -12,12 +12,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-PACKAGE: Final = Path(__file__).resolve().parent
+from plimsoll.suite import PACKAGE, SHIPPED
+
 LIST: Final = PACKAGE / "release.sha256"
 """`<sha256>  <path>` a line, as sha256sum(1) has it; paths as in a checkout."""
 _FOLDERS: Final = {"acceptance": "*.py", "fixtures": "*.py", "plimsoll": "*.py", "catalogue": "*"}
 """Folder -> the files in it that are listed."""
 _FILES: Final = ("conftest.py", "markers.ini")
+_LEFT_OUT: Final = frozenset({"__pycache__", SHIPPED.name})
+"""Folders within the library: what Python keeps there, and what is listed by itself."""
 _MOST_NAMED: Final = 12
 
 
@@ -45,15 +48,20 @@ def shortened(files: Sequence[str]) -> list[str]:
 
 def _digests(root: Path) -> Iterator[tuple[str, str]]:
     for folder, pattern in _FOLDERS.items():
-        base = root / folder
-        if folder == "catalogue" and not base.is_dir():
-            base = root / "plimsoll" / "catalogue" / "shipped"
+        base = _where(root, folder)
         for path in sorted(base.rglob(pattern)):
-            if path.is_file() and "__pycache__" not in path.parts:
+            if path.is_file() and not _LEFT_OUT.intersection(path.relative_to(base).parts):
                 yield f"{folder}/{path.relative_to(base).as_posix()}", _digest(path)
     for name in _FILES:
-        if (root / name).is_file():
-            yield name, _digest(root / name)
+        path = _where(root, name)
+        if path.is_file():
+            yield name, _digest(path)
+
+
+def _where(root: Path, name: str) -> Path:
+    """Where a file or folder of a checkout lies; a wheel has what is beside the library inside of it."""
+    inside = root / PACKAGE.name / ("catalogue/shipped" if name == "catalogue" else f"{SHIPPED.name}/{name}")
+    return inside if inside.exists() else root / name
 
 
 def _digest(path: Path) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll.errors import CatalogueError, Fault
+from plimsoll.suite import suite_root
 
 _SECTION: Final = re.compile(r"\[(?P<name>[a-z][a-z0-9 _-]*)\]")
 _MARK: Final = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]*)(?P<arguments>\([^()]*\))?:\s*(?P<description>\S.*)")
@@ -111,6 +112,6 @@ def read_mark_lines(path: Path) -> tuple[str, ...]:
 
 
 def suite_marks() -> Marks | None:
-    """The marks of the suite beside this package; None in a wheel, where there is none. Raises CatalogueError."""
-    path = Path(__file__).resolve().parents[2] / "markers.ini"
-    return read_marks(path) if path.is_file() else None
+    """The marks of the suite; None where only the library is here. Raises CatalogueError."""
+    root = suite_root()
+    return None if root is None else read_marks(root / "markers.ini")

@@ -12,6 +12,7 @@ from typing import Final
 import plimsoll
 
 COMMANDS: Final = {
+    "run": "ask the checks: pytest on this suite, from any folder",
     "probe": "show this node: GPUs, driver, processor, memory, disk, software stack",
     "tiny": "build, list and clean the small checkpoints that are trained on first use",
     "inspect": "show what a model asks for, from its name, before it is loaded",
@@ -34,9 +35,9 @@ COMMANDS: Final = {
 _DESCRIPTION: Final = """\
 Plimsoll says which language models a GPU node carries, and proves it.
 
-The checks themselves are run by pytest (`pytest -m tiny` on any machine); this
-command looks at the node, prepares the tiny checkpoints, and reads what runs
-have left behind."""
+`plimsoll run -m tiny` asks the checks on any machine, as `pytest -m tiny` does in a
+checkout; the other commands look at the node, prepare the tiny checkpoints, and
+read what runs have left behind."""
 
 _EPILOG: Final = """\
 exit status:

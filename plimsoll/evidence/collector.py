@@ -34,13 +34,15 @@ from plimsoll.evidence.record import (
 from plimsoll.judge.gpu_memory import account
 from plimsoll.judge.judgement import Judgement
 from plimsoll.node.node import Node
+from plimsoll.suite import PYTEST, RUN
 
 _MOST_DAMAGE_NAMED: Final = 20
 _MOST_EVENTS: Final = 2**40
 _RUN_KEYS: Final = frozenset(
     {
-        *("event", "at", "worker", "seq", "after", "sum", "format", "run_id", "plimsoll", "arguments", "selection"),
-        *("allow_incomplete", "catalogues", "limits_are_shipped", "packages", "resumes", "edited"),
+        *("event", "at", "worker", "seq", "after", "sum", "format", "run_id", "plimsoll", "program"),
+        *("arguments", "selection", "allow_incomplete", "catalogues", "limits_are_shipped"),
+        *("packages", "resumes", "edited"),
     }
 )
 """What the start of a run may say."""
@@ -231,6 +233,7 @@ class Collector:
             run_id=str(data["run_id"]),
             started=str(data["at"]),
             plimsoll=str(data["plimsoll"]),
+            program=RUN if data.get("program") == RUN else PYTEST,
             arguments=tuple(map(str, data["arguments"])),
             selection=_selection(data["selection"]),
             allow_incomplete=data["allow_incomplete"] is True,

@@ -20,11 +20,11 @@ class Event(StrEnum):
     """What happened; the fields of each are beside it."""
 
     RUN = "run"
-    """First line. format, run_id, plimsoll, arguments (list), selection ({"mark", "keyword", "paths",
-    "options": {name: value} of --weights, --layers and --device where they are not the defaults}),
-    allow_incomplete, catalogues ([{path, sha256, shipped}]), limits_are_shipped; packages ({distribution: version} of
-    all that is installed); edited (files of the suite that differ from the release, or null); resumes ({run_id,
-    sha256} of the run that this one resumes, or null)."""
+    """First line. format, run_id, plimsoll, program (`plimsoll run`; left out for pytest), arguments (list), selection
+    ({"mark", "keyword", "paths", "options": {name: value} of --weights, --layers and --device where they are not the
+    defaults}), allow_incomplete, catalogues ([{path, sha256, shipped}]), limits_are_shipped; packages ({distribution:
+    version} of all that is installed); edited (files of the suite that differ from the release, or null); resumes
+    ({run_id, sha256} of the run that this one resumes, or null)."""
     WAIVERS = "waivers"
     """path, sha256, text: the waiver file whole, so that every later report can apply it as of the day of the run."""
     NODE = "node"

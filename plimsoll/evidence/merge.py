@@ -87,6 +87,7 @@ def _head(heads: Sequence[RunHead]) -> RunHead | None:
         started=heads[0].started,
         plimsoll=", ".join(dict.fromkeys(head.plimsoll for head in heads)),
         arguments=newest.arguments,
+        program=newest.program,
         selection=newest.selection,
         allow_incomplete=all(head.allow_incomplete for head in heads),
         catalogues=tuple(catalogues.values()),

@@ -16,6 +16,7 @@ from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.events import CHAINED_SINCE, FORMAT
 from plimsoll.judge.judgement import Judgement, Measurement
 from plimsoll.node.node import Node
+from plimsoll.suite import PYTEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,7 @@ class RunHead:
     """ISO time, UTC."""
     plimsoll: str
     arguments: tuple[str, ...]
+    """What a person gave to `program`."""
     selection: Mapping[str, Any]
     """`mark`, `keyword` and `paths`, as given to pytest; empty ones may be missing."""
     allow_incomplete: bool
@@ -107,6 +109,7 @@ class RunHead:
     """Files of the suite that differ from the release; None where nobody looked."""
     resumes: Resumed | None = None
     format: int = FORMAT
+    program: str = PYTEST
 
     @property
     def is_chained(self) -> bool:

@@ -14,15 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import plimsoll
 from plimsoll.extras import why_missing
 from plimsoll.present.foreign_text import one_line
+from plimsoll.suite import suite_root
 from plimsoll.verdict.verdict import Word
 
 HTML_FILE: Final = "report.html"
 JUNIT_FILE: Final = "junit.xml"
 
-_SUITE: Final = Path(plimsoll.__file__).resolve().parents[1]
 _DEADLINE: Final = 600.0
 _VERDICTS: Final = (0, 1, 5, 6)
 """Exit statuses of a replay that went through, whatever the verdict."""
@@ -35,8 +34,8 @@ def why_no_pages() -> str | None:
         missing := why_missing("suite", f"writing {HTML_FILE} and {JUNIT_FILE}", ("pytest", "pytest_html"))
     ) is not None:
         return missing
-    if not (_SUITE / "fixtures" / "replay.py").is_file():
-        return f"{HTML_FILE} and {JUNIT_FILE} are written by the suite: run `pytest --replay=RUN` in its folder"
+    if suite_root() is None:
+        return f"{HTML_FILE} and {JUNIT_FILE} are written by the suite, which is not in this installation"
     return None
 
 
@@ -65,7 +64,7 @@ def _replay(runs: Sequence[Path], folder: Path, waivers: Path | None) -> str | N
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     try:
         done = subprocess.run(  # noqa: S603  our own interpreter, our own options
-            command, cwd=_SUITE, env=environment, capture_output=True, text=True, timeout=_DEADLINE, check=False
+            command, cwd=suite_root(), env=environment, capture_output=True, text=True, timeout=_DEADLINE, check=False
         )
     except subprocess.TimeoutExpired:
         return f"{HTML_FILE} and {JUNIT_FILE} were not written within {_DEADLINE:.0f} s"

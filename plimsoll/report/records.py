@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -30,6 +29,7 @@ from plimsoll.present.document import (
     lines,
 )
 from plimsoll.report.node_card import distinct_nodes
+from plimsoll.suite import command as typed
 from plimsoll.units import format_value
 
 _CLAIMS: Final = columns("Figure", "Variants", "The document says", "Measured", "Predicted", "Source")
@@ -154,7 +154,7 @@ def environment_section(record: RunRecord) -> Section | None:
         if run.run is None:
             continue
         head = run.run
-        command = shlex.join(["pytest", *head.arguments])
+        command = typed(head.program, *head.arguments)
         blocks.append(Facts(pairs=(("Run", head.run_id), ("Command", command), ("Plimsoll", head.plimsoll))))
         files = [
             (str(file.get("path")), str(file.get("sha256")), "" if file.get("shipped") else "not shipped")

@@ -14,6 +14,7 @@ from typing import Final
 
 from plimsoll.evidence.record import RunHead, RunRecord
 from plimsoll.symptoms.recognise import Diagnosis
+from plimsoll.suite import PYTEST, command
 from plimsoll.units import counted
 from plimsoll.verdict.cells import CellOutcome, CellResult
 from plimsoll.verdict.faults import record_faults, record_notes
@@ -175,8 +176,10 @@ def _again(record: RunRecord) -> str | None:
     """The command that runs what was not run; None where it would have to be another on each node."""
     lines = lineages(record.runs)
     if record.parts:
-        return f"pytest --resume={lines[0][-1].run_id}" if len(lines) == 1 else None
-    return None if record.run is None else shlex.join(["pytest", *record.run.arguments])
+        newest = lines[0][-1]
+        program = PYTEST if newest.run is None else newest.run.program
+        return f"{program} --resume={newest.run_id}" if len(lines) == 1 else None
+    return None if record.run is None else command(record.run.program, *record.run.arguments)
 
 
 def _gaps(results: Sequence[CellResult], again: str | None) -> tuple[Gap, ...]:
