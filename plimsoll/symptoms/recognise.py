@@ -108,8 +108,8 @@ def recognise(
     """
     known = shipped_symptoms() if symptoms is None else symptoms
     text = _Text(seen)
-    if text.skip and "skip" not in seen.evidence:
-        seen = replace(seen, evidence={**seen.evidence, "skip": text.skip})
+    if text.skip_code and "skip" not in seen.evidence:
+        seen = replace(seen, evidence={**seen.evidence, "skip": text.skip_code})
     found = [match for symptom in known if (match := _shown(symptom, text, seen)) is not None]
     surrounded = here() if place is None else place
     return tuple(_diagnosis(match, surrounded) for match in _told(found))
@@ -173,7 +173,7 @@ class _Text:
             text = f"{text[:_BEGINNING]}\n{text[-_END:]}"
         self.lines = [line[:_LONGEST_LINE] for line in text.splitlines()]
         self.folded = "\n".join(self.lines).lower()
-        self.skip = found[1] if (found := _SKIP.search("\n".join(self.lines))) else ""
+        self.skip_code = found[1] if (found := _SKIP.search("\n".join(self.lines))) else ""
         """The code of the first skip that the text tells of."""
         self.kinds: dict[str, set[int]] = {}
         self.signals: dict[str, set[int]] = {}
