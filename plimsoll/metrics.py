@@ -88,10 +88,39 @@ class Metric:
     promises_room: bool = False
     """True where a document that gives an amount says that a machine with so much memory is enough."""
 
+    @property
+    def title(self) -> str:
+        """What people call it: `Peak GPU memory`."""
+        return _LABELS.get(self.name) or self.name.replace("_", " ").capitalize()
+
     def is_drawn_on(self, device: str) -> bool:
         """True where a report shows what is possible for a variant on `cuda` or `cpu`, whether documented or not."""
         return self.panel is not None and device in PANELS[self.panel]
 
+
+_LABELS: Final = {
+    "vram_peak": "Peak GPU memory",
+    "vram_allocated": "GPU memory held",
+    "vram_reserved": "GPU memory reserved by torch",
+    "vram_left": "GPU memory left after unloading",
+    "vram_needed": "GPU memory that the GPU must have",
+    "vram_of_others": "GPU memory of other processes",
+    "ram_peak": "Peak RAM",
+    "ram_after": "RAM held once loaded",
+    "ram_returned": "RAM kept after unloading",
+    "free_ram": "Free RAM",
+    "free_vram": "Free GPU memory",
+    "nll_per_byte": "Surprise by plain English",
+    "cache_divergence": "Difference with and without cache",
+    "batch_divergence": "Difference alone and in a batch",
+    "quantized_divergence": "Difference from bf16",
+    "golden_error": "Error against golden numbers",
+    "weight_excess": "Weights beyond the scheme's rounding",
+    "product_error": "Error of products with packed weights",
+    "auroc_g_nll": "AUROC of G-NLL",
+    "known_auroc": "AUROC of taught against withheld",
+}
+"""Where a name made of words would not do."""
 
 METRICS: Final[dict[str, Metric]] = {
     metric.name: metric

@@ -109,12 +109,21 @@ class Judgement:
 
     def __str__(self) -> str:
         """Value, unit, expectation, both limits and the source, as a failing test prints it."""
-        room = (
-            ""
-            if self.headroom is None
-            else f", {abs(self.headroom):.1%} {'inside' if self.headroom >= 0 else 'outside'}"
-        )
+        room = f", {self.room}" if self.room else ""
         return f"{self.outcome}: {self.measurement}; limit {self.limit}{room} [{self.limit.source}]"
+
+    @property
+    def room(self) -> str:
+        """How far inside or outside of its limit the value lies, `12.0% inside`, `2,370 times the limit`; empty where
+        there is no telling."""
+        if self.headroom is None:
+            return ""
+        if abs(self.headroom) < 1:
+            return f"{abs(self.headroom):.1%} {'inside' if self.headroom >= 0 else 'outside'}"
+        # That far lies only what is above an upper bound, or far above a lower one.
+        times = 1 + abs(self.headroom)
+        bound = "the limit" if self.headroom < 0 else "the least that is allowed"
+        return f"{times:,.1f} times {bound}" if times < 10 else f"{times:,.0f} times {bound}"
 
 
 def judge(measurement: Measurement, limit: Limit) -> Judgement:

@@ -242,6 +242,25 @@ class Gallery:
     pictures: tuple[Picture, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """Parts of a whole as a bar; pages draw it, and words beside it say the same everywhere."""
+
+    kind: ClassVar = "shares"
+    label: str
+    parts: tuple[tuple[str, int], ...]
+    """Name of a style that the page knows -> how many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """Links to the sections of a page, for who looks something up; a page alone has them."""
+
+    kind: ClassVar = "contents"
+    label: str
+    links: tuple[Link, ...]
+
+
 class Fold(StrEnum):
     """Whether a section unfolds under its title, where it is drawn as a page."""
 
@@ -273,10 +292,14 @@ class Statement:
     kind: ClassVar = "statement"
     tone: Tone
     title: str = ""
+    word: str = ""
+    """The one word that the whole comes to, which a page sets large before the title."""
     blocks: tuple[Piece, ...] = ()
 
 
-Block = Statement | Section | Paragraph | Verbatim | Bullets | Facts | Key | Table | Picture | Gallery
+Block = (
+    Statement | Section | Paragraph | Verbatim | Bullets | Facts | Key | Table | Picture | Gallery | Shares | Contents
+)
 Piece = Inline | Block
 Cell = Words | tuple[Piece, ...]
 """What stands in a cell of a table, or is an entry of a list: words, and blocks below them."""

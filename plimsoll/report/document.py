@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from plimsoll.evidence.record import LoadRecord, RunRecord
 from plimsoll.judge.judgement import Judgement
+from plimsoll.metrics import METRICS
 from plimsoll.present import terminal
 from plimsoll.present.document import (
     BREAK,
@@ -23,25 +24,31 @@ from plimsoll.present.document import (
     Document,
     Facts,
     Fold,
+    Inline,
     Paragraph,
     Piece,
     Section,
+    Shares,
     Sign,
+    Span,
     Statement,
+    Style,
     Table,
     Tone,
     Verbatim,
     Words,
+    as_words,
     code,
     columns,
+    faint,
     strong,
 )
 from plimsoll.present.foreign_text import one_line
 from plimsoll.report.gpus import gpu_table
 from plimsoll.report.node_card import distinct_nodes, node_card
 from plimsoll.report.reader import Reader
-from plimsoll.report.story import spoken
-from plimsoll.report.symptoms import diagnosis_lines, diagnosis_link, symptom_section
+from plimsoll.report.story import check_name, spoken
+from plimsoll.report.symptoms import diagnosis_lines, diagnosis_link, symptom_link, symptom_section
 from plimsoll.symptoms.recognise import Diagnosis
 from plimsoll.units import counted, format_bytes, format_seconds, format_value
 from plimsoll.verdict.cells import WORST_FIRST, CellOutcome, CellResult, cause_of
@@ -53,6 +60,8 @@ NO_SUBJECT: Final = "other"
 """The column of cells without a subject."""
 
 _TONES: Final = {Word.ACCEPTED: Tone.GOOD, Word.REJECTED: Tone.BAD, Word.INCOMPLETE: Tone.NEAR}
+_SENTENCE: Final = 160
+"""Characters of a reason within a sentence."""
 _BRIEF: Final = 300
 """Characters of a reason on one line."""
 _MOST_FAILURES: Final = 8
@@ -68,6 +77,8 @@ _MOST_CELLS: Final = 40
 """Cells that one gap names on the page; all of them have a row of their own."""
 _MANY_VARIANTS: Final = 30
 _BELOW: Final = "in the rows below"
+_FAULTS, _FAILURES, _MISSING = "Why this run cannot be accepted", "Failures", "Missing, and how to get it"
+_BEFORE_THE_NODE: Final = (_FAULTS, _FAILURES, _MISSING)
 _ENDED_BADLY: Final = ("died", "timeout")
 
 
@@ -75,7 +86,7 @@ def verdict_document(record: RunRecord, verdict: Verdict, reader: Reader) -> Doc
     """All that there is to say of a run, the verdict first. Of a page it is the head, above sections and rows."""
     on_page = reader is Reader.PAGE
     listed = [
-        _listed("Not to be accepted, because", verdict.faults),
+        _listed(_FAULTS, verdict.faults),
         _listed("Notes", verdict.notes),
         *_failures(verdict.results, reader),
         *(_ended_hosts(record) if on_page else []),
@@ -89,8 +100,12 @@ def verdict_document(record: RunRecord, verdict: Verdict, reader: Reader) -> Doc
     ]
     found = [section for section in listed if section is not None]
     nodes = _nodes(record)
-    head = _banner(record, verdict) if on_page else _head(record, verdict)
-    return Document(title=verdict.statement, blocks=(head, *((*nodes, *found) if on_page else (*found, *nodes))))
+    if not on_page:
+        return Document(title=verdict.statement, blocks=(_head(record, verdict), *found, *nodes))
+    # Who opens the page wants to know why, before on what.
+    urgent = [section for section in found if section.title in _BEFORE_THE_NODE]
+    rest = [section for section in found if section not in urgent]
+    return Document(title=verdict.statement, blocks=(_banner(record, verdict), *urgent, *nodes, *rest))
 
 
 def closing_lines(record: RunRecord, verdict: Verdict, reports: object = None) -> list[str]:
@@ -113,7 +128,7 @@ def closing_lines(record: RunRecord, verdict: Verdict, reports: object = None) -
             ],
         ),
         ("conflicts, of which the worst counts", [str(conflict) for conflict in verdict.conflicts]),
-        ("not to be accepted, because", list(verdict.faults)),
+        ("why this run cannot be accepted", list(verdict.faults)),
     )
     lines = [f"planned {counted(verdict.planned, 'check')}: {counts}"]
     for title, entries in found:
@@ -136,17 +151,12 @@ def value_of(judgement: Judgement) -> str:
 
 def margin(judgement: Judgement) -> str:
     """How far inside or outside of its limit a value lies."""
-    if judgement.headroom is None:
-        return "–"
-    return f"{abs(judgement.headroom):.1%} {'inside' if judgement.headroom >= 0 else 'outside'}"
+    return judgement.room or "–"
 
 
 def _failures_by_cause(failed: Iterable[CellResult]) -> list[Words]:
     """Each cause of a variant once: a model that did not load fails all of its checks alike."""
-    alike: dict[tuple[str | None, str], list[CellResult]] = {}
-    for result in failed:
-        alike.setdefault((result.cell.variant, cause_of(result.reason)), []).append(result)
-    return [_failed_alike(*results) for results in alike.values()]
+    return [_failed_alike(*results) for results in _causes_of(failed)]
 
 
 def _failed_alike(first: CellResult, *others: CellResult) -> Words:
@@ -193,19 +203,50 @@ def _head(record: RunRecord, verdict: Verdict) -> Block:
 
 
 def _banner(record: RunRecord, verdict: Verdict) -> Block:
-    started = "at an unknown time" if record.run is None else record.run.started
-    ended = "did not finish" if record.finish is None else f"ended {record.finish.at}"
-    scope = (
-        "Scope: ",
-        code(verdict.scope),
-        f", {verdict.planned} checks planned. Run {record.run_id}, started {started}, {ended}.",
-    )
+    started = "at an unknown time" if record.run is None else _moment(record.run.started)
+    ended = "did not finish" if record.finish is None else f"ended {_moment(record.finish.at)}"
+    many = f"{len(record.parts)} runs" if record.parts else f"run {record.run_id}"
     counts = tuple((Sign(outcome=outcome.value), f" {count} {outcome.word}") for outcome, count in verdict.counts)
+    parts = tuple((outcome.value, count) for outcome, count in verdict.counts)
     return Statement(
         tone=_TONES[verdict.word],
-        title=verdict.statement,
-        blocks=(Paragraph(words=scope), Bullets(entries=counts, name="counts")),
+        word=verdict.word.value,
+        title=_why(verdict),
+        blocks=(
+            Shares(label=verdict.statement, parts=parts),
+            Bullets(entries=counts, name="counts"),
+            Paragraph(words=("Scope: ", code(verdict.scope))),
+            Paragraph(words=faint(f"{verdict.statement}. {many[0].upper()}{many[1:]}, started {started}, {ended}.")),
+        ),
     )
+
+
+def _moment(text: str) -> str:
+    """A moment to the second, in UTC as evidence has it."""
+    head, dot, _ = text.partition(".")
+    return f"{head.replace('T', ' ')} UTC" if dot else text
+
+
+def _why(verdict: Verdict) -> str:
+    """The verdict's reason in a sentence."""
+    counts = {outcome: count for outcome, count in verdict.counts if count}
+    failed = _of(verdict.results, CellOutcome.FAIL)
+    if failed:
+        causes = _causes_of(failed)
+        first = failed[0]
+        several = f", of {counted(len(causes), 'cause')}; the first" if len(causes) > 1 else ""
+        what = one_line(spoken(first.reason), _SENTENCE)
+        where = first.cell.variant or check_name(first.cell.id)
+        said = what if what.startswith(where) else f"{where}: {what}"
+        return f"{len(failed)} of {counted(verdict.planned, 'check')} failed{several}: {said}"
+    if verdict.faults:
+        return f"Nothing failed, but {one_line(verdict.faults[0], _SENTENCE)}"
+    if verdict.gaps:
+        return f"Nothing failed, but {one_line(str(verdict.gaps[0]), _SENTENCE)}"
+    if verdict.word is Word.ACCEPTED:
+        also = [f"{counts[o]} of them {o.word}" for o in (CellOutcome.MARGINAL, CellOutcome.WAIVED) if o in counts]
+        return f"Each of {counted(verdict.planned, 'check')} passed{', ' if also else ''}{', '.join(also)}."
+    return "Nothing was planned, so nothing can be accepted."
 
 
 def _failures(results: Sequence[CellResult], reader: Reader) -> list[Section | None]:
@@ -221,53 +262,60 @@ def _failures(results: Sequence[CellResult], reader: Reader) -> list[Section | N
             for r in failed
         ]
         return [Section(title="Failures", blocks=tuple(whole))]
+    causes = _causes_of(failed)
+    rows = tuple(map(_failure, causes[:_MOST_SHOWN]))
+    more = len(causes) - len(rows)
+    titles = ("Variant", "Check", "Measured", "Limit", "Over by", "What it says", "Next step")
+    table = Table(label="What failed", columns=columns(*titles), rows=rows)
+    rest = [Paragraph(words=f"and {more} more, {_BELOW}")] if more > 0 else []
+    return [Section(title=_FAILURES, blocks=(table, *rest))]
+
+
+def _causes_of(failed: Iterable[CellResult]) -> list[list[CellResult]]:
+    """Failures that are one: of one variant, and of the same cause."""
     alike: dict[tuple[str | None, str], list[CellResult]] = {}
     for result in failed:
-        alike.setdefault((result.cell.variant, result.reason), []).append(result)
-    return [_listed("Failures", [_failure(group) for group in alike.values()], _MOST_SHOWN)]
+        alike.setdefault((result.cell.variant, cause_of(result.reason)), []).append(result)
+    return list(alike.values())
 
 
-def _failure(alike: Sequence[CellResult]) -> tuple[Piece, ...]:
-    """Failures of one variant that say the same: figures with limit and source, causes that were found, the rest."""
+def _failure(alike: Sequence[CellResult]) -> tuple[Cell, ...]:
+    """A row for the failures that are one: what was measured against which limit, what is said, and what to do."""
     result = alike[0]
     bad = [judgement for judgement in result.judgements if not judgement.outcome.is_good]
     causes = dict.fromkeys(cause for measured in result.measurements for cause in measured.causes) if bad else {}
     told = {*map(str, bad), *(f"cause: {cause}" for cause in causes)}
     # A cause may have several lines: take away what was told by its text, not line by line.
-    rest = result.reason
+    rest = spoken(result.reason)
     for text in told:
         rest = rest.replace(text, "")
     others = tuple(code(other.cell.id) for other in alike[1:])
     more = _unfolding(f"and {len(others)} more that say the same", Bullets(entries=others))
     return (
-        code(result.cell.id),
-        *([more] if others else []),
-        *([_figures(bad)] if bad else []),
-        *_causes(tuple(causes)),
-        *diagnosis_lines(result.diagnoses, linked=True),
-        *(_reason(rest.strip()) if rest.strip() else []),
-    )
-
-
-def _causes(causes: tuple[str, ...]) -> list[Block]:
-    return [Paragraph(words="Found as its cause:"), Bullets(entries=causes, name="causes")] if causes else []
-
-
-def _figures(judgements: Sequence[Judgement]) -> Table:
-    return Table(
-        label="Figures that failed",
-        columns=columns("Figure", "Measured", "Limit", "Margin", "Source"),
-        rows=tuple(
-            (
-                (Sign(outcome=judgement.outcome.value), f" {judgement.measurement.metric}"),
-                strong(value_of(judgement)),
-                str(judgement.limit),
-                margin(judgement),
-                judgement.limit.source,
-            )
-            for judgement in judgements
+        Span(text=result.cell.variant or "the node", style=Style.NAME),
+        (code(check_name(result.cell.id)), *([more] if others else [])),
+        _lines(strong(value_of(j) if j.measurement.value is not None else "not measured") for j in bad),
+        _lines((f"{judgement.limit} ", faint(judgement.limit.source)) for judgement in bad),
+        _lines(judgement.room.removesuffix(" outside") for judgement in bad),
+        (
+            *_lines(Span(text=METRICS[j.measurement.metric].title, title=j.measurement.metric) for j in bad),
+            *([Bullets(entries=tuple(causes), name="causes")] if causes else []),
+            *(_reason(rest.strip()) if rest.strip() else []),
         ),
+        _steps_on_page(result.diagnoses),
     )
+
+
+def _lines(parts: Iterable[Words]) -> tuple[Inline, ...]:
+    found: list[Inline] = []
+    for part in parts:
+        found += [*([BREAK] if found else []), *as_words(part)]
+    return tuple(found)
+
+
+def _steps_on_page(diagnoses: Sequence[Diagnosis]) -> Cell:
+    """The next step of each symptom that was recognised, with a link to what the page says of it."""
+    return _lines((f"{each.next} ", symptom_link(each)) for each in diagnoses)
 
 
 def _cut(text: str) -> str:
@@ -276,9 +324,13 @@ def _cut(text: str) -> str:
 
 
 def _reason(text: str) -> list[Piece]:
-    """The first line at a glance; a stack or a host's last words unfold."""
-    first, _, rest = _cut(text).partition("\n")
-    return [Verbatim(text=first), *([_unfolding("All of it", Verbatim(text=rest))] if rest.strip() else [])]
+    """What it says at a glance; a stack, a host's last words or a long list unfold."""
+    first, *rest = _cut(text).splitlines()
+    if first.endswith(":") and rest:
+        first, *rest = f"{first} {rest[0].strip()}", *rest[1:]
+    short = one_line(first, _BRIEF)
+    whole = text if short != " ".join(first.split()) else "\n".join(rest)
+    return [Verbatim(text=short), *([_unfolding("All of it", Verbatim(text=_cut(whole)))] if whole.strip() else [])]
 
 
 def _unfolding(title: str, *blocks: Block) -> Section:
@@ -293,7 +345,7 @@ def _ended_hosts(record: RunRecord) -> list[Section | None]:
         for host in run.hosts
         if host.get("state") in _ENDED_BADLY
     ]
-    return [_listed("Hosts that ended before their time", entries, _MOST_HOSTS, "in evidence.jsonl")]
+    return [_listed("Model processes that crashed or timed out", entries, _MOST_HOSTS, "in evidence.jsonl")]
 
 
 def _host(host: Mapping[str, Any], where: str) -> tuple[Piece, ...]:
@@ -329,11 +381,11 @@ def _missing(gaps: Sequence[Gap], reader: Reader) -> list[Section | None]:
     for gap in gaps:
         by_code.setdefault(gap.code or gap.outcome.word, []).append(gap)
     entries = [
-        (str(gap), *diagnosis_link(gap.diagnosis), *_closing(gap, "Cells", _MOST_CELLS))
+        (str(gap), *diagnosis_link(gap.diagnosis), *_closing(gap, "Checks", _MOST_CELLS))
         for alike in by_code.values()
         for gap in alike
     ]
-    return [_listed("Missing, and how to get it", entries)]
+    return [_listed(_MISSING, entries)]
 
 
 def _closing(gap: Gap, title: str, most: int | None = None) -> tuple[Block, ...]:
@@ -410,7 +462,7 @@ def _variants(results: Sequence[CellResult]) -> list[Section]:
     table = Table(
         columns=columns("variant", *subjects), rows=tuple((code(v), *map(str, counted_)) for v, counted_ in rows)
     )
-    return [Section(title="Variants", blocks=(Paragraph(words="Cells that passed, of those planned."), table))]
+    return [Section(title="Variants", blocks=(Paragraph(words="Checks that passed, of those planned."), table))]
 
 
 def _variants_on_page(results: Sequence[CellResult]) -> list[Section]:

@@ -29,7 +29,7 @@ def node_card(node: Node) -> list[tuple[str, str]]:
         ("Host", f"{node.hostname}, {node.system}, kernel {node.kernel}"),
         *_gpu_lines(node.gpus),
         *[("Accelerator", f"{each.name} ({each.kind}), on which nothing runs") for each in node.accelerators],
-        ("Driver", f"{node.driver or 'not read'}, CUDA up to {node.cuda or 'not read'}"),
+        ("Driver", _driver(node)),
         ("CPU", f"{node.cpu.model or node.cpu.architecture}, {cores}"),
         ("RAM", f"{format_bytes(node.memory.total)}, {format_bytes(node.memory.available)} available{limit}"),
         ("Disk", f"{format_bytes(node.disk.free)} free of {format_bytes(node.disk.total)} at {node.disk.path}"),
@@ -61,3 +61,8 @@ def _gpu_text(gpu: Gpu) -> str:
     )
     parts += [f"{label} {value}" for label, value in named if value is not None]
     return ", ".join([*parts, *(["split (MIG)"] if gpu.mig else [])])
+
+
+def _driver(node: Node) -> str:
+    supports = f", supports CUDA up to {node.cuda}" if node.cuda else ""
+    return f"{node.driver or 'not read'}{supports}"

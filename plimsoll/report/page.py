@@ -7,13 +7,14 @@ names anything outside of the page.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from plimsoll.evidence.record import RunRecord
 from plimsoll.present import html
 from plimsoll.present.colours import COLOURS
-from plimsoll.present.document import Block, Paragraph, Section
+from plimsoll.present.document import Block, Contents, Link, Paragraph, Section, plain
 from plimsoll.report.document import verdict_document
 from plimsoll.report.gpu_memory import gpu_memory_section
 from plimsoll.report.health import health_section
@@ -48,11 +49,22 @@ def page_blocks(
 ) -> tuple[Block, ...]:
     """Verdict, scope, node, what is wrong or missing, variants, and every section that the run has something for."""
     made = (maker(record) for maker in sections)
+    head, *found = verdict_document(record, verdict, Reader.PAGE).blocks
+    shown = [*found, *(section for section in made if section is not None)]
+    named = [_named(block, place) if isinstance(block, Section) else block for place, block in enumerate(shown)]
+    links = [Link(text=plain(one.title), to=f"#{one.anchor}") for one in named if isinstance(one, Section)]
+    rows = Link(text="Every check", to="#results-table")
     return (
-        *verdict_document(record, verdict, Reader.PAGE).blocks,
-        *(section for section in made if section is not None),
+        head,
+        Contents(label="Sections of this page", links=(*links, rows)),
+        *named,
         Paragraph(words="On paper, the rows of tests that passed are left out.", only_on_paper=True),
     )
+
+
+def _named(section: Section, place: int) -> Section:
+    """The section with a name by which a link finds it."""
+    return section if section.anchor else replace(section, anchor=f"section-{place}")
 
 
 def _beside(name: str) -> str:

@@ -57,7 +57,7 @@ def test_a_failed_bound_prints_value_limits_and_source() -> None:
     limit = Limit(metric="ram_peak", low=0, high=2**30, source="the data sheet")
     text = str(judge(Measurement(metric="ram_peak", value=2**31), limit))
     assert text == (
-        "fail: ram_peak 2.15 GB (2.00 GiB); limit 0 bytes to 1.07 GB (1.00 GiB), 100.0% outside [the data sheet]"
+        "fail: ram_peak 2.15 GB (2.00 GiB); limit 0 bytes to 1.07 GB (1.00 GiB), 2.0 times the limit [the data sheet]"
     )
 
 

@@ -121,7 +121,7 @@ def test_the_terminal_ends_with_the_verdict(tmp_path: Path) -> None:
         "    to run them: use <a bigger> GPU",
         "  1 check not run: nothing was reported",
         "    to run them: pytest -m tiny",
-        "not to be accepted, because:",
+        "why this run cannot be accepted:",
         "  1 file could not be collected, the first is acceptance/test_x.py",
         "note: limits are not the shipped ones: mine.toml",
         "note: deselected, and so not in this scope: 3 checks",
@@ -159,7 +159,7 @@ def test_the_summary_puts_the_verdict_first_and_misses_nothing(tmp_path: Path) -
     )
     sections = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert sections == [
-        *("Not to be accepted, because", "Notes", "Failures", "Missing", "Recognised, with the next step"),
+        *("Why this run cannot be accepted", "Notes", "Failures", "Missing", "Recognised, with the next step"),
         *("Variants", "Marginal", "Load times", "Node"),
     ]
     assert "fail: load_time 3.000 s; limit at most 2.000 s, 50.0% outside [catalogue/tiny.toml: claim[1]]" in text
