@@ -32,6 +32,7 @@ _NO_ADVICE: Final = frozenset(
     }
 )
 """Keys of generation_config.json that are no advice on how to ask."""
+_MOST_ITEMS: Final = 8
 UNKNOWN: Final = "unknown"
 
 
@@ -89,11 +90,14 @@ def advice(found: Found) -> dict[str, Any]:
     if found.entry is not None:
         return dict(found.entry.recommended_generation)
     settings = found.settings("generation_config.json")
-    return {
-        key: value
-        for key, value in settings.items()
-        if key not in _NO_ADVICE and isinstance(value, (bool, int, float, str))
-    }
+    return {key: value for key, value in settings.items() if key not in _NO_ADVICE and _is_short(value)}
+
+
+def _is_short(value: object) -> bool:
+    """True for a scalar, and for a list of few: texts to stop at, and no table of suppressed tokens."""
+    if isinstance(value, list):
+        return 0 < len(value) <= _MOST_ITEMS and all(isinstance(item, (int, float, str)) for item in value)
+    return isinstance(value, (bool, int, float, str))
 
 
 def licence(found: Found) -> str:
