@@ -19,7 +19,8 @@ _ROUNDING = "the suite's own: what rounding costs in this dtype (plimsoll/judge/
 def test_matmul(matmul: DeviceCase, speed_meter: SpeedMeter, judge: Judge) -> None:
     """Products of random matrices are right, and as many a second as the product's floor asks for."""
     rates = speed_meter.rates(matmul.device, matmul.of)
-    judge.limit("matmul_error", rates.error, high=ERROR_LIMITS[matmul.of], source=_ROUNDING, of=matmul.of)
+    high = ERROR_LIMITS[matmul.of]
+    judge.limit("matmul_error", rates.error, high=high, source=_ROUNDING, device=matmul.device, of=matmul.of)
     speed_meter.floor(judge, matmul.device, "matmul_rate", rates, matmul.of)
 
 
@@ -47,7 +48,8 @@ def test_peer_copies(peers: DeviceCase, speed_meter: SpeedMeter, judge: Judge) -
 def test_all_reduce(ranks: DeviceCase, speed_meter: SpeedMeter, judge: Judge) -> None:
     """Sums over all devices of the node are exact, and as fast as their links should make them."""
     rates = speed_meter.all_reduce((ranks.device, *ranks.others))
-    judge.limit("sum_error", rates.error, high=0.0, source="sums of small integers are exact in float32")
+    exact = "sums of small integers are exact in float32"
+    judge.limit("sum_error", rates.error, high=0.0, source=exact, device=ranks.device)
     speed_meter.floor(judge, ranks.device, "all_reduce_rate", rates, ranks.of)
 
 
@@ -62,6 +64,7 @@ def test_as_fast_as_its_product(alike: DeviceCase, speed_meter: SpeedMeter, judg
         high=OTHERS_LIMIT,
         margin=OTHERS_MARGIN,
         source="gpu-fryer and Megatron-LM: a tenth; healthy GPUs of a node differ by half of that",
+        device=alike.device,
         of=alike.of,
         rates=rates,
     )

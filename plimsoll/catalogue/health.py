@@ -51,6 +51,15 @@ class XidClass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FigureRule:
+    """What is to be done with a GPU that fails a check of a figure."""
+
+    metric: str
+    action: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
     """What a value or a bit of NVML means, and what is to be done; no action where nothing is wrong."""
 
@@ -67,6 +76,7 @@ class HealthRules:
     actions: Mapping[str, str]
     """What each does, mildest first."""
     counters: Mapping[str, CounterRule]
+    figures: Mapping[str, FigureRule]
     recovery: Mapping[int, Advice]
     reasons: tuple[Advice, ...]
     xids: tuple[XidClass, ...]
@@ -74,6 +84,12 @@ class HealthRules:
     def xid(self, code: int) -> XidClass | None:
         """The class of an Xid; None for one that the file does not know."""
         return next((each for each in self.xids if code in each.codes), None)
+
+    def remedy(self, metric: str) -> str:
+        """What is to be done with a GPU that fails this metric, as `drain: take the node ...`; empty where the file
+        does not say."""
+        rule = self.figures.get(metric)
+        return "" if rule is None else f"{rule.action}: {self.actions[rule.action]}"
 
     def gravest(self, actions: Iterable[str]) -> str:
         """The gravest of some actions; empty where there is none."""
@@ -89,6 +105,7 @@ def read_health(root: Path | None = None) -> HealthRules:
     rules = HealthRules(
         actions={each["id"]: each["does"] for each in data["action"]},
         counters={each["id"]: CounterRule(**each) for each in data["counter"]},
+        figures={each["metric"]: FigureRule(**each) for each in data["figure"]},
         recovery={each["value"]: Advice(**each) for each in data["recovery"]},
         reasons=tuple(
             Advice(value=each["bit"], says=each["says"], action=each["action"], source=each["source"])
@@ -113,6 +130,8 @@ def _xid_class(each: Mapping[str, Any]) -> XidClass:
 def _refuse_doubt(data: Mapping[str, Any], rules: HealthRules) -> None:
     if len(rules.counters) != len(data["counter"]):
         raise ValueError(f"{_FILE}: a counter is there twice")
+    if len(rules.figures) != len(data["figure"]):
+        raise ValueError(f"{_FILE}: a figure is there twice")
     codes = [code for each in rules.xids for code in each.codes]
     if len(codes) != len(set(codes)):
         raise ValueError(f"{_FILE}: an Xid is in two classes")
@@ -120,6 +139,7 @@ def _refuse_doubt(data: Mapping[str, Any], rules: HealthRules) -> None:
         if rule.is_judged and not (rule.action and rule.source):
             raise ValueError(f"{_FILE}: {rule.id} has a bound, and no action or no source")
     named = [rule.action for rule in rules.counters.values()]
+    named += [each.action for each in rules.figures.values()]
     named += [each.action for each in (*rules.recovery.values(), *rules.reasons)]
     named += [each.action for each in rules.xids]
     if unknown := {action for action in named if action} - rules.actions.keys():

@@ -178,6 +178,12 @@ class Measured:
         found = self.context.get("causes")
         return tuple(str(cause) for cause in found) if isinstance(found, list) else ()
 
+    @property
+    def action(self) -> str:
+        """What is to be done with the GPU whose figure is out of its range; empty where nothing is said of that."""
+        found = self.context.get("action")
+        return found if isinstance(found, str) else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedCall:

@@ -157,6 +157,7 @@ def _faults(evidence: CellEvidence) -> list[str]:
     figures = [str(judgement) for judgement in evidence.judgements if not judgement.outcome.is_good]
     if figures:
         figures += [f"cause: {cause}" for measured in evidence.measurements for cause in measured.causes]
+        figures += [f"action: {measured.action}" for measured in evidence.measurements if measured.action]
     reports = []
     for report in evidence.reports:
         if report["outcome"] == "passed" and "wasxfail" in report:
