@@ -17,7 +17,8 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
 from plimsoll.plan.estimates import DISK_RATE, LINK_RATE, AssumedSpeeds
-from plimsoll.plan.planning import PlannedMachine, Planner, machine_of
+from plimsoll.plan.placing import Choice, Policy
+from plimsoll.plan.planning import PlannedMachine, Planner, deal_of, machine_of
 from plimsoll.plan.predictions import HostPool, Predictions
 from plimsoll.plan.table import render, to_json
 from plimsoll.tiny.store import cache_folder
@@ -32,8 +33,9 @@ _UNDECIDED = 6
 
 _DESCRIPTION = """\
 Show what would run on this node, or on a reference machine (--profile): memory needed, available and left, the time a
-load should take, the largest context and batch that fit, and for what would be skipped the reason and the fix. Nothing
-is loaded or downloaded, and the Hub is not asked. What is predicted once is kept in the cache folder.
+load should take, the largest context and batch that fit, and for what would be skipped the reason and the fix; of
+several GPUs, which one carries what, and which would carry nothing (--gpus). Nothing is loaded or downloaded, and the
+Hub is not asked. What is predicted once is kept in the cache folder.
 Exit status: 0 planned, 2 usage error, 5 nothing selected, 6 where a variant could not be predicted."""
 
 
@@ -49,6 +51,12 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         default=[],
         metavar="P",
         help="plan for a reference machine: an id or a pattern such as 'a100-*' (repeatable)",
+    )
+    parser.add_argument(
+        "--gpus",
+        metavar="HOW",
+        help="how a run deals variants over several GPUs: `spread` (as on this node without the option), `each`, "
+        "`first`, or GPUs by index or UUID with commas between; a reference machine's are dealt where this is given",
     )
     parser.add_argument(
         "--catalogue", action="append", default=[], type=Path, metavar="FILE", help="a catalogue file of your own"
@@ -79,19 +87,27 @@ def run(options: argparse.Namespace) -> int:
     if not variants:
         print(f"plimsoll: -m '{options.marks}' selects none of {len(catalogue.variants)} variants", file=sys.stderr)
         return _NOTHING
+    choice = Choice.of(options.gpus) if options.gpus else Choice(policy=Policy.SPREAD)
     machines = [machine_of(profile) for profile in _profiles(catalogue, options.profile)] or [_this_node()]
     speeds = AssumedSpeeds(disk=options.disk_speed, link=options.link_speed)
     with HostPool() as hosts:
         predictions = Predictions(cache_folder(), hosts.ask)
         hosts.fill(predictions, variants)
         planner = Planner(predictions, speeds, options.length)
-        plans = [(machine, planner.rows(variants, machine)) for machine in machines]
+        deals = [
+            deal_of(machine, variants, choice, predictions) if options.gpus or machine.profile is None else None
+            for machine in machines
+        ]
+        plans = [
+            (machine, planner.rows(variants, machine, deal), deal)
+            for machine, deal in zip(machines, deals, strict=True)
+        ]
     if options.json:
         assumptions = {"disk_bytes_per_second": speeds.disk, "link_bytes_per_second": speeds.link}
         print(json.dumps({"assumptions": assumptions, "plans": [to_json(*plan) for plan in plans]}, indent=2))
     else:
-        print("\n\n".join(render(machine, rows, speeds) for machine, rows in plans))
-    undecided = any(isinstance(row.decision, str) for _, rows in plans for row in rows)
+        print("\n\n".join(render(machine, rows, speeds, deal) for machine, rows, deal in plans))
+    undecided = any(isinstance(row.decision, str) for _, rows, _ in plans for row in rows)
     return _UNDECIDED if undecided else 0
 
 

@@ -19,6 +19,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.footprint.demand import demand_of, is_spread
 from plimsoll.gate.need import Need, need_of
 from plimsoll.node.devices import CUDA_KIND, Device, Devices
+from plimsoll.node.links import read_links
 from plimsoll.plan.cells import Selection, make_plan
 from plimsoll.plan.predictions import Predictions
 
@@ -113,6 +114,15 @@ def deal(loads: Sequence[Load], gpus: Sequence[Device], policy: Policy, links: L
     if policy is not Policy.FIRST:
         _fill(table, loads)
     return {load.variant: tuple(table.dealt[load.variant]) for load in loads}
+
+
+def deal_all(
+    variants: Sequence[Variant], devices: Devices, policy: Policy, predictions: Predictions
+) -> dict[str, tuple[Set, ...]]:
+    """The deal of variants that need a GPU over those of a run, by what is predicted of them and how GPUs are linked.
+    Raises HostStartError where predictions need a host and none can be started."""
+    loads = [load_of(variant, predictions, len(devices.gpus)) for variant in variants]
+    return deal(loads, devices.gpus, policy, read_links(devices.gpus))
 
 
 def _fill(table: _Table, loads: Sequence[Load]) -> None:

@@ -24,10 +24,12 @@ from plimsoll.gate.skip import Skip
 from plimsoll.hub.access import Access, Query
 from plimsoll.hub.unasked import query_of, unasked
 from plimsoll.metrics import METRICS, Place
+from plimsoll.node.devices import CUDA_KIND, Devices, seen_by
 from plimsoll.node.node import Cpu, Disk, Gpu, Memory, Node, Unread
 from plimsoll.node.stack import installed_packages
 from plimsoll.node.visible import Hidden, free_memory, visible_gpus
 from plimsoll.plan.estimates import AssumedSpeeds, Capacity, capacity, load_seconds
+from plimsoll.plan.placing import Choice, Set, deal_all, on_gpus
 from plimsoll.plan.predictions import Predictions
 from plimsoll.units import format_bytes, format_seconds
 
@@ -89,6 +91,32 @@ class PlannedMachine:
         return known if len(known) == len(free) else ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deal:
+    """Which GPUs of a machine carry which variants, as a run there would have it."""
+
+    devices: Devices
+    sets: Mapping[str, Sequence[Set]]
+    """By the id of the entry: the GPUs of each copy."""
+
+    def copies(self, variant: Variant) -> list[tuple[Variant, Set]]:
+        """The variant on each of its sets of GPUs, under an id that names them; as it is, on none, where it was not
+        dealt."""
+        return [(on_gpus(variant, one), one) for one in self.sets.get(variant.id, ())] or [(variant, ())]
+
+
+def deal_of(
+    machine: PlannedMachine, variants: Sequence[Variant], choice: Choice, predictions: Predictions
+) -> Deal | None:
+    """The deal of a machine with several GPUs; None where there is nothing to deal. Raises PlimsollError where the
+    choice names a GPU that the machine does not have."""
+    devices = choice.among(Devices.of(machine.node))
+    if not devices.several:
+        return None
+    needing = [variant for variant in variants if variant.tier.device == CUDA_KIND]
+    return Deal(devices=devices, sets=deal_all(needing, devices, choice.policy, predictions))
+
+
 def machine_of(profile: Profile) -> PlannedMachine:
     """A reference machine, with the packages of this environment."""
     return PlannedMachine(name=profile.id, node=node_of_profile(profile, installed_packages()), profile=profile)
@@ -136,11 +164,20 @@ class Planner:
         self._length = length
         self._demands: dict[str, Demand] = {}
 
-    def rows(self, variants: Iterable[Variant], machine: PlannedMachine) -> list[PlanRow]:
-        """A row for each variant, in their order. Raises HostStartError where predictions need a host and none can be
-        started."""
-        free, promised = machine.gpus, dict[Query, int]()
-        return [self._row(variant, machine, free, promised) for variant in variants]
+    def rows(self, variants: Iterable[Variant], machine: PlannedMachine, deal: Deal | None = None) -> list[PlanRow]:
+        """A row for each variant, in their order, and with a deal for each copy on its GPUs.
+
+        Raises HostStartError where predictions need a host and none can be started.
+        """
+        promised = dict[Query, int]()
+        if deal is None:
+            free = machine.gpus
+            return [self._row(variant, machine, free, promised) for variant in variants]
+        rows = []
+        for copy, gpus in (pair for variant in variants for pair in deal.copies(variant)):
+            here = replace(machine, node=seen_by(machine.node, gpus)) if gpus else machine
+            rows.append(self._row(copy, here, here.gpus, promised))
+        return rows
 
     def _row(
         self, variant: Variant, machine: PlannedMachine, free: Sequence[int], promised: dict[Query, int]

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from plimsoll.catalogue.entries import without_gpus
 from plimsoll.gate.skip import Skip
+from plimsoll.node.devices import Device
 from plimsoll.plan.estimates import AssumedSpeeds, Capacity
-from plimsoll.plan.planning import PlannedMachine, PlanRow
+from plimsoll.plan.planning import Deal, PlannedMachine, PlanRow
 from plimsoll.present.document import Table, columns
 from plimsoll.present.foreign_text import one_line
 from plimsoll.present.terminal import LONGEST, aligned
@@ -45,8 +47,44 @@ def totals_of(rows: Sequence[PlanRow]) -> Totals:
     )
 
 
-def render(machine: PlannedMachine, rows: Sequence[PlanRow], speeds: AssumedSpeeds) -> str:
-    """One machine's table. Sizes are in GB, 10^9 bytes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carrying:
+    """One GPU of a deal, and the variants that it would carry."""
+
+    gpu: Device
+    used: bool
+    """False for one that `--gpus` leaves out."""
+    dealt: tuple[str, ...]
+    """Ids of the copies that would go there."""
+    runs: tuple[str, ...]
+    """Those of them that the gate lets through."""
+
+    @property
+    def text(self) -> str:
+        """What it would carry, for people."""
+        if not self.used:
+            return "left out by --gpus"
+        if self.runs:
+            return ", ".join(map(without_gpus, self.runs))
+        why = "nothing of what goes to it would run" if self.dealt else "nothing that is selected fits it"
+        return f"no model, so that a run would end INCOMPLETE: {why}"
+
+
+def carrying(rows: Sequence[PlanRow], deal: Deal) -> list[Carrying]:
+    """What each GPU of a machine would carry."""
+    return [
+        Carrying(
+            gpu=gpu,
+            used=gpu in deal.devices.gpus,
+            dealt=tuple(row.variant.id for row in rows if gpu.id in row.variant.gpus),
+            runs=tuple(row.variant.id for row in rows if gpu.id in row.variant.gpus and row.runs),
+        )
+        for gpu in deal.devices.usable
+    ]
+
+
+def render(machine: PlannedMachine, rows: Sequence[PlanRow], speeds: AssumedSpeeds, deal: Deal | None = None) -> str:
+    """One machine's table, and what each GPU would carry. Sizes are in GB, 10^9 bytes."""
     totals = totals_of(rows)
     table = aligned(Table(columns=_COLUMNS, rows=tuple(map(_cells, rows))), indent=0, widest=LONGEST)
     length = next((row.capacity.length for row in rows if row.capacity is not None), None)
@@ -61,7 +99,13 @@ def render(machine: PlannedMachine, rows: Sequence[PlanRow], speeds: AssumedSpee
             "context is the longest prompt of one sequence (* all that the model was made for); batch is how many "
             f"prompts of {length:,} tokens fit with 256 new ones each"
         )
-    return "\n".join([_title(machine), *table, "", *closing])
+    gpus = [] if deal is None else _gpus(rows, deal)
+    return "\n".join([_title(machine), *table, "", *gpus, *closing])
+
+
+def _gpus(rows: Sequence[PlanRow], deal: Deal) -> list[str]:
+    cells = tuple((one.gpu.id, one.gpu.name or "", one.gpu.uuid or "", one.text) for one in carrying(rows, deal))
+    return [*aligned(Table(columns=columns("GPU", "", "", "carries"), rows=cells), indent=0, widest=LONGEST), ""]
 
 
 def _title(machine: PlannedMachine) -> str:
@@ -101,13 +145,14 @@ def _context(fitting: Capacity | None) -> str:
     return f"{fitting.context:,}" + ("*" if fitting.whole_context else "")
 
 
-def to_json(machine: PlannedMachine, rows: Sequence[PlanRow]) -> dict[str, Any]:
+def to_json(machine: PlannedMachine, rows: Sequence[PlanRow], deal: Deal | None = None) -> dict[str, Any]:
     """One machine's plan as JSON data, sizes in bytes and times in seconds; null where nothing is known."""
     totals = totals_of(rows)
     return {
         "machine": machine.name,
         "profile": None if machine.profile is None else machine.profile.id,
         "gpus": list(machine.gpus),
+        "placement": [] if deal is None else [_carrying_to_json(one) for one in carrying(rows, deal)],
         "rows": [_row_to_json(row) for row in rows],
         "totals": {
             "variants": totals.variants,
@@ -118,12 +163,17 @@ def to_json(machine: PlannedMachine, rows: Sequence[PlanRow]) -> dict[str, Any]:
     }
 
 
+def _carrying_to_json(one: Carrying) -> dict[str, Any]:
+    return {**one.gpu.to_json(), "used": one.used, "dealt": list(one.dealt), "runs": list(one.runs)}
+
+
 def _row_to_json(row: PlanRow) -> dict[str, Any]:
     skip = row.decision if isinstance(row.decision, Skip) else None
     word = "error" if isinstance(row.decision, str) else "skip" if skip else "run"
     fitting = row.capacity
     return {
         "variant": row.variant.id,
+        "on_gpus": list(row.variant.gpus),
         "device": row.device,
         "decision": word,
         "code": skip.code.value if skip else None,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.commands import plimsoll
+from tests.support.driver import build_driver
 from tests.support.subsession import ROOT, Outcome, environment, run_inside, run_suite
 
 PROMISE = """
@@ -175,3 +176,25 @@ def test_the_second_plan_starts_no_host(tmp_path: Path) -> None:
     figures = [json.loads(done.stdout)["plans"][0]["rows"][0]["needed_bytes"] for done in (first, second)]
     assert figures[0] == figures[1]
     assert sorted((tmp_path / "predictions").iterdir()) == kept
+
+
+def test_the_command_deals_over_the_gpus_of_this_node(tmp_path: Path) -> None:
+    """Torch of the CPU keeps everything from a GPU here, so that none would carry anything: which the plan says."""
+    env = environment({**build_driver(tmp_path, "count = 3"), "CUDA_VISIBLE_DEVICES": "0,1,2"})
+    command = [sys.executable, "-m", "plimsoll", "plan", "-m", "gpu1b and bf16", "--gpus=GPU-stand-in-2,0", "--json"]
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+    (plan,) = json.loads(done.stdout)["plans"]
+    assert {tuple(row["on_gpus"]) for row in plan["rows"]} == {("gpu0",), ("gpu2",)}
+    assert {row["code"] for row in plan["rows"]} == {"package"}
+    told = [(one["uuid"], one["used"], bool(one["dealt"]), one["runs"]) for one in plan["placement"]]
+    assert told == [
+        ("GPU-stand-in-0", True, True, []),
+        ("GPU-stand-in-1", False, False, []),
+        ("GPU-stand-in-2", True, True, []),
+    ]
+
+
+def test_the_command_refuses_a_gpu_that_is_none() -> None:
+    done = plimsoll("plan", "-m", "gpu1b and bf16", "--profile=a100-80g-x4", "--gpus=9")
+    assert done.returncode == 2
+    assert "--gpus: 9 names no GPU that this session may use; known: gpu0, gpu1, gpu2, gpu3" in done.stderr
