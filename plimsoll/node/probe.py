@@ -44,7 +44,7 @@ class SystemProbe:
     def probe(self) -> Node:
         """Read everything once; what could not be read is None and listed in `unread`."""
         cpu, cpu_unread = read_cpu()
-        memory, memory_unread = _read_memory()
+        memory, memory_unread = read_memory()
         disk, disk_unread = read_disk(self.weights_path or hub_cache())
         graphics = read_graphics()
         accelerators, unseen = read_accelerators()
@@ -95,7 +95,8 @@ class RecordedProbe:
         )
 
 
-def _read_memory() -> tuple[Memory, tuple[Unread, ...]]:
+def read_memory() -> tuple[Memory, tuple[Unread, ...]]:
+    """The machine's memory, within the limit of the control group, and what could not be read of that."""
     physical = psutil.virtual_memory()
     machine = Memory(total=physical.total, available=physical.available, limit=None)
     try:

@@ -62,7 +62,7 @@ class GpuLocks:
         descriptor = _opened(self._folder / f".gpu-{_safe(name)}.lock")
         try:
             began = clock.monotonic()
-            while not _is_free(descriptor):
+            while not locked_at_once(descriptor):
                 waiting(name, clock.monotonic() - began)
                 time.sleep(_POLL)
         except BaseException:
@@ -88,7 +88,7 @@ def _opened(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
 
-def _is_free(descriptor: int) -> bool:
+def locked_at_once(descriptor: int) -> bool:
     """Take the lock of a file; False where another process has it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
