@@ -4,13 +4,15 @@ compared with another load of the same weights.
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import psutil
 import pytest
 
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
 from plimsoll.host.protocol import Score
-from plimsoll.judge.own_limits import ram
+from plimsoll.judge.own_limits import ram, vram_returned
 
 pytestmark = pytest.mark.unload
 
@@ -29,6 +31,23 @@ def test_ram_returns(loaded: LoadedVariant, judge: Judge, parting: tuple[Score, 
         answer.ram_after - answer.ram_before_load,
         otherwise=[ram("ram_returned", 0, device)],
         tensors=answer.blocks,
+    )
+
+
+@pytest.mark.only("gpu")
+@pytest.mark.measures("vram_returned")
+def test_vram_returns(loaded: LoadedVariant, judge: Judge, parting: tuple[Score, ...]) -> None:
+    """Dropping the model returns its memory to the GPUs, but for what libraries keep; torch's allocator is judged, and
+    what NVML says stands beside it."""
+    for question in parting:
+        loaded.ask_once(question)
+    gpus = loaded.unload().gpus
+    judge.claims(
+        "vram_returned",
+        sum(gpu.allocated_after - gpu.allocated_before for gpu in gpus) if gpus else None,
+        otherwise=[vram_returned(len(gpus))],
+        reason="the host measured no GPU",
+        gpus=[asdict(gpu) for gpu in gpus],
     )
 
 

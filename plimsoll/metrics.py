@@ -224,6 +224,11 @@ METRICS: Final[dict[str, Metric]] = {
             "memory that is still held after unloading, over what there was before, without pages of files, likewise",
         ),
         Metric(
+            "vram_returned",
+            "bytes",
+            "memory of the GPUs that torch has still allocated after unloading, over what it had before loading",
+        ),
+        Metric(
             "ram_resident_peak", "bytes", "highest resident memory of the host while loading, pages of files counted"
         ),
         Metric(

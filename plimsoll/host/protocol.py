@@ -248,6 +248,24 @@ class Place(Request[Mapping[str, str | int]]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuReleased:
+    """One GPU before a model was loaded and after it was dropped, in bytes; None where NVML does not say."""
+
+    device: str
+    """As torch names it in its process: `cuda:0`."""
+    uuid: str | None
+    allocated_before: int
+    """By torch, with the workspace that libraries of matrix products keep."""
+    allocated_after: int
+    reserved_after: int
+    """What the allocator's pool keeps once all that is empty was given back."""
+    process_before: int | None
+    process_after: int | None
+    device_before: int | None
+    device_after: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unloaded:
     """Memory before and after the model was dropped, bytes; without pages of files where the system tells them
     apart."""
@@ -257,6 +275,8 @@ class Unloaded:
     ram_after: int
     blocks: int | None = None
     """Bytes of tensors that live on after the model is gone; None where that was not counted."""
+    gpus: tuple[GpuReleased, ...] = ()
+    """Every GPU that the load might touch; none where it was on the processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

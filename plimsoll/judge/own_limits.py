@@ -33,6 +33,10 @@ _RAM_BESIDE: Final = {"cpu": 512 * _MIB, "cuda": 4 * _GIB}
 _ABOVE_PREDICTED: Final = 1.02
 _WORKSPACE: Final = 64 * _MIB
 
+_KEPT_BY_LIBRARIES: Final = 128 * _MIB
+"""Bytes of a GPU: cuBLAS and cuBLASLt take up to 32 MiB each for a stream on the largest GPUs (torch's defaults), and
+bitsandbytes has tables of a few KiB. Not measured on a GPU."""
+
 _READ_AGAIN: Final = 20.0
 """Times that weights may be read for a token: what is packed is unpacked to memory and read from there, layer by layer,
 by kernels that do not use all of its bandwidth."""
@@ -97,6 +101,13 @@ def vram_peak(held: int, load: int, gpus: int) -> Limit:
         high=_ABOVE_PREDICTED * load + _WORKSPACE * gpus,
         source="predicted from the configuration, 2 % and 64 MiB a GPU",
     )
+
+
+def vram_returned(gpus: int) -> Limit:
+    """Bytes of GPUs that torch may keep allocated once the model is gone: libraries of matrix products take workspaces
+    through it, of which a first product brings in a part before a load is measured."""
+    beside = _KEPT_BY_LIBRARIES * max(1, gpus)
+    return _own("vram_returned", high=beside, why=f"workspaces of libraries, {format_bytes(_KEPT_BY_LIBRARIES)} a GPU")
 
 
 def rounding(metric: str, quantization: Quantization, layers: int) -> Limit:

@@ -216,3 +216,27 @@ def test_no_gpu_is_no_figure_and_no_question(monkeypatch: pytest.MonkeyPatch) ->
     machine = install(monkeypatch, Machine())
     assert GpuMeter([]).result() == ()
     assert not machine.initialised
+
+
+def test_after_unloading_what_is_still_held_stands_beside_what_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = install(monkeypatch, Machine(Card("a"), Card("b")))
+    mine = SimpleNamespace(pid=os.getpid(), usedGpuMemory=CONTEXT)
+    machine.cards[0].processes = [mine]
+    meter = GpuMeter([gpu(0), gpu(1)])
+    machine.take(0, held=8 * 2**30, peak=10 * 2**30)
+    meter.stop()
+    # Weights of one layer live on, on the first GPU; the pool gave the rest back.
+    machine.cards[0].allocated = machine.cards[0].reserved = 2**28
+    machine.cards[0].used -= 10 * 2**30 - 2**28
+    mine.usedGpuMemory = CONTEXT + 2**28
+    first, second = meter.released()
+    assert (first.allocated_before, first.allocated_after, first.reserved_after) == (0, 2**28, 2**28)
+    assert first.process_after is not None
+    assert first.process_before is not None
+    assert first.process_after - first.process_before == 2**28
+    assert (first.device_after or 0) - (first.device_before or 0) == 2**28
+    assert (second.allocated_before, second.allocated_after, second.process_after) == (0, 0, None)
+
+
+def test_without_a_gpu_nothing_is_said_of_unloading() -> None:
+    assert GpuMeter([]).released() == ()

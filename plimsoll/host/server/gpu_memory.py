@@ -15,7 +15,7 @@ from typing import Any, Final
 import pynvml
 import torch
 
-from plimsoll.host.protocol import GpuMemory
+from plimsoll.host.protocol import GpuMemory, GpuReleased
 from plimsoll.host.server.gpu_sampler import GpuSampler, Look, higher
 
 _COPIED: Final = 32 * 2**20
@@ -52,6 +52,12 @@ class GpuMeter:
         """End the thread that samples. Safe to call again."""
         self._sampler.stop()
 
+    def released(self) -> tuple[GpuReleased, ...]:
+        """What each GPU still holds, beside what it held when this meter was made: for after the model was dropped."""
+        for gpu in self._gpus:
+            gpu.synchronize()
+        return tuple(gpu.released() for gpu in self._gpus)
+
 
 class _Gpu:
     def __init__(self, device: torch.device, nvml: _Nvml, before: Mapping[str, int]) -> None:
@@ -65,6 +71,8 @@ class _Gpu:
         self._link = self._link_while_copying()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
+        self._allocated_start = torch.cuda.memory_allocated(device)
+        self._process_start = self._held_by_process()
         self._start = self._used()
         self._others = self._held_by_others()
 
@@ -75,7 +83,7 @@ class _Gpu:
         unless somebody else took or gave back memory in between, which a figure below zero shows.
         """
         reserved = torch.cuda.memory_reserved(self._device)
-        process = None if self._handle is None else self._nvml.process(self._handle)
+        process = self._held_by_process()
         if process is not None and process >= reserved:
             return process - reserved, "process"
         used = self._used()
@@ -100,6 +108,9 @@ class _Gpu:
     def _used(self) -> int | None:
         return None if self._handle is None else self._nvml.used(self._handle)
 
+    def _held_by_process(self) -> int | None:
+        return None if self._handle is None else self._nvml.process(self._handle)
+
     def _held_by_others(self) -> int | None:
         return None if self._handle is None else self._nvml.others(self._handle)
 
@@ -111,7 +122,7 @@ class _Gpu:
         """The rest: this process, and torch's allocator."""
         return Look(
             device=self._used(),
-            process=None if self._handle is None else self._nvml.process(self._handle),
+            process=self._held_by_process(),
             allocated=torch.cuda.memory_allocated(self._device),
             reserved=torch.cuda.memory_reserved(self._device),
         )
@@ -122,7 +133,6 @@ class _Gpu:
 
     def result(self) -> GpuMemory:
         used = self._used()
-        process = None if self._handle is None else self._nvml.process(self._handle)
         return GpuMemory(
             device=str(self._device),
             uuid=self._uuid or None,
@@ -132,7 +142,7 @@ class _Gpu:
             reserved_peak=torch.cuda.max_memory_reserved(self._device),
             context=self._context,
             context_by=self._method,
-            process=process,
+            process=self._held_by_process(),
             device_before=self._start,
             device_after=used,
             device_delta=None if used is None or self._start is None else used - self._start,
@@ -140,6 +150,19 @@ class _Gpu:
             others_after=self._held_by_others(),
             pcie_generation=self._link[0],
             pcie_width=self._link[1],
+        )
+
+    def released(self) -> GpuReleased:
+        return GpuReleased(
+            device=str(self._device),
+            uuid=self._uuid or None,
+            allocated_before=self._allocated_start,
+            allocated_after=torch.cuda.memory_allocated(self._device),
+            reserved_after=torch.cuda.memory_reserved(self._device),
+            process_before=self._process_start,
+            process_after=self._held_by_process(),
+            device_before=self._start,
+            device_after=self._used(),
         )
 
 

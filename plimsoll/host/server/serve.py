@@ -185,7 +185,8 @@ class Session:
 
         told_apart = memory.own_before is not None
         loaded = (own_bytes() if told_apart else None) or resident_bytes()
-        self._model.gpus.stop()
+        gpus = self._model.gpus
+        gpus.stop()
         self._loaded = None
         blocks = unloading.release()
         return Unloaded(
@@ -193,6 +194,7 @@ class Session:
             ram_loaded=loaded,
             ram_after=(own_bytes() if told_apart else None) or resident_bytes(),
             blocks=blocks,
+            gpus=gpus.released(),
         )
 
     def _read_gpu_memory(self, request: ReadGpuMemory) -> tuple[GpuMemory, ...]:  # noqa: ARG002  one signature
