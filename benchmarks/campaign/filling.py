@@ -19,13 +19,14 @@ from typing import Final
 from benchmarks.campaign.stages import Step
 from benchmarks.synthetic_row import ROOT
 from plimsoll import clock
-from plimsoll.catalogue.entries import Quantization, float_dtype
 from plimsoll.errors import PlimsollError
 from plimsoll.units import format_bytes, format_seconds
 
 RATE: Final = "filling-{}.json"
 _VALUES: Final = 2**28
 _ROUNDS: Final = 3
+_GPU: Final = "cuda:0"
+"""Where the weights of a load are made."""
 
 
 def measured_rate(out: Path, device: str) -> float:
@@ -46,25 +47,16 @@ def measured_rate(out: Path, device: str) -> float:
         raise PlimsollError(f"{kept} cannot be read; delete it, and it is measured again") from None
 
 
-def made_on(step: Step) -> str:
-    """The device that a step's weights are made on, where there is one GPU."""
-    scheme = step.variant.partition("/")[2]
-    # The names of variants are those of quantizations, and the stock mixture is one in nf4-dq.
-    quantization = Quantization(scheme) if scheme in tuple(Quantization) else Quantization.NF4_DQ
-    return "cuda:0" if float_dtype(quantization, {}) == "bfloat16" else "cpu"
-
-
 def estimates(steps: Iterable[Step], rate: Callable[[str], float]) -> list[str]:
     """A line for each load: its weights in 16 bit, and how long making them takes; `rate` is bytes a second on a
     device."""
     lines = []
     for step in steps:
         if step.gigabytes:
-            device = made_on(step)
-            seconds = step.gigabytes * 1e9 / rate(device)
+            seconds = step.gigabytes * 1e9 / rate(_GPU)
             late = "" if seconds <= 60 * step.minutes else f", and {step.minutes:g} min were predicted for all of it"
             size = format_bytes(step.gigabytes * 1e9)
-            lines.append(f"{step.variant}: {size} of weights take {format_seconds(seconds)} to make on {device}{late}")
+            lines.append(f"{step.variant}: {size} of weights take {format_seconds(seconds)} to make on {_GPU}{late}")
     return lines
 
 
@@ -80,17 +72,17 @@ def main() -> int:
 
     map_large_blocks()
     device = torch.device(options.device)
-    tensor = SyntheticTensor("filling", (_VALUES,), 0.02, device)
+    tensor = SyntheticTensor("filling", (_VALUES,), 0.02)
     seconds = []
     for _ in range(_ROUNDS):
         start = clock.monotonic()
-        made = tensor[...]
+        made = tensor.made_on(device)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(clock.monotonic() - start)
         del made
-    here = SyntheticTensor("filling", (_VALUES // 16,), 0.02, device)[...].cpu().view(torch.int16)
-    if not torch.equal(here, SyntheticTensor("filling", (_VALUES // 16,), 0.02)[...].view(torch.int16)):
+    small = SyntheticTensor("filling", (_VALUES // 16,), 0.02)
+    if not torch.equal(small.made_on(device).cpu().view(torch.int16), small[...].view(torch.int16)):
         sys.stderr.write(f"{device} fills other bits than the CPU\n")
         return 1
     rate = 2 * _VALUES / min(seconds)

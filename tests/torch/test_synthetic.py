@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors import safe_open
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers.core_model_loading import _materialize_copy
 
 from plimsoll.catalogue.entries import Generation, Quantization
 from plimsoll.errors import PlimsollError
@@ -21,7 +24,7 @@ from plimsoll.host.server.loading import LoadedModel, load
 from plimsoll.host.server.predict.coverage import build_skeleton
 from plimsoll.host.server.predict.published import published_names
 from plimsoll.host.server.predict.variant import footprint_of
-from plimsoll.host.server.synthetic import SyntheticTensor, make_up
+from plimsoll.host.server.synthetic import SyntheticTensor, UnplacedTensor, make_up
 from tests.support.random_checkpoints import ARCHITECTURES, AUTO_CLASS, CONFIGS, save_checkpoint
 
 _SMALL: Mapping[str, Any] = {
@@ -182,6 +185,65 @@ def test_a_configuration_of_another_class_is_refused() -> None:
         make_up(CONFIGS["llama"], AUTO_CLASS, "MistralForCausalLM")
 
 
+class _OnTheCpu(TorchDispatchMode):
+    """The most numbers of a tensor that came to be on the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.device.type == "cpu":
+            self.most = max(self.most, result.numel())
+        return result
+
+
+def test_a_matrix_is_made_where_the_loader_wants_it() -> None:
+    """The loader's own function moves it; a device that holds nothing shows that it was not made elsewhere first."""
+    (tensor,) = [
+        tensor
+        for name, tensor in make_up(
+            {**CONFIGS["llama"], "vocab_size": 16_384}, AUTO_CLASS, ARCHITECTURES["llama"]
+        ).state_dict.items()
+        if name == "lm_head.weight"
+    ]
+    assert isinstance(tensor, UnplacedTensor)
+    with _OnTheCpu() as there:
+        made = _materialize_copy(tensor, "meta", torch.float16)
+    assert (made.device.type, made.dtype, made.shape) == ("meta", torch.float16, (16_384, 128))
+    assert 0 < there.most < made.numel() / 4
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("shape", [(600, 4096), (3, 5), (4, 300, 512)])
+def test_a_matrix_has_the_same_bits_wherever_it_is_made(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """As a file's tensor that is converted and moved."""
+    tensor = SyntheticTensor("w", shape, 0.02)
+    made = _materialize_copy(UnplacedTensor(tensor), torch.device("cpu", 0), dtype)
+    assert torch.equal(made, tensor[...].to(dtype))
+
+
+def test_every_matrix_is_asked_for_with_the_place_of_its_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model in parts, on the CPU under two names; what hooks between the parts would do comes after all is read."""
+    monkeypatch.setattr(transformers.modeling_utils, "accelerate_dispatch", lambda *_, **__: None)
+    asked: list[tuple[str, str]] = []
+    original = SyntheticTensor.made_on
+
+    def watched(self: SyntheticTensor, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
+        asked.append((self._name, str(device)))
+        return original(self, device, dtype)
+
+    monkeypatch.setattr(SyntheticTensor, "made_on", watched)
+    parts = {"model.embed_tokens": "cpu", "model.layers.0": "cpu:0", "model.layers.1": "cpu"}
+    rest = {"model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "cpu:0"}
+    load(synthetic_spec("llama", Quantization.BF16, device_map={**parts, **rest}), "as-is")
+    assert len(asked) == len({name for name, _ in asked}) == 2 + 2 * 7
+    assert {name for name, place in asked if place == "cpu:0"} == {
+        name for name, _ in asked if name.startswith(("model.layers.0.", "lm_head"))
+    }
+
+
 # Loading --------------------------------------------------------------------------------------------------------------
 
 
@@ -239,15 +301,15 @@ def alive(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
     """For each tensor that was read, the names of all that were there then."""
     read: dict[str, weakref.ref[torch.Tensor]] = {}
     together: list[set[str]] = []
-    original = SyntheticTensor.__getitem__
+    original = SyntheticTensor.made_on
 
-    def watched(self: SyntheticTensor, index: Any) -> torch.Tensor:
-        values = original(self, index)
+    def watched(self: SyntheticTensor, *where: Any) -> torch.Tensor:
+        values = original(self, *where)
         read[self._name] = weakref.ref(values)
         together.append({name for name, one in read.items() if one() is not None})
         return values
 
-    monkeypatch.setattr(SyntheticTensor, "__getitem__", watched)
+    monkeypatch.setattr(SyntheticTensor, "made_on", watched)
     return together
 
 

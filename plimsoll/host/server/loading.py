@@ -178,26 +178,14 @@ def _from_pretrained(spec: LoadSpec, arguments: Mapping[str, Any], model_class: 
     it is asked what was missing in a checkpoint.
     """
     if spec.synthetic_config is not None:
-        place = _where_weights_are_made(spec, arguments["device_map"])
-        made_up = make_up(spec.synthetic_config, spec.auto_class, spec.architecture, place)
+        made_up = make_up(spec.synthetic_config, spec.auto_class, spec.architecture)
         # They are loaded to learn what a model takes, and not how long it takes.
         map_large_blocks()
-        tensors = {"config": made_up.configuration, "state_dict": made_up.tensors}
+        tensors = {"config": made_up.configuration, "state_dict": made_up.state_dict}
         return partial(_PLAIN.__func__, made_up.model_class, None, **arguments, **tensors)
     if getattr(model_class.from_pretrained, "__func__", None) is not _PLAIN.__func__:
         return partial(_PLAIN.__func__, model_class, spec.checkpoint, **arguments)
     return partial(getattr(transformers, spec.auto_class).from_pretrained, spec.checkpoint, **arguments)
-
-
-def _where_weights_are_made(spec: LoadSpec, device_map: Any) -> torch.device:
-    """The GPU that all of a model goes to, where its matrices go there as they are made; else the CPU, as a file does.
-
-    141 billion weights are 281 GB, which one thread fills in minutes and a GPU in a moment. To another dtype a file's
-    tensor is converted on its way, and one that lies on the GPU would take memory there that no load takes.
-    """
-    gpus = _gpus(spec, device_map)
-    beside = {"cpu", "disk"} & set(map(str, device_map.values())) if isinstance(device_map, Mapping) else set()
-    return gpus[0] if len(gpus) == 1 and not beside and spec.dtype == "bfloat16" else torch.device("cpu")
 
 
 def _timed(call: Callable[[], Any], devices: Sequence[torch.device]) -> tuple[Any, Mapping[str, Any], float]:

@@ -38,18 +38,25 @@ class SyntheticCheckpoint:
     configuration: Any
     tensors: Mapping[str, SyntheticTensor | torch.Tensor]
 
+    @property
+    def state_dict(self) -> dict[str, UnplacedTensor | torch.Tensor]:
+        """The tensors as `from_pretrained` takes them: each matrix is made on the device that it asks for."""
+        return {
+            name: UnplacedTensor(tensor) if isinstance(tensor, SyntheticTensor) else tensor
+            for name, tensor in self.tensors.items()
+        }
+
 
 class SyntheticTensor:
-    """One tensor of the checkpoint, of which nothing exists until it is indexed: then what was asked for is made, of
-    bfloat16, on `device`. Its values are normal with a standard deviation of `spread`, and follow from its name alone,
-    so that neither order nor depth of the model, nor device or threads, change them."""
+    """One tensor of the checkpoint, of which nothing exists until it is indexed: then what was asked for is made on the
+    CPU, of bfloat16. Its values are normal with a standard deviation of `spread`, and follow from its name alone, so
+    that neither order nor depth of the model, nor device or threads, change them."""
 
-    __slots__ = ("_device", "_name", "_spread", "shape")
+    __slots__ = ("_name", "_spread", "shape")
 
-    def __init__(self, name: str, shape: tuple[int, ...], spread: float, device: torch.device = _CPU) -> None:
+    def __init__(self, name: str, shape: tuple[int, ...], spread: float) -> None:
         self._name = name
         self._spread = spread
-        self._device = device
         self.shape = shape
 
     def get_shape(self) -> list[int]:
@@ -65,22 +72,57 @@ class SyntheticTensor:
             start, stop, step = index.indices(self.shape[0])
             if step == 1:
                 return self._make(start, max(start, stop))
-        return self._make(0, self.shape[0] if self.shape else 1)[index]
+        return self.made_on(_CPU)[index]
 
-    def _make(self, first: int, last: int) -> torch.Tensor:
+    def made_on(self, device: torch.device, dtype: torch.dtype = _DTYPE) -> torch.Tensor:
+        """The whole of it, filled where it goes; in another dtype it is what converting it would give."""
+        return self._make(0, self.shape[0] if self.shape else 1, device, dtype)
+
+    def _make(self, first: int, last: int, device: torch.device = _CPU, dtype: torch.dtype = _DTYPE) -> torch.Tensor:
         """These entries of the first dimension. What is drawn is drawn on the CPU, and all else is copying it."""
         drawn = _drawn(self._name, min(math.prod(self.shape), _PERIOD), self._spread)
         width = math.prod(self.shape[1:])
         start, count = first * width, (last - first) * width
         if not count:
-            return torch.empty(last - first, *self.shape[1:], dtype=_DTYPE, device=self._device)
+            return torch.empty(last - first, *self.shape[1:], dtype=dtype, device=device)
         # Turned, so that it begins where the entries do.
-        block = drawn.roll(-(start % len(drawn)))[:count].to(self._device)
-        values = torch.empty(count, dtype=_DTYPE, device=self._device)
+        block = drawn.roll(-(start % len(drawn)))[:count].to(dtype).to(device)
+        values = torch.empty(count, dtype=dtype, device=device)
         whole = count // len(block) * len(block)
         values[:whole].view(-1, len(block)).copy_(block)
         values[whole:] = block[: count - whole]
         return values.view(last - first, *self.shape[1:]) if self.shape else values.view(())
+
+
+class UnplacedTensor:
+    """A tensor of the checkpoint before it is known where it goes: transformers reads one whole and moves it at once,
+    `tensor[...].to(device=..., dtype=...)`, and only then is it made, on that device. 281 GB take one thread of a CPU
+    minutes, and GPUs a moment."""
+
+    __slots__ = ("_tensor",)
+
+    def __init__(self, tensor: SyntheticTensor) -> None:
+        self._tensor = tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As the file would have it."""
+        return self._tensor.shape
+
+    def get_shape(self) -> list[int]:
+        """As a slice of safetensors has it."""
+        return self._tensor.get_shape()
+
+    def get_dtype(self) -> str:
+        """As a slice of safetensors has it."""
+        return self._tensor.get_dtype()
+
+    def __getitem__(self, index: Any) -> Any:
+        return self if index is Ellipsis else self._tensor[index]
+
+    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Make it there."""
+        return self._tensor.made_on(_CPU if device is None else torch.device(device), dtype or _DTYPE)
 
 
 @lru_cache(maxsize=1)
@@ -90,11 +132,9 @@ def _drawn(name: str, count: int, spread: float) -> torch.Tensor:
     return (torch.randn(count, generator=torch.Generator().manual_seed(seed)) * spread).to(_DTYPE)
 
 
-def make_up(
-    config: Mapping[str, Any], auto_class: str, architecture: str, device: torch.device = _CPU
-) -> SyntheticCheckpoint:
+def make_up(config: Mapping[str, Any], auto_class: str, architecture: str) -> SyntheticCheckpoint:
     """A checkpoint of the model that a configuration describes (its keyword arguments, with `model_type`); takes no
-    memory beyond its vectors. Its matrices are made on `device` when they are asked for.
+    memory beyond its vectors. Its matrices are made when they are asked for.
 
     Raises PlimsollError where the configuration does not give the named architecture.
     """
@@ -107,7 +147,7 @@ def make_up(
         model_class=type(skeleton),
         configuration=skeleton.config,
         tensors={
-            name: SyntheticTensor(name, tuple(tensor.shape), spread, device) if tensor.is_meta else tensor
+            name: SyntheticTensor(name, tuple(tensor.shape), spread) if tensor.is_meta else tensor
             for name, tensor in published.items()
         },
     )
