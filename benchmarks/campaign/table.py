@@ -27,6 +27,8 @@ LOAD_COLUMNS: Final = (
     "allocated once loaded",
     "reserved",
     "process, by NVML",
+    "process at its highest, sampled",
+    "device at its highest, sampled",
     "context",
     "made and loaded in",
     "verdict",
@@ -41,7 +43,8 @@ folders beside this page. A step that was not run says so; so does each figure t
 _LOADS: Final = """\
 ## Loads
 Weights are synthetic ([docs/synthetic-weights.md](../../../docs/synthetic-weights.md)), so seconds are those of making
-and packing them. Peaks are over all GPUs of a load, from its start to its end.
+and packing them. Peaks are over all GPUs of a load, from its start to its end. What NVML said was sampled beside the
+load and all questions after it; the device's figure has everybody's memory in it.
 """
 
 
@@ -102,8 +105,11 @@ def _load(record: RunRecord) -> Iterator[str]:
     yield _bytes(predicted)
     yield _bytes(peak)
     yield NOT_MEASURED if peak is None or predicted is None else f"{predicted / peak - 1:+.2%}"
-    for field in ("allocated_after", "reserved_peak", "process", "context"):
+    for field in ("allocated_after", "reserved_peak", "process"):
         yield _bytes(_total(gpus, field))
+    for field in ("process_peak", "device_peak"):
+        yield _bytes(_total([*_until_the_end(record, gpus)], field))
+    yield _bytes(_total(gpus, "context"))
     yield format_seconds(record.loads[-1].seconds) if record.loads else NOT_MEASURED
     verdict = reach_verdict(record)
     yield f"{verdict.word}, {verdict.planned} checks"
@@ -114,6 +120,17 @@ def _predicted(record: RunRecord) -> float | None:
     found = measured(record, "vram_peak")
     value = None if found is None else found.context.get("predicted")
     return float(value) if isinstance(value, (int, float)) else None
+
+
+def _until_the_end(record: RunRecord, gpus: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Each GPU of a load, with the highest that was sampled of it while it was loaded and asked."""
+    later = [memory for seen in record.health for memory in seen.get("memory") or ()]
+    for gpu in gpus:
+        looks = [gpu, *(look for look in later if look.get("uuid") == gpu.get("uuid"))]
+        yield {
+            field: max((int(look[field]) for look in looks if look.get(field) is not None), default=None)
+            for field in ("process_peak", "device_peak")
+        }
 
 
 def _total(gpus: Sequence[Mapping[str, Any]], field: str) -> int | None:

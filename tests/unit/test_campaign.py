@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import gpu_campaign
-from benchmarks.campaign.filling import estimates, made_on
+from benchmarks.campaign.filling import estimates
 from benchmarks.campaign.progress import Progress, StepState, left_of, next_step, progress_of
 from benchmarks.campaign.stages import LONGEST, Stage, Step, read_stages, refuse_unknown
 from benchmarks.campaign.table import LOAD_COLUMNS, load_cells, page
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.fields import measurement_fields
+from plimsoll.host.protocol import GpuMemory
 from plimsoll.judge.judgement import Measurement
 from plimsoll.verdict.verdict import Word
 from tests.support.run_events import Line, cell, good_cell, good_run, line, numbered, report, write_events
@@ -181,11 +183,6 @@ def test_the_time_to_make_weights_is_said_and_compared_with_what_was_planned(tmp
     assert slow.endswith("take 4 min 42 s to make on cuda:0, and 4 min were predicted for all of it")
 
 
-def test_weights_are_made_on_the_gpu_where_they_go_there_in_bfloat16() -> None:
-    devices = {step.variant: made_on(step) for step in steps_of(read_stages()).values() if step.variant}
-    assert [variant for variant, device in devices.items() if device == "cpu"] == ["llama-3.2-1b/fp16"]
-
-
 # What is done ---------------------------------------------------------------------------------------------------------
 
 
@@ -263,6 +260,9 @@ def gpu_load(variant: str, *, predicted: float, process: int | None) -> list[Lin
         "reserved_peak": 42 * 10**9,
         "context": 5 * 10**8,
         "process": process,
+        "uuid": "a",
+        "process_peak": process,
+        "device_peak": 45 * 10**9,
     }
     loaded = line(
         Event.LOAD,
@@ -274,7 +274,20 @@ def gpu_load(variant: str, *, predicted: float, process: int | None) -> list[Lin
     measured = line(Event.MEASUREMENT, cell=asked.id, **peak)
     events = good_run([asked])
     place = events.index(good_cell(asked)[0])
-    return [*events[:place], loaded, measured, *events[place:]]
+    later = asdict(_looked_at("a", 46 * 10**9)), asdict(_looked_at("b", 10**12))
+    seen = {"first": [], "last": [], "findings": [], "unread": [], "extremes": {}, "earlier_xids": []}
+    health = line(Event.HEALTH, variant=variant, memory=later, **seen)
+    return [*events[:place], loaded, measured, health, *events[place:]]
+
+
+def _looked_at(uuid: str, device_peak: int) -> GpuMemory:
+    """A GPU once everything was asked; of its process nothing is told."""
+    sizes = dict.fromkeys(("allocated_after", "allocated_peak", "reserved_after", "reserved_peak"), 10**9)
+    unknown = dict.fromkeys(
+        ("context", "process", "device_before", "device_after", "device_delta", "others_before", "others_after")
+    )
+    found: dict[str, Any] = {"device": "cuda:0", "uuid": uuid, "context_by": "", "device_peak": device_peak}
+    return GpuMemory(**found, **sizes, **unknown)
 
 
 # The page -------------------------------------------------------------------------------------------------------------
@@ -295,10 +308,12 @@ def test_a_load_is_shown_in_all_its_figures(tmp_path: Path) -> None:
     cells = load_cells(large, tmp_path)
     assert len(cells) == len(LOAD_COLUMNS)
     assert cells[:4] == ("llama-3.1-70b-instruct/nf4", "39.00 GB (36.32 GiB)", "40.00 GB (37.25 GiB)", "-2.50%")
-    assert cells[4:9] == (
+    assert cells[4:11] == (
         "38.00 GB (35.39 GiB)",
         "42.00 GB (39.12 GiB)",
         "41.00 GB (38.18 GiB)",
+        "41.00 GB (38.18 GiB)",
+        "46.00 GB (42.84 GiB)",
         "500.00 MB (476.84 MiB)",
         "2 min 00 s",
     )
@@ -307,7 +322,7 @@ def test_a_load_is_shown_in_all_its_figures(tmp_path: Path) -> None:
 def test_a_figure_that_the_driver_does_not_give_is_not_measured_and_never_zero(tmp_path: Path) -> None:
     large = steps_of(campaign(tmp_path))["large"]
     keep(tmp_path / "large", gpu_load("llama-3.1-70b-instruct/nf4", predicted=39e9, process=None))
-    assert load_cells(large, tmp_path)[6] == "not measured"
+    assert load_cells(large, tmp_path)[6:8] == ("not measured", "not measured")
 
 
 def test_evidence_that_cannot_be_read_is_said_to_be(tmp_path: Path) -> None:
