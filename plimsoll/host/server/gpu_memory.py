@@ -114,9 +114,10 @@ class _Gpu:
     def _held_by_others(self) -> int | None:
         return None if self._handle is None else self._nvml.others(self._handle)
 
-    def look(self) -> Look:
-        """What is cheap enough for every hundredth of a second: bytes in use on the device, by anyone."""
-        return Look(device=self._used())
+    @property
+    def look(self) -> Callable[[], int | None]:
+        """What is cheap enough for every hundredth of a second: reads the bytes in use on the device, by anyone."""
+        return self._nvml.reader(self._handle)
 
     def look_closely(self) -> Look:
         """The rest: this process, and torch's allocator."""
@@ -207,6 +208,18 @@ class _Nvml:
         """Bytes in use on the device, by anyone."""
         memory = self._ask(pynvml.nvmlDeviceGetMemoryInfo, handle)
         return None if memory is None else int(memory.used)
+
+    def reader(self, handle: Any) -> Callable[[], int | None]:
+        """Reads `used` of a device with as few calls as can be: a thread that wakes has each of them to fetch anew."""
+        ask, no_answer = pynvml.nvmlDeviceGetMemoryInfo, pynvml.NVMLError
+
+        def read() -> int | None:
+            try:
+                return int(ask(handle).used)
+            except no_answer:
+                return None
+
+        return read if self._present and handle is not None else lambda: None
 
     def process(self, handle: Any) -> int | None:
         """Bytes that this process holds on the device; process ids do not match inside a PID namespace."""
