@@ -39,6 +39,9 @@ OTHERS_MARGIN: Final = 0.5
 _SIDES: Final = {"cpu": (128, 256), "cuda": (4096, 8192, 16384)}
 _BLOCKS: Final = {"cpu": (2**24, 2**26), "cuda": (2**28, 2**30)}
 _ROUNDS: Final = {"cpu": 3, "cuda": 20}
+_SUM_ROUNDS: Final = {"cpu": 3, "cuda": 5}
+_SUMMED_PART: Final = 8
+"""What is added up over all devices takes no more than this part of the memory of each."""
 _PART: Final = 16
 """A block takes no more than this part of the device's memory, nor a matrix."""
 
@@ -136,10 +139,13 @@ def _share(device: Device) -> float:
 
 
 def all_reduce_sizes(device: Device) -> tuple[int, ...]:
-    """Bytes that are added up over all devices: bandwidth shows at the largest only."""
-    return {"cpu": (2**20,), "cuda": (2**28, 2**30)}[device.kind]
+    """Bytes that are added up over all devices. Bandwidth shows at the largest alone, and floors are of figures at
+    8 GiB and more."""
+    sizes = {"cpu": (2**20,), "cuda": (2**28, 2**30, 2**32, 2**33)}[device.kind]
+    most = float("inf") if device.memory is None else device.memory / _SUMMED_PART
+    return tuple(size for size in sizes if size <= most) or sizes[:1]
 
 
-def rounds_of(device: Device) -> int:
-    """How often each size is measured."""
-    return _ROUNDS[device.kind]
+def sum_rounds(device: Device) -> int:
+    """How often sums of each size are measured."""
+    return _SUM_ROUNDS[device.kind]

@@ -117,9 +117,9 @@ def transfer_cases(device: Device, _devices: Sequence[Device]) -> Iterator[Devic
 
 
 def peer_cases(device: Device, devices: Sequence[Device]) -> Iterator[DeviceCase]:
-    """Each GPU of several with all others."""
-    others = tuple(other for other in devices if other != device)
-    if device.kind != CPU_KIND and others:
+    """Each GPU of several with all others. A process sees one instance of a split GPU, and instances are not linked."""
+    others = tuple(other for other in devices if other != device and not other.is_instance)
+    if device.kind != CPU_KIND and not device.is_instance and others:
         yield DeviceCase(device=device, of=f"{len(others)}-others", others=others)
 
 
@@ -127,8 +127,11 @@ def rank_cases(device: Device, devices: Sequence[Device]) -> Iterator[DeviceCase
     """All GPUs of several together, once; two processes of a processor, so that the same code is tried there."""
     if device.kind == CPU_KIND:
         yield DeviceCase(device=device, of="2-processes", others=(device,))
-    elif device == devices[0] and len(devices) > 1:
-        yield DeviceCase(device=device, of=f"{len(devices)}-gpus", others=tuple(devices[1:]))
+        return
+    # NCCL refuses two ranks on one GPU, which instances of a split one are to it.
+    whole = [one for one in devices if not one.is_instance]
+    if len(whole) > 1 and device == whole[0]:
+        yield DeviceCase(device=device, of=f"{len(whole)}-gpus", others=tuple(whole[1:]))
 
 
 def alike_cases(device: Device, devices: Sequence[Device]) -> Iterator[DeviceCase]:

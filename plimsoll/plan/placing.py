@@ -116,6 +116,11 @@ def deal(loads: Sequence[Load], gpus: Sequence[Device], policy: Policy, links: L
     return {load.variant: tuple(table.dealt[load.variant]) for load in loads}
 
 
+def _see_each_other(gpus: Set) -> bool:
+    """True for GPUs that one process can use together: of instances of split ones it sees one alone."""
+    return len(gpus) == 1 or not any(gpu.is_instance for gpu in gpus)
+
+
 def deal_all(
     variants: Sequence[Variant], devices: Devices, policy: Policy, predictions: Predictions
 ) -> dict[str, tuple[Set, ...]]:
@@ -163,11 +168,13 @@ class _Table:
         """The fewest GPUs that hold it, of these the best linked, of these the least burdened; where none hold it, as
         many as it may have, the largest first."""
         for size in range(load.least, min(load.most, len(gpus)) + 1):
-            sets = [one for one in combinations(gpus, size) if with_ is None or with_ in one]
+            sets = [one for one in combinations(gpus, size) if _see_each_other(one) and (with_ is None or with_ in one)]
             holding = [one for one in sets if load.holds(one)]
             if holding:
                 return max(holding, key=lambda one: (self._linked(one), *(-part for part in self.burden(one))))
         largest = sorted(gpus, key=lambda gpu: -(gpu.memory or 0))
+        if load.least > 1 or load.most > 1:
+            largest = [gpu for gpu in largest if not gpu.is_instance] or largest[:1]
         chosen = largest[: max(load.least, min(load.most, len(gpus)))]
         return tuple(gpu for gpu in gpus if gpu in chosen)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -51,6 +55,33 @@ def test_float32_products_are_as_before_afterwards() -> None:
     assert torch.backends.cuda.matmul.fp32_precision == before
 
 
+class _OlderSettings:
+    """As torch had them before 2.9: an attribute that it does not know is an error, to read and to write."""
+
+    def __init__(self) -> None:
+        self.__dict__["seen"] = [False]
+
+    def __getattr__(self, name: str) -> bool:
+        if name != "allow_tf32":
+            raise AttributeError("Unknown attribute " + name)
+        return bool(self.seen[-1])
+
+    def __setattr__(self, name: str, value: bool) -> None:
+        if name != "allow_tf32":
+            raise AttributeError("Unknown attribute " + name)
+        self.seen.append(value)
+
+
+@pytest.mark.parametrize(("dtype", "allowed"), [("tf32", True), ("bf16", False)])
+def test_a_torch_that_names_no_precisions_multiplies_too(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, *, allowed: bool
+) -> None:
+    older = _OlderSettings()
+    monkeypatch.setattr(torch.backends.cuda, "matmul", older)
+    assert device_speed.matmul(MeasureMatmul(device="cpu", dtype=dtype, sides=(32,), rounds=1)).rate > 0
+    assert older.seen == [False, allowed, False]
+
+
 def test_memory_counts_bytes_read_and_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_speed, "_timed", lambda _device, work, rounds: [work() is None or 0.5] * rounds)
     rates = device_speed.memory(MeasureMemory(device="cpu", sizes=(1000,), rounds=3))
@@ -63,3 +94,35 @@ def test_bytes_that_do_not_arrive_are_told(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(device_speed, "_timed", lambda _device, _work, rounds: [1.0] * rounds)
     with pytest.raises(PlimsollError, match="from cpu to cpu came out with other bytes"):
         device_speed.memory(MeasureMemory(device="cpu", sizes=(4096,), rounds=1))
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [("0-1,64-65\n", {0, 1, 64, 65}), ("7\n", {7}), ("\n", set()), (None, set())],
+)
+def test_the_cores_beside_a_gpu_are_the_kernels_word(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: str | None, expected: set[int]
+) -> None:
+    where = SimpleNamespace(pci_domain_id=0, pci_bus_id=0x9A, pci_device_id=0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: where)
+    monkeypatch.setattr(device_speed, "_PCI", tmp_path)
+    (tmp_path / "0000:9a:00.0").mkdir()
+    if told is not None:
+        (tmp_path / "0000:9a:00.0" / "local_cpulist").write_text(told)
+    assert device_speed._near_cores(torch.device("cuda", 0)) == expected
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace())
+    assert device_speed._near_cores(torch.device("cuda", 0)) == set(), "an older torch does not tell"
+
+
+def test_copies_run_beside_their_gpu_and_the_host_where_it_was_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    everywhere = os.sched_getaffinity(0)
+    one = min(everywhere)
+    seen: list[set[int]] = []
+    monkeypatch.setattr(device_speed, "_near_cores", lambda _: {one, 10**6})
+    monkeypatch.setattr(device_speed, "_moved", lambda *_: seen.append(os.sched_getaffinity(0)) or (1.0,))
+    device_speed.link(MeasureLink(device="cpu", to_device=True, pinned=False, sizes=(64,), rounds=1))
+    assert seen == [{one}]
+    assert os.sched_getaffinity(0) == everywhere
+    monkeypatch.setattr(device_speed, "_near_cores", lambda _: {10**6})
+    device_speed.link(MeasureLink(device="cpu", to_device=True, pinned=False, sizes=(64,), rounds=1))
+    assert seen[1] == everywhere, "cores that this process may not use are none"

@@ -16,12 +16,13 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.host.rates import Bits, Rates
+from plimsoll.judge import speed
 from plimsoll.judge.agreement import bits_request, minority, refuse_other_bits, ways_apart
 from plimsoll.node.devices import CPU_DEVICE, NO_GPU, Device, Devices
 from plimsoll.plan import device_cases
 from plimsoll.plan.asking import SOAKING
 from plimsoll.plan.cells import Selection, make_plan
-from plimsoll.plan.device_cases import Case
+from plimsoll.plan.device_cases import Case, peer_cases, rank_cases
 
 ROOT = Path(__file__).parents[2]
 H100S = tuple(
@@ -176,3 +177,18 @@ def test_a_skip_and_a_failure_are_kept_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("30min", 1800), ("90 s", 90), ("1.5h", 5400), ("30", 0), ("-1s", 0)])
 def test_a_time_is_read_with_its_unit(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
+
+
+def test_instances_of_split_gpus_are_asked_alone() -> None:
+    """One process sees no two of them, and NCCL refuses two ranks on one GPU."""
+    parts = tuple(replace(H100S[0], id=f"gpu0.{n}", uuid=f"MIG-{n}") for n in range(2))
+    assert not [case for part in parts for case in (*peer_cases(part, parts), *rank_cases(part, parts))]
+    mixed = (*parts, *H100S[1:3])
+    assert [case.id for one in mixed for case in rank_cases(one, mixed)] == ["gpu1-2-gpus"]
+    assert [case.id for one in mixed for case in peer_cases(one, mixed)] == ["gpu1-1-others", "gpu2-1-others"]
+
+
+def test_sums_are_as_large_as_those_that_floors_were_measured_at() -> None:
+    assert max(speed.all_reduce_sizes(replace(H100S[0], memory=85 * 10**9))) == 2**33
+    small = replace(H100S[0], memory=24 * 10**9)
+    assert max(speed.all_reduce_sizes(small)) == 2**30

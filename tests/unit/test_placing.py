@@ -152,3 +152,12 @@ def test_on_the_only_gpu_ids_stay_those_of_the_entries() -> None:
     assert list(after.variants) == list(catalogue.variants)
     assert {one.gpus for one in after.variants.values() if one.tier.device == "cuda"} == {("gpu0",)}
     assert {one.gpus for one in after.variants.values() if one.tier.device == "cpu"} == {()}
+
+
+def test_instances_of_split_gpus_carry_no_model_together() -> None:
+    """A process sees one instance alone; whole GPUs beside them are used together as ever."""
+    parts = tuple(Device(id=f"gpu0.{n}", kind="cuda", index=0, uuid=f"MIG-{n}", memory=20 * GB) for n in range(3))
+    whole = gpus_of(0, 40, 40)[1:]
+    large = needing("large", 60, most=5)
+    assert spread(large, on=(*parts, *whole)) == "large:1+2"
+    assert spread(large, needing("small", 10), on=parts) == "large:0.0 small:0.1/0.2", "the gate says what is wanting"

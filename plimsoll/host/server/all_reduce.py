@@ -17,6 +17,11 @@ from plimsoll.units import format_bytes
 _PATIENCE: Final = timedelta(minutes=2)
 """How long a rank waits for the others before it gives up."""
 _WARM_UPS: Final = 2
+_TOGETHER: Final = 5
+"""Sums of a round, one right after the other, as nccl-tests makes them: of a single one a good part would be the time
+until the last rank has begun."""
+_CHECKED: Final = 2**24
+"""Numbers whose sums are held against what they must be."""
 
 
 def measure(request: MeasureAllReduce) -> Rates:
@@ -31,6 +36,8 @@ def measure(request: MeasureAllReduce) -> Rates:
             rank=request.rank,
             world_size=request.ranks,
             timeout=_PATIENCE,
+            # Else NCCL guesses which GPU it is to meet the others with.
+            device_id=torch.device(request.device) if request.device.startswith("cuda") else None,
         )
     except (RuntimeError, ValueError) as error:
         raise PlimsollError(
@@ -50,15 +57,17 @@ def _measured(request: MeasureAllReduce) -> Rates:
     worst = 0.0
     for size in request.sizes:
         count = size // torch.float32.itemsize
-        worst = max(worst, _error(count, device, request))
-        numbers, values = torch.rand(count, device=device), torch.empty(count, device=device)
+        worst = max(worst, _error(min(count, _CHECKED), device, request))
+        values = torch.empty(count, device=device)
         rates = []
         for round_number in range(_WARM_UPS + request.rounds):
             # Fresh ones each time: the sum of sums would grow out of all bounds.
-            values.copy_(numbers)
+            values.uniform_()
             seconds = _round(values, device)
             if round_number >= _WARM_UPS:
-                rates.append(2 * (request.ranks - 1) / request.ranks * count * values.itemsize / seconds)
+                moved = _TOGETHER * 2 * (request.ranks - 1) / request.ranks * count * values.itemsize
+                rates.append(moved / seconds)
+        del values
         found[format_bytes(size)] = tuple(rates)
     return best_of(found, worst)
 
@@ -67,7 +76,8 @@ def _round(values: torch.Tensor, device: torch.device) -> float:
     dist.barrier()
     _wait(device)
     began = clock.monotonic()
-    dist.all_reduce(values)
+    for _ in range(_TOGETHER):
+        dist.all_reduce(values)
     _wait(device)
     return max(clock.monotonic() - began, 1e-9)
 

@@ -6,8 +6,10 @@ since the processor's would time the queue.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
@@ -20,6 +22,7 @@ from plimsoll.units import format_bytes
 
 _WARM_UP: Final = 0.4
 """Seconds of work before a GPU is timed: clocks rise in a fraction of that."""
+_PCI: Final = Path("/sys/bus/pci/devices")
 _CHECKED_ROWS: Final = 4
 _CHECKED_COLUMNS: Final = 64
 """The corner of a product that is computed again in float64 on the processor."""
@@ -62,14 +65,48 @@ def link(request: MeasureLink) -> Rates:
     """The rate of copies between RAM and the device, bytes a second."""
     device = torch.device(request.device)
     found = {}
-    for size in request.sizes:
-        near = _random_bytes(size, torch.device("cpu"))
-        if request.pinned:
-            near = near.pin_memory()
-        far = _random_bytes(size, device)
-        source, target = (near, far) if request.to_device else (far, near)
-        found[format_bytes(size)] = _moved(device, source, target, request.rounds)
+    with _beside(device):
+        for size in request.sizes:
+            near = _random_bytes(size, torch.device("cpu"))
+            if request.pinned:
+                near = near.pin_memory()
+            far = _random_bytes(size, device)
+            source, target = (near, far) if request.to_device else (far, near)
+            found[format_bytes(size)] = _moved(device, source, target, request.rounds)
     return best_of(found)
+
+
+@contextmanager
+def _beside(device: torch.device) -> Iterator[None]:
+    """Run on the cores that stand nearest to a GPU, so that its blocks of RAM lie there too: from the memory of another
+    socket copies are slower, and that says nothing of the GPU's own link. Without an answer, where the system likes."""
+    near = _near_cores(device)
+    allowed = os.sched_getaffinity(0) if near else set()
+    if not near & allowed:
+        yield
+        return
+    os.sched_setaffinity(0, near & allowed)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _near_cores(device: torch.device) -> set[int]:
+    """The cores of the GPU's own node of memory, by the kernel; none where it does not say."""
+    if device.type != "cuda":
+        return set()
+    told = torch.cuda.get_device_properties(device)
+    place = [getattr(told, f"pci_{part}_id", None) for part in ("domain", "bus", "device")]
+    if None in place:
+        return set()  # an older torch does not tell
+    file = _PCI / "{:04x}:{:02x}:{:02x}.0".format(*place) / "local_cpulist"
+    try:
+        listed = file.read_text(encoding="ascii").strip()
+    except OSError:
+        return set()
+    ends = [part.partition("-") for part in listed.split(",") if part]
+    return {core for first, _, last in ends for core in range(int(first), int(last or first) + 1)}
 
 
 def peer(request: MeasurePeer) -> Rates:
@@ -135,13 +172,22 @@ def _factors(dtype: str, side: int, device: torch.device) -> _Factors:
 @contextmanager
 def _float32_products(precision: str) -> Iterator[None]:
     """Let GPUs multiply float32 as `tf32` or as `ieee`, and have it as it was afterwards."""
-    settings = torch.backends.cuda.matmul
-    before = settings.fp32_precision
-    settings.fp32_precision = precision
+    settings: Any = torch.backends.cuda.matmul
+    # torch before 2.9 knows no precisions by name.
+    name, value = ("fp32_precision", precision) if _names_precisions(settings) else ("allow_tf32", precision == "tf32")
+    before = getattr(settings, name)
+    setattr(settings, name, value)
     try:
         yield
     finally:
-        settings.fp32_precision = before
+        setattr(settings, name, before)
+
+
+def _names_precisions(settings: Any) -> bool:
+    try:
+        return settings.fp32_precision is not None
+    except AttributeError:
+        return False
 
 
 def _error(product: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> float:
