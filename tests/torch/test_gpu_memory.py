@@ -47,6 +47,8 @@ class Machine:
         self.initialised = False
         self.generations = iter([1, 1, 3])
         """Of the PCIe link, which trains up while something is copied."""
+        self.told: str | None = None
+        """The UUID that CUDA gives for each card, where it is not the card's own."""
         self.meanwhile = 0
         """What a neighbour takes, or gives back, while the context is made."""
 
@@ -77,7 +79,7 @@ class Machine:
         cuda = SimpleNamespace(
             is_initialized=lambda: self.initialised,
             synchronize=self.card,
-            get_device_properties=lambda device: SimpleNamespace(uuid=self.card(device).uuid),
+            get_device_properties=lambda device: SimpleNamespace(uuid=self.told or self.card(device).uuid),
             memory_reserved=lambda device: self.card(device).reserved,
             empty_cache=self.empty_cache,
             reset_peak_memory_stats=lambda device: setattr(self.card(device), "peak", 0),
@@ -202,6 +204,16 @@ def test_a_mig_instance_is_asked_by_its_own_uuid(monkeypatch: pytest.MonkeyPatch
     machine.take(0, held=3, peak=4)
     (result,) = meter.result()
     assert (result.context, result.device_delta) == (None, 4)
+
+
+def test_an_instance_is_found_where_cuda_tells_the_uuid_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = install(monkeypatch, Machine(Card("whole", used=7), Card("part", mig=True), visible=[1]))
+    machine.told = "whole"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-part")
+    meter = GpuMeter([gpu(0)])
+    machine.take(0, held=3, peak=4)
+    (result,) = meter.result()
+    assert (result.uuid, result.device_delta) == ("part", 4)
 
 
 def test_a_process_that_nvml_does_not_know_has_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:

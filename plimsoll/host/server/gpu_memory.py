@@ -18,6 +18,7 @@ import torch
 from plimsoll.host.protocol import GpuMemory, GpuReleased
 from plimsoll.host.server.gpu_sampler import GpuSampler, Look, higher
 
+_INSTANCE: Final = "MIG-"
 _COPIED: Final = 32 * 2**20
 _COPIES: Final = 16
 """Bytes and times that are copied to see the link at work: some ten milliseconds."""
@@ -65,7 +66,8 @@ class _Gpu:
         self._nvml = nvml
         _warm_up(device)
         # By UUID: NVML counts all GPUs, CUDA those of CUDA_VISIBLE_DEVICES, in an order of its own.
-        self._uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", "")).removeprefix("GPU-")
+        told = str(getattr(torch.cuda.get_device_properties(device), "uuid", "")).removeprefix("GPU-")
+        self._uuid = _visible_instance() or told
         self._handle = nvml.handle(self._uuid)
         self._context, self._method = self._take_context(before.get(self._uuid))
         self._link = self._link_while_copying()
@@ -167,6 +169,13 @@ class _Gpu:
         )
 
 
+def _visible_instance() -> str | None:
+    """The UUID of the instance of a split GPU (MIG) that is all this process sees; None where it sees whole GPUs. Some
+    releases of CUDA give the UUID of the whole GPU for an instance."""
+    name = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip()
+    return name.removeprefix(_INSTANCE) if name.startswith(_INSTANCE) else None
+
+
 def _warm_up(device: torch.device) -> None:
     """Make the context, and bring in what every model uses: kernels are loaded when they are first needed, and cuBLAS
     takes its handle and workspace with its first product."""
@@ -188,7 +197,7 @@ class _Nvml:
 
     def handle(self, uuid: str) -> Any:
         """The device of that UUID, given without its prefix: a MIG instance, or else a whole GPU."""
-        for prefix in ("MIG-", "GPU-"):
+        for prefix in (_INSTANCE, "GPU-"):
             if found := self._ask(pynvml.nvmlDeviceGetHandleByUUID, f"{prefix}{uuid}"):
                 return found
         return None
