@@ -141,7 +141,8 @@ def _fill(table: _Table, loads: Sequence[Load]) -> None:
             table.give(fewest.variant, (gpu,))
             continue
         for load in sorted(loads, key=lambda load: len(table.dealt[load.variant])):
-            if load.most > 1 and load.holds(found := table.best_set(load, table.gpus, with_=gpu)):
+            found = table.best_set(load, table.gpus, with_=gpu)
+            if load.most > 1 and gpu in found and load.holds(found):
                 table.give(load.variant, found)
                 break
 

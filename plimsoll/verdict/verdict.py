@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Final
 
 from plimsoll.evidence.record import RunHead, RunRecord
-from plimsoll.symptoms.recognise import Diagnosis
 from plimsoll.suite import PYTEST, command
+from plimsoll.symptoms.recognise import Diagnosis
 from plimsoll.units import counted
 from plimsoll.verdict.cells import CellOutcome, CellResult
 from plimsoll.verdict.faults import record_faults, record_notes
