@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
 from plimsoll.footprint.prediction import Facts, Obstacle, Prediction
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
+from plimsoll.footprint.training import StepPrediction
 
 
 def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
@@ -76,11 +77,27 @@ def _parameter(row: list[Any]) -> ExpectedParameter:
     )
 
 
+def step_to_json(step: StepPrediction) -> dict[str, Any]:
+    """Plain JSON data; `step_from_json` is its inverse."""
+    return asdict(step)
+
+
+def step_from_json(data: Mapping[str, Any]) -> StepPrediction:
+    """Read back what `step_to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+    plain = {name: data[name] for name in _PLAIN_PARTS}
+    moments = {name: tuple(map(_moment, data[name])) for name in ("forward", "backward", "backward_again")}
+    return StepPrediction(**plain, kept=_moment(data["kept"]), **moments)
+
+
+_PLAIN_PARTS: Final = ("weights", "trained_parameters", "gradients", "optimizer", "updating_on_cpu")
+
+
+def _moment(data: Mapping[str, Any]) -> Moment:
+    return Moment(terms=_terms(data["terms"]), operation=data["operation"])
+
+
 def _activations(data: Mapping[str, Any]) -> Activations:
-    moments = {
-        name: tuple(Moment(terms=_terms(moment["terms"]), operation=moment["operation"]) for moment in data[name])
-        for name in ("prefill", "head", "decode")
-    }
+    moments = {name: tuple(map(_moment, data[name])) for name in ("prefill", "head", "decode")}
     return Activations(**moments, last_logits=data["last_logits"])
 
 

@@ -33,17 +33,23 @@ from plimsoll.catalogue.entries import Variant
 from plimsoll.catalogue.settings import size_in_bytes
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.demand import Placement, is_spread
-from plimsoll.footprint.encoding import prediction_from_json, prediction_to_json
+from plimsoll.footprint.encoding import prediction_from_json, prediction_to_json, step_from_json, step_to_json
 from plimsoll.footprint.prediction import Prediction, Subject
+from plimsoll.footprint.training import StepPrediction, Training
 from plimsoll.gate.need import CONTEXT_ALLOWANCE
 from plimsoll.host.client.process import Host, Hosts
 from plimsoll.host.failures import HostFailure
 from plimsoll.host.protocol import Place, Predict, Request
+from plimsoll.host.training import PredictStep
 
 FOLDER: Final = "predictions"
 """In our cache folder."""
 _FOLLOWED: Final = ("torch", "transformers", "accelerate", "bitsandbytes")
 _DIGITS: Final = 32
+
+
+StepSubject = tuple[Training, tuple[Subject, ...]]
+"""What a training step is predicted of: the model, and the partner where there is one."""
 
 
 class PredictionStore:
@@ -77,6 +83,22 @@ class PredictionStore:
     def write_placement(self, subject: Subject, device_map: str, memory: Sequence[int], placement: Placement) -> None:
         """Keep a placement, where the folder can be written to."""
         self._write(self._placement_path(subject, device_map, memory), placement)
+
+    def read_step(self, what: StepSubject) -> StepPrediction | None:
+        """The prediction of a training step; None where there is none that is whole."""
+        data = self._read(self._step_path(what))
+        try:
+            return None if data is None else step_from_json(data)
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def write_step(self, what: StepSubject, step: StepPrediction) -> None:
+        """Keep it, where the folder can be written to."""
+        self._write(self._step_path(what), step_to_json(step))
+
+    def _step_path(self, what: StepSubject) -> Path:
+        training, subjects = what
+        return self.folder / f"{self._key([asdict(training), [asdict(one) for one in subjects]])}.json"
 
     def _placement_path(self, subject: Subject, device_map: str, memory: Sequence[int]) -> Path:
         return self.folder / f"{self._key([asdict(subject), device_map, list(memory)])}.json"
@@ -127,7 +149,8 @@ def _sources() -> str:
     """A digest of our own code that predicts, and of what it says about quantizations."""
     digest = hashlib.sha256()
     # The predictor runs in a host, which imports torch: it is found as files, and not imported here.
-    folders = Path(plimsoll.footprint.__path__[0]), Path(plimsoll.host.__path__[0]) / "server" / "predict"
+    server = Path(plimsoll.host.__path__[0]) / "server"
+    folders = Path(plimsoll.footprint.__path__[0]), server / "predict", server / "training"
     for path in (*(path for folder in folders for path in sorted(folder.glob("*.py"))), Path(entries.__file__)):
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -229,6 +252,7 @@ class Predictions:
         self._ask = ask
         self._known: dict[Subject, Prediction | PredictionError] = {}
         self._placed: dict[tuple[object, ...], Placement | PredictionError] = {}
+        self._steps: dict[StepSubject, StepPrediction | PredictionError] = {}
 
     def of(self, variant: Variant, *, experts_covered: bool | None = None) -> Prediction:
         """What a variant takes; `experts_covered` as for `Subject.of`.
@@ -271,6 +295,29 @@ class Predictions:
         if isinstance(placed, PredictionError):
             raise PredictionError(str(placed))
         return placed
+
+    def step(self, training: Training, variant: Variant, partner: Variant | None = None) -> StepPrediction:
+        """What a training step of a variant takes, with a partner whose states cross a bridge into it. Raises as `of`
+        does, with what the mistake is where there is no such training."""
+        subjects = tuple(Subject.of(one) for one in (variant, partner) if one is not None)
+        key = (training, subjects)
+        if key not in self._steps:
+            self._steps[key] = self._store.read_step(key) or self._step(variant.id, key)
+        found = self._steps[key]
+        if isinstance(found, PredictionError):
+            raise PredictionError(str(found))
+        return found
+
+    def _step(self, name: str, what: StepSubject) -> StepPrediction | PredictionError:
+        training, (subject, *others) = what
+        request = PredictStep(subject=subject, partner=others[0] if others else None, training=training)
+        try:
+            step = self._ask(request)
+        except HostFailure as failure:
+            told = failure.__cause__ if isinstance(failure.__cause__, PlimsollError) else failure
+            return PredictionError(f"no prediction of a training step of {name}: {told}")
+        self._store.write_step(what, step)
+        return step
 
     def _recall(self, subject: Subject) -> bool:
         """True where a subject is known, be it from disk."""

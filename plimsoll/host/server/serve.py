@@ -66,10 +66,12 @@ from plimsoll.host.rates import (
     Rates,
     TimeGeneration,
 )
+from plimsoll.host.training import CompareSteps, PredictStep, StepsCompared, Train, Trained
 from plimsoll.redaction import Redactor, shortened
 
 if TYPE_CHECKING:
     from plimsoll.footprint.prediction import Prediction
+    from plimsoll.footprint.training import StepPrediction
     from plimsoll.host.server.loading import LoadedModel
 
 
@@ -157,6 +159,9 @@ class Session:
             MeasureAllReduce: self._measure_all_reduce,
             ComputeBits: self._compute_bits,
             TimeGeneration: self._time_generation,
+            Train: self._train,
+            CompareSteps: self._compare_steps,
+            PredictStep: self._predict_step,
             Call: self._call,
         }
 
@@ -329,6 +334,21 @@ class Session:
         from plimsoll.host.server import generation_speed
 
         return generation_speed.time_generation(loaded, request)
+
+    def _train(self, request: Train) -> Trained:
+        from plimsoll.host.server.training import steps
+
+        return steps.train(request)
+
+    def _compare_steps(self, request: CompareSteps) -> StepsCompared:
+        from plimsoll.host.server.training import steps
+
+        return steps.compare(request)
+
+    def _predict_step(self, request: PredictStep) -> StepPrediction:
+        from plimsoll.host.server.predict import variant
+
+        return variant.predict_training(request.training, request.subject, request.partner)
 
     def _call(self, request: Call) -> object:
         module, _, path = request.target.partition(":")

@@ -23,11 +23,11 @@ from plimsoll.host.server.predict.layers import Layers, text_part, widest_window
 from plimsoll.host.server.predict.passes import NotFollowedError, TracedPass, follow
 from plimsoll.host.server.predict.trace import Step, Watch
 
-_LONG: Final = 2**24
+LONG: Final = 2**24
 """Tokens of the long passes: beyond every window, and so few that no count of bytes leaves 64 bits."""
-_SHORT: Final = 64
+SHORT: Final = 64
 """Tokens of the short passes beyond the widest window."""
-_BATCHES: Final = (2, 3)
+BATCHES: Final = (2, 3)
 """Sequences of the passes. A single one takes shortcuts in products of matrices, which are steps of their own."""
 _FLOAT32: Final = 4
 
@@ -45,11 +45,11 @@ class ForwardPasses:
         self._itemsize = part.dtype.itemsize
         self._vocabulary = int(getattr(output_head(part), "out_features", 0))
         self._layers = Layers(part)
-        self._short = _SHORT + widest_window(part.config)
+        self._short = SHORT + widest_window(part.config)
         watch = Watch(model, part)
         try:
             with with_attention(part, attention), without_padding(part), self._layers.cut():
-                self._runs = _follow_all(watch, part, (self._short, _LONG))
+                self._runs = _follow_all(watch, part, (self._short, LONG))
         finally:
             watch.close()
 
@@ -60,10 +60,10 @@ class ForwardPasses:
             raise NotFollowedError(f"{self._layers.told} layers were run, and the cache has {len(short)}")
         followed = []
         for at_short, at_long in zip(short, long, strict=True):
-            token = (at_long.memory - at_short.memory) // (_LONG - self._short)
+            token = (at_long.memory - at_short.memory) // (LONG - self._short)
             state = at_short.memory - token * self._short
             window = at_long.tensors // token if token and at_long.tensors < at_long.memory else None
-            followed.append((state // _BATCHES[0], token // _BATCHES[0], window))
+            followed.append((state // BATCHES[0], token // BATCHES[0], window))
         names = self._layers.names(self.part_name)
         layers = [
             CacheLayer(module=name, state_bytes=state, token_bytes=token, window=window)
@@ -86,15 +86,15 @@ class ForwardPasses:
         moments = self._moments(prompts, first.prompt.operations)
         head = len(moments) if first.prompt.head is None else first.prompt.head
         return Activations(
-            prefill=_outer(moments[:head]),
-            head=_outer(moments[head:]),
-            decode=_outer(self._moments(tokens, first.token.operations)),
+            prefill=outer(moments[:head]),
+            head=outer(moments[head:]),
+            decode=outer(self._moments(tokens, first.token.operations)),
             last_logits=self._vocabulary * (self._itemsize + _FLOAT32),
         )
 
     def _moments(self, by_run: Sequence[Sequence[int]], operations: Sequence[str]) -> list[Moment]:
         return [
-            Moment(terms=_terms(values, self._short), operation=operation)
+            Moment(terms=terms(values, self._short), operation=operation)
             for operation, *values in zip(operations, *by_run, strict=True)
         ]
 
@@ -102,7 +102,7 @@ class ForwardPasses:
 def _follow_all(watch: Watch, part: PreTrainedModel, lengths: Sequence[int]) -> tuple[TracedPass, ...]:
     """Runs of the smaller batch, then of the larger, each of both lengths. Raises NotFollowedError."""
     runs: list[TracedPass] = []
-    for batch, length in product(_BATCHES, lengths):
+    for batch, length in product(BATCHES, lengths):
         runs.append(follow(watch, part, batch, length))
         watch.limit = 2 * len(runs[0].prompt.steps)
     if len({run.prompt.operations for run in runs}) > 1:
@@ -115,12 +115,12 @@ def _follow_all(watch: Watch, part: PreTrainedModel, lengths: Sequence[int]) -> 
     return tuple(runs)
 
 
-def _terms(values: Sequence[int], short: int) -> _Terms:
+def terms(values: Sequence[int], short: int) -> _Terms:
     """The coefficients behind the bytes of four runs: the smaller batch short and long, the larger short and long."""
     smaller = _quadratic(values[0], values[1], short)
     larger = _quadratic(values[2], values[3], short)
     own = [more - less for less, more in zip(smaller, larger, strict=True)]
-    shared = [less - _BATCHES[0] * each for less, each in zip(smaller, own, strict=True)]
+    shared = [less - BATCHES[0] * each for less, each in zip(smaller, own, strict=True)]
     return (shared[0], shared[1], shared[2], own[0], own[1], own[2])
 
 
@@ -129,14 +129,14 @@ def _quadratic(at_short: int, at_long: int, short: int) -> tuple[int, int, int]:
 
     Where shapes are rounded (to blocks, to chunks) a rest is left, and the slope is rounded up.
     """
-    slope = -((at_short - at_long) // (_LONG - short))
-    base = _LONG + short
+    slope = -((at_short - at_long) // (LONG - short))
+    base = LONG + short
     pair = (slope + base // 2) // base
     token = slope - pair * base
     return at_short - token * short - pair * short**2, token, pair
 
 
-def _outer(moments: Sequence[Moment]) -> tuple[Moment, ...]:
+def outer(moments: Sequence[Moment]) -> tuple[Moment, ...]:
     """Those that can be the highest for some batch and length: none that another exceeds in every term."""
     kept: list[Moment] = []
     for moment in sorted(set(moments), key=lambda m: m.at(1, 1024), reverse=True):

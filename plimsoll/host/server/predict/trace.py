@@ -154,6 +154,11 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types 
         """The most steps that a pass may take; a loop over tokens would take forever."""
         self._hooks = [hook for module, held in _expert_modules(part) for hook in self._while_unpacked(module, held)]
 
+    def also(self, model: nn.Module) -> None:
+        """Take another model for one that was there before, as the first."""
+        self._products |= _packed_weights(model)
+        self._model |= {key_of(tensor) for tensor in (*model.parameters(), *model.buffers())}
+
     @property
     def in_use(self) -> int:
         """Bytes in use now."""

@@ -18,15 +18,18 @@ import torch
 from torch import nn
 
 from plimsoll.catalogue.entries import Quantization
+from plimsoll.errors import PlimsollError
 from plimsoll.footprint.packing import packed
 from plimsoll.footprint.prediction import Facts, Prediction, Subject
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
+from plimsoll.footprint.training import StepPrediction, Training
 from plimsoll.host.server.predict.activations import ForwardPasses
 from plimsoll.host.server.predict.coverage import Coverage, build_skeleton, logical_shape
 from plimsoll.host.server.predict.obstacles import obstacle_of, unasked_defaults, unpackable
 from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.predict.placement import place
 from plimsoll.host.server.predict.published import published_names
+from plimsoll.host.server.predict.training import Base, predict_step
 
 _KEPT_MODELS: Final = 4
 """How many models on the meta device are kept: variants of one model are asked for one after another."""
@@ -65,6 +68,25 @@ def predict_placement(subject: Subject, device_map: str, memory: Sequence[int]) 
     model = _skeleton(subject.config_json, subject.auto_class, subject.architecture, subject.dtype)
     footprint = _footprint(model, subject)
     return place(model, footprint, device_map, memory, quantized=subject.quantization.is_quantized)
+
+
+def predict_training(training: Training, subject: Subject, partner: Subject | None = None) -> StepPrediction:
+    """What a training step of a variant takes, with a partner whose states cross a bridge into it.
+
+    Raises PlimsollError as `predict_all` does, and where a step cannot be followed, or means nothing.
+    """
+    bases = [_base(one) for one in (subject, partner) if one is not None]
+    try:
+        return predict_step(training, *bases)
+    except NotFollowedError as error:
+        raise PlimsollError(f"a training step of {subject.architecture} could not be followed: {error}") from None
+
+
+def _base(subject: Subject) -> Base:
+    """A model of its own: following a step changes it."""
+    model = build_skeleton(json.loads(subject.config_json), subject.auto_class, subject.architecture, subject.dtype)
+    weights = _footprint(model, subject).weight_bytes
+    return Base(model, subject.quantization, subject.attention, weights)
 
 
 def _footprint(model: nn.Module, subject: Subject) -> Footprint:
