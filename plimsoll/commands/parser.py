@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "add": "write the catalogue entry that accepts a model of yours",
     "plan": "show what would run here or on a reference machine, and what it takes",
     "ladder": "try the ways to load a model, from the surest on, and write the settings that work",
+    "headroom": "show how large a batch can be trained on a GPU, and what limits it",
     "audit": "hold what documents claim against prediction and evidence",
     "explain": "say the cause of a message, a log or a run, and the next step",
     "report": "write the reports of a run again from its evidence",

@@ -84,14 +84,25 @@ class Layers:
         embedding, so it takes less than others."""
         return next((index for index, other in enumerate(self._kinds) if index and other == kind), 0)
 
+    @property
+    def count(self) -> int:
+        """How many layers there are."""
+        return len(self._list)
+
+    @property
+    def are_alike(self) -> bool:
+        """True where all are of one kind."""
+        return len(set(self._kinds)) == 1
+
     @contextmanager
-    def cut(self) -> Iterator[None]:
-        """Leave the layers that tell of all, for a while."""
+    def cut(self, told: int | None = None) -> Iterator[Sequence[nn.Module]]:
+        """Leave so many of the first layers for a while, those that tell of all where nothing is said."""
+        told = self.told if told is None else told
         owner_name, _, own_name = self._name.rpartition(".")
         owner = self._model.get_submodule(owner_name)
-        setattr(owner, own_name, self._list[: self.told])
+        setattr(owner, own_name, self._list[:told])
         try:
-            yield
+            yield list(self._list[:told])
         finally:
             setattr(owner, own_name, self._list)
 

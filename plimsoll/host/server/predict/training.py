@@ -1,7 +1,7 @@
 """Memory of a training step, followed on the meta device through the forward and the backward pass.
 
 As for inference (`activations`): every tensor's bytes are a polynomial in batch and length, and four passes give its
-coefficients. Here the whole depth of a model is run, since what is kept for the backward pass grows with every layer.
+coefficients. What is kept for the backward pass grows with every layer, so two depths are followed (`depth`).
 Fused attention is stood in for by one of its form, for torch has no such kernel for the meta device and would keep the
 scores that a fused one never writes.
 """
@@ -23,9 +23,10 @@ from plimsoll.footprint.activations import Moment
 from plimsoll.footprint.training import Mode, StepPrediction, Training, optimizer_bytes, updating_on_cpu
 from plimsoll.host.server.predict.activations import BATCHES, LONG, SHORT, outer, terms
 from plimsoll.host.server.predict.coverage import fused_experts
-from plimsoll.host.server.predict.layers import text_part, widest_window, with_attention, without_padding
+from plimsoll.host.server.predict.depth import Stretch, TracedStep, deepened, stretches
+from plimsoll.host.server.predict.layers import Layers, text_part, widest_window, with_attention, without_padding
 from plimsoll.host.server.predict.passes import NotFollowedError
-from plimsoll.host.server.predict.trace import Step, TooManyStepsError, Watch
+from plimsoll.host.server.predict.trace import Pass, Step, TooManyStepsError, Watch
 from plimsoll.host.server.training.learner import Learner, low_rank_beside
 
 _LOOKS: Final = "find_packed_sequence_indices"
@@ -43,20 +44,10 @@ class Base:
     weights: int
     """Stored bytes."""
 
-
-@dataclass(frozen=True, slots=True)
-class _TracedStep:
-    """A forward and a backward pass."""
-
-    heights: tuple[int, ...]
-    """Bytes in use at the highest point of each operation."""
-    operations: tuple[str, ...]
-    forward: int
-    """How many of them belong to the forward pass."""
-    gradients: tuple[int, ...]
-    """Bytes of gradients that are there before each operation."""
-    kept: int
-    """Bytes in use between the passes."""
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number of the dtype that it computes in."""
+        return int(self.model.dtype.itemsize)
 
 
 def predict_step(training: Training, base: Base, partner: Base | None = None) -> StepPrediction:
@@ -65,28 +56,178 @@ def predict_step(training: Training, base: Base, partner: Base | None = None) ->
     Raises NotFollowedError, and PlimsollError as `Learner` does.
     """
     bases = tuple(one for one in (base, partner) if one is not None)
-    parts = [text_part(one.model)[1] for one in bases]
     _refuse_unpacked_experts(bases)
-    learner = Learner(training, *parts, adapt=low_rank_beside)
-    watch = Watch(base.model, parts[0])
-    for module in (*(one.model for one in bases[1:]), *learner.modules):
-        watch.also(module)
-    short = SHORT + max(widest_window(part.config) for part in parts)
-    runs: list[_TracedStep] = []
+    steps = _Steps(training, bases)
     try:
+        return steps.predicted()
+    finally:
+        steps.close()
+
+
+class _Steps:
+    """Steps of models on the meta device, at whatever depth."""
+
+    def __init__(self, training: Training, bases: Sequence[Base]) -> None:
+        parts = [text_part(one.model)[1] for one in bases]
+        # By their kinds as they are, before LoRA puts others in their place.
+        self._layers = [Layers(part) for part in parts]
+        self._training, self._bases, self._parts = training, bases, parts
+        self._learner = Learner(training, *parts, adapt=low_rank_beside)
+        self._watch = Watch(bases[0].model, parts[0])
+        for module in (*(one.model for one in bases[1:]), *self._learner.modules):
+            self._watch.also(module)
+        self._short = SHORT + max(widest_window(part.config) for part in parts)
+
+    def close(self) -> None:
+        """Let the models be."""
+        self._watch.close()
+
+    def predicted(self) -> StepPrediction:
+        """The prediction for the whole depth. Raises NotFollowedError."""
+        own, told = self._layers[0], self._layers[0].told
+        if own.are_alike and own.count > told + 1:
+            try:
+                return self._from_two_depths(self._runs(told), self._runs(told + 1), own.count - told)
+            except NotFollowedError:
+                self._watch.limit = None
+        runs = self._runs(own.count)
+        first = runs[0]
+        return self._prediction(
+            [run.kept for run in runs],
+            *(self._moments(first.operations, [run.heights for run in runs], *span) for span in _spans(first)),
+            self._moments(first.operations, [run.again for run in runs], *_spans(first)[1]),
+        )
+
+    def _from_two_depths(self, less: Sequence[TracedStep], more: Sequence[TracedStep], missing: int) -> StepPrediction:
+        first = less[0]
+        pairs = list(zip(less, more, strict=True))
+        shared = [stretches(*pair) for pair in pairs]
+        there, back = ([parts[:2] for parts in shared], [parts[2:] for parts in shared])
+
+        def moments(name: str, parts: Sequence[Sequence[Stretch]]) -> list[Moment]:
+            values = [
+                deepened(getattr(one, name), getattr(other, name), part, missing)
+                for (one, other), part in zip(pairs, parts, strict=True)
+            ]
+            operations = [first.operations[n] for part in parts[0] for n in range(part.start, part.stop)]
+            return self._moments(operations, values, 0, len(operations))
+
+        return self._prediction(
+            [one.kept + missing * (other.kept - one.kept) for one, other in pairs],
+            moments("heights", there),
+            moments("heights", back),
+            moments("again", back),
+        )
+
+    def _runs(self, depth: int) -> list[TracedStep]:
+        """Steps of both batches, each of both lengths. Raises NotFollowedError."""
+        runs: list[TracedStep] = []
         with ExitStack() as stack:
             stack.enter_context(_stand_ins())
-            for part, one in zip(parts, bases, strict=True):
+            for part, one in zip(self._parts, self._bases, strict=True):
                 stack.enter_context(with_attention(part, one.attention))
                 stack.enter_context(without_padding(part))
-            for batch, length in product(BATCHES, (short, LONG)):
-                runs.append(_follow(watch, learner, bases, batch, length))
-                watch.limit = 2 * len(runs[0].operations)
-    finally:
-        watch.close()
-    if len({run.operations for run in runs}) > 1:
-        raise NotFollowedError("a step takes other operations for other lengths, so that no few passes tell of all")
-    return _prediction(training, learner, sum(one.weights for one in bases), runs, short)
+            for layers in self._layers[1:]:
+                stack.enter_context(layers.cut())
+            layers_run = stack.enter_context(self._layers[0].cut(depth))
+            for batch, length in product(BATCHES, (self._short, LONG)):
+                runs.append(self._follow(layers_run, batch, length))
+                self._watch.limit = 2 * len(runs[0].operations)
+        self._watch.limit = None
+        if len({run.operations for run in runs}) > 1:
+            raise NotFollowedError("a step takes other operations for other lengths, so that no few passes tell of all")
+        return runs
+
+    def _follow(self, layers: Sequence[Any], batch: int, length: int) -> TracedStep:
+        """One step. Raises NotFollowedError with what the model said."""
+        learner, watch = self._learner, self._watch
+        for parameter in learner.trained:
+            parameter.grad = None
+        with torch.device("meta"), watch, ExitStack() as hooks:
+            before, traced = watch.in_use, watch.begin()
+            crossed, entered, returned = _Places(traced), _Places(traced), _Places(traced)
+            if learner.partner is not None:
+                hooks.callback(learner.partner.base_model.register_forward_hook(crossed.note).remove)
+            for layer in layers:
+                hooks.callback(layer.register_forward_pre_hook(entered.note).remove)
+                hooks.callback(layer.register_forward_hook(returned.note_return).remove)
+            try:
+                loss = learner.loss(torch.zeros(batch, length, dtype=torch.long))
+                kept, forward = watch.in_use - before, len(traced.steps)
+                loss.backward()  # type: ignore[no-untyped-call]
+            except TooManyStepsError:
+                raise NotFollowedError("its layers go through a text token by token") from None
+            except PlimsollError:
+                raise
+            except Exception as error:
+                # A model's code may raise anything, and remote code all the more.
+                reason = str(error).strip().partition("\n")[0]
+                raise NotFollowedError(f"{type(error).__name__}: {reason}") from error
+            there = _gradients(watch, learner, len(traced.steps))
+        all_gradients = sum(p.grad.untyped_storage().nbytes() for p in learner.trained if p.grad is not None)
+        for parameter in learner.trained:
+            parameter.grad = None
+        partners = crossed.places[0] if crossed.places else 0
+        heights = [
+            _height(step, self._bases[-1 if number < partners else 0], backward=number >= forward) - before
+            for number, step in enumerate(traced.steps)
+        ]
+        return TracedStep(
+            heights=tuple(heights),
+            again=tuple(height - made + all_gradients for height, made in zip(heights, there, strict=True)),
+            operations=traced.operations,
+            forward=forward,
+            kept=kept,
+            entered=tuple(entered.places[: len(layers)]),
+            returned=tuple(returned.places[::-1]),
+        )
+
+    def _moments(self, operations: Sequence[str], runs: Sequence[Sequence[int]], start: int, stop: int) -> list[Moment]:
+        return [
+            Moment(terms=terms(values, self._short), operation=operation)
+            for operation, *values in list(zip(operations, *runs, strict=True))[start:stop]
+        ]
+
+    def _prediction(
+        self, kept: Sequence[int], forward: Sequence[Moment], backward: Sequence[Moment], again: Sequence[Moment]
+    ) -> StepPrediction:
+        trained, optimizer = self._learner.trained, self._training.optimizer
+        gradients = sum(parameter.numel() * parameter.itemsize for parameter in trained)
+        added = 0 if self._training.mode is Mode.FULL else gradients
+        return StepPrediction(
+            weights=sum(one.weights for one in self._bases) + added,
+            trained_parameters=sum(parameter.numel() for parameter in trained),
+            gradients=gradients,
+            optimizer=optimizer_bytes([(p.numel(), p.itemsize) for p in trained], optimizer),
+            updating_on_cpu=updating_on_cpu([p.numel() for p in trained], optimizer),
+            kept=Moment(terms=terms(kept, self._short), operation="between the passes"),
+            forward=outer(forward),
+            backward=outer(backward),
+            backward_again=outer(again),
+        )
+
+
+class _Places:
+    """Notes after how many operations something comes, as a hook of a module."""
+
+    def __init__(self, traced: Pass) -> None:
+        self._traced = traced
+        self.places: list[int] = []
+
+    def note(self, *_: object) -> None:
+        """Now."""
+        self.places.append(len(self._traced.steps))
+
+    def note_return(self, _module: object, _given: object, output: Any) -> None:
+        """When the backward pass comes to this output."""
+        states = output[0] if isinstance(output, tuple) else output
+        if isinstance(states, torch.Tensor) and states.requires_grad:
+            states.register_hook(self.note)
+
+
+def _spans(step: TracedStep) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Where the operations of the forward and of the backward pass stand."""
+    return (0, step.forward), (step.forward, len(step.operations))
 
 
 def _refuse_unpacked_experts(bases: Sequence[Base]) -> None:
@@ -95,95 +236,23 @@ def _refuse_unpacked_experts(bases: Sequence[Base]) -> None:
             raise NotFollowedError("packed experts stay unpacked between the passes, which is not followed")
 
 
-def _follow(watch: Watch, learner: Learner, bases: Sequence[Base], batch: int, length: int) -> _TracedStep:
-    """One step. Raises NotFollowedError with what the model said."""
-    crossed: list[int] = []
-    with torch.device("meta"), watch:
-        before, traced = watch.in_use, watch.begin()
-        hook = None
-        if learner.partner is not None:
-            hook = learner.partner.base_model.register_forward_hook(lambda *_: crossed.append(len(traced.steps)))
-        try:
-            loss = learner.loss(torch.zeros(batch, length, dtype=torch.long))
-            kept, forward = watch.in_use - before, len(traced.steps)
-            loss.backward()  # type: ignore[no-untyped-call]
-        except TooManyStepsError:
-            raise NotFollowedError("its layers go through a text token by token") from None
-        except PlimsollError:
-            raise
-        except Exception as error:
-            # A model's code may raise anything, and remote code all the more.
-            raise NotFollowedError(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}") from error
-        finally:
-            if hook is not None:
-                hook.remove()
-        born = _gradients(watch, learner, len(traced.steps))
-    for parameter in learner.trained:
-        parameter.grad = None
-    return _TracedStep(
-        heights=tuple(
-            _height(step, _whose(number, crossed, bases), backward=number >= forward) - before
-            for number, step in enumerate(traced.steps)
-        ),
-        operations=traced.operations,
-        forward=forward,
-        gradients=born,
-        kept=kept,
-    )
-
-
-def _whose(number: int, crossed: Sequence[int], bases: Sequence[Base]) -> Base:
-    """The model that an operation is of: the partner's are all done when its states cross the bridge."""
-    return bases[-1] if crossed and number < crossed[0] else bases[0]
-
-
-def _gradients(watch: Watch, learner: Learner, steps: int) -> tuple[int, ...]:
+def _gradients(watch: Watch, learner: Learner, steps: int) -> list[int]:
+    """Bytes of gradients that are there before each step."""
     made = [0] * (steps + 1)
     for parameter in learner.trained:
         step = None if parameter.grad is None else watch.born(parameter.grad)
         if parameter.grad is not None and step is not None:
             made[step + 1] += parameter.grad.untyped_storage().nbytes()
-    return tuple(accumulate(made))[:steps]
+    return list(accumulate(made))[:steps]
 
 
 def _height(step: Step, base: Base, *, backward: bool) -> int:
     """Bytes at the highest point of a step. On the way back a packed weight is unpacked, whatever the scheme; LLM.int8
     does not pack the gradient."""
-    itemsize = text_part(base.model)[1].dtype.itemsize
+    itemsize = base.itemsize
     if backward and step.product is not None and base.quantization is Quantization.INT8:
         return step.after + step.product.weight * itemsize
     return step.bytes(base.quantization, itemsize, True)
-
-
-def _prediction(
-    training: Training, learner: Learner, stored: int, runs: Sequence[_TracedStep], short: int
-) -> StepPrediction:
-    trained = learner.trained
-    gradients = sum(parameter.numel() * parameter.itemsize for parameter in trained)
-    first = runs[0]
-
-    def moments(heights: Sequence[Sequence[int]]) -> list[Moment]:
-        return [
-            Moment(terms=terms(values, short), operation=operation)
-            for operation, *values in zip(first.operations, *heights, strict=True)
-        ]
-
-    fresh = moments([run.heights for run in runs])
-    again = moments(
-        [[h - there + gradients for h, there in zip(run.heights, run.gradients, strict=True)] for run in runs]
-    )
-    added = 0 if training.mode is Mode.FULL else gradients
-    return StepPrediction(
-        weights=stored + added,
-        trained_parameters=sum(parameter.numel() for parameter in trained),
-        gradients=gradients,
-        optimizer=optimizer_bytes([(p.numel(), p.itemsize) for p in trained], training.optimizer),
-        updating_on_cpu=updating_on_cpu([p.numel() for p in trained], training.optimizer),
-        kept=Moment(terms=terms([run.kept for run in runs], short), operation="between the passes"),
-        forward=outer(fresh[: first.forward]),
-        backward=outer(fresh[first.forward :]),
-        backward_again=outer(again[first.forward :]),
-    )
 
 
 @contextmanager

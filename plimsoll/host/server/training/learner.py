@@ -75,8 +75,10 @@ class Learner:
 
     def compute_again(self, asked: bool) -> None:
         """Keep only what enters each layer, and compute the rest again on the way back; or keep all."""
-        # The way with hooks: the older one gives no gradient where no input asks for one.
-        switch, options = ("enable", [{"use_reentrant": False}]) if asked else ("disable", [])
+        # The way with hooks: the older one gives no gradient where no input asks for one. Nothing is random, so
+        # no state of a generator has to be kept with each layer.
+        way = {"use_reentrant": False, "preserve_rng_state": False}
+        switch, options = ("enable", [way]) if asked else ("disable", [])
         getattr(self._layered, f"{_again(self._layered)}_checkpointing_{switch}")(*options)
 
     @property
@@ -167,13 +169,18 @@ class _LowRank(nn.Module):
 
 def low_rank_beside(model: Any, rank: int) -> Any:
     """Put matrices of this rank beside every linear layer but the output head, ours and not a library's."""
-    head = output_head(model)
-    for owner in list(model.modules()):
-        for name, layer in list(owner.named_children()):
-            if is_linear(layer) and layer is not head and not isinstance(owner, _LowRank):
-                leaving, entering = _widths(layer)
-                setattr(owner, name, _LowRank(layer, entering, leaving, rank))
+    for path in _linear_layers(model):
+        owner, _, name = path.rpartition(".")
+        layer = model.get_submodule(path)
+        leaving, entering = _widths(layer)
+        setattr(model.get_submodule(owner), name, _LowRank(layer, entering, leaving, rank))
     return model
+
+
+def _linear_layers(model: Any) -> list[str]:
+    """The names of all linear layers but the output head; experts that share one tensor are none."""
+    head = output_head(model)
+    return [name for name, layer in model.named_modules() if is_linear(layer) and layer is not head]
 
 
 def _widths(layer: nn.Module) -> tuple[int, int]:
@@ -191,7 +198,9 @@ def peft_beside(model: Any, rank: int) -> Any:
     require("lora", "training with LoRA", ("peft",))
     import peft
 
+    # By their names: by `all-linear` peft also takes the experts of some families, and not of others.
+    layers = _linear_layers(model)
     config = peft.LoraConfig(
-        r=rank, lora_alpha=_ALPHA * rank, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+        r=rank, lora_alpha=_ALPHA * rank, lora_dropout=0.0, target_modules=layers, task_type="CAUSAL_LM"
     )
     return peft.get_peft_model(model, config)
