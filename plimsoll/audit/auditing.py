@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from plimsoll.audit.bounds import Bounds, bounds_of, together
+from plimsoll.audit.bounds import Bounds, bounds_of, left_on, together
+from plimsoll.audit.training import is_about_training, training_bounds
 from plimsoll.catalogue.entries import Catalogue, Claim, LimitedSide, Variant, without_gpus
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.record import RunRecord
@@ -100,13 +101,26 @@ class Auditor:
     def _single(self, claim: Claim, variant: Variant) -> Finding:
         demand = self._demand(variant)
         measured = () if claim.conditions else self._measured.get((variant.id, claim.metric), ())
-        known = bounds_of(claim, variant, demand) if isinstance(demand, Demand) else None
-        bounds = known or Bounds(basis=str(demand))
+        bounds = self._bounds(claim, variant, demand)
         status = judge_claim(claim, bounds, measured)
         return Finding(claim=claim, variants=(variant.id,), status=status, bounds=bounds, measured=measured)
 
+    def _bounds(self, claim: Claim, variant: Variant, demand: Demand | PlimsollError) -> Bounds:
+        if isinstance(demand, PlimsollError):
+            return Bounds(basis=str(demand))
+        if is_about_training(claim):
+            return training_bounds(claim, (variant,), self._predictions)
+        profile = self._catalogue.profiles.get(str(claim.conditions.get("gpu")))
+        if claim.metric == "vram_left" and profile is not None:
+            return left_on(profile.memory, claim, variant, demand)
+        return bounds_of(claim, variant, demand)
+
     def _together(self, claim: Claim) -> Finding:
         variants = [self._catalogue.variants[name] for name in claim.variants]
+        if is_about_training(claim):
+            bounds = training_bounds(claim, tuple(variants), self._predictions)
+            status = judge_claim(claim, bounds, ())
+            return Finding(claim=claim, variants=claim.variants, status=status, bounds=bounds, measured=())
         demands = {variant.model.id: self._demand(variant) for variant in variants}
         failed = [demand for demand in demands.values() if isinstance(demand, PlimsollError)]
         known = {name: demand for name, demand in demands.items() if isinstance(demand, Demand)}

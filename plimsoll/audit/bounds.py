@@ -67,7 +67,7 @@ def together(claim: Claim, demands: Mapping[str, Demand]) -> Bounds:
     if claim.metric == "checkpoint_bytes":
         return _files(sum(_checkpoint(demand) for demand in demands.values()))
     weights = sum(demand.prediction.footprint.weight_bytes for demand in demands.values())
-    return Bounds(least=weights, basis=f"nothing here predicts training; the weights take {format_bytes(weights)}")
+    return Bounds(least=weights, basis=f"nothing predicts it; the weights take {format_bytes(weights)}")
 
 
 def _exact(value: float | None, what: str, text: str | None = None) -> Bounds:
@@ -146,6 +146,18 @@ def _needed(claim: Claim, variant: Variant, demand: Demand) -> Bounds:  # noqa: 
     )
 
 
+def left_on(memory: int, claim: Claim, variant: Variant, demand: Demand) -> Bounds:
+    """What is left of a GPU with so many bytes beside a variant that works."""
+    needed = _needed(claim, variant, demand)
+    least, expected = needed.least or 0, needed.expected or 0
+    return Bounds(
+        expected=memory - expected,
+        most=memory - least,
+        basis=f"{format_bytes(memory)}, less {format_bytes(expected)} for {TYPICAL}, with the CUDA context",
+        instead=f"{format_bytes(memory - expected)} beside {TYPICAL}",
+    )
+
+
 def _ram(claim: Claim, variant: Variant, demand: Demand) -> Bounds:  # noqa: ARG001  all bounds are asked alike
     most = max(_checkpoint(demand), demand.load[RAM]) + _CODE
     basis = f"how much of the checkpoint stays resident is the system's choice: at most {format_bytes(most)} in all"
@@ -182,7 +194,7 @@ def _training(claim: Claim, variant: Variant, demand: Demand) -> Bounds:  # noqa
     weights = demand.prediction.footprint.weight_bytes
     return Bounds(
         least=weights if whole else None,
-        basis=f"nothing here predicts training; the weights take {format_bytes(weights)}",
+        basis=f"a run predicts no training, `plimsoll audit` does; the weights take {format_bytes(weights)}",
     )
 
 

@@ -184,3 +184,30 @@ def _own(metric: str, *, low: float | None = None, high: float | None = None, wh
 
 def _rate(rate: float) -> str:
     return f"{rate / 1e9:.2f} GB/s"
+
+
+_TRAINING_BESIDE: Final = {"cpu": 0.05, "cuda": 0.10}
+"""Part of its prediction by which a training step's peak may differ. On a CPU the account of the allocator was met
+within 0.1 %; what kernels of a GPU take within an operation is not predicted."""
+_ONE_UPDATE: Final = 0.05
+"""Part by which gradients may differ that are computed in another order: in 16 bit each is rounded to 0.4 %."""
+
+
+def training_memory(predicted: int, device: str) -> Limit:
+    """The bounds of the most that a training step has in use."""
+    share = _TRAINING_BESIDE[device]
+    return Limit(
+        metric="training_peak",
+        low=predicted * (1 - share),
+        high=predicted * (1 + share),
+        source=f"predicted from the configuration, within {share:.0%} (docs/headroom.md)",
+    )
+
+
+def one_update() -> Limit:
+    """How far gradients of one batch may differ that are computed in several ways."""
+    return Limit(
+        metric="accumulation_difference",
+        high=_ONE_UPDATE,
+        source="the suite's own: what the order of sums costs in bfloat16 (docs/headroom.md)",
+    )

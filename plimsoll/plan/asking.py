@@ -28,6 +28,7 @@ from plimsoll.plan.device_cases import (
     soak_cases,
     transfer_cases,
 )
+from plimsoll.plan.training_cases import training_cases
 
 SUBJECTS: Final = (
     "node",
@@ -45,16 +46,20 @@ SUBJECTS: Final = (
     "comparison",
     "use",
     "ladder",
+    "headroom",
+    "ddp",
     "plan",
 )
 """The order of checks of one variant: timing comes before anything touches the model, the proof of quantization before
 the first forward repacks weights, then unloading, and last what another load of the same weights is for:
-the two are never there at once. Planning asks no variant that is loaded."""
+the two are never there at once. Training has hosts of its own, and planning asks no variant that is loaded."""
 
 _LAST: Final = 2
 """Where checks of the node's health stand: they judge what every model left behind."""
 
 DATASETS: Final = "test_dataset.py"
+HEADROOM: Final = "test_headroom.py"
+RANKS: Final = "test_ddp.py"
 PLANNING: Final = "test_plan.py"
 LADDER: Final = "test_ladder.py"
 USE: Final = "test_use.py"
@@ -109,8 +114,8 @@ class Named:
     def asks(self, file: str, catalogue: Catalogue) -> bool:
         """True unless the file holds checks that are asked by name alone, and nobody named them.
 
-        Those of datasets take minutes, those of reference machines are hundreds, ladder and profiles of use load each
-        model again, and what they say is no part of "does this node carry this model".
+        Those of datasets and of training take minutes, those of reference machines are hundreds, ladder and profiles of
+        use load each model again, and what they say is no part of "does this node carry this model".
         """
         if file == SOAKING:
             return self.soak
@@ -119,6 +124,8 @@ class Named:
             PLANNING: {"plan"},
             LADDER: {"ladder"},
             USE: {"use"},
+            HEADROOM: {"headroom"},
+            RANKS: {"ddp"},
         }.get(file)
         return asking is None or self._path_names(file) or not self.marks.asked.isdisjoint(asking)
 
@@ -270,6 +277,12 @@ def _of_pairings(subjects: Subjects, _asked: Sequence[Variant]) -> Iterator[Para
         yield Parameter(id=pairing.id, marks=pairing.variant.all_marks, values={"pairing": pairing})
 
 
+def _of_training(_subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Parameter]:
+    for case in training_cases(asked):
+        values = {"variant": case.variant, "training_case": case}
+        yield Parameter(id=case.id, marks=case.variant.all_marks, values=values)
+
+
 def _of_devices(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Parameter]:
     for device, served in served_devices(subjects, asked):
         yield Parameter(id=device.id, marks=served, values={"device": device})
@@ -304,6 +317,7 @@ _PARAMETERS: Final[tuple[tuple[str, tuple[str, ...], _Make], ...]] = (
     ("dataset", ("variant", "dataset"), _of_datasets),
     ("climbed", ("variant",), _of_models),
     ("used", ("variant",), _of_models),
+    ("training_case", ("variant", "training_case"), _of_training),
     ("variant", ("variant",), _of_variants),
     ("tier", ("tier",), _of_tiers),
     ("pairing", ("pairing",), _of_pairings),
@@ -312,6 +326,7 @@ _PARAMETERS: Final[tuple[tuple[str, tuple[str, ...], _Make], ...]] = (
     _of_cases("transfer", transfer_cases),
     _of_cases("peers", peer_cases),
     _of_cases("ranks", rank_cases),
+    _of_cases("replicas", rank_cases),
     _of_cases("alike", alike_cases),
     _of_cases("bits", bits_cases),
     _of_cases("same_bits", same_bits_cases),

@@ -17,7 +17,8 @@ from plimsoll.audit.bounds import Bounds
 from plimsoll.audit.table import render, to_json
 from plimsoll.catalogue.entries import Claim, LimitedSide, Origin
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.host.server.predict.variant import predict_all
+from plimsoll.host.server.predict.variant import predict_all, predict_training
+from plimsoll.host.training import PredictStep
 from plimsoll.plan.predictions import Predictions
 from tests.support.commands import plimsoll
 
@@ -26,7 +27,9 @@ GIB = 2**30
 
 
 def answer(request: Any) -> Any:
-    """In place of a host: the same function, in this process."""
+    """In place of a host: the same functions, in this process."""
+    if isinstance(request, PredictStep):
+        return predict_training(request.training, request.subject, request.partner)
     return predict_all(request.subject)
 
 

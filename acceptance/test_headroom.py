@@ -1,0 +1,86 @@
+"""Does the node train: do a few real steps learn, change nothing that is frozen, and take the memory that was predicted?
+
+Asked by name alone (`pytest -m headroom`): a node that is to answer questions need not train, and a few steps of each
+variant take their time.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from fixtures.headroom import Trainer
+from fixtures.judging import Judge
+from plimsoll.footprint.training import PARTS
+from plimsoll.judge.own_limits import one_update, training_memory
+from plimsoll.plan.training_cases import TrainingCase
+
+pytestmark = pytest.mark.headroom
+
+
+@pytest.mark.measures("training_loss_fall")
+def test_learns(trainer: Trainer, judge: Judge) -> None:
+    """Over a few steps on one text the loss is finite and falls, every gradient is finite, and what is frozen stays as
+    it is, to the bit."""
+    trained = trainer.trained()
+    losses, norms = trained.losses, trained.gradient_norms
+    judge.limit(
+        "training_loss_fall",
+        losses[0] - losses[-1] if all(map(math.isfinite, losses)) else None,
+        low=0.01,
+        reason="a loss was not finite",
+        source="the suite's own: steps on one text lower the loss on that text",
+        losses=list(losses),
+        gradient_norms=list(norms),
+        trained_parameters=trained.trained_parameters,
+        device=trained.device,
+    )
+    assert all(map(math.isfinite, norms)), f"a gradient is not finite: norms {norms}"
+    assert all(norms), f"no gradient reaches what is trained: norms {norms}"
+    assert trained.frozen_after == trained.frozen_before, "a step changed weights that are frozen"
+
+
+@pytest.mark.measures("training_peak")
+def test_takes_what_was_predicted(trainer: Trainer, training_case: TrainingCase, judge: Judge) -> None:
+    """The most that a step has in use at once is what was predicted from the configuration."""
+    trained, predicted = trainer.trained(), trainer.predicted
+    for name in PARTS[:-1]:
+        judge.note(
+            f"training_{name}",
+            getattr(trained.parts, name),
+            predicted=getattr(predicted, name),
+            method=trained.method,
+        )
+    limit = training_memory(predicted.peak, training_case.variant.tier.device)
+    judge.limit(
+        "training_peak",
+        trained.parts.peak,
+        low=limit.low,
+        high=limit.high,
+        source=limit.source,
+        predicted=predicted.peak,
+        phase=trained.parts.phase.value,
+        method=trained.method,
+        seconds=trained.seconds,
+    )
+
+
+@pytest.mark.measures("accumulation_difference", "recomputed_difference")
+def test_one_update_in_other_ways(trainer: Trainer, training_case: TrainingCase, judge: Judge) -> None:
+    """Gradients of a batch are those of its sequences one by one, and those with layers computed again, which takes
+    less memory and gives the same loss."""
+    compared = trainer.compared()
+    limit = one_update()
+    for metric, value in (
+        ("accumulation_difference", compared.accumulation_difference),
+        ("recomputed_difference", compared.again_difference),
+    ):
+        judge.limit(metric, value, high=limit.high, source=limit.source, way=str(training_case.training))
+    assert compared.again_loss == compared.whole_loss, (
+        f"with layers computed again the loss is {compared.again_loss}, and {compared.whole_loss} without"
+    )
+    assert compared.again.activations < compared.whole.activations, (
+        f"layers are computed again, and {compared.again.activations:,} bytes are kept for the backward pass, "
+        f"{compared.whole.activations:,} without"
+    )

@@ -1,0 +1,54 @@
+"""What each variant is asked about training: in which ways, and on how much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from plimsoll.catalogue.entries import Quantization, Variant
+from plimsoll.footprint.training import DEFAULT_RANK, Mode, Training
+from plimsoll.node.devices import CPU_KIND
+
+_BRIDGE: Final = {CPU_KIND: 2**14}
+"""Parameters of the bridge of a tiny model; a large one has that of the documents."""
+_LARGE_BRIDGE: Final = 64 * 10**6
+_LENGTH: Final = {CPU_KIND: 96}
+_LONG: Final = 1536
+_BATCH: Final = 2
+STEPS: Final = 5
+RATES: Final = {Mode.FULL: 1e-3, Mode.LORA: 3e-3, Mode.BRIDGE: 3e-3}
+"""Learning rates with which a few steps on one text show."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingCase:
+    """One way to train one variant."""
+
+    variant: Variant
+    training: Training
+    length: int
+    batch: int = _BATCH
+
+    @property
+    def id(self) -> str:
+        """The parameter's id; it begins as the variant's does, so that `-k` selects both alike."""
+        return f"{self.variant.id}-{self.training.mode}"
+
+
+def training_cases(variants: Iterable[Variant]) -> Iterator[TrainingCase]:
+    """The cases of the variants in bf16 that lie on one device, as the documents train: a bridge, LoRA, and for a tiny
+    model, which leaves room for it on any machine, all weights."""
+    for variant in variants:
+        if variant.quantization is not Quantization.BF16 or variant.device_map is not None:
+            continue
+        small = variant.model.recipe is not None
+        kind = CPU_KIND if small else variant.tier.device
+        sizes = {
+            Mode.BRIDGE: _BRIDGE.get(kind, _LARGE_BRIDGE),
+            Mode.LORA: DEFAULT_RANK,
+            **({Mode.FULL: 0} if small else {}),
+        }
+        for mode, size in sizes.items():
+            training = Training(mode=mode, size=size)
+            yield TrainingCase(variant=variant, training=training, length=_LENGTH.get(kind, _LONG))
