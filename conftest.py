@@ -37,6 +37,8 @@ FIXTURE_MODULES: Final = (
     "fixtures.board",
     "fixtures.device_speed",
     "fixtures.agreement",
+    "fixtures.headroom",
+    "fixtures.ranks",
     "fixtures.causes",
     "fixtures.tenants",
     "fixtures.benchmarks",

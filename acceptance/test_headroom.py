@@ -1,4 +1,4 @@
-"""Does the node train: do a few real steps learn, change nothing that is frozen, and take the memory that was predicted?
+"""Does the node train: do a few real steps learn, change nothing frozen, and take the memory that was predicted?
 
 Asked by name alone (`pytest -m headroom`): a node that is to answer questions need not train, and a few steps of each
 variant take their time.

@@ -49,7 +49,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 encoding="utf-8",
-                env={**os.environ, "PYTHONPATH": _python_path(), **(environment or {})},
+                env={**os.environ, "PYTHONPATH": python_path(), **(environment or {})},
                 process_group=0,  # Ctrl-C reaches this process alone, which then ends the other in order
             )
         except OSError:
@@ -120,8 +120,8 @@ def _told(status: int) -> str:
     return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
 
-def _python_path() -> str:
-    """Where the process finds this same plimsoll, even where it is not installed."""
+def python_path() -> str:
+    """Where a process finds this same plimsoll, even where it is not installed: the value of PYTHONPATH."""
     root = str(Path(plimsoll.__file__).resolve().parents[1])
     # An installed plimsoll is found anyway, and naming its folder would put every other package before the standard
     # library.

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from plimsoll.catalogue.entries import Quantization, Variant
-from plimsoll.footprint.training import DEFAULT_RANK, Mode, Training
+from plimsoll.footprint.training import DEFAULT_BRIDGE, DEFAULT_RANK, Mode, Training
 from plimsoll.node.devices import CPU_KIND
 
 _BRIDGE: Final = {CPU_KIND: 2**14}
 """Parameters of the bridge of a tiny model; a large one has that of the documents."""
-_LARGE_BRIDGE: Final = 64 * 10**6
 _LENGTH: Final = {CPU_KIND: 96}
 _LONG: Final = 1536
 _BATCH: Final = 2
@@ -36,6 +35,14 @@ class TrainingCase:
         return f"{self.variant.id}-{self.training.mode}"
 
 
+def replicated(variants: Iterable[Variant]) -> Variant | None:
+    """The variant that several ranks train: the first tiny one in bf16, which fits on every device; None where there
+    is none."""
+    return next(
+        (one for one in variants if one.model.recipe is not None and one.quantization is Quantization.BF16), None
+    )
+
+
 def training_cases(variants: Iterable[Variant]) -> Iterator[TrainingCase]:
     """The cases of the variants in bf16 that lie on one device, as the documents train: a bridge, LoRA, and for a tiny
     model, which leaves room for it on any machine, all weights."""
@@ -44,11 +51,9 @@ def training_cases(variants: Iterable[Variant]) -> Iterator[TrainingCase]:
             continue
         small = variant.model.recipe is not None
         kind = CPU_KIND if small else variant.tier.device
-        sizes = {
-            Mode.BRIDGE: _BRIDGE.get(kind, _LARGE_BRIDGE),
-            Mode.LORA: DEFAULT_RANK,
-            **({Mode.FULL: 0} if small else {}),
-        }
+        sizes = {Mode.BRIDGE: _BRIDGE.get(kind, DEFAULT_BRIDGE), Mode.LORA: DEFAULT_RANK}
+        if small:
+            sizes[Mode.FULL] = 0
         for mode, size in sizes.items():
             training = Training(mode=mode, size=size)
             yield TrainingCase(variant=variant, training=training, length=_LENGTH.get(kind, _LONG))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Final
 
 import torch
 import torch.distributed as dist
 
 from plimsoll import clock
-from plimsoll.errors import PlimsollError
 from plimsoll.host.rates import MeasureAllReduce, Rates
 from plimsoll.host.server.device_speed import best_of
+from plimsoll.host.server.group import joined
 from plimsoll.units import format_bytes
 
-_PATIENCE: Final = timedelta(minutes=2)
-"""How long a rank waits for the others before it gives up."""
 _WARM_UPS: Final = 2
 _TOGETHER: Final = 5
 """Sums of a round, one right after the other, as nccl-tests makes them: of a single one a good part would be the time
@@ -29,26 +26,8 @@ def measure(request: MeasureAllReduce) -> Rates:
 
     Raises PlimsollError where the ranks do not find each other or the library that joins them fails.
     """
-    try:
-        dist.init_process_group(
-            request.backend,
-            init_method=f"file://{request.meeting}",
-            rank=request.rank,
-            world_size=request.ranks,
-            timeout=_PATIENCE,
-            # Else NCCL guesses which GPU it is to meet the others with.
-            device_id=torch.device(request.device) if request.device.startswith("cuda") else None,
-        )
-    except (RuntimeError, ValueError) as error:
-        raise PlimsollError(
-            f"rank {request.rank} of {request.ranks} did not join by {request.backend}: {error}"
-        ) from None
-    try:
+    with joined(request.backend, request.rank, request.ranks, f"file://{request.meeting}", request.device):
         return _measured(request)
-    except RuntimeError as error:
-        raise PlimsollError(f"rank {request.rank} of {request.ranks}, {request.backend}: {error}") from None
-    finally:
-        dist.destroy_process_group()
 
 
 def _measured(request: MeasureAllReduce) -> Rates:

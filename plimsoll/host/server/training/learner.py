@@ -123,6 +123,19 @@ class Learner:
         return bridge(hidden.to(self.device)).to(dtype)
 
 
+class Objective(nn.Module):
+    """A learner's loss as a module, which is what torch gives to several ranks."""
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__()
+        self._learner = learner
+        self.parts = nn.ModuleList(learner.modules)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The loss of tokens."""
+        return self._learner.loss(tokens)
+
+
 def _again(model: Any) -> str:
     """What transformers calls computing activations again: releases before 5.20 call it by what it is for."""
     return "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"

@@ -70,17 +70,17 @@ def compare(request: CompareSteps) -> StepsCompared:
     none = torch.optim.SGD(learner.trained, lr=0.0)
     at_once = Step(learner, none, [whole])
     parts = at_once.counted()
-    expected = _gradients(at_once)
+    expected = gradients_of(at_once)
     one_by_one = Step(learner, none, list(whole.split(1)))
     one_by_one.make()
     learner.compute_again(True)
     again = Step(learner, none, [whole])
     again_parts = again.counted()
     return StepsCompared(
-        accumulation_difference=_apart(_gradients(one_by_one), expected),
+        accumulation_difference=rms_apart(gradients_of(one_by_one), expected),
         whole_loss=at_once.losses[-1],
         again_loss=again.losses[-1],
-        again_difference=_apart(_gradients(again), expected),
+        again_difference=rms_apart(gradients_of(again), expected),
         whole=parts,
         again=again_parts,
     )
@@ -126,14 +126,19 @@ def batches_of(model: LoadedModel, data: TrainingData) -> list[torch.Tensor]:
 class Step:
     """One update: the parts of a batch one after another, forward and backward, and then the optimizer."""
 
-    def __init__(self, learner: Learner, optimizer: torch.optim.Optimizer, batches: list[torch.Tensor]) -> None:
+    def __init__(
+        self,
+        learner: Learner,
+        optimizer: torch.optim.Optimizer,
+        batches: list[torch.Tensor],
+        objective: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
         self._learner = learner
+        self._objective = objective or learner.loss
         self._optimizer = optimizer
         self._batches = batches
         self._loss: torch.Tensor | None = None
         self._sum = 0.0
-        self.before_update: Callable[[], object] = lambda: None
-        """Called when all gradients are there, before the optimizer sees them."""
         self.losses: list[float] = []
         self.norms: list[float] = []
 
@@ -177,7 +182,7 @@ class Step:
         def forward() -> None:
             # A copy of its own, as a loader hands it over: on a CPU too it is a part of the step.
             on_device = tokens.clone() if self._learner.device.type == "cpu" else tokens.to(self._learner.device)
-            loss = self._learner.loss(on_device)
+            loss = self._objective(on_device)
             self._loss = loss if len(self._batches) == 1 else loss / len(self._batches)
 
         return forward
@@ -189,7 +194,6 @@ class Step:
             self._sum += float(loss.detach())
 
     def _update(self) -> None:
-        self.before_update()
         self._optimizer.step()
 
     def _parts(self, measured: list[PhaseBytes]) -> StepParts:
@@ -226,11 +230,12 @@ def sha256_of(tensors: Iterable[torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _gradients(step: Step) -> list[torch.Tensor]:
+def gradients_of(step: Step) -> list[torch.Tensor]:
+    """A copy of every gradient, in float64."""
     return [p.grad.double().clone() for p in step.learner.trained if p.grad is not None]
 
 
-def _apart(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+def rms_apart(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
     """Root mean square of the difference over that of what was expected; infinite where one lacks a gradient."""
     if len(found) != len(expected):
         return math.inf
