@@ -59,10 +59,10 @@ class _CpuMeter:
         began = {event.name(): event.start_ns() for event in events if event.name().startswith(_MARK)}
         starts = [began[f"{_MARK}{number}"] for number in range(len(work))]
         blocks = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-        return _by_phase([phase for phase, _ in work], starts, blocks)
+        return by_phase([phase for phase, _ in work], starts, blocks)
 
 
-def _by_phase(phases: Sequence[Phase], starts: Sequence[int], blocks: Iterable[tuple[int, int]]) -> list[PhaseBytes]:
+def by_phase(phases: Sequence[Phase], starts: Sequence[int], blocks: Iterable[tuple[int, int]]) -> list[PhaseBytes]:
     """What each phase took, from the moments at which they began and those at which blocks were given (or, below zero,
     taken back)."""
     found: list[PhaseBytes] = []

@@ -1,0 +1,258 @@
+"""Training steps of small real models: what they learn, what they leave alone, and the memory that was predicted.
+
+The prediction follows tensors on the meta device; what is measured here is the account of torch's CPU allocator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.errors import PlimsollError
+from plimsoll.footprint.training import PARTS, Mode, Optimizer, Phase, StepParts, Training
+from plimsoll.host.server.predict.coverage import skeleton_of
+from plimsoll.host.server.predict.depth import TracedStep, deepened, stretches
+from plimsoll.host.server.predict.layers import Layers
+from plimsoll.host.server.predict.passes import NotFollowedError
+from plimsoll.host.server.predict.training import Base, predict_step
+from plimsoll.host.server.training.learner import Learner, low_rank_beside, peft_beside
+from plimsoll.host.server.training.measured import PhaseBytes, by_phase
+from plimsoll.host.server.training.steps import Step, gradients_of, optimizer_of, rms_apart, sha256_of
+
+SHARED: dict[str, Any] = {
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 512,
+    "max_position_embeddings": 512,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "qwen2": {"tie_word_embeddings": True},
+    "mistral": {"sliding_window": None},
+    "mixtral": {"num_local_experts": 4},
+    "phi3": {"sliding_window": 100},
+}
+BRIDGE = Training(mode=Mode.BRIDGE, size=2**14)
+AGAIN = Training(mode=Mode.BRIDGE, size=2**14, checkpointing=True)
+FULL = Training(mode=Mode.FULL)
+LORA = Training(mode=Mode.LORA, size=4)
+
+
+def configuration(model_type: str, **more: Any) -> Any:
+    return transformers.AutoConfig.for_model(model_type, **{**SHARED, **FAMILIES.get(model_type, {}), **more})
+
+
+def base(model_type: str, attention: str, dtype: str = "bfloat16", **more: Any) -> Base:
+    model = skeleton_of(configuration(model_type, **more), "AutoModelForCausalLM", dtype)
+    stored = sum(tensor.numel() * tensor.itemsize for tensor in (*model.parameters(), *model.buffers()))
+    return Base(model, Quantization.BF16, attention, stored)
+
+
+def real(model_type: str, attention: str, dtype: str = "bfloat16") -> Any:
+    torch.manual_seed(0)
+    auto_class: Any = transformers.AutoModelForCausalLM
+    model = auto_class.from_config(configuration(model_type), dtype=getattr(torch, dtype))
+    model.set_attn_implementation(attention)
+    return model
+
+
+def tokens(batch: int, length: int, parts: int = 1) -> list[torch.Tensor]:
+    drawn = torch.Generator().manual_seed(1)
+    return [torch.randint(3, SHARED["vocab_size"], (batch, length), generator=drawn) for _ in range(parts)]
+
+
+def measured(training: Training, batches: list[torch.Tensor], *models: Any) -> StepParts:
+    learner = Learner(training, *models, adapt=peft_beside)
+    step = Step(learner, optimizer_of(learner, training.optimizer, 1e-3), batches)
+    step.make()
+    return step.counted()
+
+
+def assert_alike(found: StepParts, expected: StepParts) -> None:
+    for name in PARTS:
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=0.005, abs=256), name
+    assert found.phase is expected.phase
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Each thread of a CPU's fused attention has a scratch of its own, which a GPU's has not."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_a_step_takes_what_was_predicted(model_type: str, attention: str) -> None:
+    for training in (BRIDGE, AGAIN):
+        predicted = predict_step(training, base(model_type, attention))
+        for batch, length in ((1, 128), (3, 130)):
+            found = measured(training, tokens(batch, length), real(model_type, attention))
+            assert_alike(found, predicted.at(batch, length, device="cpu"))
+
+
+@pytest.mark.parametrize("optimizer", Optimizer)
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_all_weights_with_each_optimizer(optimizer: Optimizer, accumulation: int) -> None:
+    training = Training(mode=Mode.FULL, optimizer=optimizer)
+    found = measured(training, tokens(2, 64, accumulation), real("qwen2", "sdpa"))
+    predicted = predict_step(training, base("qwen2", "sdpa"))
+    assert_alike(found, predicted.at(2, 64, accumulation=accumulation, device="cpu"))
+
+
+def test_a_bridge_between_two_models_keeps_nothing_of_the_first() -> None:
+    predicted = predict_step(BRIDGE, base("llama", "sdpa"), base("qwen2", "sdpa"))
+    found = measured(BRIDGE, tokens(2, 64), real("llama", "sdpa"), real("qwen2", "sdpa"))
+    assert_alike(found, predicted.at(2, 64, device="cpu"))
+    alone = predict_step(BRIDGE, base("llama", "sdpa")).at(2, 64)
+    assert predicted.at(2, 64).activations < 1.1 * alone.activations
+
+
+@pytest.mark.skipif(find_spec("peft") is None, reason="peft, of the extra lora, is not installed")
+@pytest.mark.parametrize("model_type", ["llama", "mixtral", "phi3"])
+def test_peft_takes_what_our_own_matrices_do_on_the_meta_device(model_type: str) -> None:
+    found = measured(LORA, tokens(2, 64), real(model_type, "sdpa"))
+    assert_alike(found, predict_step(LORA, base(model_type, "sdpa")).at(2, 64, device="cpu"))
+
+
+@pytest.mark.parametrize("training", [BRIDGE, AGAIN, LORA, FULL], ids=str)
+def test_a_deep_model_is_told_by_two_shallow_ones(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = predict_step(training, base("llama", "sdpa", num_hidden_layers=7))
+    monkeypatch.setattr(Layers, "are_alike", property(lambda _: False))
+    followed = predict_step(training, base("llama", "sdpa", num_hidden_layers=7))
+    for batch in (1, 5, 64):
+        for length in (16, 1000, 9000):
+            for accumulation in (1, 2):
+                asked = {"accumulation": accumulation}
+                assert told.at(batch, length, **asked) == followed.at(batch, length, **asked)
+
+
+def test_eager_attention_keeps_the_scores_and_computing_again_keeps_none() -> None:
+    fused, eager = (predict_step(BRIDGE, base("llama", attention)).at(1, 512) for attention in ("sdpa", "eager"))
+    again = predict_step(AGAIN, base("llama", "eager")).at(1, 512)
+    scores = SHARED["num_hidden_layers"] * SHARED["num_attention_heads"] * 512**2
+    assert eager.activations - fused.activations > 2 * scores
+    assert again.activations < fused.activations
+
+
+def traced(layers: int, operations: str, more: str = "") -> TracedStep:
+    """A step whose layers are `operations` each, on the way there and back."""
+    names = tuple(f"e{operations * layers}{more}h{operations[::-1] * layers}e")
+    forward = 1 + len(operations) * layers + len(more) + 1
+    size = len(operations)
+    return TracedStep(
+        heights=tuple(range(len(names))),
+        again=tuple(range(len(names))),
+        operations=names,
+        forward=forward,
+        kept=layers,
+        entered=tuple(1 + size * layer for layer in range(layers)),
+        returned=tuple(forward + size * (layers - 1 - layer) for layer in range(layers)),
+    )
+
+
+def test_what_two_depths_share_is_counted_from_both_ends() -> None:
+    less, more = traced(2, "abc"), traced(3, "abc")
+    shared = stretches(less, more)
+    assert [(part.start, part.stop, part.shift) for part in shared] == [(0, 4, 0), (1, 8, 3), (8, 11, 3), (8, 15, 6)]
+    assert deepened([5] * 15, [7] * 21, shared[:1], 10) == [25] * 4
+
+
+@pytest.mark.parametrize("other", [traced(2, "abc"), traced(3, "abd"), traced(3, "abc", "x")])
+def test_depths_that_are_not_alike_are_no_two_depths(other: TracedStep) -> None:
+    if other == traced(3, "abc", "x"):
+        other = TracedStep(
+            **{name: getattr(other, name) for name in ("heights", "again", "operations", "forward")},
+            kept=0,
+            entered=other.entered[:1],
+            returned=other.returned,
+        )
+    with pytest.raises(NotFollowedError):
+        stretches(traced(2, "abc"), other)
+
+
+def test_blocks_are_counted_in_the_phase_in_which_they_are_given() -> None:
+    phases = [Phase.FORWARD, Phase.BACKWARD]
+    blocks = [(5, 100), (12, 50), (14, -20), (22, 30), (25, -160)]
+    assert by_phase(phases, [10, 20], blocks) == [
+        PhaseBytes(Phase.FORWARD, 100, 130, 150),
+        PhaseBytes(Phase.BACKWARD, 130, 0, 160),
+    ]
+    assert by_phase(phases, [10, 20], []) == [PhaseBytes(Phase.FORWARD, 0, 0, 0), PhaseBytes(Phase.BACKWARD, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("training", [BRIDGE, FULL], ids=str)
+def test_a_few_steps_learn_and_leave_the_frozen_alone(training: Training) -> None:
+    learner = Learner(training, real("llama", "sdpa"), adapt=peft_beside)
+    frozen = [p for p in learner.parameters if not p.requires_grad]
+    before, trained = sha256_of(frozen), sha256_of(learner.trained)
+    step = Step(learner, optimizer_of(learner, training.optimizer, 3e-3), tokens(2, 64))
+    for _ in range(4):
+        step.make()
+    assert step.losses[-1] < step.losses[0] - 0.01
+    assert all(norm > 0 for norm in step.norms)
+    assert sha256_of(frozen) == before
+    assert sha256_of(learner.trained) != trained
+    assert (frozen == []) is (training is FULL)
+
+
+@pytest.mark.parametrize("training", [BRIDGE, FULL], ids=str)
+def test_one_update_in_several_ways(training: Training) -> None:
+    learner = Learner(training, real("llama", "sdpa", "float32"), adapt=peft_beside)
+    none = optimizer_of(learner, Optimizer.SGD, 0.0)
+    (whole,) = tokens(4, 32)
+    at_once = Step(learner, none, [whole])
+    at_once.make()
+    expected = gradients_of(at_once)
+    parts = Step(learner, none, list(whole.split(1)))
+    parts.make()
+    assert rms_apart(gradients_of(parts), expected) < 1e-5
+    assert parts.losses[0] == pytest.approx(at_once.losses[0], rel=1e-6)
+    learner.compute_again(True)
+    again = Step(learner, none, [whole])
+    again.make()
+    assert again.losses == at_once.losses
+    assert rms_apart(gradients_of(again), expected) == 0.0
+    wrong = Step(learner, none, [whole[:2]])
+    wrong.make()
+    assert rms_apart(gradients_of(wrong), expected) > 0.1, "other sequences give other gradients"
+    assert rms_apart([], expected) == float("inf"), "no gradient is not a small difference"
+
+
+def test_two_models_are_joined_by_a_bridge_alone() -> None:
+    with pytest.raises(PlimsollError, match="two models are joined by a bridge; lora training takes one"):
+        Learner(LORA, real("llama", "sdpa"), real("qwen2", "sdpa"), adapt=low_rank_beside)
+
+
+def test_packed_weights_are_not_trained() -> None:
+    model = real("llama", "sdpa")
+    packed = torch.nn.Parameter(torch.zeros(4, dtype=torch.uint8), requires_grad=False)
+    model.model.layers[0].mlp.up_proj.weight = packed
+    with pytest.raises(PlimsollError, match=r"packed weights cannot be trained, and 1 of this model's are \(model\."):
+        Learner(FULL, model, adapt=low_rank_beside)
+
+
+def test_packed_experts_are_not_followed() -> None:
+    mixture = base("mixtral", "sdpa")
+    with pytest.raises(NotFollowedError, match="packed experts stay unpacked between the passes"):
+        predict_step(BRIDGE, Base(mixture.model, Quantization.NF4, "sdpa", mixture.weights))
+
+
+def test_a_packed_model_unpacks_its_weights_on_the_way_back_too() -> None:
+    plain = base("llama", "sdpa")
+    packed = Base(base("llama", "sdpa").model, Quantization.NF4, "sdpa", plain.weights)
+    assert predict_step(BRIDGE, packed).at(1, 16).peak > predict_step(BRIDGE, plain).at(1, 16).peak
