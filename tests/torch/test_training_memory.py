@@ -15,12 +15,13 @@ import transformers
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.errors import PlimsollError
+from plimsoll.footprint.activations import Moment
 from plimsoll.footprint.training import PARTS, Mode, Optimizer, Phase, StepParts, Training
 from plimsoll.host.server.predict.coverage import skeleton_of
 from plimsoll.host.server.predict.depth import TracedStep, deepened, stretches
 from plimsoll.host.server.predict.layers import Layers
 from plimsoll.host.server.predict.passes import NotFollowedError
-from plimsoll.host.server.predict.training import Base, predict_step
+from plimsoll.host.server.predict.training import Base, fitted, predict_step
 from plimsoll.host.server.training.learner import Learner, low_rank_beside, peft_beside
 from plimsoll.host.server.training.measured import PhaseBytes, by_phase
 from plimsoll.host.server.training.steps import Step, gradients_of, optimizer_of, rms_apart, sha256_of
@@ -183,6 +184,14 @@ def test_depths_that_are_not_alike_are_no_two_depths(other: TracedStep) -> None:
         )
     with pytest.raises(NotFollowedError):
         stretches(traced(2, "abc"), other)
+
+
+@pytest.mark.parametrize("terms", [(7, 0, 3, 11, 10**8, 5), (0, 1, 0, 2, 3, 0), (1, 2, 0, 10**12, 4 * 10**9, 10**6)])
+def test_coefficients_are_found_however_much_a_token_takes(terms: tuple[int, int, int, int, int, int]) -> None:
+    moment = Moment(terms=terms, operation="aten.mm")
+    for short in (64, 163):
+        values = [moment.at(batch, length * short) for batch in (2, 3) for length in (1, 2, 3)]
+        assert fitted(values, short) == terms
 
 
 def test_blocks_are_counted_in_the_phase_in_which_they_are_given() -> None:

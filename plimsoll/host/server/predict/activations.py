@@ -23,7 +23,7 @@ from plimsoll.host.server.predict.layers import Layers, text_part, widest_window
 from plimsoll.host.server.predict.passes import NotFollowedError, TracedPass, follow
 from plimsoll.host.server.predict.trace import Step, Watch
 
-LONG: Final = 2**24
+_LONG: Final = 2**24
 """Tokens of the long passes: beyond every window, and so few that no count of bytes leaves 64 bits."""
 SHORT: Final = 64
 """Tokens of the short passes beyond the widest window."""
@@ -49,7 +49,7 @@ class ForwardPasses:
         watch = Watch(model, part)
         try:
             with with_attention(part, attention), without_padding(part), self._layers.cut():
-                self._runs = _follow_all(watch, part, (self._short, LONG))
+                self._runs = _follow_all(watch, part, (self._short, _LONG))
         finally:
             watch.close()
 
@@ -60,7 +60,7 @@ class ForwardPasses:
             raise NotFollowedError(f"{self._layers.told} layers were run, and the cache has {len(short)}")
         followed = []
         for at_short, at_long in zip(short, long, strict=True):
-            token = (at_long.memory - at_short.memory) // (LONG - self._short)
+            token = (at_long.memory - at_short.memory) // (_LONG - self._short)
             state = at_short.memory - token * self._short
             window = at_long.tensors // token if token and at_long.tensors < at_long.memory else None
             followed.append((state // BATCHES[0], token // BATCHES[0], window))
@@ -94,7 +94,7 @@ class ForwardPasses:
 
     def _moments(self, by_run: Sequence[Sequence[int]], operations: Sequence[str]) -> list[Moment]:
         return [
-            Moment(terms=terms(values, self._short), operation=operation)
+            Moment(terms=_terms(values, self._short), operation=operation)
             for operation, *values in zip(operations, *by_run, strict=True)
         ]
 
@@ -115,7 +115,7 @@ def _follow_all(watch: Watch, part: PreTrainedModel, lengths: Sequence[int]) -> 
     return tuple(runs)
 
 
-def terms(values: Sequence[int], short: int) -> _Terms:
+def _terms(values: Sequence[int], short: int) -> _Terms:
     """The coefficients behind the bytes of four runs: the smaller batch short and long, the larger short and long."""
     smaller = _quadratic(values[0], values[1], short)
     larger = _quadratic(values[2], values[3], short)
@@ -129,8 +129,8 @@ def _quadratic(at_short: int, at_long: int, short: int) -> tuple[int, int, int]:
 
     Where shapes are rounded (to blocks, to chunks) a rest is left, and the slope is rounded up.
     """
-    slope = -((at_short - at_long) // (LONG - short))
-    base = LONG + short
+    slope = -((at_short - at_long) // (_LONG - short))
+    base = _LONG + short
     pair = (slope + base // 2) // base
     token = slope - pair * base
     return at_short - token * short - pair * short**2, token, pair

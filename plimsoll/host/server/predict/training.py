@@ -1,6 +1,6 @@
 """Memory of a training step, followed on the meta device through the forward and the backward pass.
 
-As for inference (`activations`): every tensor's bytes are a polynomial in batch and length, and four passes give its
+As for inference (`activations`): every tensor's bytes are a polynomial in batch and length, and six passes give its
 coefficients. What is kept for the backward pass grows with every layer, so two depths are followed (`depth`).
 Fused attention is stood in for by one of its form, for torch has no such kernel for the meta device and would keep the
 scores that a fused one never writes.
@@ -21,7 +21,7 @@ from plimsoll.catalogue.entries import Quantization
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.activations import Moment
 from plimsoll.footprint.training import Mode, StepPrediction, Training, optimizer_bytes, updating_on_cpu
-from plimsoll.host.server.predict.activations import BATCHES, LONG, SHORT, outer, terms
+from plimsoll.host.server.predict.activations import BATCHES, SHORT, outer
 from plimsoll.host.server.predict.coverage import fused_experts
 from plimsoll.host.server.predict.depth import Stretch, TracedStep, deepened, stretches
 from plimsoll.host.server.predict.layers import Layers, text_part, widest_window, with_attention, without_padding
@@ -130,7 +130,7 @@ class _Steps:
             for layers in self._layers[1:]:
                 stack.enter_context(layers.cut())
             layers_run = stack.enter_context(self._layers[0].cut(depth))
-            for batch, length in product(BATCHES, (self._short, LONG)):
+            for batch, length in product(BATCHES, _lengths(self._short)):
                 runs.append(self._follow(layers_run, batch, length))
                 self._watch.limit = 2 * len(runs[0].operations)
         self._watch.limit = None
@@ -184,7 +184,7 @@ class _Steps:
 
     def _moments(self, operations: Sequence[str], runs: Sequence[Sequence[int]], start: int, stop: int) -> list[Moment]:
         return [
-            Moment(terms=terms(values, self._short), operation=operation)
+            Moment(terms=fitted(values, self._short), operation=operation)
             for operation, *values in list(zip(operations, *runs, strict=True))[start:stop]
         ]
 
@@ -200,11 +200,33 @@ class _Steps:
             gradients=gradients,
             optimizer=optimizer_bytes([(p.numel(), p.itemsize) for p in trained], optimizer),
             updating_on_cpu=updating_on_cpu([p.numel() for p in trained], optimizer),
-            kept=Moment(terms=terms(kept, self._short), operation="between the passes"),
+            kept=Moment(terms=fitted(kept, self._short), operation="between the passes"),
             forward=outer(forward),
             backward=outer(backward),
             backward_again=outer(again),
         )
+
+
+def _lengths(short: int) -> tuple[int, int, int]:
+    """Three in even steps. Far apart, as those of inference are, would not do: what a token takes of a deep model, with
+    logits over a large vocabulary, is more than can be told from what a pair of tokens takes."""
+    return short, 2 * short, 3 * short
+
+
+def fitted(values: Sequence[int], short: int) -> tuple[int, int, int, int, int, int]:
+    """The coefficients of a `Moment` behind the bytes of six runs: the smaller batch at all lengths, then the other."""
+    smaller, larger = _quadratic(*values[:3], short), _quadratic(*values[3:], short)
+    own = [more - less for less, more in zip(smaller, larger, strict=True)]
+    shared = [less - BATCHES[0] * each for less, each in zip(smaller, own, strict=True)]
+    return shared[0], shared[1], shared[2], own[0], own[1], own[2]
+
+
+def _quadratic(first: int, second: int, third: int, short: int) -> tuple[int, int, int]:
+    """Whole numbers c, t, p with c + t*length + p*length^2. Where shapes are rounded (to blocks, to chunks) a rest is
+    left, and the slope is rounded up."""
+    pair = round((third - 2 * second + first) / (2 * short**2))
+    token = -((first - second) // short) - 3 * short * pair
+    return first - token * short - pair * short**2, token, pair
 
 
 class _Places:
