@@ -14,7 +14,7 @@ from typing import Final
 from plimsoll.audit.bounds import Bounds
 from plimsoll.catalogue.entries import Claim, Variant
 from plimsoll.errors import PlimsollError
-from plimsoll.footprint.training import DEFAULT_BRIDGE, Mode, StepParts, Training
+from plimsoll.footprint.training import DEFAULT_BRIDGE, Mode, Optimizer, StepParts, Training
 from plimsoll.gate.need import CONTEXT_ALLOWANCE
 from plimsoll.metrics import METRICS, Predicted
 from plimsoll.plan.predictions import Predictions
@@ -38,13 +38,15 @@ class Way:
 
 
 _BRIDGE: Final = Training(mode=Mode.BRIDGE, size=DEFAULT_BRIDGE)
+_LEAST: Final = Training(mode=Mode.BRIDGE, size=10**6, optimizer=Optimizer.SGD, checkpointing=True)
 WAYS: Final = (
     Way(name="a bridge into a frozen model", training=_BRIDGE, takes_two=True),
-    Way(name="layers computed again", training=replace(_BRIDGE, checkpointing=True), takes_two=True),
-    Way(name="eager attention", training=_BRIDGE, attention="eager", takes_two=True),
+    Way(name="the same with layers computed again", training=replace(_BRIDGE, checkpointing=True), takes_two=True),
+    Way(name="a bridge of 1M so, by SGD", training=_LEAST, takes_two=True),
+    Way(name="the first with eager attention", training=_BRIDGE, attention="eager", takes_two=True),
     Way(name="all weights with AdamW", training=Training(mode=Mode.FULL)),
 )
-"""The first is what is expected."""
+"""The first is what is expected. All with the loss as transformers computes it, in float32 over all logits at once."""
 
 
 def is_about_training(claim: Claim) -> bool:

@@ -42,9 +42,11 @@ def result_of(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) 
 
 @cache
 def is_composite(func: OpOverload) -> bool:
-    """True for an operation that torch takes apart into others."""
+    """True for an operation that torch takes apart into others on a real device. Some it takes apart only where there
+    is no kernel for them, as on the meta device (`silu_backward`); where a processor has one, a GPU has one too."""
     name = func.name()  # type: ignore[no-untyped-call]
-    return torch._C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd")  # noqa: SLF001
+    has = torch._C._dispatch_has_kernel_for_dispatch_key  # noqa: SLF001  torch offers no other
+    return has(name, "CompositeImplicitAutograd") and not has(name, "CPU")
 
 
 @cache

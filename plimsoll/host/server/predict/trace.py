@@ -69,6 +69,8 @@ class Step:
     within: int = 0
     product: Product | None = None
     experts: Experts | None = None
+    graded: bool = False
+    """True where a gradient could be asked of its result: not so in a backward pass, but for layers computed again."""
 
     def bytes(self, quantization: Quantization, itemsize: int, experts_covered: bool) -> int:
         """Bytes in use at the step's highest point, with the weights packed by a scheme; `itemsize` is that of the
@@ -202,7 +204,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types 
         if name in _PRODUCTS and self._current.head is None and self._head in {key_of(t) for t in tensors}:
             self._current.head = len(self._current.steps)
         within = _within_attention(args, kwargs, out) if name == _FUSED_ATTENTION else 0
-        self._current.steps.append(Step(name, before, self._in_use, within, product, self._experts))
+        graded = torch.is_grad_enabled()
+        self._current.steps.append(Step(name, before, self._in_use, within, product, self._experts, graded))
         return out
 
     def _product(self, tensors: Sequence[torch.Tensor], out: torch.Tensor) -> Product | None:

@@ -29,6 +29,7 @@ from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.predict.trace import Pass, Step, TooManyStepsError, Watch
 from plimsoll.host.server.training.learner import Learner, low_rank_beside
 
+_SUM: Final = "aten.add"
 _LOOKS: Final = "find_packed_sequence_indices"
 """transformers' function that answers None where each sequence is one text, as all of ours are."""
 
@@ -269,8 +270,13 @@ def _gradients(watch: Watch, learner: Learner, steps: int) -> list[int]:
 
 
 def _height(step: Step, base: Base, *, backward: bool) -> int:
-    """Bytes at the highest point of a step. On the way back a packed weight is unpacked, whatever the scheme; LLM.int8
-    does not pack the gradient."""
+    """Bytes at the highest point of a step.
+
+    On the way back a packed weight is unpacked, whatever the scheme; LLM.int8 does not pack the gradient. Two gradients
+    of one tensor are added in the place of the first, which torch leaves to a new tensor while a mode looks on.
+    """
+    if backward and step.operation == _SUM and not step.graded:
+        return step.before
     itemsize = base.itemsize
     if backward and step.product is not None and base.quantization is Quantization.INT8:
         return step.after + step.product.weight * itemsize
