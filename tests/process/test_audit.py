@@ -63,7 +63,8 @@ def test_an_undisputed_claim_is_possible_and_a_disputed_one_out_of_reach() -> No
 
 def test_what_nothing_predicts_is_not_called_plausible() -> None:
     unjudged = {finding.claim.metric for finding in findings() if finding.status is Status.UNJUDGED}
-    assert {"repetition", "taught_accuracy", "training_activations", "vram_reserved"} <= unjudged
+    assert {"repetition", "taught_accuracy", "vram_reserved"} <= unjudged
+    assert "training_activations" not in unjudged
     assert all(f.bounds.basis for f in findings()), "a reason stands beside each"
 
 
@@ -83,6 +84,44 @@ def test_the_words_of_the_documents_and_what_becomes_of_them() -> None:
     assert {f.status for f in of("vram_peak", "mixtral-8x22b-instruct-v0.1/nf4")} == {Status.IMPOSSIBLE}
     (first,) = (f for f in of("first_load_time", "llama-3.1-70b-instruct/nf4") if f.claim.high == 15 * 60)
     assert (first.status, "1.3 Gbit/s" in first.bounds.instead) == (Status.TIGHT, True)
+
+
+def training(*variants: str) -> dict[str, Finding]:
+    """What becomes of the claims about training these variants together, by what the document says."""
+    return {
+        str(f.claim.quote): f for f in findings() if f.claim.metric.startswith("training") and f.variants == variants
+    }
+
+
+def test_what_documents_say_of_training_is_held_against_steps() -> None:
+    of_3b = training("llama-3.2-3b/bf16")
+    assert of_3b["~5.2 GB"].status is Status.PLAUSIBLE
+    assert "nearest to a bridge into a frozen model" in of_3b["~5.2 GB"].bounds.basis
+    batch = of_3b["batch size 12, grad accum 1, effective batch 12"]
+    assert (batch.status, "are lacking" in batch.bounds.basis) == (Status.TIGHT, True)
+    of_8b = training("llama-3.1-8b/bf16")["batch size 6, grad accum 2, effective batch 12"]
+    assert (of_8b.status, "are left" in of_8b.bounds.basis) == (Status.PLAUSIBLE, True)
+    assert of_8b.bounds.least is not None
+    assert of_8b.bounds.expected is not None
+    assert 16.1e9 < of_8b.bounds.least < of_8b.bounds.expected < 80e9
+
+
+def test_pairs_are_judged_as_one_training() -> None:
+    quote = "batch size 2, grad accum 4, effective batch 8"
+    pair = training("llama-3.1-8b/bf16", "mistral-7b-v0.3/bf16")[quote]
+    assert pair.status is Status.PLAUSIBLE
+    assert pair.bounds.least is not None
+    assert pair.bounds.least > 30.5e9, "the weights of both"
+    assert "all weights" not in pair.bounds.basis, "no way to train two at once but a bridge"
+
+
+def test_spare_memory_is_what_the_card_has_beside_the_need() -> None:
+    spare = {f.variants[0]: f for f in findings() if f.claim.metric == "vram_left"}
+    assert len(spare) == 6
+    assert {f.status for f in spare.values()} == {Status.PLAUSIBLE}
+    expected = spare["llama-3-8b/int8"].bounds.expected
+    assert expected is not None
+    assert 28e9 < expected < 30e9
 
 
 def test_published_measurements_lie_near_the_prediction() -> None:

@@ -15,7 +15,7 @@ import transformers
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.errors import PlimsollError
-from plimsoll.footprint.activations import Moment
+from plimsoll.footprint.activations import Moment, highest
 from plimsoll.footprint.training import PARTS, Mode, Optimizer, Phase, StepParts, Training
 from plimsoll.host.server.predict.coverage import skeleton_of
 from plimsoll.host.server.predict.depth import TracedStep, deepened, stretches
@@ -262,6 +262,9 @@ def test_packed_experts_are_not_followed() -> None:
 
 
 def test_a_packed_model_unpacks_its_weights_on_the_way_back_too() -> None:
-    plain = base("llama", "sdpa")
-    packed = Base(base("llama", "sdpa").model, Quantization.NF4, "sdpa", plain.weights)
-    assert predict_step(BRIDGE, packed).at(1, 16).peak > predict_step(BRIDGE, plain).at(1, 16).peak
+    plain = base("llama", "sdpa", vocab_size=64)
+    for scheme in (Quantization.NF4, Quantization.INT8):
+        packed = Base(base("llama", "sdpa", vocab_size=64).model, scheme, "sdpa", plain.weights)
+        heights = [highest(predict_step(BRIDGE, one).backward, 1, 4) for one in (packed, plain)]
+        largest = SHARED["intermediate_size"] * SHARED["hidden_size"] * 2
+        assert heights[0] - heights[1] >= largest / 2, scheme
