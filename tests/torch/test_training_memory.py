@@ -267,4 +267,4 @@ def test_a_packed_model_unpacks_its_weights_on_the_way_back_too() -> None:
         packed = Base(base("llama", "sdpa", vocab_size=64).model, scheme, "sdpa", plain.weights)
         heights = [highest(predict_step(BRIDGE, one).backward, 1, 4) for one in (packed, plain)]
         largest = SHARED["intermediate_size"] * SHARED["hidden_size"] * 2
-        assert heights[0] - heights[1] >= largest / 2, scheme
+        assert heights[0] - heights[1] >= largest / 4, scheme
