@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
@@ -21,7 +22,7 @@ from plimsoll.catalogue.entries import Catalogue, Quantization, Variant
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.footprint.prediction import Subject
 from plimsoll.footprint.training import PARTS, Mode, Training
-from plimsoll.host.client.process import Host
+from plimsoll.host.client.process import Host, Hosts
 from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.training import PredictStep, Train, TrainingData
 from plimsoll.tiny.store import Store
@@ -90,13 +91,15 @@ def main() -> int:
     known = {row["id"] for row in there}
     wanted = [row for row in rows() if fnmatchcase(row.id, options.rows) and row.id not in known]
     catalogue = read_catalogue()
-    for row in wanted:
-        found = measure(row, catalogue)
-        with options.file.open("a", encoding="utf-8") as file:
-            print(json.dumps(found), file=file)
-        print(
-            f"{row.id}: peak {found['measured']['peak']:,}, predicted {found['predicted']['peak']:,}", file=sys.stderr
-        )
+    with Hosts() as hosts, tempfile.TemporaryDirectory() as logs:
+        for row in wanted:
+            host = hosts.start(row.id, Path(logs) / f"{row.id}.log", threads=1)
+            found = measure(row, catalogue, host)
+            host.close()
+            with options.file.open("a", encoding="utf-8") as file:
+                print(json.dumps(found), file=file)
+            peaks = (f"{which} {found[which]['peak']:,}" for which in ("measured", "predicted"))
+            print(f"{row.id}: {', '.join(peaks)}", file=sys.stderr)
     return 0
 
 

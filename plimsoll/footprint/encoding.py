@@ -84,9 +84,13 @@ def step_to_json(step: StepPrediction) -> dict[str, Any]:
 
 def step_from_json(data: Mapping[str, Any]) -> StepPrediction:
     """Read back what `step_to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
-    plain = {name: data[name] for name in _PLAIN_PARTS}
-    moments = {name: tuple(map(_moment, data[name])) for name in ("forward", "backward", "backward_again")}
-    return StepPrediction(**plain, kept=_moment(data["kept"]), **moments)
+    return StepPrediction(
+        **{name: int(data[name]) for name in _PLAIN_PARTS},
+        kept=_moment(data["kept"]),
+        forward=tuple(map(_moment, data["forward"])),
+        backward=tuple(map(_moment, data["backward"])),
+        backward_again=tuple(map(_moment, data["backward_again"])),
+    )
 
 
 _PLAIN_PARTS: Final = ("weights", "trained_parameters", "gradients", "optimizer", "updating_on_cpu")

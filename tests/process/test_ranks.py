@@ -35,7 +35,7 @@ SPEC = LoadSpec(
     device="cpu",
     device_map=None,
     attention="sdpa",
-    generation=Generation(),
+    generation=Generation(max_new_tokens=8),
     synthetic_config=CONFIG,
 )
 ORDER = RankOrder(spec=SPEC, kind="cpu", training=Training(mode=Mode.FULL), data=TrainingData(batch=4, length=32))

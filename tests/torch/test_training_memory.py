@@ -138,8 +138,8 @@ def test_a_deep_model_is_told_by_two_shallow_ones(training: Training, monkeypatc
     for batch in (1, 5, 64):
         for length in (16, 1000, 9000):
             for accumulation in (1, 2):
-                asked = {"accumulation": accumulation}
-                assert told.at(batch, length, **asked) == followed.at(batch, length, **asked)
+                one, other = (each.at(batch, length, accumulation=accumulation) for each in (told, followed))
+                assert one == other
 
 
 def test_eager_attention_keeps_the_scores_and_computing_again_keeps_none() -> None:
@@ -227,7 +227,7 @@ def test_one_update_in_several_ways(training: Training) -> None:
     at_once = Step(learner, none, [whole])
     at_once.make()
     expected = gradients_of(at_once)
-    parts = Step(learner, none, list(whole.split(1)))
+    parts = Step(learner, none, list(torch.split(whole, 1)))
     parts.make()
     assert rms_apart(gradients_of(parts), expected) < 1e-5
     assert parts.losses[0] == pytest.approx(at_once.losses[0], rel=1e-6)

@@ -95,8 +95,9 @@ class _Steps:
         first = runs[0]
         return self._prediction(
             [run.kept for run in runs],
-            *(self._moments(first.operations, [run.heights for run in runs], *span) for span in _spans(first)),
-            self._moments(first.operations, [run.again for run in runs], *_spans(first)[1]),
+            self._moments(first.operations, [run.heights for run in runs], 0, first.forward),
+            self._moments(first.operations, [run.heights for run in runs], first.forward, len(first.operations)),
+            self._moments(first.operations, [run.again for run in runs], first.forward, len(first.operations)),
         )
 
     def _from_two_depths(self, less: Sequence[TracedStep], more: Sequence[TracedStep], missing: int) -> StepPrediction:
@@ -216,15 +217,16 @@ def _lengths(short: int) -> tuple[int, int, int]:
 
 def fitted(values: Sequence[int], short: int) -> tuple[int, int, int, int, int, int]:
     """The coefficients of a `Moment` behind the bytes of six runs: the smaller batch at all lengths, then the other."""
-    smaller, larger = _quadratic(*values[:3], short), _quadratic(*values[3:], short)
+    smaller, larger = _quadratic(values[:3], short), _quadratic(values[3:], short)
     own = [more - less for less, more in zip(smaller, larger, strict=True)]
     shared = [less - BATCHES[0] * each for less, each in zip(smaller, own, strict=True)]
     return shared[0], shared[1], shared[2], own[0], own[1], own[2]
 
 
-def _quadratic(first: int, second: int, third: int, short: int) -> tuple[int, int, int]:
+def _quadratic(values: Sequence[int], short: int) -> tuple[int, int, int]:
     """Whole numbers c, t, p with c + t*length + p*length^2. Where shapes are rounded (to blocks, to chunks) a rest is
     left, and the slope is rounded up."""
+    first, second, third = values
     pair = round((third - 2 * second + first) / (2 * short**2))
     token = -((first - second) // short) - 3 * short * pair
     return first - token * short - pair * short**2, token, pair
@@ -245,12 +247,7 @@ class _Places:
         """When the backward pass comes to this output."""
         states = output[0] if isinstance(output, tuple) else output
         if isinstance(states, torch.Tensor) and states.requires_grad:
-            states.register_hook(self.note)
-
-
-def _spans(step: TracedStep) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Where the operations of the forward and of the backward pass stand."""
-    return (0, step.forward), (step.forward, len(step.operations))
+            states.register_hook(self.note)  # type: ignore[no-untyped-call]
 
 
 def _refuse_unpacked_experts(bases: Sequence[Base]) -> None:

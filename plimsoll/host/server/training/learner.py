@@ -7,6 +7,7 @@ other.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -113,14 +114,16 @@ class Learner:
     def _bridged(self, bridge: Bridge, tokens: torch.Tensor) -> torch.Tensor:
         if self.partner is None:
             embedded: torch.Tensor = self.model.get_input_embeddings()(tokens)
-            return embedded + bridge(embedded)
+            crossed: torch.Tensor = bridge(embedded)
+            return embedded + crossed
         with torch.no_grad():
             # No weight of it is trained, so nothing is kept for a way back through it.
             rows = self.partner.get_input_embeddings().num_embeddings
             known = tokens.remainder(rows).to(self.partner.get_input_embeddings().weight.device)
             hidden = self.partner.base_model(input_ids=known, use_cache=False).last_hidden_state
         dtype = self.model.get_input_embeddings().weight.dtype
-        return bridge(hidden.to(self.device)).to(dtype)
+        entered: torch.Tensor = bridge(hidden.to(self.device))
+        return entered.to(dtype)
 
 
 class Objective(nn.Module):
@@ -209,7 +212,7 @@ def peft_beside(model: Any, rank: int) -> Any:
     from plimsoll.extras import require
 
     require("lora", "training with LoRA", ("peft",))
-    import peft
+    peft: Any = importlib.import_module("peft")
 
     # By their names: by `all-linear` peft also takes the experts of some families, and not of others.
     layers = _linear_layers(model)

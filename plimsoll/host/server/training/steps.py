@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -71,7 +72,7 @@ def compare(request: CompareSteps) -> StepsCompared:
     at_once = Step(learner, none, [whole])
     parts = at_once.counted()
     expected = gradients_of(at_once)
-    one_by_one = Step(learner, none, list(whole.split(1)))
+    one_by_one = Step(learner, none, list(torch.split(whole, 1)))
     one_by_one.make()
     learner.compute_again(True)
     again = Step(learner, none, [whole])
@@ -103,9 +104,8 @@ def optimizer_of(learner: Learner, optimizer: Optimizer, rate: float) -> torch.o
         return torch.optim.SGD(learner.trained, lr=rate, fused=True)
     if optimizer is Optimizer.ADAMW:
         return torch.optim.AdamW(learner.trained, lr=rate, weight_decay=_DECAY, fused=True)
-    import bitsandbytes
-
-    packed: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(learner.trained, lr=rate, weight_decay=_DECAY)
+    bitsandbytes: Any = importlib.import_module("bitsandbytes.optim")
+    packed: torch.optim.Optimizer = bitsandbytes.AdamW8bit(learner.trained, lr=rate, weight_decay=_DECAY)
     return packed
 
 
@@ -225,7 +225,7 @@ def sha256_of(tensors: Iterable[torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for tensor in tensors:
         flat = tensor.detach().contiguous().view(-1)
-        for piece in flat.split(max(1, _CHUNK // flat.itemsize)):
+        for piece in torch.split(flat, max(1, _CHUNK // flat.itemsize)):
             digest.update(piece.view(torch.uint8).cpu().numpy())
     return digest.hexdigest()
 
