@@ -35,7 +35,7 @@ def test_parts_add_up_and_the_next_batch_is_not_safe() -> None:
     assert found["left_bytes"] == found["memory_bytes"] - found["context_bytes"] - step["peak_bytes"]
     assert found["left_bytes"] >= found["reserve_bytes"]
     assert found["safe_batch"] == step["batch"] > 100
-    assert (found["variant"], found["partner"], found["limited_by"]) == ("tiny-llama/bf16", None, "workspace")
+    assert (found["variant"], found["partner"], found["limited_by"]) == ("tiny-llama/bf16", None, "activations")
     ways = {(way["training"]["mode"], way["training"]["checkpointing"]) for way in found["otherwise"]}
     assert ways == {("bridge", True), ("lora", False), ("lora", True)}
 

@@ -255,6 +255,12 @@ def test_packed_weights_are_not_trained() -> None:
         Learner(FULL, model, adapt=low_rank_beside)
 
 
+def test_a_step_of_all_weights_is_not_predicted_of_packed_ones() -> None:
+    plain = base("llama", "sdpa")
+    with pytest.raises(PlimsollError, match="packed weights cannot be trained, and nf4 packs them"):
+        predict_step(FULL, Base(plain.model, Quantization.NF4, "sdpa", plain.weights))
+
+
 def test_packed_experts_are_not_followed() -> None:
     mixture = base("mixtral", "sdpa")
     with pytest.raises(NotFollowedError, match="packed experts stay unpacked between the passes"):

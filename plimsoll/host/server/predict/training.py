@@ -57,7 +57,7 @@ def predict_step(training: Training, base: Base, partner: Base | None = None) ->
     Raises NotFollowedError, and PlimsollError as `Learner` does.
     """
     bases = tuple(one for one in (base, partner) if one is not None)
-    _refuse_unpacked_experts(bases)
+    _refuse_packed(training, bases)
     steps = _Steps(training, bases)
     try:
         return steps.predicted()
@@ -250,8 +250,14 @@ class _Places:
             states.register_hook(self.note)  # type: ignore[no-untyped-call]
 
 
-def _refuse_unpacked_experts(bases: Sequence[Base]) -> None:
+def _refuse_packed(training: Training, bases: Sequence[Base]) -> None:
+    """What cannot be trained, or not be followed, once weights are packed: on the meta device they are not."""
     for one in bases:
+        if one.quantization.is_quantized and training.mode is Mode.FULL:
+            raise PlimsollError(
+                f"packed weights cannot be trained, and {one.quantization} packs them: train with LoRA or a bridge, or "
+                "take an unquantized variant"
+            )
         if one.quantization.is_quantized and fused_experts(one.model):
             raise NotFollowedError("packed experts stay unpacked between the passes, which is not followed")
 
