@@ -19,6 +19,7 @@ from plimsoll.plan.headroom import Wanted, otherwise, parse_count, room_of
 from plimsoll.plan.headroom_table import picture, render, to_json
 from plimsoll.plan.planning import PlannedMachine, machine_of
 from plimsoll.plan.predictions import HostPool, Predictions
+from plimsoll.present.document import Svg
 from plimsoll.tiny.store import cache_folder
 from plimsoll.usertoml.suggest import did_you_mean
 
@@ -116,12 +117,11 @@ def _machine(catalogue: Catalogue, name: str | None) -> PlannedMachine:
     return machine_of(catalogue.profiles[name])
 
 
-def _draw(path: Path, element: object) -> None:
-    from plimsoll.present.document import Svg
+def _draw(path: Path, element: Svg) -> None:
     from plimsoll.present.drawing import svg_file
 
     try:
-        path.write_text(svg_file(Svg(str(element))), encoding="utf-8")
+        path.write_text(svg_file(element), encoding="utf-8")
     except OSError as error:
         raise PlimsollError(f"--picture {path}: cannot be written: {error.strerror}") from None
 
