@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "verify": "check a sign-off: hashes, signature, schema, and the verdict once more from the evidence",
     "compare": "hold runs against each other: what became slower, larger or worse",
     "baseline": "keep runs to compare with, and list them",
+    "fleet": "judge many nodes as one, and name the odd ones",
     "schema": "print the JSON Schema of what other tools read",
     "completion": "print what lets a shell complete commands, options and runs",
 }

@@ -26,6 +26,7 @@ SCHEMAS: Final = {
     "explain": ("plimsoll.symptoms", "`plimsoll explain --json`"),
     "checkpoints": ("plimsoll.tiny", "`plimsoll tiny list --json`"),
     "baselines": ("plimsoll.compare", "`plimsoll baseline list --json`"),
+    "fleet": ("plimsoll.fleet", "fleet.json, and `plimsoll fleet --json`"),
     "bundle": ("plimsoll.signoff", "manifest.json in a bundle of `plimsoll sign`"),
     "verification": ("plimsoll.signoff", "`plimsoll verify --json`"),
 }

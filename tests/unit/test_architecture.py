@@ -45,6 +45,7 @@ FLOW = [
     "compare",
     "uncertainty",
     "signoff",
+    "fleet",
     "commands",
     "cli",
     "__main__",

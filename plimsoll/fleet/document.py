@@ -1,0 +1,437 @@
+"""The fleet's verdict as a document: the odd nodes first, then nodes against checks, then what differs and how far.
+
+Nodes whose checks ended alike share a row, under a name that Slurm takes (`gpu[01-16]`); a node that is not wholly well
+has a row for each of its GPUs too. So a thousand nodes fit on a page that is read in a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+from typing import Final
+
+from plimsoll.fleet.differences import Difference
+from plimsoll.fleet.draining import drain_command, drain_reason, reason_of
+from plimsoll.fleet.fleet import Fleet, outcome_counts
+from plimsoll.fleet.names import compressed, natural
+from plimsoll.fleet.outliers import ALPHA, FLOOR, Outlier
+from plimsoll.fleet.stragglers import FACTOR, LEAST
+from plimsoll.fleet.summary import Asked, NodeSummary
+from plimsoll.present.document import (
+    BREAK,
+    Bullets,
+    Cell,
+    Document,
+    Fold,
+    Inline,
+    Paragraph,
+    Piece,
+    Section,
+    Sign,
+    Span,
+    Statement,
+    Table,
+    Tone,
+    Verbatim,
+    code,
+    columns,
+    strong,
+)
+from plimsoll.present.foreign_text import one_line
+from plimsoll.units import counted, format_seconds, format_value
+from plimsoll.verdict.cells import WORST_FIRST, CellOutcome
+from plimsoll.verdict.verdict import Word
+
+_TONES: Final = {Word.ACCEPTED: Tone.GOOD, Word.REJECTED: Tone.BAD, Word.INCOMPLETE: Tone.NEAR}
+_MOST_COLUMNS: Final = 24
+_MOST_ODD: Final = 200
+"""Odd nodes that are told in full; all stand in the list of nodes and in the file for programs."""
+_MOST_SCOPES: Final = 3
+_MOST_ROWS: Final = 1200
+_MOST_REASONS: Final = 5
+_MOST_ODDITIES: Final = 8
+_MOST_GROUPS: Final = 6
+_MOST_LISTED: Final = 300
+_LONGEST_NAMES: Final = 300
+_LONGEST_REASON: Final = 400
+
+
+def fleet_document(fleet: Fleet) -> Document:
+    """Everything that people read of a fleet."""
+    sections = (
+        _faults(fleet),
+        _odd_nodes(fleet),
+        _matrix(fleet),
+        _differences(fleet.differences),
+        _outliers(fleet),
+        _numerics(fleet),
+        _wall_time(fleet),
+        _notes(fleet),
+        drain_section(fleet),
+        _nodes(fleet),
+        _method(fleet),
+    )
+    return Document(
+        title="Fleet", blocks=(_statement(fleet), *(section for section in sections if section is not None))
+    )
+
+
+def _statement(fleet: Fleet) -> Statement:
+    gpus = sum(len(node.gpus) for node in fleet.nodes)
+    scopes = tuple(dict.fromkeys(node.scope for node in fleet.nodes))
+    named = [piece for scope in scopes[:_MOST_SCOPES] for piece in ("; ", code(scope))][1:]
+    facts: tuple[Piece, ...] = (
+        "Scope: ",
+        *(named or ["nothing"]),
+        f"; and {len(scopes) - _MOST_SCOPES} more" if len(scopes) > _MOST_SCOPES else "",
+        f". {counted(len(fleet.nodes), 'node')} with {counted(gpus, 'GPU')}, "
+        f"{counted(fleet.planned, 'check')} planned.",
+    )
+    odd = [
+        f"{counted(len(found), noun)}"
+        for found, noun in (
+            (fleet.outliers.outliers, "outlier"),
+            (fleet.differences, "difference"),
+            (fleet.stragglers, "straggler"),
+        )
+        if found
+    ]
+    breaches = tuple((strong(f"fails on {breach}"), ": --fail-on asks for none") for breach in fleet.breaches)
+    return Statement(
+        tone=Tone.BAD if fleet.breaches else _TONES[fleet.word],
+        title=fleet.statement,
+        blocks=(
+            Paragraph(words=facts),
+            *([Bullets(entries=breaches)] if breaches else []),
+            *([Paragraph(words=f"Odd, without changing the word: {', '.join(odd)}.")] if odd else []),
+        ),
+    )
+
+
+def _listed(
+    title: str, entries: Sequence[Cell], most: int | None = None, rest: str = "in fleet.json"
+) -> Section | None:
+    return Section(title=title, blocks=(Bullets(entries=tuple(entries), most=most, rest=rest),)) if entries else None
+
+
+def _faults(fleet: Fleet) -> Section | None:
+    return _listed("Not to be accepted, because", fleet.faults, _MOST_ODD)
+
+
+def _notes(fleet: Fleet) -> Section | None:
+    return _listed("Notes", fleet.notes)
+
+
+def _odd_nodes(fleet: Fleet) -> Section | None:
+    oddities = fleet.oddities()
+    odd = [node for node in fleet.nodes if node.word is not Word.ACCEPTED or node.name in oddities]
+    odd.sort(key=lambda node: ((Word.REJECTED, Word.INCOMPLETE, Word.ACCEPTED).index(node.word), natural(node.name)))
+    entries: list[Cell] = [
+        (code(name), " ", Span(text="no evidence", tone=Tone.NEAR), ": it is expected, and left nothing")
+        for name in (fleet.missing if fleet.expected.names else ())
+    ]
+    entries += [(code(node.name), " ", _word(node.word), _why(node, oddities.get(node.name, ()))) for node in odd]
+    return _listed("Odd nodes", entries, _MOST_ODD)
+
+
+def _paragraph(text: str) -> Paragraph:
+    return Paragraph(words=text)
+
+
+def _word(word: Word) -> Span:
+    return Span(text=word.value, tone=_TONES[word])
+
+
+def _why(node: NodeSummary, oddities: Sequence[str]) -> Bullets:
+    entries: list[Cell] = [one_line(fault) for fault in node.faults[:_MOST_REASONS]]
+    entries += [_reason(node, place) for place in range(min(len(node.reasons), _MOST_REASONS))]
+    bad = sum(count for outcome, count in outcome_counts(node).items() if not outcome.is_good)
+    told = sum(reason.count for reason in node.reasons[:_MOST_REASONS])
+    if bad > told:
+        entries.append(f"and {counted(bad - told, 'more check')} without a good result")
+    entries += [one_line(text) for text in oddities[:_MOST_ODDITIES]]
+    if len(oddities) > _MOST_ODDITIES:
+        entries.append(f"and {len(oddities) - _MOST_ODDITIES} more, below")
+    return Bullets(entries=tuple(entries))
+
+
+def _reason(node: NodeSummary, place: int) -> Cell:
+    reason = node.reasons[place]
+    first = one_line(reason.reason.partition("\n")[0], _LONGEST_REASON)
+    more = f" and {counted(reason.count - 1, 'more check')}" if reason.count > 1 else ""
+    return (Sign(outcome=reason.outcome.value), " ", code(reason.check), f"{more}: {first}")
+
+
+_Name = Callable[[str], str]
+
+
+def _file(check: str) -> str:
+    return check.partition("::")[0].rpartition("/")[2].removesuffix(".py").removeprefix("test_")
+
+
+def _question(check: str) -> str:
+    return check.partition("::")[2].partition("[")[0].removeprefix("test_")
+
+
+def _whole(check: str) -> str:
+    return check.partition("::")[2].removeprefix("test_") or check
+
+
+def _column_of(nodes: Iterable[NodeSummary]) -> _Name:
+    """The finest name of checks that leaves a table which a person can read."""
+    checks = {one.check for node in nodes for one in node.asked}
+    for name in (_whole, _question):
+        if len({name(check) for check in checks}) <= _MOST_COLUMNS:
+            return name
+    return _file
+
+
+def _matrix(fleet: Fleet) -> Section | None:
+    name = _column_of(fleet.nodes)
+    heads = tuple(dict.fromkeys(name(one.check) for node in fleet.nodes for one in node.asked))
+    if not heads:
+        return None
+    patterns: dict[tuple[object, ...], list[NodeSummary]] = {}
+    for node in fleet.nodes:
+        # A node that is not wholly well has a row of its own, for which GPU it is must be told.
+        is_well = all(one.outcome is CellOutcome.PASS for one in node.asked)
+        own = _cells(node.asked, heads, name)
+        patterns.setdefault((len(node.gpus), *map(str, own), "" if is_well else node.name), []).append(node)
+    rows: list[tuple[Cell, ...]] = []
+    for group in sorted(patterns.values(), key=lambda group: (_badness(group[0]), natural(group[0].name))):
+        rows += _rows(group, heads, name)
+    shown = rows[:_MOST_ROWS]
+    more = [] if len(shown) == len(rows) else [_paragraph(f"and {len(rows) - len(shown)} more rows, in fleet.json")]
+    how = "Rows are nodes, and GPUs of those that are not wholly well; a cell is the worst of its checks."
+    return Section(
+        title="Nodes, GPUs and checks",
+        anchor="matrix",
+        blocks=(
+            Paragraph(words=how),
+            Table(columns=columns("node", "GPUs", *heads), rows=tuple(shown), notable=_MOST_ROWS),
+            *more,
+        ),
+    )
+
+
+def _badness(node: NodeSummary) -> int:
+    return min((WORST_FIRST.index(one.outcome) for one in node.asked), default=len(WORST_FIRST))
+
+
+def _rows(group: Sequence[NodeSummary], heads: Sequence[str], name: _Name) -> list[tuple[Cell, ...]]:
+    first = group[0]
+    names = compressed(node.name for node in group)
+    several = f" ({len(group)} nodes)" if len(group) > 1 else ""
+    label = f"{one_line(names, _LONGEST_NAMES)}{several}"
+    rows: list[tuple[Cell, ...]] = [
+        (code(label), str(len(first.gpus) or "none"), *_cells(first.asked, heads, name)),
+    ]
+    if len(group) == 1 and len(first.gpus) > 1 and _badness(first) < WORST_FIRST.index(CellOutcome.PASS):
+        for gpu in first.gpus:
+            own = [one for one in first.asked if gpu.id in one.gpu.split("+")]
+            if own:
+                rows.append((f"{first.name} {gpu.id}", "", *_cells(own, heads, name)))
+    return rows
+
+
+def _cells(asked: Iterable[Asked], heads: Sequence[str], name: _Name) -> list[Cell]:
+    found: dict[str, list[CellOutcome]] = {}
+    for one in asked:
+        found.setdefault(name(one.check), []).append(one.outcome)
+    return [_cell(found.get(head, [])) for head in heads]
+
+
+def _cell(outcomes: Sequence[CellOutcome]) -> Cell:
+    if not outcomes:
+        return ""
+    worst = min(outcomes, key=WORST_FIRST.index)
+    alike = outcomes.count(worst)
+    sign = Sign(outcome=worst.value)
+    return sign if alike == len(outcomes) else (sign, f" {alike}/{len(outcomes)}")
+
+
+def _differences(differences: Sequence[Difference]) -> Section | None:
+    if not differences:
+        return None
+    rows = [(_what(each), _majority(each), _others(each)) for each in differences[:_MOST_LISTED]]
+    more = len(differences) - len(rows)
+    return Section(
+        title="What differs between nodes",
+        anchor="differences",
+        blocks=(
+            Table(columns=columns("what", "most", "others"), rows=tuple(rows), notable=_MOST_LISTED),
+            *([_paragraph(f"and {more} more, in fleet.json")] if more > 0 else []),
+        ),
+    )
+
+
+def _what(difference: Difference) -> Cell:
+    return difference.what if difference.product is None else f"{difference.what} of {difference.product}"
+
+
+def _majority(difference: Difference) -> Cell:
+    majority = difference.majority
+    if majority is None:
+        return Span(text="no majority", tone=Tone.NEAR)
+    return f"{one_line(majority.value, 120)} on {majority.count} {difference.nouns}"
+
+
+def _others(difference: Difference) -> Cell:
+    groups = difference.minority
+    entries: list[Inline] = []
+    for group in groups[:_MOST_GROUPS]:
+        entries += [
+            *([BREAK] if entries else []),
+            strong(one_line(group.value, 120)),
+            ": ",
+            code(one_line(group.named, _LONGEST_NAMES)),
+        ]
+    if len(groups) > _MOST_GROUPS:
+        entries += [BREAK, f"and {len(groups) - _MOST_GROUPS} more values"]
+    return tuple(entries)
+
+
+def _outliers(fleet: Fleet) -> Section | None:
+    found = fleet.outliers
+    if not found.looks and not found.too_few:
+        return None
+    told = [f"too few {product} to say which is slow" for product in found.too_few]
+    if not found.outliers:
+        held = f"None of {counted(found.looks, 'look')} at a figure, a GPU or a node is out of the ordinary."
+        return Section(
+            title="Slower than its like", blocks=tuple(map(_paragraph, [*([held] if found.looks else []), *told]))
+        )
+    rows = tuple(map(_outlier, found.outliers[:_MOST_LISTED]))
+    more = len(found.outliers) - len(rows)
+    head = columns("node", "GPU", "slower by", "what", "measured", "median", "z", "chance", figures=(2, 4, 5, 6, 7))
+    return Section(
+        title="Slower than its like",
+        anchor="outliers",
+        blocks=(
+            Table(columns=head, rows=rows, notable=_MOST_LISTED),
+            *([_paragraph(f"and {more} more, in fleet.json")] if more > 0 else []),
+            *map(_paragraph, told),
+        ),
+    )
+
+
+def _outlier(one: Outlier) -> tuple[Cell, ...]:
+    unit = one.unit or "1"
+    what = f"{counted(one.figures, 'figure')} together" if one.check is None else f"{_whole(one.check)}: {one.metric}"
+    return (
+        code(one.node),
+        one.gpu or "all",
+        f"{one.behind:.1%}",
+        what,
+        "" if one.value is None else format_value(one.value, unit),
+        "" if one.middle is None else format_value(one.middle, unit),
+        f"{one.z:.1f}",
+        f"{one.chance:.1g}" if one.chance >= 1e-6 else "<1e-6",
+    )
+
+
+def _numerics(fleet: Fleet) -> Section | None:
+    found = fleet.numerics
+    if not found.devices:
+        return None
+    groups = "one product on one stack" if found.groups == 1 else f"{found.groups} products or stacks, each by itself"
+    held = f"{counted(found.devices, 'device')} of {groups} computed the bits of the same models."
+    if not found.apart:
+        end = "All agree to the last bit." if len(found.alone) < found.devices else "None has another to agree with."
+        lines = [f"{held} {end}"]
+    else:
+        lines = [held]
+    if found.alone:
+        lines.append(f"Alone in its product and stack: {one_line(', '.join(found.alone), _LONGEST_NAMES)}.")
+    rows = tuple(
+        (
+            code(one.node),
+            one.gpu or "processor",
+            one.product,
+            f"{one.ways} of {one.of}",
+            f"{_whole(one.check)} ({one.way})",
+            f"{one.agreeing} of {one.devices} have its bits"
+            + ("" if one.is_told else "; no bits are those of more than half: nobody can say which are wrong"),
+        )
+        for one in found.apart[:_MOST_LISTED]
+    )
+    head = columns("node", "device", "product", "ways apart", "the first", "company")
+    return Section(
+        title="Agreement to the bit",
+        anchor="agreement",
+        blocks=(*map(_paragraph, lines), *([Table(columns=head, rows=rows, notable=_MOST_LISTED)] if rows else [])),
+    )
+
+
+def _wall_time(fleet: Fleet) -> Section | None:
+    known = [node.seconds for node in fleet.nodes if node.seconds is not None]
+    if len(known) < 2:
+        return None
+    unended = len(fleet.nodes) - len(known)
+    text = (
+        f"From {format_seconds(min(known))} to {format_seconds(max(known))}, median {format_seconds(median(known))}"
+        + (f"; {counted(unended, 'node')} did not end" if unended else "")
+        + "."
+    )
+    late = [(code(one.node), f": {one}") for one in fleet.stragglers]
+    return Section(
+        title="Wall time", blocks=(_paragraph(text), *([Bullets(entries=tuple(late), most=_MOST_ODD)] if late else []))
+    )
+
+
+def _nodes(fleet: Fleet) -> Section | None:
+    if not fleet.nodes:
+        return None
+    rows = tuple(
+        (
+            code(node.name),
+            _word(node.word),
+            ", ".join(f"{n} {o.word}" for o in CellOutcome if (n := outcome_counts(node)[o])) or "nothing planned",
+            f"{len(node.gpus)} {' + '.join(node.products)}" if node.gpus else " + ".join(node.products),
+            "" if node.seconds is None else format_seconds(node.seconds),
+            code(node.runs[-1].run_id),
+        )
+        for node in fleet.nodes
+    )
+    head = columns("node", "verdict", "checks", "has", "wall time", "run", figures=(4,))
+    return Section(
+        title="All nodes",
+        anchor="nodes",
+        fold=Fold.OPEN if len(rows) <= _MOST_COLUMNS else Fold.CLOSED,
+        blocks=(Table(columns=head, rows=rows, notable=0),),
+    )
+
+
+def _method(fleet: Fleet) -> Section:
+    lines = (
+        "slower than its like: robust z on the median and the median of absolute deviations, of logarithms; named from "
+        f"{FLOOR:.0%} on, and where the chance of any such among all looks at a healthy fleet "
+        f"(here {fleet.outliers.looks:,}) is below {ALPHA:.0%} (Holm)",
+        f"wall time: more than {FACTOR:g} times the median of the same products and scope, and {LEAST:g} s above it",
+        "agreement: the bits of more than half of the devices of a product on one stack",
+        "differences, outliers and wall time do not change the word; --fail-on makes them a failure",
+    )
+    return Section(title="How it was decided", blocks=(Bullets(entries=lines),), fold=Fold.CLOSED)
+
+
+def drain_commands(fleet: Fleet) -> list[str]:
+    """For each node that is rejected, or computes wrong bits, the command that takes it out of service, for somebody to
+    read and to run."""
+    wrong = {one.node: one for one in fleet.numerics.apart if one.is_told}
+    found = []
+    for node in fleet.nodes:
+        if node.word is Word.REJECTED:
+            found.append(drain_command(node.name, reason_of(node)))
+        elif (one := wrong.get(node.name)) is not None:
+            reason = f"{one.gpu or 'the processor'} computes other bits than most of its product"
+            found.append(drain_command(node.name, drain_reason(reason)))
+    return found
+
+
+def drain_section(fleet: Fleet) -> Section | None:
+    """The commands, on the page: nothing runs them."""
+    found = drain_commands(fleet)
+    if not found:
+        return None
+    told = "Nothing has been run. What takes the rejected nodes out of service in Slurm:"
+    return Section(title="Take out of service", blocks=(_paragraph(told), Verbatim(text="\n".join(found))))

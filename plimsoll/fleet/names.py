@@ -1,0 +1,68 @@
+"""Names of nodes: in the order that people expect, and many of them in few characters, as Slurm writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+_DIGITS: Final = re.compile(r"(\d+)")
+_NUMBERED: Final = re.compile(r"(?P<before>.*?)(?P<number>\d+)(?P<after>\D*)", re.DOTALL)
+_LIST: Final = re.compile(r"(?P<before>[^\[\]]*)\[(?P<inside>[\d,-]+)\](?P<after>[^\[\]]*)")
+_RANGE: Final = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
+MOST_EXPANDED: Final = 100_000
+
+
+def natural(name: str) -> tuple[tuple[int, str, int], ...]:
+    """A key that sorts gpu2 before gpu10."""
+    return tuple((1, "", int(part)) if part.isdecimal() else (0, part, 0) for part in _DIGITS.split(name) if part)
+
+
+def compressed(names: Iterable[str]) -> str:
+    """`gpu[01-16,18],login1` for many names, which `scontrol` takes too."""
+    groups: dict[tuple[str, int, str], list[str]] = {}
+    alone: list[str] = []
+    for name in sorted(set(names), key=natural):
+        found = _NUMBERED.fullmatch(name)
+        if found is None or len(found["number"]) > 15 or not found["number"].isascii():
+            alone.append(name)
+        else:
+            groups.setdefault((found["before"], len(found["number"]), found["after"]), []).append(found["number"])
+    texts = [
+        f"{before}[{','.join(_ranges(numbers))}]{after}" if len(numbers) > 1 else f"{before}{numbers[0]}{after}"
+        for (before, _, after), numbers in groups.items()
+    ]
+    return ",".join([*texts, *alone])
+
+
+def expanded(text: str) -> list[str]:
+    """The names that `gpu[01-16,18]` stands for; a name without brackets stands for itself.
+
+    Raises ValueError for brackets that are no list, and for more names than any fleet has.
+    """
+    if "[" not in text and "]" not in text:
+        return [text]
+    found = _LIST.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no list of nodes such as gpu[01-16]")
+    numbers: list[str] = []
+    for part in found["inside"].split(","):
+        one = _RANGE.fullmatch(part)
+        if one is None or int(one["last"] or one["first"]) < int(one["first"]):
+            raise ValueError(f"{part!r} in {text!r} is no range such as 01-16")
+        first, last = int(one["first"]), int(one["last"] or one["first"])
+        if last - first >= MOST_EXPANDED:
+            raise ValueError(f"{text!r} stands for more than {MOST_EXPANDED} nodes")
+        numbers += [str(number).zfill(len(one["first"])) for number in range(first, last + 1)]
+    return [f"{found['before']}{number}{found['after']}" for number in numbers]
+
+
+def _ranges(numbers: list[str]) -> Iterator[str]:
+    first = last = numbers[0]
+    for number in numbers[1:]:
+        if int(number) == int(last) + 1:
+            last = number
+            continue
+        yield first if first == last else f"{first}-{last}"
+        first = last = number
+    yield first if first == last else f"{first}-{last}"

@@ -1,0 +1,82 @@
+"""Writes what is made of a fleet: the page, the Markdown, the files for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from plimsoll.errors import PlimsollError
+from plimsoll.extras import require
+from plimsoll.fleet.data import fleet_text, node_lines
+from plimsoll.fleet.document import fleet_document
+from plimsoll.fleet.fleet import Fleet
+from plimsoll.present import html, markdown, terminal
+from plimsoll.present.colours import COLOURS
+from plimsoll.report.write import write_atomically
+
+_SKIPPED_ON_A_TERMINAL: Final = ("All nodes", "How it was decided")
+
+
+def terminal_lines(fleet: Fleet) -> list[str]:
+    """What a reader of a terminal sees: the sections, the statement last."""
+    whole = fleet_document(fleet)
+    lines: list[str] = []
+    for section in whole.sections:
+        if section.title not in _SKIPPED_ON_A_TERMINAL:
+            lines += [*terminal.section_lines(section), ""]
+    return [*lines, terminal.line(fleet.statement)]
+
+
+def markdown_text(fleet: Fleet) -> str:
+    """The same in Markdown, long tables folded away."""
+    return markdown.document_text(fleet_document(fleet))
+
+
+def page_text(fleet: Fleet) -> str:
+    """A page that needs nothing else."""
+    return html.page(fleet_document(fleet), COLOURS + Path(__file__).with_name("page.css").read_text("utf-8"))
+
+
+def lines_text(fleet: Fleet) -> str:
+    """A line of JSON for each node."""
+    return "".join(f"{line}\n" for line in node_lines(fleet))
+
+
+_WRITERS: Final[Mapping[str, Callable[[Fleet], str]]] = {
+    ".html": page_text,
+    ".md": markdown_text,
+    ".json": fleet_text,
+    ".jsonl": lines_text,
+}
+"""Ending of a file -> what makes its text."""
+
+
+def required_output(path: Path) -> Path:
+    """The path, where it can be written to. Raises PlimsollError, before anything is read, where the page needs a
+    library that is missing."""
+    if path.suffix in ("", ".html") or path.is_dir():
+        require("pages", "the page of a fleet", ("jinja2",))
+    if path.suffix not in ("", *_WRITERS) and not path.is_dir():
+        raise PlimsollError(
+            f"--output {path}: it ends in none of {', '.join(_WRITERS)}; give such a file, or a folder for all of them"
+        )
+    return path
+
+
+def write_fleet(fleet: Fleet, path: Path) -> list[Path]:
+    """Write one file, by its ending, or all four into a folder, which is made. Raises PlimsollError."""
+    if path.suffix in _WRITERS and not path.is_dir():
+        files = {path: _WRITERS[path.suffix]}
+    else:
+        files = {path / f"fleet{ending}": writer for ending, writer in _WRITERS.items()}
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PlimsollError(f"folder {path} cannot be made ({error.strerror or error})") from None
+    for file, writer in files.items():
+        try:
+            write_atomically(file, writer(fleet))
+        except OSError as error:
+            raise PlimsollError(f"{file} could not be written ({error.strerror or error})") from None
+    return list(files)

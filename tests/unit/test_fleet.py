@@ -1,0 +1,369 @@
+"""The verdict over many nodes: what is missing, what is odd, what differs, and who is named for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from plimsoll.commands.schema import schema
+from plimsoll.evidence.chain import START, sealed
+from plimsoll.fleet.discovery import find_lineages
+from plimsoll.fleet.expected import read_expected
+from plimsoll.fleet.fleet import Condition, Fleet, judge_fleet
+from plimsoll.fleet.names import compressed, expanded, natural
+from plimsoll.fleet.outliers import Look
+from plimsoll.fleet.reading import read_nodes, split
+from plimsoll.fleet.summary import check_name
+from plimsoll.verdict.verdict import Word
+from tests.support.commands import plimsoll
+from tests.support.fleet_runs import MadeNode, events_of, write_fleet_of, write_node
+
+Spoil = Callable[[MadeNode], MadeNode]
+
+
+def spoiled(**changes: Any) -> Spoil:
+    return lambda made: replace(made, **changes)
+
+
+def fleet_in(folder: Path, expect: str | None = None, *fail_on: Condition, newest: bool = False) -> Fleet:
+    read, unread = split(read_nodes(find_lineages([str(folder)], folder), 1))
+    return judge_fleet(read, unread, read_expected(expect), fail_on, newest=newest)
+
+
+def made_fleet(folder: Path, count: int = 8, expect: str | None = None, **changes: Spoil) -> Fleet:
+    write_fleet_of(folder, count, **changes)
+    return fleet_in(folder, expect)
+
+
+def test_sound_nodes_are_accepted_and_nothing_about_them_is_odd(tmp_path: Path) -> None:
+    fleet = made_fleet(tmp_path, expect="8")
+    assert (fleet.word, fleet.exit_status) == (Word.ACCEPTED, 0), fleet.statement
+    assert fleet.statement == "ACCEPTED over 8 expected nodes: 8 accepted"
+    assert (fleet.faults, fleet.notes, fleet.oddities()) == ((), (), {})
+    assert (fleet.differences, fleet.stragglers, fleet.outliers.outliers) == ((), (), ())
+    # 8 nodes; 8 GPUs of each; 8 figures of each of those.
+    assert fleet.outliers.looks == 8 + 64 + 512
+    assert (fleet.numerics.devices, fleet.numerics.groups, fleet.numerics.alone) == (64, 1, ())
+
+
+def test_a_node_that_fails_rejects_the_fleet_and_is_named_with_its_check(tmp_path: Path) -> None:
+    fleet = made_fleet(tmp_path, expect="8", node03=spoiled(failing=((3, "ecc"),)))
+    assert (fleet.word, fleet.exit_status) == (Word.REJECTED, 1)
+    assert fleet.statement == "REJECTED over 8 expected nodes: 7 accepted, 1 rejected"
+    [node] = [node for node in fleet.nodes if node.word is Word.REJECTED]
+    assert (node.name, [reason.check for reason in node.reasons]) == (
+        "node03",
+        ["acceptance/test_health.py::test_ecc[gpu3]"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("expect", "said", "fault"),
+    [
+        ("9", "9 expected nodes: 8 accepted, 1 without evidence", "9 nodes are expected, and 8 left evidence"),
+        ("node[01-10]", "10 expected nodes: 8 accepted, 2 without evidence", "no evidence of node[09-10]"),
+    ],
+)
+def test_a_node_without_evidence_makes_the_fleet_incomplete(tmp_path: Path, expect: str, said: str, fault: str) -> None:
+    if not expect.isdecimal():
+        (tmp_path / "nodes.txt").write_text(f"# the rack\n{expect}  # all of it\n")
+        expect = str(tmp_path / "nodes.txt")
+    fleet = made_fleet(tmp_path / "nodes", expect=expect)
+    assert (fleet.word, fleet.exit_status) == (Word.INCOMPLETE, 6)
+    assert fleet.statement == f"INCOMPLETE over {said}; {fault}"
+    assert fleet.faults == (fault,)
+
+
+def test_without_an_expectation_it_is_said_that_nobody_is_missed(tmp_path: Path) -> None:
+    fleet = made_fleet(tmp_path, 3)
+    assert fleet.word is Word.ACCEPTED
+    assert fleet.notes == ("a node that left nothing is not missed: --expect-nodes says which there are",)
+
+
+def test_a_node_that_was_killed_is_incomplete_and_keeps_its_name(tmp_path: Path) -> None:
+    fleet = made_fleet(tmp_path, expect="8", node02=spoiled(ends=False))
+    assert (fleet.word, fleet.nodes[1].word) == (Word.INCOMPLETE, Word.INCOMPLETE)
+    assert fleet.nodes[1].faults == ("the run did not finish: it was killed, or its last line is lost",)
+    # What it did not get to look at is no difference: nobody knows its settings.
+    assert fleet.differences == ()
+
+
+def test_evidence_that_says_nothing_is_a_fault_with_its_path(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 3)
+    (tmp_path / "node04" / "run").mkdir(parents=True)
+    (tmp_path / "node04" / "run" / "evidence.jsonl").touch()
+    fleet = fleet_in(tmp_path)
+    assert fleet.word is Word.INCOMPLETE
+    assert fleet.faults[0].startswith(f"{tmp_path}/node04/run/evidence.jsonl: no evidence in ")
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "value"),
+    [
+        ({"driver": "570.133.20"}, "driver", "570.133.20"),
+        ({"kernel": "6.8.0"}, "kernel", "6.8.0"),
+        ({"vbios": dict.fromkeys(range(8), "96.00.01")}, "VBIOS", "96.00.01"),
+        ({"power_limit": dict.fromkeys(range(8), 500)}, "power limit", "500 W"),
+        ({"ecc_off": range(8)}, "ECC", "off"),
+        ({"packages": {"torch": "2.12.0"}}, "package torch", "2.12.0"),
+        ({"environment": {"NCCL_P2P_DISABLE": "1"}}, "environment NCCL_P2P_DISABLE", "1"),
+    ],
+)
+def test_what_differs_is_told_with_the_minority_named(
+    tmp_path: Path, change: dict[str, Any], what: str, value: str
+) -> None:
+    fleet = made_fleet(tmp_path, 5, expect="5", node04=spoiled(**change))
+    assert fleet.word is Word.ACCEPTED, "what is merely another driver is no failure"
+    difference = next(each for each in fleet.differences if each.what == what)
+    assert difference.majority is not None
+    assert [(group.value, group.named) for group in difference.minority] == [(value, "node04")]
+    assert any(text.startswith(f"{what} is {value}") for text in fleet.oddities()["node04"])
+
+
+def test_a_gpu_that_differs_within_its_node_is_named_by_itself(tmp_path: Path) -> None:
+    fleet = made_fleet(tmp_path, 3, node02=spoiled(power_limit={1: 600, 5: 600}))
+    [difference] = fleet.differences
+    assert difference.minority[0].named == "node02 (gpu1, gpu5)"
+
+
+def test_where_half_differ_nobody_is_called_the_odd_one(tmp_path: Path) -> None:
+    fleet = made_fleet(tmp_path, 4, node01=spoiled(kernel="a"), node02=spoiled(kernel="a"))
+    [difference] = fleet.differences
+    assert (difference.majority, len(difference.minority)) == (None, 2)
+    assert fleet.oddities() == {}
+
+
+def test_fail_on_makes_what_is_odd_a_failure(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 4, node02=spoiled(kernel="6.8.0"))
+    assert fleet_in(tmp_path, "4").exit_status == 0
+    assert fleet_in(tmp_path, "4", Condition.OUTLIER, Condition.STRAGGLER).exit_status == 0
+    failed = fleet_in(tmp_path, "4", Condition.DIFFERENCE)
+    assert (failed.word, failed.exit_status, failed.breaches) == (Word.ACCEPTED, 1, (Condition.DIFFERENCE,))
+
+
+def test_a_gpu_that_computes_other_bits_rejects_the_fleet_though_its_node_is_accepted(tmp_path: Path) -> None:
+    # All of one node differ, so that the node has nobody to disagree with.
+    fleet = made_fleet(tmp_path, 4, node03=spoiled(bits=dict.fromkeys(range(8), "aa")))
+    assert {node.word for node in fleet.nodes} == {Word.ACCEPTED}
+    assert (fleet.word, fleet.exit_status) == (Word.REJECTED, 1)
+    assert [(one.node, one.gpu, one.is_told) for one in fleet.numerics.apart] == [
+        ("node03", f"gpu{gpu}", True) for gpu in range(8)
+    ]
+    assert fleet.numerics.apart[0].agreeing == 8
+
+
+def test_of_two_nodes_with_other_bits_both_are_named(tmp_path: Path) -> None:
+    fleet = made_fleet(tmp_path, 2, node02=spoiled(bits=dict.fromkeys(range(8), "aa")))
+    assert fleet.word is Word.REJECTED
+    assert {(one.node, one.is_told) for one in fleet.numerics.apart} == {("node01", False), ("node02", False)}
+
+
+def test_bits_of_another_driver_are_not_held_against_it(tmp_path: Path) -> None:
+    other = spoiled(driver="570.1", bits=dict.fromkeys(range(8), "aa"))
+    fleet = made_fleet(tmp_path, 4, node03=other)
+    assert (fleet.word, fleet.numerics.apart, fleet.numerics.groups) == (Word.ACCEPTED, (), 2)
+
+
+def test_a_slow_gpu_is_named_over_all_of_its_figures(tmp_path: Path) -> None:
+    fleet = made_fleet(tmp_path, 16, node07=spoiled(slow={2: 1 / 0.92}))
+    assert {(one.look, one.node, one.gpu) for one in fleet.outliers.outliers} == {(Look.GPU, "node07", "gpu2")}
+    [one] = fleet.outliers.outliers
+    assert 0.06 < one.behind < 0.10
+    assert str(one) == f"gpu2 is {one.behind:.1%} slower over 8 figures"
+    assert fleet.word is Word.ACCEPTED
+
+
+def test_a_gpu_that_is_slow_in_one_figure_is_named_with_it(tmp_path: Path) -> None:
+    fleet = made_fleet(tmp_path, 16, node07=spoiled(slow_metric={(2, "memory_bandwidth"): 1.2}))
+    [one] = fleet.outliers.outliers
+    assert (one.look, one.node, one.gpu, one.metric) == (Look.FIGURE, "node07", "gpu2", "memory_bandwidth")
+    assert "memory_bandwidth 2.4" in str(one)
+    assert "2.9" in str(one)
+
+
+def test_a_node_of_which_every_gpu_is_slow_is_named_once(tmp_path: Path) -> None:
+    fleet = made_fleet(tmp_path, 32, node07=spoiled(slow=dict.fromkeys(range(8), 1.1)))
+    assert {(one.look, one.node) for one in fleet.outliers.outliers} == {(Look.NODE, "node07")}
+
+
+def test_four_slow_gpus_of_eight_are_named_though_they_are_half_of_their_node(tmp_path: Path) -> None:
+    fleet = made_fleet(tmp_path, 32, node07=spoiled(slow=dict.fromkeys(range(4), 1.1)))
+    assert {(one.node, one.gpu) for one in fleet.outliers.outliers} == {("node07", f"gpu{gpu}") for gpu in range(4)}
+
+
+def test_of_too_few_gpus_nothing_is_said(tmp_path: Path) -> None:
+    fleet = made_fleet(tmp_path, 3, **{f"node0{n}": spoiled(gpus=1, slow={0: n / 1.0}) for n in (1, 2, 3)})
+    assert (fleet.outliers.looks, fleet.outliers.outliers) == (0, ())
+    assert fleet.outliers.too_few == ("NVIDIA H100 80GB HBM3",)
+
+
+def test_a_node_that_took_long_is_named(tmp_path: Path) -> None:
+    fleet = made_fleet(tmp_path, 4, node02=spoiled(seconds=1200.0), node03=spoiled(seconds=700.0))
+    [straggler] = fleet.stragglers
+    assert (straggler.node, straggler.seconds, straggler.middle) == ("node02", 1200.0, 650.0)
+    assert fleet.word is Word.ACCEPTED
+
+
+def test_a_gpu_that_is_not_listed_any_more_makes_its_node_incomplete_in_the_fleet(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path / "nodes", 4, node04=spoiled(gpus=7))
+    fleet = fleet_in(tmp_path / "nodes")
+    assert fleet.nodes[3].word is Word.ACCEPTED, "the node's own plan has seven GPUs"
+    assert fleet.word is Word.INCOMPLETE
+    said = (
+        "node04 has 7 GPUs, and most nodes of its kind have 8; if that is right, say so in the file of "
+        "--expect-nodes: node04 7"
+    )
+    assert fleet.faults == (said,)
+    expected = tmp_path / "nodes.txt"
+    expected.write_text("node[01-03] 8\nnode04 7\n")
+    assert fleet_in(tmp_path / "nodes", str(expected)).word is Word.ACCEPTED
+    expected.write_text("node[01-03]\nnode04 8\n")
+    assert fleet_in(tmp_path / "nodes", str(expected)).faults == ("node04 has 7 GPUs, and 8 are expected",)
+
+
+def test_a_node_that_was_asked_less_is_incomplete(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 4)
+    events = events_of(MadeNode(name="node05"))
+    events[1]["cells"] = [cell for cell in events[1]["cells"] if "test_ecc" not in cell["id"]]
+    kept = [event for event in events if "test_ecc" not in str(event.get("cell"))]
+    kept[-1]["events"] = len(kept)
+    run = write_node(tmp_path, MadeNode(name="node05"))
+    after, lines = START, []
+    for number, event in enumerate(kept, start=1):
+        text, after = sealed({**event, "seq": number}, after)
+        lines.append(text)
+    (run / "evidence.jsonl").write_bytes(b"".join(lines))
+    fleet = fleet_in(tmp_path)
+    assert fleet.nodes[4].word is Word.ACCEPTED, fleet.nodes[4].statement
+    assert fleet.faults == (
+        "node05 was not asked 1 check that most nodes of the kind were asked, such as "
+        "acceptance/test_health.py::test_ecc; run the same selection on all of them",
+    )
+
+
+def test_one_nodes_evidence_does_not_stand_for_two(tmp_path: Path) -> None:
+    fleet = made_fleet(tmp_path, 3, expect="3", node03=spoiled(uuid_of="node01"))
+    assert fleet.word is Word.INCOMPLETE
+    assert fleet.faults == (
+        "node01, node03 have the same 8 GPUs (GPU-node01-0, ...); one node's evidence cannot speak for another",
+    )
+
+
+def test_of_two_runs_of_a_node_the_worst_counts_unless_the_newest_is_asked_for(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 2)
+    write_node(tmp_path, MadeNode(name="node01", run="20261119T000000Z-node01-aa", failing=((1, "xid"),)))
+    fleet = fleet_in(tmp_path, "2")
+    assert (fleet.word, len(fleet.nodes), len(fleet.nodes[0].runs)) == (Word.REJECTED, 2, 2)
+    assert fleet.notes == ("several runs of node01: the worst outcome of each check counts; --newest takes the last",)
+
+
+def test_a_link_to_the_newest_run_counts_no_run_twice(tmp_path: Path) -> None:
+    run = write_node(tmp_path, MadeNode(name="node01"))
+    (tmp_path / "node01" / "latest").symlink_to(run.name)
+    assert len(find_lineages([str(tmp_path), str(run), str(tmp_path / "node01" / "latest")], tmp_path)) == 1
+
+
+def test_the_batch_scripts_name_of_a_node_counts_more_than_its_host_name(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 1, node01=spoiled(environment={"PLIMSOLL_NODE": "gpu07"}))
+    assert fleet_in(tmp_path).nodes[0].name == "gpu07"
+
+
+def test_the_file_for_programs_follows_its_schema_and_the_lines_name_every_node(tmp_path: Path) -> None:
+    bad = spoiled(failing=((3, "ecc"),), driver="570.1", slow={2: 1.2}, seconds=5000.0, bits={1: "aa"})
+    write_fleet_of(tmp_path / "nodes", 16, node03=bad)
+    (tmp_path / "expected").write_text("node[01-17]\n")
+    done = plimsoll("fleet", str(tmp_path / "nodes"), f"--expect-nodes={tmp_path}/expected", "--json")
+    data = json.loads(done.stdout)
+    jsonschema.Draft202012Validator(schema("fleet")).validate(data)
+    assert (done.returncode, data["verdict"], data["expected"]["missing"]) == (1, "REJECTED", ["node17"])
+    assert all(data[key] for key in ("differences", "outliers", "bits_apart", "stragglers"))
+    assert data["nodes"][2]["drain"].startswith("scontrol update NodeName=node03 State=DRAIN 'Reason=[node_problem] ")
+    lines = plimsoll("fleet", str(tmp_path / "nodes"), f"--expect-nodes={tmp_path}/expected", "--json-lines").stdout
+    assert [json.loads(line)["name"] for line in lines.splitlines()] == [f"node{n:02}" for n in range(1, 18)]
+
+
+def test_the_command_writes_a_page_markdown_and_files_for_programs(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path / "nodes", 8, node03=spoiled(failing=((3, "ecc"),)), node05=spoiled(kernel="<b>6.8</b>"))
+    done = plimsoll("fleet", str(tmp_path / "nodes"), f"--output={tmp_path / 'out'}", "--expect-nodes=8")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "REJECTED over 8 expected nodes: 7 accepted, 1 rejected"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        f"fleet.{end}" for end in ("html", "md", "json", "jsonl")
+    }
+    page = (tmp_path / "out" / "fleet.html").read_text()
+    assert "<b>6.8" not in page
+    assert "&lt;b&gt;6.8&lt;/b&gt;" in page
+    assert "node[01-02,04-08] (7 nodes)" in page
+    assert "test_ecc[gpu3]" in (tmp_path / "out" / "fleet.md").read_text()
+    again = plimsoll(
+        "fleet", str(tmp_path / "nodes"), f"--output={tmp_path / 'out' / 'fleet.html'}", "--expect-nodes=8"
+    )
+    assert (again.returncode, (tmp_path / "out" / "fleet.html").read_text()) == (1, page)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere"], "no run 'nowhere': it is neither a folder nor an evidence file, and "),
+        (["."], "no evidence in .: neither it nor a folder in it holds evidence.jsonl"),
+        ([".", "--expect-nodes=0"], "--expect-nodes 0: a fleet has a node at least"),
+        (
+            [".", "--expect-nodes=no.txt"],
+            "--expect-nodes no.txt: it is no number, and no file that can be read (No such",
+        ),
+        ([".", "--output=a.pdf"], "--output a.pdf: it ends in none of .html, .md, .json, .jsonl; give"),
+        ([".", "--fail-on=outliers"], "'outliers' is none of difference, outlier, straggler"),
+    ],
+)
+def test_a_mistake_is_one_message(tmp_path: Path, arguments: list[str], says: str) -> None:
+    done = plimsoll("fleet", *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "it names no node; "),
+        ("a\nb\na\n", "line 3: a stands there twice; each node counts once"),
+        ("gpu[9-1]\n", "line 1: '9-1' in 'gpu[9-1]' is no range such as 01-16; "),
+        ("gpu[1-3\n", "line 1: 'gpu[1-3' is no list of nodes such as gpu[01-16]; "),
+        ("gpu[1-999999]\n", "line 1: 'gpu[1-999999]' stands for more than 100000 nodes; "),
+        ("gpu1 eight\n", "line 1: 'gpu1 eight'; "),
+        ("gpu1 99999\n", "line 1: 'gpu1 99999'; "),
+    ],
+)
+def test_a_list_of_nodes_with_a_fault_is_one_message(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "list").write_text(text)
+    done = plimsoll("fleet", str(tmp_path), f"--expect-nodes={tmp_path}/list")
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+def test_names_are_compressed_as_slurm_writes_them_and_expand_again() -> None:
+    names = ["gpu1", "gpu2", "gpu10", "gpu08", "gpu09", "login", "r2n1", "r2n3"]
+    assert compressed(names) == "gpu[1-2],gpu[08-10],r2n[1,3],login"
+    assert sorted(names, key=natural)[:3] == ["gpu1", "gpu2", "gpu08"]
+    assert expanded("gpu[08-10,12]-x") == ["gpu08-x", "gpu09-x", "gpu10-x", "gpu12-x"]
+    assert expanded("login") == ["login"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "name"),
+    [
+        ("a.py::test_ecc[gpu3]", "a.py::test_ecc"),
+        ("a.py::test_vram[llama-3.1-8b/nf4:gpu0+gpu1]", "a.py::test_vram[llama-3.1-8b/nf4]"),
+        ("a.py::test_matmul[gpu3-bf16]", "a.py::test_matmul[bf16]"),
+        ("a.py::test_peer[gpu0-gpu1]", "a.py::test_peer"),
+        ("a.py::test_part[gpu3.1-x]", "a.py::test_part[x]"),
+        ("a.py::test_stay[gpu1b]", "a.py::test_stay[gpu1b]"),
+    ],
+)
+def test_a_check_is_the_same_on_whichever_gpu(cell: str, name: str) -> None:
+    assert check_name(cell) == name
