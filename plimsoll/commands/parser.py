@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "compare": "hold runs against each other: what became slower, larger or worse",
     "baseline": "keep runs to compare with, and list them",
     "fleet": "judge many nodes as one, and name the odd ones",
+    "slurm": "accept nodes under Slurm: the batch file, and the stamp that a Prolog checks",
     "schema": "print the JSON Schema of what other tools read",
     "completion": "print what lets a shell complete commands, options and runs",
 }

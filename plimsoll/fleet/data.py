@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from plimsoll.evidence.fields import encode
 from plimsoll.fleet.differences import Difference, Group
-from plimsoll.fleet.draining import drain_command, reason_of
-from plimsoll.fleet.fleet import Fleet
+from plimsoll.fleet.draining import drain_command
+from plimsoll.fleet.fleet import Fleet, reason_of
 from plimsoll.fleet.numerics import BitsApart
 from plimsoll.fleet.outliers import Outlier
 from plimsoll.fleet.stragglers import Straggler

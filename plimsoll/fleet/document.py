@@ -11,8 +11,8 @@ from statistics import median
 from typing import Final
 
 from plimsoll.fleet.differences import Difference
-from plimsoll.fleet.draining import drain_command, drain_reason, reason_of
-from plimsoll.fleet.fleet import Fleet, outcome_counts
+from plimsoll.fleet.draining import drain_command, drain_reason
+from plimsoll.fleet.fleet import Fleet, outcome_counts, reason_of
 from plimsoll.fleet.names import compressed, natural
 from plimsoll.fleet.outliers import ALPHA, FLOOR, Outlier
 from plimsoll.fleet.stragglers import FACTOR, LEAST

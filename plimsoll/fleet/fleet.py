@@ -16,6 +16,7 @@ from typing import Final
 
 from plimsoll.errors import PlimsollError
 from plimsoll.fleet.differences import Difference, find_differences
+from plimsoll.fleet.draining import drain_reason
 from plimsoll.fleet.expected import Expected
 from plimsoll.fleet.names import compressed, natural
 from plimsoll.fleet.numerics import Numerics, compare_bits
@@ -335,3 +336,13 @@ def _figures(nodes: Iterable[NodeSummary]) -> dict[FigureKey, list[FigureValue]]
 def outcome_counts(node: NodeSummary) -> Counter[CellOutcome]:
     """How many checks of a node ended in which way."""
     return Counter(one.outcome for one in node.asked)
+
+
+def reason_of(node: NodeSummary) -> str:
+    """Why a node is to be drained: its verdict, and the first check that failed."""
+    failed = next((each for each in node.reasons if each.outcome is CellOutcome.FAIL), None)
+    if failed is not None:
+        name = failed.check.partition("::")[2] or failed.check
+        return drain_reason(f"{node.word}, {name}: {failed.reason.partition(chr(10))[0]}")
+    first = node.faults[0] if node.faults else (node.reasons[0].reason if node.reasons else "no reason is known")
+    return drain_reason(f"{node.word}, {first}" if node.word is not Word.ACCEPTED else "ACCEPTED")

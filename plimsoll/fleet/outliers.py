@@ -40,17 +40,14 @@ _LIGHTEST: Final = 12.0
 _HEAVIEST: Final = 1.0
 _ASSUMED: Final = 4.0
 """The same where there are too few values to see any tail."""
-_SEEN_FROM: Final = 20
-_CONTINUED_FROM: Final = 1000
+_SEEN_FROM: Final = 30
+_CONTINUED_FROM: Final = 500
 _TAIL: Final = 0.02
 _QUARTILE: Final = 0.25
 _NODE_FROM: Final = 4
 """GPUs of a node from which they tell what is the node's and what a GPU's own."""
 _SHARES: Final = (0.2, 0.6, 0.2)
 """Of the chance of a false alarm, for figures, GPUs and nodes."""
-_FAULTS: Final = 0.005
-_FEW_FAULTS: Final = 3
-"""The part of all figures, and the least number, that is left out where the tail of noise is sought."""
 _SHARED: Final = 0.5
 """How far the GPUs of a node are believed to go together where there are too few nodes to tell."""
 _FEW_NODES: Final = 6
@@ -280,7 +277,6 @@ def _figure_looks(measured: Sequence[_Measured], gpus: Mapping[Place, float]) ->
             ]
         )
         noise += [each.z for each in groups[-1]]
-    noise = _without_the_slowest(noise)
     return [judged for group in groups for judged in _judged(group, noise)]
 
 
@@ -310,13 +306,7 @@ def _looks(
     others = list((outs if noise is None else noise).values())
     centre = median(others)
     others_scale = _scale(others, centre)
-    # Noise makes a GPU as fast as it makes it slow, a fault makes it slow: the fast side shows the noise alone.
-    return _judged(group, [(other - centre) / others_scale for other in others if other < centre])
-
-
-def _without_the_slowest(noise: Sequence[float]) -> list[float]:
-    """Those that show the tail of the noise: the few slowest may be what is looked for."""
-    return sorted(noise)[: len(noise) - max(_FEW_FAULTS, int(_FAULTS * len(noise)))]
+    return _judged(group, [(other - centre) / others_scale for other in others])
 
 
 def _scale(values: Sequence[float], middle: float) -> float:
@@ -327,7 +317,8 @@ def _judged(group: Sequence[_Deviation], noise: Sequence[float]) -> list[tuple[_
     """Each deviation with the chance of one as far out to the slow side; `noise` shows the tail, where it can."""
     few = MAD_EFFICIENCY * (_independent(group) - 1.0)
     freedom = 1.0 / (1.0 / max(few, 0.5) + 1.0 / _tail_freedom(noise))
-    continued = _ContinuedTail.of(noise)
+    # Far out on the slow side lie faults, which are no noise. Noise makes fast as well as slow: there it is alone.
+    continued = _ContinuedTail.of([z for z in noise if z < 0.0])
     found = []
     for each in group:
         chance = 1.0 if each.z <= 0.0 else max(student_tail(each.z, freedom), continued.chance(each.z))
@@ -344,7 +335,7 @@ def _tail_freedom(noise: Sequence[float]) -> float:
     if half <= 0.0:
         return _HEAVIEST
     # As heavy as it may be: more than a standard error above what is seen, which with few values is much.
-    ratio = quantile(ordered, 0.95) / half * (1.0 + 1.5 / math.sqrt(len(ordered)))
+    ratio = quantile(ordered, 0.95) / half * (1.0 + 2.0 / math.sqrt(len(ordered)))
     return freedom_of(ratio, _HEAVIEST, _LIGHTEST)
 
 

@@ -46,6 +46,7 @@ FLOW = [
     "uncertainty",
     "signoff",
     "fleet",
+    "engines",
     "commands",
     "cli",
     "__main__",
