@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from plimsoll.fleet.outliers import FigureKey, FigureValue, Look, OutlierSearch, find_outliers
+from plimsoll.fleet.outliers import FigureKey, FigureValue, Look, Outlier, OutlierSearch, find_outliers
 
 DOCUMENT: Final = Path(__file__).parents[1] / "docs" / "fleet.md"
 _BEGIN, _END = "<!-- table outliers -->", "<!-- end -->"
@@ -107,9 +107,26 @@ def power(kind: Kind, count: int, seed: int = 2, slower: float = 1 / 0.92) -> fl
     return sum(any(map(_is_the_slow_one, found.outliers)) for found in fleets(kind, seed, count, slower=slower)) / count
 
 
-def _is_the_slow_one(outlier: object) -> bool:
-    look, node, gpu = (getattr(outlier, name) for name in ("look", "node", "gpu"))
-    return node == "node0" and gpu == "gpu0" and look is not Look.NODE
+def slow_ones_found(kind: Kind, every: int, slower: float, seed: int = 3) -> float:
+    """Of every so-manyth GPU, all slower by the factor, the share that is named in one fleet."""
+    random = np.random.default_rng(seed)
+    figures = _figures(kind, random, 1.0)
+    planted = {
+        (value.node, value.gpu) for place, value in enumerate(next(iter(figures.values()))) if place % every == 0
+    }
+    spoiled = {
+        key: [
+            replace(value, value=value.value / slower) if (value.node, value.gpu) in planted else value
+            for value in values
+        ]
+        for key, values in figures.items()
+    }
+    named = {(one.node, one.gpu) for one in find_outliers(spoiled).outliers}
+    return len(planted & named) / len(planted)
+
+
+def _is_the_slow_one(one: Outlier) -> bool:
+    return (one.node, one.gpu) == ("node0", "gpu0") and one.look is not Look.NODE
 
 
 def rows(count: int) -> Iterator[tuple[str, str, str]]:

@@ -86,15 +86,15 @@ def _add_check(actions: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "check",
         help="say in under a second whether this node was accepted as it is now",
         description="For a Prolog or a health check: is there a fresh stamp of this node, with these GPUs and this "
-        "driver. Nothing is measured, and nothing is drained unless --drain says so. Exit status: 0 it was accepted, 1 "
-        "it was not, or not lately, 2 usage error; with --nagios 0 OK, 2 CRITICAL, 3 UNKNOWN.",
+        "driver. Nothing is measured, and nothing is drained unless --drain says so. Exit status: 0 accepted as it is, "
+        "1 not accepted, or not lately, 2 usage error, or --drain failed.",
     )
     check.add_argument(
         "--max-age", type=float, default=168.0, metavar="HOURS", help="how old a stamp may be (default: 168, a week)"
     )
     check.add_argument("--node", metavar="NAME", help="the node's name for Slurm (default: SLURMD_NODENAME, host name)")
     check.add_argument("--json", action="store_true", help="print JSON")
-    check.add_argument("--nagios", action="store_true", help="the exit statuses of Nagios")
+    check.add_argument("--nagios", action="store_true", help="the statuses of Nagios: 0 OK, 2 CRITICAL, 3 UNKNOWN")
     check.add_argument("--drain", action="store_true", help="run the scontrol command instead of only printing it")
     _add_stamp_option(check)
     check.set_defaults(run=run_check)

@@ -82,6 +82,26 @@ ELSEWHERE: dict[str, dict[int, str]] = {
     "baseline save": {0: "test_baselines.py::test_save_list_and_show_on_the_command_line"},
     "baseline list": {0: "test_baselines.py::test_save_list_and_show_on_the_command_line"},
     "baseline show": {0: "test_baselines.py::test_save_list_and_show_on_the_command_line"},
+    "fleet": {
+        0: "test_fleet.py::test_the_exit_statuses_are_those_of_a_verdict",
+        1: "test_fleet.py::test_the_command_writes_a_page_markdown_and_files_for_programs",
+        2: "test_fleet.py::test_a_mistake_is_one_message",
+        5: "test_fleet.py::test_the_exit_statuses_are_those_of_a_verdict",
+        6: "test_fleet.py::test_the_exit_statuses_are_those_of_a_verdict",
+    },
+    "slurm script": {
+        0: "test_slurm_command.py::test_the_example_is_what_the_command_writes",
+        2: "test_slurm_command.py::test_what_slurm_would_not_take_is_one_message",
+    },
+    "slurm stamp": {
+        0: "test_stamp.py::test_an_accepted_node_is_stamped_and_found_as_it_was",
+        2: "test_stamp.py::test_only_an_accepted_run_of_this_node_is_stamped",
+    },
+    "slurm check": {
+        0: "test_stamp.py::test_an_accepted_node_is_stamped_and_found_as_it_was",
+        1: "test_stamp.py::test_a_node_that_is_not_as_it_was_accepted_is_told_apart",
+        2: "test_stamp.py::test_a_check_with_wrong_options_is_one_message",
+    },
     "schema": {0: "test_schemas.py::test_the_list_names_what_each_describes"},
     "completion": {
         0: "test_completion.py::test_each_shell_gets_a_script_that_knows_the_commands",
@@ -147,7 +167,7 @@ def test_each_help_names_the_statuses_that_the_page_names(command: str) -> None:
 def test_each_status_is_reached_by_a_test() -> None:
     reached = {command: set(statuses) for command, statuses in ELSEWHERE.items()}
     for arguments, status in HERE.items():
-        command = " ".join(arguments[:2]) if arguments[0] in ("tiny", "baseline") else arguments[0]
+        command = " ".join(arguments[:2]) if arguments[0] in ("tiny", "baseline", "slurm") else arguments[0]
         reached[command].add(status)
     assert reached == documented()
     for statuses in ELSEWHERE.values():

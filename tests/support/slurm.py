@@ -1,8 +1,8 @@
 """A real Slurm on this machine: slurmctld, and a slurmd for each of several nodes, with GPUs that a stand-in plays.
 
 It needs Debian's packages slurmctld, slurmd, slurm-client and munge, and root: daemons that are started for the test
-alone, with sockets, ports, keys and folders of their own. Where that cannot be had the tests skip with the reason, unless
-PLIMSOLL_TEST_SLURM=required says that it must be there.
+alone, with sockets, ports, keys and folders of their own. Where that cannot be had the tests skip with the reason,
+unless PLIMSOLL_TEST_SLURM=required says that it must be there.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class Cluster:
 
 def _is_stepd_of(process: psutil.Process, node: str) -> bool:
     with suppress(psutil.Error, OSError):
-        return process.name() == "slurmstepd" and f"/{node}" in " ".join(process.cmdline() + list(process.environ().values()))
+        return process.name() == "slurmstepd" and f"/{node}" in " ".join(
+            process.cmdline() + list(process.environ().values())
+        )
     return False
 
 
@@ -121,7 +123,7 @@ def cluster(nodes: Sequence[str], scenarios: Mapping[str, Sequence[str]]) -> Ite
     """A cluster of these nodes; `scenarios` has lines for the stand-in of a node's NVML."""
     _require()
     # A short path: sockets lie in it.
-    folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # noqa: S108
+    folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
     made = Cluster(folder=folder, nodes=tuple(nodes))
     try:
         _devices(folder)
@@ -237,7 +239,9 @@ def _start(made: Cluster) -> None:
     _daemon(made, "slurmctld", ["slurmctld", "-D", "-c", "-i", "-f", str(made.conf)])
     for node in made.nodes:
         _daemon(made, node, ["slurmd", "-D", "-N", node, "-f", str(made.conf)])
-    made.wait("nodes", lambda: made.run("sinfo", "-h", "-o", "%D %t").stdout.split() == [str(len(made.nodes)), "idle"], 60)
+    made.wait(
+        "nodes", lambda: made.run("sinfo", "-h", "-o", "%D %t").stdout.split() == [str(len(made.nodes)), "idle"], 60
+    )
 
 
 def _daemon(made: Cluster, name: str, command: list[str]) -> None:

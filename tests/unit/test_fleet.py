@@ -13,6 +13,7 @@ import pytest
 
 from plimsoll.commands.schema import schema
 from plimsoll.evidence.chain import START, sealed
+from plimsoll.evidence.events import Event
 from plimsoll.fleet.discovery import find_lineages
 from plimsoll.fleet.expected import read_expected
 from plimsoll.fleet.fleet import Condition, Fleet, judge_fleet
@@ -22,7 +23,8 @@ from plimsoll.fleet.reading import read_nodes, split
 from plimsoll.fleet.summary import check_name
 from plimsoll.verdict.verdict import Word
 from tests.support.commands import plimsoll
-from tests.support.fleet_runs import MadeNode, events_of, write_fleet_of, write_node
+from tests.support.fleet_runs import MadeNode, events_of, node_of, write_fleet_of, write_node
+from tests.support.run_events import line, plan
 
 Spoil = Callable[[MadeNode], MadeNode]
 
@@ -305,6 +307,21 @@ def test_the_command_writes_a_page_markdown_and_files_for_programs(tmp_path: Pat
         "fleet", str(tmp_path / "nodes"), f"--output={tmp_path / 'out' / 'fleet.html'}", "--expect-nodes=8"
     )
     assert (again.returncode, (tmp_path / "out" / "fleet.html").read_text()) == (1, page)
+
+
+def test_the_exit_statuses_are_those_of_a_verdict(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path / "nodes", 3)
+    assert plimsoll("fleet", tmp_path / "nodes").returncode == 0
+    assert plimsoll("fleet", tmp_path / "nodes", "--expect-nodes=4").returncode == 6
+    head, *_, end = events_of(MadeNode(name="idle"))
+    lines, after = [], START
+    node = line(Event.NODE, node=node_of(MadeNode(name="idle")).to_json())
+    for number, event in enumerate([head, plan([]), node, {**end, "exitstatus": 5, "events": 4}], start=1):
+        text, after = sealed({**event, "seq": number}, after)
+        lines.append(text)
+    (tmp_path / "idle").mkdir()
+    (tmp_path / "idle" / "evidence.jsonl").write_bytes(b"".join(lines))
+    assert plimsoll("fleet", tmp_path / "idle").returncode == 5
 
 
 @pytest.mark.parametrize(

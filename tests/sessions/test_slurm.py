@@ -1,0 +1,187 @@
+"""Nodes accepted by a real Slurm: eight slurmd with stand-ins for their GPUs, each odd in a way of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.support.commands import plimsoll
+from tests.support.slurm import Cluster, cluster
+from tests.support.subsession import ROOT, read_events
+
+NODES = tuple(f"gpu{number:02}" for number in range(1, 9))
+SCENARIOS = {
+    "gpu02": ["gpu.3.remap.failed = 1"],
+    "gpu05": ["driver = 570.133.20"],
+    "gpu07": ["gpu.2.processes = 4242:9000000000"],
+}
+"""gpu02 has a GPU that must be replaced, gpu05 another driver, gpu07 a GPU that others use and never leave."""
+CHOSEN = ("-m", "gpu1b", "-k", "health and not while_used or test_gpus_answer")
+WITH_TENANTS = ("-m", "gpu1b", "-k", "health and not while_used or test_gpus_answer or test_tenants", "--tenants=wait")
+LATE = 45.0
+"""Seconds for which a node stands still."""
+
+pytestmark = pytest.mark.usefixtures("no_color")
+
+
+@pytest.fixture
+def no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[Cluster]:
+    with cluster(NODES, SCENARIOS) as started:
+        yield started
+
+
+def script(folder: Path, *options: str) -> Path:
+    """The batch file that `plimsoll slurm script` writes."""
+    done = plimsoll("slurm", "script", "--gpus-per-node=8", *options)
+    assert done.returncode == 0, done.stderr
+    path = folder / "plimsoll.sbatch"
+    path.write_text(done.stdout)
+    return path
+
+
+def environment(reports: Path) -> dict[str, str]:
+    return {"PLIMSOLL_REPORTS": str(reports), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
+
+
+def evidence(reports: Path, node: str) -> list[dict[str, Any]]:
+    path = reports / "nodes" / node / "latest" / "evidence.jsonl"
+    return read_events(path) if path.exists() else []
+
+
+def runs_of(slurm: Cluster, node: str) -> list[psutil.Process]:
+    """The processes of pytest on a node, without what waits for them."""
+    return [process for process in slurm.processes_of(node) if "pytest" in " ".join(_command(process))]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return list(process.cmdline())
+    return []
+
+
+def send(processes: list[psutil.Process], number: int) -> None:
+    for process in processes:
+        with suppress(psutil.Error):
+            process.send_signal(number)
+
+
+def wait_for(slurm: Cluster, reports: Path, node: str, event: str) -> None:
+    slurm.wait(
+        f"{event} of {node}", lambda: any(each["event"] == event for each in evidence(reports, node)), timeout=150
+    )
+
+
+def fleet_of(reports: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((reports / "fleet" / "fleet.json").read_text())
+    return data
+
+
+def test_eight_nodes_of_which_five_are_odd_have_one_verdict_and_each_its_reason(slurm: Cluster, tmp_path: Path) -> None:
+    reports = Path(os.environ.get("PLIMSOLL_FLEET_OUTPUT") or tmp_path / "job")
+    batch = script(tmp_path, "--nodes=8", "--time=3", "--lead=60", "--shared")
+    log = tmp_path / "job.log"
+    job = slurm.submit(batch, *WITH_TENANTS, options=[f"--output={log}"], env=environment(reports))
+    # In the middle of its run: the plan is made, and nothing has been reported yet.
+    wait_for(slurm, reports, "gpu03", "plan")
+    slurm.cut_power("gpu03")
+    wait_for(slurm, reports, "gpu04", "run")
+    halted = runs_of(slurm, "gpu04")
+    assert halted
+    send(halted, signal.SIGSTOP)
+    began = time.monotonic()
+    slurm.wait("gpu04's time", lambda: time.monotonic() - began > LATE, LATE + 10)
+    send(halted, signal.SIGCONT)
+    ended = slurm.wait_for_end(job, timeout=240)
+    said = log.read_text()
+    assert ended["ExitCode"] == "1:0", said
+    assert "the time limit is near: the runs are stopped and judged" in said
+
+    fleet = fleet_of(reports)
+    assert fleet["statement"] == ("REJECTED over 8 expected nodes: 5 accepted, 1 rejected, 2 incomplete"), said
+    assert fleet["expected"]["names"] == list(NODES)
+    nodes = {node["name"]: node for node in fleet["nodes"]}
+    words = {name: node["verdict"] for name, node in nodes.items()}
+    assert words == {
+        **dict.fromkeys(NODES, "ACCEPTED"),
+        "gpu02": "REJECTED",
+        "gpu03": "INCOMPLETE",
+        "gpu07": "INCOMPLETE",
+    }
+    [rejected] = nodes["gpu02"]["reasons"]
+    assert rejected["check"] == "acceptance/test_health.py::test_remapped_rows[gpu3]"
+    assert "remap.failed is 1" in rejected["reason"]
+    assert nodes["gpu02"]["drain"].startswith("scontrol update NodeName=gpu02 State=DRAIN 'Reason=[node_problem] ")
+    assert nodes["gpu03"]["faults"] == ["the run did not finish: it was killed, or its last line is lost"]
+    assert any(text.startswith("it took ") for text in nodes["gpu04"]["odd"]), nodes["gpu04"]["odd"]
+    assert "driver is 570.133.20; on most it is 580.95.05" in nodes["gpu05"]["odd"]
+    [cut] = nodes["gpu07"]["faults"]
+    assert cut.startswith("the run was cut short: ")
+    assert [straggler["node"] for straggler in fleet["stragglers"]][-1:] == ["gpu04"]
+    page = (reports / "fleet" / "fleet.html").read_text()
+    assert all(name in page for name in ("gpu02", "gpu03", "gpu04", "gpu05", "gpu07"))
+
+
+def test_a_run_that_does_not_end_when_told_to_is_killed_in_time_for_the_verdict(slurm: Cluster, tmp_path: Path) -> None:
+    reports, log = tmp_path / "job", tmp_path / "job.log"
+    batch = script(tmp_path, "--nodes=1", "--time=1", "--lead=40", "--shared")
+    options = ["--nodelist=gpu06", f"--output={log}"]
+    job = slurm.submit(batch, *CHOSEN, options=options, env=environment(reports))
+    wait_for(slurm, reports, "gpu06", "plan")
+    send(runs_of(slurm, "gpu06"), signal.SIGSTOP)
+    ended = slurm.wait_for_end(job, timeout=150)
+    assert ended["ExitCode"] == "6:0", log.read_text()
+    assert ended["JobState"] == "FAILED", "not TIMEOUT: the script ended by itself"
+    fleet = fleet_of(reports)
+    assert fleet["statement"].startswith("INCOMPLETE over 1 expected node: 0 accepted, 1 incomplete")
+    assert (reports / "fleet" / "fleet.html").is_file()
+
+
+def test_a_requeued_job_goes_on_where_its_run_was_cut_short(slurm: Cluster, tmp_path: Path) -> None:
+    reports, log = tmp_path / "job", tmp_path / "job.log"
+    batch = script(tmp_path, "--nodes=1", "--shared")
+    options = ["--nodelist=gpu08", f"--output={log}"]
+    job = slurm.submit(batch, *CHOSEN, options=options, env=environment(reports))
+    wait_for(slurm, reports, "gpu08", "report")
+    send(runs_of(slurm, "gpu08"), signal.SIGSTOP)
+    assert slurm.run("scontrol", "requeue", job).returncode == 0
+    slurm.wait("the requeued job", lambda: slurm.state(job).get("JobState") == "PENDING", 60)
+    slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+    ended = slurm.wait_for_end(job, timeout=150)
+    assert (ended["ExitCode"], ended["Restarts"]) == ("0:0", "1"), log.read_text()
+    fleet = fleet_of(reports)
+    [node] = fleet["nodes"]
+    assert (fleet["verdict"], len(node["runs"])) == ("ACCEPTED", 2)
+
+
+def test_an_array_has_a_job_a_node_and_another_job_judges_all(slurm: Cluster, tmp_path: Path) -> None:
+    reports = tmp_path / "job"
+    batch = script(tmp_path, "--nodes=2", "--array")
+    options = [f"--output={tmp_path}/%A_%a.log", "--exclude=gpu[02-07]"]
+    job = slurm.submit(batch, *CHOSEN, options=options, env=environment(reports))
+    judge = ["--array=1", f"--dependency=afterany:{job}", f"--output={tmp_path}/judge.log"]
+    second = slurm.submit(batch, "--judge", job, "2", options=judge, env=environment(reports))
+    ended = slurm.wait_for_end(second, timeout=150)
+    assert ended["ExitCode"] == "0:0", (tmp_path / "judge.log").read_text()
+    fleet = fleet_of(reports)
+    assert (fleet["statement"], sorted(node["name"] for node in fleet["nodes"])) == (
+        "ACCEPTED over 2 expected nodes: 2 accepted",
+        ["gpu01", "gpu08"],
+    )
+
+
+def test_the_example_is_what_the_command_writes() -> None:
+    assert plimsoll("slurm", "script").stdout == (ROOT / "docs/examples/plimsoll.sbatch").read_text()
