@@ -4,6 +4,7 @@
 # make test    ruff, mypy strict, all of the suite's own tests on two workers
 # make real    a real model from PyPI, sound and damaged, through the suite; some minutes
 # make digests renew the list of what the release holds (plimsoll/release.sha256), after any edit of the suite
+# make fleet   eight nodes of a real Slurm on this machine, five of them odd: the batch file, the fleet's verdict, its page
 # make releases   the quick part of the tiny tier with each minor release of transformers; docs/releases.md
 # make wheelhouse PYTHON_VERSION=3.12   collect what a node without a network needs beside its torch (docs/air-gapped.md)
 # make offline  install from the wheelhouse, on that node; `make offline PYTHON=/path/to/python3` for the one with torch
@@ -31,7 +32,7 @@ EXTRAS ?= suite models
 ALSO ?=
 MOST_MB ?= 60
 
-.PHONY: setup tiny gpu check test style digests real releases wheelhouse offline clean FORCE
+.PHONY: setup tiny gpu check test style digests real fleet releases wheelhouse offline clean FORCE
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -76,6 +77,13 @@ digests: $(STAMP)
 
 real: $(STAMP)
 	$(BIN)/python benchmarks/real_model.py $(ARGS)
+
+# As root, with Debian's slurmctld, slurmd, slurm-client, munge and a C compiler; docs/fleet.md.
+fleet: export PLIMSOLL_FLEET_OUTPUT := $(abspath reports/fleet-of-slurm)
+fleet: $(STAMP)
+	rm -rf "$(PLIMSOLL_FLEET_OUTPUT)"
+	PLIMSOLL_TEST_SLURM=required $(BIN)/python -m pytest tests/sessions/test_slurm.py -v $(ARGS)
+	@echo "the verdict over eight nodes: $(PLIMSOLL_FLEET_OUTPUT)/fleet/fleet.html"
 
 releases: $(STAMP)
 	$(BIN)/plimsoll tiny build

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plimsoll.engines.metrics_file import required_metrics, write_metrics
 from plimsoll.errors import PlimsollError
 from plimsoll.fleet.data import fleet_text
 from plimsoll.fleet.discovery import find_lineages
@@ -71,6 +72,12 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="PATH",
         help="write fleet.html, .md, .json and .jsonl into a folder, or one file with such an ending (repeatable)",
     )
+    parser.add_argument(
+        "--metrics-file",
+        type=Path,
+        metavar="FILE.prom",
+        help="write figures for Prometheus' node exporter, in one step",
+    )
     printed = parser.add_mutually_exclusive_group()
     printed.add_argument("--json", action="store_true", help="print JSON")
     printed.add_argument("--json-lines", action="store_true", help="print a line of JSON for each node")
@@ -83,6 +90,8 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Judge, print, write the files. Raises PlimsollError for what the user can mend."""
+    if options.metrics_file is not None:
+        required_metrics(options.metrics_file)
     outputs = [required_output(path) for path in options.output]
     expected = read_expected(options.expect_nodes)
     lineages = find_lineages(options.runs, options.report_dir)
@@ -93,6 +102,9 @@ def run(options: argparse.Namespace) -> int:
     for path in outputs:
         for file in write_fleet(fleet, path):
             sys.stderr.write(f"wrote {file}\n")
+    if options.metrics_file is not None:
+        write_metrics(options.metrics_file, fleet)
+        sys.stderr.write(f"wrote {options.metrics_file}\n")
     return fleet.exit_status
 
 

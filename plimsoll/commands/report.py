@@ -18,6 +18,7 @@ from plimsoll.report.write import (
     append_step_summary,
     required_step_summary,
     short_summary_text,
+    write_ctrf,
     write_reports,
 )
 from plimsoll.verdict.verdict import reach_verdict
@@ -55,6 +56,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--no-pages", action="store_true", help="leave out report.html and junit.xml, for which pytest is started"
     )
+    parser.add_argument("--ctrf", action="store_true", help="write ctrf.json too, in the Common Test Report Format")
     parser.add_argument(
         "--step-summary", action="store_true", help="append the summary to that of the step, in a job of GitHub Actions"
     )
@@ -75,6 +77,8 @@ def run(options: argparse.Namespace) -> int:
     verdict = reach_verdict(record, waivers=waivers)
     folder = _folder(options.output, record.folder, several=len(runs) > 1)
     problems = write_reports(record, verdict, folder)
+    if options.ctrf:
+        problems += write_ctrf(record, verdict, folder)
     notes = []
     if not options.no_pages:
         if (missing := why_no_pages()) is not None:

@@ -9,7 +9,7 @@ of a verdict.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from typing import Final
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.record import RunRecord
 from plimsoll.present.markdown import document_text
+from plimsoll.report.ctrf import CTRF_FILE, ctrf_text
 from plimsoll.report.document import verdict_document
 from plimsoll.report.reader import Reader
 from plimsoll.report.results import benchmark_text, results_text
@@ -54,6 +55,15 @@ def write_reports(record: RunRecord, verdict: Verdict, folder: Path) -> list[str
     ]
     if record.benchmarks:
         texts.append((BENCHMARK_FILE, lambda: benchmark_text(record)))
+    return _written(texts, folder)
+
+
+def write_ctrf(record: RunRecord, verdict: Verdict, folder: Path) -> list[str]:
+    """Write ctrf.json likewise: only who asks for it has it."""
+    return _written([(CTRF_FILE, lambda: ctrf_text(record, verdict))], folder)
+
+
+def _written(texts: Sequence[tuple[str, Callable[[], str]]], folder: Path) -> list[str]:
     problems = []
     for name, text in texts:
         try:

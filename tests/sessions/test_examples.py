@@ -23,17 +23,21 @@ EXAMPLES = ROOT / "docs" / "examples"
 SBATCH = EXAMPLES / "plimsoll.sbatch"
 SELECTION = ("-m", "tiny and llama and bf16", "-k", "test_free")
 
-# What `srun` does, as far as the script relies on it: the command once a node, each with the node's name, and the worst
-# status at the end.
+# What `srun` and `scontrol` do, as far as the script relies on it: the command once a node, each with the node's name,
+# and the worst status at the end; the names of a list. tests/sessions/test_slurm.py has a real Slurm.
 SRUN = """\
 #!/bin/bash
-[ "$1" = --kill-on-bad-exit=0 ] && shift
+while [[ "$1" == --* ]]; do shift; done
 worst=0
 for node in $FAKE_NODES; do
   SLURMD_NODENAME=$node "$@"; status=$?
   [ "$status" -gt "$worst" ] && worst=$status
 done
 exit "$worst"
+"""
+SCONTROL = """\
+#!/bin/bash
+[ "$1 $2" = "show hostnames" ] && tr ',' '\\n' <<< "$3"
 """
 
 
@@ -127,16 +131,20 @@ def test_the_cache_is_keyed_by_what_the_checkpoints_depend_on() -> None:
     assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
-def submitted(tmp_path: Path, *arguments: str, nodes: str = "a b", count: int = 2) -> subprocess.CompletedProcess[str]:
-    """The batch script as Slurm would run it on these nodes."""
+def submitted(
+    tmp_path: Path, *arguments: str, nodes: str = "a b", listed: str = "a,b", restarts: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """The batch script as Slurm would run it on these nodes, of which it lists these."""
     tools = tmp_path / "bin"
     tools.mkdir(exist_ok=True)
-    (tools / "srun").write_text(SRUN)
-    (tools / "srun").chmod(0o755)
+    for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
     slurm = {
         "SLURM_SUBMIT_DIR": str(ROOT),
         "SLURM_JOB_ID": "42",
-        "SLURM_JOB_NUM_NODES": str(count),
+        "SLURM_JOB_NODELIST": listed,
+        "SLURM_RESTART_COUNT": str(restarts),
         "FAKE_NODES": nodes,
         "PLIMSOLL_REPORTS": str(tmp_path / "job"),
         "PATH": f"{tools}:{os.environ['PATH']}",
@@ -167,24 +175,30 @@ def test_each_node_has_its_run_and_all_have_one_verdict(trained: dict[str, Path]
     done = submitted(tmp_path, *SELECTION)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {path.name for path in (tmp_path / "job" / "nodes").iterdir()} == {"a", "b"}
-    results = json.loads((tmp_path / "job" / "all" / "results.json").read_text())
-    assert results["verdict"]["word"] == "ACCEPTED"
-    assert len(results["parts"]) == 2
-    assert done.stdout.splitlines()[-1].startswith("ACCEPTED over -m 'tiny and llama and bf16' -k test_free: ")
-    assert (tmp_path / "job" / "all" / "report.html").is_file()
+    fleet = json.loads((tmp_path / "job" / "fleet" / "fleet.json").read_text())
+    assert (fleet["verdict"], [node["name"] for node in fleet["nodes"]]) == ("ACCEPTED", ["a", "b"])
+    assert {node["scope"] for node in fleet["nodes"]} == {"-m 'tiny and llama and bf16' -k test_free"}
+    assert done.stdout.splitlines()[-1] == "ACCEPTED over 2 expected nodes: 2 accepted"
+    assert (tmp_path / "job" / "fleet" / "fleet.html").is_file()
+    # Requeued after the end, finished runs stand, and nothing is asked again.
+    again = submitted(tmp_path, *SELECTION, restarts=1)
+    assert again.returncode == 0, again.stdout + again.stderr
+    after = json.loads((tmp_path / "job" / "fleet" / "fleet.json").read_text())
+    assert [node["runs"] for node in after["nodes"]] == [node["runs"] for node in fleet["nodes"]]
 
 
 def test_nodes_of_which_none_was_reached_are_not_accepted(tmp_path: Path) -> None:
     done = submitted(tmp_path, *SELECTION, nodes="")
     assert done.returncode == 6
-    assert done.stderr == "INCOMPLETE: 0 of 2 nodes left a run; what the others said stands above\n"
+    assert done.stderr.splitlines()[-1] == "INCOMPLETE: no verdict over the nodes could be reached"
 
 
 def test_a_node_that_left_no_run_is_not_accepted(trained: dict[str, Path], tmp_path: Path) -> None:
     done = submitted(tmp_path, *SELECTION, nodes="a")
     assert done.returncode == 6
-    assert done.stdout.splitlines()[-1].startswith("ACCEPTED over ")
-    assert done.stderr.splitlines()[-1] == ("INCOMPLETE: 1 of 2 nodes left a run; what the others said stands above")
+    assert done.stdout.splitlines()[-1] == (
+        "INCOMPLETE over 2 expected nodes: 1 accepted, 1 without evidence; no evidence of b"
+    )
 
 
 @pytest.mark.parametrize(
@@ -193,7 +207,7 @@ def test_a_node_that_left_no_run_is_not_accepted(trained: dict[str, Path], tmp_p
         ([], 2, "plimsoll.sbatch: say what the nodes must carry: sbatch plimsoll.sbatch -m gpu70b"),
         (
             ["-m", "no_such_mark"],
-            5,
+            6,
             "ERROR: unknown mark 'no_such_mark' in -m 'no_such_mark'; did you mean 'benchmark'?",
         ),
         (["-m", "tiny", "-k", "nothing_is_called_this"], 5, ""),

@@ -65,7 +65,7 @@ def test_a_container_holds_the_runs() -> None:
         (["--time=soon"], "--time soon: it is none of Slurm's times, such as 90, 08:00:00 or 1-12"),
         (
             ["--time=5"],
-            "--lead 300: runs are stopped and judged between 30 s before the time limit and its whole length",
+            "--lead 300: runs are stopped and judged between 30 s before the time limit and its",
         ),
         (["--lead=5"], "--lead 5: runs are stopped and judged between 30 s before the time limit"),
         (["--array"], "--array needs --nodes N"),

@@ -18,8 +18,8 @@ _PATIENCE: Final = timedelta(minutes=2)
 
 @contextmanager
 def joined(backend: str, rank: int, ranks: int, meeting: str, device: str) -> Iterator[None]:
-    """Be one of the ranks for a while, on a device `cpu` or `cuda:1`; `meeting` says how they find each other, `env://` or
-    `file://...`.
+    """Be one of the ranks for a while, on a device `cpu` or `cuda:1`; `meeting` says how they find each
+    other, `env://` or `file://...`.
 
     Raises PlimsollError where the ranks do not find each other or the library that joins them fails.
     """

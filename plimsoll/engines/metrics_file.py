@@ -1,0 +1,116 @@
+"""Writes a fleet, or a single node, as a textfile for Prometheus' node exporter.
+
+One value that is no number makes the exporter drop the whole file, a file that is read half written likewise, and a
+stale file looks like health: so there are numbers only, the file appears in one step, and it says when it was made and
+when each run ended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from plimsoll import clock
+from plimsoll.errors import PlimsollError
+from plimsoll.fleet.fleet import Fleet, outcome_counts
+from plimsoll.fleet.summary import NodeSummary
+from plimsoll.report.write import write_atomically
+from plimsoll.verdict.cells import CellOutcome
+from plimsoll.verdict.verdict import Word
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value with its labels."""
+
+    labels: tuple[tuple[str, str], ...]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric: its name, what it is, and its values."""
+
+    name: str
+    what: str
+    samples: tuple[Sample, ...]
+
+
+def metrics_text(fleet: Fleet, now: datetime) -> str:
+    """The textfile. What is not known has no line, for there is no number for it."""
+    return "".join(f"{line}\n" for family in _families(fleet, now) for line in _lines(family))
+
+
+def required_metrics(path: Path) -> None:
+    """Raise PlimsollError, before anything is read, for a file that nobody would read."""
+    if path.suffix != ".prom":
+        raise PlimsollError(f"--metrics-file {path}: the node exporter reads files that end in .prom alone")
+
+
+def write_metrics(path: Path, fleet: Fleet) -> None:
+    """Write the textfile in one step. Raises PlimsollError where that cannot be done."""
+    try:
+        write_atomically(path, metrics_text(fleet, clock.now()))
+    except OSError as error:
+        raise PlimsollError(f"--metrics-file {path} could not be written ({error.strerror or error})") from None
+
+
+def _families(fleet: Fleet, now: datetime) -> Iterator[Family]:
+    yield Family("plimsoll_written_timestamp_seconds", "when this file was made", (Sample((), now.timestamp()),))
+    yield Family(
+        "plimsoll_fleet_accepted", "1 where the fleet is accepted", (Sample((), float(fleet.word is Word.ACCEPTED)),)
+    )
+    words = tuple(Sample((("verdict", word.value),), float(fleet.count(word))) for word in Word)
+    yield Family("plimsoll_fleet_nodes", "nodes with this verdict", words)
+    missing = len(fleet.missing) if fleet.expected.names else max(0, (fleet.expected.count or 0) - len(fleet.nodes))
+    yield Family("plimsoll_fleet_nodes_missing", "expected nodes without evidence", (Sample((), float(missing)),))
+    yield _of_nodes(fleet.nodes, "accepted", "1 where the node is accepted", lambda n: float(n.word is Word.ACCEPTED))
+    yield _of_nodes(fleet.nodes, "rejected", "1 where the node is rejected", lambda n: float(n.word is Word.REJECTED))
+    yield _of_nodes(fleet.nodes, "planned_checks", "checks that were planned", lambda n: float(n.planned))
+    checks = tuple(
+        Sample((("node", node.name), ("outcome", outcome.value)), float(outcome_counts(node)[outcome]))
+        for node in fleet.nodes
+        for outcome in CellOutcome
+    )
+    yield Family("plimsoll_node_checks", "checks that ended so", checks)
+    yield _of_nodes(fleet.nodes, "gpus", "GPUs of the node", lambda n: float(len(n.gpus)))
+    yield _of_nodes(fleet.nodes, "run_seconds", "wall time of its run", lambda n: n.seconds)
+    yield _of_nodes(fleet.nodes, "run_end_timestamp_seconds", "when its run ended", _ended)
+    slow = tuple(
+        Sample((("node", one.node), ("gpu", one.gpu or ""), ("check", one.check or "")), one.behind)
+        for one in fleet.outliers.outliers
+    )
+    yield Family("plimsoll_slower_ratio", "part by which a GPU or a node lies behind its like", slow)
+
+
+def _of_nodes(
+    nodes: Sequence[NodeSummary], name: str, what: str, value: Callable[[NodeSummary], float | None]
+) -> Family:
+    found = [(node, value(node)) for node in nodes]
+    samples = tuple(Sample((("node", node.name),), number) for node, number in found if number is not None)
+    return Family(f"plimsoll_node_{name}", what, samples)
+
+
+def _ended(node: NodeSummary) -> float | None:
+    ended = node.runs[-1].ended
+    try:
+        return None if ended is None else datetime.fromisoformat(ended).timestamp()
+    except ValueError:
+        return None
+
+
+def _lines(family: Family) -> Iterator[str]:
+    known = [sample for sample in family.samples if math.isfinite(sample.value)]
+    if known:
+        yield f"# HELP {family.name} {family.what}"
+        yield f"# TYPE {family.name} gauge"
+    for sample in known:
+        labels = ",".join(f'{name}="{_escaped(value)}"' for name, value in sample.labels)
+        yield f"{family.name}{{{labels}}} {sample.value!r}" if labels else f"{family.name} {sample.value!r}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
