@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "baseline": "keep runs to compare with, and list them",
     "fleet": "judge many nodes as one, and name the odd ones",
     "slurm": "accept nodes under Slurm: the batch file, and the stamp that a Prolog checks",
+    "kubernetes": "accept nodes under Kubernetes: manifests, and labels and conditions of nodes",
     "schema": "print the JSON Schema of what other tools read",
     "completion": "print what lets a shell complete commands, options and runs",
 }

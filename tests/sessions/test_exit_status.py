@@ -102,6 +102,14 @@ ELSEWHERE: dict[str, dict[int, str]] = {
         1: "test_stamp.py::test_a_node_that_is_not_as_it_was_accepted_is_told_apart",
         2: "test_stamp.py::test_a_check_with_wrong_options_is_one_message",
     },
+    "kubernetes manifest": {
+        0: "test_kubernetes.py::test_the_manifests_are_what_the_api_takes",
+        2: "test_kubernetes.py::test_what_the_api_would_refuse_is_one_message",
+    },
+    "kubernetes patches": {
+        0: "test_kubernetes.py::test_nodes_are_told_their_verdict_by_commands_that_nothing_runs",
+        2: "test_kubernetes.py::test_what_is_no_fleet_is_one_message",
+    },
     "schema": {0: "test_schemas.py::test_the_list_names_what_each_describes"},
     "completion": {
         0: "test_completion.py::test_each_shell_gets_a_script_that_knows_the_commands",
@@ -167,7 +175,9 @@ def test_each_help_names_the_statuses_that_the_page_names(command: str) -> None:
 def test_each_status_is_reached_by_a_test() -> None:
     reached = {command: set(statuses) for command, statuses in ELSEWHERE.items()}
     for arguments, status in HERE.items():
-        command = " ".join(arguments[:2]) if arguments[0] in ("tiny", "baseline", "slurm") else arguments[0]
+        command = (
+            " ".join(arguments[:2]) if arguments[0] in ("tiny", "baseline", "slurm", "kubernetes") else arguments[0]
+        )
         reached[command].add(status)
     assert reached == documented()
     for statuses in ELSEWHERE.values():

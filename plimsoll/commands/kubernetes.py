@@ -1,0 +1,106 @@
+"""`plimsoll kubernetes manifest|patches`: the Jobs that accept nodes, and what tells nodes their verdict."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plimsoll import clock
+from plimsoll.engines.kubernetes import KubernetesJob, manifest_text, patches, read_fleet_file
+from plimsoll.engines.slurm_script import arguments_of
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+_SUMMARY = "accept nodes under Kubernetes: manifests, and labels and conditions of nodes"
+
+
+def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command, its actions and their options."""
+    parser = subparsers.add_parser("kubernetes", help=_SUMMARY, description=f"{_SUMMARY.capitalize()}.")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _add_manifest(actions)
+    told = actions.add_parser(
+        "patches",
+        help="print the commands that tell nodes their verdict",
+        description="Print, for each node of a fleet, the kubectl commands that give it a label and a condition; "
+        "nothing is run. Exit status: 0 printed, 2 usage error, no fleet.json.",
+    )
+    told.add_argument("fleet", type=Path, metavar="FLEET.json", help="what `plimsoll fleet --output` wrote")
+    told.set_defaults(run=run_patches)
+
+
+def _add_manifest(actions: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    manifest = actions.add_parser(
+        "manifest",
+        help="print the manifests",
+        description="Print an indexed Job with a pod a node, a claim for the evidence, and a Job for the verdict. Exit "
+        "status: 0 printed, 2 usage error.",
+    )
+    manifest.add_argument(
+        "--image", required=True, help="an image with the suite in /plimsoll (docs/examples/Dockerfile)"
+    )
+    manifest.add_argument("--nodes", type=_count, required=True, metavar="N", help="how many nodes")
+    manifest.add_argument("--gpus", type=_count, default=8, metavar="N", help="GPUs of each (default: 8)")
+    manifest.add_argument("--name", default="plimsoll", help="of the Job (default: plimsoll)")
+    manifest.add_argument("--claim", default="plimsoll-evidence", metavar="NAME", help="the claim for the evidence")
+    manifest.add_argument("--hours", type=_hours, default=8.0, help="after which the pods are ended (default: 8)")
+    manifest.add_argument(
+        "--node-selector",
+        type=_label,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="which nodes (repeatable)",
+    )
+    manifest.add_argument("-m", dest="mark", metavar="MARK", help="the marks to select, as pytest takes them")
+    manifest.add_argument("-k", dest="keyword", metavar="WORDS", help="the checks to select, likewise")
+    manifest.add_argument("selection", nargs=argparse.REMAINDER, metavar="-- ...", help="further arguments for pytest")
+    manifest.set_defaults(run=run_manifest)
+
+
+def run_manifest(options: argparse.Namespace) -> int:
+    """Print the manifests. Raises PlimsollError for what the API would refuse."""
+    job = KubernetesJob(
+        image=options.image,
+        selection=arguments_of(options.mark, options.keyword, options.selection),
+        nodes=options.nodes,
+        gpus=options.gpus,
+        name=options.name,
+        claim=options.claim,
+        seconds=round(3600 * options.hours),
+        selector=dict(options.node_selector),
+    )
+    sys.stdout.write(manifest_text(job))
+    return 0
+
+
+def run_patches(options: argparse.Namespace) -> int:
+    """Print the commands. Raises PlimsollError where there is no such file."""
+    at = clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    lines = list(patches(read_fleet_file(options.fleet), at))
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return 0
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 100_000:
+        raise ValueError(text)
+    return count
+
+
+def _hours(text: str) -> float:
+    hours = float(text)
+    if not 0.01 <= hours <= 1000.0:
+        raise ValueError(text)
+    return hours
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(text)
+    return key, value

@@ -1,0 +1,136 @@
+"""Writes what Kubernetes is given: the Jobs that accept nodes, and what to tell a node of its verdict."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from plimsoll.errors import PlimsollError
+from plimsoll.present.foreign_text import one_line
+from plimsoll.verdict.verdict import Word
+
+LABEL: Final = "plimsoll/verdict"
+CONDITION: Final = "PlimsollNotAccepted"
+"""A condition of a node is True where something is wrong with it, as node-problem-detector has it."""
+
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?")
+_NODE_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?")
+_IMAGE: Final = re.compile(r"[\w./:@-]{1,500}")
+_LABEL_KEY: Final = re.compile(r"([\w.-]{1,253}/)?[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?")
+_LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?")
+_LONGEST_MESSAGE: Final = 800
+
+_ACCEPT: Final = """\
+reports="/evidence/nodes/${PLIMSOLL_NODE:?}"
+# Before its deadline a pod is sent SIGTERM: Ctrl-C for the run, which then ends with what it has.
+trap 'kill -INT "$run" 2>/dev/null' TERM
+python3 -m pytest "--report-dir=$reports" "$@" & run=$!
+while kill -0 "$run" 2>/dev/null; do wait "$run"; status=$?; done
+plimsoll report latest "--report-dir=$reports" --no-pages | tail -n 20 | tail -c 4000 > /dev/termination-log
+exit "$status"
+"""
+_JUDGE: Final = """\
+plimsoll fleet /evidence/nodes --expect-nodes @NODES@ --output /evidence/fleet > /tmp/said; status=$?
+cat /tmp/said; tail -n 1 /tmp/said | tail -c 4000 > /dev/termination-log
+exit "$status"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesJob:
+    """What the manifests ask for."""
+
+    image: str
+    selection: tuple[str, ...]
+    nodes: int
+    gpus: int = 8
+    name: str = "plimsoll"
+    claim: str = "plimsoll-evidence"
+    seconds: int = 8 * 3600
+    """After which the pods are ended."""
+    selector: Mapping[str, str] | None = None
+    """Labels of the nodes that are to be accepted."""
+
+
+def manifest_text(job: KubernetesJob) -> str:
+    """The manifests as YAML. Raises PlimsollError for what the API would refuse."""
+    _refuse(job)
+    template = resources.files("plimsoll.engines").joinpath("templates", "kubernetes.yaml").read_text("utf-8")
+    # JSON is YAML: what comes from outside is quoted as JSON, and can be nothing else than a text.
+    values = {
+        "NAME": job.name,
+        "NAME_QUOTED": json.dumps(job.name),
+        "VERDICT_QUOTED": json.dumps(f"{job.name}-verdict"),
+        "CLAIM_QUOTED": json.dumps(job.claim),
+        "IMAGE": json.dumps(job.image),
+        "NODES": str(job.nodes),
+        "GPUS": str(job.gpus),
+        "SECONDS": str(job.seconds),
+        "SELECTOR": json.dumps(dict(job.selector or {})),
+        "SELECTION": json.dumps(list(job.selection)),
+        "ACCEPT": json.dumps(_ACCEPT),
+        "JUDGE": json.dumps(_JUDGE.replace("@NODES@", str(job.nodes))),
+    }
+    return re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], template)
+
+
+def _refuse(job: KubernetesJob) -> None:
+    if not job.selection:
+        raise PlimsollError("say what the nodes must carry: plimsoll kubernetes manifest ... -m gpu70b")
+    for option, name in (("--name", job.name), ("--claim", job.claim)):
+        if _NAME.fullmatch(name) is None:
+            raise PlimsollError(f"{option} {name!r}: small letters, digits and hyphens make a name in Kubernetes")
+    if _IMAGE.fullmatch(job.image) is None:
+        raise PlimsollError(f"--image {one_line(job.image, 80)!r}: it is no name of an image")
+    for key, value in (job.selector or {}).items():
+        if _LABEL_KEY.fullmatch(key) is None or _LABEL_VALUE.fullmatch(value) is None:
+            raise PlimsollError(f"--node-selector {key}={value}: it is no label of Kubernetes")
+
+
+def patches(fleet: Mapping[str, Any], at: str) -> Iterator[str]:
+    """The commands that tell each node its verdict, as a label and a condition; `fleet` is the data of fleet.json, `at`
+    the time in ISO format with a Z. Raises PlimsollError where it is none."""
+    for node in fleet["nodes"]:
+        yield from _patch(str(node["name"]), str(node["verdict"]), str(node["statement"]), at)
+    for name in fleet["expected"]["missing"] if fleet["expected"]["names"] else ():
+        yield from _patch(str(name), Word.INCOMPLETE.value, "no evidence", at)
+
+
+def read_fleet_file(path: Path) -> dict[str, Any]:
+    """The data of a fleet.json. Raises PlimsollError where it is none."""
+    try:
+        data: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not JSON"
+        raise PlimsollError(
+            f"{path} cannot be read ({why}); give the fleet.json of `plimsoll fleet --output`"
+        ) from None
+    if not isinstance(data, dict) or data.get("schema") != "plimsoll/fleet/1":
+        raise PlimsollError(f"{path} is no fleet.json of this version; give that of `plimsoll fleet --output`")
+    return data
+
+
+def condition(verdict: str, statement: str, at: str) -> dict[str, Any]:
+    """The condition of a node: True where it is not accepted."""
+    return {
+        "type": CONDITION,
+        "status": "False" if verdict == Word.ACCEPTED.value else "True",
+        "reason": f"Plimsoll{verdict.capitalize()}",
+        "message": one_line(statement, _LONGEST_MESSAGE),
+        "lastHeartbeatTime": at,
+        "lastTransitionTime": at,
+    }
+
+
+def _patch(node: str, verdict: str, statement: str, at: str) -> Iterator[str]:
+    if _NODE_NAME.fullmatch(node) is None:
+        raise PlimsollError(f"{one_line(node, 80)!r} is no name of a node in Kubernetes; was PLIMSOLL_NODE set?")
+    patch = json.dumps({"status": {"conditions": [condition(verdict, statement, at)]}})
+    yield shlex.join(["kubectl", "label", "--overwrite", "node", node, f"{LABEL}={verdict.lower()}"])
+    yield shlex.join(["kubectl", "patch", "node", node, "--subresource=status", "--type=strategic", f"--patch={patch}"])
