@@ -94,17 +94,16 @@ def _directives(job: BatchJob) -> list[str]:
 
 
 def _plain(option: str, value: str) -> str:
-    """A value that stands in a directive, which ends at white space."""
+    """A value that stands in a directive, which ends at white space, or between quotes."""
     if not re.fullmatch(r"[\w.,:+@%/=-]+", value):
-        raise PlimsollError(f"{option} {value!r}: a directive of sbatch takes no spaces and no quotes")
+        raise PlimsollError(f"{option} {value!r}: the batch file takes no spaces and no quotes there")
     return value
 
 
 def _run_line(job: BatchJob) -> str:
-    python = ".venv/bin/python -m pytest"
     if job.container is None:
-        return python
-    image = shlex.quote(job.container)
+        return ".venv/bin/python -m pytest"
+    image = _plain("--container", job.container)
     return f'apptainer exec --nv --bind "$PWD" --pwd "$PWD" {image} python3 -m pytest'
 
 
