@@ -27,6 +27,7 @@ SCHEMAS: Final = {
     "checkpoints": ("plimsoll.tiny", "`plimsoll tiny list --json`"),
     "baselines": ("plimsoll.compare", "`plimsoll baseline list --json`"),
     "fleet": ("plimsoll.fleet", "fleet.json, and `plimsoll fleet --json`"),
+    "stamp-check": ("plimsoll.engines", "`plimsoll slurm check --json`"),
     "bundle": ("plimsoll.signoff", "manifest.json in a bundle of `plimsoll sign`"),
     "verification": ("plimsoll.signoff", "`plimsoll verify --json`"),
 }

@@ -161,6 +161,7 @@ def _told(found: Found, name: str, command: str | None, *, as_json: bool) -> str
             "schema": "plimsoll/stamp-check/1",
             "node": name,
             "accepted": found.is_fresh,
+            "known": found.is_known,
             "why": found.why,
             "drain": command,
         }

@@ -9,8 +9,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import jsonschema
 import pytest
 
+from plimsoll.commands.schema import schema
 from tests.support.fleet_runs import MadeNode, write_node
 from tests.support.nvml import play, stand_in
 from tests.support.subsession import ROOT, environment
@@ -60,7 +62,9 @@ def test_an_accepted_node_is_stamped_and_found_as_it_was(node: Node) -> None:
     found = node.slurm("check")
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout.startswith("OK: accepted ")
-    assert json.loads(node.slurm("check", "--json").stdout)["accepted"] is True
+    told = json.loads(node.slurm("check", "--json").stdout)
+    jsonschema.Draft202012Validator(schema("stamp-check")).validate(told)
+    assert (told["accepted"], told["drain"]) == (True, None)
 
 
 @pytest.mark.parametrize(
