@@ -253,12 +253,17 @@ def _nodes_of(gpus: Mapping[Place, float], share: float) -> dict[str, float]:
 def _figure_looks(measured: Sequence[_Measured], gpus: Mapping[Place, float]) -> list[tuple[_Deviation, float]]:
     """Each figure against the others of its GPU; where a GPU has too few, against its node's."""
     by_key: dict[FigureKey, list[_Measured]] = {}
+    by_place: dict[Place, list[float]] = {}
     for one in measured:
         by_key.setdefault(one.key, []).append(one)
+        by_place.setdefault(one.place, []).append(one.out)
     groups, noise = [], []
     for key, own in by_key.items():
         alone = _less_others({one.place: one.out for one in own})
-        residuals = [one.out - gpus[one.place] if one.place in gpus else alone[one.place] for one in own]
+        residuals = [
+            one.out - _median_of_others(by_place[one.place], one.out) if one.place in gpus else alone[one.place]
+            for one in own
+        ]
         middle = median(residuals)
         scale = _scale(residuals, middle)
         groups.append(
@@ -278,6 +283,12 @@ def _figure_looks(measured: Sequence[_Measured], gpus: Mapping[Place, float]) ->
         )
         noise += [each.z for each in groups[-1]]
     return [judged for group in groups for judged in _judged(group, noise)]
+
+
+def _median_of_others(values: Sequence[float], own: float) -> float:
+    others = list(values)
+    others.remove(own)
+    return median(others)
 
 
 def _looks(

@@ -74,7 +74,7 @@ def test_an_accepted_node_is_stamped_and_found_as_it_was(node: Node) -> None:
         (["count = 7"], "1 of 8 accepted GPUs are not here, such as GPU-gpu07-7"),
         (["gpu.3.uuid = GPU-other"], "1 of 8 accepted GPUs are not here, such as GPU-gpu07-3"),
         (["gpu.5.lost = 15"], "a GPU gives no answer: GPU is lost"),
-        (["init = 9"], "NVML did not start: "),
+        (["init = !9"], "NVML did not start: "),
     ],
 )
 def test_a_node_that_is_not_as_it_was_accepted_is_told_apart(node: Node, lines: list[str], why: str) -> None:
