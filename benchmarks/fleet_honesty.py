@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plimsoll.fleet.outliers import FigureKey, FigureValue, Look, Outlier, OutlierSearch, find_outliers
 
@@ -74,7 +75,7 @@ def fleets(kind: Kind, seed: int, count: int, *, slower: float = 1.0) -> Iterato
         yield find_outliers(_figures(kind, random, slower))
 
 
-def _noise(random: np.random.Generator, shape: tuple[int, ...], scale: float, tail: float) -> np.ndarray:
+def _noise(random: np.random.Generator, shape: tuple[int, ...], scale: float, tail: float) -> NDArray[np.float64]:
     drawn = random.standard_t(tail, shape) if tail else random.standard_normal(shape)
     return np.asarray(scale * drawn)
 
