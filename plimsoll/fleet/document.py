@@ -43,6 +43,7 @@ from plimsoll.verdict.cells import WORST_FIRST, CellOutcome
 from plimsoll.verdict.verdict import Word
 
 _TONES: Final = {Word.ACCEPTED: Tone.GOOD, Word.REJECTED: Tone.BAD, Word.INCOMPLETE: Tone.NEAR}
+_ORDER: Final = (Word.REJECTED, Word.INCOMPLETE, Word.ACCEPTED)
 _MOST_COLUMNS: Final = 24
 _MOST_ODD: Final = 200
 """Odd nodes that are told in full; all stand in the list of nodes and in the file for programs."""
@@ -125,12 +126,23 @@ def _notes(fleet: Fleet) -> Section | None:
 def _odd_nodes(fleet: Fleet) -> Section | None:
     oddities = fleet.oddities()
     odd = [node for node in fleet.nodes if node.word is not Word.ACCEPTED or node.name in oddities]
-    odd.sort(key=lambda node: ((Word.REJECTED, Word.INCOMPLETE, Word.ACCEPTED).index(node.word), natural(node.name)))
+    apart = {one.node for one in fleet.numerics.apart}
+    odd.sort(key=lambda node: (node.name not in apart, _ORDER.index(node.word), natural(node.name)))
+    odd.sort(key=lambda node: node.word is not Word.REJECTED)
     entries: list[Cell] = [
         (code(name), " ", Span(text="no evidence", tone=Tone.NEAR), ": it is expected, and left nothing")
         for name in (fleet.missing if fleet.expected.names else ())
     ]
-    entries += [(code(node.name), " ", _word(node.word), _why(node, oddities.get(node.name, ()))) for node in odd]
+    entries += [
+        (
+            code(node.name),
+            " ",
+            _word(node.word),
+            *([" by itself, and ", Span(text="other bits", tone=Tone.BAD)] if node.name in apart else []),
+            _why(node, oddities.get(node.name, ())),
+        )
+        for node in odd
+    ]
     return _listed("Odd nodes", entries, _MOST_ODD)
 
 

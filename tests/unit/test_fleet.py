@@ -15,12 +15,14 @@ from plimsoll.commands.schema import schema
 from plimsoll.evidence.chain import START, sealed
 from plimsoll.evidence.events import Event
 from plimsoll.fleet.discovery import find_lineages
+from plimsoll.fleet.document import drain_commands
 from plimsoll.fleet.expected import read_expected
 from plimsoll.fleet.fleet import Condition, Fleet, judge_fleet
 from plimsoll.fleet.names import compressed, expanded, natural
 from plimsoll.fleet.outliers import Look
 from plimsoll.fleet.reading import read_nodes, split
 from plimsoll.fleet.summary import check_name
+from plimsoll.fleet.write import terminal_lines
 from plimsoll.verdict.verdict import Word
 from tests.support.commands import plimsoll
 from tests.support.fleet_runs import MadeNode, events_of, node_of, write_fleet_of, write_node
@@ -158,6 +160,8 @@ def test_a_gpu_that_computes_other_bits_rejects_the_fleet_though_its_node_is_acc
         ("node03", f"gpu{gpu}", True) for gpu in range(8)
     ]
     assert fleet.numerics.apart[0].agreeing == 8
+    assert "  node03 ACCEPTED by itself, and other bits" in terminal_lines(fleet)
+    assert len(drain_commands(fleet)) == 1, "the node that rejects the fleet can be taken out of service"
 
 
 def test_of_two_nodes_with_other_bits_both_are_named(tmp_path: Path) -> None:
