@@ -39,25 +39,23 @@ class Kind:
     gpu_tail: float = 0.0
     figure_tail: float = 0.0
     """Degrees of freedom; 0 for a normal distribution."""
-    is_judged_on_power: bool = False
-    """Whether an 8 % slow GPU is to be found in it with 95 %."""
 
 
 KINDS: Final = (
-    Kind(name="64 nodes of 8 GPUs", is_judged_on_power=True),
-    Kind(name="noise of each figure alone, 1.5 %", node=0.0, gpu=0.0, figure=0.015, is_judged_on_power=True),
-    Kind(name="nodes differ, 1 %", node=0.01, gpu=0.005, figure=0.005, is_judged_on_power=True),
-    Kind(name="GPUs differ, 1 %", gpu=0.01, figure=0.003, is_judged_on_power=True),
-    Kind(name="heavy tails of figures, t of 3", figure=0.01, figure_tail=3.0, is_judged_on_power=True),
+    Kind(name="64 nodes of 8 GPUs"),
+    Kind(name="noise of each figure alone, 1.5 %", node=0.0, gpu=0.0, figure=0.015),
+    Kind(name="nodes differ, 1 %", node=0.01, gpu=0.005, figure=0.005),
+    Kind(name="GPUs differ, 1 %", gpu=0.01, figure=0.003),
+    Kind(name="heavy tails of figures, t of 3", figure=0.01, figure_tail=3.0),
     Kind(name="very heavy tails of figures, t of 2", figure=0.01, figure_tail=2.0),
     Kind(name="heavy tails of GPUs, t of 4", gpu=0.01, gpu_tail=4.0),
     Kind(name="heavy tails of GPUs, t of 3", gpu=0.01, gpu_tail=3.0),
     Kind(name="heavy tails of nodes, t of 3", node=0.01, node_tail=3.0),
-    Kind(name="one GPU a node", gpus=1, is_judged_on_power=True),
-    Kind(name="three figures", figures=3, is_judged_on_power=True),
-    Kind(name="one figure", figures=1, is_judged_on_power=True),
+    Kind(name="one GPU a node", gpus=1),
+    Kind(name="three figures", figures=3),
+    Kind(name="one figure", figures=1),
     Kind(name="noisy, 3 % each", node=0.03, gpu=0.03, figure=0.03),
-    Kind(name="16 nodes of 8", nodes=16, is_judged_on_power=True),
+    Kind(name="16 nodes of 8", nodes=16),
     Kind(name="2 nodes of 8", nodes=2),
     Kind(name="2 nodes of 8, which differ by 3 %", nodes=2, node=0.03),
     Kind(name="3 nodes of 4, which differ by 3 %", nodes=3, gpus=4, node=0.03),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -44,17 +45,23 @@ def _write(folder: Path, count: int, number: int) -> int:
     return (run / "evidence.jsonl").stat().st_size
 
 
-def _peak(folder: Path) -> tuple[float, float]:
-    """Seconds on the clock, and the most memory of the command with all of its processes, in bytes."""
+def _peak(folder: Path) -> tuple[float, float, float]:
+    """Seconds on the clock and of processors, and the most memory of the command and its processes, in bytes."""
     command = [sys.executable, "-m", "plimsoll", "fleet", str(folder / "nodes"), "--output", str(folder / "out")]
-    began = time.monotonic()
+    began, used = time.monotonic(), _used()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     most = 0.0
     while process.poll() is None:
         most = max(most, _memory_of(process.pid))
         time.sleep(0.1)
     assert process.returncode == 1, process.returncode
-    return time.monotonic() - began, most
+    return time.monotonic() - began, _used() - used, most
+
+
+def _used() -> float:
+    """Seconds of a processor that finished children took, theirs included."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
 
 
 def _memory_of(pid: int) -> float:
@@ -78,11 +85,14 @@ def main() -> None:
         folder = Path(temporary)
         with ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
             size = sum(pool.map(partial(_write, folder / "nodes", count), range(1, count + 1), chunksize=8))
-        seconds, memory = _peak(folder)
+        seconds, used, memory = _peak(folder)
         page = (folder / "out" / "fleet.html").stat().st_size
         data = json.loads((folder / "out" / "fleet.json").read_text())
         print(f"{count:,} nodes, evidence {size / 1e6:.0f} MB; {len(os.sched_getaffinity(0))} cores")
-        print(f"{seconds:.1f} s, {memory / 1e9:.2f} GB, page {page / 1e6:.2f} MB; {data['statement']}")
+        print(
+            f"{seconds:.1f} s, {used:.1f} s of processors, {memory / 1e9:.2f} GB, page {page / 1e6:.2f} MB; "
+            f"{data['statement']}"
+        )
         print(f"{len(data['outliers'])} outliers in {data['looks']:,} looks, {len(data['differences'])} differences")
         assert len(data["nodes"]) == count
         assert seconds <= MOST_SECONDS, seconds
