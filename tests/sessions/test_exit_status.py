@@ -17,6 +17,11 @@ from tests.support.subsession import ROOT, run_suite
 
 # Command -> status -> the test that reaches it, beside those of this file.
 ELSEWHERE: dict[str, dict[int, str]] = {
+    "explain": {
+        0: "test_symptoms_of_processes.py::test_explain_a_text_a_file_and_what_is_piped_in",
+        1: "test_symptoms_of_processes.py::test_explain_says_that_it_knows_nothing_and_does_not_guess",
+        2: "test_symptoms_of_processes.py::test_explain_refuses_what_it_cannot_read",
+    },
     "pytest": {
         0: "test_suite_runs.py::test_sound_variants_are_accepted",
         1: "test_faults_checkpoints.py::test_run_is_rejected_and_the_sound_variant_passes",
