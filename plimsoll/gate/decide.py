@@ -26,6 +26,7 @@ from plimsoll.units import format_bytes
 
 _BF16_CAPABILITY = "8.0"
 _FOR_BF16 = "for bfloat16"
+_FOR_ATTENTION = "for its attention"
 
 _DRIVER_BRANCH: Final = {11: "450", 12: "525", 13: "580"}
 """The first driver branch that runs what was built for a major version of CUDA (NVIDIA's CUDA compatibility guide);
@@ -252,7 +253,7 @@ def _no_code_for(capability: str, built: str) -> tuple[str, str] | None:
 
 def _capability(node: Node, used: Iterable[Gpu], need: Need) -> Skip | None:
     wanted = [(need.min_capability, "for its quantization")] if need.min_capability else []
-    wanted += [(need.attention_capability, f"for {need.attention}")] if need.attention_capability else []
+    wanted += [(need.attention_capability, _FOR_ATTENTION)] if need.attention_capability else []
     wanted += [(_BF16_CAPABILITY, _FOR_BF16)] if need.bf16 else []
     if not wanted:
         return None
@@ -269,7 +270,7 @@ def _capability(node: Node, used: Iterable[Gpu], need: Need) -> Skip | None:
         return Skip(
             code=SkipCode.CAPABILITY,
             have=text,
-            need=f"compute capability {least} {reason}",
+            need=f"compute capability {least} {f'for {need.attention}' if reason == _FOR_ATTENTION else reason}",
             fix=told_by({"capability": reason}).next,
         )
     return None
