@@ -12,7 +12,7 @@ from plimsoll.footprint.demand import Demand, layers_of
 from plimsoll.host.protocol import CompareAttention
 from plimsoll.judge.own_limits import rounding
 
-pytestmark = pytest.mark.attention
+pytestmark = pytest.mark.attentions
 
 
 @pytest.mark.measures("attention_divergence")

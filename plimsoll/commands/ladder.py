@@ -57,7 +57,9 @@ Exit status: 0 a rung works, 1 none does, 2 usage error, 6 none failed, but none
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
     parser = subparsers.add_parser(
-        "ladder", help="try the ways to load a model, and write the settings that work", description=_DESCRIPTION
+        "ladder",
+        help="try the ways to load a model, from the surest on, and write the settings that work",
+        description=_DESCRIPTION,
     )
     add_model(parser)
     parser.add_argument("--all", action="store_true", help="try every rung, also after one that works")

@@ -39,12 +39,12 @@ SUBJECTS: Final = (
     "quantization",
     "memory",
     "generation",
-    "attention",
+    "attentions",
     "dataset",
     "health",
     "unload",
     "comparison",
-    "use",
+    "usage",
     "ladder",
     "headroom",
     "ddp",
@@ -62,7 +62,7 @@ HEADROOM: Final = "test_headroom.py"
 RANKS: Final = "test_ddp.py"
 PLANNING: Final = "test_plan.py"
 LADDER: Final = "test_ladder.py"
-USE: Final = "test_use.py"
+USAGE: Final = "test_usage.py"
 SOAKING: Final = "test_soak.py"
 
 
@@ -123,7 +123,7 @@ class Named:
             DATASETS: {"dataset", *catalogue.datasets, *_experiment_marks(catalogue)},
             PLANNING: {"plan"},
             LADDER: {"ladder"},
-            USE: {"use"},
+            USAGE: {"usage"},
             HEADROOM: {"headroom"},
             RANKS: {"ddp"},
         }.get(file)

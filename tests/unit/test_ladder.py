@@ -208,7 +208,7 @@ def test_an_entry_is_written_that_the_catalogue_reads(tmp_path: Path, phi: Varia
         assert found.load_options.get("offload_folder") in (None, "offload")
 
 
-@pytest.mark.parametrize(("mark", "file"), [("ladder", "test_ladder.py"), ("use", "test_use.py")])
+@pytest.mark.parametrize(("mark", "file"), [("ladder", "test_ladder.py"), ("usage", "test_usage.py")])
 def test_ladder_and_profiles_of_use_are_asked_by_name_alone(mark: str, file: str) -> None:
     catalogue = read_catalogue()
     asked = Selection(mark=f"tiny and {mark}", base=ROOT)

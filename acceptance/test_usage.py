@@ -1,7 +1,7 @@
 """Does each model go through a profile of use: load, validate with 10 tokens, infer, unload?
 
-Asked by name alone (`pytest -m use`): a test profile that makes a failure reproducible, in a host of its own, whatever
-other checks made of the model.
+Asked by name alone (`pytest -m usage`): a test profile that makes a failure reproducible, in a host of its own,
+whatever other checks made of the model.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from fixtures.judging import Judge
 from fixtures.ladder import Use
 from plimsoll.ladder.rungs import TOKENS
 
-pytestmark = pytest.mark.use
+pytestmark = pytest.mark.usage
 
 
 @pytest.mark.measures("tokens_validated")
-def test_use(used: Use, judge: Judge) -> None:
+def test_usage(used: Use, judge: Judge) -> None:
     """It loads whole, gives exactly 10 tokens from finite logits, answers as it did while it was validated, and is
     dropped."""
     report, first, second = used.report, used.validated.completions[0], used.inferred.completions[0]
