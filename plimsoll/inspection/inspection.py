@@ -222,19 +222,17 @@ def _rule(found: Found, description: Description | None, exact: int | None) -> F
     key, label = "rough_rule", "rule of thumb"
     shape = None if description is None else description.shape
     names = ("hidden_size", "intermediate_size", "num_hidden_layers")
-    parts = (
-        [found.config.get(name) for name in names]
-        if shape is None
-        else [shape.hidden_size, shape.intermediate_size, shape.layers]
-    )
-    if not all(type(part) is int and part > 0 for part in parts):
+    told: list[Any] = [found.config.get(name) for name in names]
+    if shape is not None:
+        told = [shape.hidden_size, shape.intermediate_size, shape.layers]
+    parts = [part for part in told if type(part) is int and part > 0]
+    if len(parts) < len(names):
         return unknown(key, label, "the configuration lacks hidden_size, intermediate_size or the number of layers")
-    hidden, wide, layers = parts
-    rough = int(hidden) * int(wide) * int(layers) * 2
+    rough = 2 * math.prod(parts)
     factor = "" if not exact else f": off by a factor of {max(exact, rough) / min(exact, rough):.2f}"
-    told = f"{rough:,} by hidden x intermediate x layers x 2{factor}"
+    words = f"{rough:,} by hidden x intermediate x layers x 2{factor}"
     value = {"parameters": rough, "exact_over_rule": None if not exact else exact / rough}
-    return fact(key, label, value, told)
+    return fact(key, label, value, words)
 
 
 def _held(found: Found) -> int | None:
