@@ -10,6 +10,7 @@ and turns a boolean mask into a float one, and bitsandbytes unpacks weights (4 b
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,11 @@ _WHOLE: Final = ("aten.linear", "aten.scaled_dot_product_attention")
 """Composite operations that are one kernel on a GPU; all others are seen as the parts that they consist of."""
 _PRODUCTS: Final = ("aten.linear", "aten.addmm", "aten.mm", "aten.matmul")
 _FUSED_ATTENTION: Final = "aten.scaled_dot_product_attention"
+_SUM: Final = "aten.add"
+_ENGINE: Final = "_engine_run_backward"
+"""torch's function from which the engine calls."""
+_BETWEEN: Final = ("predict/trace.py", "torch/_compile.py", "torch/_dynamo/eval_frame.py")
+"""Files whose functions stand between a mode and who calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +75,8 @@ class Step:
     within: int = 0
     product: Product | None = None
     experts: Experts | None = None
-    graded: bool = False
-    """True where a gradient could be asked of its result: not so in a backward pass, but for layers computed again."""
+    by_engine: bool = False
+    """True for a sum that the backward pass makes of two gradients of one tensor, and no code of a model asks for."""
 
     def bytes(self, quantization: Quantization, itemsize: int, experts_covered: bool) -> int:
         """Bytes in use at the step's highest point, with the weights packed by a scheme; `itemsize` is that of the
@@ -204,8 +210,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types 
         if name in _PRODUCTS and self._current.head is None and self._head in {key_of(t) for t in tensors}:
             self._current.head = len(self._current.steps)
         within = _within_attention(args, kwargs, out) if name == _FUSED_ATTENTION else 0
-        graded = torch.is_grad_enabled()
-        self._current.steps.append(Step(name, before, self._in_use, within, product, self._experts, graded))
+        by_engine = name == _SUM and _is_asked_by_engine()
+        self._current.steps.append(Step(name, before, self._in_use, within, product, self._experts, by_engine))
         return out
 
     def _product(self, tensors: Sequence[torch.Tensor], out: torch.Tensor) -> Product | None:
@@ -241,6 +247,14 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types 
 
         yield module.register_forward_pre_hook(start)
         yield module.register_forward_hook(end)
+
+
+def _is_asked_by_engine() -> bool:
+    """True where autograd's engine called, and not a layer that is computed again in the backward pass."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.endswith(_BETWEEN):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name == _ENGINE
 
 
 def key_of(tensor: torch.Tensor) -> int:

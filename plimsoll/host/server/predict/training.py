@@ -29,7 +29,6 @@ from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.predict.trace import Pass, Step, TooManyStepsError, Watch
 from plimsoll.host.server.training.learner import Learner, low_rank_beside
 
-_SUM: Final = "aten.add"
 _LOOKS: Final = "find_packed_sequence_indices"
 """transformers' function that answers None where each sequence is one text, as all of ours are."""
 
@@ -278,7 +277,7 @@ def _height(step: Step, base: Base, *, backward: bool) -> int:
     On the way back a packed weight is unpacked, whatever the scheme; LLM.int8 does not pack the gradient. Two gradients
     of one tensor are added in the place of the first, which torch leaves to a new tensor while a mode looks on.
     """
-    if backward and step.operation == _SUM and not step.graded:
+    if backward and step.by_engine:
         return step.before
     itemsize = base.itemsize
     if backward and step.product is not None and base.quantization is Quantization.INT8:
