@@ -25,7 +25,6 @@ from plimsoll.present.document import (
     Fold,
     Inline,
     Paragraph,
-    Piece,
     Section,
     Sign,
     Span,
@@ -44,6 +43,7 @@ from plimsoll.verdict.verdict import Word
 
 _TONES: Final = {Word.ACCEPTED: Tone.GOOD, Word.REJECTED: Tone.BAD, Word.INCOMPLETE: Tone.NEAR}
 _ORDER: Final = (Word.REJECTED, Word.INCOMPLETE, Word.ACCEPTED)
+_OTHER_BITS: Final[tuple[Inline, ...]] = (" by itself, and ", Span(text="other bits", tone=Tone.BAD))
 _MOST_COLUMNS: Final = 24
 _MOST_ODD: Final = 200
 """Odd nodes that are told in full; all stand in the list of nodes and in the file for programs."""
@@ -80,8 +80,8 @@ def fleet_document(fleet: Fleet) -> Document:
 def _statement(fleet: Fleet) -> Statement:
     gpus = sum(len(node.gpus) for node in fleet.nodes)
     scopes = tuple(dict.fromkeys(node.scope for node in fleet.nodes))
-    named = [piece for scope in scopes[:_MOST_SCOPES] for piece in ("; ", code(scope))][1:]
-    facts: tuple[Piece, ...] = (
+    named: list[Inline] = [piece for scope in scopes[:_MOST_SCOPES] for piece in ("; ", code(scope))][1:]
+    facts: tuple[Inline, ...] = (
         "Scope: ",
         *(named or ["nothing"]),
         f"; and {len(scopes) - _MOST_SCOPES} more" if len(scopes) > _MOST_SCOPES else "",
@@ -138,7 +138,7 @@ def _odd_nodes(fleet: Fleet) -> Section | None:
             code(node.name),
             " ",
             _word(node.word),
-            *([" by itself, and ", Span(text="other bits", tone=Tone.BAD)] if node.name in apart else []),
+            *(_OTHER_BITS if node.name in apart else ()),
             _why(node, oddities.get(node.name, ())),
         )
         for node in odd

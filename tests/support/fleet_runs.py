@@ -178,7 +178,8 @@ def write_fleet_of(folder: Path, count: int, **changes: Callable[[MadeNode], Mad
     nodes = []
     for number in range(1, count + 1):
         made = MadeNode(name=f"node{number:0{width}}")
-        made = changes.get(made.name, lambda same: same)(made)
+        if (change := changes.get(made.name)) is not None:
+            made = change(made)
         write_node(folder, made)
         nodes.append(made)
     return nodes

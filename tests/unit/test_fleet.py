@@ -204,7 +204,8 @@ def test_four_slow_gpus_of_eight_are_named_though_they_are_half_of_their_node(tm
 
 
 def test_of_too_few_gpus_nothing_is_said(tmp_path: Path) -> None:
-    fleet = made_fleet(tmp_path, 3, **{f"node0{n}": spoiled(gpus=1, slow={0: n / 1.0}) for n in (1, 2, 3)})
+    one, two, three = (spoiled(gpus=1, slow={0: float(n)}) for n in (1, 2, 3))
+    fleet = made_fleet(tmp_path, 3, node01=one, node02=two, node03=three)
     assert (fleet.outliers.looks, fleet.outliers.outliers) == (0, ())
     assert fleet.outliers.too_few == ("NVIDIA H100 80GB HBM3",)
 
