@@ -34,7 +34,7 @@ def test_learns(trainer: Trainer, judge: Judge) -> None:
         losses=list(losses),
         gradient_norms=list(norms),
         trained_parameters=trained.trained_parameters,
-        device=trained.device,
+        trained_on=trained.device,
     )
     assert all(map(math.isfinite, norms)), f"a gradient is not finite: norms {norms}"
     assert all(norms), f"no gradient reaches what is trained: norms {norms}"

@@ -80,7 +80,9 @@ def fleet_document(fleet: Fleet) -> Document:
 def _statement(fleet: Fleet) -> Statement:
     gpus = sum(len(node.gpus) for node in fleet.nodes)
     scopes = tuple(dict.fromkeys(node.scope for node in fleet.nodes))
-    named: list[Inline] = [piece for scope in scopes[:_MOST_SCOPES] for piece in ("; ", code(scope))][1:]
+    named: list[Inline] = []
+    for scope in scopes[:_MOST_SCOPES]:
+        named += [*(["; "] if named else []), code(scope)]
     facts: tuple[Inline, ...] = (
         "Scope: ",
         *(named or ["nothing"]),

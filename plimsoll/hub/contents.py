@@ -110,7 +110,14 @@ def read_folder(folder: Path) -> Contents:
             instead = str(error)
         if instead is not None:
             unread.append(f"{name}: {instead}")
-    return Contents(files=files, weights=weights, texts=texts, stored=total(parts), headers=read, unread=tuple(unread))
+    return Contents(
+        files=files,
+        weights=weights,
+        texts={str(name): text for name, text in texts.items()},
+        stored=total(parts),
+        headers=read,
+        unread=tuple(unread),
+    )
 
 
 def read_text(path: Path) -> str:

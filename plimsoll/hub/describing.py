@@ -10,13 +10,14 @@ import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from huggingface_hub import HfApi, get_token, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import ModelInfo
-from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # type: ignore[attr-defined]
 
 from plimsoll.hub.access import Access, HubFile, Query, Reply
 from plimsoll.hub.cache import is_commit, known_commit, snapshot_folder
@@ -94,7 +95,7 @@ def _settings(repository: str, commit: str, sizes: Mapping[str, int]) -> tuple[d
             if sizes[name] > MOST_TEXT:
                 unread.append(f"{name}: has {sizes[name]:,} bytes, which no file of settings has")
                 continue
-            path = patiently(lambda name=name: hf_hub_download(repository, name, revision=commit, local_dir=folder))
+            path = patiently(partial(hf_hub_download, repository, name, revision=commit, local_dir=folder))
             try:
                 texts[name] = read_text(Path(path))
             except ValueError as error:
@@ -149,7 +150,7 @@ def _range(repository: str, commit: str, name: str, start: int, end: int) -> byt
 
 def _card(info: ModelInfo) -> dict[str, Any]:
     """What the card's front matter says, as plain data."""
-    card = info.card_data.to_dict() if info.card_data is not None else {}
+    card: dict[str, Any] = {} if info.card_data is None else info.card_data.to_dict()  # type: ignore[no-untyped-call]
     return {str(key): value for key, value in card.items() if isinstance(value, (str, int, float, bool, list))}
 
 

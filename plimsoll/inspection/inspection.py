@@ -225,7 +225,7 @@ def _rule(found: Found, description: Description | None, exact: int | None) -> F
     told: list[Any] = [found.config.get(name) for name in names]
     if shape is not None:
         told = [shape.hidden_size, shape.intermediate_size, shape.layers]
-    parts = [part for part in told if type(part) is int and part > 0]
+    parts = [part for part in told if isinstance(part, int) and not isinstance(part, bool) and part > 0]
     if len(parts) < len(names):
         return unknown(key, label, "the configuration lacks hidden_size, intermediate_size or the number of layers")
     rough = 2 * math.prod(parts)

@@ -263,7 +263,7 @@ def _failures(results: Sequence[CellResult], reader: Reader) -> list[Section | N
         ]
         return [Section(title="Failures", blocks=tuple(whole))]
     causes = _causes_of(failed)
-    rows = tuple(map(_failure, causes[:_MOST_SHOWN]))
+    rows: tuple[tuple[Cell, ...], ...] = tuple(_failure(alike) for alike in causes[:_MOST_SHOWN])
     more = len(causes) - len(rows)
     titles = ("Variant", "Check", "Measured", "Limit", "Over by", "What it says", "Next step")
     table = Table(label="What failed", columns=columns(*titles), rows=rows)
@@ -291,19 +291,31 @@ def _failure(alike: Sequence[CellResult]) -> tuple[Cell, ...]:
         rest = rest.replace(text, "")
     others = tuple(code(other.cell.id) for other in alike[1:])
     more = _unfolding(f"and {len(others)} more that say the same", Bullets(entries=others))
-    return (
+    row: tuple[Cell, ...] = (
         Span(text=result.cell.variant or "the node", style=Style.NAME),
-        (code(check_name(result.cell.id)), *([more] if others else [])),
+        _with(code(check_name(result.cell.id)), [more] if others else []),
         _lines(strong(value_of(j) if j.measurement.value is not None else "not measured") for j in bad),
         _lines((f"{judgement.limit} ", faint(judgement.limit.source)) for judgement in bad),
         _lines(judgement.room.removesuffix(" outside") for judgement in bad),
-        (
-            *_lines(Span(text=METRICS[j.measurement.metric].title, title=j.measurement.metric) for j in bad),
-            *([Bullets(entries=tuple(causes), name="causes")] if causes else []),
-            *(_reason(rest.strip()) if rest.strip() else []),
-        ),
+        _said(bad, tuple(causes), rest.strip()),
         _steps_on_page(result.diagnoses),
     )
+    return row
+
+
+def _said(bad: Iterable[Judgement], causes: tuple[str, ...], rest: str) -> Cell:
+    """What the figures are called, why they are bad, and what else the check said."""
+    found: list[Piece] = [
+        *_lines(Span(text=METRICS[j.measurement.metric].title, title=j.measurement.metric) for j in bad)
+    ]
+    found += [Bullets(entries=causes, name="causes")] if causes else []
+    found += _reason(rest) if rest else []
+    return tuple(found)
+
+
+def _with(words: Inline, below: Iterable[Piece]) -> Cell:
+    found: tuple[Piece, ...] = (words, *below)
+    return found
 
 
 def _lines(parts: Iterable[Words]) -> tuple[Inline, ...]:

@@ -21,11 +21,11 @@ BYTES: Final = 2.9e12
 """A second, read and written, of its memory (stas00/ml-engineering)."""
 
 
-class _Counted(TorchDispatchMode):
+class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Adds up the seconds that a device of that speed would take."""
 
     def __init__(self, share: float) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._share = share
         self.seconds = 0.0
 
@@ -40,8 +40,8 @@ class _Counted(TorchDispatchMode):
 def pace(share: float) -> None:
     """Let this host be a GPU of that share of a sound one's speed from now on."""
 
-    def timed(_device: torch.device, work: Callable[[], object], rounds: int) -> list[float]:
-        seconds = []
+    def timed(device: torch.device, work: Callable[[], object], rounds: int) -> list[float]:
+        seconds: list[float] = []
         for _ in range(rounds):
             with _Counted(share) as counted:
                 work()

@@ -61,6 +61,8 @@ class _OlderSettings:
     def __init__(self) -> None:
         self.__dict__["seen"] = [False]
 
+    seen: list[bool]
+
     def __getattr__(self, name: str) -> bool:
         if name != "allow_tf32":
             raise AttributeError("Unknown attribute " + name)
@@ -118,8 +120,13 @@ def test_copies_run_beside_their_gpu_and_the_host_where_it_was_afterwards(monkey
     everywhere = os.sched_getaffinity(0)
     one = min(everywhere)
     seen: list[set[int]] = []
+
+    def moved(*_: object) -> tuple[float, ...]:
+        seen.append(os.sched_getaffinity(0))
+        return (1.0,)
+
     monkeypatch.setattr(device_speed, "_near_cores", lambda _: {one, 10**6})
-    monkeypatch.setattr(device_speed, "_moved", lambda *_: seen.append(os.sched_getaffinity(0)) or (1.0,))
+    monkeypatch.setattr(device_speed, "_moved", moved)
     device_speed.link(MeasureLink(device="cpu", to_device=True, pinned=False, sizes=(64,), rounds=1))
     assert seen == [{one}]
     assert os.sched_getaffinity(0) == everywhere

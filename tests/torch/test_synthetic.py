@@ -185,11 +185,11 @@ def test_a_configuration_of_another_class_is_refused() -> None:
         make_up(CONFIGS["llama"], AUTO_CLASS, "MistralForCausalLM")
 
 
-class _OnTheCpu(TorchDispatchMode):
+class _OnTheCpu(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """The most numbers of a tensor that came to be on the CPU."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.most = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -209,8 +209,9 @@ def test_a_matrix_is_made_where_the_loader_wants_it() -> None:
         if name == "lm_head.weight"
     ]
     assert isinstance(tensor, UnplacedTensor)
+    placed: Any = tensor
     with _OnTheCpu() as there:
-        made = _materialize_copy(tensor, "meta", torch.float16)
+        made = _materialize_copy(placed, "meta", torch.float16)
     assert (made.device.type, made.dtype, made.shape) == ("meta", torch.float16, (16_384, 128))
     assert 0 < there.most < made.numel() / 4
 
@@ -220,7 +221,8 @@ def test_a_matrix_is_made_where_the_loader_wants_it() -> None:
 def test_a_matrix_has_the_same_bits_wherever_it_is_made(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     """As a file's tensor that is converted and moved."""
     tensor = SyntheticTensor("w", shape, 0.02)
-    made = _materialize_copy(UnplacedTensor(tensor), torch.device("cpu", 0), dtype)
+    unplaced: Any = UnplacedTensor(tensor)
+    made = _materialize_copy(unplaced, torch.device("cpu", 0), dtype)
     assert torch.equal(made, tensor[...].to(dtype))
 
 

@@ -275,15 +275,17 @@ def gpu_load(variant: str, *, predicted: float, process: int | None) -> list[Lin
     events = good_run([asked])
     place = events.index(good_cell(asked)[0])
     later = asdict(_looked_at("a", 46 * 10**9)), asdict(_looked_at("b", 10**12))
-    seen = {"first": [], "last": [], "findings": [], "unread": [], "extremes": {}, "earlier_xids": []}
+    seen: dict[str, Any] = {"first": [], "last": [], "findings": [], "unread": [], "extremes": {}, "earlier_xids": []}
     health = line(Event.HEALTH, variant=variant, memory=later, **seen)
     return [*events[:place], loaded, measured, health, *events[place:]]
 
 
 def _looked_at(uuid: str, device_peak: int) -> GpuMemory:
     """A GPU once everything was asked; of its process nothing is told."""
-    sizes = dict.fromkeys(("allocated_after", "allocated_peak", "reserved_after", "reserved_peak"), 10**9)
-    unknown = dict.fromkeys(
+    sizes: dict[str, Any] = dict.fromkeys(
+        ("allocated_after", "allocated_peak", "reserved_after", "reserved_peak"), 10**9
+    )
+    unknown: dict[str, Any] = dict.fromkeys(
         ("context", "process", "device_before", "device_after", "device_delta", "others_before", "others_after")
     )
     found: dict[str, Any] = {"device": "cuda:0", "uuid": uuid, "context_by": "", "device_peak": device_peak}

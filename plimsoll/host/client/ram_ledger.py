@@ -47,7 +47,7 @@ class RamShare:
         """Say which process takes it: what that one holds already counts no second time."""
         if self._descriptor is not None:
             text = f"{self._size} {pid or 0}\n"
-            os.pwrite(self._descriptor, text.ljust(_LONGEST).encode(), 0)
+            os.pwrite(self._descriptor, f"{text:<{_LONGEST}}".encode(), 0)
 
     def release(self) -> None:
         """Give it back. Safe to call again."""

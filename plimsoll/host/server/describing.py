@@ -159,7 +159,7 @@ def _classes(auto_class: str, config_class: type) -> list[str]:
     # The mapping imports what it is asked for, and nothing else.
     if not isinstance(mapping, auto_factory._LazyAutoMapping) or config_class not in mapping:  # noqa: SLF001
         return []
-    found = mapping[config_class]
+    found: Any = mapping[config_class]
     return [one.__name__ for one in (found if isinstance(found, (list, tuple)) else [found])]
 
 

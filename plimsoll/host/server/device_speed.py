@@ -97,7 +97,7 @@ def _near_cores(device: torch.device) -> set[int]:
     if device.type != "cuda":
         return set()
     told = torch.cuda.get_device_properties(device)
-    place = [getattr(told, f"pci_{part}_id", None) for part in ("domain", "bus", "device")]
+    place: list[Any] = [getattr(told, f"pci_{part}_id", None) for part in ("domain", "bus", "device")]
     if None in place:
         return set()  # an older torch does not tell
     file = _PCI / "{:04x}:{:02x}:{:02x}.0".format(*place) / "local_cpulist"

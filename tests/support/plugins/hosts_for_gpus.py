@@ -18,6 +18,7 @@ SLOW = 0.88
 def pytest_configure() -> None:
     import fixtures.devices
     import fixtures.hosts
+    from plimsoll.host import specify
     from plimsoll.host.protocol import Call
     from plimsoll.judge import speed
     from plimsoll.node.devices import Device
@@ -43,6 +44,7 @@ def pytest_configure() -> None:
     SystemProbe.probe = probe_with_cuda  # type: ignore[method-assign]
     fixtures.hosts.SuiteHosts.start = start_for_gpu  # type: ignore[method-assign]
     Device.place = property(lambda _: "cpu")  # type: ignore[assignment,method-assign]
-    fixtures.hosts._DEVICE["cuda"] = "cpu"
+    specify._DEVICE["cuda"] = "cpu"
+    sizes: Any
     for sizes in (speed._SIDES, speed._BLOCKS, speed._ROUNDS):
-        sizes["cuda"] = sizes["cpu"]  # type: ignore[index]
+        sizes["cuda"] = sizes["cpu"]

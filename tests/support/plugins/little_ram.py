@@ -15,14 +15,17 @@ LONGEST = 120.0
 
 
 def pytest_configure() -> None:
-    import fixtures.hosts as module
+    import fixtures.hosts
     from fixtures.progress import Progress
+
+    module: Any = fixtures.hosts
+    shown: Any = Progress
 
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:
         return
     meeting = Path(os.environ["RAM_MEETING"])
-    read, start, update = module.read_memory, module.SuiteHosts.start, Progress.update
+    read, start, update = module.read_memory, module.SuiteHosts.start, shown.update
 
     def little() -> Any:
         memory, unread = read()
@@ -43,5 +46,5 @@ def pytest_configure() -> None:
         update(self, label, seconds, rss)
 
     module.read_memory = little
-    module.SuiteHosts.start = start_and_meet  # type: ignore[method-assign]
-    Progress.update = tell  # type: ignore[method-assign]
+    module.SuiteHosts.start = start_and_meet
+    shown.update = tell

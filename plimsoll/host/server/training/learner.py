@@ -179,7 +179,7 @@ class _LowRank(nn.Module):
     def forward(self, entered: torch.Tensor) -> torch.Tensor:
         """What the layer gives, and what is learnt on top, in the layer's own dtype."""
         plain: torch.Tensor = self.layer(entered)
-        learnt = self.up(self.down(entered.to(torch.float32))) * _ALPHA
+        learnt: torch.Tensor = self.up(self.down(entered.to(torch.float32))) * _ALPHA
         return (plain + learnt).to(plain.dtype)
 
 
