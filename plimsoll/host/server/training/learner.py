@@ -8,6 +8,7 @@ other.
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -180,7 +181,8 @@ class _LowRank(nn.Module):
         """What the layer gives, and what is learnt on top, in the layer's own dtype."""
         plain: torch.Tensor = self.layer(entered)
         learnt: torch.Tensor = self.up(self.down(entered.to(torch.float32))) * _ALPHA
-        return (plain + learnt).to(plain.dtype)
+        both: torch.Tensor = plain + learnt
+        return both.to(plain.dtype)
 
 
 def low_rank_beside(model: Any, rank: int) -> Any:
@@ -219,4 +221,7 @@ def peft_beside(model: Any, rank: int) -> Any:
     config = peft.LoraConfig(
         r=rank, lora_alpha=_ALPHA * rank, lora_dropout=0.0, target_modules=layers, task_type="CAUSAL_LM"
     )
-    return peft.get_peft_model(model, config)
+    with warnings.catch_warnings():
+        # peft 0.21 reads a property of transformers by a name that is to go.
+        warnings.simplefilter("ignore", FutureWarning)
+        return peft.get_peft_model(model, config)
