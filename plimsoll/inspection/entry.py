@@ -212,6 +212,15 @@ def _claims(inspection: Inspection, choice: Choice, model: Model, description: D
             "set by itself; write what a document promises or a good run measured in their place."
         )
     )
+    if trained_by_us(inspection.found) is not None:
+        rows = [
+            "[[claim]]",
+            f"variants = [{text(f'{choice.id}/*')}]",
+            'metric = "taught_accuracy"',
+            "low = 0.9",
+            'unit = "1"',
+        ]
+        yield "\n".join([*rows, 'source = "the suite trains it until it answers what it was taught"'])
     for one in inspection.weighed:
         if one.quantization in choice.quantizations and one.prediction is not None:
             yield from _claims_of(one, choice, model, description)
