@@ -217,8 +217,8 @@ def _claims(inspection: Inspection, choice: Choice, model: Model, description: D
             "[[claim]]",
             f"variants = [{text(f'{choice.id}/*')}]",
             'metric = "taught_accuracy"',
-            "low = 0.9",
-            'unit = "1"',
+            "low = 95",
+            'unit = "%"',
         ]
         yield "\n".join([*rows, 'source = "the suite trains it until it answers what it was taught"'])
     for one in inspection.weighed:
