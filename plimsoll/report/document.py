@@ -37,7 +37,6 @@ from plimsoll.present.document import (
     Tone,
     Verbatim,
     Words,
-    as_words,
     code,
     columns,
     faint,
@@ -263,10 +262,10 @@ def _failures(results: Sequence[CellResult], reader: Reader) -> list[Section | N
         ]
         return [Section(title="Failures", blocks=tuple(whole))]
     causes = _causes_of(failed)
-    rows: tuple[tuple[Cell, ...], ...] = tuple(_failure(alike) for alike in causes[:_MOST_SHOWN])
-    more = len(causes) - len(rows)
+    shown: tuple[tuple[Cell, ...], ...] = tuple(_failure(alike) for alike in causes[:_MOST_SHOWN])
+    more = len(causes) - len(shown)
     titles = ("Variant", "Check", "Measured", "Limit", "Over by", "What it says", "Next step")
-    table = Table(label="What failed", columns=columns(*titles), rows=rows)
+    table = Table(label="What failed", columns=columns(*titles), rows=shown)
     rest = [Paragraph(words=f"and {more} more, {_BELOW}")] if more > 0 else []
     return [Section(title=_FAILURES, blocks=(table, *rest))]
 
@@ -314,14 +313,15 @@ def _said(bad: Iterable[Judgement], causes: tuple[str, ...], rest: str) -> Cell:
 
 
 def _with(words: Inline, below: Iterable[Piece]) -> Cell:
-    found: tuple[Piece, ...] = (words, *below)
-    return found
+    found: list[Piece] = [words, *below]
+    return tuple(found)
 
 
 def _lines(parts: Iterable[Words]) -> tuple[Inline, ...]:
     found: list[Inline] = []
     for part in parts:
-        found += [*([BREAK] if found else []), *as_words(part)]
+        found += [BREAK] if found else []
+        found += part if isinstance(part, tuple) else (part,)
     return tuple(found)
 
 

@@ -226,7 +226,7 @@ def sha256_of(tensors: Iterable[torch.Tensor]) -> str:
     for tensor in tensors:
         flat = tensor.detach().contiguous().view(-1)
         for piece in torch.split(flat, max(1, _CHUNK // flat.itemsize)):
-            digest.update(memoryview(piece.view(torch.uint8).cpu().numpy()))
+            digest.update(piece.view(torch.uint8).cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
