@@ -207,7 +207,7 @@ def test_a_node_that_left_no_run_is_not_accepted(trained: dict[str, Path], tmp_p
         ([], 2, "plimsoll.sbatch: say what the nodes must carry: sbatch plimsoll.sbatch -m gpu70b"),
         (
             ["-m", "no_such_mark"],
-            6,
+            5,
             "ERROR: unknown mark 'no_such_mark' in -m 'no_such_mark'; did you mean 'benchmark'?",
         ),
         (["-m", "tiny", "-k", "nothing_is_called_this"], 5, ""),
