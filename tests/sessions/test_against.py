@@ -35,15 +35,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return done.folder
 
 
-def ten_times_faster(event: dict[str, Any]) -> None:
+def much_faster(event: dict[str, Any]) -> None:
+    """A hundred times: on a machine that others use, loads differ by more than one would think."""
     if event["event"] == "benchmark":
         stats = event["benchmark"]["stats"]
-        stats["data"] = [seconds / 10 for seconds in stats["data"]]
+        stats["data"] = [seconds / 100 for seconds in stats["data"]]
         stats["median"] = statistics.median(stats["data"])
 
 
 def test_a_run_that_became_slower_fails_though_it_is_accepted(run: Path, tmp_path: Path) -> None:
-    base = spoil(run, tmp_path / "base", ten_times_faster)
+    base = spoil(run, tmp_path / "base", much_faster)
     done = run_suite(tmp_path / "reports", *ASKS, f"--against={base}", "--fail-on=slower")
     lines = done.output.splitlines()
     assert done.status == 1
