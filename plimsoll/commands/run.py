@@ -21,7 +21,8 @@ _DESCRIPTION: Final = """\
 Run pytest on the suite that came with this installation. Everything after `run` is pytest's: `plimsoll run -m tiny`,
 `plimsoll run -m gpu8b -n auto`, `plimsoll run --markers`; `plimsoll run -- --help` lists its options. In a checkout it
 is the same as `pytest` there. Reports land in ./reports unless --report-dir=FOLDER or plimsoll_reports says otherwise.
-Exit status: 0 ACCEPTED, 1 REJECTED, 5 nothing was planned, 6 INCOMPLETE; 2 to 4 where pytest could not do its work."""
+Exit status: 0 ACCEPTED, 1 REJECTED, 2 interrupted, or the suite is not installed, 5 nothing was planned, 6 INCOMPLETE,
+else pytest's own."""
 _NEEDED: Final = ("pytest", "pytest_html", "pytest_benchmark", "xdist")
 
 

@@ -132,7 +132,7 @@ def closing_lines(record: RunRecord, verdict: Verdict, reports: object = None) -
     lines = [f"planned {counted(verdict.planned, 'check')}: {counts}"]
     for title, entries in found:
         if entries:
-            most = _MOST_FAILURES if title == "failed" else _MOST_OTHERS
+            most = _MOST_OTHERS if title in ("missing", "waived") else _MOST_FAILURES
             listed = Bullets(entries=tuple(entries), most=most, rest=f"see {folder}/summary.md")
             lines += terminal.section_lines(Section(title=f"{title}:", blocks=(listed,)))
     notes = Bullets(entries=tuple(f"note: {note}" for note in verdict.notes), most=_MOST_OTHERS, rest="see summary.md")

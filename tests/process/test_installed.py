@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,16 @@ def test_the_next_step_is_one_that_works_here(installed: Path, tmp_path: Path) -
     done = plimsoll(installed, tmp_path, "run", "-m", "tiny and node", f"--deselect={left_out}")
     assert done.returncode == 6
     assert "to run them: plimsoll run -m 'tiny and node'\n" in done.stdout
+
+
+def test_the_status_is_the_verdicts(installed: Path, trained: dict[str, Path], tmp_path: Path) -> None:
+    nothing = plimsoll(installed, tmp_path, "run", "-m", "tiny", "-k", "no_such_check")
+    assert nothing.returncode == 5
+    damaged = shutil.copytree(trained["tiny-llama"], tmp_path / "damaged")
+    for weights in damaged.glob("*.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:100])
+    done = plimsoll(installed, tmp_path, "run", *SOME, f"--model-dir=tiny-llama={damaged}")
+    assert done.returncode == 1, done.stdout
 
 
 def test_workers_find_it_too(installed: Path, trained: dict[str, Path], tmp_path: Path) -> None:

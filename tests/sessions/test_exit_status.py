@@ -17,6 +17,32 @@ from tests.support.subsession import ROOT, run_suite
 
 # Command -> status -> the test that reaches it, beside those of this file.
 ELSEWHERE: dict[str, dict[int, str]] = {
+    "run": {
+        0: "test_installed.py::test_the_suite_runs_where_there_is_no_checkout",
+        1: "test_installed.py::test_the_status_is_the_verdicts",
+        2: "test_suite.py::test_an_installation_without_the_suite_says_so",
+        5: "test_installed.py::test_the_status_is_the_verdicts",
+        6: "test_installed.py::test_the_next_step_is_one_that_works_here",
+    },
+    "inspect": {
+        0: "test_inspect_command.py::test_a_process_inspects_a_repository_and_no_byte_of_its_weights_leaves_the_hub",
+        2: "test_inspect_command.py::test_a_gated_repository_is_one_error",
+    },
+    "add": {
+        0: "test_inspect_command.py::test_a_file_is_never_overwritten_without_being_told",
+        2: "test_inspect_command.py::test_what_cannot_be_entered_is_one_error",
+    },
+    "headroom": {
+        0: "test_headroom_command.py::test_the_page_names_the_answer_first",
+        1: "test_headroom_command.py::test_what_does_not_fit_is_an_exit_status",
+        2: "test_headroom_command.py::test_mistakes_are_one_message",
+    },
+    "ladder": {
+        0: "test_ladder.py::test_a_sound_checkpoint_ends_the_climb_after_the_dry_run_and_is_entered",
+        1: "test_ladder.py::test_a_damaged_shard_fails_once_and_implies_the_rest",
+        2: "test_ladder.py::test_a_mistake_is_one_clear_error",
+        6: "test_ladder.py::test_a_class_without_sdpa_is_refused_once_and_climbs_with_its_own_attention",
+    },
     "explain": {
         0: "test_symptoms_of_processes.py::test_explain_a_text_a_file_and_what_is_piped_in",
         1: "test_symptoms_of_processes.py::test_explain_says_that_it_knows_nothing_and_does_not_guess",

@@ -38,7 +38,8 @@ def test_lora_without_peft_is_a_gap_that_names_the_extra(tmp_path: Path) -> None
         assert outcome.verdict == "ACCEPTED", outcome.output
         return
     assert outcome.verdict == "INCOMPLETE"
-    assert "skip[package]: has no peft, needs peft, which the extra lora installs; fix: pip install" in outcome.output
+    assert "1 check skipped (package): has no peft, needs peft, which the extra lora installs" in outcome.output
+    assert "    to run them: pip install " in outcome.output
 
 
 def test_ranks_on_a_processor_are_accepted(tmp_path: Path) -> None:

@@ -54,6 +54,16 @@ def test_what_a_person_typed_is_told() -> None:
     assert told["HOME"] == "/x"
 
 
+def test_an_installation_without_the_suite_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("plimsoll.commands.run.suite_root", lambda: None)
+    assert main(["run", "-m", "tiny"]) == 2
+    assert capsys.readouterr().err == (
+        "plimsoll: error: the suite is not in this installation; install plimsoll again\n"
+    )
+
+
 @pytest.mark.parametrize("nonsense", ["", "[", "3", '"x"'])
 def test_a_variable_of_another_kind_is_no_command(nonsense: str) -> None:
     assert called_with(("-m", "tiny"), {"PLIMSOLL_RUN": nonsense}) == (PYTEST, ("-m", "tiny"))
