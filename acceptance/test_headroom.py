@@ -67,7 +67,7 @@ def test_takes_what_was_predicted(trainer: Trainer, training_case: TrainingCase,
 
 
 @pytest.mark.measures("accumulation_difference", "recomputed_difference")
-def test_one_update_in_other_ways(trainer: Trainer, training_case: TrainingCase, judge: Judge) -> None:
+def test_update_however_it_is_made(trainer: Trainer, training_case: TrainingCase, judge: Judge) -> None:
     """Gradients of a batch are those of its sequences one by one, and those with layers computed again, which takes
     less memory and gives the same loss."""
     compared = trainer.compared()

@@ -38,7 +38,7 @@ def test_lora_without_peft_is_a_gap_that_names_the_extra(tmp_path: Path) -> None
         assert outcome.verdict == "ACCEPTED", outcome.output
         return
     assert outcome.verdict == "INCOMPLETE"
-    assert "1 check skipped (package): has no peft, needs peft, which the extra lora installs" in outcome.output
+    assert "1 check skipped (package): has no peft, needs peft, of the extra lora" in outcome.output
     assert "    to run them: pip install " in outcome.output
 
 
