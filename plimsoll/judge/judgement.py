@@ -118,12 +118,13 @@ class Judgement:
         there is no telling."""
         if self.headroom is None:
             return ""
-        if abs(self.headroom) < 1:
-            return f"{abs(self.headroom):.1%} {'inside' if self.headroom >= 0 else 'outside'}"
-        # That far lies only what is above an upper bound, or far above a lower one.
-        times = 1 + abs(self.headroom)
-        bound = "the limit" if self.headroom < 0 else "the least that is allowed"
-        return f"{times:,.1f} times {bound}" if times < 10 else f"{times:,.0f} times {bound}"
+        far, inside = abs(self.headroom), self.headroom >= 0
+        value, high = self.measurement.value, self.limit.high
+        is_above = inside or (value is not None and high is not None and value > high > 0)
+        if far < 1 or not is_above:
+            return f"{far:.1%} {'inside' if inside else 'outside'}"
+        times = f"{1 + far:,.1f}" if far < 9 else f"{1 + far:,.0f}"
+        return f"{times} times {'the least that is allowed' if inside else 'the limit'}"
 
 
 def judge(measurement: Measurement, limit: Limit) -> Judgement:

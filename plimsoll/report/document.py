@@ -264,7 +264,7 @@ def _failures(results: Sequence[CellResult], reader: Reader) -> list[Section | N
     causes = _causes_of(failed)
     shown: tuple[tuple[Cell, ...], ...] = tuple(_failure(alike) for alike in causes[:_MOST_SHOWN])
     more = len(causes) - len(shown)
-    titles = ("Variant", "Check", "Measured", "Limit", "Over by", "What it says", "Next step")
+    titles = ("Variant", "Check", "Measured", "Limit", "Off by", "What it says", "Next step")
     table = Table(label="What failed", columns=columns(*titles), rows=shown)
     rest = [Paragraph(words=f"and {more} more, {_BELOW}")] if more > 0 else []
     return [Section(title=_FAILURES, blocks=(table, *rest))]

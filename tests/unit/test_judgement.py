@@ -82,3 +82,23 @@ def test_unknown_metrics_and_mixed_ones_are_refused() -> None:
         Measurement(metric="ram_peek", value=1)
     with pytest.raises(ValueError, match="cannot be judged by a limit on"):
         judge(Measurement(metric="ram_peak", value=1), Limit(metric="ram_after", high=1, source="a test"))
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "room"),
+    [
+        (1.5, None, 2.0, "25.0% inside"),
+        (2.5, None, 2.0, "25.0% outside"),
+        (5.0, None, 2.0, "2.5 times the limit"),
+        (4740.0, None, 2.0, "2,370 times the limit"),
+        (0.0, 0.375, None, "100.0% outside"),
+        (-1.0, 0.375, None, "366.7% outside"),
+        (3.0, 2.0, None, "50.0% inside"),
+        (400.0, 2.0, None, "200 times the least that is allowed"),
+    ],
+)
+def test_how_far_a_value_lies_is_said_in_numbers_that_people_read(
+    value: float, low: float | None, high: float | None, room: str
+) -> None:
+    limit = Limit(metric="load_time", low=low, high=high, source="x")
+    assert judge(Measurement(metric="load_time", value=value), limit).room == room
