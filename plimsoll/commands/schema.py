@@ -21,6 +21,8 @@ SCHEMAS: Final = {
     "uncertainty": ("plimsoll.uncertainty", "uncertainty.json, and `plimsoll uncertainty --json`"),
     "node": ("plimsoll.node", "`plimsoll probe --json`"),
     "plan": ("plimsoll.plan", "`plimsoll plan --json`"),
+    "headroom": ("plimsoll.plan", "`plimsoll headroom --json`"),
+    "inspection": ("plimsoll.inspection", "`plimsoll inspect --json`"),
     "ladder": ("plimsoll.ladder", "`plimsoll ladder --json`"),
     "audit": ("plimsoll.audit", "`plimsoll audit --json`"),
     "explain": ("plimsoll.symptoms", "`plimsoll explain --json`"),

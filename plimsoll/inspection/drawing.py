@@ -49,6 +49,7 @@ def to_json(inspection: Inspection) -> dict[str, Any]:
         if not fact.known
     }
     return {
+        "schema": "plimsoll/inspection/1",
         "model": inspection.found.name,
         **chapters,
         "quantizations": {str(one.quantization): _weighed_json(one) for one in inspection.weighed},

@@ -98,6 +98,7 @@ def to_json(machine: str, room: Room, others: Sequence[Otherwise]) -> dict[str, 
     wanted, batch = room.wanted, room.safe_batch()
     batches, lengths = table_sizes(room)
     return {
+        "schema": "plimsoll/headroom/1",
         "machine": machine,
         "memory_bytes": room.memory,
         "context_bytes": CONTEXT_ALLOWANCE,

@@ -103,6 +103,14 @@ def test_plan_and_audit_follow_their_schemas(capsys: pytest.CaptureFixture[str])
     assert audit["findings"]
 
 
+def test_headroom_and_inspection_follow_their_schemas(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("tiny-llama", "--profile", "h100-80g", "--bridge", "16k", "--seq", "128", "--json")
+    validate("headroom", said(capsys, "headroom", *asked))
+    inspected = said(capsys, "inspect", "tiny-llama", "--json")
+    validate("inspection", inspected)
+    assert inspected["parameters"]["total"] > 500_000
+
+
 def test_checkpoints_follow_their_schema(
     trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
