@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _TOO_LITTLE = 1
 
+_SUMMARY = "show how large a batch can be trained on a GPU, and what limits it"
 _DESCRIPTION = """\
 Tell the largest batch that can be trained safely on a GPU of this node, or of a reference machine (--profile): its
 parts, what limits it, and what other ways to train would give. Of two variants the states of the first cross a bridge
@@ -37,7 +38,7 @@ Exit status: 0 a batch is safe, 1 not even one sequence is, 2 usage error, or no
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
-    parser = subparsers.add_parser("headroom", help="show how large a batch can be trained", description=_DESCRIPTION)
+    parser = subparsers.add_parser("headroom", help=_SUMMARY, description=_DESCRIPTION)
     parser.add_argument("variant", metavar="A", help="a variant, `llama-3.1-8b/nf4`, or a model, which stands for bf16")
     parser.add_argument("into", nargs="?", metavar="B", help="the variant into which a bridge from A leads")
     parser.add_argument("--profile", metavar="P", help="a reference machine, `h100-80g` (default: this node)")

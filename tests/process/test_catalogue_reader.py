@@ -36,7 +36,10 @@ def install(site: Path) -> None:
     for package in built["wheel"]["packages"]:
         shutil.copytree(ROOT / package, site / package, ignore=shutil.ignore_patterns("__pycache__"))
     for source, target in built["wheel"]["force-include"].items():
-        shutil.copytree(ROOT / source, site / target)
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, site / target)
+        else:
+            shutil.copy(ROOT / source, site / target)
 
 
 def test_wheel_carries_the_catalogue_inside_the_package(tmp_path: Path) -> None:
