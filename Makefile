@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
-# `make check WORKERS=` and `make test WORKERS=` run the tests in one process, which a debugger can stop in.
+# `make check WORKERS=`, `make test WORKERS=` and `make tiny WORKERS=` run in one process, which a debugger can stop in.
 WORKERS ?= -n 2
 # Another interpreter that is asked for makes the environment anew; one that is not named keeps it.
 ifneq ($(filter command environment,$(origin PYTHON)),)
@@ -50,7 +50,7 @@ $(STAMP): pyproject.toml constraints.txt Makefile $(ASKED)
 
 tiny: $(STAMP)
 	$(BIN)/plimsoll tiny build
-	$(BIN)/python -m pytest -m tiny $(ARGS)
+	$(BIN)/python -m pytest -m tiny $(WORKERS) $(ARGS)
 
 gpu: $(STAMP)
 	$(BIN)/plimsoll tiny build
