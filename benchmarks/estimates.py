@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
@@ -21,10 +22,10 @@ from benchmarks.reference_loads import stored_bytes
 from plimsoll.catalogue.entries import Quantization, Variant
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.footprint.prediction import Subject
-from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.server.loading import load
 from plimsoll.host.server.predict.coverage import build_skeleton
 from plimsoll.host.server.predict.variant import predict_all
+from plimsoll.host.specify import load_spec
 
 VARIANTS: Final = (
     "llama-3.2-1b/bf16",
@@ -64,19 +65,8 @@ def theirs(variant: Variant) -> float:
 
 def stored(variant: Variant) -> int:
     """Bytes of every parameter and buffer of the really loaded model."""
-    model = variant.model
-    spec = LoadSpec(
-        checkpoint=model.id,
-        revision=None,
-        auto_class=model.auto_class,
-        architecture=model.architecture,
-        quantization=variant.quantization,
-        device="cpu",
-        device_map=None,
-        attention="sdpa",
-        generation=model.generation,
-        synthetic_config=model.config,
-    )
+    asked = load_spec(variant, variant.model.id, synthetic_config=variant.model.config)
+    spec = replace(asked, device="cpu", device_map=None, attention="sdpa")
     return load(spec, "as-is").report.inventory.stored_bytes
 
 

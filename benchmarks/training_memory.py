@@ -24,6 +24,7 @@ from plimsoll.footprint.prediction import Subject
 from plimsoll.footprint.training import PARTS, Mode, Training
 from plimsoll.host.client.process import Host, Hosts
 from plimsoll.host.protocol import LoadSpec
+from plimsoll.host.specify import load_spec
 from plimsoll.host.training import PredictStep, Train, TrainingData
 from plimsoll.tiny.store import Store
 
@@ -136,18 +137,9 @@ def _variant(row: Row, catalogue: Catalogue) -> Variant:
 
 def _spec(variant: Variant, *, small: bool) -> LoadSpec:
     model = variant.model
-    return LoadSpec(
-        checkpoint=str(Store().ensure(model).path) if small else model.id,
-        revision=None,
-        auto_class=model.auto_class,
-        architecture=model.architecture,
-        quantization=variant.quantization,
-        device="cpu",
-        device_map=None,
-        attention=variant.attention,
-        generation=model.generation,
-        synthetic_config=None if small else model.config,
-    )
+    folder = str(Store().ensure(model).path) if small else model.id
+    asked = load_spec(variant, folder, synthetic_config=None if small else model.config)
+    return replace(asked, device="cpu", device_map=None)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,6 @@ from plimsoll.judge.agreement import bits_request, minority, ways_apart
 
 MODELS = read_agreement()
 SMALL = MODELS.models["small"]
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[Hosts]:
-    with Hosts() as found:
-        yield found
 
 
 def _bits(hosts: Hosts, folder: Path, name: str, quantization: Quantization, fault: str = "") -> Bits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -40,12 +40,6 @@ PLANTED: Final = {
     "row-scales": (INT8,),
     "over-128": (INT8,),
 }
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[Hosts]:
-    with Hosts() as hosts:
-        yield hosts
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,16 +59,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         parquet.write_table(pa.Table.from_pylist(content), path)
     (folder / "README.md").write_text(CARD, "utf-8")
     return folder
-
-
-@pytest.fixture
-def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An environment without a login and with a cache of its own."""
-    for name in list(os.environ):
-        if name.startswith(("HF_", "HUGGING")) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    return tmp_path
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,6 @@ from plimsoll.host.protocol import Call
 from tests.support.golden_faults import FAULTS
 
 GOLDEN = read_golden()
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[Hosts]:
-    with Hosts() as found:
-        yield found
 
 
 @pytest.mark.parametrize("family", GOLDEN.models)

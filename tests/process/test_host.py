@@ -36,13 +36,6 @@ def hosts() -> Iterator[Hosts]:
         yield hosts
 
 
-@pytest.fixture
-def host(hosts: Hosts, tmp_path: Path) -> Iterator[Host]:
-    host = hosts.start("tiny-llama/nf4", tmp_path / "host.log")
-    yield host
-    host.close()
-
-
 def test_answers(host: Host) -> None:
     assert host.ask(call("add", x=2, y=3), DEADLINE) == 5
     assert host.ask(call("point", x=2, y=3), DEADLINE) == host_targets.Point(2, 3)

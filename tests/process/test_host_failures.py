@@ -29,14 +29,6 @@ def hosts() -> Iterator[Hosts]:
         yield hosts
 
 
-@pytest.fixture
-def host(hosts: Hosts, tmp_path: Path) -> Iterator[Host]:
-    host = hosts.start("tiny-llama/nf4", tmp_path / "host.log")
-    yield host
-    host.close()
-    assert not psutil.pid_exists(host.pid)
-
-
 def death(host: Host, request: Call) -> HostDied:
     with pytest.raises(HostDied) as caught:
         host.ask(request, DEADLINE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -21,12 +20,6 @@ DEADLINE = 120.0
 
 def call(function: str, **arguments: object) -> Call:
     return Call(target=f"tests.support.host_targets:{function}", arguments=arguments)
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[Hosts]:
-    with Hosts() as hosts:
-        yield hosts
 
 
 def test_the_stack_is_there_and_clean(hosts: Hosts, tmp_path: Path) -> None:

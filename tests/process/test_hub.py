@@ -11,9 +11,10 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,6 @@ from tests.support.hub_server import (
     HubServer,
     Refusal,
     Repository,
-    serving,
 )
 from tests.support.subsession import ROOT
 
@@ -51,24 +51,9 @@ Serve = Callable[..., HubServer]
 
 
 @pytest.fixture
-def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+def serve(serve_as: Serve) -> Serve:
     """Start a Hub with repositories, and point this process's children at it; nobody is logged in."""
-    for name in list(os.environ):
-        if name.startswith(("HF_", "HUGGING")) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    contexts = []
-
-    def start(**repositories: Repository) -> HubServer:
-        context = serving({f"hub/{name}": repository for name, repository in repositories.items()})
-        contexts.append(context)
-        server = context.__enter__()
-        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-        return server
-
-    yield start
-    for context in contexts:
-        context.__exit__(None, None, None)
+    return partial(serve_as, "hub")
 
 
 def ask_one(name: str, revision: str | None = None) -> Access:

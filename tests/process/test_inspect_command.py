@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.hub.headers import LENGTH_BYTES
 from tests.support.commands import plimsoll
 from tests.support.hub_repositories import COMMIT
-from tests.support.hub_server import LOG_IN, NOT_ACCEPTED, HubServer, Refusal, Repository, serving
+from tests.support.hub_server import LOG_IN, NOT_ACCEPTED, HubServer, Refusal, Repository
 from tests.support.random_checkpoints import save_checkpoint
 from tests.support.subsession import ROOT, environment, run_suite
 
@@ -32,21 +31,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+def serve(serve_as: Serve) -> Serve:
     """Start a Hub, and point commands at it; nobody is logged in."""
-    for name in list(os.environ):
-        if name.startswith(("HF_", "HUGGING")) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    with ExitStack() as servers:
-
-        def start(**repositories: Repository) -> HubServer:
-            found = {f"acme/{name}": repository for name, repository in repositories.items()}
-            server = servers.enter_context(serving(found))
-            monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-            return server
-
-        yield start
+    return partial(serve_as, "acme")
 
 
 def command(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:

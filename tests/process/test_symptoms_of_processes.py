@@ -40,13 +40,6 @@ def hosts() -> Iterator[Hosts]:
         yield hosts
 
 
-@pytest.fixture
-def host(hosts: Hosts, tmp_path: Path) -> Iterator[Host]:
-    host = hosts.start("tiny-llama/nf4", tmp_path / "host.log")
-    yield host
-    host.close()
-
-
 def failure_of(host: Host, function: str, deadline: float = 60.0, **arguments: object) -> HostFailure:
     with pytest.raises(HostFailure) as caught:
         host.ask(Call(target=f"tests.support.host_targets:{function}", arguments=arguments), deadline)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,6 @@ CODE = 48 * MEGABYTE
 """What a first load pulls in beside weights: kernels, mostly."""
 PACKING = 16
 """Bytes a weight that bitsandbytes takes on a CPU while it packs one, beside the weight in 16 bit."""
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[Hosts]:
-    with Hosts() as running:
-        yield running
 
 
 def load(hosts: Hosts, folder: Path, config: dict[str, Any], quantization: Quantization) -> LoadReport:

@@ -1,0 +1,54 @@
+"""What several tests of processes share: hosts, and a Hub that this process's children are pointed at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from plimsoll.host.client.process import Host, Hosts
+from tests.support.hub_server import HubServer, Repository, serving
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Hosts]:
+    """Hosts with the stack that loads models; a file whose tests load none has hosts of its own without."""
+    with Hosts() as found:
+        yield found
+
+
+@pytest.fixture
+def host(hosts: Hosts, tmp_path: Path) -> Iterator[Host]:
+    """A host that is gone afterwards, whatever the test did to it."""
+    started = hosts.start("tiny-llama/nf4", tmp_path / "host.log")
+    yield started
+    started.close()
+    assert not psutil.pid_exists(started.pid)
+
+
+@pytest.fixture
+def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for an environment without a login or a proxy, and with a cache of its own."""
+    for name in list(os.environ):
+        if name.startswith(("HF_", "HUGGING")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    return tmp_path
+
+
+@pytest.fixture
+def serve_as(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HubServer]]:
+    """Start a Hub with repositories of an owner, and point this process's children at it."""
+    with ExitStack() as servers:
+
+        def start(owner: str, **repositories: Repository) -> HubServer:
+            served = {f"{owner}/{name}": repository for name, repository in repositories.items()}
+            server = servers.enter_context(serving(served))
+            monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+            return server
+
+        yield start
