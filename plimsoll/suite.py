@@ -7,6 +7,7 @@ evidence and the next steps that it names have the command that a person typed.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,22 +31,38 @@ def suite_root() -> Path | None:
 
 
 def telling(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a pytest that `plimsoll run` starts with these arguments of a person's."""
-    return {**environment, _VARIABLE: json.dumps(list(arguments))}
+    """The environment for the pytest that this process becomes, called with these arguments of a person's."""
+    return {**environment, _VARIABLE: json.dumps({"pid": os.getpid(), "arguments": list(arguments)})}
 
 
 def called_with(given: Sequence[object], environment: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """The program that a person called, and with which arguments, for a pytest that was `given` these."""
-    told = environment.get(_VARIABLE)
-    if told is None:
-        return PYTEST, tuple(map(str, given))
+    """The program that a person called, and with which arguments, for a pytest that was `given` these.
+
+    What a run starts inherits its variable, another pytest too: the command is that of one process alone.
+    """
     try:
-        arguments = json.loads(told)
+        told = json.loads(environment.get(_VARIABLE, ""))
     except ValueError:
-        arguments = None
-    if not isinstance(arguments, list):
+        told = None
+    if not isinstance(told, dict) or told.get("pid") != os.getpid() or not isinstance(told.get("arguments"), list):
         return PYTEST, tuple(map(str, given))
-    return RUN, tuple(map(str, arguments))
+    return RUN, tuple(map(str, told["arguments"]))
+
+
+def asked_paths(given: Sequence[str], root: Path, here: Path) -> list[str]:
+    """What is asked, of the paths that pytest found on a command line of `plimsoll run` in the folder `here`: those
+    that a person named, and the folder of all checks where there is none."""
+    everything = str(root / CHECKS)
+    return [_in_suite(one, root, here) for one in given if one != everything] or [everything]
+
+
+def _in_suite(path: str, root: Path, here: Path) -> str:
+    """A file of checks as reports name it, `acceptance/test_load.py::test_x`, wherever the person stands. A folder of
+    that name where they stand is `./acceptance`."""
+    file = path.partition("::")[0]
+    if file.partition("/")[0] != CHECKS or here == root:
+        return path
+    return path if (here / file).exists() and not (root / file).exists() else str(root / path)
 
 
 def command(program: str, *arguments: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import require
-from plimsoll.suite import CHECKS, SHIPPED, suite_root, telling
+from plimsoll.suite import CHECKS, PACKAGE, SHIPPED, suite_root, telling
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -20,7 +20,8 @@ _SUMMARY: Final = "ask the checks: pytest on this suite, from any folder"
 _DESCRIPTION: Final = """\
 Run pytest on the suite that came with this installation. Everything after `run` is pytest's: `plimsoll run -m tiny`,
 `plimsoll run -m gpu8b -n auto`, `plimsoll run --markers`; `plimsoll run -- --help` lists its options. In a checkout it
-is the same as `pytest` there. Reports land in ./reports unless --report-dir=FOLDER or plimsoll_reports says otherwise.
+is the same as `pytest` there. Reports land in ./reports, of a checkout in its own, unless --report-dir=FOLDER says
+otherwise.
 Exit status: 0 ACCEPTED, 1 REJECTED, 2 interrupted, or the suite is not installed, 5 nothing was planned, 6 INCOMPLETE,
 else pytest's own."""
 _NEEDED: Final = ("pytest", "pytest_html", "pytest_benchmark", "xdist")
@@ -44,29 +45,28 @@ def start(arguments: Sequence[str]) -> int:
     root = suite_root()
     if root is None:
         raise PlimsollError("the suite is not in this installation; install plimsoll again")
-    given = [argument for argument in arguments if argument != "--"]
+    given = list(arguments[1:] if arguments[:1] == ["--"] else arguments)
     command = [sys.executable, "-m", "pytest", *pytest_arguments(given, root, Path.cwd())]
     sys.stdout.flush()
-    os.execve(sys.executable, command, telling(given, os.environ))  # noqa: S606  our own interpreter, our own suite
+    os.execve(sys.executable, command, _environment(given))  # noqa: S606  our own interpreter, our own suite
+
+
+def _environment(given: Sequence[str]) -> dict[str, str]:
+    environment = telling(given, os.environ)
+    if Path.cwd() == PACKAGE.parent:
+        return environment
+    # A random.py in the folder where a person stands must be no module, neither here nor in a worker.
+    return {**environment, "PYTHONSAFEPATH": "1"}
 
 
 def pytest_arguments(given: Sequence[str], root: Path, here: Path) -> list[str]:
-    """What pytest is called with in the folder `here`, for the suite under `root`."""
-    paths = [_in_suite(argument, root, here) for argument in given]
-    chosen = [path for path, argument in zip(paths, given, strict=True) if path != argument or _is_check(argument)]
+    """What pytest is called with in the folder `here`, for the suite under `root`.
+
+    The folder of all checks is always named, so that pytest finds the suite's conftest.py. Only pytest can tell a path
+    from the value of an option; `asked_paths` takes the folder away where it finds a path.
+    """
     settings = ["-c", str(root / "pyproject.toml"), f"--rootdir={root}"]
     if root == SHIPPED:
         # What runs leave belongs to the person, not into the installation.
-        settings += [f"--report-dir={here / 'reports'}", "-o", f"cache_dir={here / '.pytest_cache'}"]
-    return [*settings, *paths, *([] if chosen else [str(root / CHECKS)])]
-
-
-def _is_check(argument: str) -> bool:
-    return argument.partition("/")[0] == CHECKS
-
-
-def _in_suite(argument: str, root: Path, here: Path) -> str:
-    """A file of checks as reports name it, `acceptance/test_load.py::test_x`, wherever the person stands."""
-    if not _is_check(argument) or (here / argument.partition("::")[0]).exists():
-        return argument
-    return str(root / argument)
+        settings += ["-o", f"plimsoll_reports={here / 'reports'}", "-o", f"cache_dir={here / '.pytest_cache'}"]
+    return [*settings, *given, str(root / CHECKS)]

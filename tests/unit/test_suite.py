@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from plimsoll.cli import main
 from plimsoll.commands.run import pytest_arguments
-from plimsoll.suite import PACKAGE, PYTEST, RUN, SHIPPED, called_with, command, suite_root, telling
+from plimsoll.suite import PACKAGE, PYTEST, RUN, SHIPPED, asked_paths, called_with, command, suite_root, telling
 
 
 def test_a_checkout_has_its_suite_beside_the_library() -> None:
@@ -19,31 +20,40 @@ def test_a_checkout_has_its_suite_beside_the_library() -> None:
     ("given", "here_has", "expected"),
     [
         ((), (), ["ROOT/acceptance"]),
-        (("-m", "tiny"), (), ["-m", "tiny", "ROOT/acceptance"]),
         (("acceptance/test_load.py::test_x",), (), ["ROOT/acceptance/test_load.py::test_x"]),
-        (("acceptance",), ("acceptance",), ["acceptance"]),
+        (("acceptance/test_own.py",), ("acceptance/test_own.py",), ["acceptance/test_own.py"]),
+        (("acceptance/test_load.py",), ("acceptance/test_load.py",), ["ROOT/acceptance/test_load.py"]),
+        (("./acceptance/test_load.py",), ("acceptance/test_load.py",), ["./acceptance/test_load.py"]),
+        (("acceptances", "own/test_x.py"), ("own/test_x.py",), ["acceptances", "own/test_x.py"]),
+        (("acceptance/test_lod.py",), (), ["ROOT/acceptance/test_lod.py"]),
     ],
 )
 def test_all_checks_are_meant_where_no_file_is_named(
     tmp_path: Path, given: tuple[str, ...], here_has: tuple[str, ...], expected: list[str]
 ) -> None:
-    root, here = tmp_path / "suite", tmp_path / "here"
-    for name in here_has:
-        (here / name).mkdir(parents=True)
-    found = pytest_arguments(given, root, here)
-    assert found[:3] == ["-c", str(root / "pyproject.toml"), f"--rootdir={root}"]
-    assert found[3:] == [one.replace("ROOT", str(root)) for one in expected]
+    root, here = tmp_path / "a suite", tmp_path / "here"
+    for path in (root / "acceptance/test_load.py", *(here / name for name in here_has)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = asked_paths([*given, str(root / "acceptance")], root, here)
+    assert found == [one.replace("ROOT", str(root)) for one in expected]
+
+
+def test_in_a_checkout_paths_are_pytests() -> None:
+    assert asked_paths(["acceptance/test_load.py"], PACKAGE.parent, PACKAGE.parent) == ["acceptance/test_load.py"]
+
+
+@pytest.mark.parametrize("given", [(), ("-k", "acceptance"), ("--deselect", "acceptance/test_load.py::test_x")])
+def test_pytest_tells_paths_from_values_of_options(tmp_path: Path, given: tuple[str, ...]) -> None:
+    found = pytest_arguments(given, tmp_path, Path("/here"))
+    assert found[:3] == ["-c", str(tmp_path / "pyproject.toml"), f"--rootdir={tmp_path}"]
+    assert found[3:] == [*given, str(tmp_path / "acceptance")]
 
 
 def test_an_installed_suite_leaves_nothing_in_the_installation(tmp_path: Path) -> None:
     found = pytest_arguments((), SHIPPED, tmp_path)
-    assert f"--report-dir={tmp_path / 'reports'}" in found
+    assert f"plimsoll_reports={tmp_path / 'reports'}" in found
     assert f"cache_dir={tmp_path / '.pytest_cache'}" in found
-
-
-def test_a_report_folder_of_the_person_comes_last() -> None:
-    found = pytest_arguments(("--report-dir=mine",), SHIPPED, Path("/here"))
-    assert [one for one in found if one.startswith("--report-dir=")][-1] == "--report-dir=mine"
 
 
 def test_what_a_person_typed_is_told() -> None:
@@ -52,6 +62,12 @@ def test_what_a_person_typed_is_told() -> None:
     assert called_with(("-c", "/far/pyproject.toml"), told) == (RUN, ("-m", "tiny and nf4"))
     assert command(*called_with((), told)[:1], *called_with((), told)[1]) == "plimsoll run -m 'tiny and nf4'"
     assert told["HOME"] == "/x"
+
+
+def test_what_a_run_starts_has_a_command_of_its_own() -> None:
+    told = telling(["-m", "tiny"], {})
+    ours = str(os.getpid())
+    assert called_with(("-q",), {name: value.replace(ours, "1") for name, value in told.items()}) == (PYTEST, ("-q",))
 
 
 def test_an_installation_without_the_suite_says_so(
@@ -64,7 +80,7 @@ def test_an_installation_without_the_suite_says_so(
     )
 
 
-@pytest.mark.parametrize("nonsense", ["", "[", "3", '"x"'])
+@pytest.mark.parametrize("nonsense", ["", "[", "3", '"x"', '["-q"]', f'{{"pid": {os.getpid()}}}'])
 def test_a_variable_of_another_kind_is_no_command(nonsense: str) -> None:
     assert called_with(("-m", "tiny"), {"PLIMSOLL_RUN": nonsense}) == (PYTEST, ("-m", "tiny"))
 
