@@ -65,6 +65,13 @@ def test_a_report_that_a_plugin_rewrites_is_no_pass(tmp_path: Path) -> None:
     assert cell(outcome)[0] == "not_run"
 
 
+def test_a_load_time_that_nothing_measured_fails(tmp_path: Path) -> None:
+    arguments = ("-m", "tiny", "-k", "tiny-llama/bf16 and warm_load_time", *MEDDLING)
+    outcome = run_suite(tmp_path, *arguments, env={"MEDDLE": "untimed"})
+    assert outcome.status == 1, outcome.output
+    assert "Benchmark fixture was not used at all" in outcome.output
+
+
 @pytest.mark.parametrize("meddle", ["status", "last-status"])
 def test_no_plugin_has_the_last_word_on_the_status(meddle: str, tmp_path: Path) -> None:
     outcome = meddled(tmp_path / "red", f"fail;{meddle}")

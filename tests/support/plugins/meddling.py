@@ -100,6 +100,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     if "no-judge" in DONE:
         session.config.pluginmanager.unregister(name="plimsoll-judging")
+    if "untimed" in DONE:
+        from fixtures.load_timing import LoadTimer, Timing
+
+        LoadTimer.time = lambda *_: Timing(median=0.1, reason="")  # type: ignore[method-assign,assignment]
 
 
 @pytest.hookimpl(wrapper=True)
