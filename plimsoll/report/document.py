@@ -46,11 +46,11 @@ from plimsoll.present.foreign_text import one_line
 from plimsoll.report.gpus import gpu_table
 from plimsoll.report.node_card import distinct_nodes, node_card
 from plimsoll.report.reader import Reader
-from plimsoll.report.story import check_name, spoken
+from plimsoll.report.story import check_name, gpu_name, spoken
 from plimsoll.report.symptoms import diagnosis_lines, diagnosis_link, symptom_link, symptom_section
 from plimsoll.symptoms.recognise import Diagnosis
 from plimsoll.units import counted, format_bytes, format_seconds, format_value
-from plimsoll.verdict.cells import WORST_FIRST, CellOutcome, CellResult, cause_of
+from plimsoll.verdict.cells import WORST_FIRST, CellOutcome, CellResult, cause_of, was_not_asked
 from plimsoll.verdict.verdict import Gap, Verdict, Word
 
 NODE_ROW: Final = "(node)"
@@ -271,10 +271,13 @@ def _failures(results: Sequence[CellResult], reader: Reader) -> list[Section | N
 
 
 def _causes_of(failed: Iterable[CellResult]) -> list[list[CellResult]]:
-    """Failures that are one: of one variant, and of the same cause."""
-    alike: dict[tuple[str | None, str], list[CellResult]] = {}
+    """Failures that are one: of one variant on the same GPUs, for which an earlier one kept the others from asking."""
+    alike: dict[tuple[str | None, ...], list[CellResult]] = {}
     for result in failed:
-        alike.setdefault((result.cell.variant, cause_of(result.reason)), []).append(result)
+        cell = result.cell
+        cause: tuple[str | None, ...] = (cell.variant, cell.gpu, cause_of(result.reason))
+        own = () if cause not in alike or was_not_asked(result.reason) else (cell.id,)
+        alike.setdefault((*cause, *own), []).append(result)
     return list(alike.values())
 
 
@@ -291,7 +294,10 @@ def _failure(alike: Sequence[CellResult]) -> tuple[Cell, ...]:
     others = tuple(code(other.cell.id) for other in alike[1:])
     more = _unfolding(f"and {len(others)} more that say the same", Bullets(entries=others))
     row: tuple[Cell, ...] = (
-        Span(text=result.cell.variant or "the node", style=Style.NAME),
+        (
+            Span(text=result.cell.variant or "the node", style=Style.NAME),
+            *((BREAK, faint(gpu_name(result.cell.gpu))) if result.cell.gpu else ()),
+        ),
         _with(code(check_name(result.cell.id)), [more] if others else []),
         _lines(strong(value_of(j) if j.measurement.value is not None else "not measured") for j in bad),
         _lines((f"{judgement.limit} ", faint(judgement.limit.source)) for judgement in bad),

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from plimsoll.evidence.record import Cell
+from plimsoll.judge.judgement import Outcome
 from plimsoll.present.document import Tone
 from plimsoll.present.foreign_text import one_line
 from plimsoll.units import counted, format_elapsed, format_seconds, format_short_bytes
-from plimsoll.verdict.cells import cause_of
+from plimsoll.verdict.cells import cause_of, was_not_asked
 
 PASSED, FAILED, SKIPPED, WAIVED = "passed", "failed", "skipped", "waived"
 
@@ -21,6 +22,7 @@ _SIGNS: Final = {Tone.GOOD: ("✓", "ok"), Tone.BAD: ("✗", "FAILED"), Tone.NEA
 _WORST_FIRST: Final = (FAILED, SKIPPED, WAIVED, PASSED)
 _LONGEST: Final = 200
 """Characters of a reason."""
+_BAD: Final = tuple(outcome.value for outcome in Outcome if not outcome.is_good)
 _MEMORY: Final = (("vram_peak", ""), ("ram_peak", "RAM "))
 _LOAD: Final = ("cold_load_time", "warm_load_time")
 _NODE: Final = "the node"
@@ -55,6 +57,14 @@ class Ended:
         self.seconds += seconds
         self.figures += figures
 
+    def judge(self, measures: Iterable[str]) -> None:
+        """Fail what passed with a bad figure, or without one that it was to judge, as the verdict will."""
+        judged = {figure["metric"] for figure in self.figures}
+        bad = [str(figure["text"]) for figure in self.figures if figure.get("outcome") in _BAD]
+        bad += [f"not measured: {metric}" for metric in measures if metric not in judged]
+        if bad and self.outcome == PASSED:
+            self.outcome, self.reason = FAILED, bad[0]
+
 
 @dataclass(slots=True)
 class _Group:
@@ -82,6 +92,7 @@ class Story:
         self._sign = 1 if ascii_only else 0
         self._groups: dict[str, _Group] = {}
         self._of: dict[str, _Group] = {}
+        self._measures: dict[str, tuple[str, ...]] = {}
         self._running: dict[str, Ended] = {}
 
     def plan(self, cells: Iterable[Cell]) -> None:
@@ -91,6 +102,7 @@ class Story:
                 group = self._group(*_group_of(cell))
                 group.planned += 1
                 self._of[cell.id] = group
+                self._measures[cell.id] = cell.measures
 
     def started(self, cell: str) -> None:
         """A check is being asked."""
@@ -117,6 +129,7 @@ class Story:
             return []
         group = self._of.get(cell) or self._group(_title(cell), "")
         self._of[cell] = group
+        end.judge(self._measures.get(cell, ()))
         group.ended[end.outcome] += 1
         group.seconds += end.seconds
         group.figures |= {figure["metric"]: figure for figure in end.figures}
@@ -154,9 +167,9 @@ class Story:
         return self._groups.setdefault(f"{title} {gpu}", _Group(title=title, gpu=gpu))
 
     def _failure(self, cell: str, group: _Group, end: Ended) -> list[Told]:
-        """Once for each reason of a variant: a model that did not load fails all of its checks alike."""
+        """Once where checks failed before they asked: a model that did not load fails all of its checks alike."""
         core = cause_of(end.reason)
-        if core and core == group.shared_failure:
+        if core == group.shared_failure and was_not_asked(end.reason):
             return []
         group.shared_failure = core
         see = f" (see {end.see})" if end.see else ""
@@ -172,7 +185,7 @@ class Story:
         found = [f"{count} {outcome}" for outcome, count in (*counts, ("not asked", left)) if count > 0]
         parts += [", ".join(found)] if found else []
         parts += [part for part in (_memory(group.figures), _load(group.figures)) if part]
-        parts += [group.gpu.replace("gpu", "GPU ").replace("+", ", ")] if group.gpu else []
+        parts += [gpu_name(group.gpu)] if group.gpu else []
         parts += [one_line(group.why_skipped, _LONGEST)] if group.why_skipped and worst == SKIPPED else []
         return self._line(Tone.NEAR if worst == PASSED and left > 0 else _TONES[worst], "  ".join(parts).rstrip())
 
@@ -183,6 +196,11 @@ class Story:
 def check_name(cell: str) -> str:
     """`test_stored_bytes` of a node id."""
     return cell.rpartition("::")[2].partition("[")[0]
+
+
+def gpu_name(gpu: str) -> str:
+    """`GPU 0, GPU 1` of `gpu0+gpu1`."""
+    return gpu.replace("gpu", "GPU ").replace("+", ", ")
 
 
 def spoken(reason: str) -> str:

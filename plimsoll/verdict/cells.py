@@ -244,8 +244,14 @@ def _duration(evidence: CellEvidence) -> float | None:
 
 NOT_ASKED: Final = "not asked, because "
 """How the reason of a check begins that failed since an earlier one had: a model that did not load answers none."""
+_SETUP: Final = "setup: "
 
 
 def cause_of(reason: str) -> str:
     """What checks of one variant may have failed of alike: the reason without where it was met."""
-    return reason.removeprefix("setup: ").removeprefix(NOT_ASKED).strip()
+    return reason.removeprefix(_SETUP).removeprefix(NOT_ASKED).strip()
+
+
+def was_not_asked(reason: str) -> bool:
+    """True where a check failed before it asked anything. Two that asked, and say the same, failed each of its own."""
+    return reason.startswith((_SETUP, NOT_ASKED))

@@ -152,6 +152,19 @@ def test_a_cause_that_fails_many_checks_of_a_variant_is_said_once(tmp_path: Path
     assert found.startswith(f"  {cells[0].id} and 24 other checks of {cells[0].variant}: ")
 
 
+def test_what_checks_find_each_for_itself_is_said_each_for_itself(tmp_path: Path) -> None:
+    of_gpus = [cell("test_load", id=f"test_load[tiny-llama/nf4:gpu{n}]", gpu=f"gpu{n}") for n in (0, 3)]
+    of_calls = [cell(f"test_{n}", "tiny-phi/nf4") for n in range(2)]
+    why = "its host died"
+    failures = [report(c, "setup", "failed", crash(why)) for c in of_gpus]
+    failures += [report(c, "call", "failed", crash("assert 0 == 1")) for c in of_calls]
+    lines = closing_lines(*told(tmp_path, [start(), plan([*of_gpus, *of_calls]), *failures, finish(1)]))
+    assert [shown for shown in lines if shown.startswith("  ") and why in shown] == [
+        f"  {one.id}: setup: {why}" for one in of_gpus
+    ]
+    assert [shown for shown in lines if "assert 0 == 1" in shown] == [f"  {one.id}: assert 0 == 1" for one in of_calls]
+
+
 def test_the_summary_puts_the_verdict_first_and_misses_nothing(tmp_path: Path) -> None:
     text = summary_text(*told(tmp_path, run_of_every_outcome()))
     assert text.startswith(

@@ -60,6 +60,26 @@ def test_what_all_checks_of_a_variant_fail_of_is_told_once() -> None:
     assert len(said) == 3
 
 
+def test_checks_that_asked_and_say_the_same_are_no_one_failure() -> None:
+    cells = [cell(f"test_{n}", LLAMA) for n in range(3)]
+    story = Story()
+    story.plan(cells)
+    said = [line for one in cells for line in ask(story, one, FAILED, "assert 0 == 1")]
+    assert [line.partition(": ")[0] for line in said[:3]] == [f"✗ {LLAMA} test_{n}" for n in range(3)]
+
+
+def test_a_check_that_passed_without_its_figure_is_not_green() -> None:
+    cells = [cell("test_load", LLAMA, ["cold_load_time"]), cell("test_peak", PHI, ["vram_peak"])]
+    story = Story()
+    story.plan(cells)
+    assert [line.partition("  ")[0] for line in ask(story, cells[0])] == [
+        f"✗ {LLAMA} test_load: not measured: cold_load_time",
+        f"✗ {LLAMA}",
+    ]
+    bad = {"metric": "vram_peak", "value": 9e9, "high": 5e9, "outcome": "fail", "text": "fail: VRAM peak 9.00 GB"}
+    assert ask(story, cells[1], figures=[bad])[0] == f"✗ {PHI} test_peak: fail: VRAM peak 9.00 GB"
+
+
 def test_what_was_skipped_says_why_and_is_not_green() -> None:
     cells = [cell("test_load", LLAMA), cell("test_peak", LLAMA)]
     story = Story()
