@@ -22,6 +22,7 @@ PAGE: Final = "docs/troubleshooting.md"
 _BEGINNING: Final = 20_000
 _END: Final = 80_000
 """Characters of a long text that are looked at: what went wrong is told at the end, and what was asked at the start."""
+_MOST_ERRORS: Final = 10
 _LONGEST_LINE: Final = 2_000
 _SHOWN: Final = 200
 _KIND: Final = re.compile(r"(?<![\w.])(?:[A-Za-z_]\w{0,80}\.){0,8}([A-Z]\w{0,80})(?=:|\s*$|\(| in the host )")
@@ -50,15 +51,24 @@ class Seen:
 
     @classmethod
     def of(cls, error: BaseException, **evidence: object) -> Self:
-        """An exception with its causes, by what they say and by their classes."""
+        """An exception with its causes, and a group with its members, by what they say and by their classes."""
         said: list[str] = []
         kinds: list[str] = []
-        seen: BaseException | None = error
-        while seen is not None and len(said) < 10:
-            said.append(f"{type(seen).__name__}: {seen}")
+        left: list[BaseException] = [error]
+        while left and len(said) < _MOST_ERRORS:
+            seen = left.pop(0)
+            said.append(f"{type(seen).__name__}: {_words(seen)}")
             kinds += [kind.__name__ for kind in type(seen).__mro__ if kind not in (BaseException, Exception, object)]
-            seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+            cause = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+            left += [*(seen.exceptions if isinstance(seen, BaseExceptionGroup) else ()), *filter(None, [cause])]
         return cls(text="\n".join(said), exceptions=tuple(dict.fromkeys(kinds)), evidence=evidence)
+
+
+def _words(error: BaseException) -> str:
+    """What an exception says; of an assertion that speaks for itself, without the values that pytest compared: those
+    are what a model said, or what was looked for."""
+    said = str(error)
+    return said.partition("\nassert ")[0] if isinstance(error, AssertionError) else said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

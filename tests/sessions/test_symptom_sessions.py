@@ -137,6 +137,13 @@ def test_explain_says_the_same_of_the_run_later(outcome: Outcome, capsys: pytest
     assert "  see:   docs/troubleshooting.md#slow-load\n" in capsys.readouterr().out
 
 
+def test_neither_source_nor_what_was_compared_is_a_symptom(tmp_path: Path) -> None:
+    arguments = ("-m", "tiny and node", "-k", "test_stack", "-p", "tests.support.plugins.meddling")
+    outcome = run_suite(tmp_path, *arguments, env={"MEDDLE": "fail-with-words"})
+    (found,) = outcome.results["cells"]
+    assert (found["outcome"], found["diagnoses"]) == ("fail", [])
+
+
 def test_an_accepted_run_shows_nothing_in_any_of_its_files(
     recorded: Outcome, capsys: pytest.CaptureFixture[str]
 ) -> None:

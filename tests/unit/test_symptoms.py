@@ -112,6 +112,19 @@ def test_a_cause_that_was_suppressed_is_no_part_of_an_exception() -> None:
     assert recognise(Seen.of(error)) == ()
 
 
+def test_a_group_of_errors_is_seen_with_its_members() -> None:
+    error = ExceptionGroup("errors while tearing down", [ValueError("no"), OSError(28, "No space left on device")])
+    assert [each.symptom for each in recognise(Seen.of(error))] == ["disk-full"]
+
+
+def test_values_that_pytest_compared_are_no_symptom() -> None:
+    compared = "\nassert 'Connection refused' == 'Paris'"
+    assert recognise(Seen.of(AssertionError(f"the answer is wrong{compared}"))) == ()
+    assert [each.symptom for each in recognise(Seen.of(AssertionError(f"Network is unreachable{compared}")))] == [
+        "offline"
+    ]
+
+
 @pytest.mark.parametrize(
     "text",
     [
