@@ -87,6 +87,22 @@ def test_a_last_resort_counts_only_where_nothing_better_was_found() -> None:
     assert ids("has no bitsandbytes, needs bitsandbytes>=0.48", skip="package") == ["missing-package"]
 
 
+@pytest.mark.parametrize(
+    ("text", "symptom", "step"),
+    [
+        ("OSError: libcuda.so.1: cannot open shared object file: No such file", "no-gpu", "`nvidia-smi`"),
+        ("ImportError: flash_attn_2_cuda.so: undefined symbol: _ZN3c105Error", "missing-library", "for the torch"),
+        ("ImportError: libGL.so.1: cannot open shared object file: No such file", "missing-library", "`ldd`"),
+        ("requests: [Errno 111] Connection refused", "offline", "connect the node"),
+        ("Illegal instruction (core dumped)", "illegal-instruction", "install wheels"),
+    ],
+)
+def test_what_looks_alike_has_the_step_that_is_right(text: str, symptom: str, step: str) -> None:
+    (found,) = recognise(Seen(text=text), place=BARE)
+    assert found.symptom == symptom
+    assert step in found.next
+
+
 def test_what_stood_in_a_hole_is_named() -> None:
     [found] = recognise(Seen(text="E   ModuleNotFoundError: No module named 'flash_attn'"), place=BARE)
     assert found.cause == "there is no flash_attn in this environment"
@@ -212,6 +228,10 @@ def test_no_rule_fires_on_what_is_read_of_a_healthy_node(path: Path) -> None:
         "Warning: You are sending unauthenticated requests to the HF Hub.",
         "flash_attn is not installed, falling back to sdpa as asked",
         "vocab_size 32000, sliding_window 4096, max_position_embeddings 32768",
+        "[c10d] The client socket has failed to connect to (node-7, 29500): Connection refused",
+        "NCCL WARN Call to connect to 10.0.0.7 returned No route to host",
+        "torch.AcceleratorError: CUDA error: an illegal instruction was encountered",
+        "ValueError: a prompt with at least one token is required",
     ],
 )
 def test_no_rule_fires_on_what_sound_software_says_all_day(line: str) -> None:

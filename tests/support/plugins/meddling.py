@@ -78,7 +78,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if "fail" in DONE and pyfuncitem.name.endswith("[tiny]"):
         raise AssertionError("planted")
     if "fail-with-words" in DONE and pyfuncitem.name.endswith("[tiny]"):
-        # What stands here is source, and what is compared was said by nobody who ran out of anything: CUDA out of memory
+        # A comment is no message, nor is what an assertion compares: CUDA out of memory
         said = "No space left on device"
         assert said == "Paris", "the answer is wrong"
     # What pytest itself has first, before the suite puts checks in the order of asking.
