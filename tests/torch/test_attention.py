@@ -18,6 +18,7 @@ from plimsoll.host.server.loading import LoadedModel, load
 from plimsoll.judge.own_limits import rounding
 from tests.support.ladders import without_sdpa
 from tests.support.random_checkpoints import CONFIGS, load_spec, save_checkpoint
+from tests.support.small_architectures import save_small
 
 BF16 = Quantization.BF16
 QUESTIONS = CompareAttention(questions=((3, 4, 5), (6, 7, 8, 9, 10, 11, 12, 13), (14,)))
@@ -81,6 +82,18 @@ def test_a_class_with_one_attention_is_compared_with_it_alone(tmp_path: Path) ->
     ways = {way.name: way for way in compare(loaded, QUESTIONS)}
     assert ways["sdpa"].unavailable == "BloomForCausalLM has none"
     assert ways["eager"].used == ("eager",)
+
+
+@pytest.mark.parametrize("own", ["eager", "sdpa"])
+def test_a_class_that_keeps_its_attention_is_asked_for_that_alone(tmp_path: Path, own: str) -> None:
+    """Falcon drops what is set once it is made: asked for each, it would be compared with itself under two names."""
+    folder = save_small("falcon", tmp_path)
+    loaded = _loaded(folder, architecture="FalconForCausalLM", attention=own)
+    ways = {way.name: way for way in compare(loaded, QUESTIONS)}
+    assert [(way.name, way.used) for way in ways.values() if way.agreement is not None] == [(own, (own,))]
+    other = "eager" if own == "sdpa" else "sdpa"
+    assert ways[other].unavailable == f"FalconForCausalLM keeps the {own} that it was made with"
+    assert attentions_of(loaded.model) == (own,)
 
 
 def test_padding_on_the_right_keeps_each_prompt_at_the_start(tmp_path: Path) -> None:

@@ -31,11 +31,13 @@ WAYS: Final = (EAGER, "sdpa", "flash_attention_2", "flash_attention_3", "flex_at
 
 @torch.inference_mode()
 def compare(loaded: LoadedModel, request: CompareAttention) -> tuple[AttentionWay, ...]:
-    """Ask every implementation, and leave the model with its own."""
+    """Ask every implementation, and leave the model with its own. Each is held against eager attention, or against the
+    model's own where its class takes no other once it is made."""
     model = loaded.model
     own = attentions_of(model)[0]
     try:
-        model.set_attn_implementation(EAGER)
+        if _can_change(model):
+            model.set_attn_implementation(EAGER)
         alone = [_logits(loaded, [question])[0] for question in request.questions]
         return tuple(_way(loaded, name, request.questions, alone) for name in WAYS)
     finally:
@@ -57,12 +59,18 @@ def _way(loaded: LoadedModel, name: str, questions: Sequence[Prompt], alone: Seq
     pairs = [(found, one) for both in (left, right) for found, one in zip(both, alone, strict=True)]
     return AttentionWay(
         name=name,
-        used=tuple(names) or (EAGER,),
+        used=tuple(names) or (EAGER if _can_change(loaded.model) else attentions_of(loaded.model)[0],),
         agreement=agreement_of(pairs),
         finite=all(bool(torch.isfinite(found).all()) for found, _ in pairs),
         seconds=seconds,
         peak=peak,
     )
+
+
+def _can_change(model: Any) -> bool:
+    """True where another attention can be set once the model is made. Falcon has a class for each, calls no function of
+    the table, and drops what is set later with a warning alone."""
+    return bool(type(model)._can_set_attn_implementation())  # noqa: SLF001
 
 
 def _unavailable(loaded: LoadedModel, name: str) -> str:
@@ -71,6 +79,8 @@ def _unavailable(loaded: LoadedModel, name: str) -> str:
     device = next((p.device for p in model.parameters() if p.device.type != "meta"), torch.device("cpu"))
     if name in SUPPORTS and not getattr(model, SUPPORTS[name], False):
         return f"{type(model).__name__} has none"
+    if not _can_change(model) and name != (own := attentions_of(model)[0]):
+        return f"{type(model).__name__} keeps the {own} that it was made with"
     if name in _CAPABILITY:
         if device.type != "cuda":
             return "its kernels are for GPUs alone"
