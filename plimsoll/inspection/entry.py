@@ -21,10 +21,9 @@ from plimsoll.inspection.model import UNKNOWN, attention_of, model_of, variant_o
 from plimsoll.inspection.weighing import Weighed
 from plimsoll.judge.own_limits import ram, vram_peak
 from plimsoll.present.foreign_text import one_line
+from plimsoll.tiny.checkpoint import MANIFEST, Damage, examine
 from plimsoll.usertoml.writing import key, lines, text, value
 
-_TRAINED_BY_US: Final = "plimsoll.json"
-"""The file that the suite leaves beside a checkpoint that it has trained."""
 _WIDTH: Final = 118
 
 
@@ -46,7 +45,8 @@ class Choice:
 def enterable(inspection: Inspection) -> Description:
     """The description of a model that an entry can be written for.
 
-    Raises PlimsollError where one cannot: there is an entry, no class, no weights, or no tokenizer.
+    Raises PlimsollError where one cannot: there is an entry, no class, no weights, no tokenizer, or the suite trained
+    it and it is not as it was written.
     """
     found, description = inspection.found, inspection.description
     if found.entry is not None:
@@ -64,7 +64,20 @@ def enterable(inspection: Inspection) -> Description:
         raise PlimsollError(
             f"{found.name} cannot be entered: it holds no tokenizer; add that of the model that it is made from"
         )
+    if trained_by_us(found) is not None and found.folder is not None:
+        _must_be_as_written(found.name, found.folder)
     return description
+
+
+def _must_be_as_written(name: str, folder: Path) -> None:
+    """Raise PlimsollError for a checkpoint of the suite's own that has changed since: the entry would be made from what
+    it is to judge, and small models answer what they were taught with half of a layer gone."""
+    found = examine(folder)
+    if isinstance(found, Damage):
+        raise PlimsollError(
+            f"{name} cannot be entered: it is not what the suite has trained: {found}; take the checkpoint from the "
+            f"cache again, or remove {MANIFEST} if it was changed on purpose: it is entered as any other model then"
+        )
 
 
 def takeable(inspection: Inspection, asked: Sequence[Quantization]) -> tuple[list[Quantization], dict[str, str]]:
@@ -258,7 +271,7 @@ def trained_by_us(found: Found) -> Mapping[str, Any] | None:
     if found.kind is not Kind.FOLDER or found.folder is None:
         return None
     try:
-        data = json.loads((found.folder / _TRAINED_BY_US).read_text(encoding="utf-8"))
+        data = json.loads((found.folder / MANIFEST).read_text(encoding="utf-8"))
         recipe: dict[str, Any] = dict(data["recipe"])
         config = dict(recipe["config"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -15,6 +15,7 @@ import pytest
 
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.hub.headers import LENGTH_BYTES
+from tests.support.broken_checkpoints import copy_damaged, shards
 from tests.support.commands import plimsoll
 from tests.support.hub_repositories import COMMIT
 from tests.support.hub_server import LOG_IN, NOT_ACCEPTED, HubServer, Refusal, Repository
@@ -179,6 +180,22 @@ def test_what_cannot_be_entered_is_one_error(words: list[str], says: str, checkp
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"plimsoll: error: {says}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_copy_of_what_the_suite_trained_is_not_entered(trained: dict[str, Path], tmp_path: Path) -> None:
+    """Its entry would be made from what it is to judge: a copy with half of a layer gone passed every check."""
+
+    def flip_a_bit(folder: Path) -> None:
+        path = shards(folder)[-1]
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    folder = copy_damaged(trained["tiny-llama"], tmp_path / "damaged", flip_a_bit)
+    done = plimsoll("add", str(folder), "--quantizations=bf16", "--out=my.toml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "it is not what the suite has trained: " in done.stderr
+    assert " has other content than was written" in done.stderr
+    assert not (tmp_path / "my.toml").exists()
 
 
 def test_from_a_folder_to_a_verdict_in_two_commands(trained: dict[str, Path], tmp_path: Path) -> None:
