@@ -15,6 +15,7 @@ from typing import Any, Final
 from plimsoll.catalogue.entries import Catalogue, Claim, Model, Tier, Variant, without_gpus
 from plimsoll.errors import PlimsollError
 from plimsoll.metrics import METRICS, Kind
+from plimsoll.userpath import user_path
 from plimsoll.usertoml.suggest import did_you_mean
 
 _DEPTHS: Final = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
@@ -140,6 +141,6 @@ def named_paths(
             raise PlimsollError(f"{written}: no {noun} '{name}' in the catalogue; {did_you_mean(name, known)}")
         if name in paths:
             raise PlimsollError(f"{written}: a second {place} for {name}; the first is {paths[name]}")
-        paths[name] = Path(base, Path(path).expanduser())
+        paths[name] = Path(base, user_path(path))
         check(written, paths[name])
     return paths

@@ -19,6 +19,7 @@ from plimsoll.catalogue.entries import Catalogue, Model, Quantization, Variant, 
 from plimsoll.errors import PlimsollError
 from plimsoll.metrics import METRICS, Kind
 from plimsoll.units import SCALE, to_base
+from plimsoll.userpath import user_path
 from plimsoll.usertoml.suggest import did_you_mean
 
 LOAD: Final = "load-"
@@ -107,7 +108,7 @@ def read_settings(given: str, base: Path, *, pinned: bool = True) -> LoadSetting
     where = "--load-config"
     text = given
     if not given.lstrip().startswith("{"):
-        path = Path(base, Path(given).expanduser())
+        path = Path(base, user_path(given))
         where = str(path)
         try:
             text = path.read_text(encoding="utf-8")

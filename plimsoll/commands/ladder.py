@@ -38,6 +38,7 @@ from plimsoll.ladder.room import free_gpus, gate, quantization_of, room_of
 from plimsoll.node.node import Node
 from plimsoll.node.probe import SystemProbe
 from plimsoll.tiny.store import Store, cache_folder
+from plimsoll.userpath import is_there, user_path
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -172,7 +173,7 @@ def _base(
 
 def _entered(catalogue: Catalogue, options: argparse.Namespace) -> Variant | None:
     name = options.model
-    if Path(name).expanduser().exists():
+    if is_there(user_path(name)):
         return None
     variants = list(catalogue.variants.values())
     uncut = {variant.id: variant for variant in variants} | {

@@ -31,7 +31,7 @@ from plimsoll.hub.contents import (
     read_text,
     weight_files,
 )
-from plimsoll.hub.error_text import in_words
+from plimsoll.hub.error_text import in_words, is_of_the_network, is_of_the_proxy
 from plimsoll.hub.files import index_is_needed, needed_files
 from plimsoll.hub.headers import HeaderError, Stored, read_header, total
 from plimsoll.hub.queries import ASK_THE_CACHE, TIMEOUT, answer_of, indexed, unanswered
@@ -172,5 +172,9 @@ def similar(name: str) -> tuple[str, ...]:
     words = " ".join(name.rpartition("/")[2].replace("-", " ").replace("_", " ").split())
     try:
         return tuple(found.id for found in HfApi().list_models(search=words, limit=5))
-    except (HfHubHTTPError, OSError, ValueError):
-        return ()
+    except Exception as error:
+        # A name may be refused without a question, so this is the first that a node without a network asks.
+        of_the_way = is_of_the_network(error) or is_of_the_proxy(error)
+        if of_the_way or isinstance(error, (HfHubHTTPError, OSError, ValueError)):
+            return ()
+        raise

@@ -21,6 +21,7 @@ from plimsoll.hub.cache import repository_folder
 from plimsoll.hub.contents import CONFIG, Contents, Repository, read_folder
 from plimsoll.hub.files import Unusable, needed_files, unusable
 from plimsoll.present.foreign_text import one_line
+from plimsoll.userpath import is_there, user_path
 from plimsoll.usertoml.suggest import did_you_mean, nearest
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -71,8 +72,8 @@ def find(name: str, revision: str | None, catalogue: Catalogue, describe: Descri
 
     Raises PlimsollError where it stands for nothing, or for nothing that can be inspected.
     """
-    path = Path(name).expanduser()
-    if path.exists():
+    path = user_path(name)
+    if is_there(path):
         return _of_folder(name, path) if path.is_dir() else _of_file(name, path)
     if (model := _entry(name, catalogue)) is not None:
         return _of_entry(name, model)

@@ -28,6 +28,7 @@ from plimsoll.tiny.builder import DEADLINE, Builder, BuildError, BuildProcess, B
 from plimsoll.tiny.checkpoint import Damage, TinyCheckpoint, TrainingFigures, examine, write_manifest
 from plimsoll.tiny.recipe import TrainingJob, recipe_hash, training_job
 from plimsoll.units import format_seconds
+from plimsoll.userpath import user_path
 
 LEAST_ACCURACY: Final = 0.95
 """Fraction of what it was taught that a checkpoint must answer to be kept."""
@@ -67,7 +68,7 @@ def cache_folder() -> Path:
     """`$PLIMSOLL_CACHE`, else `$XDG_CACHE_HOME/plimsoll`, else `~/.cache/plimsoll`."""
     own, users = os.environ.get("PLIMSOLL_CACHE"), os.environ.get("XDG_CACHE_HOME")
     if own:
-        return Path(own).expanduser().absolute()
+        return user_path(own).absolute()
     # The XDG specification has relative paths ignored.
     return (Path(users) if users and Path(users).is_absolute() else Path.home() / ".cache") / "plimsoll"
 

@@ -115,6 +115,18 @@ def test_a_wrong_id_suggests_what_the_hubs_search_finds(serve: Serve, checkpoint
     assert done.stderr.endswith("did you mean 'acme/model'?\n")
 
 
+def test_an_id_that_the_hub_could_not_have_is_one_line_without_a_network_too(
+    serve: Serve, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused without a question, so the search for names like it is the first to find nobody there."""
+    serve(model=Repository(folder=checkpoint))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    done = plimsoll("inspect", "acme/model--7b")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("plimsoll: error: acme/model--7b: no repository acme/model--7b at ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_offline_the_cache_is_inspected_and_without_one_it_is_one_error(
     serve: Serve, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

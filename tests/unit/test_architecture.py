@@ -14,6 +14,7 @@ FLOW = [
     "clock",
     "suite",
     "units",
+    "userpath",
     "extras",
     "metrics",
     "digests",

@@ -191,3 +191,18 @@ def test_a_name_of_nothing_is_one_error(
     with pytest.raises(PlimsollError) as caught:
         find(name, None, catalogue, silent)
     assert str(caught.value).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("~nobody-has-this-home/model", "nobody here has the home ~nobody-has-this-home"),
+        ("a" * 5000, "cannot be looked at: File name too long"),
+        (f"./{'a' * 300}", "cannot be looked at: File name too long"),
+        ("a\0b", "is no folder, no entry and no Hub id"),
+    ],
+)
+def test_a_name_that_no_path_can_have_is_one_error(catalogue: Catalogue, name: str, says: str) -> None:
+    with pytest.raises(PlimsollError, match=says) as caught:
+        find(name, None, catalogue, silent)
+    assert len(str(caught.value)) < 2000
