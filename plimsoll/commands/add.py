@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from plimsoll.catalogue.entries import Catalogue, Quantization, Tier
 from plimsoll.catalogue.marks import suite_marks
-from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.commands.entry_file import add_out, must_be_free, write_entry
 from plimsoll.commands.inspect import add_model, inspector
-from plimsoll.errors import CatalogueError, PlimsollError
+from plimsoll.errors import PlimsollError
 from plimsoll.gate.need import HOST_ALLOWANCE
 from plimsoll.host.describing import Counts, Description
 from plimsoll.inspection.entry import Choice, compose, enterable, takeable, trained_by_us
@@ -60,8 +58,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="Q,...",
         help=f"which of {', '.join(Quantization)} (default: {', '.join(_USUAL)}, as far as its class can take them)",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write (default: ID.toml in this folder)")
-    parser.add_argument("--force", action="store_true", help="overwrite the file where there is one")
+    add_out(parser, "the file to write (default: ID.toml in this folder)")
     parser.add_argument("--id", metavar="ID", help="the model's id (default: from its name)")
     parser.add_argument(
         "--tier",
@@ -74,7 +71,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the entry. Raises PlimsollError where it cannot be written, or would overwrite a file."""
     if options.out is not None:
-        _must_not_be_there(options.out, force=options.force)
+        must_be_free(options.out, force=options.force)
     with inspector(options.catalogue) as one:
         inspection = one.inspect(options.model, options.revision, options.quantizations or _USUAL)
         catalogue = one.catalogue
@@ -82,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     quantizations, refused = takeable(inspection, options.quantizations)
     id_ = options.id or id_of(inspection.found, description, _taken(catalogue))
     out: Path = options.out or Path(f"{id_}.toml")
-    _must_not_be_there(out, force=options.force)
+    must_be_free(out, force=options.force)
     tier, why = _tier(options.tier, catalogue, inspection, description, quantizations)
     choice = Choice(
         id=id_,
@@ -93,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
         folder=out.absolute().parent,
         command=f"plimsoll add {shlex.quote(options.model)}",
     )
-    _write(out, compose(inspection, choice), options.catalogue)
+    write_entry(out, compose(inspection, choice), options.catalogue)
     _tell(out, choice, inspection, refused, why)
     return 0
 
@@ -107,15 +104,6 @@ def _quantizations(words: str) -> tuple[Quantization, ...]:
     if not found:
         raise argparse.ArgumentTypeError(f"names none of {', '.join(Quantization)}")
     return tuple(dict.fromkeys(found))
-
-
-def _must_not_be_there(out: Path, *, force: bool) -> None:
-    if out.is_dir():
-        raise PlimsollError(f"{out}: is a folder; name the file to write: --out {out / 'my.toml'}")
-    if out.exists() and not force:
-        raise PlimsollError(f"{out}: is there already; name another file with --out, or overwrite it with --force")
-    if not out.absolute().parent.is_dir():
-        raise PlimsollError(f"{out}: there is no folder {out.absolute().parent}; make it first")
 
 
 def _taken(catalogue: Catalogue) -> list[str]:
@@ -160,33 +148,6 @@ def fitting_tier(counts: Counts, load: int, node: Node) -> tuple[str, str]:
     if needed > node.memory.available:
         return by_size, f"by its size: this machine has no GPU, and no {format_bytes(needed)} of RAM for it"
     return _PROCESSOR, f"this machine has no GPU; on one that has: --tier {by_size}"
-
-
-def _write(out: Path, text: str, others: Sequence[Path]) -> None:
-    """Put the file in its place once it is known to be a sound catalogue. Raises PlimsollError."""
-    handle, draft = tempfile.mkstemp(dir=out.absolute().parent, prefix=f".{out.stem}-", suffix=".toml")
-    path = Path(draft)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        try:
-            read_catalogue([*(other for other in others if other.resolve() != out.resolve()), path])
-        except CatalogueError as error:
-            told = str(error).replace(str(path), str(out)).replace(path.name, out.name)
-            raise PlimsollError(f"the entry would not be sound, so {out} was not written: {told}") from None
-        # mkstemp makes files that nobody else may read.
-        path.chmod(0o666 & ~_umask())
-        path.replace(out)
-    except OSError as error:
-        raise PlimsollError(f"{out}: cannot be written: {error.strerror}") from None
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def _tell(out: Path, choice: Choice, inspection: Inspection, refused: dict[str, str], why: str) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plimsoll.catalogue.entries import Catalogue, Model, Variant, WeightSource, without_gpus
 from plimsoll.catalogue.overrides import with_layers
 from plimsoll.catalogue.settings import read_settings, size_in_bytes
+from plimsoll.commands.entry_file import add_out, must_be_free, write_entry
 from plimsoll.commands.inspect import add_model, inspector
 from plimsoll.errors import PlimsollError
 from plimsoll.gate.hub import refusal_of
@@ -64,8 +65,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add_model(parser)
     parser.add_argument("--all", action="store_true", help="try every rung, also after one that works")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the settings that work as a catalogue entry")
-    parser.add_argument("--force", action="store_true", help="overwrite the file where there is one")
+    add_out(parser, "write the settings that work as a catalogue entry")
     parser.add_argument(
         "--load-config",
         metavar="JSON",
@@ -93,10 +93,8 @@ def run(options: argparse.Namespace) -> int:
         raise PlimsollError(
             f"--layers={options.layers} takes layers away, and a checkpoint has them all: add --weights=synthetic"
         )
-    if options.out is not None and options.out.exists() and not options.force:
-        raise PlimsollError(
-            f"{options.out}: is there already; name another file with --out, or overwrite it with --force"
-        )
+    if options.out is not None:
+        must_be_free(options.out, force=options.force)
     tell = (lambda _: None) if options.json else _print
     with ExitStack() as stack:
         one = stack.enter_context(inspector(options.catalogue))
@@ -104,6 +102,8 @@ def run(options: argparse.Namespace) -> int:
         node = SystemProbe(weights_path=cache_folder()).probe()
         device = options.device or ("cuda" if free_gpus(node) else "cpu")
         base, inspection = _base(one, catalogue, options, device)
+        if options.out is not None and inspection is not None:
+            enterable(inspection)
         given = _given(options, base.model)
         climbed = climb(_ladder(stack, one, base, node, device, given, options), every=options.all, tell=tell)
         if options.json:
@@ -269,7 +269,6 @@ def _write(
     command = f"plimsoll ladder {shlex.quote(options.model)}"
     parts = []
     if inspection is not None:
-        enterable(inspection)
         choice = Choice(
             id=base.model.id,
             family=base.model.family,
@@ -283,10 +282,7 @@ def _write(
     if base.model.is_cut or base.model.source is WeightSource.SYNTHETIC:
         base = replace(base, model=replace(base.model, id=base.model.id.partition(":")[0]))
     parts.append(variant_table(base, working, catalogue, command))
-    try:
-        out.write_text("\n".join(parts), encoding="utf-8")
-    except OSError as error:
-        raise PlimsollError(f"{out}: cannot be written: {error.strerror}") from None
+    write_entry(out, "\n".join(parts), options.catalogue)
     if options.json:
         return
     words = [f"--catalogue={shlex.quote(str(out))}"]

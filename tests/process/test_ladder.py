@@ -152,3 +152,19 @@ def test_people_are_told_the_cause_and_one_next_step(tmp_path: Path) -> None:
     assert "see:   docs/troubleshooting.md#corrupt-file" in done.stdout
     assert "  next:  " in done.stdout
     assert "no rung works" in done.stdout
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_climb(tmp_path: Path) -> None:
+    for out, says in (("none/x.toml", "there is no folder "), (".", "is a folder; name the file to write")):
+        done = plimsoll("ladder", "tiny-phi", f"--out={tmp_path / out}", "--force")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert says in done.stderr
+
+
+def test_a_model_that_cannot_be_entered_is_told_before_the_climb(tmp_path: Path) -> None:
+    folder = save_checkpoint("llama", tmp_path / "no-tokenizer")
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    done = plimsoll("ladder", folder, "--device=cpu", f"--out={tmp_path / 'x.toml'}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "it holds no tokenizer" in done.stderr
