@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from plimsoll.catalogue.entries import Variant
+from plimsoll.catalogue.entries import Variant, WeightSource
 from plimsoll.catalogue.settings import size_in_bytes
 from plimsoll.host.protocol import LoadReport
 from plimsoll.units import format_bytes
@@ -25,6 +25,7 @@ def unheeded(variant: Variant, report: LoadReport) -> list[str]:
         *_memory(variant.load_options.get("max_memory"), found.get("bytes") or {}),
         *_placed(variant, report),
         *_remote_code(variant, found),
+        *_revision(variant),
     ]
 
 
@@ -78,3 +79,10 @@ def _remote_code(variant: Variant, found: Mapping[str, Any]) -> Iterator[str]:
             "trust_remote_code is on, and the class is transformers' own: the checkpoint brings no code for it; turn "
             "it off, so that none can come with the next revision"
         )
+
+
+def _revision(variant: Variant) -> Iterator[str]:
+    """Remote code asks for one whatever the weights are; without it, only a repository has revisions."""
+    asked = variant.settings.get("revision")
+    if asked and variant.model.source is not WeightSource.HUB and not variant.model.trust_remote_code:
+        yield f"revision was set to {asked}, and the weights do not come from the Hub; remove it"

@@ -25,7 +25,6 @@ _OF_THE_CHECKPOINT: Final = frozenset(
         LoadFailure.PICKLE,
         LoadFailure.SHAPE,
         LoadFailure.TOKENIZER,
-        LoadFailure.OPTIONS,
     }
 )
 _SYMPTOMS_OF_THE_CHECKPOINT: Final = frozenset(
@@ -68,6 +67,8 @@ class Attempt:
     diagnoses: tuple[Diagnosis, ...] = ()
     of_the_checkpoint: bool = False
     """True where no setting can mend what failed."""
+    of_the_settings: bool = False
+    """True where a setting was refused that stands over every rung."""
     report: LoadReport | None = None
     generated: Generated | None = None
     findings: tuple[str, ...] = ()
@@ -177,6 +178,7 @@ def failed(rung: Rung, failure: HostFailure | HostStartError, symptoms: Sequence
         why=_short(text),
         diagnoses=diagnoses,
         of_the_checkpoint=of_files or bool(told & _SYMPTOMS_OF_THE_CHECKPOINT),
+        of_the_settings=isinstance(mistake, LoadFailed) and mistake.kind is LoadFailure.OPTIONS,
         settings=dict(rung.settings.given),
     )
 

@@ -100,6 +100,8 @@ def why_implied(step: Rung, before: Sequence[Attempt], ladder: Ladder) -> str:
             continue
         if one.of_the_checkpoint:
             return f"{one.rung.id} failed for what no setting of a load changes"
+        if one.of_the_settings:
+            return f"{one.rung.id} failed for a setting that stands over this rung too: mend it, and climb again"
         if one.is_of_numbers:
             if one.dtype == "float32":
                 return f"{one.rung.id} computed no numbers in float32, and fewer bits make none of them"

@@ -360,6 +360,10 @@ def test_what_the_stack_refuses_keeps_its_words(llama: Path) -> None:
         (NF4, {"load_in_4bit": True}, "load_in_4bit is no argument of from_pretrained in transformers 5"),
         (BF16, {"quantization_config": {"load_in_4bit": True}}, "means nothing for bf16, which packs no weight"),
         (NF4, {"ignore_mismatched_sizes": True}, "ignore_mismatched_sizes cannot be set"),
+        (NF4, {"quantization_config": {"llm_int8_threshold": 3.0}}, "llm_int8_threshold has no effect on nf4"),
+        (INT8, {"quantization_config": {"bnb_4bit_quant_type": "fp4"}}, "bnb_4bit_quant_type has no effect on int8"),
+        (NF4, {"fused_experts": "stock"}, "fused_experts has no effect: its class has no fused experts to pack"),
+        (BF16, {"fused_experts": "stock"}, "fused_experts has no effect: bf16 packs no weight"),
         (NF4, {"fused_experts": "no"}, "fused_experts must be one of quantized, stock, not 'no'"),
     ],
 )
@@ -370,6 +374,26 @@ def test_options_that_would_be_swallowed_are_refused(
     assert failure.kind is LoadFailure.OPTIONS
     assert str(failure).startswith("load_options: ")
     assert text in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("places", "text"),
+    [
+        ({"": "cpu", "model.layrs.0": "cpu"}, "no part 'model.layrs.0', so its place has no effect; did you mean"),
+        ({"model": "cpu", "lm_head": "cpu", "model.layers.7": "cpu"}, "no part 'model.layers.7'"),
+        ({"": "cpu", "transformer": "cpu"}, "no part 'transformer'"),
+    ],
+)
+def test_a_place_of_what_the_model_does_not_have_is_refused(llama: Path, places: dict[str, str], text: str) -> None:
+    failure = refused(load_spec(llama, "llama", BF16, device_map=places))
+    assert failure.kind is LoadFailure.OPTIONS
+    assert str(failure).startswith("device_map: LlamaForCausalLM has ")
+    assert text in str(failure)
+
+
+@pytest.mark.parametrize("places", [{"": "cpu"}, {"model": "cpu", "lm_head.weight": "cpu"}])
+def test_a_place_of_what_the_model_has_is_taken(llama: Path, places: dict[str, str]) -> None:
+    assert load(load_spec(llama, "llama", BF16, device_map=places), "as-is").report.meta_parameters == ()
 
 
 def test_a_failure_crosses_the_pipe_with_kind_and_message() -> None:

@@ -112,6 +112,14 @@ def test_what_is_wrong_with_files_implies_every_rung(phi: Variant, kind: LoadFai
         assert why_implied(_rung(name), before, _ladder(phi)).startswith("cpu-fp32 failed for what no setting")
 
 
+def test_a_setting_that_is_refused_implies_the_rungs_and_is_no_fault_of_the_checkpoint(phi: Variant) -> None:
+    refusal = LoadFailed(LoadFailure.OPTIONS, "load_options: fused_experts has no effect: x; remove it")
+    before = [failed(_rung("cpu-fp32"), _host_error(refusal), None)]
+    assert not before[0].of_the_checkpoint
+    for name in RUNGS[1:]:
+        assert "a setting that stands over this rung too" in why_implied(_rung(name), before, _ladder(phi))
+
+
 def test_memory_that_ran_out_implies_what_is_no_smaller_on_the_same_device(phi: Variant) -> None:
     raised = Raised(kind="torch.OutOfMemoryError", message="CUDA out of memory. Tried to allocate 2 GiB", traceback="")
     out = HostError(host="x", request="Load", seconds=1.0, log=Path("x.log"), raised=raised)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fixtures.sources import settled
-from plimsoll.catalogue.entries import Catalogue, Quantization, Variant
+from plimsoll.catalogue.entries import Catalogue, Quantization, Variant, WeightSource
 from plimsoll.catalogue.overrides import alterations_of
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.catalogue.settings import (
@@ -285,6 +285,17 @@ def test_settings_that_are_not_in_force_are_findings(phi: Variant) -> None:
         "device_map",
         "trust_remote_code",
     ]
+
+
+def test_a_revision_of_what_is_no_repository_is_a_finding_beside_settings_that_have_effect(phi: Variant) -> None:
+    given = {"dtype": "float16", "revision": "c" * 40}
+    altered = configured(phi, settings_of(given, "x"))
+    assert altered.dtype == "float16"
+    assert unheeded(altered, _report()) == [
+        f"revision was set to {'c' * 40}, and the weights do not come from the Hub; remove it"
+    ]
+    hub = replace(phi, model=replace(phi.model, source=WeightSource.HUB))
+    assert unheeded(configured(hub, settings_of(given, "x")), _report()) == []
 
 
 def test_settings_that_are_in_force_are_none(phi: Variant) -> None:

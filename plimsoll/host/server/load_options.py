@@ -41,6 +41,11 @@ _SCHEMES: Final[Mapping[Quantization, Mapping[str, Any]]] = {
 }
 
 
+_OF_EIGHT_BITS: Final = frozenset({"llm_int8_has_fp16_weight", "llm_int8_threshold"})
+_OF_FOUR_BITS: Final = frozenset({"bnb_4bit_quant_storage", "bnb_4bit_quant_type", "bnb_4bit_use_double_quant"})
+"""Fields that one scheme reads and the other takes and drops. The dtype that is computed in, which bitsandbytes has for
+four bits alone, is that of the floats beside int8 here."""
+
 _WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "low_cpu_mem_usage": "has no effect in transformers 5, which always loads so: remove it",
     "offload_state_dict": "has no effect in transformers 5: remove it",
@@ -78,6 +83,7 @@ def read_architecture(spec: LoadSpec) -> Architecture:
     config = configured(spec)
     _refuse_other_scheme(spec, config)
     model = skeleton_of(config, spec.auto_class, spec.dtype, trust_remote_code=spec.trust_remote_code)
+    _refuse_unknown_modules(spec, model)
     return Architecture(
         model_class=type(model),
         has_fused_experts=bool(packable_experts(model)),
@@ -155,6 +161,9 @@ def pretrained_arguments(spec: LoadSpec, architecture: Architecture) -> dict[str
         "output_loading_info": True,
     }
     fields = quantization_fields(spec.quantization, overrides)
+    if FUSED_EXPERTS in spec.load_options and not (fields and architecture.has_fused_experts):
+        what = f"{spec.quantization} packs no weight" if not fields else "its class has no fused experts to pack"
+        raise _refused(f"{FUSED_EXPERTS} has no effect: {what}; remove it")
     if fields:
         ours = architecture.has_fused_experts and experts == "quantized" and not architecture.is_packed
         arguments[_QUANTIZATION_CONFIG] = (FusedExpertsConfig if ours else BitsAndBytesConfig)(**fields)
@@ -164,6 +173,22 @@ def pretrained_arguments(spec: LoadSpec, architecture: Architecture) -> dict[str
     if architecture.config is not None:
         arguments["config"] = architecture.config
     return arguments | options
+
+
+def _refuse_unknown_modules(spec: LoadSpec, model: Any) -> None:
+    """Raise LoadFailed for a place of what the model does not have: any name is taken, and nothing put there."""
+    if spec.device_map is None or isinstance(spec.device_map, str):
+        return
+    known = {
+        name for names in (model.named_modules(), model.named_parameters(), model.named_buffers()) for name, _ in names
+    }
+    for name in spec.device_map:
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise _refused(
+                f"{type(model).__name__} has no part {name!r}, so its place has no effect{hint}", "device_map"
+            )
 
 
 def _refuse_other_scheme(spec: LoadSpec, config: Any) -> None:
@@ -193,6 +218,9 @@ def quantization_fields(quantization: Quantization, overrides: Mapping[str, Any]
             near = difflib.get_close_matches(name, sorted(_QUANTIZATION_FIELDS), n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(_QUANTIZATION_FIELDS))}"
             raise _refused(f"{_QUANTIZATION_CONFIG} has no field {name!r}, and bitsandbytes would ignore it; {hint}")
+    dropped = sorted(overrides.keys() & (_OF_FOUR_BITS if quantization is Quantization.INT8 else _OF_EIGHT_BITS))
+    if dropped:
+        raise _refused(f"{_QUANTIZATION_CONFIG}: {', '.join(dropped)} has no effect on {quantization}; remove it")
     return {**_SCHEMES.get(quantization, {}), **overrides}
 
 
