@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final
 
@@ -33,6 +34,19 @@ class Rates:
     def spread(self) -> float:
         """The distance from the slowest round to the fastest, over the median."""
         return (max(self.rounds) - min(self.rounds)) / self.rate
+
+
+def worst_error(errors: Iterable[float]) -> float:
+    """The largest error; a NaN is the largest of all, which `max` keeps only where it comes first."""
+    return max(errors, key=lambda error: math.inf if math.isnan(error) else error)
+
+
+def of_all_ranks(answers: Sequence[Rates]) -> Rates:
+    """What several ranks measured together: the speed of the slowest, and the worst error of any, which need not be the
+    slowest's. Where one tells no error there is none."""
+    errors = [rates.error for rates in answers if rates.error is not None]
+    slowest = min(answers, key=lambda rates: rates.rate)
+    return replace(slowest, error=worst_error(errors) if len(errors) == len(answers) else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,8 +54,15 @@ def test_sums_over_all_ranks_are_exact(hosts: Hosts, tmp_path: Path) -> None:
 
 def test_a_rank_that_adds_something_else_shows_on_every_rank(hosts: Hosts, tmp_path: Path) -> None:
     started = _started(hosts, tmp_path, RANKS)
-    started[1].ask(Call(target="tests.support.host_targets:add_one_too_many"), 120.0)
+    started[1].ask(Call(target="tests.support.host_targets:add_too_much", arguments={"what": 1.0}), 120.0)
     assert all((rates.error or 0.0) > 0 for rates in _asked(started, tmp_path))
+
+
+def test_a_rank_that_adds_no_number_shows_on_every_rank(hosts: Hosts, tmp_path: Path) -> None:
+    started = _started(hosts, tmp_path, 2)
+    started[1].ask(Call(target="tests.support.host_targets:add_too_much", arguments={"what": math.nan}), 120.0)
+    answers = _asked(started, tmp_path, ranks=2)
+    assert all(rates.error is not None and math.isnan(rates.error) for rates in answers)
 
 
 def test_a_way_to_join_that_is_not_built_in_is_one_sentence(hosts: Hosts, tmp_path: Path) -> None:

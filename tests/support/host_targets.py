@@ -232,14 +232,14 @@ def sleep_politely() -> None:
     time.sleep(FOREVER)
 
 
-def add_one_too_many() -> None:
-    """Let this host's part of every sum over ranks be off by one in its first number."""
+def add_too_much(what: float) -> None:
+    """Let this host's part of every sum over ranks be off by so much in its first number."""
     import torch.distributed as dist
 
     sound: Any = dist.all_reduce
 
     def faulty(values: Any, *arguments: Any, **options: Any) -> Any:
-        values[0] += 1
+        values[0] += what
         return sound(values, *arguments, **options)
 
     dist.all_reduce = faulty  # type: ignore[assignment]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from bitsandbytes import functional
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.host.protocol import Content, ProveContent, TensorContent
 from plimsoll.host.server.content.arithmetic import NF4, dynamic_table
-from plimsoll.host.server.content.proof import BLOCK, NESTED, prove, ranges
+from plimsoll.host.server.content.proof import BLOCK, NESTED, _tables, prove, ranges
 from plimsoll.host.server.loading import load
 from tests.support.random_checkpoints import load_spec, save_checkpoint
 
@@ -53,3 +54,10 @@ def test_the_tables_are_the_published_ones() -> None:
     theirs = functional.create_dynamic_map()  # type: ignore[no-untyped-call]
     assert torch.equal(dynamic_table(), theirs)
     assert torch.equal(NF4, functional.get_4bit_type("nf4", device="cpu"))  # type: ignore[no-untyped-call]
+
+
+def test_a_code_that_is_no_number_is_the_worst_of_a_table() -> None:
+    _, state = functional.quantize_4bit(torch.ones(64), quant_type="nf4", blocksize=64)  # type: ignore[no-untyped-call]
+    assert _tables(state)[0] == 0.0
+    state.code[3] = math.nan
+    assert _tables(state) == (math.inf, "the table of codes")

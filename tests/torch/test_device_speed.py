@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +39,19 @@ def test_a_product_that_is_off_by_a_twentieth_is_told(monkeypatch: pytest.Monkey
     rates = device_speed.matmul(MeasureMatmul(device="cpu", dtype=dtype, sides=(64,), rounds=1))
     assert rates.error is not None
     assert rates.error > 2 * ERROR_LIMITS[dtype]
+
+
+def test_a_product_that_is_no_number_is_told_whatever_size_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = device_speed._factors
+
+    def faulty(dtype: str, side: int, device: torch.device) -> device_speed._Factors:
+        left, right, multiply = sound(dtype, side, device)
+        return left, right, lambda: multiply() * (math.nan if side == 64 else 1.0)
+
+    monkeypatch.setattr(device_speed, "_factors", faulty)
+    rates = device_speed.matmul(MeasureMatmul(device="cpu", dtype="bf16", sides=(32, 64, 96), rounds=1))
+    assert rates.error is not None
+    assert math.isnan(rates.error)
 
 
 def test_a_dtype_that_torch_cannot_multiply_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

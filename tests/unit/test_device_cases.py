@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -158,6 +159,15 @@ def test_a_figure_is_computed_once_a_run(tmp_path: Path) -> None:
     assert len(calls) == 1
     Board(tmp_path).get("bf16 on gpu4", Rates, make)
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("error", [math.nan, math.inf])
+def test_an_error_that_is_no_number_is_kept_as_one_that_was_measured(tmp_path: Path, error: float) -> None:
+    found = Rates(best="1", rounds=(1.0,), medians={"1": 1.0}, error=error)
+    for _ in range(2):
+        told = Board(tmp_path).get("sums", Rates, lambda: found)
+        assert isinstance(told, Rates)
+        assert str(told.error) == str(error)
 
 
 def test_a_skip_and_a_failure_are_kept_too(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import CatalogueError
 from plimsoll.host.protocol import Inventory, ParameterRecord
+from plimsoll.host.rates import Rates, of_all_ranks
 from plimsoll.judge import speed
 from plimsoll.judge.judgement import Limit, Measurement, Outcome, judge
 from plimsoll.judge.own_limits import first_token_time, token_time
@@ -18,6 +20,7 @@ from plimsoll.node.devices import CPU_DEVICE, Device
 from plimsoll.plan.device_cases import DTYPES, dtypes_of
 
 CATALOGUE = read_catalogue([])
+NONE = Limit(metric="sum_error", high=0.0, source="sums of small integers are exact")
 H100 = Device(
     id="gpu3", kind="cuda", index=3, name="NVIDIA H100 80GB HBM3", memory=85 * 10**9, compute_capability="9.0"
 )
@@ -41,6 +44,18 @@ def _outcome(metric: str, value: float, of: str | None = None, device: Device = 
 def test_an_h100_is_held_against_published_figures(metric: str, of: str | None, sound: float, slow: float) -> None:
     assert _outcome(metric, sound, of) is Outcome.PASS
     assert _outcome(metric, slow, of) is Outcome.FAIL
+
+
+def test_of_several_ranks_the_worst_error_counts_whoever_made_it() -> None:
+    slow = Rates(best="1", rounds=(1.0,), medians={"1": 1.0}, error=0.0)
+    fast = replace(slow, rounds=(2.0,))
+    for error in (0.5, math.inf, math.nan):
+        for answers in ((slow, replace(fast, error=error), fast), (replace(fast, error=error), slow)):
+            told = of_all_ranks(answers)
+            assert told.rate == slow.rate
+            assert str(told.error) == str(error)
+            assert judge(Measurement(metric="sum_error", value=told.error), NONE).outcome is Outcome.FAIL
+    assert of_all_ranks((slow, replace(fast, error=None))).error is None, "a rank that tells no error is not right"
 
 
 def test_a_product_of_which_nobody_published_anything_has_no_floor() -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from plimsoll import clock
-from plimsoll.host.rates import MeasureAllReduce, Rates
+from plimsoll.host.rates import MeasureAllReduce, Rates, worst_error
 from plimsoll.host.server.device_speed import best_of
 from plimsoll.host.server.group import joined
 from plimsoll.units import format_bytes
@@ -33,10 +33,10 @@ def measure(request: MeasureAllReduce) -> Rates:
 def _measured(request: MeasureAllReduce) -> Rates:
     device = torch.device(request.device)
     found = {}
-    worst = 0.0
+    errors = []
     for size in request.sizes:
         count = size // torch.float32.itemsize
-        worst = max(worst, _error(min(count, _CHECKED), device, request))
+        errors.append(_error(min(count, _CHECKED), device, request))
         values = torch.empty(count, device=device)
         rates = []
         for round_number in range(_WARM_UPS + request.rounds):
@@ -48,7 +48,7 @@ def _measured(request: MeasureAllReduce) -> Rates:
                 rates.append(moved / seconds)
         del values
         found[format_bytes(size)] = tuple(rates)
-    return best_of(found, worst)
+    return best_of(found, worst_error(errors))
 
 
 def _round(values: torch.Tensor, device: torch.device) -> float:

@@ -17,7 +17,7 @@ import torch
 
 from plimsoll import clock
 from plimsoll.errors import PlimsollError
-from plimsoll.host.rates import MeasureLink, MeasureMatmul, MeasureMemory, MeasurePeer, Rates
+from plimsoll.host.rates import MeasureLink, MeasureMatmul, MeasureMemory, MeasurePeer, Rates, worst_error
 from plimsoll.units import format_bytes
 
 _WARM_UP: Final = 0.4
@@ -47,7 +47,7 @@ def matmul(request: MeasureMatmul) -> Rates:
             errors.append(_error(product, left, right))
             seconds = _timed(device, multiply, request.rounds)
         found[" x ".join([str(side)] * 3)] = tuple(2.0 * side**3 / each for each in seconds)
-    return best_of(found, max(errors))
+    return best_of(found, worst_error(errors))
 
 
 def memory(request: MeasureMemory) -> Rates:
