@@ -1,4 +1,4 @@
-"""What several tests of processes share: hosts, and a Hub that this process's children are pointed at."""
+"""What several tests of processes share: hosts, users of locks, and a Hub that this process's children are pointed at."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from plimsoll.host.client.process import Host, Hosts
 from tests.support.hub_server import HubServer, Repository, serving
+from tests.support.users import Users
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +53,11 @@ def serve_as(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
             return server
 
         yield start
+
+
+@pytest.fixture
+def users() -> Iterator[Users]:
+    """Processes that use what others use too; they are killed in the end."""
+    found = Users()
+    yield found
+    found.end()

@@ -4,47 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from plimsoll.host.client.gpu_locks import GpuLocks, checkpoint_lock
-from tests.support.subsession import ROOT
-
-Users = list[subprocess.Popen[str]]
+from tests.support.users import User, Users, said
 
 
-@pytest.fixture
-def users() -> Iterator[Users]:
-    started: Users = []
-    yield started
-    for user in started:
-        user.kill()
-        user.wait()
-        for pipe in (user.stdin, user.stdout):
-            assert pipe is not None
-            pipe.close()
-
-
-def start(users: Users, folder: Path, rounds: int, *names: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.support.gpu_user", str(folder), str(rounds), *names]
-    user = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    users.append(user)
-    return user
-
-
-def said(user: subprocess.Popen[str]) -> str:
-    assert user.stdout is not None
-    return user.stdout.readline().strip()
+def start(users: Users, folder: Path, rounds: int, *names: str) -> User:
+    return users.start("gpu_user", folder, rounds, *names)
 
 
 def test_workers_whose_sets_overlap_all_come_to_their_end_and_none_shares_a_gpu(tmp_path: Path, users: Users) -> None:
     sets = [("GPU-a", "GPU-b"), ("GPU-b", "GPU-a"), ("GPU-b", "GPU-c"), ("GPU-c", "GPU-a")]
-    for one in sets:
-        start(users, tmp_path, 30, *one)
-    assert [user.communicate(timeout=240)[0].splitlines()[-1] for user in users] == ["done"] * 4
-    assert [user.returncode for user in users] == [0] * 4
+    started = [start(users, tmp_path, 30, *one) for one in sets]
+    assert [user.communicate(timeout=240)[0].splitlines()[-1] for user in started] == ["done"] * 4
+    assert [user.returncode for user in started] == [0] * 4
 
 
 def test_a_worker_that_is_killed_frees_its_gpus(tmp_path: Path, users: Users) -> None:

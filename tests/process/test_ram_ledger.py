@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from plimsoll.host.client.ram_ledger import RamLedger, RamShare, RamWanting
-from tests.support.subsession import ROOT
+from tests.support.users import User, Users, said
 
 GB: Final = 10**9
 LONG: Final = 240.0
 
-Users = list[subprocess.Popen[str]]
 
-
-@pytest.fixture
-def users() -> Iterator[Users]:
-    started: Users = []
-    yield started
-    for user in started:
-        user.kill()
-        user.wait()
-        for pipe in (user.stdin, user.stdout):
-            assert pipe is not None
-            pipe.close()
-
-
-def start(
-    users: Users, folder: Path, available: int, size: int, patience: float = LONG, taken: int = 0
-) -> subprocess.Popen[str]:
-    values = map(str, (folder, available, size, patience, taken))
-    command = [sys.executable, "-m", "tests.support.ram_user", *values]
-    user = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    users.append(user)
-    return user
-
-
-def said(user: subprocess.Popen[str]) -> str:
-    assert user.stdout is not None
-    return user.stdout.readline().strip()
+def start(users: Users, folder: Path, available: int, size: int, patience: float = LONG, taken: int = 0) -> User:
+    return users.start("ram_user", folder, available, size, patience, taken)
 
 
 def test_of_two_hosts_that_fit_only_alone_the_second_waits_for_the_first(tmp_path: Path, users: Users) -> None:
