@@ -12,6 +12,7 @@ import pytest
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
 from plimsoll.host.protocol import Score
+from plimsoll.judge.gpu_memory import most_kept
 from plimsoll.judge.own_limits import ram, vram_returned
 
 pytestmark = pytest.mark.unload
@@ -37,15 +38,15 @@ def test_ram_returns(loaded: LoadedVariant, judge: Judge, parting: tuple[Score, 
 @pytest.mark.only("gpu")
 @pytest.mark.measures("vram_returned")
 def test_vram_returns(loaded: LoadedVariant, judge: Judge, parting: tuple[Score, ...]) -> None:
-    """Dropping the model returns its memory to the GPUs, but for what libraries keep; torch's allocator is judged, and
-    what NVML says stands beside it."""
+    """Dropping the model returns its memory to each GPU, but for what libraries keep; torch's allocator is judged, on
+    the GPU that keeps most, and what NVML says stands beside it."""
     for question in parting:
         loaded.ask_once(question)
     gpus = loaded.unload().gpus
     judge.claims(
         "vram_returned",
-        sum(gpu.allocated_after - gpu.allocated_before for gpu in gpus) if gpus else None,
-        otherwise=[vram_returned(len(gpus))],
+        most_kept(gpus),
+        otherwise=[vram_returned()],
         reason="the host measured no GPU",
         gpus=[asdict(gpu) for gpu in gpus],
     )

@@ -226,7 +226,7 @@ METRICS: Final[dict[str, Metric]] = {
         Metric(
             "vram_returned",
             "bytes",
-            "memory of the GPUs that torch has still allocated after unloading, over what it had before loading",
+            "memory that torch has still allocated after unloading, over what it had before, where most on one GPU",
         ),
         Metric(
             "ram_resident_peak", "bytes", "highest resident memory of the host while loading, pages of files counted"

@@ -6,9 +6,11 @@ GPU must have beside it: the context, what the pool keeps, other tenants; and wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from plimsoll.host.protocol import GpuReleased
 
 JUDGED: Final = "torch's allocator (allocated, at its highest)"
 BY_PROCESS: Final = "NVML's figure for the process"
@@ -38,6 +40,12 @@ class Account:
     """`held` without the pool and the context: kernels that were loaded since, and whatever else."""
     interval: float | None
     cost: float | None
+
+
+def most_kept(gpus: Sequence[GpuReleased]) -> int | None:
+    """Bytes that torch has still allocated on the GPU that keeps most, beside what it had before a load; None where no
+    GPU was measured. Their sum would let one keep what all together may."""
+    return max((gpu.allocated_after - gpu.allocated_before for gpu in gpus), default=None)
 
 
 def account(memory: Mapping[str, Any]) -> Account:

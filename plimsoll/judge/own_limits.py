@@ -103,11 +103,11 @@ def vram_peak(held: int, load: int, gpus: int) -> Limit:
     )
 
 
-def vram_returned(gpus: int) -> Limit:
-    """Bytes of GPUs that torch may keep allocated once the model is gone: libraries of matrix products take workspaces
-    through it, of which a first product brings in a part before a load is measured."""
-    beside = _KEPT_BY_LIBRARIES * max(1, gpus)
-    return _own("vram_returned", high=beside, why=f"workspaces of libraries, {format_bytes(_KEPT_BY_LIBRARIES)} a GPU")
+def vram_returned() -> Limit:
+    """Bytes of one GPU that torch may keep allocated once the model is gone: libraries of matrix products take
+    workspaces through it, of which a first product brings in a part before a load is measured."""
+    why = f"workspaces of libraries, {format_bytes(_KEPT_BY_LIBRARIES)} a GPU"
+    return _own("vram_returned", high=_KEPT_BY_LIBRARIES, why=why)
 
 
 def rounding(metric: str, quantization: Quantization, layers: int) -> Limit:

@@ -13,10 +13,11 @@ from fixtures.run import Run
 from plimsoll.catalogue.entries import Claim, Origin, Quantization, Variant
 from plimsoll.catalogue.meaning import read_plain
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.host.protocol import HostMemory, Speeds
+from plimsoll.host.protocol import GpuReleased, HostMemory, Speeds
 from plimsoll.judge import own_limits
 from plimsoll.judge.generation import has_answer
-from plimsoll.judge.judgement import Limit
+from plimsoll.judge.gpu_memory import most_kept
+from plimsoll.judge.judgement import Limit, Measurement, Outcome, judge
 
 FAST = Speeds(disk=2e9, memory=8e9, link=None, packing=50e6)
 NF4, INT8, BF16 = Quantization.NF4, Quantization.INT8, Quantization.BF16
@@ -114,3 +115,33 @@ def test_what_ships_is_enough_to_judge_by() -> None:
     for passage in plain.passages:
         assert "\n" not in passage.text
         assert "  " not in passage.text
+
+
+def released(kept: int) -> GpuReleased:
+    return GpuReleased(
+        device="cuda:0",
+        uuid=None,
+        allocated_before=2**25,
+        allocated_after=2**25 + kept,
+        reserved_after=2**30,
+        process_before=None,
+        process_after=None,
+        device_before=None,
+        device_after=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("kept", "outcome"),
+    [
+        ([64 * 2**20] * 8, Outcome.PASS),
+        ([0] * 7 + [900 * 2**20], Outcome.FAIL),
+        ([-(2**20), 129 * 2**20], Outcome.FAIL),
+        ([], Outcome.UNSET),
+    ],
+)
+def test_each_gpu_gives_a_models_memory_back(kept: list[int], outcome: Outcome) -> None:
+    """What others have room for is no room of the one that keeps it."""
+    value = most_kept([released(one) for one in kept])
+    found = Measurement(metric="vram_returned", value=value, reason="the host measured no GPU")
+    assert judge(found, own_limits.vram_returned()).outcome is outcome
