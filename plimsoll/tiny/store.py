@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from errno import EACCES, ENOSPC, EPERM, EROFS
 from pathlib import Path
@@ -74,8 +74,11 @@ def cache_folder() -> Path:
 
 
 def lock_folder(own: Path) -> Path:
-    """Where locks lie that all runs share: our cache, or the run's own folder where that cannot be written."""
+    """Where locks lie that all runs share: our cache, made where it is not there yet, or the run's own folder where it
+    cannot be. A worker that looked before another made it would else lock files that nobody shares."""
     shared = cache_folder()
+    with suppress(OSError):
+        shared.mkdir(parents=True, exist_ok=True)
     return shared if os.access(shared, os.W_OK) else own
 
 

@@ -20,7 +20,7 @@ from plimsoll.catalogue.entries import Model
 from plimsoll.errors import PlimsollError
 from plimsoll.tiny.builder import Builder, BuildError, BuildProgress, Phase
 from plimsoll.tiny.checkpoint import MANIFEST, Damage, TinyCheckpoint, TrainingFigures
-from plimsoll.tiny.store import Store, StoreError, cache_folder, model_of
+from plimsoll.tiny.store import Store, StoreError, cache_folder, lock_folder, model_of
 from tests.support.subsession import ROOT
 from tests.support.tiny_builders import WEIGHTS, figures, nano, quick
 
@@ -323,6 +323,18 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, environment: dict[s
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert str(cache_folder()) == expected
+
+
+def test_who_locks_before_there_is_a_cache_shares_with_who_comes_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLIMSOLL_CACHE", str(tmp_path / "cache"))
+    first = lock_folder(tmp_path / "run")
+    (tmp_path / "cache" / "tiny").mkdir(parents=True, exist_ok=True)
+    assert first == lock_folder(tmp_path / "run") == tmp_path / "cache"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PLIMSOLL_CACHE", str(tmp_path / "file" / "cache"))
+    assert lock_folder(tmp_path / "run") == tmp_path / "run"
 
 
 def test_every_error_is_a_message_for_people() -> None:
