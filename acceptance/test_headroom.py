@@ -18,11 +18,14 @@ from plimsoll.plan.training_cases import TrainingCase
 
 pytestmark = pytest.mark.headroom
 
+_NEARLY_ALL = 0.99
+"""The part of the bytes that a frozen model is predicted to store: what is predicted is met to the third digit."""
+
 
 @pytest.mark.measures("training_loss_fall")
-def test_learns(trainer: Trainer, judge: Judge) -> None:
-    """Over a few steps on one text the loss is finite and falls, every gradient is finite, and what is frozen stays as
-    it is, to the bit."""
+def test_learns(trainer: Trainer, training_case: TrainingCase, judge: Judge) -> None:
+    """Over a few steps on one text, on the device of its tier, the loss is finite and falls, every gradient is finite,
+    and what is frozen, which is the whole model but for full training, stays as it is, to the bit."""
     trained = trainer.trained()
     losses, norms = trained.losses, trained.gradient_norms
     judge.limit(
@@ -39,6 +42,11 @@ def test_learns(trainer: Trainer, judge: Judge) -> None:
     assert all(map(math.isfinite, norms)), f"a gradient is not finite: norms {norms}"
     assert all(norms), f"no gradient reaches what is trained: norms {norms}"
     assert trained.frozen_after == trained.frozen_before, "a step changed weights that are frozen"
+    assert trained.frozen_bytes >= _NEARLY_ALL * trainer.frozen, (
+        f"{trained.frozen_bytes:,} bytes were frozen, of a model of {trainer.frozen:,} that was to be frozen whole"
+    )
+    where = training_case.variant.tier.device
+    assert trained.device.partition(":")[0] == where, f"trained on {trained.device}, and not on {where}"
 
 
 @pytest.mark.measures("training_peak")

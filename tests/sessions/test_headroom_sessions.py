@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 from tests.support.subsession import pytest_says, run_suite
 
 BRIDGE = ("-m", "headroom and tiny", "-k", "tiny-llama/bf16-bridge")
@@ -30,6 +32,24 @@ def test_a_step_is_accepted_with_its_figures(tmp_path: Path) -> None:
     peak = judged["training_peak"]
     assert peak["low"] < peak["value"] < peak["high"]
     assert "predicted from the configuration" in peak["source"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("no update", "fail: training_loss_fall 0"),
+        ("nothing is frozen", "bytes were frozen, of a model of"),
+        ("frozen weights move", "a step changed weights that are frozen"),
+        ("gradients are no numbers", "a gradient is not finite"),
+        ("nothing is counted", "it did not see the step"),
+    ],
+)
+def test_a_fault_of_training_is_rejected(tmp_path: Path, fault: str, told: str) -> None:
+    env = {"STACK_FAULTS": "tests.support.training_faults", "STACK_FAULT": fault}
+    asked = ("-m", "headroom and tiny", "-k", "learns and tiny-llama/bf16-bridge")
+    outcome = run_suite(tmp_path, *asked, "-p", "tests.support.plugins.faulty_stack", env=env)
+    assert outcome.verdict == "REJECTED", outcome.output
+    assert told in str(outcome.results["cells"][0]["reason"])
 
 
 def test_lora_without_peft_is_a_gap_that_names_the_extra(tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +18,7 @@ from plimsoll import clock
 from plimsoll.host.rates import WAYS, Bits, ComputeBits, way_name
 from plimsoll.host.server.generation import bits_of
 from plimsoll.host.server.golden import decoded, load_model, save_model
+from plimsoll.host.server.repeatable import repeatable
 
 _WORKSPACE: Final = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 """With workspaces of a fixed size cuBLAS adds up in the same order each time (its documentation, "Results
@@ -34,7 +33,7 @@ def compute_bits(request: ComputeBits) -> Bits:
     """
     began = clock.monotonic()
     os.environ.setdefault(*_WORKSPACE)
-    with _deterministic(), tempfile.TemporaryDirectory(prefix="plimsoll-agreement-") as name:
+    with repeatable(), tempfile.TemporaryDirectory(prefix="plimsoll-agreement-") as name:
         weights = save_model(Path(name), request.model)
         model = load_model(Path(name), request.model)
         model.set_attn_implementation(request.model.attentions[0])
@@ -56,20 +55,6 @@ def compute_bits(request: ComputeBits) -> Bits:
         weights_sha256=weights,
         seconds=clock.monotonic() - began,
     )
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """Have torch take deterministic kernels where it has them; where it has none, the rounds tell."""
-    threads = torch.get_num_threads()
-    # On a CPU the number of threads decides the order of sums.
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(False)
-        torch.set_num_threads(threads)
 
 
 def _round(model: Any, request: ComputeBits) -> tuple[dict[str, str], bool]:

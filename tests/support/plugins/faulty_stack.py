@@ -1,5 +1,5 @@
-"""Sabotage: every host of the session carries a fault of the stack, `STACK_FAULT` of `tests.support.golden_faults`;
-asked for by `-p`."""
+"""Sabotage: every host of the session carries a fault of the stack, `STACK_FAULT` of `tests.support.golden_faults` or
+of the module that `STACK_FAULTS` names; asked for by `-p`."""
 
 import os
 from typing import Any
@@ -15,7 +15,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     def start_faulty(self: Any, name: str, devices: Any = (), among: Any = ()) -> Any:
         host = start(self, name, devices, among)
-        host.ask(Call(target="tests.support.golden_faults:plant", arguments={"name": os.environ["STACK_FAULT"]}), 120.0)
+        faults = os.environ.get("STACK_FAULTS", "tests.support.golden_faults")
+        host.ask(Call(target=f"{faults}:plant", arguments={"name": os.environ["STACK_FAULT"]}), 120.0)
         return host
 
     SuiteHosts.start = start_faulty  # type: ignore[method-assign]

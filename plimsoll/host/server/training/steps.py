@@ -18,6 +18,7 @@ from plimsoll.footprint.training import Optimizer, Phase, StepParts, Training
 from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.server import loading
 from plimsoll.host.server.loading import LoadedModel
+from plimsoll.host.server.repeatable import repeatable
 from plimsoll.host.server.training.learner import Learner, peft_beside
 from plimsoll.host.server.training.measured import PhaseBytes, Work, meter_for, stored_bytes
 from plimsoll.host.training import CompareSteps, StepsCompared, Train, Trained, TrainingData
@@ -70,15 +71,18 @@ def compare(request: CompareSteps) -> StepsCompared:
     (whole,) = batches_of(model, request.data)
     none = torch.optim.SGD(learner.trained, lr=0.0)
     at_once = Step(learner, none, [whole])
-    parts = at_once.counted()
-    expected = gradients_of(at_once)
     one_by_one = Step(learner, none, list(torch.split(whole, 1)))
-    one_by_one.make()
-    learner.compute_again(True)
     again = Step(learner, none, [whole])
-    again_parts = again.counted()
+    # Else sums over a mixture's experts come in another order each time on a GPU, and with them the loss.
+    with repeatable():
+        parts = at_once.counted()
+        expected = gradients_of(at_once)
+        one_by_one.make()
+        apart = rms_apart(gradients_of(one_by_one), expected)
+        learner.compute_again(True)
+        again_parts = again.counted()
     return StepsCompared(
-        accumulation_difference=rms_apart(gradients_of(one_by_one), expected),
+        accumulation_difference=apart,
         whole_loss=at_once.losses[-1],
         again_loss=again.losses[-1],
         again_difference=rms_apart(gradients_of(again), expected),
@@ -155,7 +159,7 @@ class Step:
         self._end()
 
     def counted(self) -> StepParts:
-        """Make the update, and say what it took."""
+        """Make the update, and say what it took. Raises PlimsollError where the account of it lacks a part."""
         self._begin()
         measured = meter_for(self._learner.device).measure(self._work())
         self._end()
@@ -202,10 +206,18 @@ class Step:
         states = stored_bytes(chain.from_iterable(state.values() for state in self._optimizer.state.values()))
         highest = max(measured, key=lambda phase: phase.peak)
         last = [phase for phase in measured if phase.phase is Phase.FORWARD][-1]
+        gradients = stored_bytes(parameter.grad for parameter in learner.trained)
+        if min(highest.peak, last.after - last.before, gradients) <= 0:
+            # Every step takes some of each; what an account lacks was not measured, and is not little.
+            raise PlimsollError(
+                f"{meter_for(learner.device).method} tells of {highest.peak:,} bytes at a step's highest point, "
+                f"{last.after - last.before:,} between its passes, and {gradients:,} of gradients: it did not see the "
+                "step"
+            )
         return StepParts(
             weights=weights,
             activations=last.after - last.before,
-            gradients=stored_bytes(parameter.grad for parameter in learner.trained),
+            gradients=gradients,
             optimizer=states,
             peak=weights + states + highest.peak,
             phase=highest.phase,
