@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
+
+import pytest
 
 from plimsoll.host.client.ram_ledger import RamLedger, RamShare, RamWanting
 from tests.support.users import User, Users, said
@@ -80,3 +83,14 @@ def test_a_small_host_does_not_overtake_one_that_waits(tmp_path: Path, users: Us
     first.communicate(timeout=LONG)
     assert said(large) == "have 0"
     assert said(small) == "have 0", "the two fit together"
+
+
+def test_a_process_of_the_same_number_in_another_container_is_another(
+    tmp_path: Path, users: Users, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = start(users, tmp_path, 10 * GB, 8 * GB)
+    assert said(other) == "have 0"
+    monkeypatch.setattr(os, "getpid", lambda: other.pid)
+    ledger = RamLedger(tmp_path, lambda: 10 * GB)
+    assert isinstance(ledger.reserve(3 * GB, patience=0.0), RamWanting)
+    assert isinstance(ledger.reserve(GB, patience=0.0), RamShare)

@@ -12,10 +12,10 @@ import fcntl
 import os
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +39,7 @@ class RamShare:
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
         self._size = size
-        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         self.taken_by(None)
 
@@ -82,7 +82,6 @@ class RamLedger:
         self._folder = folder / f".ram-{_machine()}"
         self._available = available
         self._own: set[Path] = set()
-        self._numbers = count()
 
     def reserve(
         self, size: int, patience: float, waiting: Waiting = lambda _why, _seconds: None
@@ -105,7 +104,8 @@ class RamLedger:
                 time.sleep(_POLL)
 
     def _share(self, size: int) -> RamShare:
-        share = RamShare(self._folder / f"{os.getpid()}-{next(self._numbers)}.share", size)
+        # No name that another may have: containers that see one folder number their processes alike.
+        share = RamShare(self._folder / f"{os.getpid()}-{uuid.uuid4().hex}.share", size)
         self._own.add(share.path)
         return share
 
