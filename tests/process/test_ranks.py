@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from plimsoll.catalogue.entries import Generation, Quantization
 from plimsoll.footprint.training import Mode, Training
+from plimsoll.host.client.processor_time import ProcessorTime
 from plimsoll.host.client.torchrun import RanksFailedError, run_ranks
 from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.ranks import RankOrder
@@ -63,3 +65,29 @@ def test_a_rank_that_dies_ends_the_others_and_tells_its_log(tmp_path: Path) -> N
     assert text.startswith("2 ranks ended with status 1\n")
     assert "rank 1:" in text
     assert "IndexError: tuple index out of range" in text
+
+
+def test_ranks_that_others_keep_from_running_are_told_from_those_that_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the kernel accounts for it: the ranks wait in the queue for nearly all of the time."""
+    read = ProcessorTime.of.__func__  # type: ignore[attr-defined]
+    calls: list[int] = []
+
+    def accounts(cls: type[ProcessorTime], pid: int) -> ProcessorTime | None:
+        found: ProcessorTime | None = read(cls, pid)
+        calls.append(pid)
+        if found is None or len(calls) == 1:
+            return found
+        elapsed = 4.0
+        busy = elapsed * (os.cpu_count() or 1)
+        return replace(found, ran=0.2, waited=elapsed, at=first.at + elapsed, all_ran=first.all_ran + busy)
+
+    first = ProcessorTime.of(os.getpid())
+    assert first is not None
+    monkeypatch.setattr(ProcessorTime, "of", classmethod(accounts))
+    with pytest.raises(RanksFailedError, match="2 ranks did not finish in 2 s") as error:
+        run_ranks(ORDER, 2, tmp_path, 2.0)
+    assert str(error.value.starved).startswith("it got 5% of the processor time that it wanted")
+    assert len(calls) > 1
+    assert calls[0] not in calls[1:], "a rank is asked, and not torchrun, which sleeps"

@@ -11,6 +11,7 @@ import pytest
 from fixtures.board import Board
 from fixtures.device_asking import DeviceAsker
 from fixtures.hosts import SuiteHosts
+from plimsoll.host.client.torchrun import RanksFailedError
 from plimsoll.host.failures import HostTimeout
 from plimsoll.host.rates import Rates
 from plimsoll.node.devices import CPU_DEVICE, Device
@@ -60,6 +61,16 @@ def test_a_busy_machine_is_a_skip_for_whoever_asks_first_and_after(tmp_path: Pat
             asker(tmp_path, hosts).settled("bf16 on cpu", Rates, (CPU_DEVICE,), make)
     with pytest.raises(pytest.skip.Exception, match=r"skip\[busy\]"):
         asker(tmp_path, hosts).anew("soak", (CPU_DEVICE,), make)
+
+
+def test_ranks_that_hang_fail_and_those_that_others_kept_from_running_skip(tmp_path: Path) -> None:
+    def make() -> Rates:
+        raise RanksFailedError("2 ranks did not finish in 300 s", starved)
+
+    for number, (starved, raised) in enumerate([("5% of it", pytest.skip.Exception), (None, pytest.fail.Exception)]):
+        for _ in range(2):
+            with pytest.raises(raised, match=starved or "2 ranks did not finish in 300 s"):
+                asker(tmp_path, Taken()).settled(f"ranks {number}", Rates, (CPU_DEVICE,), make)
 
 
 def test_a_device_that_gives_no_answer_fails_whoever_asks(tmp_path: Path) -> None:

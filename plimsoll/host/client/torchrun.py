@@ -10,12 +10,16 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+
+import psutil
 
 from plimsoll.child.started import python_path
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.training import Phase, StepParts
+from plimsoll.host.client.processor_time import ProcessorTime, starved
 from plimsoll.host.ranks import ORDER, RankAnswer, RankOrder, answer_name
 from plimsoll.redaction import Redactor
 
@@ -27,7 +31,12 @@ _ENDING: Final = 10.0
 
 
 class RanksFailedError(PlimsollError):
-    """A rank died, or the ranks did not finish in time; the text has the log of the first that died."""
+    """A rank died, or the ranks did not finish in time; the text has the log of the first that died. `starved` says how
+    short of processor time a rank was that did not finish; None where none was."""
+
+    def __init__(self, text: str, starved: str | None = None) -> None:
+        super().__init__(text)
+        self.starved = starved
 
 
 def run_ranks(
@@ -51,17 +60,30 @@ def run_ranks(
             env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {}), "PYTHONPATH": python_path()},
             process_group=0,  # Ctrl-C reaches this process alone, which then ends the ranks in order
         )
+        began, short = ProcessorTime.of(process.pid), None
         try:
             status: int | None = process.wait(deadline)
         except subprocess.TimeoutExpired:
-            status = None
+            status, short = None, _starved(process.pid, began)
         finally:
             _end(process)
     answers = [folder / answer_name(rank) for rank in range(ranks)]
     if status != 0 or not all(answer.is_file() for answer in answers):
         how = f"did not finish in {deadline:.0f} s" if status is None else f"ended with status {status}"
-        raise RanksFailedError(f"{ranks} ranks {how}\n{_post_mortem(folder, log)}")
+        raise RanksFailedError(f"{ranks} ranks {how}\n{_post_mortem(folder, log)}", short)
     return tuple(_read(answer) for answer in answers)
+
+
+def _starved(pid: int, began: ProcessorTime | None) -> str | None:
+    """How short of processor time one of torchrun's ranks was since it began, whatever the others had: they wait for
+    it."""
+    if began is None:
+        return None
+    with suppress(psutil.Error):
+        start = replace(began, ran=0.0, waited=0.0)
+        found = (starved(start, ProcessorTime.of(rank.pid)) for rank in psutil.Process(pid).children(recursive=True))
+        return next((short for short in found if short is not None), None)
+    return None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
