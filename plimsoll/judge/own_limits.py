@@ -189,18 +189,22 @@ def _rate(rate: float) -> str:
 _TRAINING_BESIDE: Final = {"cpu": 0.05, "cuda": 0.10}
 """Part of its prediction by which a training step's peak may differ. On a CPU the account of the allocator was met
 within 0.1 %; what kernels of a GPU take within an operation is not predicted."""
+_TRAINING_WORKSPACE: Final = {"cpu": 0, "cuda": _WORKSPACE}
+"""Bytes that a step may take on top whatever its size: on a GPU a product with a bias takes a workspace of up to 32 MiB
+through the allocator while it lasts, and every block is rounded up. A tiny model's whole step is smaller."""
 _ONE_UPDATE: Final = 0.05
 """Part by which gradients may differ that are computed in another order: in 16 bit each is rounded to 0.4 %."""
 
 
 def training_memory(predicted: int, device: str) -> Limit:
     """The bounds of the most that a training step has in use."""
-    share = _TRAINING_BESIDE[device]
+    share, workspace = _TRAINING_BESIDE[device], _TRAINING_WORKSPACE[device]
+    beside = f", and {format_bytes(workspace)} above" if workspace else ""
     return Limit(
         metric="training_peak",
         low=predicted * (1 - share),
-        high=predicted * (1 + share),
-        source=f"predicted from the configuration, within {share:.0%} (docs/headroom.md)",
+        high=predicted * (1 + share) + workspace,
+        source=f"predicted from the configuration, within {share:.0%}{beside} (docs/headroom.md)",
     )
 
 

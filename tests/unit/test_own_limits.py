@@ -145,3 +145,22 @@ def test_each_gpu_gives_a_models_memory_back(kept: list[int], outcome: Outcome) 
     value = most_kept([released(one) for one in kept])
     found = Measurement(metric="vram_returned", value=value, reason="the host measured no GPU")
     assert judge(found, own_limits.vram_returned()).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("device", "predicted", "measured", "outcome"),
+    [
+        ("cpu", 4 * 10**6, 4.1 * 10**6, Outcome.PASS),
+        ("cpu", 4 * 10**6, 4.3 * 10**6, Outcome.FAIL),
+        ("cpu", 4 * 10**6, 3.7 * 10**6, Outcome.FAIL),
+        # A workspace of cuBLASLt that lasts as long as one product.
+        ("cuda", 4 * 10**6, 4 * 10**6 + 32 * 2**20, Outcome.PASS),
+        ("cuda", 4 * 10**6, 4 * 10**6 + 72 * 2**20, Outcome.FAIL),
+        ("cuda", 4 * 10**6, 3.5 * 10**6, Outcome.FAIL),
+        ("cuda", 26 * 10**9, 28.5 * 10**9, Outcome.PASS),
+        ("cuda", 26 * 10**9, 28.8 * 10**9, Outcome.FAIL),
+    ],
+)
+def test_a_step_takes_what_was_predicted_of_it(device: str, predicted: int, measured: float, outcome: Outcome) -> None:
+    found = Measurement(metric="training_peak", value=measured)
+    assert judge(found, own_limits.training_memory(predicted, device)).outcome is outcome
