@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import EVIDENCE_FILE, RESUMED_FOLDER, RunStart, run_start
 from plimsoll.evidence.run_folder import find_run
+
+_RUN: Final = re.compile(r"\d{8}T\d{6}Z-.+-[0-9a-f]{4}")
+"""The name of a run's folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,16 +40,29 @@ def find_lineages(names: Sequence[str], reports: Path) -> list[Lineage]:
 
 
 def _evidence_in(path: Path) -> Iterator[Path]:
-    """Evidence files at and below a path. Links are not followed: `latest` would name a run twice."""
+    """Evidence files at and below a path. Links are not followed: `latest` would name a run twice.
+
+    The file that should be there is named too where a folder is empty, has the name of a run, or cannot be read: a node
+    that left nothing but that is not passed over.
+    """
     if not path.is_dir() or (path / EVIDENCE_FILE).exists():
         yield (path if path.is_file() else path / EVIDENCE_FILE).resolve()
         return
-    for folder, folders, files in os.walk(path):
+    shut: list[str] = []
+    run: Path | None = None
+    for name, folders, files in os.walk(path, onerror=lambda error: shut.append(str(error.filename))):
+        folder = Path(name)
         folders.sort()
         if EVIDENCE_FILE in files:
-            yield Path(folder, EVIDENCE_FILE).resolve()
-        if RESUMED_FOLDER in folders and EVIDENCE_FILE in files:
-            folders.remove(RESUMED_FOLDER)
+            run = folder
+            if RESUMED_FOLDER in folders:
+                folders.remove(RESUMED_FOLDER)
+            yield (folder / EVIDENCE_FILE).resolve()
+            continue
+        is_within = folder == path or (run is not None and run in folder.parents)
+        if not is_within and (not (folders or files) or _RUN.fullmatch(folder.name)):
+            yield (folder / EVIDENCE_FILE).resolve()
+    yield from (Path(folder, EVIDENCE_FILE).resolve() for folder in shut)
 
 
 def _together(files: Sequence[Path]) -> list[Lineage]:

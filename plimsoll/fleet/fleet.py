@@ -30,8 +30,6 @@ from plimsoll.verdict.cells import WORST_FIRST, CellOutcome
 from plimsoll.verdict.verdict import EXIT_ACCEPTED, EXIT_INCOMPLETE, EXIT_NOTHING_PLANNED, EXIT_REJECTED, Word
 
 _WORST_WORD: Final = (Word.REJECTED, Word.INCOMPLETE, Word.ACCEPTED)
-_PEERS_FROM: Final = 3
-"""Nodes of a kind from which most of them say what a node of that kind is asked and has."""
 
 
 class Condition(StrEnum):
@@ -82,7 +80,7 @@ class Fleet:
             return EXIT_REJECTED
         if self.word is Word.ACCEPTED:
             return EXIT_ACCEPTED
-        if not self.planned and not self.missing:
+        if not self.planned and not self.missing and not self.faults:
             return EXIT_NOTHING_PLANNED
         excused = not self.faults and not self.missing and all(_is_excused(node) for node in self.nodes)
         return EXIT_ACCEPTED if excused else EXIT_INCOMPLETE
@@ -160,7 +158,7 @@ def judge_fleet(
     that which began last.
     """
     asked_for = expected or Expected()
-    nodes, notes = _one_a_node(summaries, newest=newest)
+    nodes, notes, dropped = _one_a_node(summaries, newest=newest)
     names = [node.name for node in nodes]
     missing = asked_for.missing(names)
     faults = [
@@ -169,6 +167,7 @@ def judge_fleet(
         *_gpus_twice(nodes),
         *_fewer_gpus(nodes, asked_for.gpus),
         *_asked_less(nodes),
+        *dropped,
     ]
     if surplus := asked_for.surplus(names):
         notes.append(f"nobody expects {compressed(surplus)}, and all the same they count")
@@ -212,31 +211,57 @@ def _word(nodes: Sequence[NodeSummary], faults: Sequence[str], numerics: Numeric
     return Word.INCOMPLETE
 
 
-def _one_a_node(summaries: Sequence[NodeSummary], *, newest: bool) -> tuple[list[NodeSummary], list[str]]:
+def _one_a_node(summaries: Sequence[NodeSummary], *, newest: bool) -> tuple[list[NodeSummary], list[str], list[str]]:
+    """The nodes by name, notes, and faults."""
     by_name: dict[str, list[NodeSummary]] = {}
     for summary in summaries:
         by_name.setdefault(summary.name, []).append(summary)
-    nodes, several = [], []
+    nodes, several, faults = [], [], []
     for name, own in sorted(by_name.items(), key=lambda item: natural(item[0])):
         own.sort(key=_age)
         nodes.append(own[-1] if newest else _worst_of(own))
         if len(own) > 1:
             several.append(name)
+            faults += _not_asked_again(own) if newest else []
     if not several:
-        return nodes, []
+        return nodes, [], []
     how = "the newest of each counts" if newest else "the worst outcome of each check counts; --newest takes the last"
-    return nodes, [f"several runs of {compressed(several)}: {how}"]
+    return nodes, [f"several runs of {compressed(several)}: {how}"], faults
 
 
-def _age(summary: NodeSummary) -> tuple[str, str]:
-    return summary.runs[-1].started or "", summary.runs[-1].run_id
+def _age(summary: NodeSummary) -> tuple[bool, str, str]:
+    """A key that sorts the newest last. A run whose start is lost may be the newest, and so counts as that."""
+    last = summary.runs[-1]
+    return last.started is None, last.started or "", last.run_id
+
+
+def _not_asked_again(own: Sequence[NodeSummary]) -> list[str]:
+    """A fault where the newest run was not asked what had no good result before: only a newer answer replaces one."""
+    newest = own[-1]
+    bad: dict[tuple[str, str], str] = {}
+    for each in own[:-1]:
+        for one in each.asked:
+            bad.pop((one.check, one.gpu), None)
+            if not one.outcome.is_good:
+                bad[one.check, one.gpu] = f"{one.outcome.word} in {each.runs[-1].run_id}"
+    asked = {(one.check, one.gpu) for one in newest.asked}
+    lack = [(check, gpu, how) for (check, gpu), how in bad.items() if (check, gpu) not in asked]
+    if not lack:
+        return []
+    check, gpu, how = lack[0]
+    on = f" on {gpu}" if gpu else ""
+    return [
+        f"the newest run of {newest.name} was not asked {counted(len(lack), 'check')} that had no good result before, "
+        f"such as {check}{on}, {how}; run the same selection again"
+    ]
 
 
 def _worst_of(own: Sequence[NodeSummary]) -> NodeSummary:
-    """One summary of unrelated runs: figures and facts of the newest, the worst outcome of each check."""
+    """One summary of unrelated runs: figures and facts of the newest that has any, the worst outcome of each check, and
+    the bits that any run on the same stack computed."""
     if len(own) == 1:
         return own[0]
-    newest = own[-1]
+    newest = next((each for each in reversed(own) if each.facts), own[-1])
     worst = min(own, key=lambda each: _WORST_WORD.index(each.word))
     asked: dict[tuple[str, str], Asked] = {}
     for each in own:
@@ -254,6 +279,7 @@ def _worst_of(own: Sequence[NodeSummary]) -> NodeSummary:
         asked=tuple(asked.values()),
         reasons=tuple(dict.fromkeys(reason for each in own for reason in each.reasons)),
         faults=tuple(f"{each.runs[-1].run_id}: {fault}" for each in own for fault in each.faults),
+        digests=tuple(dict.fromkeys(one for each in own if each.stack == newest.stack for one in each.digests)),
     )
 
 
@@ -275,50 +301,67 @@ def _gpus_twice(nodes: Iterable[NodeSummary]) -> list[str]:
     ]
 
 
-def _peers(nodes: Iterable[NodeSummary]) -> list[list[NodeSummary]]:
-    """Nodes with the same products, where there are enough of them to say what such a node is."""
-    groups: dict[tuple[str, ...], list[NodeSummary]] = {}
-    for node in nodes:
-        groups.setdefault(node.products, []).append(node)
-    return [group for group in groups.values() if len(group) >= _PEERS_FROM]
+def _kind(node: NodeSummary) -> tuple[str, ...]:
+    """What says which nodes are held against each other: a GPU whose name cannot be read makes no kind of its own."""
+    known = {gpu.product for gpu in node.gpus if gpu.product}
+    return tuple(sorted(known)) or node.products
 
 
 def _fewer_gpus(nodes: Sequence[NodeSummary], said: Mapping[str, int]) -> list[str]:
-    """A GPU that the driver does not list any more is in no plan: others of its kind tell that it is missing."""
+    """A GPU that the driver does not list any more is in no plan: others of its kind tell that it is missing.
+
+    One of them is enough: where half of the nodes lost a GPU, or most, there is no majority that has all.
+    """
     faults = [
         f"{node.name} has {counted(len(node.gpus), 'GPU')}, and {said[node.name]} are expected"
         for node in nodes
         if node.name in said and len(node.gpus) < said[node.name]
     ]
-    for group in _peers(nodes):
-        usual, count = Counter(len(node.gpus) for node in group).most_common(1)[0]
-        if 2 * count > len(group):
-            faults += [
-                f"{node.name} has {counted(len(node.gpus), 'GPU')}, and most nodes of its kind have {usual}; if that "
-                f"is right, say so in the file of --expect-nodes: {node.name} {len(node.gpus)}"
-                for node in group
-                if len(node.gpus) < usual and node.name not in said
-            ]
+    kinds: dict[tuple[str, ...], list[NodeSummary]] = {}
+    for node in nodes:
+        kinds.setdefault(_kind(node), []).append(node)
+    for node in nodes:
+        # A node without any may be of whatever kind: its driver may see none of its GPUs.
+        group = kinds[_kind(node)] if node.gpus else nodes
+        usual = max(len(each.gpus) for each in group)
+        if len(node.gpus) < usual and node.name not in said:
+            has = [each.name for each in group if len(each.gpus) == usual]
+            whose = f"most nodes of its kind have {usual}" if 2 * len(has) > len(group) else f"{has[0]} has {usual}"
+            faults.append(
+                f"{node.name} has {counted(len(node.gpus), 'GPU')}, and {whose}; if that is right, say so in the file "
+                f"of --expect-nodes: {node.name} {len(node.gpus)}"
+            )
     return faults
 
 
 def _asked_less(nodes: Sequence[NodeSummary]) -> list[str]:
-    """Nodes that were not asked what more than half of their kind were: nobody knows how they would have done."""
+    """Nodes that were not asked what another of their kind was, or not on as many of their GPUs: nobody knows how they
+    would have done."""
+    kinds: dict[tuple[object, ...], list[NodeSummary]] = {}
+    for node in nodes:
+        kinds.setdefault((_kind(node), len(node.gpus)), []).append(node)
     found: dict[tuple[str, ...], list[str]] = {}
-    for group in _peers(nodes):
+    faults = []
+    for group in kinds.values():
         checks = {node.name: {one.check for one in node.asked} for node in group}
-        usual = {
-            check
-            for check, count in Counter(c for own in checks.values() for c in own).items()
-            if 2 * count > len(group)
-        }
+        every = set().union(*checks.values())
         for name, own in checks.items():
-            if lack := usual - own:
+            if lack := every - own:
                 found.setdefault(tuple(sorted(lack)), []).append(name)
+        on = {node.name: len({gpu for one in node.asked for gpu in one.gpu.split("+") if gpu}) for node in group}
+        faults += [
+            f"{node.name} was asked on {on[node.name]} of its {counted(len(node.gpus), 'GPU')}, and others of its kind "
+            f"on {max(on.values())}; run the same selection on all of them"
+            for node in group
+            if on[node.name] < max(on.values())
+        ]
     return [
-        f"{compressed(names)} {'was' if len(names) == 1 else 'were'} not asked {counted(len(lack), 'check')} that most "
-        f"nodes of the kind were asked, such as {lack[0]}; run the same selection on all of them"
-        for lack, names in found.items()
+        *(
+            f"{compressed(names)} {'was' if len(names) == 1 else 'were'} not asked {counted(len(lack), 'check')} that "
+            f"others of the kind were asked, such as {lack[0]}; run the same selection on all of them"
+            for lack, names in found.items()
+        ),
+        *faults,
     ]
 
 

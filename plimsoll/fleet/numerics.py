@@ -51,20 +51,24 @@ _Device = tuple[str, str]
 
 def compare_bits(nodes: Sequence[NodeSummary]) -> Numerics:
     """Hold every digest against those of the same way of asking on the same product and stack."""
-    by_key: dict[_Key, dict[_Device, str]] = {}
+    by_key: dict[_Key, dict[_Device, set[str]]] = {}
     for key, device, digest in _digests(nodes):
-        by_key.setdefault(key, {})[device] = digest
+        by_key.setdefault(key, {}).setdefault(device, set()).add(digest)
     groups: dict[tuple[str, str], set[_Device]] = {}
     asked: Counter[_Device] = Counter()
     apart: dict[_Device, list[tuple[_Key, int, int, bool]]] = {}
     for key, found in by_key.items():
         groups.setdefault(key[:2], set()).update(found)
         asked.update(found.keys())
-        counts = Counter(found.values())
-        common, most = counts.most_common(1)[0]
+        # A device whose bits were others in another run agrees with nobody, itself included.
+        counts = Counter(next(iter(own)) for own in found.values() if len(own) == 1)
+        common, most = counts.most_common(1)[0] if counts else ("", 0)
         is_told = 2 * most > len(found)
-        for device, digest in found.items():
-            if len(counts) > 1 and not (is_told and digest == common):
+        for device, own in found.items():
+            digest = next(iter(own))
+            if len(own) > 1:
+                apart.setdefault(device, []).append((key, len(found), 0, is_told))
+            elif len(counts) > 1 and not (is_told and digest == common):
                 apart.setdefault(device, []).append((key, len(found), counts[digest], is_told))
     alone = sorted(
         (f"{node} {gpu}".strip() for each in groups.values() if len(each) == 1 for node, gpu in each), key=natural

@@ -277,12 +277,14 @@ def _facts(node: Node, run: RunRecord) -> dict[str, str]:
 
 
 def _stack(node: Node, run: RunRecord) -> str:
-    """Driver and libraries; of a processor also its model, whose instructions decide how sums are made."""
+    """Driver, libraries, and this suite, which makes the models; of a processor also its model, whose instructions
+    decide how sums are made."""
     installed = {**node.packages, **({} if run.run is None else run.run.packages)}
     computing = [name for name in sorted(installed) if name in _COMPUTES or name.startswith("nvidia-")]
     versions = [f"{name} {installed[name] or 'none'}" for name in computing]
     device = f"driver {node.driver}" if node.gpus else f"{node.cpu.model} {' '.join(node.cpu.features)}"
-    return ", ".join([device, f"CUDA {node.torch_cuda}", *versions])
+    suite = "no head" if run.run is None else f"plimsoll {run.run.plimsoll}"
+    return ", ".join([device, f"CUDA {node.torch_cuda}", *versions, suite])
 
 
 def _figures(results: Sequence[CellResult]) -> Iterator[Figure]:
@@ -310,7 +312,9 @@ def _digests(results: Sequence[CellResult]) -> Iterator[Digest]:
             digests = measured.context.get("digests")
             if isinstance(digests, dict) and result.cell.subject == "agreement":
                 for way, digest in digests.items():
-                    yield Digest(check_name(result.cell.id), str(way), result.cell.gpu or "", str(digest))
+                    if not isinstance(digest, str) or not digest:
+                        continue  # no answer: two of them do not agree
+                    yield Digest(check_name(result.cell.id), str(way), result.cell.gpu or "", digest)
 
 
 def _seconds(runs: Sequence[RunRecord]) -> float | None:

@@ -160,16 +160,26 @@ def node_of(made: MadeNode) -> Node:
     )
 
 
-def write_node(folder: Path, made: MadeNode) -> Path:
-    """The run folder of such a node, under `folder`."""
+def write_node(folder: Path, made: MadeNode, events: Sequence[Line] | None = None) -> Path:
+    """The run folder of such a node, under `folder`; `events` take the place of those that such a node leaves."""
     run = folder / made.name / made.run_id
     run.mkdir(parents=True)
     after, lines = START, []
-    for number, event in enumerate(events_of(made), start=1):
+    for number, event in enumerate(events_of(made) if events is None else events, start=1):
         text, after = sealed({**event, "seq": number}, after)
         lines.append(text)
     (run / EVIDENCE_FILE).write_bytes(b"".join(lines))
     return run
+
+
+def without_cells(events: Sequence[Line], part: str) -> list[Line]:
+    """The events of a run that was not asked the cells whose ids have this in them."""
+    kept = [
+        {**event, "cells": [cell for cell in event["cells"] if part not in cell["id"]]} if "cells" in event else event
+        for event in events
+        if part not in str(event.get("cell"))
+    ]
+    return [*kept[:-1], {**kept[-1], "events": len(kept)}]
 
 
 def write_fleet_of(folder: Path, count: int, **changes: Callable[[MadeNode], MadeNode]) -> list[MadeNode]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from plimsoll.fleet.summary import check_name
 from plimsoll.fleet.write import terminal_lines
 from plimsoll.verdict.verdict import Word
 from tests.support.commands import plimsoll
-from tests.support.fleet_runs import MadeNode, events_of, node_of, write_fleet_of, write_node
+from tests.support.fleet_runs import MadeNode, events_of, node_of, without_cells, write_fleet_of, write_node
 from tests.support.run_events import line, plan
 
 Spoil = Callable[[MadeNode], MadeNode]
@@ -236,22 +237,85 @@ def test_a_gpu_that_is_not_listed_any_more_makes_its_node_incomplete_in_the_flee
 
 def test_a_node_that_was_asked_less_is_incomplete(tmp_path: Path) -> None:
     write_fleet_of(tmp_path, 4)
-    events = events_of(MadeNode(name="node05"))
-    events[1]["cells"] = [cell for cell in events[1]["cells"] if "test_ecc" not in cell["id"]]
-    kept = [event for event in events if "test_ecc" not in str(event.get("cell"))]
-    kept[-1]["events"] = len(kept)
-    run = write_node(tmp_path, MadeNode(name="node05"))
-    after, lines = START, []
-    for number, event in enumerate(kept, start=1):
-        text, after = sealed({**event, "seq": number}, after)
-        lines.append(text)
-    (run / "evidence.jsonl").write_bytes(b"".join(lines))
+    less = MadeNode(name="node05")
+    write_node(tmp_path, less, without_cells(events_of(less), "test_ecc"))
     fleet = fleet_in(tmp_path)
     assert fleet.nodes[4].word is Word.ACCEPTED, fleet.nodes[4].statement
+    assert fleet.word is Word.INCOMPLETE
     assert fleet.faults == (
-        "node05 was not asked 1 check that most nodes of the kind were asked, such as "
+        "node05 was not asked 1 check that others of the kind were asked, such as "
         "acceptance/test_health.py::test_ecc; run the same selection on all of them",
     )
+
+
+def test_nodes_that_were_asked_less_are_told_though_they_are_most(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 1)
+    for less in (MadeNode(name="node02"), MadeNode(name="node03")):
+        write_node(tmp_path, less, without_cells(events_of(less), "test_ecc"))
+    fleet = fleet_in(tmp_path, "3")
+    assert {node.word for node in fleet.nodes} == {Word.ACCEPTED}
+    assert (fleet.word, fleet.faults[0][:44]) == (Word.INCOMPLETE, "node[02-03] were not asked 1 check that othe")
+
+
+def test_a_node_that_left_out_gpus_which_its_like_asked_is_incomplete(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 1)
+    less = MadeNode(name="node02")
+    events: list[Any] = events_of(less)
+    for gpu in (4, 5, 6, 7):
+        events = without_cells(events, f"gpu{gpu}")
+    events[1] = {**events[1], "used": [f"gpu{gpu}" for gpu in range(4)]}
+    write_node(tmp_path, less, events)
+    fleet = fleet_in(tmp_path, "2")
+    assert {node.word for node in fleet.nodes} == {Word.ACCEPTED}
+    assert fleet.word is Word.INCOMPLETE
+    assert fleet.faults == (
+        "node02 was asked on 4 of its 8 GPUs, and others of its kind on 8; run the same selection on all of them",
+    )
+
+
+@pytest.mark.parametrize("count", [2, 4, 3])
+def test_a_gpu_that_is_not_listed_is_missed_though_no_majority_has_it(tmp_path: Path, count: int) -> None:
+    lost = {f"node{number:02}": spoiled(gpus=7) for number in range(1, count)}
+    fleet = made_fleet(tmp_path, count, str(count), **lost)
+    assert {node.word for node in fleet.nodes} == {Word.ACCEPTED}
+    assert (fleet.word, len(fleet.faults)) == (Word.INCOMPLETE, count - 1)
+    assert fleet.faults[0].startswith(f"node01 has 7 GPUs, and node{count:02} has 8; if that is right, say so in the")
+
+
+def test_a_node_whose_driver_lists_no_gpu_is_missed_among_those_with_gpus(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path / "nodes", 3, node02=spoiled(gpus=0))
+    fleet = fleet_in(tmp_path / "nodes", "3")
+    assert fleet.nodes[1].word is Word.ACCEPTED, "its own plan asks nothing of a GPU"
+    assert fleet.word is Word.INCOMPLETE
+    assert fleet.faults[0].startswith("node02 has 0 GPUs, and most nodes of its kind have 8; ")
+    (tmp_path / "nodes.txt").write_text("node[01,03]\nnode02 0\n")
+    assert fleet_in(tmp_path / "nodes", str(tmp_path / "nodes.txt")).word is Word.ACCEPTED
+
+
+def test_a_gpu_whose_name_cannot_be_read_makes_no_kind_of_its_own(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 3, node02=spoiled(gpus=7))
+    read, _ = split(read_nodes(find_lineages([str(tmp_path)], tmp_path), 1))
+    nameless = replace(read[1], gpus=(replace(read[1].gpus[0], product=None), *read[1].gpus[1:]))
+    assert judge_fleet([read[0], nameless, read[2]]).faults[0].startswith("node02 has 7 GPUs, and most nodes of its")
+
+
+def test_a_folder_that_a_node_left_empty_is_a_fault_with_its_path(tmp_path: Path) -> None:
+    runs = write_fleet_of(tmp_path / "nodes", 3)
+    # What stands beside runs, and in them, is none.
+    (tmp_path / "nodes" / "fleet").mkdir()
+    (tmp_path / "nodes" / "fleet" / "fleet.html").touch()
+    (tmp_path / "nodes" / runs[0].name / runs[0].run_id / "pages").mkdir()
+    assert fleet_in(tmp_path / "nodes", "3").word is Word.ACCEPTED
+    (tmp_path / "nodes" / "node04").mkdir()
+    begun = tmp_path / "nodes" / "node05" / "20261120T125901Z-node05-ab12"
+    begun.mkdir(parents=True)
+    (begun / "junit.xml").touch()
+    fleet = fleet_in(tmp_path / "nodes")
+    assert fleet.word is Word.INCOMPLETE
+    assert [fault.partition(": no evidence in ")[0] for fault in fleet.faults] == [
+        f"{tmp_path}/nodes/node04/evidence.jsonl",
+        f"{begun}/evidence.jsonl",
+    ]
 
 
 def test_one_nodes_evidence_does_not_stand_for_two(tmp_path: Path) -> None:
@@ -268,6 +332,65 @@ def test_of_two_runs_of_a_node_the_worst_counts_unless_the_newest_is_asked_for(t
     fleet = fleet_in(tmp_path, "2")
     assert (fleet.word, len(fleet.nodes), len(fleet.nodes[0].runs)) == (Word.REJECTED, 2, 2)
     assert fleet.notes == ("several runs of node01: the worst outcome of each check counts; --newest takes the last",)
+
+
+def test_the_newest_run_hides_no_failure_that_it_was_not_asked(tmp_path: Path) -> None:
+    made = MadeNode(name="node01", run="20261119T000000Z-node01-aa01", failing=((1, "xid"),))
+    old = events_of(made)
+    write_node(tmp_path, made, [{**old[0], "at": "2026-11-19T00:00:00+00:00"}, *old[1:]])
+    newer = MadeNode(name="node01")
+    run = write_node(tmp_path, newer)
+    assert fleet_in(tmp_path, "1", newest=True).word is Word.ACCEPTED
+    shutil.rmtree(run)
+    write_node(tmp_path, newer, without_cells(events_of(newer), "test_xid"))
+    fleet = fleet_in(tmp_path, "1", newest=True)
+    assert fleet.word is Word.INCOMPLETE
+    assert fleet.faults == (
+        "the newest run of node01 was not asked 1 check that had no good result before, such as "
+        "acceptance/test_health.py::test_xid on gpu1, failed in 20261119T000000Z-node01-aa01; run the same selection "
+        "again",
+    )
+
+
+def test_a_run_whose_start_is_lost_may_be_the_newest(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 1)
+    cut = MadeNode(name="node01", run="20261121T000000Z-node01-aa01", ends=False)
+    write_node(tmp_path, cut, events_of(cut)[1:])
+    assert fleet_in(tmp_path, "1", newest=True).word is Word.INCOMPLETE
+
+
+def test_bits_that_another_run_of_the_node_computed_count_too(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 1)
+    write_node(tmp_path, MadeNode(name="node01", run="20261119T000000Z-node01-aa01", bits={3: "aa"}))
+    fleet = fleet_in(tmp_path, "1")
+    assert fleet.nodes[0].word is Word.ACCEPTED, "each run by itself has nothing to hold its bits against"
+    assert (fleet.word, [(one.gpu, one.ways) for one in fleet.numerics.apart]) == (Word.REJECTED, [("gpu3", 2)])
+
+
+def test_models_that_another_release_made_are_not_held_against_each_other(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 3)
+    other = MadeNode(name="node04", bits=dict.fromkeys(range(8), "aa"))
+    head, *rest = events_of(other)
+    write_node(tmp_path, other, [{**head, "plimsoll": "9.9.9"}, *rest])
+    fleet = fleet_in(tmp_path, "4")
+    assert (fleet.word, fleet.numerics.apart, fleet.numerics.groups) == (Word.ACCEPTED, (), 2), fleet.statement
+
+
+@pytest.mark.parametrize("digest", [None, ""])
+def test_digests_that_are_none_agree_with_nothing(tmp_path: Path, digest: str | None) -> None:
+    made = MadeNode(name="node01")
+    events = events_of(made)
+    for event in events:
+        if "digests" in event.get("context", {}):
+            event["context"]["digests"] = dict.fromkeys(event["context"]["digests"], digest)
+    write_node(tmp_path, made, events)
+    assert fleet_in(tmp_path, "1").numerics.devices == 0
+
+
+def test_where_nothing_could_be_read_the_status_is_that_of_incomplete(tmp_path: Path) -> None:
+    (tmp_path / "node01" / "run").mkdir(parents=True)
+    (tmp_path / "node01" / "run" / "evidence.jsonl").touch()
+    assert fleet_in(tmp_path).exit_status == 6
 
 
 def test_a_link_to_the_newest_run_counts_no_run_twice(tmp_path: Path) -> None:
