@@ -14,7 +14,7 @@ from plimsoll import clock
 from plimsoll.engines.slurm_script import BatchJob, arguments_of, script_text
 from plimsoll.engines.stamp import DEFAULT_STAMP, Found, check_stamp, hints, present_node
 from plimsoll.errors import PlimsollError
-from plimsoll.fleet.draining import drain_command, drain_reason
+from plimsoll.fleet.draining import drain_arguments, drain_command, drain_reason
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -70,8 +70,8 @@ def _add_stamp(actions: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "stamp",
         help="note on this node that it was accepted",
         description="Write the stamp that `plimsoll slurm check` reads: of an accepted run of this very node, by the "
-        "UUIDs of its GPUs and its driver. Exit status: 0 stamped, 2 where the run is not accepted, is of another "
-        "node, or the stamp cannot be written.",
+        "UUIDs of its GPUs and its driver. A run of it that is rejected withdraws an older stamp. Exit status: 0 "
+        "stamped, 2 where the run is not accepted, is of another node, or the stamp cannot be written.",
     )
     stamp.add_argument("run_name", nargs="?", default="latest", metavar="RUN", help="the run (default: latest)")
     stamp.add_argument(
@@ -126,10 +126,15 @@ def run_script(options: argparse.Namespace) -> int:
 def run_stamp(options: argparse.Namespace) -> int:
     """Write the stamp. Raises PlimsollError where there is no accepted run of this node."""
     # A Prolog waits for `check`: what reads evidence is not imported for it.
-    from plimsoll.engines.stamping import stamp_of, write_stamp
+    from plimsoll.engines.stamping import RejectedError, stamp_of, withdraw, write_stamp
     from plimsoll.evidence.run_folder import find_run
 
-    stamp = stamp_of(find_run(options.run_name, options.report_dir), present_node())
+    try:
+        stamp = stamp_of(find_run(options.run_name, options.report_dir), present_node())
+    except RejectedError as rejected:
+        if withdraw(options.stamp, rejected):
+            raise PlimsollError(f"{rejected}; the older stamp {options.stamp} is withdrawn") from None
+        raise
     write_stamp(options.stamp, stamp)
     sys.stdout.write(f"stamped {options.stamp}: {stamp.statement}\n")
     sys.stdout.write("".join(f"{line}\n" for line in hints(options.stamp)))
@@ -172,7 +177,7 @@ def _told(found: Found, name: str, command: str | None, *, as_json: bool) -> str
 
 
 def _drain(name: str, why: str) -> None:
-    arguments = ["scontrol", "update", f"NodeName={name}", "State=DRAIN", f"Reason={drain_reason(why)}"]
+    arguments = drain_arguments(name, drain_reason(why))
     try:
         done = subprocess.run(arguments, check=False, capture_output=True, text=True, timeout=30)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -20,6 +20,9 @@ from plimsoll.present.foreign_text import one_line
 DEFAULT_STAMP: Final = Path("/var/lib/plimsoll/stamp.json")
 SCHEMA: Final = "plimsoll/stamp/1"
 
+UNREADABLE: Final = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What reading a file raises that is no stamp."""
+
 _AHEAD: Final = timedelta(minutes=5)
 """How far a stamp's time may lie in the future: clocks of nodes are set to each other by seconds."""
 _LARGEST: Final = 2**20
@@ -52,6 +55,11 @@ class Stamp:
     """ISO time, UTC: the end of the run."""
     sha256: tuple[str, ...]
     """Of the evidence."""
+
+    @property
+    def at(self) -> datetime:
+        """`accepted_at` as a time. Raises ValueError or OverflowError for what is none."""
+        return datetime.fromisoformat(self.accepted_at).astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +99,10 @@ def present_node() -> PresentNode:
 def check_stamp(path: Path, node: PresentNode, now: datetime, most: timedelta) -> Found:
     """Whether the stamp is of this node as it is now, and no older than `most`."""
     try:
-        stamp = _read(path)
+        stamp = read_stamp(path)
     except FileNotFoundError:
         return Found(is_fresh=False, why=f"no acceptance is on record: there is no {path}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *UNREADABLE) as error:
         return Found(is_fresh=False, is_known=False, why=f"{path} cannot be read: {one_line(str(error), 120)}")
     if node.problem is not None:
         return Found(is_fresh=False, is_known=False, why=node.problem)
@@ -102,7 +110,7 @@ def check_stamp(path: Path, node: PresentNode, now: datetime, most: timedelta) -
         return Found(is_fresh=False, why=f"the acceptance on record is of {one_line(stamp.node, 80)}")
     if (found := difference(stamp, node)) is not None:
         return Found(is_fresh=False, why=found)
-    age = now - datetime.fromisoformat(stamp.accepted_at).astimezone(UTC)
+    age = now - stamp.at
     if age < -_AHEAD:
         return Found(is_fresh=False, is_known=False, why=f"the acceptance is of the future: {stamp.accepted_at}")
     if age > most:
@@ -134,7 +142,8 @@ def difference(stamp: Stamp, node: PresentNode) -> str | None:
     return None
 
 
-def _read(path: Path) -> Stamp:
+def read_stamp(path: Path) -> Stamp:
+    """The stamp in a file. Raises OSError, or one of `UNREADABLE` for what is none."""
     with path.open("rb") as file:
         data: dict[str, Any] = json.loads(file.read(_LARGEST))
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
@@ -150,6 +159,7 @@ def _read(path: Path) -> Stamp:
     )
     if datetime.fromisoformat(stamp.accepted_at).tzinfo is None:
         raise ValueError("its time has no zone")
+    _ = stamp.at
     return stamp
 
 

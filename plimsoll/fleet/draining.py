@@ -16,6 +16,11 @@ def drain_reason(detail: str) -> str:
     return text.replace('"', "'").replace("\\", "/")
 
 
+def drain_arguments(node: str, reason: str) -> list[str]:
+    """The command that drains a node."""
+    return ["scontrol", "update", f"NodeName={node}", "State=DRAIN", f"Reason={reason}"]
+
+
 def drain_command(node: str, reason: str) -> str:
-    """The command that drains a node, as a shell takes it."""
-    return shlex.join(["scontrol", "update", f"NodeName={node}", "State=DRAIN", f"Reason={reason}"])
+    """The same as a shell takes it."""
+    return shlex.join(drain_arguments(node, reason))

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from plimsoll.commands.schema import schema
-from tests.support.fleet_runs import MadeNode, write_node
+from tests.support.fleet_runs import MadeNode, events_of, without_cells, write_node
 from tests.support.nvml import play, stand_in
 from tests.support.subsession import ROOT, environment
 
@@ -147,6 +147,60 @@ def test_only_an_accepted_run_of_this_node_is_stamped(node: Node, made: MadeNode
     assert (done.returncode, done.stdout) == (2, "")
     assert why in done.stderr
     assert not node.stamp.exists()
+
+
+@pytest.mark.parametrize(
+    ("left_out", "why"),
+    [
+        (("gpu4", "gpu5", "gpu6", "gpu7"), "asked nothing of gpu4, gpu5, gpu6, gpu7: "),
+        (("gpu",), "asked nothing of gpu0, "),
+    ],
+)
+def test_gpus_that_were_asked_nothing_are_not_stamped(node: Node, left_out: tuple[str, ...], why: str) -> None:
+    events = events_of(NODE)
+    for gpu in left_out:
+        # The one check that asks the node as a whole stays.
+        events = without_cells(events, f"[{gpu}")
+        events = without_cells(events, f":{gpu}")
+    events[1] = {**events[1], "used": [f"gpu{n}" for n in range(8) if f"gpu{n}" not in left_out]}
+    run = write_node(node.folder / "runs", NODE, events)
+    done = node.slurm("stamp", str(run))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert why in done.stderr
+    assert not node.stamp.exists()
+
+
+def test_a_later_run_that_is_rejected_withdraws_the_stamp(node: Node) -> None:
+    node.stamped()
+    node.redate(datetime.now(UTC) - timedelta(hours=1))
+    failed = replace(NODE, failing=((3, "ecc"),), run="20261121T000000Z-gpu07-aa01")
+    older = node.stamped(failed)
+    assert (older.returncode, node.stamp.exists()) == (2, True), "it ended before the acceptance"
+    other = replace(failed, name="gpu08", run="20261121T000000Z-gpu08-aa01")
+    node.redate(datetime(2026, 11, 1, tzinfo=UTC))
+    assert (node.stamped(other).returncode, node.stamp.exists()) == (2, True), "it is of another node"
+    newer = node.stamped(replace(failed, run="20261121T000000Z-gpu07-aa02"))
+    assert (newer.returncode, node.stamp.exists()) == (2, False)
+    assert f"; the older stamp {node.stamp} is withdrawn" in newer.stderr
+    assert node.slurm("check").stdout.startswith("NOT ACCEPTED: no acceptance is on record")
+
+
+@pytest.mark.parametrize("text", ["[" * 500_000, '{"schema": 1}', "", "null"])
+def test_a_file_that_is_no_stamp_is_one_message(node: Node, text: str) -> None:
+    node.stamp.parent.mkdir()
+    node.stamp.write_text(text)
+    found = node.slurm("check")
+    assert (found.returncode, found.stderr) == (1, "")
+    assert found.stdout.startswith(f"UNKNOWN: {node.stamp} cannot be read: ")
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "yesterday", "2026-11-20T12:00:00"])
+def test_a_stamp_whose_time_is_none_is_one_message(node: Node, at: str) -> None:
+    node.stamped()
+    node.stamp.write_text(json.dumps({**json.loads(node.stamp.read_text()), "accepted_at": at}))
+    found = node.slurm("check")
+    assert (found.returncode, found.stderr) == (1, "")
+    assert found.stdout.startswith(f"UNKNOWN: {node.stamp} cannot be read: ")
 
 
 def test_a_check_with_wrong_options_is_one_message(node: Node) -> None:
