@@ -1,4 +1,4 @@
-"""What several tests of processes share: hosts, users of locks, and a Hub that this process's children are pointed at."""
+"""What several tests of processes share: hosts, users of locks, and a Hub that their children are pointed at."""
 
 from __future__ import annotations
 

@@ -108,6 +108,29 @@ def test_supervisors_killed(controller: Controller) -> None:
     assert controller.orphans() == []
 
 
+_SWEEPER = """
+import subprocess, sys
+import psutil
+from plimsoll.host.server import linux
+from plimsoll.host.server.supervisor import sweep
+
+linux.adopt_orphans()
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+whole = psutil.Process.children
+listings = iter([[], []])
+psutil.Process.children = lambda self, recursive=False: next(listings, whole(self, recursive))
+sweep()
+print(psutil.pid_exists(child.pid), next(listings, "all were used"))
+child.kill()
+"""
+
+
+def test_a_process_that_a_listing_leaves_out_is_swept_away_all_the_same() -> None:
+    """A listing is made while processes end: who has just lost its parent may stand in none of its lines."""
+    done = subprocess.run([sys.executable, "-c", _SWEEPER], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.stdout == "False all were used\n", done.stderr
+
+
 def test_a_killed_server_costs_nothing(tmp_path: Path) -> None:
     with Hosts(stack=None) as hosts:
         first = hosts.start("first", tmp_path / "host.log")

@@ -22,7 +22,7 @@ from plimsoll.host.server import linux
 from plimsoll.host.server.isolation import become_host
 
 _SWEEP_LIMIT: Final = 2.0
-"""Seconds in which killed descendants should be gone; one that is not belongs to another user or hangs in a driver."""
+"""Seconds after which killed descendants are left: one that still runs belongs to another user or hangs in a driver."""
 
 
 def supervise(order: dict[str, Any], channel: int, leash: int, log: int) -> int:
@@ -93,16 +93,33 @@ def _end_group(host: int) -> None:
 
 
 def sweep() -> None:
-    """Kill and reap all descendants, also those in sessions of their own: orphans are adopted, so all are found."""
+    """Kill and reap all descendants, also those in sessions of their own, until the kernel knows of no child.
+
+    Orphans are adopted, so each descendant becomes a child in the end. A listing alone proves nothing: it leaves out a
+    process whose parent ends while it is made.
+    """
     end = clock.monotonic() + _SWEEP_LIMIT
     me = psutil.Process()
-    while (children := me.children(recursive=True)) and clock.monotonic() < end:
-        for child in children:
+    killed: set[psutil.Process] = set()
+    while _has_children():
+        found = set(me.children(recursive=True))
+        if found <= killed and clock.monotonic() >= end:
+            return
+        for child in found:
             with suppress(psutil.Error):
                 child.kill()
+        killed |= found
         while _reap() is not None:
             pass
         clock.sleep(0.005)
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _close(*descriptors: int) -> None:
