@@ -72,6 +72,9 @@ def test_ranks_that_others_keep_from_running_are_told_from_those_that_hang(
 ) -> None:
     """As the kernel accounts for it: the ranks wait in the queue for nearly all of the time."""
     read = ProcessorTime.of.__func__  # type: ignore[attr-defined]
+    first = ProcessorTime.of(os.getpid())
+    assert first is not None
+    at, all_ran = first.at, first.all_ran
     calls: list[int] = []
 
     def accounts(cls: type[ProcessorTime], pid: int) -> ProcessorTime | None:
@@ -81,10 +84,8 @@ def test_ranks_that_others_keep_from_running_are_told_from_those_that_hang(
             return found
         elapsed = 4.0
         busy = elapsed * (os.cpu_count() or 1)
-        return replace(found, ran=0.2, waited=elapsed, at=first.at + elapsed, all_ran=first.all_ran + busy)
+        return replace(found, ran=0.2, waited=elapsed, at=at + elapsed, all_ran=all_ran + busy)
 
-    first = ProcessorTime.of(os.getpid())
-    assert first is not None
     monkeypatch.setattr(ProcessorTime, "of", classmethod(accounts))
     with pytest.raises(RanksFailedError, match="2 ranks did not finish in 2 s") as error:
         run_ranks(ORDER, 2, tmp_path, 2.0)

@@ -19,11 +19,11 @@ def plant(name: str) -> None:
 
 
 def _no_update() -> None:
-    Step._update = lambda _: None  # type: ignore[method-assign]
+    Step._update = lambda self: None  # type: ignore[method-assign]
 
 
 def _nothing_is_frozen() -> None:
-    learner._still = lambda _: None
+    learner._still = lambda model: None
 
 
 def _frozen_weights_move() -> None:
