@@ -59,15 +59,15 @@ class Row:
         return f"{self.model}{depth}-{self.attention}{again}-{self.batch}x{self.length}"
 
 
-def rows() -> Iterator[Row]:
-    """Every row of the table, small ones first."""
+def rows(*, slow: bool) -> Iterator[Row]:
+    """Every row of the table, small ones first; those that take minutes where `slow` asks for them."""
     for model in (*_TINY, *_LARGE):
         for layers in (0,) if model in _TINY else (1, 2):
             for (batch, length), attention, again in product(_SIZES, ("sdpa", "eager"), (False, True)):
                 row = Row(
                     model=model, layers=layers, attention=attention, checkpointing=again, batch=batch, length=length
                 )
-                if model in _TINY or not _is_slow(row):
+                if slow or model in _TINY or not _is_slow(row):
                     yield row
 
 
@@ -82,6 +82,7 @@ def main() -> int:
     """Measure what is asked for and not there yet, or print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", default="*", metavar="PATTERN", help="ids of rows: 'tiny-*', '*sdpa-1x128'")
+    parser.add_argument("--slow", action="store_true", help="steps of full-size layers that take minutes, too")
     parser.add_argument("--file", type=Path, default=_ROWS, help=f"where rows are kept (default: {_ROWS})")
     parser.add_argument("--table", action="store_true", help="measure nothing, and print Markdown")
     options = parser.parse_args()
@@ -90,7 +91,7 @@ def main() -> int:
         print("\n".join(_table(there)))
         return 0
     known = {row["id"] for row in there}
-    wanted = [row for row in rows() if fnmatchcase(row.id, options.rows) and row.id not in known]
+    wanted = [row for row in rows(slow=options.slow) if fnmatchcase(row.id, options.rows) and row.id not in known]
     catalogue = read_catalogue()
     with Hosts() as hosts, tempfile.TemporaryDirectory() as logs:
         for row in wanted:
