@@ -15,6 +15,8 @@ from plimsoll.evidence.run_folder import find_run
 
 _RUN: Final = re.compile(r"\d{8}T\d{6}Z-.+-[0-9a-f]{4}")
 """The name of a run's folder."""
+_OF_THE_FILE_SYSTEM: Final = re.compile(r"\..*|lost\+found")
+"""Folders that file systems and their servers keep, `.snapshot` with copies of old runs among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ def _evidence_in(path: Path) -> Iterator[Path]:
     """Evidence files at and below a path. Links are not followed: `latest` would name a run twice.
 
     The file that should be there is named too where a folder is empty, has the name of a run, or cannot be read: a node
-    that left nothing but that is not passed over.
+    that left nothing but that is not passed over. What the file system keeps there is.
     """
     if not path.is_dir() or (path / EVIDENCE_FILE).exists():
         yield (path if path.is_file() else path / EVIDENCE_FILE).resolve()
@@ -52,7 +54,7 @@ def _evidence_in(path: Path) -> Iterator[Path]:
     run: Path | None = None
     for name, folders, files in os.walk(path, onerror=lambda error: shut.append(str(error.filename))):
         folder = Path(name)
-        folders.sort()
+        folders[:] = sorted(each for each in folders if not _OF_THE_FILE_SYSTEM.fullmatch(each))
         if EVIDENCE_FILE in files:
             run = folder
             if RESUMED_FOLDER in folders:

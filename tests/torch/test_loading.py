@@ -396,6 +396,12 @@ def test_a_place_of_what_the_model_has_is_taken(llama: Path, places: dict[str, s
     assert load(load_spec(llama, "llama", BF16, device_map=places), "as-is").report.meta_parameters == ()
 
 
+def test_the_place_of_a_tied_head_is_taken(tmp_path: Path) -> None:
+    folder = save_checkpoint("qwen2", tmp_path)
+    spec = load_spec(folder, "qwen2", BF16, device_map={"model": "cpu", "lm_head.weight": "cpu"})
+    assert load(spec, "as-is").report.meta_parameters == ()
+
+
 def test_a_failure_crosses_the_pipe_with_kind_and_message() -> None:
     failure = LoadFailed(LoadFailure.SHAPE, "model.safetensors: x has another shape")
     arrived = pickle.loads(pickle.dumps(failure))  # noqa: S301  our own bytes

@@ -318,6 +318,18 @@ def test_a_folder_that_a_node_left_empty_is_a_fault_with_its_path(tmp_path: Path
     ]
 
 
+@pytest.mark.parametrize("kept", ["lost+found", ".snapshot/hourly.0/node01", ".nfs"])
+def test_what_a_file_system_keeps_is_no_node(kept: str, tmp_path: Path) -> None:
+    """A file server's copy of an older, rejected run is none of this fleet's either."""
+    write_fleet_of(tmp_path / "nodes", 3)
+    folder = tmp_path / "nodes" / kept
+    folder.mkdir(parents=True)
+    if ".snapshot" in kept:
+        write_node(folder, MadeNode(name="node01", run="20261119T000000Z-node01-aaaa", failing=((1, "xid"),)))
+    fleet = fleet_in(tmp_path / "nodes", "3")
+    assert (fleet.word, fleet.faults, fleet.notes) == (Word.ACCEPTED, (), ())
+
+
 def test_one_nodes_evidence_does_not_stand_for_two(tmp_path: Path) -> None:
     fleet = made_fleet(tmp_path, 3, expect="3", node03=spoiled(uuid_of="node01"))
     assert fleet.word is Word.INCOMPLETE

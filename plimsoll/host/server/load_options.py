@@ -179,9 +179,9 @@ def _refuse_unknown_modules(spec: LoadSpec, model: Any) -> None:
     """Raise LoadFailed for a place of what the model does not have: any name is taken, and nothing put there."""
     if spec.device_map is None or isinstance(spec.device_map, str):
         return
-    known = {
-        name for names in (model.named_modules(), model.named_parameters(), model.named_buffers()) for name, _ in names
-    }
+    # A tied head has a name of its own, though its weight is an embedding's.
+    kinds = (model.named_modules, model.named_parameters, model.named_buffers)
+    known = {name for each in kinds for name, _ in each(remove_duplicate=False)}
     for name in spec.device_map:
         if name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=1)
