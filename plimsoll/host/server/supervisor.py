@@ -22,7 +22,7 @@ from plimsoll.host.server import linux
 from plimsoll.host.server.isolation import become_host
 
 _SWEEP_LIMIT: Final = 2.0
-"""Seconds after which killed descendants are left: one that still runs belongs to another user or hangs in a driver."""
+"""Seconds in which killed descendants should be gone; one that is not belongs to another user or hangs in a driver."""
 
 
 def supervise(order: dict[str, Any], channel: int, leash: int, log: int) -> int:
@@ -98,19 +98,19 @@ def sweep() -> None:
     Orphans are adopted, so each descendant becomes a child in the end. A listing alone proves nothing: it leaves out a
     process whose parent ends while it is made.
     """
-    end = clock.monotonic() + _SWEEP_LIMIT
     me = psutil.Process()
-    killed: set[psutil.Process] = set()
+    end: float | None = None
     while _has_children():
-        found = set(me.children(recursive=True))
-        if found <= killed and clock.monotonic() >= end:
-            return
-        for child in found:
+        for child in me.children(recursive=True):
             with suppress(psutil.Error):
                 child.kill()
-        killed |= found
         while _reap() is not None:
             pass
+        # On a busy machine a listing alone may take longer than the limit: it begins once the first is worked off.
+        if end is None:
+            end = clock.monotonic() + _SWEEP_LIMIT
+        elif clock.monotonic() >= end:
+            return
         clock.sleep(0.005)
 
 

@@ -6,8 +6,7 @@ the figures itself. The prediction counts tensors in a dispatch mode; an account
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -15,6 +14,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from plimsoll.footprint.training import Phase
+from plimsoll.host.server.repeatable import one_thread
 
 _MARK: Final = "plimsoll phase "
 
@@ -51,7 +51,9 @@ class _CpuMeter:
     method = "torch's profiler of the CPU allocator"
 
     def measure(self, work: Work) -> list[PhaseBytes]:
-        with _one_thread(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as book:
+        # Each thread has a scratch of its own in a CPU's fused attention, which on a node of 64 cores is more than a
+        # small model's step, and which a GPU has not.
+        with one_thread(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as book:
             for number, (_, do) in enumerate(work):
                 with record_function(f"{_MARK}{number}"):
                     do()
@@ -61,18 +63,6 @@ class _CpuMeter:
         starts = [began[f"{_MARK}{number}"] for number in range(len(work))]
         blocks = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
         return by_phase([phase for phase, _ in work], starts, blocks)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one thread: each has a scratch of its own in a CPU's fused attention, which on a node of 64 cores is
-    more than a small model's step, and which a GPU has not."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def by_phase(phases: Sequence[Phase], starts: Sequence[int], blocks: Iterable[tuple[int, int]]) -> list[PhaseBytes]:
