@@ -23,6 +23,7 @@ from plimsoll.catalogue.golden import GoldenTensor
 from plimsoll.host.protocol import ComputeGolden, GoldenLogits, LoadSpec
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.load_options import pretrained_arguments, read_architecture
+from plimsoll.host.server.repeatable import one_thread
 
 _AUTO_CLASS: Final = "AutoModelForCausalLM"
 _SHIFTS: Final = 3
@@ -71,8 +72,7 @@ def compute(request: ComputeGolden) -> GoldenLogits:
     Raises LoadFailed where the weights that were made are not all read.
     """
     # Products as small as these take longer on several threads, and far longer where workers share the cores.
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(prefix="plimsoll-golden-") as name:
+    with one_thread(), tempfile.TemporaryDirectory(prefix="plimsoll-golden-") as name:
         digest = save_model(Path(name), request)
         model = load_model(Path(name), request)
         ways: dict[str, bytes] = {}
