@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from plimsoll.catalogue.entries import Generation, Quantization
 from plimsoll.footprint.training import Mode, Training
 from plimsoll.host.client.processor_time import ProcessorTime
-from plimsoll.host.client.torchrun import RanksFailedError, run_ranks
+from plimsoll.host.client.torchrun import RanksFailedError, _starved, run_ranks
 from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.ranks import RankOrder
 from plimsoll.host.training import TrainingData
@@ -67,28 +70,49 @@ def test_a_rank_that_dies_ends_the_others_and_tells_its_log(tmp_path: Path) -> N
     assert "IndexError: tuple index out of range" in text
 
 
-def test_ranks_that_others_keep_from_running_are_told_from_those_that_hang(
+def account(since: ProcessorTime, *, waited: float) -> ProcessorTime:
+    """What the kernel would say four seconds later of a process that ran for .2 s, while others used all processors."""
+    return replace(
+        since, at=since.at + 4.0, ran=0.2, waited=waited, all_ran=since.all_ran + 4.0 * (os.cpu_count() or 1)
+    )
+
+
+def test_a_launch_that_others_keep_from_running_is_told_from_one_that_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the kernel accounts for it: the ranks wait in the queue for nearly all of the time."""
+    """Whether or not it has come to start its ranks."""
+    began: list[ProcessorTime] = []
     read = ProcessorTime.of.__func__  # type: ignore[attr-defined]
-    first = ProcessorTime.of(os.getpid())
-    assert first is not None
-    at, all_ran = first.at, first.all_ran
-    calls: list[int] = []
 
     def accounts(cls: type[ProcessorTime], pid: int) -> ProcessorTime | None:
         found: ProcessorTime | None = read(cls, pid)
-        calls.append(pid)
-        if found is None or len(calls) == 1:
-            return found
-        elapsed = 4.0
-        busy = elapsed * (os.cpu_count() or 1)
-        return replace(found, ran=0.2, waited=elapsed, at=at + elapsed, all_ran=all_ran + busy)
+        assert found is not None
+        began.append(found)
+        return found if len(began) == 1 else account(began[0], waited=4.0)
 
     monkeypatch.setattr(ProcessorTime, "of", classmethod(accounts))
-    with pytest.raises(RanksFailedError, match="2 ranks did not finish in 2 s") as error:
-        run_ranks(ORDER, 2, tmp_path, 2.0)
+    with pytest.raises(RanksFailedError, match="2 ranks did not finish in 1 s") as error:
+        run_ranks(ORDER, 2, tmp_path, 1.0)
     assert str(error.value.starved).startswith("it got 5% of the processor time that it wanted")
-    assert len(calls) > 1
-    assert calls[0] not in calls[1:], "a rank is asked, and not torchrun, which sleeps"
+
+
+_LAUNCHER = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
+
+
+def test_a_rank_that_others_keep_from_running_is_told_though_its_launcher_sleeps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Real processes; what the kernel would account for them on a busy node."""
+    began = ProcessorTime.of(os.getpid())
+    assert began is not None
+    command = [sys.executable, "-c", _LAUNCHER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as launcher:
+        assert launcher.stdout is not None
+        assert launcher.stdout.readline() == "1\n"
+        (rank,) = psutil.Process(launcher.pid).children()
+        waited = {launcher.pid: 0.0, rank.pid: 4.0}
+        monkeypatch.setattr(ProcessorTime, "of", lambda pid: account(began, waited=waited[pid]))
+        assert str(_starved(launcher.pid, began)).startswith("it got 5% of the processor time that it wanted")
+        waited[rank.pid] = 0.0
+        assert _starved(launcher.pid, began) is None
+        launcher.communicate("\n")

@@ -32,7 +32,7 @@ _ENDING: Final = 10.0
 
 class RanksFailedError(PlimsollError):
     """A rank died, or the ranks did not finish in time; the text has the log of the first that died. `starved` says how
-    short of processor time a rank was that did not finish; None where none was."""
+    short of processor time torchrun or a rank was that did not finish; None where none was."""
 
     def __init__(self, text: str, starved: str | None = None) -> None:
         super().__init__(text)
@@ -75,13 +75,14 @@ def run_ranks(
 
 
 def _starved(pid: int, began: ProcessorTime | None) -> str | None:
-    """How short of processor time one of torchrun's ranks was since it began, whatever the others had: they wait for
-    it."""
+    """How short of processor time torchrun was since it began, or one of the ranks that it has started by now, whatever
+    the others had: they wait for it."""
     if began is None:
         return None
     with suppress(psutil.Error):
         start = replace(began, ran=0.0, waited=0.0)
-        found = (starved(start, ProcessorTime.of(rank.pid)) for rank in psutil.Process(pid).children(recursive=True))
+        pids = [pid, *(rank.pid for rank in psutil.Process(pid).children(recursive=True))]
+        found = (starved(start, ProcessorTime.of(each)) for each in pids)
         return next((short for short in found if short is not None), None)
     return None
 
