@@ -19,7 +19,7 @@ Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class AnswerSet:
     """One variant that was asked one dataset, with the answers in the order of asking."""
 
     asking: Asking
@@ -41,7 +41,7 @@ class Asked:
 class Gathered:
     """All of it, in the order in which it was asked, with what a reader must know of what was left out."""
 
-    asked: tuple[Asked, ...]
+    asked: tuple[AnswerSet, ...]
     notes: tuple[str, ...]
 
 
@@ -116,10 +116,10 @@ def _notes(chain: _Chain) -> Iterable[str]:
             yield f"{key[0]} on {key[1]}: {len(rows)} answers in {chain.name} lack the line that says what was asked"
 
 
-def _asked(chain: _Chain, key: Key, several: bool) -> Asked:
+def _asked(chain: _Chain, key: Key, several: bool) -> AnswerSet:
     asking = chain.askings[key]
     rows = chain.answers.get(key, {})
-    return Asked(
+    return AnswerSet(
         asking=asking,
         answers=tuple(rows[index] for index in sorted(rows)),
         run_id=chain.name,

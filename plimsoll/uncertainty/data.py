@@ -13,7 +13,7 @@ from plimsoll.evidence.fields import encode
 from plimsoll.statistics.auroc import CONFIDENCE, FEWEST, FEWEST_OF_A_KIND, RESAMPLES, Auroc
 from plimsoll.statistics.interval import Interval
 from plimsoll.uncertainty.analysis import Analysis
-from plimsoll.uncertainty.asked import Asked
+from plimsoll.uncertainty.asked import AnswerSet
 from plimsoll.uncertainty.comparing import ALPHA, Compared
 from plimsoll.uncertainty.measuring import Result
 from plimsoll.uncertainty.published import beside
@@ -75,7 +75,7 @@ def _result(analysis: Analysis, result: Result) -> dict[str, Any]:
     }
 
 
-def _identity(asked: Asked) -> dict[str, Any]:
+def _identity(asked: AnswerSet) -> dict[str, Any]:
     asking = asked.asking
     names = ("variant", "model", "family", "quantization", "tuned_from", "parameters", "dataset", "fingerprint")
     more = ("source", "revision", "split", "available", "chosen", "seed", "shots", "samples", "temperature")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from plimsoll.catalogue.entries import CorrectnessRule
 from plimsoll.evidence.answers import AnswerRecord
 from plimsoll.statistics.auroc import Auroc, measure_auroc
-from plimsoll.uncertainty.asked import Asked
+from plimsoll.uncertainty.asked import AnswerSet
 from plimsoll.uncertainty.relevance import LexicalSimilarity, Similarity, relevances
 from plimsoll.uncertainty.reliability import Proportion, Reliability, confidence, proportion, reliability
 from plimsoll.uncertainty.scores import TokenScore, uncertainty
@@ -43,7 +43,7 @@ class Settings:
 class Result:
     """All figures of one variant on one dataset."""
 
-    asked: Asked
+    asked: AnswerSet
     rule: CorrectnessRule
     right: tuple[bool, ...]
     """Of each answer by the rule; empty where `reason` says why nobody can tell."""
@@ -66,20 +66,20 @@ class Result:
         return self.asked.name
 
 
-def measure(asked: Sequence[Asked], setting: Settings) -> list[Result]:
+def measure(asked: Sequence[AnswerSet], setting: Settings) -> list[Result]:
     """The figures of each, in the same order. The similarity is asked once for all."""
     weights = _relevances(asked, setting)
     return [_result(one, setting, relevance) for one, relevance in zip(asked, weights, strict=True)]
 
 
-def _relevances(asked: Sequence[Asked], setting: Settings) -> list[list[tuple[float, ...] | None]]:
+def _relevances(asked: Sequence[AnswerSet], setting: Settings) -> list[list[tuple[float, ...] | None]]:
     if TokenScore.RW_G_NLL not in setting.scores:
         return [[None] * len(one.answers) for one in asked]
     found = iter(relevances([answer for one in asked for answer in one.answers], setting.similarity))
     return [[next(found) for _ in one.answers] for one in asked]
 
 
-def _result(asked: Asked, setting: Settings, relevance: list[tuple[float, ...] | None]) -> Result:
+def _result(asked: AnswerSet, setting: Settings, relevance: list[tuple[float, ...] | None]) -> Result:
     rule = setting.rule or asked.asking.correct
     right, reason = _right(asked, rule, setting.rule is None)
     values = {score: _values(asked, score, setting, relevance) for score in setting.scores}
@@ -100,7 +100,7 @@ def _result(asked: Asked, setting: Settings, relevance: list[tuple[float, ...] |
     )
 
 
-def _right(asked: Asked, rule: CorrectnessRule, own: bool) -> tuple[tuple[bool, ...], str]:
+def _right(asked: AnswerSet, rule: CorrectnessRule, own: bool) -> tuple[tuple[bool, ...], str]:
     """Whether each answer is right, or why nobody can tell."""
     if asked.problem:
         return (), asked.problem
@@ -113,7 +113,7 @@ def _right(asked: Asked, rule: CorrectnessRule, own: bool) -> tuple[tuple[bool, 
 
 
 def _values(
-    asked: Asked, score: TokenScore, setting: Settings, relevance: Sequence[tuple[float, ...] | None]
+    asked: AnswerSet, score: TokenScore, setting: Settings, relevance: Sequence[tuple[float, ...] | None]
 ) -> tuple[float | None, ...]:
     def value(answer: AnswerRecord, weights: tuple[float, ...] | None) -> float | None:
         samples = asked.asking.samples
@@ -123,7 +123,7 @@ def _values(
 
 
 def _against_wrong(
-    asked: Asked,
+    asked: AnswerSet,
     score: TokenScore,
     setting: Settings,
     values: tuple[float | None, ...],
@@ -135,7 +135,9 @@ def _against_wrong(
     return _auroc(asked, score, setting, values, [not one for one in right])
 
 
-def _against_withheld(asked: Asked, score: TokenScore, setting: Settings, values: tuple[float | None, ...]) -> Auroc:
+def _against_withheld(
+    asked: AnswerSet, score: TokenScore, setting: Settings, values: tuple[float | None, ...]
+) -> Auroc:
     if asked.problem:
         return _unset(asked, asked.problem)
     unknown = sum(answer.example.known is None for answer in asked.answers)
@@ -145,7 +147,7 @@ def _against_withheld(asked: Asked, score: TokenScore, setting: Settings, values
 
 
 def _auroc(
-    asked: Asked, score: TokenScore, setting: Settings, values: tuple[float | None, ...], positive: list[bool]
+    asked: AnswerSet, score: TokenScore, setting: Settings, values: tuple[float | None, ...], positive: list[bool]
 ) -> Auroc:
     if values and all(value is None for value in values):
         return _unset(asked, _why_none(asked, score, setting))
@@ -153,11 +155,11 @@ def _auroc(
     return measure_auroc(values, positive, asking.chosen)
 
 
-def _why_none(asked: Asked, score: TokenScore, setting: Settings) -> str:
+def _why_none(asked: AnswerSet, score: TokenScore, setting: Settings) -> str:
     """The reason of the first answer, where none has a score."""
     found = uncertainty(asked.answers[0], score, samples=asked.asking.samples, with_end=setting.with_end)
     return found.reason
 
 
-def _unset(asked: Asked, reason: str) -> Auroc:
+def _unset(asked: AnswerSet, reason: str) -> Auroc:
     return Auroc(value=None, interval=None, answers=len(asked.answers), positives=0, reason=reason)
