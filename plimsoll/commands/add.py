@@ -15,7 +15,7 @@ from plimsoll.commands.inspect import add_model, inspector
 from plimsoll.errors import PlimsollError
 from plimsoll.gate.need import HOST_ALLOWANCE
 from plimsoll.host.describing import Counts, Description
-from plimsoll.inspection.entry import Choice, compose, enterable, takeable, trained_by_us
+from plimsoll.inspection.entry import EntryChoices, compose, enterable, takeable, trained_by_us
 from plimsoll.inspection.inspection import Inspection
 from plimsoll.inspection.model import id_of
 from plimsoll.node.node import Node
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     out: Path = options.out or Path(f"{id_}.toml")
     must_be_free(out, force=options.force)
     tier, why = _tier(options.tier, catalogue, inspection, description, quantizations)
-    choice = Choice(
+    choice = EntryChoices(
         id=id_,
         family=_family(description.model_type),
         tier=tier,
@@ -150,7 +150,7 @@ def fitting_tier(counts: Counts, load: int, node: Node) -> tuple[str, str]:
     return _PROCESSOR, f"this machine has no GPU; on one that has: --tier {by_size}"
 
 
-def _tell(out: Path, choice: Choice, inspection: Inspection, refused: dict[str, str], why: str) -> None:
+def _tell(out: Path, choice: EntryChoices, inspection: Inspection, refused: dict[str, str], why: str) -> None:
     told = f" ({why})" if why else ""
     print(f"wrote {out}: {choice.id} in {', '.join(choice.quantizations)}, tier {choice.tier.id}{told}")
     by_reason: dict[str, list[str]] = {}

@@ -27,7 +27,7 @@ from plimsoll.host.specify import load_spec
 from plimsoll.hub import client
 from plimsoll.hub.access import Access
 from plimsoll.hub.unasked import query_of
-from plimsoll.inspection.entry import Choice, compose, enterable
+from plimsoll.inspection.entry import EntryChoices, compose, enterable
 from plimsoll.inspection.inspecting import Inspector
 from plimsoll.inspection.inspection import Inspection
 from plimsoll.inspection.model import id_of, model_of
@@ -269,7 +269,7 @@ def _write(
     command = f"plimsoll ladder {shlex.quote(options.model)}"
     parts = []
     if inspection is not None:
-        choice = Choice(
+        choice = EntryChoices(
             id=base.model.id,
             family=base.model.family,
             tier=tier_for(base, working, catalogue),

@@ -17,7 +17,7 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
 from plimsoll.plan.estimates import DISK_RATE, LINK_RATE, AssumedSpeeds
-from plimsoll.plan.placing import Choice, Policy
+from plimsoll.plan.placing import GpuChoice, Policy
 from plimsoll.plan.planning import PlannedMachine, Planner, deal_of, machine_of
 from plimsoll.plan.predictions import HostPool, Predictions
 from plimsoll.plan.table import render, to_json
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     if not variants:
         print(f"plimsoll: -m '{options.marks}' selects none of {len(catalogue.variants)} variants", file=sys.stderr)
         return _NOTHING
-    choice = Choice.of(options.gpus) if options.gpus else Choice(policy=Policy.SPREAD)
+    choice = GpuChoice.of(options.gpus) if options.gpus else GpuChoice(policy=Policy.SPREAD)
     machines = [machine_of(profile) for profile in _profiles(catalogue, options.profile)] or [_this_node()]
     speeds = AssumedSpeeds(disk=options.disk_speed, link=options.link_speed)
     with HostPool() as hosts:

@@ -28,7 +28,7 @@ _WIDTH: Final = 118
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class EntryChoices:
     """What the user, or the node, decides of an entry."""
 
     id: str
@@ -102,7 +102,7 @@ def takeable(inspection: Inspection, asked: Sequence[Quantization]) -> tuple[lis
     return chosen, refused
 
 
-def compose(inspection: Inspection, choice: Choice) -> str:
+def compose(inspection: Inspection, choice: EntryChoices) -> str:
     """The text of the file. Raises ValueError where the configuration holds what TOML cannot say."""
     found, description = inspection.found, inspection.description
     if description is None:
@@ -119,7 +119,7 @@ def compose(inspection: Inspection, choice: Choice) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _head(inspection: Inspection, choice: Choice) -> Iterator[str]:
+def _head(inspection: Inspection, choice: EntryChoices) -> Iterator[str]:
     version = inspection.description.transformers if inspection.description is not None else UNKNOWN
     yield from _comment(
         f"Written by `{one_line(choice.command, 200)}` with transformers {version}. It is a file of yours: edit it. "
@@ -133,7 +133,9 @@ def _comment(words: str) -> list[str]:
     return textwrap.wrap(words, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
 
 
-def _model(model: Model, found: Found, description: Description, choice: Choice, *, trained: bool) -> Iterator[str]:
+def _model(
+    model: Model, found: Found, description: Description, choice: EntryChoices, *, trained: bool
+) -> Iterator[str]:
     yield "[[model]]"
     yield f"id = {text(choice.id)}"
     yield f"family = {text(choice.family)}"
@@ -150,7 +152,7 @@ def _model(model: Model, found: Found, description: Description, choice: Choice,
         yield f"config_null = {value(list(description.config_null))}  # TOML has no null"
 
 
-def _weights(model: Model, found: Found, choice: Choice, *, trained: bool) -> Iterator[str]:
+def _weights(model: Model, found: Found, choice: EntryChoices, *, trained: bool) -> Iterator[str]:
     if trained:
         yield 'source = "trained"  # by the suite, on what its recipe says; it is asked for that alone'
     elif model.source is WeightSource.HUB:
@@ -174,7 +176,9 @@ def _template(found: Found) -> str:
     return "its chat template" if has else "a chat template"
 
 
-def _tables(model: Model, description: Description, choice: Choice, recipe: Mapping[str, Any] | None) -> Iterator[str]:
+def _tables(
+    model: Model, description: Description, choice: EntryChoices, recipe: Mapping[str, Any] | None
+) -> Iterator[str]:
     config = description.config if recipe is None else recipe["config"]
     ordered = {"model_type": config["model_type"], **{name: config[name] for name in config if name != "model_type"}}
     yield "\n".join(
@@ -200,7 +204,7 @@ def _tables(model: Model, description: Description, choice: Choice, recipe: Mapp
         yield "\n".join(lines({name: part for name, part in recipe.items() if name != "config"}, "model.recipe"))
 
 
-def _variants(inspection: Inspection, choice: Choice, description: Description) -> Iterator[str]:
+def _variants(inspection: Inspection, choice: EntryChoices, description: Description) -> Iterator[str]:
     """A table for what goes to one device, and one for what the planner has to spread."""
     weighed = {one.quantization: one for one in inspection.weighed}
     attention = attention_of(description.attention)
@@ -218,7 +222,7 @@ def _variants(inspection: Inspection, choice: Choice, description: Description) 
         yield "\n".join(table)
 
 
-def _claims(inspection: Inspection, choice: Choice, model: Model, description: Description) -> Iterator[str]:
+def _claims(inspection: Inspection, choice: EntryChoices, model: Model, description: Description) -> Iterator[str]:
     yield "\n".join(
         _comment(
             "Limits that were predicted, from the configuration and by no measurement. They are what the suite would "
@@ -239,7 +243,7 @@ def _claims(inspection: Inspection, choice: Choice, model: Model, description: D
             yield from _claims_of(one, choice, model, description)
 
 
-def _claims_of(one: Weighed, choice: Choice, model: Model, description: Description) -> Iterator[str]:
+def _claims_of(one: Weighed, choice: EntryChoices, model: Model, description: Description) -> Iterator[str]:
     if one.prediction is None:
         return
     variant = variant_of(model, one.quantization, choice.tier, description.attention)
@@ -258,7 +262,7 @@ def _claims_of(one: Weighed, choice: Choice, model: Model, description: Descript
 
 
 def _claim(
-    choice: Choice, one: Weighed, metric: str, *, low: float | None = None, high: float | None, source: str
+    choice: EntryChoices, one: Weighed, metric: str, *, low: float | None = None, high: float | None, source: str
 ) -> str:
     rows = ["[[claim]]", f"variants = [{text(f'{choice.id}/{one.quantization}')}]", f"metric = {text(metric)}"]
     rows += [f"{key(name)} = {round(bound)}" for name, bound in (("low", low), ("high", high)) if bound is not None]

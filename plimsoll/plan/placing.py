@@ -33,7 +33,7 @@ class Policy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class GpuChoice:
     """What `--gpus` asks for."""
 
     policy: Policy
@@ -41,7 +41,7 @@ class Choice:
     """GPUs by index, id or UUID; none for all."""
 
     @classmethod
-    def of(cls, text: str) -> Choice:
+    def of(cls, text: str) -> GpuChoice:
         """Read `spread`, `each`, `first`, or names with commas between them. Raises PlimsollError for an empty name."""
         if text in list(Policy):
             return cls(policy=Policy(text))

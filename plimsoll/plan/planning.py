@@ -29,7 +29,7 @@ from plimsoll.node.node import Cpu, Disk, Gpu, Memory, Node, Unread
 from plimsoll.node.stack import installed_packages
 from plimsoll.node.visible import Hidden, free_memory, visible_gpus
 from plimsoll.plan.estimates import AssumedSpeeds, Capacity, capacity, load_seconds
-from plimsoll.plan.placing import Choice, Set, deal_all, on_gpus
+from plimsoll.plan.placing import GpuChoice, Set, deal_all, on_gpus
 from plimsoll.plan.predictions import Predictions
 from plimsoll.units import format_bytes, format_seconds
 
@@ -106,7 +106,7 @@ class Deal:
 
 
 def deal_of(
-    machine: PlannedMachine, variants: Sequence[Variant], choice: Choice, predictions: Predictions
+    machine: PlannedMachine, variants: Sequence[Variant], choice: GpuChoice, predictions: Predictions
 ) -> Deal | None:
     """The deal of a machine with several GPUs; None where there is nothing to deal. Raises PlimsollError where the
     choice names a GPU that the machine does not have."""

@@ -24,7 +24,7 @@ from plimsoll.host.server.serve import Session
 from plimsoll.hub.access import Query
 from plimsoll.hub.contents import Repository
 from plimsoll.inspection.drawing import render, to_json
-from plimsoll.inspection.entry import Choice, compose, enterable, takeable
+from plimsoll.inspection.entry import EntryChoices, compose, enterable, takeable
 from plimsoll.inspection.inspecting import Inspector
 from plimsoll.inspection.inspection import Inspection
 from plimsoll.judge.quantization import check_coverage, check_expected_set, check_stored_bytes
@@ -68,7 +68,7 @@ def described(config: dict[str, Any]) -> Description:
 def written(inspection: Inspection, folder: Path, catalogue: Catalogue) -> list[Variant]:
     """The variants of the entry, as the catalogue's reader finds them in the file."""
     chosen, _ = takeable(inspection, ())
-    choice = Choice(
+    choice = EntryChoices(
         id="own",
         family="other",
         tier=catalogue.tiers["cpu"],

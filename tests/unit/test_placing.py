@@ -7,7 +7,7 @@ import pytest
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.node.devices import Device, Devices
-from plimsoll.plan.placing import Choice, Load, Policy, Set, deal, on_the_only, placed
+from plimsoll.plan.placing import GpuChoice, Load, Policy, Set, deal, on_the_only, placed
 from tests.support.gate_subjects import GB
 
 
@@ -96,7 +96,7 @@ def test_one_gpu_carries_everything_whatever_the_policy(policy: Policy) -> None:
     ],
 )
 def test_the_option_says_which_gpus_are_used(text: str, wanted: str, others: str) -> None:
-    left = Choice.of(text).among(Devices(gpus=EIGHT))
+    left = GpuChoice.of(text).among(Devices(gpus=EIGHT))
     assert "".join(gpu.id[3:] for gpu in left.gpus) == wanted
     assert "".join(gpu.id[3:] for gpu in left.others) == others
     assert left.several
@@ -105,9 +105,9 @@ def test_the_option_says_which_gpus_are_used(text: str, wanted: str, others: str
 def test_an_index_names_every_instance_of_a_split_gpu() -> None:
     parts = tuple(Device(id=f"gpu0.{n}", kind="cuda", index=0, uuid=f"MIG-{n}") for n in range(2))
     devices = Devices(gpus=(*parts, *EIGHT[1:]))
-    assert [gpu.id for gpu in Choice.of("0").among(devices).gpus] == ["gpu0.0", "gpu0.1"]
-    assert [gpu.id for gpu in Choice.of("gpu0.1").among(devices).gpus] == ["gpu0.1"]
-    assert [gpu.id for gpu in Choice.of("MIG-1").among(devices).gpus] == ["gpu0.1"]
+    assert [gpu.id for gpu in GpuChoice.of("0").among(devices).gpus] == ["gpu0.0", "gpu0.1"]
+    assert [gpu.id for gpu in GpuChoice.of("gpu0.1").among(devices).gpus] == ["gpu0.1"]
+    assert [gpu.id for gpu in GpuChoice.of("MIG-1").among(devices).gpus] == ["gpu0.1"]
 
 
 @pytest.mark.parametrize(
@@ -122,14 +122,14 @@ def test_an_index_names_every_instance_of_a_split_gpu() -> None:
 )
 def test_names_of_no_gpu_are_refused(text: str, message: str) -> None:
     with pytest.raises(PlimsollError) as caught:
-        Choice.of(text).among(Devices(gpus=EIGHT[:2]))
+        GpuChoice.of(text).among(Devices(gpus=EIGHT[:2]))
     assert str(caught.value).startswith(message)
 
 
 def test_the_beginning_of_several_uuids_names_none() -> None:
     twins = tuple(Device(id=f"gpu{n}", kind="cuda", index=n, uuid=f"GPU-a{n}") for n in range(2))
     with pytest.raises(PlimsollError, match="GPU-a names several GPUs"):
-        Choice.of("GPU-a").among(Devices(gpus=twins))
+        GpuChoice.of("GPU-a").among(Devices(gpus=twins))
 
 
 def test_copies_stand_where_their_variant_stood_and_are_asked_of_datasets_once() -> None:

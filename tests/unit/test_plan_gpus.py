@@ -12,7 +12,7 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.commands.schema import schema
 from plimsoll.errors import PlimsollError
 from plimsoll.plan.estimates import AssumedSpeeds
-from plimsoll.plan.placing import Choice
+from plimsoll.plan.placing import GpuChoice
 from plimsoll.plan.planning import Deal, PlannedMachine, PlanRow, deal_of, machine_of
 from plimsoll.plan.table import carrying, render, to_json
 from tests.support.gate_subjects import GB
@@ -34,7 +34,7 @@ def machine(*gigabytes: int) -> PlannedMachine:
 
 def plan(where: PlannedMachine, gpus: str, weights: int = 30) -> tuple[list[PlanRow], Deal]:
     predictions: Any = Fixed(weights * GB)
-    deal = deal_of(where, VARIANTS, Choice.of(gpus), predictions)
+    deal = deal_of(where, VARIANTS, GpuChoice.of(gpus), predictions)
     assert deal is not None
     return planner(weights * GB).rows(VARIANTS, where, deal), deal
 
@@ -110,4 +110,4 @@ def test_a_gpu_that_is_none_is_refused() -> None:
 
 def test_a_machine_of_one_gpu_has_nothing_to_deal() -> None:
     predictions: Any = Fixed(GB)
-    assert deal_of(machine_of(CATALOGUE.profiles["a100-80g"]), VARIANTS, Choice.of("each"), predictions) is None
+    assert deal_of(machine_of(CATALOGUE.profiles["a100-80g"]), VARIANTS, GpuChoice.of("each"), predictions) is None
