@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plimsoll.compare.fail_on import (
-    Condition,
+    FailCondition,
     exit_status,
     findings,
     read_conditions,
@@ -145,7 +145,7 @@ def _write_file(path: Path, text: Callable[[], str]) -> None:
         raise PlimsollError(f"{path} could not be written ({error.strerror or error})") from None
 
 
-def _conditions(text: str) -> tuple[Condition, ...]:
+def _conditions(text: str) -> tuple[FailCondition, ...]:
     try:
         return read_conditions(text)
     except PlimsollError as error:

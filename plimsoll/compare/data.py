@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from plimsoll.compare.fail_on import Breach, Condition
+from plimsoll.compare.fail_on import Breach, FailCondition
 from plimsoll.compare.result import Comparison, FigureRow, TimeRow, Versus
 from plimsoll.compare.side import Side, SideFigure, Timed
 from plimsoll.evidence.fields import encode
@@ -21,7 +21,7 @@ SCHEMA: Final = "plimsoll/comparison/1"
 
 
 def comparison_text(
-    comparison: Comparison, conditions: Sequence[Condition], found: Sequence[Breach], exit_status: int
+    comparison: Comparison, conditions: Sequence[FailCondition], found: Sequence[Breach], exit_status: int
 ) -> str:
     """The file as text. `conditions` are those of `--fail-on`, `found` what was found of them."""
     data = {

@@ -21,7 +21,7 @@ EXIT_NOTHING_IN_COMMON: Final = 5
 EXIT_UNDECIDED: Final = 6
 
 
-class Condition(StrEnum):
+class FailCondition(StrEnum):
     """What can make a comparison fail."""
 
     SLOWER = "slower"
@@ -40,23 +40,23 @@ class Condition(StrEnum):
 class Breach:
     """Something that `--fail-on` asked for and that was found."""
 
-    condition: Condition
+    condition: FailCondition
     text: str
 
 
-def read_conditions(text: str) -> tuple[Condition, ...]:
+def read_conditions(text: str) -> tuple[FailCondition, ...]:
     """The conditions of a list such as `slower,memory`. Raises PlimsollError for an unknown one, or for none."""
     names = [name.strip() for name in text.split(",") if name.strip()]
-    known = [condition.value for condition in Condition]
+    known = [condition.value for condition in FailCondition]
     for name in names:
         if name not in known:
             raise PlimsollError(f"--fail-on knows no {name!r}; give one or more of {', '.join(known)}")
     if not names:
         raise PlimsollError(f"--fail-on needs a word to fail on; give one or more of {', '.join(known)}")
-    return tuple(dict.fromkeys(Condition(name) for name in names))
+    return tuple(dict.fromkeys(FailCondition(name) for name in names))
 
 
-def findings(comparison: Comparison, conditions: Sequence[Condition]) -> tuple[Breach, ...]:
+def findings(comparison: Comparison, conditions: Sequence[FailCondition]) -> tuple[Breach, ...]:
     """What was found of what was asked for, one for each condition and side."""
     found = []
     for versus in comparison.versus:
@@ -67,23 +67,23 @@ def findings(comparison: Comparison, conditions: Sequence[Condition]) -> tuple[B
     return tuple(found)
 
 
-def _counts(versus: Versus, condition: Condition) -> list[tuple[int, str]]:
+def _counts(versus: Versus, condition: FailCondition) -> list[tuple[int, str]]:
     """How often a condition is met, in each of its ways, with the words for it."""
     match condition:
-        case Condition.SLOWER:
+        case FailCondition.SLOWER:
             slower = versus.words[Change.SLOWER]
             return [(slower, f"{counted(slower, 'time')} slower")]
-        case Condition.MEMORY:
+        case FailCondition.MEMORY:
             more = versus.memory_levels[Level.MORE]
             return [(more, f"{counted(more, 'memory figure')} more")]
-        case Condition.OUTCOME:
+        case FailCondition.OUTCOME:
             worse = sum(change.is_worse for change in versus.outcomes)
             words = f"the verdict went from {versus.base.verdict} to {versus.other.verdict}"
             return [(worse, f"{counted(worse, 'check')} lost a good outcome"), (versus.verdict_is_worse, words)]
-        case Condition.NUMERICS:
+        case FailCondition.NUMERICS:
             changed = len(versus.numerics)
             return [(changed, f"{counted(changed, 'check')} computed other bits")]
-        case Condition.MISSING:
+        case FailCondition.MISSING:
             missing, mismatched = len(versus.missing), len(versus.mismatched)
             return [(missing, f"{missing} missing"), (mismatched, f"{mismatched} no longer comparable")]
 
@@ -93,14 +93,14 @@ def undecided(comparison: Comparison) -> int:
     return sum(versus.words[Change.TOO_FEW] for versus in comparison.versus)
 
 
-def exit_status(comparison: Comparison, conditions: Sequence[Condition], *, allow_undecided: bool) -> int:
+def exit_status(comparison: Comparison, conditions: Sequence[FailCondition], *, allow_undecided: bool) -> int:
     """0, or why not: something asked for was found, nothing was in common, or slower times could not be ruled out."""
     if findings(comparison, conditions):
         return EXIT_FOUND
     if any(versus.is_empty for versus in comparison.versus):
         return EXIT_NOTHING_IN_COMMON
-    if Condition.SLOWER in conditions and undecided(comparison) and not allow_undecided:
+    if FailCondition.SLOWER in conditions and undecided(comparison) and not allow_undecided:
         return EXIT_UNDECIDED
-    if Condition.NUMERICS in conditions and not all(versus.shares_bits for versus in comparison.versus):
+    if FailCondition.NUMERICS in conditions and not all(versus.shares_bits for versus in comparison.versus):
         return EXIT_UNDECIDED
     return 0

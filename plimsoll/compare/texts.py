@@ -10,7 +10,7 @@ from plimsoll.compare.fail_on import (
     EXIT_NOTHING_IN_COMMON,
     EXIT_UNDECIDED,
     Breach,
-    Condition,
+    FailCondition,
     findings,
     undecided,
 )
@@ -22,7 +22,7 @@ from plimsoll.units import counted
 
 
 def terminal_lines(
-    comparison: Comparison, conditions: Sequence[Condition], status: int, *, quiet: bool = False
+    comparison: Comparison, conditions: Sequence[FailCondition], status: int, *, quiet: bool = False
 ) -> list[str]:
     """The lines: sections (none with `quiet`), a statement for each side, what `--fail-on` found, where a reader of a
     terminal looks.

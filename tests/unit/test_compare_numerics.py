@@ -8,7 +8,7 @@ import pytest
 
 from plimsoll.compare.comparison import compare
 from plimsoll.compare.document import document, statement
-from plimsoll.compare.fail_on import Condition, exit_status, findings
+from plimsoll.compare.fail_on import FailCondition, exit_status, findings
 from plimsoll.compare.pairing import numerics_changes
 from plimsoll.compare.rule import Rule
 from plimsoll.compare.side import CellState, OnGpus, Side
@@ -53,9 +53,9 @@ def test_a_product_that_computes_other_bits_is_reported() -> None:
     text = document_text(document(comparison))
     assert "changed numerics" in text
     assert "1 of 2" in text
-    assert exit_status(comparison, [Condition.NUMERICS], allow_undecided=False) == 1
-    assert exit_status(comparison, [Condition.OUTCOME], allow_undecided=False) == 0
-    (found,) = findings(comparison, [Condition.NUMERICS])
+    assert exit_status(comparison, [FailCondition.NUMERICS], allow_undecided=False) == 1
+    assert exit_status(comparison, [FailCondition.OUTCOME], allow_undecided=False) == 0
+    (found,) = findings(comparison, [FailCondition.NUMERICS])
     assert found.text == "after: 2 checks computed other bits"
 
 
@@ -85,6 +85,6 @@ def test_runs_without_a_digest_in_common_leave_it_open() -> None:
     for other in (agreeing("after", {}), agreeing("after", {0: {"another way": "a"}})):
         comparison = compare([BASE, replace(other, cells=BASE.cells)], Rule())
         assert comparison.versus[0].numerics == ()
-        assert exit_status(comparison, [Condition.NUMERICS], allow_undecided=True) == 6
+        assert exit_status(comparison, [FailCondition.NUMERICS], allow_undecided=True) == 6
     same = compare([BASE, agreeing("after", dict(BASE_BITS))], Rule())
-    assert exit_status(same, [Condition.NUMERICS], allow_undecided=False) == 0
+    assert exit_status(same, [FailCondition.NUMERICS], allow_undecided=False) == 0
