@@ -32,7 +32,7 @@ MOST_TEXT: Final = 8 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class CheckpointContents:
     """A checkpoint without its weights; sizes in bytes."""
 
     files: Mapping[str, int]
@@ -54,7 +54,7 @@ class Repository:
     """A repository of the Hub: whether it may be read, and if so what is in it."""
 
     access: Access
-    contents: Contents | None = None
+    contents: CheckpointContents | None = None
     """None where nothing of it may be read."""
     card: Mapping[str, Any] = field(default_factory=dict)
     """The metadata of its card: `license`, `base_model`, `language`, ..."""
@@ -73,7 +73,7 @@ class Repository:
         if contents is not None:
             stored = tuple(Stored(**part) for part in contents["stored"])
             lists = {name: tuple(contents[name]) for name in ("weights", "unread")}
-            contents = Contents(**{**contents, **lists, "stored": stored})
+            contents = CheckpointContents(**{**contents, **lists, "stored": stored})
         access = Access.from_json(data["access"])
         return cls(**{**data, "access": access, "contents": contents, "similar": tuple(data["similar"])})
 
@@ -83,7 +83,7 @@ def weight_files(names: Iterable[str], indexed: Collection[str] = ()) -> tuple[s
     return tuple(name for name in needed_files(names, indexed=indexed) if name.endswith(".safetensors"))
 
 
-def read_folder(folder: Path) -> Contents:
+def read_folder(folder: Path) -> CheckpointContents:
     """What a folder holds. Raises OSError where it cannot be listed."""
     files = {}
     for path in sorted(folder.rglob("*")):
@@ -110,7 +110,7 @@ def read_folder(folder: Path) -> Contents:
             instead = str(error)
         if instead is not None:
             unread.append(f"{name}: {instead}")
-    return Contents(
+    return CheckpointContents(
         files=files,
         weights=weights,
         texts={str(name): text for name, text in texts.items()},

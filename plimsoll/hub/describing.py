@@ -25,7 +25,7 @@ from plimsoll.hub.contents import (
     CONFIG,
     MOST_TEXT,
     SETTINGS,
-    Contents,
+    CheckpointContents,
     Repository,
     read_folder,
     read_text,
@@ -69,7 +69,7 @@ def _read(blank: Access, progress: Progress) -> Repository:
     texts, unread = _settings(question.repository, info.sha, sizes)
     weights = weight_files(sizes, indexed(info.sha, question) if index_is_needed(sizes) else ())
     stored, faults = _headers(question.repository, info.sha, {name: sizes[name] for name in weights}, progress)
-    contents = Contents(
+    contents = CheckpointContents(
         files=sizes,
         weights=weights,
         texts=texts,

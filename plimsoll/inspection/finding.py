@@ -18,7 +18,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.gate.hub import refusal_of_id
 from plimsoll.hub.access import Query, Reply
 from plimsoll.hub.cache import repository_folder
-from plimsoll.hub.contents import CONFIG, Contents, Repository, read_folder
+from plimsoll.hub.contents import CONFIG, CheckpointContents, Repository, read_folder
 from plimsoll.hub.files import Unusable, needed_files, unusable
 from plimsoll.present.foreign_text import one_line
 from plimsoll.userpath import is_there, user_path
@@ -51,7 +51,7 @@ class Found:
     kind: Kind
     config: Mapping[str, Any]
     """config.json, or the configuration of the entry."""
-    contents: Contents | None = None
+    contents: CheckpointContents | None = None
     """None where there is no folder and no repository."""
     folder: Path | None = None
     repository: Repository | None = None
@@ -188,7 +188,7 @@ _INSTEAD: Final[Mapping[Unusable, str]] = {
 }
 
 
-def _must_be_usable(name: str, contents: Contents) -> None:
+def _must_be_usable(name: str, contents: CheckpointContents) -> None:
     files = contents.files
     fault = unusable(files, {*needed_files(files), *contents.weights})
     if fault is None or (fault[0] in _WITHOUT and CONFIG in files):

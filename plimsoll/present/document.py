@@ -253,7 +253,7 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class TableOfContents:
     """Links to the sections of a page, for who looks something up; a page alone has them."""
 
     kind: ClassVar = "contents"
@@ -298,7 +298,18 @@ class Statement:
 
 
 Block = (
-    Statement | Section | Paragraph | Verbatim | Bullets | Facts | Key | Table | Picture | Gallery | Shares | Contents
+    Statement
+    | Section
+    | Paragraph
+    | Verbatim
+    | Bullets
+    | Facts
+    | Key
+    | Table
+    | Picture
+    | Gallery
+    | Shares
+    | TableOfContents
 )
 Piece = Inline | Block
 Cell = Words | tuple[Piece, ...]

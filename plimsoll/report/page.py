@@ -14,7 +14,7 @@ from typing import Final
 from plimsoll.evidence.record import RunRecord
 from plimsoll.present import html
 from plimsoll.present.colours import COLOURS
-from plimsoll.present.document import Block, Contents, Link, Paragraph, Section, plain
+from plimsoll.present.document import Block, Link, Paragraph, Section, TableOfContents, plain
 from plimsoll.report.document import verdict_document
 from plimsoll.report.gpu_memory import gpu_memory_section
 from plimsoll.report.health import health_section
@@ -56,7 +56,7 @@ def page_blocks(
     rows = Link(text="Every check", to="#results-table")
     return (
         head,
-        Contents(label="Sections of this page", links=(*links, rows)),
+        TableOfContents(label="Sections of this page", links=(*links, rows)),
         *named,
         Paragraph(words="On paper, the rows of tests that passed are left out.", only_on_paper=True),
     )

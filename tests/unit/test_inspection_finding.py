@@ -12,7 +12,7 @@ from plimsoll.catalogue.entries import Catalogue
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.hub.access import Access, Query, Reply
-from plimsoll.hub.contents import Contents, Repository
+from plimsoll.hub.contents import CheckpointContents, Repository
 from plimsoll.inspection.finding import Kind, find
 
 CONFIG = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
@@ -42,7 +42,7 @@ def answering(answer: Reply, **fields: object) -> Repository:
     similar = fields.pop("similar", ())
     contents = fields.pop("contents", None)
     assert isinstance(similar, tuple)
-    assert contents is None or isinstance(contents, Contents)
+    assert contents is None or isinstance(contents, CheckpointContents)
     return Repository(access=replace(access, **fields), contents=contents, similar=similar)  # type: ignore[arg-type]
 
 
@@ -55,7 +55,7 @@ def test_what_lies_on_this_disk_comes_first_then_the_catalogue_then_the_hub(
     found = find("tiny-llama", None, catalogue, silent)
     assert (found.kind, found.folder) == (Kind.FOLDER, tmp_path / "tiny-llama")
     assert find("tiny-llama/config.json", None, catalogue, silent).kind is Kind.CONFIG
-    contents = Contents(files={"config.json": 1}, texts={"config.json": json.dumps(CONFIG)})
+    contents = CheckpointContents(files={"config.json": 1}, texts={"config.json": json.dumps(CONFIG)})
     asked: list[Query] = []
 
     def hub(question: Query) -> Repository:
@@ -67,7 +67,7 @@ def test_what_lies_on_this_disk_comes_first_then_the_catalogue_then_the_hub(
 
 
 def test_a_name_without_an_owner_is_asked_of_the_hub_unless_it_is_a_slip(catalogue: Catalogue) -> None:
-    contents = Contents(files={"config.json": 1}, texts={"config.json": json.dumps(CONFIG)})
+    contents = CheckpointContents(files={"config.json": 1}, texts={"config.json": json.dumps(CONFIG)})
     assert find("gpt2", None, catalogue, lambda _: answering(Reply.GRANTED, contents=contents)).kind is Kind.HUB
     with pytest.raises(PlimsollError, match=r"did you mean 'tiny-llama'\?$"):
         find("tiny-lama", None, catalogue, silent)
@@ -139,11 +139,11 @@ def test_without_weights_or_without_a_tokenizer_there_is_something_to_inspect(
             "command, or hf auth login if it is private; did you mean 'acme/acme-7b-it'?",
         ),
         (
-            answering(Reply.GRANTED, contents=Contents(files={"model-q4.gguf": 9})),
+            answering(Reply.GRANTED, contents=CheckpointContents(files={"model-q4.gguf": 9})),
             "weights in GGUF alone (model-q4.gguf), the format of llama.cpp; name the repository they were made from",
         ),
         (
-            answering(Reply.GRANTED, contents=Contents(files={"config.json": 2, "pytorch_model.bin": 9})),
+            answering(Reply.GRANTED, contents=CheckpointContents(files={"config.json": 2, "pytorch_model.bin": 9})),
             "weights as pickles alone (pytorch_model.bin), which are refused because reading one can run code; name a "
             "revision or a repository with safetensors",
         ),
