@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
-from plimsoll.footprint.prediction import Facts, Obstacle, Prediction
+from plimsoll.footprint.prediction import ArchitectureFacts, Obstacle, Prediction
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.footprint.training import StepPrediction
 
@@ -39,7 +39,7 @@ def prediction_from_json(data: Mapping[str, Any]) -> Prediction:
             parameters=tuple(_parameter(row) for row in data["parameters"]),
             buffers=tuple(_parameter(row) for row in data["buffers"]),
         ),
-        facts=Facts(**data["facts"]),
+        facts=ArchitectureFacts(**data["facts"]),
         cache=None if layers is None else Cache(layers=tuple(CacheLayer(**layer) for layer in layers)),
         activations=None if activations is None else _activations(activations),
         unpredicted=data["unpredicted"],

@@ -92,7 +92,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class ArchitectureFacts:
     """What the configuration says of the architecture once its class has filled in the defaults; None for what it does
     not have."""
 
@@ -117,7 +117,7 @@ class Prediction:
     followed on the meta device, and `unpredicted` then says why."""
 
     footprint: Footprint
-    facts: Facts
+    facts: ArchitectureFacts
     cache: Cache | None = None
     activations: Activations | None = None
     unpredicted: str = ""

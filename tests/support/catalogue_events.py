@@ -20,7 +20,7 @@ from plimsoll.evidence.fields import judgement_fields, measurement_fields
 from plimsoll.evidence.record import Cell
 from plimsoll.footprint.demand import Demand
 from plimsoll.footprint.load_peak import RAM
-from plimsoll.footprint.prediction import Facts, Prediction
+from plimsoll.footprint.prediction import ArchitectureFacts, Prediction
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.judge.judgement import Limit, Measurement, judge
 from tests.support.run_events import AT, HOSTILE, NODE, Line, cell, crash, finish, gate, line, plan, report, start
@@ -148,7 +148,7 @@ def demand_for(variant: Variant) -> Demand:
         storage_dtype="uint8",
         reason="",
     )
-    facts = Facts(hidden_size=None, key_value_heads=None, context_length=None, sliding_window=None)
+    facts = ArchitectureFacts(hidden_size=None, key_value_heads=None, context_length=None, sliding_window=None)
     footprint = Footprint(parameters=(part,), buffers=())
     place = RAM if variant.tier.device == "cpu" else 0
     return Demand(

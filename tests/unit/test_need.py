@@ -12,7 +12,7 @@ import pytest
 from plimsoll.catalogue.entries import Quantization, Variant, WeightSource
 from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
 from plimsoll.footprint.demand import Placement, demand_of
-from plimsoll.footprint.prediction import Facts, Obstacle, Prediction, Workload
+from plimsoll.footprint.prediction import ArchitectureFacts, Obstacle, Prediction, Workload
 from plimsoll.footprint.reference import reference_need
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.gate.decide import decide
@@ -55,7 +55,7 @@ FOOTPRINT = Footprint(
 )
 PREDICTION = Prediction(
     footprint=FOOTPRINT,
-    facts=Facts(hidden_size=None, key_value_heads=None, context_length=None, sliding_window=None),
+    facts=ArchitectureFacts(hidden_size=None, key_value_heads=None, context_length=None, sliding_window=None),
     unpredicted="this test looks at the weights alone",
 )
 

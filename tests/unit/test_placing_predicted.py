@@ -11,7 +11,7 @@ import pytest
 from plimsoll.catalogue.entries import Variant
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
-from plimsoll.footprint.prediction import Facts, Prediction
+from plimsoll.footprint.prediction import ArchitectureFacts, Prediction
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.host.failures import HostError, Raised
 from plimsoll.host.protocol import Place
@@ -40,7 +40,7 @@ def parameter(name: str) -> ExpectedParameter:
 
 FORTY = Prediction(
     footprint=Footprint(parameters=tuple(parameter(f"layers.{n}.weight") for n in range(LAYERS)), buffers=()),
-    facts=Facts(hidden_size=2048, key_value_heads=8, context_length=131072, sliding_window=None),
+    facts=ArchitectureFacts(hidden_size=2048, key_value_heads=8, context_length=131072, sliding_window=None),
     cache=Cache(layers=(CacheLayer(module="layers.0", state_bytes=0, token_bytes=4, window=None),)),
     activations=Activations(
         prefill=(Moment(terms=(1, 2, 3, 4, 5, 6), operation="aten.mul"),),

@@ -17,7 +17,7 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
 from plimsoll.footprint.demand import Demand
 from plimsoll.footprint.load_peak import RAM
-from plimsoll.footprint.prediction import Facts, Prediction, Workload
+from plimsoll.footprint.prediction import ArchitectureFacts, Prediction, Workload
 from plimsoll.footprint.sizes import Footprint
 from plimsoll.gate.decide import Admitted
 from plimsoll.gate.skip import Skip, SkipCode
@@ -30,7 +30,7 @@ CATALOGUE = read_catalogue()
 GB = 10**9
 PREDICTION = Prediction(
     footprint=Footprint(parameters=(), buffers=()),
-    facts=Facts(hidden_size=1, key_value_heads=1, context_length=5000, sliding_window=None),
+    facts=ArchitectureFacts(hidden_size=1, key_value_heads=1, context_length=5000, sliding_window=None),
     cache=Cache(layers=(CacheLayer(module="layers.0", state_bytes=0, token_bytes=10, window=None),)),
     activations=Activations(
         prefill=(Moment(terms=(0, 0, 0, 0, 90, 0), operation="aten.mul"),), head=(), decode=(), last_logits=1

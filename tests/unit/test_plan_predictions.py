@@ -15,7 +15,7 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
 from plimsoll.footprint.demand import demand_of
 from plimsoll.footprint.encoding import prediction_from_json, prediction_to_json
-from plimsoll.footprint.prediction import Facts, Prediction, Subject, Workload
+from plimsoll.footprint.prediction import ArchitectureFacts, Prediction, Subject, Workload
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.gate.need import need_of
 from plimsoll.host.failures import HostError, Raised
@@ -25,7 +25,7 @@ from plimsoll.plan.predictions import PredictionError, Predictions, PredictionSt
 CATALOGUE = read_catalogue()
 LLAMA = CATALOGUE.variants["llama-3.2-1b/nf4"]
 SPREAD = CATALOGUE.variants["llama-3.1-70b-instruct/int8"]
-FACTS = Facts(hidden_size=2048, key_value_heads=8, context_length=131072, sliding_window=None)
+FACTS = ArchitectureFacts(hidden_size=2048, key_value_heads=8, context_length=131072, sliding_window=None)
 
 
 def parameter(name: str, shape: tuple[int, ...], *, quantized: bool) -> ExpectedParameter:

@@ -20,7 +20,7 @@ from torch import nn
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.packing import packed
-from plimsoll.footprint.prediction import Facts, Prediction, Subject
+from plimsoll.footprint.prediction import ArchitectureFacts, Prediction, Subject
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.footprint.training import StepPrediction, Training
 from plimsoll.host.server.predict.activations import ForwardPasses
@@ -109,13 +109,13 @@ def _passes_of(config_json: str, auto_class: str, architecture: str, dtype: str,
     return ForwardPasses(_skeleton(config_json, auto_class, architecture, dtype), attention)
 
 
-def _facts(model: Any) -> Facts:
+def _facts(model: Any) -> ArchitectureFacts:
     text = model.config.get_text_config()
     figures = {
         name: value if isinstance(value := getattr(text, attribute, None), int) else None
         for name, attribute in _ATTRIBUTES.items()
     }
-    return Facts(**figures)
+    return ArchitectureFacts(**figures)
 
 
 _ATTRIBUTES: Final = {
