@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from plimsoll.compare.side import Fact, Machine, Side, Timed
+from plimsoll.compare.side import ComparedFact, Machine, Side, Timed
 from plimsoll.evidence.record import RunRecord
 from plimsoll.node.node import Gpu, Node
 from plimsoll.units import format_bytes
@@ -67,7 +67,7 @@ def machine_of_benchmark_file(content: Mapping[str, Any], timed: Sequence[Timed]
         "commit": _commit(content.get("commit_info")),
         "package pytest-benchmark": content.get("version"),
     }
-    facts = {label: Fact(text=str(value)) for label, value in named.items() if value}
+    facts = {label: ComparedFact(text=str(value)) for label, value in named.items() if value}
     return Machine(
         gpus=None,
         cpu=brand if isinstance(brand, str) else None,
@@ -121,7 +121,7 @@ def _gpu_kind(gpu: Gpu) -> str:
     return f"{gpu.name or f'a GPU whose name was not read ({gpu.uuid})'} with {memory}{', split (MIG)' * bool(gpu.mig)}"
 
 
-def _node_facts(node: Node) -> dict[str, Fact]:
+def _node_facts(node: Node) -> dict[str, ComparedFact]:
     read = [
         ("driver", node.driver),
         ("CUDA of the driver", node.cuda),
@@ -140,7 +140,7 @@ def _node_facts(node: Node) -> dict[str, Fact]:
         *((f"package {name}", version) for name, version in node.packages.items()),
         *((f"environment {name}", value) for name, value in node.environment.items()),
     ]
-    facts = {label: Fact(text=text or "none") for label, text in read}
+    facts = {label: ComparedFact(text=text or "none") for label, text in read}
     facts["free RAM at the start"] = _free(node.memory.available)
     for gpu in node.gpus:
         if gpu.memory_free is not None:
@@ -160,21 +160,21 @@ def _gpu_facts(gpu: Gpu) -> list[tuple[str, str | None]]:
     ]
 
 
-def _free(count: int) -> Fact:
-    return Fact(text=format_bytes(count), value=float(count), tolerance=_FREE_TOLERANCE)
+def _free(count: int) -> ComparedFact:
+    return ComparedFact(text=format_bytes(count), value=float(count), tolerance=_FREE_TOLERANCE)
 
 
-def _clock_fact(info: object) -> dict[str, Fact]:
+def _clock_fact(info: object) -> dict[str, ComparedFact]:
     cpu = info.get("cpu") if isinstance(info, Mapping) else None
     if not isinstance(cpu, Mapping):
         return {}
     clock, text = cpu.get("hz_actual"), cpu.get("hz_actual_friendly")
     if not (isinstance(clock, (list, tuple)) and clock and isinstance(clock[0], (int, float)) and text):
         return {}
-    return {"processor clock": Fact(text=str(text), value=float(clock[0]), tolerance=_CLOCK_TOLERANCE)}
+    return {"processor clock": ComparedFact(text=str(text), value=float(clock[0]), tolerance=_CLOCK_TOLERANCE)}
 
 
-def _run_facts(record: RunRecord, scope: str) -> dict[str, Fact]:
+def _run_facts(record: RunRecord, scope: str) -> dict[str, ComparedFact]:
     facts = {}
     if record.run is not None:
         facts["Plimsoll"] = record.run.plimsoll
@@ -189,7 +189,7 @@ def _run_facts(record: RunRecord, scope: str) -> dict[str, Fact]:
     sources = Counter(cell.weights for cell in record.plan if cell.weights)
     if sources:
         facts["weights"] = ", ".join(sorted(sources))
-    return {label: Fact(text=text) for label, text in facts.items()}
+    return {label: ComparedFact(text=text) for label, text in facts.items()}
 
 
 def _commit(info: object) -> str | None:
@@ -198,18 +198,20 @@ def _commit(info: object) -> str | None:
     return f"{str(info['id'])[:12]}{' with changes' if info.get('dirty') else ''}"
 
 
-def _timing_facts(timed: Sequence[Timed]) -> dict[str, Fact]:
+def _timing_facts(timed: Sequence[Timed]) -> dict[str, ComparedFact]:
     timers = sorted({entry.timer for entry in timed if entry.timer})
     counts = Counter(len(entry.rounds) for entry in timed if entry.rounds)
     facts = {}
     if timers:
-        facts["timer"] = Fact(text=", ".join(timers))
+        facts["timer"] = ComparedFact(text=", ".join(timers))
     if counts:
-        facts["rounds"] = Fact(text=", ".join(f"{n} checks with {rounds}" for rounds, n in sorted(counts.items())))
+        facts["rounds"] = ComparedFact(
+            text=", ".join(f"{n} checks with {rounds}" for rounds, n in sorted(counts.items()))
+        )
     return facts
 
 
-def _cache_facts(record: RunRecord) -> dict[str, Fact]:
+def _cache_facts(record: RunRecord) -> dict[str, ComparedFact]:
     """By the state that was asked for: how much of the checkpoint the page cache held when a load began."""
     resident: dict[str, list[float]] = {}
     for load in record.loads:
@@ -218,7 +220,7 @@ def _cache_facts(record: RunRecord) -> dict[str, Fact]:
         if isinstance(share, (int, float)):
             resident.setdefault(load.cache, []).append(float(share))
     return {
-        f"page cache when loading {asked}": Fact(
+        f"page cache when loading {asked}": ComparedFact(
             text=f"{min(shares):.0%} to {max(shares):.0%} of the checkpoint resident",
         )
         for asked, shares in sorted(resident.items())

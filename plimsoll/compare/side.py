@@ -29,7 +29,7 @@ class SideKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
+class ComparedFact:
     """Something that is known of a machine or of how a run was made.
 
     `value` is given for what is never twice the same, in any unit: two of them are alike within the fraction
@@ -40,7 +40,7 @@ class Fact:
     value: float | None = None
     tolerance: float = 0.0
 
-    def is_like(self, other: Fact) -> bool:
+    def is_like(self, other: ComparedFact) -> bool:
         """True where the two say the same, or nearly so for what is never twice the same."""
         if self.value is None or other.value is None:
             return self.text == other.text
@@ -54,7 +54,7 @@ class Machine:
     gpus: tuple[str, ...] | None
     """Name, memory and split of each GPU; empty where there is none, None where the source does not say."""
     cpu: str | None
-    facts: Mapping[str, Fact]
+    facts: Mapping[str, ComparedFact]
     """By label, in the order in which people should read them."""
 
 
