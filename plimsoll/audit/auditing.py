@@ -41,7 +41,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class AuditFinding:
     """One claim about one variant, or about several together."""
 
     claim: Claim
@@ -85,7 +85,7 @@ class Auditor:
         self._measured = measurements(runs)
         self._demands: dict[str, Demand | PlimsollError] = {}
 
-    def findings(self, variants: Collection[str]) -> Iterator[Finding]:
+    def findings(self, variants: Collection[str]) -> Iterator[AuditFinding]:
         """A finding for each claim and each of its variants among those named, in the order of the files.
 
         Raises HostStartError where predictions need a host and none can be started.
@@ -98,12 +98,12 @@ class Auditor:
             else:
                 yield from (self._single(claim, self._catalogue.variants[name]) for name in named)
 
-    def _single(self, claim: Claim, variant: Variant) -> Finding:
+    def _single(self, claim: Claim, variant: Variant) -> AuditFinding:
         demand = self._demand(variant)
         measured = () if claim.conditions else self._measured.get((variant.id, claim.metric), ())
         bounds = self._bounds(claim, variant, demand)
         status = judge_claim(claim, bounds, measured)
-        return Finding(claim=claim, variants=(variant.id,), status=status, bounds=bounds, measured=measured)
+        return AuditFinding(claim=claim, variants=(variant.id,), status=status, bounds=bounds, measured=measured)
 
     def _bounds(self, claim: Claim, variant: Variant, demand: Demand | PlimsollError) -> Bounds:
         if isinstance(demand, PlimsollError):
@@ -115,18 +115,18 @@ class Auditor:
             return left_on(profile.memory, claim, variant, demand)
         return bounds_of(claim, variant, demand)
 
-    def _together(self, claim: Claim) -> Finding:
+    def _together(self, claim: Claim) -> AuditFinding:
         variants = [self._catalogue.variants[name] for name in claim.variants]
         if is_about_training(claim):
             bounds = training_bounds(claim, tuple(variants), self._predictions)
             status = judge_claim(claim, bounds, ())
-            return Finding(claim=claim, variants=claim.variants, status=status, bounds=bounds, measured=())
+            return AuditFinding(claim=claim, variants=claim.variants, status=status, bounds=bounds, measured=())
         demands = {variant.model.id: self._demand(variant) for variant in variants}
         failed = [demand for demand in demands.values() if isinstance(demand, PlimsollError)]
         known = {name: demand for name, demand in demands.items() if isinstance(demand, Demand)}
         bounds = Bounds(basis=str(failed[0])) if failed else together(claim, known)
         status = judge_claim(claim, bounds, ())
-        return Finding(claim=claim, variants=claim.variants, status=status, bounds=bounds, measured=())
+        return AuditFinding(claim=claim, variants=claim.variants, status=status, bounds=bounds, measured=())
 
     def _demand(self, variant: Variant) -> Demand | PlimsollError:
         if variant.id not in self._demands:

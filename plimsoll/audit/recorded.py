@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from plimsoll.audit.auditing import Finding, judge_claim, measurements
+from plimsoll.audit.auditing import AuditFinding, judge_claim, measurements
 from plimsoll.audit.bounds import Bounds, bounds_of
 from plimsoll.catalogue.entries import Claim, Origin, Variant
 from plimsoll.evidence.record import GateRecord, RunRecord
@@ -47,7 +47,7 @@ def recorded_claims(gate: GateRecord) -> Iterator[tuple[Claim, Bounds]]:
             yield _read_claim(gate.variant, fields), _read_bounds(fields["bounds"])
 
 
-def recorded_findings(record: RunRecord) -> list[Finding]:
+def recorded_findings(record: RunRecord) -> list[AuditFinding]:
     """Each recorded claim about each variant, with what becomes of it in the light of what the run measured."""
     measured = measurements(record.runs)
     findings = []
@@ -55,7 +55,7 @@ def recorded_findings(record: RunRecord) -> list[Finding]:
         for claim, bounds in recorded_claims(gate):
             values = () if claim.conditions else measured.get((gate.variant, claim.metric), ())
             findings.append(
-                Finding(
+                AuditFinding(
                     claim=claim,
                     variants=(gate.variant,),
                     status=judge_claim(claim, bounds, values),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from plimsoll.audit.auditing import Finding, Status
+from plimsoll.audit.auditing import AuditFinding, Status
 from plimsoll.catalogue.entries import LimitedSide
 from plimsoll.present.document import Bullets, Section, lines
 from plimsoll.present.terminal import section_lines
@@ -26,7 +26,7 @@ _NAMED: Final = 6
 _HANG: Final = 4
 
 
-def render(findings: Sequence[Finding]) -> str:
+def render(findings: Sequence[AuditFinding]) -> str:
     """All findings by status, those of one claim that rest on alike grounds together, and what is not honest last."""
     counts = Counter(finding.status for finding in findings)
     closing = ", ".join(f"{counts[status]} {status}" for status in GRAVEST_FIRST if counts[status])
@@ -35,23 +35,23 @@ def render(findings: Sequence[Finding]) -> str:
     return "\n\n".join([*blocks, f"{len(findings)} claims: {closing}"])
 
 
-def _section(status: Status, findings: Sequence[Finding]) -> Section:
+def _section(status: Status, findings: Sequence[AuditFinding]) -> Section:
     entries = tuple(lines(_lines(alike)) for alike in _together(findings))
     return Section(
         title=f"{status} ({len(findings)})", blocks=(Bullets(entries=entries, hang=_HANG),) if entries else ()
     )
 
 
-def _together(findings: Iterable[Finding]) -> list[list[Finding]]:
+def _together(findings: Iterable[AuditFinding]) -> list[list[AuditFinding]]:
     """Findings about one claim; what is said of each variant differs only where the claim is in doubt."""
-    groups: dict[tuple[object, ...], list[Finding]] = {}
+    groups: dict[tuple[object, ...], list[AuditFinding]] = {}
     for finding in findings:
         own = finding.bounds if finding.status in TOLD or finding.measured else None
         groups.setdefault((id(finding.claim), own, finding.measured), []).append(finding)
     return list(groups.values())
 
 
-def _lines(alike: Sequence[Finding]) -> list[str]:
+def _lines(alike: Sequence[AuditFinding]) -> list[str]:
     finding = alike[0]
     claim = finding.claim
     names = [name for one in alike for name in one.variants]
@@ -71,13 +71,13 @@ def _lines(alike: Sequence[Finding]) -> list[str]:
     return told
 
 
-def instead(finding: Finding) -> str:
+def instead(finding: AuditFinding) -> str:
     """What to write instead; empty where the claim may stand, and for what somebody measured, which is no promise."""
     measured_by_others = finding.claim.limits is LimitedSide.NONE
     return finding.bounds.instead if finding.status in TOLD and not measured_by_others else ""
 
 
-def _dishonest(findings: Sequence[Finding]) -> Section:
+def _dishonest(findings: Sequence[AuditFinding]) -> Section:
     """Claims whose dispute does not go with the arithmetic."""
     entries = tuple(
         f"{f.claim.origin}: {f.claim.metric} of {', '.join(f.variants)} is {f.status} and "
@@ -91,7 +91,7 @@ def _dishonest(findings: Sequence[Finding]) -> Section:
     )
 
 
-def to_json(findings: Sequence[Finding]) -> dict[str, Any]:
+def to_json(findings: Sequence[AuditFinding]) -> dict[str, Any]:
     """All findings as JSON data, figures in base units; null where nothing is known."""
     counts = Counter(finding.status for finding in findings)
     return {
@@ -100,7 +100,7 @@ def to_json(findings: Sequence[Finding]) -> dict[str, Any]:
     }
 
 
-def _finding_to_json(finding: Finding) -> Mapping[str, Any]:
+def _finding_to_json(finding: AuditFinding) -> Mapping[str, Any]:
     claim, bounds = finding.claim, finding.bounds
     return {
         "status": finding.status.value,

@@ -40,7 +40,7 @@ _SECOND: Final = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class HealthFinding:
     """Something that is wrong with a GPU."""
 
     gpu: str
@@ -76,7 +76,7 @@ class Blind:
 class HealthJudgement:
     """What a stretch of time says of the GPUs that were asked about."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[HealthFinding, ...]
     blinds: tuple[Blind, ...]
 
     def of(self, *groups: str) -> HealthJudgement:
@@ -102,7 +102,7 @@ def judge_health(
     `worked` says that a model ran on them: the PCIe link is then judged, which trains down at rest.
     """
     asked = [gpu.index for gpu in stretch.before.gpus] if indexes is None else list(indexes)
-    findings: list[Finding] = []
+    findings: list[HealthFinding] = []
     blinds: list[Blind] = []
     if stretch.after.why:
         whole = "the node's GPUs"
@@ -112,7 +112,7 @@ def judge_health(
     for index in asked:
         one = _One(stretch, rules, index, worked)
         for each in one.judged():
-            (findings if isinstance(each, Finding) else blinds).append(each)  # type: ignore[arg-type]
+            (findings if isinstance(each, HealthFinding) else blinds).append(each)  # type: ignore[arg-type]
     return HealthJudgement(findings=tuple(findings), blinds=tuple(blinds))
 
 
@@ -131,7 +131,7 @@ class _One:
         shown = self._before if self._before is not None and self._before.uuid else self._after
         self._name = f"GPU {index}" if shown is None else name_of(shown)
 
-    def judged(self) -> Iterator[Finding | Blind]:
+    def judged(self) -> Iterator[HealthFinding | Blind]:
         yield from self._xids()
         after = self._after
         if after is None:
@@ -155,12 +155,12 @@ class _One:
         for group in ("ecc", "remapped_rows", "throttle", "links"):
             yield self._blind(group, _OF_GROUP[group], reading)
 
-    def _gone(self, what: str) -> Finding:
+    def _gone(self, what: str) -> HealthFinding:
         return self._finding(
             "presence", what, "drain", "NVML_ERROR_GPU_IS_LOST; NVSentinel #155: a lost GPU may log no Xid"
         )
 
-    def _counter(self, rule: CounterRule, after: GpuHealth) -> Iterator[Finding | Blind]:
+    def _counter(self, rule: CounterRule, after: GpuHealth) -> Iterator[HealthFinding | Blind]:
         reading = self._reading(rule.id, after)
         if reading.value is None:
             if not reading.is_absent:
@@ -172,7 +172,7 @@ class _One:
             yield self._finding(rule.group, what, rule.action, rule.source)
         yield from self._rise(rule, reading.value)
 
-    def _rise(self, rule: CounterRule, value: int) -> Iterator[Finding | Blind]:
+    def _rise(self, rule: CounterRule, value: int) -> Iterator[HealthFinding | Blind]:
         if rule.rise is None and rule.rise_per_second is None:
             return
         began = Reading(value=None, why="the GPU was not there when the suite began")
@@ -228,7 +228,7 @@ class _One:
                 "ecc", "every count of errors of its memory, though ECC is on,", self._reading(_VOLATILE[0], gpu)
             )
 
-    def _heat(self, gpu: GpuHealth) -> Iterator[Finding | Blind]:
+    def _heat(self, gpu: GpuHealth) -> Iterator[HealthFinding | Blind]:
         seen = self._stretch.extremes.get(self._index, {})
         for name, limit, what in (
             ("temperature", "temperature.slowdown", "the GPU slows down"),
@@ -255,7 +255,7 @@ class _One:
                     "throttle", f"its clocks were held down: {advice.says}", advice.action, advice.source
                 )
 
-    def _power(self, gpu: GpuHealth) -> Iterator[Finding]:
+    def _power(self, gpu: GpuHealth) -> Iterator[HealthFinding]:
         """The power limit holds clocks down in every busy GPU; where it was lowered, that is a finding."""
         enforced, default = gpu.value("power.enforced"), gpu.value("power.default")
         held = gpu.value("throttle.power")
@@ -270,7 +270,7 @@ class _One:
             )
             yield self._finding("throttle", what, "configure", "NVML, nvmlDeviceGetEnforcedPowerLimit")
 
-    def _slot(self, gpu: GpuHealth) -> Iterator[Finding | Blind]:
+    def _slot(self, gpu: GpuHealth) -> Iterator[HealthFinding | Blind]:
         """The PCIe link at its best while a model ran, against what card and slot can do together."""
         if not self._worked:
             return
@@ -288,7 +288,7 @@ class _One:
                 what = f"PCIe {unit} was {seen[name].high} at its best under load, and card and slot can {most.value}"
                 yield self._finding("links", what, "drain", "NVML, nvmlDeviceGetMaxPcieLinkGeneration and ...Width")
 
-    def _fabric(self, gpu: GpuHealth) -> Iterator[Finding | Blind]:
+    def _fabric(self, gpu: GpuHealth) -> Iterator[HealthFinding | Blind]:
         state = gpu.readings.get("fabric.state", Reading(value=None, why="it was not asked"))
         if state.value is None:
             if not state.is_absent:
@@ -302,7 +302,7 @@ class _One:
                 "links", what, "drain", "NVML, nvmlGpuFabricInfo: Completed and Success; see nvidia-fabricmanager"
             )
 
-    def _advice(self, gpu: GpuHealth) -> Iterator[Finding | Blind]:
+    def _advice(self, gpu: GpuHealth) -> Iterator[HealthFinding | Blind]:
         reading = gpu.readings.get("recovery", Reading(value=None, why="it was not asked"))
         if reading.value is None:
             if not reading.is_absent:
@@ -315,7 +315,7 @@ class _One:
         elif advice.action:
             yield self._finding("advice", f"NVML itself advises: {advice.says}", advice.action, advice.source)
 
-    def _xids(self) -> Iterator[Finding | Blind]:
+    def _xids(self) -> Iterator[HealthFinding | Blind]:
         told: set[int] = set()
         for xid in self._stretch.xids:
             if xid.gpu != self._index or xid.code in told:
@@ -332,7 +332,7 @@ class _One:
                 fix="let this user read /dev/kmsg (a member of adm, or sysctl kernel.dmesg_restrict=0), or run as root",
             )
 
-    def _xid(self, xid: HeardXid) -> Iterator[Finding | Blind]:
+    def _xid(self, xid: HeardXid) -> Iterator[HealthFinding | Blind]:
         found = self._rules.xid(xid.code)
         said = f": {xid.text}" if xid.text else ""
         if found is None:
@@ -349,9 +349,9 @@ class _One:
             what = f"Xid {xid.code} ({found.name}), told by {xid.told_by}{said}"
             yield self._finding("xid", what, found.action, found.source)
 
-    def _finding(self, group: str, what: str, action: str, source: str) -> Finding:
+    def _finding(self, group: str, what: str, action: str, source: str) -> HealthFinding:
         does = self._rules.actions[action]
-        return Finding(
+        return HealthFinding(
             gpu=self._name, index=self._index, group=group, what=what, action=action, does=does, source=source
         )
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from plimsoll.audit.auditing import Finding, Status
+from plimsoll.audit.auditing import AuditFinding, Status
 from plimsoll.audit.recorded import recorded_findings
 from plimsoll.audit.table import GRAVEST_FIRST, TOLD, instead
 from plimsoll.evidence.record import RunRecord
@@ -57,11 +57,11 @@ def claims_section(record: RunRecord) -> Section | None:
     )
 
 
-def _having(status: Status, findings: Iterable[Finding]) -> list[Finding]:
+def _having(status: Status, findings: Iterable[AuditFinding]) -> list[AuditFinding]:
     return [finding for finding in findings if finding.status is status]
 
 
-def _status(status: Status, findings: Sequence[Finding]) -> Section:
+def _status(status: Status, findings: Sequence[AuditFinding]) -> Section:
     rows = tuple(_claim(alike) for alike in _alike(findings))
     return Section(
         title=f"{status.value} ({len(findings)})",
@@ -71,9 +71,9 @@ def _status(status: Status, findings: Sequence[Finding]) -> Section:
     )
 
 
-def _alike(findings: Iterable[Finding]) -> list[list[Finding]]:
+def _alike(findings: Iterable[AuditFinding]) -> list[list[AuditFinding]]:
     """Findings on the same words; what is said of each variant differs only where the claim is in doubt."""
-    groups: dict[tuple[object, ...], list[Finding]] = {}
+    groups: dict[tuple[object, ...], list[AuditFinding]] = {}
     for finding in findings:
         claim = finding.claim
         said = (claim.metric, claim.low, claim.high, claim.source, claim.quote, tuple(claim.conditions.items()))
@@ -82,7 +82,7 @@ def _alike(findings: Iterable[Finding]) -> list[list[Finding]]:
     return list(groups.values())
 
 
-def _claim(alike: Sequence[Finding]) -> tuple[Cell, ...]:
+def _claim(alike: Sequence[AuditFinding]) -> tuple[Cell, ...]:
     finding = alike[0]
     claim = finding.claim
     conditions = ", ".join(f"{name} {value}" for name, value in claim.conditions.items())
@@ -109,12 +109,12 @@ def _names(names: Sequence[str]) -> tuple[Inline, ...]:
     return lines([Span(text=name, style=Style.NAME) for name in names])
 
 
-def _measured(alike: Sequence[Finding]) -> str:
+def _measured(alike: Sequence[AuditFinding]) -> str:
     values = [value for finding in alike for value in finding.measured]
     return _range(values, alike[0].claim.unit) if values else "–"
 
 
-def _predicted(alike: Sequence[Finding]) -> str:
+def _predicted(alike: Sequence[AuditFinding]) -> str:
     if (better := instead(alike[0])) and len(alike) == 1:
         return f"write instead: {better}"
     expected = [finding.bounds.expected for finding in alike if finding.bounds.expected is not None]

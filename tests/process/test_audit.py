@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from plimsoll.audit.auditing import Auditor, Finding, Status, judge_claim
+from plimsoll.audit.auditing import AuditFinding, Auditor, Status, judge_claim
 from plimsoll.audit.bounds import Bounds
 from plimsoll.audit.table import render, to_json
 from plimsoll.catalogue.entries import Claim, LimitedSide, Origin
@@ -34,13 +34,13 @@ def answer(request: Any) -> Any:
 
 
 @cache
-def findings() -> tuple[Finding, ...]:
+def findings() -> tuple[AuditFinding, ...]:
     """Every finding of the shipped catalogue, predicted once."""
     predictions = Predictions(Path("/nonexistent"), answer)
     return tuple(Auditor(CATALOGUE, predictions).findings(set(CATALOGUE.variants)))
 
 
-def of(metric: str, variant: str) -> list[Finding]:
+def of(metric: str, variant: str) -> list[AuditFinding]:
     return [f for f in findings() if f.claim.metric == metric and variant in f.variants]
 
 
@@ -86,7 +86,7 @@ def test_the_words_of_the_documents_and_what_becomes_of_them() -> None:
     assert (first.status, "1.3 Gbit/s" in first.bounds.instead) == (Status.TIGHT, True)
 
 
-def training(*variants: str) -> dict[str, Finding]:
+def training(*variants: str) -> dict[str, AuditFinding]:
     """What becomes of the claims about training these variants together, by what the document says."""
     return {
         str(f.claim.quote): f for f in findings() if f.claim.metric.startswith("training") and f.variants == variants
@@ -197,7 +197,7 @@ def test_honesty_needs_both_directions() -> None:
         (claim(50, 100, disputed="why"), possible, False),
     ):
         status = judge_claim(said, predicted, ())
-        found = Finding(claim=said, variants=("a/bf16",), status=status, bounds=predicted, measured=())
+        found = AuditFinding(claim=said, variants=("a/bf16",), status=status, bounds=predicted, measured=())
         assert found.is_honest is honest
         assert ("disputes that do not go with the arithmetic" in render([found])) is not honest
 
