@@ -15,7 +15,7 @@ from plimsoll.footprint.demand import demand_of
 from plimsoll.footprint.load_peak import RAM
 from plimsoll.host.describing import Description
 from plimsoll.hub.files import has_tokenizer
-from plimsoll.inspection.finding import Found, Kind
+from plimsoll.inspection.finding import FoundModel, NameKind
 from plimsoll.inspection.inspection import Inspection
 from plimsoll.inspection.model import UNKNOWN, attention_of, model_of, variant_of
 from plimsoll.inspection.weighing import Weighed
@@ -134,7 +134,7 @@ def _comment(words: str) -> list[str]:
 
 
 def _model(
-    model: Model, found: Found, description: Description, choice: EntryChoices, *, trained: bool
+    model: Model, found: FoundModel, description: Description, choice: EntryChoices, *, trained: bool
 ) -> Iterator[str]:
     yield "[[model]]"
     yield f"id = {text(choice.id)}"
@@ -152,7 +152,7 @@ def _model(
         yield f"config_null = {value(list(description.config_null))}  # TOML has no null"
 
 
-def _weights(model: Model, found: Found, choice: EntryChoices, *, trained: bool) -> Iterator[str]:
+def _weights(model: Model, found: FoundModel, choice: EntryChoices, *, trained: bool) -> Iterator[str]:
     if trained:
         yield 'source = "trained"  # by the suite, on what its recipe says; it is asked for that alone'
     elif model.source is WeightSource.HUB:
@@ -170,7 +170,7 @@ def _weights(model: Model, found: Found, choice: EntryChoices, *, trained: bool)
         yield 'source = "synthetic"  # there are no weights beside the configuration: they are made up'
 
 
-def _template(found: Found) -> str:
+def _template(found: FoundModel) -> str:
     contents = found.contents
     has = contents is not None and any(name.startswith("chat_template") for name in contents.files)
     return "its chat template" if has else "a chat template"
@@ -269,10 +269,10 @@ def _claim(
     return "\n".join([*rows, 'unit = "bytes"', f"source = {text(source)}"])
 
 
-def trained_by_us(found: Found) -> Mapping[str, Any] | None:
+def trained_by_us(found: FoundModel) -> Mapping[str, Any] | None:
     """The recipe of a checkpoint that the suite has trained; None for any other. Such a checkpoint knows what it was
     taught, and no other English, so it is asked for that."""
-    if found.kind is not Kind.FOLDER or found.folder is None:
+    if found.kind is not NameKind.FOLDER or found.folder is None:
         return None
     try:
         data = json.loads((found.folder / MANIFEST).read_text(encoding="utf-8"))

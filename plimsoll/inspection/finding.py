@@ -33,7 +33,7 @@ Describe = Callable[[Query], Repository]
 """Asks the Hub what a repository holds."""
 
 
-class Kind(StrEnum):
+class NameKind(StrEnum):
     """What the name of a model stands for."""
 
     HUB = "hub"
@@ -43,12 +43,12 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundModel:
     """A model, as far as it can be told without its weights."""
 
     name: str
     """As it was asked for."""
-    kind: Kind
+    kind: NameKind
     config: Mapping[str, Any]
     """config.json, or the configuration of the entry."""
     contents: CheckpointContents | None = None
@@ -67,7 +67,7 @@ class Found:
         return data if isinstance(data, dict) else {}
 
 
-def find(name: str, revision: str | None, catalogue: Catalogue, describe: Describe) -> Found:
+def find(name: str, revision: str | None, catalogue: Catalogue, describe: Describe) -> FoundModel:
     """What a name stands for: what lies on this disk comes first, then the catalogue, then the Hub.
 
     Raises PlimsollError where it stands for nothing, or for nothing that can be inspected.
@@ -84,7 +84,7 @@ def find(name: str, revision: str | None, catalogue: Catalogue, describe: Descri
     raise PlimsollError(_nothing(name, path, catalogue))
 
 
-def _of_folder(name: str, folder: Path) -> Found:
+def _of_folder(name: str, folder: Path) -> FoundModel:
     try:
         contents = read_folder(folder)
     except OSError as error:
@@ -94,10 +94,10 @@ def _of_folder(name: str, folder: Path) -> Found:
         why = next((text for text in contents.unread if text.startswith(CONFIG)), f"{CONFIG} is not there")
         raise PlimsollError(f"{folder}: {why}")
     config = parsed(contents.texts[CONFIG], str(folder / CONFIG))
-    return Found(name=name, kind=Kind.FOLDER, config=config, contents=contents, folder=folder.absolute())
+    return FoundModel(name=name, kind=NameKind.FOLDER, config=config, contents=contents, folder=folder.absolute())
 
 
-def _of_file(name: str, path: Path) -> Found:
+def _of_file(name: str, path: Path) -> FoundModel:
     if path.suffix != ".json":
         gguf = path.suffix == ".gguf"
         kind = "in GGUF, the format of llama.cpp" if gguf else "neither a folder nor a config.json"
@@ -106,7 +106,7 @@ def _of_file(name: str, path: Path) -> Found:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PlimsollError(f"{path}: cannot be read: {error}") from None
-    return Found(name=name, kind=Kind.CONFIG, config=parsed(text, str(path)))
+    return FoundModel(name=name, kind=NameKind.CONFIG, config=parsed(text, str(path)))
 
 
 def parsed(text: str, where: str) -> dict[str, Any]:
@@ -128,15 +128,15 @@ def _entry(name: str, catalogue: Catalogue) -> Model | None:
     return None if variant is None else variant.model
 
 
-def _of_entry(name: str, model: Model) -> Found:
+def _of_entry(name: str, model: Model) -> FoundModel:
     """An entry says itself what its configuration is; of one with a folder, the files are looked at too."""
     config = {**model.config, "architectures": [model.architecture]}
     folder = model.path if model.source is WeightSource.LOCAL else None
     contents = read_folder(folder) if folder is not None and folder.is_dir() else None
-    return Found(name=name, kind=Kind.ENTRY, config=config, contents=contents, folder=folder, entry=model)
+    return FoundModel(name=name, kind=NameKind.ENTRY, config=config, contents=contents, folder=folder, entry=model)
 
 
-def _of_hub(name: str, query: Query, catalogue: Catalogue, describe: Describe) -> Found:
+def _of_hub(name: str, query: Query, catalogue: Catalogue, describe: Describe) -> FoundModel:
     repository = describe(query)
     access, contents = repository.access, repository.contents
     if contents is None or not access.answer.is_yes:
@@ -148,7 +148,7 @@ def _of_hub(name: str, query: Query, catalogue: Catalogue, describe: Describe) -
     if CONFIG not in contents.texts:
         raise PlimsollError(f"{name}: has no {CONFIG} that could be read")
     config = parsed(contents.texts[CONFIG], f"{name}: {CONFIG}")
-    return Found(name=name, kind=Kind.HUB, config=config, contents=contents, repository=repository)
+    return FoundModel(name=name, kind=NameKind.HUB, config=config, contents=contents, repository=repository)
 
 
 def _known(catalogue: Catalogue) -> list[str]:

@@ -12,7 +12,7 @@ from plimsoll.extras import why_missing
 from plimsoll.host.describing import Describe, Description
 from plimsoll.host.failures import HostFailure
 from plimsoll.inspection.finding import Describe as AskHub
-from plimsoll.inspection.finding import Found, find
+from plimsoll.inspection.finding import FoundModel, find
 from plimsoll.inspection.inspection import Inspection, inspection_of
 from plimsoll.inspection.model import model_of
 from plimsoll.inspection.weighing import SHOWN, Scales, Weighed, levers
@@ -40,7 +40,7 @@ class Inspector:
         context = None if description is None else description.shape.context
         return inspection_of(found, description, why, weighed, list(levers(weighed, context)))
 
-    def _described(self, found: Found) -> tuple[Description | None, str]:
+    def _described(self, found: FoundModel) -> tuple[Description | None, str]:
         """What a host says of the configuration, or why none can."""
         if (missing := why_missing("models", "building the class", _DESCRIBERS)) is not None:
             return None, missing
@@ -59,7 +59,9 @@ class Inspector:
                 return None, str(failure.__cause__)
             raise PlimsollError(f"{found.name}: the host that builds its class failed:\n{failure}") from failure
 
-    def _weighed(self, found: Found, description: Description, quantizations: Sequence[Quantization]) -> list[Weighed]:
+    def _weighed(
+        self, found: FoundModel, description: Description, quantizations: Sequence[Quantization]
+    ) -> list[Weighed]:
         model = model_of(found, description, "model")
         planner = Planner(self.predictions, AssumedSpeeds(disk=DISK_RATE, link=LINK_RATE), 1)
         scales = Scales(

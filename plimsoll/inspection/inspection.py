@@ -13,7 +13,7 @@ from typing import Any, Final
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.host.describing import Description
 from plimsoll.inspection.facts import Chapter, Fact, count, fact, size, unknown
-from plimsoll.inspection.finding import Found, Kind
+from plimsoll.inspection.finding import FoundModel, NameKind
 from plimsoll.inspection.model import UNKNOWN, advice, licence
 from plimsoll.inspection.weighing import Lever, Weighed
 from plimsoll.units import counted, format_bytes
@@ -34,7 +34,7 @@ _WIDTHS: Final = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
 class Inspection:
     """All that is known of one model."""
 
-    found: Found
+    found: FoundModel
     description: Description | None
     """None where this environment cannot build the class, and `undescribed` says why."""
     undescribed: str
@@ -46,7 +46,11 @@ class Inspection:
 
 
 def inspection_of(
-    found: Found, description: Description | None, undescribed: str, weighed: Sequence[Weighed], levers: Sequence[Lever]
+    found: FoundModel,
+    description: Description | None,
+    undescribed: str,
+    weighed: Sequence[Weighed],
+    levers: Sequence[Lever],
 ) -> Inspection:
     """The inspection of a found model, with what a host said of it."""
     bf16 = next((one for one in weighed if one.quantization is Quantization.BF16), None)
@@ -72,7 +76,7 @@ def inspection_of(
     )
 
 
-def cannot_ask(found: Found, description: Description | None, bf16: Weighed | None) -> str:
+def cannot_ask(found: FoundModel, description: Description | None, bf16: Weighed | None) -> str:
     """What the suite cannot ask of a model, and what becomes of its checks; empty where it can ask all."""
     if description is None:
         return ""
@@ -83,7 +87,7 @@ def cannot_ask(found: Found, description: Description | None, bf16: Weighed | No
         return f"{name} generates no text: all checks are skipped (architecture), so a run is INCOMPLETE"
     if description.scheme:
         return "its weights are packed already, so it is not compared with bf16"
-    if found.kind is Kind.CONFIG:
+    if found.kind is NameKind.CONFIG:
         return "there are no weights, so they are made up: memory and loading are asked, answers are not"
     if bf16 is not None and bf16.prediction is not None and bf16.prediction.unpredicted:
         return (
@@ -92,12 +96,12 @@ def cannot_ask(found: Found, description: Description | None, bf16: Weighed | No
     return ""
 
 
-def _source(found: Found) -> Iterator[Fact]:
+def _source(found: FoundModel) -> Iterator[Fact]:
     kinds = {
-        Kind.HUB: "a repository of the Hub",
-        Kind.FOLDER: "a folder",
-        Kind.CONFIG: "a configuration alone",
-        Kind.ENTRY: "an entry of the catalogue",
+        NameKind.HUB: "a repository of the Hub",
+        NameKind.FOLDER: "a folder",
+        NameKind.CONFIG: "a configuration alone",
+        NameKind.ENTRY: "an entry of the catalogue",
     }
     yield fact("kind", "found as", found.kind.value, f"{found.name}, {kinds[found.kind]}")
     repository, entry = found.repository, found.entry
@@ -119,7 +123,7 @@ def _source(found: Found) -> Iterator[Fact]:
     yield from _files(found)
 
 
-def _files(found: Found) -> Iterator[Fact]:
+def _files(found: FoundModel) -> Iterator[Fact]:
     contents = found.contents
     if contents is None:
         yield unknown("extra_files", "files beside weights", "there is no folder and no repository")
@@ -140,7 +144,7 @@ def _files(found: Found) -> Iterator[Fact]:
         yield unknown("unread", "not read", "; ".join(contents.unread))
 
 
-def _class(found: Found, description: Description | None, undescribed: str) -> Iterator[Fact]:
+def _class(found: FoundModel, description: Description | None, undescribed: str) -> Iterator[Fact]:
     config = found.config
     model_type = config.get("model_type")
     yield (
@@ -170,7 +174,7 @@ def _class(found: Found, description: Description | None, undescribed: str) -> I
     yield fact("generates", "generates text", description.generates, generates)
 
 
-def _remote_code(found: Found, description: Description | None) -> Fact:
+def _remote_code(found: FoundModel, description: Description | None) -> Fact:
     own = found.config.get("auto_map")
     names = sorted({str(value).partition(".")[0] for value in own.values()}) if isinstance(own, Mapping) else []
     if not own:
@@ -192,7 +196,7 @@ def _packed(config: Mapping[str, Any], description: Description | None) -> Fact:
     return fact("packed", "quantized in the files", method, f"yes, as {method}")
 
 
-def _parameters(found: Found, description: Description | None, undescribed: str) -> Iterator[Fact]:
+def _parameters(found: FoundModel, description: Description | None, undescribed: str) -> Iterator[Fact]:
     held = _held(found)
     if description is None:
         if held is None:
@@ -217,7 +221,7 @@ def _parameters(found: Found, description: Description | None, undescribed: str)
     yield from _stored(found, description, held)
 
 
-def _rule(found: Found, description: Description | None, exact: int | None) -> Fact:
+def _rule(found: FoundModel, description: Description | None, exact: int | None) -> Fact:
     """The rule of thumb that documents use, beside what it misses."""
     key, label = "rough_rule", "rule of thumb"
     shape = None if description is None else description.shape
@@ -235,7 +239,7 @@ def _rule(found: Found, description: Description | None, exact: int | None) -> F
     return fact(key, label, value, words)
 
 
-def _held(found: Found) -> int | None:
+def _held(found: FoundModel) -> int | None:
     """Parameters by the headers; None where they were not all read, or where an element is not a parameter."""
     contents = found.contents
     if contents is None or not contents.weights or contents.headers != len(contents.weights):
@@ -247,7 +251,7 @@ def _held(found: Found) -> int | None:
     return sum(part.elements for part in contents.stored)
 
 
-def _stored(found: Found, description: Description | None, held: int | None) -> Iterator[Fact]:
+def _stored(found: FoundModel, description: Description | None, held: int | None) -> Iterator[Fact]:
     contents = found.contents
     if contents is None or not contents.headers:
         yield unknown("in_files", "in the files", _NOT_READ)
@@ -266,7 +270,9 @@ def _stored(found: Found, description: Description | None, held: int | None) -> 
     yield fact("in_files", "in the files", value, f"{told}{compared}")
 
 
-def _attention(found: Found, description: Description | None, bf16: Weighed | None, undescribed: str) -> Iterator[Fact]:
+def _attention(
+    found: FoundModel, description: Description | None, bf16: Weighed | None, undescribed: str
+) -> Iterator[Fact]:
     if description is None:
         for key, label in (
             ("heads", "heads"),
@@ -368,7 +374,7 @@ def _bytes_by_heads(description: Description) -> int | None:
     return None if None in parts else 2 * 2 * math.prod(part for part in parts if part is not None)
 
 
-def _use(found: Found) -> Iterator[Fact]:
+def _use(found: FoundModel) -> Iterator[Fact]:
     told = advice(found)
     if told:
         text = ", ".join(f"{key} {value}" for key, value in told.items())
@@ -385,7 +391,7 @@ def _use(found: Found) -> Iterator[Fact]:
     yield _hardware(found)
 
 
-def _ends(found: Found) -> Fact:
+def _ends(found: FoundModel) -> Fact:
     values = (found.settings("generation_config.json").get("eos_token_id"), found.config.get("eos_token_id"))
     value = next((one for one in values if one is not None), None)
     return (
@@ -395,7 +401,7 @@ def _ends(found: Found) -> Fact:
     )
 
 
-def _template(found: Found) -> Fact:
+def _template(found: FoundModel) -> Fact:
     key, label = "chat_template", "chat template"
     if found.contents is None:
         return unknown(key, label, "there is no folder and no repository")
@@ -405,7 +411,7 @@ def _template(found: Found) -> Fact:
     return fact(key, label, where or False, f"yes, in {where}" if where else "none: a base model, or asked without one")
 
 
-def _special_tokens(found: Found) -> Fact:
+def _special_tokens(found: FoundModel) -> Fact:
     key, label = "special_tokens", "special tokens"
     settings = {**found.settings("special_tokens_map.json"), **found.settings("tokenizer_config.json")}
     tokens = {name: _token(settings[name]) for name in sorted(settings) if name.endswith("_token")}
@@ -421,7 +427,7 @@ def _token(value: object) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _hardware(found: Found) -> Fact:
+def _hardware(found: FoundModel) -> Fact:
     key, label = "hardware", "hardware that its card assumes"
     if found.entry is not None and found.entry.hardware:
         return fact(key, label, [found.entry.hardware], found.entry.hardware)
@@ -433,7 +439,7 @@ def _hardware(found: Found) -> Fact:
     return unknown(key, label, "no card says")
 
 
-def _quoted(found: Found) -> list[str]:
+def _quoted(found: FoundModel) -> list[str]:
     """The lines of a folder's card that speak of hardware."""
     if found.folder is None:
         return []

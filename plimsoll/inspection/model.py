@@ -11,7 +11,7 @@ from typing import Any, Final
 from plimsoll.catalogue.entries import Generation, Model, Origin, Quantization, Tier, Variant, WeightSource
 from plimsoll.host.describing import Description
 from plimsoll.hub.contents import CONFIG
-from plimsoll.inspection.finding import Found, Kind
+from plimsoll.inspection.finding import FoundModel, NameKind
 
 ORIGIN: Final = Origin(file=Path("the command"), key="model")
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -36,12 +36,12 @@ _MOST_ITEMS: Final = 8
 UNKNOWN: Final = "unknown"
 
 
-def model_of(found: Found, description: Description, id_: str) -> Model:
+def model_of(found: FoundModel, description: Description, id_: str) -> Model:
     """The model's entry. The weights' source follows from what was found: a config.json alone has none."""
     if found.entry is not None:
         return found.entry
     repository = found.repository
-    sources = {Kind.HUB: WeightSource.HUB, Kind.FOLDER: WeightSource.LOCAL}
+    sources = {NameKind.HUB: WeightSource.HUB, NameKind.FOLDER: WeightSource.LOCAL}
     return Model(
         id=id_,
         family="other",
@@ -85,7 +85,7 @@ def spread(variant: Variant) -> Variant:
     return replace(variant, device_map="auto")
 
 
-def advice(found: Found) -> dict[str, Any]:
+def advice(found: FoundModel) -> dict[str, Any]:
     """The settings that the makers recommend for generation; empty where they say nothing."""
     if found.entry is not None:
         return dict(found.entry.recommended_generation)
@@ -100,7 +100,7 @@ def _is_short(value: object) -> bool:
     return isinstance(value, (bool, int, float, str))
 
 
-def licence(found: Found) -> str:
+def licence(found: FoundModel) -> str:
     """The licence by its short name, as the card or the entry says."""
     if found.entry is not None:
         return found.entry.licence
@@ -110,7 +110,7 @@ def licence(found: Found) -> str:
     return told if isinstance(told, str) and told.strip() else UNKNOWN
 
 
-def _front_matter(found: Found) -> Mapping[str, str]:
+def _front_matter(found: FoundModel) -> Mapping[str, str]:
     """The plain lines of a card's metadata, in a folder."""
     if found.folder is None or found.repository is not None:
         return {}
@@ -123,7 +123,7 @@ def _front_matter(found: Found) -> Mapping[str, str]:
     return {match[1]: match[2].strip("'\" ") for match in lines if match is not None}
 
 
-def id_of(found: Found, description: Description, taken: Iterable[str]) -> str:
+def id_of(found: FoundModel, description: Description, taken: Iterable[str]) -> str:
     """An id by which `-k` selects the model and nothing else: the name of the repository or folder, or the type and
     size where that name stands in one of the `taken`, the names of checks and of other variants."""
     path = found.folder or Path(found.name).absolute()

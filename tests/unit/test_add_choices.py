@@ -10,7 +10,7 @@ import pytest
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.commands.add import fitting_tier
 from plimsoll.host.describing import Counts, Description, Shape
-from plimsoll.inspection.finding import Found, Kind
+from plimsoll.inspection.finding import FoundModel, NameKind
 from plimsoll.inspection.model import id_of
 from plimsoll.node.node import Memory, Node
 from plimsoll.plan.planning import machine_of
@@ -91,7 +91,7 @@ TAKEN = ("acceptance/test_meaning.py::test_is_the_entrys_model", "tiny-llama/bf1
     ],
 )
 def test_an_id_selects_the_model_and_nothing_else(folder: str, total: int, expected: str) -> None:
-    found = Found(name=folder, kind=Kind.FOLDER, config={"model_type": "llama"}, folder=Path(folder))
+    found = FoundModel(name=folder, kind=NameKind.FOLDER, config={"model_type": "llama"}, folder=Path(folder))
     id_ = id_of(found, described(total), TAKEN)
     assert id_ == expected
     assert not any(id_ in other for other in TAKEN)
@@ -99,5 +99,5 @@ def test_an_id_selects_the_model_and_nothing_else(folder: str, total: int, expec
 
 def test_a_configuration_alone_is_called_by_its_file_or_by_its_folder() -> None:
     for name, expected in (("/models/acme/config.json", "acme"), ("/models/acme-9b.json", "acme-9b")):
-        found = Found(name=name, kind=Kind.CONFIG, config={"model_type": "llama"})
+        found = FoundModel(name=name, kind=NameKind.CONFIG, config={"model_type": "llama"})
         assert id_of(found, described(9 * GB), TAKEN) == expected

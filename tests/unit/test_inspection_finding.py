@@ -13,7 +13,7 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.hub.access import Access, Query, Reply
 from plimsoll.hub.contents import CheckpointContents, Repository
-from plimsoll.inspection.finding import Kind, find
+from plimsoll.inspection.finding import NameKind, find
 
 CONFIG = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
 
@@ -50,11 +50,11 @@ def test_what_lies_on_this_disk_comes_first_then_the_catalogue_then_the_hub(
     tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert find("tiny-llama", None, catalogue, silent).kind is Kind.ENTRY
+    assert find("tiny-llama", None, catalogue, silent).kind is NameKind.ENTRY
     folder_with(tmp_path / "tiny-llama", "config.json")
     found = find("tiny-llama", None, catalogue, silent)
-    assert (found.kind, found.folder) == (Kind.FOLDER, tmp_path / "tiny-llama")
-    assert find("tiny-llama/config.json", None, catalogue, silent).kind is Kind.CONFIG
+    assert (found.kind, found.folder) == (NameKind.FOLDER, tmp_path / "tiny-llama")
+    assert find("tiny-llama/config.json", None, catalogue, silent).kind is NameKind.CONFIG
     contents = CheckpointContents(files={"config.json": 1}, texts={"config.json": json.dumps(CONFIG)})
     asked: list[Query] = []
 
@@ -62,13 +62,13 @@ def test_what_lies_on_this_disk_comes_first_then_the_catalogue_then_the_hub(
         asked.append(question)
         return answering(Reply.GRANTED, contents=contents, commit="c" * 40)
 
-    assert find("acme/acme-7b", "v2", catalogue, hub).kind is Kind.HUB
+    assert find("acme/acme-7b", "v2", catalogue, hub).kind is NameKind.HUB
     assert asked == [Query(repository="acme/acme-7b", revision="v2")]
 
 
 def test_a_name_without_an_owner_is_asked_of_the_hub_unless_it_is_a_slip(catalogue: Catalogue) -> None:
     contents = CheckpointContents(files={"config.json": 1}, texts={"config.json": json.dumps(CONFIG)})
-    assert find("gpt2", None, catalogue, lambda _: answering(Reply.GRANTED, contents=contents)).kind is Kind.HUB
+    assert find("gpt2", None, catalogue, lambda _: answering(Reply.GRANTED, contents=contents)).kind is NameKind.HUB
     with pytest.raises(PlimsollError, match=r"did you mean 'tiny-llama'\?$"):
         find("tiny-lama", None, catalogue, silent)
 
