@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """What a figure is a figure of."""
 
     FACT = "fact"
@@ -77,7 +77,7 @@ class Metric:
     name: str
     unit: str
     meaning: str
-    kind: Kind = Kind.COST
+    kind: MetricKind = MetricKind.COST
     is_exact: bool = False
     """True for what is counted, not measured: between two runs any change is one."""
     place: Place | None = None
@@ -160,25 +160,29 @@ METRICS: Final[dict[str, Metric]] = {
             "parameter_count",
             "1",
             "logical parameters, tied ones once",
-            Kind.FACT,
+            MetricKind.FACT,
             predicted=Predicted.PARAMETERS,
         ),
-        Metric("hidden_size", "1", "width of the residual stream", Kind.FACT, predicted=Predicted.FACT),
+        Metric("hidden_size", "1", "width of the residual stream", MetricKind.FACT, predicted=Predicted.FACT),
         Metric(
             "key_value_heads",
             "1",
             "heads of attention that have keys and values of their own",
-            Kind.FACT,
+            MetricKind.FACT,
             predicted=Predicted.FACT,
         ),
         Metric(
-            "context_length", "tokens", "positions that the model was made for", Kind.FACT, predicted=Predicted.FACT
+            "context_length",
+            "tokens",
+            "positions that the model was made for",
+            MetricKind.FACT,
+            predicted=Predicted.FACT,
         ),
         Metric(
             "sliding_window",
             "tokens",
             "positions that attention looks back over",
-            Kind.FACT,
+            MetricKind.FACT,
             predicted=Predicted.FACT,
         ),
         Metric(
@@ -192,13 +196,13 @@ METRICS: Final[dict[str, Metric]] = {
             "1",
             "how far stored weights lie beyond what their scheme's arithmetic gives for the checkpoint's, in parts of "
             "a block's largest weight",
-            Kind.NUMERIC,
+            MetricKind.NUMERIC,
         ),
         Metric(
             "product_error",
             "1",
             "difference of what packed layers compute from the products with their unpacked weights, root mean square",
-            Kind.NUMERIC,
+            MetricKind.NUMERIC,
         ),
         Metric("ram_before", "bytes", "resident memory of the host before loading"),
         Metric(
@@ -265,7 +269,7 @@ METRICS: Final[dict[str, Metric]] = {
             "vram_of_others",
             "bytes",
             "memory of a GPU that others held before anything was loaded",
-            kind=Kind.NODE,
+            kind=MetricKind.NODE,
         ),
         Metric("vram_left", "bytes", "memory left on the GPU with the least to spare; negative for what is lacking"),
         Metric("largest_context", "tokens", "longest prompt of one sequence that fits beside the loaded model"),
@@ -288,70 +292,80 @@ METRICS: Final[dict[str, Metric]] = {
         Metric("training_workspace", "bytes", "what a training step has in use for a moment, at its highest point"),
         Metric("training_peak", "bytes", "highest memory in use in a training step, on whatever device"),
         Metric(
-            "training_loss_fall", "nats", "by how much a few steps lower the loss on the text of them", Kind.NUMERIC
+            "training_loss_fall",
+            "nats",
+            "by how much a few steps lower the loss on the text of them",
+            MetricKind.NUMERIC,
         ),
         Metric(
             "accumulation_difference",
             "1",
             "difference of a batch's gradients from those of its sequences one by one, root mean square over theirs",
-            Kind.NUMERIC,
+            MetricKind.NUMERIC,
         ),
         Metric(
             "recomputed_difference",
             "1",
             "difference of gradients where layers are computed again in the backward pass, likewise",
-            Kind.NUMERIC,
+            MetricKind.NUMERIC,
         ),
-        Metric("replica_difference", "1", "difference of a rank's gradients from those of the first", Kind.NODE),
+        Metric("replica_difference", "1", "difference of a rank's gradients from those of the first", MetricKind.NODE),
         Metric(
             "replica_error",
             "1",
             "difference of the ranks' gradients from those of one process with all their sequences, root mean square",
-            Kind.NODE,
+            MetricKind.NODE,
         ),
-        Metric("replica_peak", "bytes", "highest memory of a rank in a training step", Kind.NODE),
-        Metric("free_ram", "bytes", "memory available on the node", Kind.NODE),
-        Metric("free_disk", "bytes", "free disk space where weights land", Kind.NODE),
-        Metric("free_vram", "bytes", "free memory of the GPUs", Kind.NODE, predicted=Predicted.NEEDED),
-        Metric("taught_accuracy", "1", "taught questions answered exactly, of those asked", Kind.NUMERIC),
+        Metric("replica_peak", "bytes", "highest memory of a rank in a training step", MetricKind.NODE),
+        Metric("free_ram", "bytes", "memory available on the node", MetricKind.NODE),
+        Metric("free_disk", "bytes", "free disk space where weights land", MetricKind.NODE),
+        Metric("free_vram", "bytes", "free memory of the GPUs", MetricKind.NODE, predicted=Predicted.NEEDED),
+        Metric("taught_accuracy", "1", "taught questions answered exactly, of those asked", MetricKind.NUMERIC),
         Metric(
             "golden_error",
             "1",
             "difference of a golden model's logits from the shipped ones, root mean square over theirs, worst way",
-            Kind.NODE,
+            MetricKind.NODE,
         ),
         Metric(
-            "matmul_rate", "FLOP/s", "products of square matrices on one device, median of the best size", Kind.NODE
+            "matmul_rate",
+            "FLOP/s",
+            "products of square matrices on one device, median of the best size",
+            MetricKind.NODE,
         ),
         Metric(
             "matmul_error",
             "1",
             "difference of those products from float64 arithmetic, root mean square over theirs",
-            Kind.NODE,
+            MetricKind.NODE,
         ),
-        Metric("memory_bandwidth", "bytes/s", "copies inside a device's memory, bytes read and written", Kind.NODE),
-        Metric("link_rate", "bytes/s", "copies between RAM and a device", Kind.NODE),
-        Metric("peer_rate", "bytes/s", "copies from one device to another, one way", Kind.NODE),
-        Metric("all_reduce_rate", "bytes/s", "bus bandwidth of sums over all devices of the node", Kind.NODE),
-        Metric("sum_error", "1", "difference of those sums from the exact ones, over the largest of them", Kind.NODE),
+        Metric(
+            "memory_bandwidth", "bytes/s", "copies inside a device's memory, bytes read and written", MetricKind.NODE
+        ),
+        Metric("link_rate", "bytes/s", "copies between RAM and a device", MetricKind.NODE),
+        Metric("peer_rate", "bytes/s", "copies from one device to another, one way", MetricKind.NODE),
+        Metric("all_reduce_rate", "bytes/s", "bus bandwidth of sums over all devices of the node", MetricKind.NODE),
+        Metric(
+            "sum_error", "1", "difference of those sums from the exact ones, over the largest of them", MetricKind.NODE
+        ),
         Metric(
             "behind_others",
             "1",
             "how far a speed of a device lies below the median of the others of its product, as a part of that",
-            Kind.NODE,
+            MetricKind.NODE,
         ),
         Metric(
             "unsteady_ways",
             "1",
             "ways of asking one model that gave other bits in some round",
-            Kind.NODE,
+            MetricKind.NODE,
             is_exact=True,
         ),
         Metric(
             "ways_apart",
             "1",
             "ways of asking one model in which a device's bits are not those of most devices of its product",
-            Kind.NODE,
+            MetricKind.NODE,
             is_exact=True,
         ),
         Metric("first_token_time", "s", "from a prompt to its first token"),
@@ -365,25 +379,25 @@ METRICS: Final[dict[str, Metric]] = {
             "cache_divergence",
             "1",
             "difference of logits between cached and uncached decoding, mean over positions, over their spread",
-            Kind.NUMERIC,
+            MetricKind.NUMERIC,
         ),
         Metric(
             "batch_divergence",
             "1",
             "difference of logits between batched and single prompts, mean over positions, over their spread",
-            Kind.NUMERIC,
+            MetricKind.NUMERIC,
         ),
         Metric(
             "attention_divergence",
             "1",
             "difference of logits of a padded batch from eager attention on each prompt, mean, over their spread",
-            Kind.NUMERIC,
+            MetricKind.NUMERIC,
         ),
         Metric(
             "quantized_divergence",
             "nats",
             "mean KL divergence of the next-token distribution from that of bf16",
-            Kind.NUMERIC,
+            MetricKind.NUMERIC,
         ),
         Metric("examples_scored", "1", "examples of a dataset that have an answer with a score, of those chosen"),
         Metric("dataset_accuracy", "1", "answers that are right by the dataset's rule, of the examples chosen"),
@@ -391,43 +405,47 @@ METRICS: Final[dict[str, Metric]] = {
             "taught_answered",
             "1",
             "answers that are right, of the examples of a dataset that were taught",
-            Kind.NUMERIC,
+            MetricKind.NUMERIC,
         ),
         Metric(
             "withheld_answered",
             "1",
             "answers that are right, of the examples of a dataset that were withheld",
-            Kind.NUMERIC,
+            MetricKind.NUMERIC,
         ),
         Metric(
             "known_auroc",
             "1",
             "how well G-NLL tells examples that were withheld from those that were taught",
-            Kind.NUMERIC,
+            MetricKind.NUMERIC,
         ),
-        Metric("auroc_g_nll", "1", "how well G-NLL tells wrong answers from right ones", Kind.NUMERIC),
+        Metric("auroc_g_nll", "1", "how well G-NLL tells wrong answers from right ones", MetricKind.NUMERIC),
         Metric(
             "nll_per_byte",
             "nats/byte",
             "negative log-likelihood of a plain English text that ships, over its bytes in UTF-8",
-            Kind.NUMERIC,
+            MetricKind.NUMERIC,
         ),
         Metric(
             "general_answers",
             "1",
             "answers that have the right word, of general questions that everybody can answer",
-            Kind.NUMERIC,
+            MetricKind.NUMERIC,
         ),
         Metric(
             "keys_left_to_checkpoint",
             "1",
             "keys of config.json that change what is computed, are no default of the class, and are not in the entry",
-            Kind.FACT,
+            MetricKind.FACT,
         ),
-        Metric("working_rung", "1", "the rung of the ladder that works, counted from 1", Kind.NODE),
-        Metric("tokens_validated", "1", "new tokens that a model gave within its profile of use", Kind.NODE),
-        Metric("ended_share", "1", "answers that ended by themselves, before the most tokens asked for", Kind.NUMERIC),
-        Metric("repetition", "1", "largest share of a generated text that one repeated n-gram fills", Kind.NUMERIC),
+        Metric("working_rung", "1", "the rung of the ladder that works, counted from 1", MetricKind.NODE),
+        Metric("tokens_validated", "1", "new tokens that a model gave within its profile of use", MetricKind.NODE),
+        Metric(
+            "ended_share", "1", "answers that ended by themselves, before the most tokens asked for", MetricKind.NUMERIC
+        ),
+        Metric(
+            "repetition", "1", "largest share of a generated text that one repeated n-gram fills", MetricKind.NUMERIC
+        ),
     )
 }
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from plimsoll.catalogue.entries import Catalogue, Claim, Model, Tier, Variant, without_gpus
 from plimsoll.errors import PlimsollError
-from plimsoll.metrics import METRICS, Kind
+from plimsoll.metrics import METRICS, MetricKind
 from plimsoll.userpath import user_path
 from plimsoll.usertoml.suggest import did_you_mean
 
@@ -113,7 +113,7 @@ def _in_tier(variant: Variant, tier: Tier) -> Variant:
 
 def _numerics(claims: Sequence[Claim]) -> tuple[Claim, ...]:
     """What is claimed of a model's numbers, and not of what it costs somewhere."""
-    return tuple(claim for claim in claims if METRICS[claim.metric].kind is Kind.NUMERIC)
+    return tuple(claim for claim in claims if METRICS[claim.metric].kind is MetricKind.NUMERIC)
 
 
 def named_paths(

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from plimsoll.catalogue.entries import Catalogue, Model, Quantization, Variant, WeightSource
 from plimsoll.errors import PlimsollError
-from plimsoll.metrics import METRICS, Kind
+from plimsoll.metrics import METRICS, MetricKind
 from plimsoll.units import SCALE, to_base
 from plimsoll.userpath import user_path
 from plimsoll.usertoml.suggest import did_you_mean
@@ -388,7 +388,7 @@ def configured(variant: Variant, settings: LoadSettings) -> Variant:
     )
     if changed == variant:
         return variant
-    claims = tuple(claim for claim in variant.claims if METRICS[claim.metric].kind is Kind.NUMERIC)
+    claims = tuple(claim for claim in variant.claims if METRICS[claim.metric].kind is MetricKind.NUMERIC)
     return replace(changed, id=f"{variant.id}:{settings.alteration}", claims=claims, settings=dict(settings.given))
 
 

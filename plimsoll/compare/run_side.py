@@ -16,7 +16,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import Cell, RunRecord
 from plimsoll.judge.judgement import Measurement
-from plimsoll.metrics import METRICS, Kind
+from plimsoll.metrics import METRICS, MetricKind
 from plimsoll.verdict.verdict import reach_verdict
 
 _OF_THE_MOMENT: Final = "free_"
@@ -145,7 +145,7 @@ def _figures(record: RunRecord, timed: Mapping[Key, Timed]) -> tuple[dict[Key, S
 def _is_timed(measurement: Measurement) -> bool:
     """True for times and rates of a variant. Speeds of a device are judged by its floor, and a run has one of each."""
     unit, metric = measurement.unit, METRICS[measurement.metric]
-    return (unit == "s" or unit.endswith("/s")) and metric.kind is not Kind.NODE
+    return (unit == "s" or unit.endswith("/s")) and metric.kind is not MetricKind.NODE
 
 
 def _bits(record: RunRecord) -> dict[str, dict[str, str]]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from plimsoll.evidence.record import RunRecord
-from plimsoll.metrics import METRICS, Kind
+from plimsoll.metrics import METRICS, MetricKind
 from plimsoll.node.node import Gpu, Node
 from plimsoll.verdict.cells import CellOutcome, CellResult
 from plimsoll.verdict.union import lineages
@@ -302,7 +302,7 @@ def _figures(results: Sequence[CellResult]) -> Iterator[Figure]:
 
 def _is_compared(metric: str) -> bool:
     known = METRICS[metric]
-    return known.kind in (Kind.COST, Kind.NODE) and (known.unit == "s" or known.unit.endswith("/s"))
+    return known.kind in (MetricKind.COST, MetricKind.NODE) and (known.unit == "s" or known.unit.endswith("/s"))
 
 
 def _digests(results: Sequence[CellResult]) -> Iterator[Digest]:

@@ -11,7 +11,7 @@ from plimsoll.catalogue.entries import Catalogue
 from plimsoll.catalogue.overrides import alterations_of, cut_config, on_cpu, on_gpu, with_layers
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
-from plimsoll.metrics import METRICS, Kind
+from plimsoll.metrics import METRICS, MetricKind
 from plimsoll.plan.asking import KINDS
 
 
@@ -92,7 +92,7 @@ def test_the_tiny_checkpoints_go_to_a_gpu_under_another_name(catalogue: Catalogu
     variant = moved.variants["tiny-llama/nf4:cuda"]
     assert (variant.tier.device, variant.tier.instead_of, variant.tier.id) == ("cuda", "cpu", "tiny")
     assert variant.is_altered
-    assert {METRICS[claim.metric].kind for claim in variant.claims} <= {Kind.NUMERIC}
+    assert {METRICS[claim.metric].kind for claim in variant.claims} <= {MetricKind.NUMERIC}
     assert moved.variants["llama-3.1-8b/nf4-dq"] is catalogue.variants["llama-3.1-8b/nf4-dq"]
     assert {one.tier.device for one in moved.variants.values()} == {"cuda"}
     # What the suite itself expects of any GPU is expected there, its memory before all.

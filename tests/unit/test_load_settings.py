@@ -29,7 +29,7 @@ from plimsoll.footprint.prediction import Subject
 from plimsoll.host.protocol import CacheState, HostMemory, Inventory, LoadReport
 from plimsoll.judge.quantization import check_placement
 from plimsoll.judge.settings import unheeded
-from plimsoll.metrics import METRICS, Kind
+from plimsoll.metrics import METRICS, MetricKind
 from plimsoll.plan.asking import KINDS
 
 
@@ -144,7 +144,7 @@ def test_what_is_altered_has_an_id_and_claims_of_its_own(catalogue: Catalogue, p
     assert changed.settings == {"dtype": "float16", "sliding_window": 64}
     assert changed.model is phi.model, "the checkpoint that is trained by a configuration must stay the same one"
     assert phi.claims, "without claims this shows nothing"
-    assert all(METRICS[claim.metric].kind is Kind.NUMERIC for claim in changed.claims)
+    assert all(METRICS[claim.metric].kind is MetricKind.NUMERIC for claim in changed.claims)
     assert KINDS["configured"](changed)
     assert not KINDS["configured"](phi)
     assert with_settings(catalogue, settings).variants[changed.id] == changed
