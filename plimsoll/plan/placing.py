@@ -83,7 +83,7 @@ Links = Mapping[frozenset[str], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class GpuDemand:
     """What a variant asks of GPUs."""
 
     variant: str
@@ -96,7 +96,9 @@ class Load:
     """On how many it may be spread; 1 for one that goes to one GPU whole."""
 
 
-def deal(loads: Sequence[Load], gpus: Sequence[Device], policy: Policy, links: Links) -> dict[str, tuple[Set, ...]]:
+def deal(
+    loads: Sequence[GpuDemand], gpus: Sequence[Device], policy: Policy, links: Links
+) -> dict[str, tuple[Set, ...]]:
     """Variant -> the sets of GPUs that carry it, each a copy. Loads are in the catalogue's order.
 
     Under `spread` each variant goes once to the GPUs with the fewest so far; then each GPU without a model gets a copy
@@ -130,7 +132,7 @@ def deal_all(
     return deal(loads, devices.gpus, policy, read_links(devices.gpus))
 
 
-def _fill(table: _Table, loads: Sequence[Load]) -> None:
+def _fill(table: _Table, loads: Sequence[GpuDemand]) -> None:
     """Give every GPU that has nothing a copy of something that fits it, where anything does."""
     for gpu in table.gpus:
         if table.count[gpu]:
@@ -165,7 +167,7 @@ class _Table:
         """What to take the least of: how much these GPUs carry already, then their place."""
         return sum(self.count[gpu] for gpu in gpus), self.gpus.index(gpus[0])
 
-    def best_set(self, load: Load, gpus: Sequence[Device], with_: Device | None = None) -> Set:
+    def best_set(self, load: GpuDemand, gpus: Sequence[Device], with_: Device | None = None) -> Set:
         """The fewest GPUs that hold it, of these the best linked, of these the least burdened; where none hold it, as
         many as it may have, the largest first."""
         for size in range(load.least, min(load.most, len(gpus)) + 1):
@@ -235,14 +237,14 @@ def _anywhere(gpus: Set, *, together: bool) -> list[Set]:
     return [one for size in range(1, most + 1) for one in combinations(gpus, size)]
 
 
-def load_of(variant: Variant, predictions: Predictions, most: int) -> Load:
+def load_of(variant: Variant, predictions: Predictions, most: int) -> GpuDemand:
     """What a variant asks of GPUs, by its prediction; `most` is how many there are. Of what cannot be predicted one GPU
     is as good as any other: the gate says what is wrong."""
     try:
         prediction = predictions.of(variant)
         need = need_of(variant, demand_of(variant, prediction))
     except PlimsollError:
-        return Load(variant=variant.id, holds=lambda _: True)
+        return GpuDemand(variant=variant.id, holds=lambda _: True)
 
     def spread(gpus: Set) -> bool:
         memory = tuple(gpu.memory or 0 for gpu in gpus)
@@ -257,10 +259,10 @@ def load_of(variant: Variant, predictions: Predictions, most: int) -> Load:
         return not demand.offloaded and _each_holds(need_of(variant, demand), gpus)
 
     if is_spread(variant):
-        return Load(variant=variant.id, holds=spread, most=most)
+        return GpuDemand(variant=variant.id, holds=spread, most=most)
     numbers = need.vram if isinstance(need.vram, Mapping) else {}
     least = max(numbers, default=0) + 1
-    return Load(variant=variant.id, holds=lambda gpus: _each_holds(need, gpus), least=least, most=least)
+    return GpuDemand(variant=variant.id, holds=lambda gpus: _each_holds(need, gpus), least=least, most=least)
 
 
 def _each_holds(need: Need, gpus: Set) -> bool:

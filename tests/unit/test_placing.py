@@ -7,7 +7,7 @@ import pytest
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.node.devices import Device, Devices
-from plimsoll.plan.placing import GpuChoice, Load, Policy, Set, deal, on_the_only, placed
+from plimsoll.plan.placing import GpuChoice, GpuDemand, Policy, Set, deal, on_the_only, placed
 from tests.support.gate_subjects import GB
 
 
@@ -18,13 +18,13 @@ def gpus_of(*gigabytes: int) -> Set:
     )
 
 
-def needing(variant: str, gigabytes: int, *, most: int = 1) -> Load:
+def needing(variant: str, gigabytes: int, *, most: int = 1) -> GpuDemand:
     """A variant of so many gigabytes, which may be shared out over `most` GPUs."""
-    return Load(variant=variant, holds=lambda on: sum(gpu.memory or 0 for gpu in on) >= gigabytes * GB, most=most)
+    return GpuDemand(variant=variant, holds=lambda on: sum(gpu.memory or 0 for gpu in on) >= gigabytes * GB, most=most)
 
 
 def spread(
-    *loads: Load, on: Set, policy: Policy = Policy.SPREAD, links: dict[frozenset[str], int] | None = None
+    *loads: GpuDemand, on: Set, policy: Policy = Policy.SPREAD, links: dict[frozenset[str], int] | None = None
 ) -> str:
     dealt = deal(loads, on, policy, links or {})
     return " ".join(
@@ -75,7 +75,7 @@ def test_what_one_gpu_does_not_hold_gets_as_few_as_hold_it_and_those_that_are_li
 
 
 def test_a_device_map_that_names_two_gpus_gets_two() -> None:
-    both = Load(variant="split", holds=lambda on: len(on) == 2, least=2, most=2)
+    both = GpuDemand(variant="split", holds=lambda on: len(on) == 2, least=2, most=2)
     assert spread(both, needing("a", 16), on=EIGHT[:3]) == "split:0+1 a:2"
 
 

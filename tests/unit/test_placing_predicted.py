@@ -16,7 +16,7 @@ from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.host.failures import HostError, Raised
 from plimsoll.host.protocol import Place
 from plimsoll.node.devices import Device
-from plimsoll.plan.placing import Load, Set, load_of
+from plimsoll.plan.placing import GpuDemand, Set, load_of
 from plimsoll.plan.predictions import Predictions
 from tests.support.gate_subjects import GB
 
@@ -64,7 +64,7 @@ def planned(memory: tuple[int, ...]) -> dict[str, str | int]:
     return placement
 
 
-def load(folder: Path, variant: Variant, most: int = 8) -> Load:
+def load(folder: Path, variant: Variant, most: int = 8) -> GpuDemand:
     def ask(request: Any) -> Any:
         return planned(request.memory) if isinstance(request, Place) else FORTY
 
