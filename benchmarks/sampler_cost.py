@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from plimsoll.host.server.gpu_sampler import GpuSampler, Look
+from plimsoll.host.server.gpu_sampler import GpuSampler, MemorySample
 
 PROMISED = 0.01
 _TURNS = 3
@@ -38,7 +38,7 @@ def main() -> int:
     if given.stand_in and "PLIMSOLL_STAND_IN" not in os.environ:
         return _again_with_the_stand_in(sys.argv[1:])
     handles = _handles(given.gpus)
-    free, close = [lambda: 1] * given.gpus, [lambda: Look(device=1)] * given.gpus
+    free, close = [lambda: 1] * given.gpus, [lambda: MemorySample(device=1)] * given.gpus
     asleep, awake, alone = [], [], []
     for _ in range(_TURNS):
         asleep.append(_share([], [], given.seconds))
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def _share(
-    looks: Sequence[Callable[[], int | None]], closely: Sequence[Callable[[], Look]], seconds: float
+    looks: Sequence[Callable[[], int | None]], closely: Sequence[Callable[[], MemorySample]], seconds: float
 ) -> tuple[float, float, float]:
     """Processor time of this process as a part of a core; what the sampler says of itself, and its interval."""
     sampler = GpuSampler(looks, closely)
@@ -87,14 +87,14 @@ def _device(handle: Any) -> Callable[[], int]:
     return lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
 
 
-def _all(handle: Any) -> Callable[[], Look]:
+def _all(handle: Any) -> Callable[[], MemorySample]:
     """What it asks now and then: its own part too."""
     import pynvml
 
-    def look() -> Look:
+    def look() -> MemorySample:
         used = int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
         mine = [each for each in pynvml.nvmlDeviceGetComputeRunningProcesses(handle) if each.pid == os.getpid()]
-        return Look(device=used, process=mine[0].usedGpuMemory if mine else None)
+        return MemorySample(device=used, process=mine[0].usedGpuMemory if mine else None)
 
     return look
 

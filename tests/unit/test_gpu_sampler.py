@@ -7,16 +7,16 @@ from itertools import pairwise
 
 import pytest
 
-from plimsoll.host.server.gpu_sampler import BUDGET, GpuSampler, Look, Pace
+from plimsoll.host.server.gpu_sampler import BUDGET, GpuSampler, MemorySample, Pace
 
 
 def test_the_highest_of_each_figure_is_kept_also_where_the_series_is_thinned() -> None:
     numbers = iter(range(10**6))
     highest = 700
 
-    def look() -> Look:
+    def look() -> MemorySample:
         number = next(numbers)
-        return Look(device=10**9 if number == highest else number, process=number)
+        return MemorySample(device=10**9 if number == highest else number, process=number)
 
     sampler = GpuSampler([lambda: 0], [look])
     for _ in range(2_000):
@@ -28,7 +28,7 @@ def test_the_highest_of_each_figure_is_kept_also_where_the_series_is_thinned() -
 
 
 def test_no_answer_is_no_figure() -> None:
-    sampler = GpuSampler([lambda: None], [lambda: Look(device=None)])
+    sampler = GpuSampler([lambda: None], [lambda: MemorySample(device=None)])
     track = sampler.track(0)
     assert (track["device_peak"], track["process_peak"]) == (None, None)
     assert sampler.cost().share is None, "nothing was sampled by the thread"
@@ -41,7 +41,7 @@ def test_a_slow_driver_is_asked_less_often() -> None:
             pass
         return 1
 
-    sampler = GpuSampler([slow], [lambda: Look(device=slow())], interval=0.001, budget=0.05)
+    sampler = GpuSampler([slow], [lambda: MemorySample(device=slow())], interval=0.001, budget=0.05)
     sampler.start()
     while sampler.track(0)["series"][-1][0] < 1.0:
         time.sleep(0.02)
@@ -108,7 +108,9 @@ def test_a_dear_moment_is_made_up_for_and_opens_no_gap() -> None:
 def test_what_the_thread_saw_is_there_whenever_it_is_asked() -> None:
     """A peak between two closer looks, of the second of two devices."""
     seen = iter([5, 7, 10**9])
-    sampler = GpuSampler([lambda: 1, lambda: next(seen, 6)], [lambda: Look(device=2)] * 2, interval=0.001, budget=1.0)
+    sampler = GpuSampler(
+        [lambda: 1, lambda: next(seen, 6)], [lambda: MemorySample(device=2)] * 2, interval=0.001, budget=1.0
+    )
     sampler.start()
     while sampler.track(1)["device_peak"] != 10**9:
         time.sleep(0.01)

@@ -16,7 +16,7 @@ import pynvml
 import torch
 
 from plimsoll.host.protocol import GpuMemory, GpuReleased
-from plimsoll.host.server.gpu_sampler import GpuSampler, Look, higher
+from plimsoll.host.server.gpu_sampler import GpuSampler, MemorySample, higher
 
 _INSTANCE: Final = "MIG-"
 _COPIED: Final = 32 * 2**20
@@ -121,9 +121,9 @@ class _Gpu:
         """What is cheap enough for every hundredth of a second: reads the bytes in use on the device, by anyone."""
         return self._nvml.reader(self._handle)
 
-    def look_closely(self) -> Look:
+    def look_closely(self) -> MemorySample:
         """The rest: this process, and torch's allocator."""
-        return Look(
+        return MemorySample(
             device=self._used(),
             process=self._held_by_process(),
             allocated=torch.cuda.memory_allocated(self._device),

@@ -34,7 +34,7 @@ _MOST_POINTS: Final = 240
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class MemorySample:
     """Bytes at one moment; None for what was not asked or not answered."""
 
     device: int | None
@@ -64,7 +64,7 @@ class _Track:
         self._waiting: list[Point] = []
         self._every = 1
 
-    def take(self, seconds: float, look: Look) -> None:
+    def take(self, seconds: float, look: MemorySample) -> None:
         self.device_peak = higher(self.device_peak, look.device)
         self.process_peak = higher(self.process_peak, look.process)
         # The highest of so many stands for them: a peak must not be thinned away.
@@ -129,7 +129,7 @@ class GpuSampler:
     def __init__(
         self,
         looks: Sequence[Callable[[], int | None]],
-        closely: Sequence[Callable[[], Look]],
+        closely: Sequence[Callable[[], MemorySample]],
         interval: float = INTERVAL,
         budget: float = BUDGET,
     ) -> None:
@@ -219,7 +219,7 @@ class GpuSampler:
         while self._seen:
             at, found = self._seen.popleft()
             for track, device in zip(self._tracks, found, strict=True):
-                track.take(at, Look(device=device))
+                track.take(at, MemorySample(device=device))
 
 
 def _highest(points: Sequence[Point]) -> Point:
