@@ -18,7 +18,7 @@ from typing import Final
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
 from plimsoll.errors import PlimsollError
-from plimsoll.wheelhouse.manifest import Carried, Manifest, sha256
+from plimsoll.wheelhouse.manifest import Carried, WheelhouseManifest, sha256
 from plimsoll.wheelhouse.needed import Target, needed
 from plimsoll.wheelhouse.pip import QUIET, run_or_explain
 
@@ -43,7 +43,7 @@ def collect(
     also: Sequence[str] = (),
     glibc: int = 28,
     most_mb: float = MOST_MB,
-) -> Manifest:
+) -> WheelhouseManifest:
     """Fill a folder with what the project needs on the target beside `system`; `glibc` is the minor version of the
     node's glibc 2.
 
@@ -56,7 +56,7 @@ def collect(
         fetch([f"{name}=={version}" for name, version in pins.items()], part, target, glibc, alone=True)
         fetch(_BUILD, part, target, glibc)
         suite = _archive(part)
-        manifest = Manifest(
+        manifest = WheelhouseManifest(
             python=target.python,
             machine=target.machine,
             system=tuple(system),
@@ -125,7 +125,7 @@ def _carried(path: Path) -> Carried:
     )
 
 
-def refuse_weight(manifest: Manifest, most_mb: float) -> None:
+def refuse_weight(manifest: WheelhouseManifest, most_mb: float) -> None:
     """Raise PlimsollError, with what weighs most, where all together are more than so many megabytes."""
     if manifest.bytes <= most_mb * 1e6:
         return
@@ -137,7 +137,7 @@ def refuse_weight(manifest: Manifest, most_mb: float) -> None:
     )
 
 
-def described(manifest: Manifest, folder: Path) -> str:
+def described(manifest: WheelhouseManifest, folder: Path) -> str:
     """What was collected, for the terminal."""
     largest = max(manifest.files, key=lambda file: file.bytes)
     return (

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll.errors import PlimsollError
-from plimsoll.wheelhouse.manifest import Manifest
+from plimsoll.wheelhouse.manifest import WheelhouseManifest
 from plimsoll.wheelhouse.pip import QUIET, run_or_explain
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
@@ -35,7 +35,7 @@ def install(wheelhouse: Path, environment: Path, project: Path = PROJECT) -> Non
     damaged, packages of the node that are missing or outside the range that the project supports, and requirements
     that neither node nor wheelhouse meets.
     """
-    manifest = Manifest.read(wheelhouse)
+    manifest = WheelhouseManifest.read(wheelhouse)
     _refuse_interpreter(manifest)
     manifest.refuse_damage(wheelhouse)
     if find_spec("packaging") is None:
@@ -54,7 +54,7 @@ def install(wheelhouse: Path, environment: Path, project: Path = PROJECT) -> Non
     _refuse_replaced(python, manifest)
 
 
-def refuse_system(manifest: Manifest, project: Path, installed: dict[str, str]) -> None:
+def refuse_system(manifest: WheelhouseManifest, project: Path, installed: dict[str, str]) -> None:
     """Raise PlimsollError where a package of the node is missing or outside the supported range, or a requirement is
     met by neither node nor wheelhouse. `installed` is version by canonical name."""
     from packaging.utils import canonicalize_name
@@ -96,7 +96,7 @@ def installed_here() -> dict[str, str]:
     return found
 
 
-def _refuse_interpreter(manifest: Manifest) -> None:
+def _refuse_interpreter(manifest: WheelhouseManifest) -> None:
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     if here != manifest.python:
         raise PlimsollError(
@@ -131,7 +131,7 @@ def _packages(environment: Path) -> Path:
     return environment / "lib" / version / "site-packages"
 
 
-def _refuse_replaced(python: Path, manifest: Manifest) -> None:
+def _refuse_replaced(python: Path, manifest: WheelhouseManifest) -> None:
     """Raise PlimsollError where the new environment would use another torch than the node's."""
     ask = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]), sep='\\n')"
     answer = run_or_explain([str(python), "-c", ask, *manifest.system], "the new environment does not see the node's")

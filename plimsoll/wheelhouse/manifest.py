@@ -30,7 +30,7 @@ class Carried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class WheelhouseManifest:
     """What a wheelhouse is for, and what is in it."""
 
     python: str

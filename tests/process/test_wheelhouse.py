@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from plimsoll.wheelhouse.manifest import Carried, Manifest, sha256
+from plimsoll.wheelhouse.manifest import Carried, WheelhouseManifest, sha256
 from tests.support.subsession import ROOT
 
 BACKEND = """\
@@ -99,7 +99,7 @@ def _list(wheels: Path) -> None:
         size, digest = path.stat().st_size, sha256(path)
         files.append(Carried(file=path.name, distribution=name, version=version, bytes=size, sha256=digest))
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    manifest = Manifest(
+    manifest = WheelhouseManifest(
         python=here, machine=platform.machine(), system=("torch",), extras=(), suite="", files=tuple(files)
     )
     manifest.write(wheels)

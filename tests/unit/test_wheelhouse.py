@@ -13,7 +13,7 @@ import pytest
 from plimsoll.errors import PlimsollError
 from plimsoll.wheelhouse.collect import EXTRAS, SYSTEM, described, refuse_weight
 from plimsoll.wheelhouse.install import install, refuse_system
-from plimsoll.wheelhouse.manifest import Carried, Manifest, sha256
+from plimsoll.wheelhouse.manifest import Carried, WheelhouseManifest, sha256
 from plimsoll.wheelhouse.needed import Target, needed, own_requirements, pinned
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +21,7 @@ HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 TARGET = Target(python="3.12", machine="x86_64")
 
 
-def manifest_of(folder: Path, **files: str) -> Manifest:
+def manifest_of(folder: Path, **files: str) -> WheelhouseManifest:
     """A wheelhouse for this interpreter, whose files have these contents."""
     folder.mkdir(exist_ok=True)
     carried = []
@@ -37,7 +37,7 @@ def manifest_of(folder: Path, **files: str) -> Manifest:
                 sha256=sha256(path),
             )
         )
-    made = Manifest(
+    made = WheelhouseManifest(
         python=HERE,
         machine=platform.machine(),
         system=("torch",),
@@ -104,7 +104,7 @@ def test_a_mistake_is_one_sentence(system: tuple[str, ...], extras: tuple[str, .
 
 def test_the_list_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     made = manifest_of(tmp_path / "w", pip="a", packaging="b")
-    assert Manifest.read(tmp_path / "w") == made
+    assert WheelhouseManifest.read(tmp_path / "w") == made
     made.refuse_damage(tmp_path / "w")
     assert described(made, Path("w")).startswith(f"w: 2 files, 0.0 MB, for Python {HERE} on ")
 
