@@ -8,11 +8,11 @@ from typing import Any
 
 from plimsoll.judge.health import HealthJudgement
 from plimsoll.node.kernel_log import KernelXid
-from plimsoll.node.watch import Stretch
+from plimsoll.node.watch import HealthWindow
 
 
 def stretch_fields(
-    stretch: Stretch, judged: HealthJudgement, indexes: Sequence[int], earlier: Iterable[KernelXid] = ()
+    stretch: HealthWindow, judged: HealthJudgement, indexes: Sequence[int], earlier: Iterable[KernelXid] = ()
 ) -> dict[str, Any]:
     """Everything but the variant: every figure before and after, how far samples went, Xids, findings and gaps."""
     return {

@@ -13,7 +13,7 @@ from typing import Final
 from plimsoll.catalogue.health import CounterRule, HealthRules
 from plimsoll.node.driver import next_step
 from plimsoll.node.health import FABRIC_COMPLETED, GpuHealth, HeardXid, Reading
-from plimsoll.node.watch import Stretch
+from plimsoll.node.watch import HealthWindow
 
 GROUPS: Final = ("presence", "ecc", "remapped_rows", "throttle", "xid", "links", "advice")
 """What the checks of a GPU's health are named by."""
@@ -95,7 +95,7 @@ class HealthJudgement:
 
 
 def judge_health(
-    stretch: Stretch, rules: HealthRules, indexes: Sequence[int] | None = None, *, worked: bool = False
+    stretch: HealthWindow, rules: HealthRules, indexes: Sequence[int] | None = None, *, worked: bool = False
 ) -> HealthJudgement:
     """What the stretch says of these GPUs; of all that were there at its beginning where `indexes` is None.
 
@@ -124,7 +124,7 @@ def name_of(gpu: GpuHealth) -> str:
 class _One:
     """One GPU over one stretch."""
 
-    def __init__(self, stretch: Stretch, rules: HealthRules, index: int, worked: bool) -> None:
+    def __init__(self, stretch: HealthWindow, rules: HealthRules, index: int, worked: bool) -> None:
         self._stretch, self._rules, self._index, self._worked = stretch, rules, index, worked
         self._before = stretch.before.gpu(index)
         self._after = stretch.after.gpu(index)

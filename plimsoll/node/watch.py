@@ -37,7 +37,7 @@ class Extreme:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
+class HealthWindow:
     """What was seen of the GPUs over some time. The same fields serve one variant and a whole run."""
 
     before: Health
@@ -54,7 +54,7 @@ class Stretch:
         """How long it was."""
         return self.after.at - self.before.at
 
-    def with_link(self, index: int, generation: int | None, width: int | None) -> Stretch:
+    def with_link(self, index: int, generation: int | None, width: int | None) -> HealthWindow:
         """With what a host saw of a GPU's PCIe link while it copied."""
         figures = dict(self.extremes.get(index, {}))
         for name, value in (("pcie.generation", generation), ("pcie.width", width)):
@@ -65,7 +65,7 @@ class Stretch:
 
 
 @dataclass(slots=True)
-class Mark:
+class WindowStart:
     """The beginning of a stretch."""
 
     before: Health
@@ -81,7 +81,7 @@ class HealthWatch:
         self._log = log or KernelLog()
         self._interval = interval
         self._lock = threading.Lock()
-        self._marks: list[Mark] = []
+        self._marks: list[WindowStart] = []
         self._heard: list[HeardXid] = []
         self._places: dict[str, int] = {}
         self._done = threading.Event()
@@ -103,15 +103,15 @@ class HealthWatch:
         self._events.close()
         self._log.close()
 
-    def mark(self) -> Mark:
+    def mark(self) -> WindowStart:
         """Begin a stretch with a look at everything."""
-        mark = Mark(before=self._reader.look())
+        mark = WindowStart(before=self._reader.look())
         self._hear_kernel(mark.before)
         with self._lock:
             self._marks.append(mark)
         return mark
 
-    def since(self, mark: Mark) -> Stretch:
+    def since(self, mark: WindowStart) -> HealthWindow:
         """The stretch from a mark until now; the mark stays, so that it can be asked again."""
         after = self._reader.look()
         self._take(after)
@@ -119,7 +119,7 @@ class HealthWatch:
         with self._lock:
             extremes = {gpu: dict(each) for gpu, each in mark.extremes.items()}
             xids = tuple(x for x in self._heard if x.at >= mark.before.at)
-            return Stretch(
+            return HealthWindow(
                 before=mark.before,
                 after=after,
                 extremes=extremes,
@@ -128,7 +128,7 @@ class HealthWatch:
                 deaf=self._deaf(after),
             )
 
-    def forget(self, mark: Mark) -> None:
+    def forget(self, mark: WindowStart) -> None:
         """End a stretch: its extremes are no longer followed."""
         with self._lock:
             self._marks = [other for other in self._marks if other is not mark]

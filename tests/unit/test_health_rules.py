@@ -12,7 +12,7 @@ from plimsoll.catalogue.health import read_health
 from plimsoll.judge.health import judge_health
 from plimsoll.node.health import GpuHealth, Health, Reading
 from plimsoll.node.kernel_log import KernelLog, bus_place, xids_of
-from plimsoll.node.watch import Stretch
+from plimsoll.node.watch import HealthWindow
 
 # Lines as leptonai/gpud has them (Apache-2.0; components/accelerator/nvidia/xid/kmsg_test.go at 2acd894,
 # message_to_inject.go at 97864ab).
@@ -147,7 +147,7 @@ def _gpu(sram: int | None) -> GpuHealth:
 def _unknown_rises(before: GpuHealth | None) -> list[str]:
     """What cannot be said of a GPU that shows no error in the end."""
     began = Health(at=0.0, gpus=() if before is None else (before,))
-    stretch = Stretch(before=began, after=Health(at=9.0, gpus=(_gpu(0),)))
+    stretch = HealthWindow(before=began, after=Health(at=9.0, gpus=(_gpu(0),)))
     found = judge_health(stretch, read_health(), [0]).of("ecc").blinds
     return [blind.why for blind in found if blind.what.startswith("how far it had risen before (SRAM errors")]
 

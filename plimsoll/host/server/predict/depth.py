@@ -37,7 +37,7 @@ class TracedStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class SharedSpan:
     """Operations of a step that a step with one layer more has as well: from `start` to `stop`, and `shift` later."""
 
     start: int
@@ -45,17 +45,17 @@ class Stretch:
     shift: int
 
 
-def stretches(less: TracedStep, more: TracedStep) -> tuple[Stretch, ...]:
+def stretches(less: TracedStep, more: TracedStep) -> tuple[SharedSpan, ...]:
     """What the two steps share, the one with a layer more than the other. Raises NotFollowedError where they are no
     such steps."""
     if len(more.entered) != len(less.entered) + 1 or len(less.returned) != len(less.entered) or not less.entered:
         raise NotFollowedError("its layers cannot be told apart in a step")
     turn, end, longer = less.forward, len(less.operations), len(more.operations)
     shared = (
-        Stretch(0, less.entered[-1], 0),
-        Stretch(less.entered[0], turn, more.forward - turn),
-        Stretch(turn, less.returned[0], more.forward - turn),
-        Stretch(less.returned[-1], end, longer - end),
+        SharedSpan(0, less.entered[-1], 0),
+        SharedSpan(less.entered[0], turn, more.forward - turn),
+        SharedSpan(turn, less.returned[0], more.forward - turn),
+        SharedSpan(less.returned[-1], end, longer - end),
     )
     for part in shared:
         if less.operations[part.start : part.stop] != more.operations[part.start + part.shift : part.stop + part.shift]:
@@ -63,7 +63,7 @@ def stretches(less: TracedStep, more: TracedStep) -> tuple[Stretch, ...]:
     return shared
 
 
-def deepened(less: Sequence[int], more: Sequence[int], shared: Sequence[Stretch], missing: int) -> list[int]:
+def deepened(less: Sequence[int], more: Sequence[int], shared: Sequence[SharedSpan], missing: int) -> list[int]:
     """The bytes at the operations of a step that has `missing` layers more than `less`, stretch after stretch."""
     return [
         less[number] + missing * (more[number + part.shift] - less[number])

@@ -23,7 +23,7 @@ from plimsoll.footprint.activations import Moment
 from plimsoll.footprint.training import Mode, StepPrediction, Training, optimizer_bytes, updating_on_cpu
 from plimsoll.host.server.predict.activations import BATCHES, SHORT, outer
 from plimsoll.host.server.predict.coverage import fused_experts
-from plimsoll.host.server.predict.depth import Stretch, TracedStep, deepened, stretches
+from plimsoll.host.server.predict.depth import SharedSpan, TracedStep, deepened, stretches
 from plimsoll.host.server.predict.layers import Layers, text_part, widest_window, with_attention, without_padding
 from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.predict.trace import Pass, Step, TooManyStepsError, Watch
@@ -105,7 +105,7 @@ class _Steps:
         shared = [stretches(*pair) for pair in pairs]
         there, back = ([parts[:2] for parts in shared], [parts[2:] for parts in shared])
 
-        def moments(name: str, parts: Sequence[Sequence[Stretch]]) -> list[Moment]:
+        def moments(name: str, parts: Sequence[Sequence[SharedSpan]]) -> list[Moment]:
             values = [
                 deepened(getattr(one, name), getattr(other, name), part, missing)
                 for (one, other), part in zip(pairs, parts, strict=True)
