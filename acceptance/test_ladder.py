@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.judging import Judge
 from fixtures.skipping import skip_with
-from plimsoll.ladder.attempt import Outcome
+from plimsoll.ladder.attempt import RungOutcome
 from plimsoll.ladder.climb import Climb
 from plimsoll.ladder.document import attempt_to_json, lines_of
 from plimsoll.ladder.rungs import RUNGS
@@ -24,9 +24,9 @@ def test_ladder(climbed: Climb, judge: Judge) -> None:
     working = climbed.working
     beyond = working is not None and not working.rung.is_dry_run
     refused = [one.skip for one in climbed.attempts if one.skip is not None and not one.rung.is_dry_run]
-    if not beyond and refused and not any(one.outcome is Outcome.FAILED for one in climbed.attempts):
+    if not beyond and refused and not any(one.outcome is RungOutcome.FAILED for one in climbed.attempts):
         skip_with(refused[0])
-    told = "\n".join(line for one in climbed.attempts if one.outcome is not Outcome.WORKS for line in lines_of(one))
+    told = "\n".join(line for one in climbed.attempts if one.outcome is not RungOutcome.WORKS for line in lines_of(one))
     judge.limit(
         "working_rung",
         RUNGS.index(working.rung.id) + 1 if working is not None and beyond else None,

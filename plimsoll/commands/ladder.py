@@ -31,7 +31,7 @@ from plimsoll.inspection.entry import EntryChoices, compose, enterable
 from plimsoll.inspection.inspecting import Inspector
 from plimsoll.inspection.inspection import Inspection
 from plimsoll.inspection.model import id_of, model_of
-from plimsoll.ladder.attempt import Attempt, Outcome
+from plimsoll.ladder.attempt import Attempt, RungOutcome
 from plimsoll.ladder.climb import Climb, Ladder, climb
 from plimsoll.ladder.document import conclusion, lines_of, to_json
 from plimsoll.ladder.entry import entry_id, name_of, tier_for, variant_table
@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
             _write(options, climbed, climbed.working, catalogue, inspection)
     if climbed.working is not None:
         return 0
-    return _NONE_WORKS if any(one.outcome is Outcome.FAILED for one in climbed.attempts) else _UNDECIDED
+    return _NONE_WORKS if any(one.outcome is RungOutcome.FAILED for one in climbed.attempts) else _UNDECIDED
 
 
 def _print(attempt: Attempt) -> None:

@@ -45,7 +45,7 @@ _WHATEVER_IS_SET: Final = frozenset(
 _OF_MEMORY: Final = frozenset({"ram", "gpu-memory", "group-memory"})
 
 
-class Outcome(StrEnum):
+class RungOutcome(StrEnum):
     """How a rung ended."""
 
     WORKS = "works"
@@ -61,7 +61,7 @@ class Attempt:
     """A rung and what came of it."""
 
     rung: Rung
-    outcome: Outcome
+    outcome: RungOutcome
     why: str = ""
     """Empty for one that works."""
     diagnoses: tuple[Diagnosis, ...] = ()
@@ -103,7 +103,7 @@ def worked(rung: Rung, report: LoadReport, generated: Generated, findings: Seque
     """A rung that loaded and validated."""
     return Attempt(
         rung=rung,
-        outcome=Outcome.WORKS,
+        outcome=RungOutcome.WORKS,
         report=report,
         generated=generated,
         findings=tuple(findings),
@@ -135,7 +135,7 @@ def not_numbers(rung: Rung, report: LoadReport, generated: Generated) -> Attempt
     )
     return Attempt(
         rung=rung,
-        outcome=Outcome.FAILED,
+        outcome=RungOutcome.FAILED,
         why=f"raw logits were NaN or infinite within {len(generated.completions[0].token_ids)} tokens",
         diagnoses=(told,),
         report=report,
@@ -154,7 +154,7 @@ def incomplete(rung: Rung, report: LoadReport, symptoms: Sequence[Symptom] | Non
     why = f"{'not in the checkpoint, so randomly initialised' if absent else 'never materialised'}: {named}"
     return Attempt(
         rung=rung,
-        outcome=Outcome.FAILED,
+        outcome=RungOutcome.FAILED,
         why=why,
         diagnoses=recognise(Seen(text=why), symptoms),
         of_the_checkpoint=True,
@@ -174,7 +174,7 @@ def failed(rung: Rung, failure: HostFailure | HostStartError, symptoms: Sequence
     of_files = isinstance(mistake, LoadFailed) and mistake.kind in _OF_THE_CHECKPOINT
     return Attempt(
         rung=rung,
-        outcome=Outcome.FAILED,
+        outcome=RungOutcome.FAILED,
         why=_short(text),
         diagnoses=diagnoses,
         of_the_checkpoint=of_files or bool(told & _SYMPTOMS_OF_THE_CHECKPOINT),
@@ -188,7 +188,7 @@ def refused(rung: Rung, skip: Skip | str, symptoms: Sequence[Symptom] | None) ->
     evidence = {"skip": skip.code.value} if isinstance(skip, Skip) else {}
     return Attempt(
         rung=rung,
-        outcome=Outcome.REFUSED,
+        outcome=RungOutcome.REFUSED,
         why=_short(str(skip)),
         diagnoses=recognise(Seen(text=str(skip), evidence=evidence), symptoms),
         of_the_checkpoint=isinstance(skip, Skip) and skip.code in _WHATEVER_IS_SET,
@@ -199,7 +199,7 @@ def refused(rung: Rung, skip: Skip | str, symptoms: Sequence[Symptom] | None) ->
 
 def implied(rung: Rung, why: str) -> Attempt:
     """A rung that was not tried, because it would fail."""
-    return Attempt(rung=rung, outcome=Outcome.IMPLIED, why=why, settings=dict(rung.settings.given))
+    return Attempt(rung=rung, outcome=RungOutcome.IMPLIED, why=why, settings=dict(rung.settings.given))
 
 
 _LONGEST: Final = 1_500

@@ -13,7 +13,7 @@ from plimsoll.host.client.process import Host
 from plimsoll.host.failures import HostFailure, HostStartError
 from plimsoll.host.protocol import Call, Generate, Load, LoadSpec, Prompt, Unload
 from plimsoll.judge.settings import unheeded
-from plimsoll.ladder.attempt import Attempt, Outcome, failed, implied, incomplete, not_numbers, refused, worked
+from plimsoll.ladder.attempt import Attempt, RungOutcome, failed, implied, incomplete, not_numbers, refused, worked
 from plimsoll.ladder.rungs import BF16, FP16, RUNGS, TOKENS, Room, Rung, best_dtype, rung, variant_on, weight_bytes
 
 QUESTION: Final = "The capital of France is"
@@ -61,7 +61,7 @@ class Climb:
     @property
     def working(self) -> Attempt | None:
         """The first rung that works; the dry run only where no other does."""
-        good = [attempt for attempt in self.attempts if attempt.outcome is Outcome.WORKS]
+        good = [attempt for attempt in self.attempts if attempt.outcome is RungOutcome.WORKS]
         return next((attempt for attempt in good if not attempt.rung.is_dry_run), good[0] if good else None)
 
 
@@ -71,7 +71,7 @@ def climb(ladder: Ladder, *, every: bool = False, tell: Tell = lambda _: None) -
     for attempt in _attempts(ladder, attempts):
         attempts.append(attempt)
         tell(attempt)
-        if attempt.outcome is Outcome.WORKS and not attempt.rung.is_dry_run and not every:
+        if attempt.outcome is RungOutcome.WORKS and not attempt.rung.is_dry_run and not every:
             break
     return Climb(base=ladder.base, attempts=tuple(attempts))
 
@@ -80,7 +80,7 @@ def _attempts(ladder: Ladder, before: Sequence[Attempt]) -> Iterator[Attempt]:
     for name in RUNGS:
         numbers = [one.dtype for one in before if one.is_of_numbers]
         unsupported = [
-            one.dtype for one in before if one.is_of_dtype or (one.outcome is Outcome.REFUSED and _lacks(one))
+            one.dtype for one in before if one.is_of_dtype or (one.outcome is RungOutcome.REFUSED and _lacks(one))
         ]
         dtype = best_dtype(numbers, unsupported)
         step = rung(name, ladder.device, ladder.room, dtype, ladder.scratch, ladder.given)
@@ -96,7 +96,7 @@ def _lacks(attempt: Attempt) -> bool:
 def why_implied(step: Rung, before: Sequence[Attempt], ladder: Ladder) -> str:
     """Why a rung would fail as an earlier one did; empty where that is not known."""
     for one in before:
-        if one.outcome in (Outcome.WORKS, Outcome.IMPLIED):
+        if one.outcome in (RungOutcome.WORKS, RungOutcome.IMPLIED):
             continue
         if one.of_the_checkpoint:
             return f"{one.rung.id} failed for what no setting of a load changes"
@@ -143,7 +143,7 @@ def _attempt(ladder: Ladder, step: Rung) -> Attempt:
         attempt = refused(step, str(error), ladder.symptoms)
         return Attempt(
             rung=step,
-            outcome=Outcome.FAILED,
+            outcome=RungOutcome.FAILED,
             why=attempt.why,
             diagnoses=attempt.diagnoses,
             of_the_checkpoint=True,

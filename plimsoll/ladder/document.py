@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from plimsoll.host.protocol import LoadReport
-from plimsoll.ladder.attempt import Attempt, Outcome
+from plimsoll.ladder.attempt import Attempt, RungOutcome
 from plimsoll.ladder.climb import Climb
 from plimsoll.present.foreign_text import one_line
 from plimsoll.units import format_bytes, format_seconds
@@ -18,9 +18,9 @@ _LONGEST: Final = 600
 
 def lines_of(attempt: Attempt) -> Iterator[str]:
     """A rung with what came of it: what failed, the cause, one next step."""
-    words = {Outcome.REFUSED: "not tried", Outcome.IMPLIED: "not tried"}
+    words = {RungOutcome.REFUSED: "not tried", RungOutcome.IMPLIED: "not tried"}
     yield f"{attempt.rung.id:<11}{words.get(attempt.outcome, attempt.outcome.value):<10} {attempt.rung.title}"
-    if attempt.outcome is Outcome.WORKS and attempt.report is not None and attempt.generated is not None:
+    if attempt.outcome is RungOutcome.WORKS and attempt.report is not None and attempt.generated is not None:
         yield f"  took:  {_cost(attempt.report)}"
         completion = attempt.generated.completions[0]
         text = repr(completion.text) if completion.text else ", ".join(map(str, completion.token_ids))
@@ -31,7 +31,7 @@ def lines_of(attempt: Attempt) -> Iterator[str]:
         yield from (f"  note:  {one_line(finding, _LONGEST)}" for finding in attempt.findings)
         return
     yield f"  why:   {one_line(attempt.why, _LONGEST)}"
-    if attempt.outcome is Outcome.IMPLIED:
+    if attempt.outcome is RungOutcome.IMPLIED:
         return
     if not attempt.diagnoses:
         yield "  cause: nothing that the table of symptoms knows"
@@ -52,7 +52,7 @@ def conclusion(climbed: Climb) -> list[str]:
     """What works, and how to ask for it."""
     working = climbed.working
     if working is None:
-        failed = [one for one in climbed.attempts if one.outcome is Outcome.FAILED]
+        failed = [one for one in climbed.attempts if one.outcome is RungOutcome.FAILED]
         first = next((one.diagnoses[0] for one in climbed.attempts if one.diagnoses), None)
         step = f"; next: {one_line(first.next, _LONGEST)}" if first is not None else ""
         return [f"{climbed.base.model.id}: no rung works ({len(failed)} failed){step}"]

@@ -13,7 +13,7 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.host.failures import HostDied, HostError, Raised
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
-from plimsoll.ladder.attempt import Attempt, Outcome, failed, implied, refused
+from plimsoll.ladder.attempt import Attempt, RungOutcome, failed, implied, refused
 from plimsoll.ladder.climb import Ladder, climb, why_implied
 from plimsoll.ladder.document import conclusion, lines_of, to_json
 from plimsoll.ladder.entry import variant_table
@@ -75,7 +75,7 @@ def _died(signal: str) -> HostDied:
 
 def _numbers(step: Rung) -> Attempt:
     told = Diagnosis(symptom="not-finite", title="", cause="", next="", anchor="", seen="")
-    return Attempt(rung=step, outcome=Outcome.FAILED, why="x", diagnoses=(told,))
+    return Attempt(rung=step, outcome=RungOutcome.FAILED, why="x", diagnoses=(told,))
 
 
 def test_the_rungs_are_the_sequence_of_the_load_strategy(phi: Variant) -> None:
@@ -163,7 +163,7 @@ def test_what_the_gate_refuses_for_all_is_asked_once_and_limits_pass_its_memory(
         return Skip(code=SkipCode.OFFLINE, have="no answer from the Hub", need="access", fix="go online")
 
     climbed = climb(_ladder(phi, gate=offline), every=True)
-    assert [one.outcome for one in climbed.attempts] == [Outcome.REFUSED, *[Outcome.IMPLIED] * 4]
+    assert [one.outcome for one in climbed.attempts] == [RungOutcome.REFUSED, *[RungOutcome.IMPLIED] * 4]
 
     asked: list[str] = []
 
@@ -202,7 +202,7 @@ def test_the_end_says_that_nothing_works_and_the_first_next_step(phi: Variant) -
 
 def test_an_entry_is_written_that_the_catalogue_reads(tmp_path: Path, phi: Variant) -> None:
     for name in RUNGS[1:]:
-        attempt = Attempt(rung=_rung(name), outcome=Outcome.WORKS)
+        attempt = Attempt(rung=_rung(name), outcome=RungOutcome.WORKS)
         path = tmp_path / f"{name}.toml"
         path.write_text(variant_table(phi, attempt, read_catalogue(), "plimsoll ladder x"))
         found = read_catalogue([path]).variants[f"phi-3-mini-4k-instruct/ladder-{name}"]
