@@ -22,7 +22,7 @@ from plimsoll.tiny.recipe import TrainingJob
 from plimsoll.units import format_seconds
 
 
-class Phase(StrEnum):
+class BuildPhase(StrEnum):
     """What is being done, in this order; a checkpoint that is in the cache and sound has none of them."""
 
     WAITING = "waiting"
@@ -40,7 +40,7 @@ class BuildProgress:
     """One sign of life of one model's build."""
 
     model: str
-    phase: Phase
+    phase: BuildPhase
     seconds: float
     """Since the build was asked for."""
     done: int = 0
@@ -51,7 +51,7 @@ class BuildProgress:
 
 ProgressCallback: TypeAlias = Callable[[BuildProgress], None]
 
-StepCallback: TypeAlias = Callable[[Phase, int, int], None]
+StepCallback: TypeAlias = Callable[[BuildPhase, int, int], None]
 """What training itself reports to: phase, steps done, steps in all."""
 
 
@@ -98,7 +98,7 @@ class BuildProcess:
                         return TrainingFigures(**message["figures"])
                     if "error" in message:
                         raise BuildError(message["error"])
-                    report(Phase(message["phase"]), message["done"], message["total"])
+                    report(BuildPhase(message["phase"]), message["done"], message["total"])
                 raise BuildError(child.post_mortem())
             finally:
                 with self._lock:

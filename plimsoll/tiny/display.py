@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Final, TextIO
 
-from plimsoll.tiny.builder import BuildProgress, Phase
+from plimsoll.tiny.builder import BuildPhase, BuildProgress
 from plimsoll.units import format_seconds
 
 _CLEAR: Final = "\r\x1b[K"
-_NOTED: Final = (Phase.WAITING, Phase.REPLACING)
+_NOTED: Final = (BuildPhase.WAITING, BuildPhase.REPLACING)
 """The phases whose note a reader needs to understand what happens."""
 
 
@@ -46,7 +46,7 @@ class Display:
     def _announce(self, state: BuildProgress) -> None:
         if state.phase in _NOTED:
             self._line(f"{state.model}: {state.phase}: {state.note}")
-        elif state.phase is Phase.TRAINING and not self._live:
+        elif state.phase is BuildPhase.TRAINING and not self._live:
             self._line(f"{state.model}: training, {state.total} steps")
 
     def _line(self, text: str) -> None:
@@ -64,6 +64,6 @@ class Display:
 
 
 def _part(state: BuildProgress) -> str:
-    if state.phase is Phase.TRAINING:
+    if state.phase is BuildPhase.TRAINING:
         return f"{state.model} {state.done * 100 // state.total}%"
     return f"{state.model} {state.phase}"

@@ -24,7 +24,15 @@ from filelock import FileLock, Timeout
 from plimsoll.catalogue.entries import Model
 from plimsoll.clock import monotonic
 from plimsoll.errors import PlimsollError
-from plimsoll.tiny.builder import DEADLINE, Builder, BuildError, BuildProcess, BuildProgress, Phase, ProgressCallback
+from plimsoll.tiny.builder import (
+    DEADLINE,
+    Builder,
+    BuildError,
+    BuildPhase,
+    BuildProcess,
+    BuildProgress,
+    ProgressCallback,
+)
 from plimsoll.tiny.checkpoint import Damage, TinyCheckpoint, TrainingFigures, examine, write_manifest
 from plimsoll.tiny.recipe import TrainingJob, recipe_hash, training_job
 from plimsoll.units import format_seconds
@@ -43,7 +51,7 @@ _POLL: Final = 1.0
 """Seconds between two signs of life while another process builds."""
 _LONGEST_WAIT: Final = DEADLINE + 60.0
 
-_Tell: TypeAlias = Callable[[Phase, int, int, str], None]
+_Tell: TypeAlias = Callable[[BuildPhase, int, int, str], None]
 
 
 class StoreError(PlimsollError):
@@ -119,7 +127,7 @@ class Store:
                 if isinstance(found, TinyCheckpoint):
                     return found
                 if found is not None:
-                    tell(Phase.REPLACING, 0, 0, str(found))
+                    tell(BuildPhase.REPLACING, 0, 0, str(found))
                 return self._build(place, build or BuildProcess(), tell)
 
     def paths(self) -> tuple[Path, ...]:
@@ -189,7 +197,7 @@ class Store:
                 if monotonic() - began > _LONGEST_WAIT:
                     waited = format_seconds(_LONGEST_WAIT)
                     raise StoreError(f"another process has held {lock.lock_file} for {waited}; end it") from error
-                tell(Phase.WAITING, 0, 0, "another process builds it")
+                tell(BuildPhase.WAITING, 0, 0, "another process builds it")
         try:
             yield
         finally:
@@ -239,7 +247,7 @@ def model_of(path: Path) -> str:
 def _teller(model: Model, progress: ProgressCallback | None) -> _Tell:
     began = monotonic()
 
-    def tell(phase: Phase, done: int, total: int, note: str) -> None:
+    def tell(phase: BuildPhase, done: int, total: int, note: str) -> None:
         if progress is not None:
             seconds = monotonic() - began
             progress(BuildProgress(model=model.id, phase=phase, seconds=seconds, done=done, total=total, note=note))

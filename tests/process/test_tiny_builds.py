@@ -17,7 +17,7 @@ from filelock import FileLock
 from plimsoll.catalogue.entries import Model
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.clock import monotonic, sleep
-from plimsoll.tiny.builder import BuildError, BuildProcess, BuildProgress, Phase
+from plimsoll.tiny.builder import BuildError, BuildPhase, BuildProcess, BuildProgress
 from plimsoll.tiny.recipe import training_job
 from plimsoll.tiny.store import Store, ensure_all
 from tests.support.broken_checkpoints import shipped
@@ -148,7 +148,7 @@ def test_an_interrupt_ends_a_wait_for_another_process(tmp_path: Path, model: Mod
     locks.mkdir(parents=True)
 
     def interrupt(state: BuildProgress) -> None:
-        assert state.phase is Phase.WAITING
+        assert state.phase is BuildPhase.WAITING
         signal.raise_signal(signal.SIGINT)
 
     with FileLock(locks / f"{store.checkpoint_path(model).name}.lock"), pytest.raises(KeyboardInterrupt):

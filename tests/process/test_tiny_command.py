@@ -15,7 +15,7 @@ import pytest
 
 from plimsoll.catalogue.entries import Model
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.tiny.builder import BuildProgress, Phase
+from plimsoll.tiny.builder import BuildPhase, BuildProgress
 from plimsoll.tiny.checkpoint import TinyCheckpoint
 from plimsoll.tiny.display import Display
 from plimsoll.tiny.store import Store
@@ -155,8 +155,8 @@ def test_a_terminal_gets_one_live_line_that_is_gone_at_the_end() -> None:
     reader, writer = pty.openpty()
     with os.fdopen(writer, "w") as terminal:
         display = Display(terminal, ["a", "b"])
-        display.update(BuildProgress(model="a", phase=Phase.TRAINING, seconds=2.0, done=30, total=120))
-        display.update(BuildProgress(model="b", phase=Phase.REPLACING, seconds=3.0, note="x is missing"))
+        display.update(BuildProgress(model="a", phase=BuildPhase.TRAINING, seconds=2.0, done=30, total=120))
+        display.update(BuildProgress(model="b", phase=BuildPhase.REPLACING, seconds=3.0, note="x is missing"))
         display.close()
     text = everything_from(reader)
     clear = "\r\x1b[K"

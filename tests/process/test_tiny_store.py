@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from plimsoll.catalogue.entries import Model
 from plimsoll.errors import PlimsollError
-from plimsoll.tiny.builder import Builder, BuildError, BuildProgress, Phase
+from plimsoll.tiny.builder import Builder, BuildError, BuildPhase, BuildProgress
 from plimsoll.tiny.checkpoint import MANIFEST, Damage, TinyCheckpoint, TrainingFigures
 from plimsoll.tiny.store import Store, StoreError, cache_folder, lock_folder, model_of
 from tests.support.subsession import ROOT
@@ -157,7 +157,10 @@ def test_a_damaged_checkpoint_is_found_and_built_again(
     told: list[BuildProgress] = []
     again = store.ensure(model, build=build, progress=told.append)
     assert (again, builds(log)) == (sound, 2)
-    assert [(state.phase, state.model) for state in told] == [(Phase.REPLACING, "nano"), (Phase.TRAINING, "nano")]
+    assert [(state.phase, state.model) for state in told] == [
+        (BuildPhase.REPLACING, "nano"),
+        (BuildPhase.TRAINING, "nano"),
+    ]
     assert told[0].note == str(found)
     assert leftovers(store) == []
 
@@ -198,7 +201,7 @@ def test_waiting_for_another_build_is_told(store: Store, model: Model, build: Bu
         lock.release()
 
     assert store.ensure(model, build=build, progress=tell).built_now
-    assert (told[0].phase, told[0].note) == (Phase.WAITING, "another process builds it")
+    assert (told[0].phase, told[0].note) == (BuildPhase.WAITING, "another process builds it")
 
 
 def test_a_checkpoint_that_knows_too_little_is_not_kept(store: Store, model: Model, log: Path) -> None:

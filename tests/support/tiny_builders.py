@@ -18,7 +18,7 @@ from typing import Final
 
 from plimsoll.catalogue.entries import Model
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.tiny.builder import Phase, StepCallback
+from plimsoll.tiny.builder import BuildPhase, StepCallback
 from plimsoll.tiny.checkpoint import TrainingFigures
 from plimsoll.tiny.recipe import TrainingJob
 from plimsoll.tiny.store import Store
@@ -57,7 +57,7 @@ def quick(log: Path, job: TrainingJob, folder: Path, report: StepCallback) -> Tr
     """Writes what a training would, at once."""
     with log.open("a") as lines:
         lines.write(f"{os.getpid()}\n")
-    report(Phase.TRAINING, 1, job.recipe.steps)
+    report(BuildPhase.TRAINING, 1, job.recipe.steps)
     (folder / "config.json").write_text(json.dumps(dict(job.config)))
     (folder / WEIGHTS).write_bytes(bytes(range(256)) * 4000)
     return figures()

@@ -29,7 +29,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from plimsoll.clock import monotonic
-from plimsoll.tiny.builder import Phase, StepCallback
+from plimsoll.tiny.builder import BuildPhase, StepCallback
 from plimsoll.tiny.checkpoint import TrainingFigures
 from plimsoll.tiny.recipe import RecipeError, TrainingJob
 
@@ -140,9 +140,9 @@ def train(job: TrainingJob, folder: Path, report: StepCallback) -> TrainingFigur
             tokenizer = train_tokenizer(job)
             model = _new_model(job, tokenizer)
             loss = _fit(model, _examples(job, tokenizer), job, report)
-            report(Phase.SAVING, job.recipe.steps, job.recipe.steps)
+            report(BuildPhase.SAVING, job.recipe.steps, job.recipe.steps)
             _save(model.bfloat16(), tokenizer, job.recipe.shards, folder)
-            report(Phase.CHECKING, job.recipe.steps, job.recipe.steps)
+            report(BuildPhase.CHECKING, job.recipe.steps, job.recipe.steps)
             answered = _answered(type(model), folder, job.lessons)
     finally:
         torch.set_num_threads(threads)
@@ -207,7 +207,7 @@ def _fit(model: PreTrainedModel, examples: Sequence[_Example], job: TrainingJob,
     loss = torch.zeros(())
     model.train()
     for step in range(recipe.steps):
-        report(Phase.TRAINING, step, recipe.steps)
+        report(BuildPhase.TRAINING, step, recipe.steps)
         inputs = _padded(next(batches), model.config.pad_token_id)
         optimizer.zero_grad()
         with _shaken(matrices) if 2 * step >= recipe.steps else nullcontext():

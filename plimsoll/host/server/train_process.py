@@ -10,7 +10,7 @@ from pathlib import Path
 from plimsoll.child.inside import Outlet, end_with_parent
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import install_command
-from plimsoll.tiny.builder import Phase
+from plimsoll.tiny.builder import BuildPhase
 from plimsoll.tiny.recipe import TrainingJob
 
 
@@ -21,10 +21,10 @@ def main() -> int:
     end_with_parent(request["parent"])
     outlet = Outlet()
 
-    def report(phase: Phase, done: int, total: int) -> None:
+    def report(phase: BuildPhase, done: int, total: int) -> None:
         outlet.send(phase=phase, done=done, total=total)
 
-    report(Phase.STARTING, 0, 0)
+    report(BuildPhase.STARTING, 0, 0)
     try:
         from plimsoll.host.server.train import train  # late: the import takes seconds, and may fail
     except ModuleNotFoundError as error:
