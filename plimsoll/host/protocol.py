@@ -236,7 +236,7 @@ class Predict(Request[Prediction]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place(Request[Mapping[str, str | int]]):
+class PredictPlacement(Request[Mapping[str, str | int]]):
     """Ask the planner which part of a model goes where, on GPUs with so many bytes for it each; loads nothing.
 
     Answered by the beginnings of parameters' names, each with a GPU's number, `cpu` or `disk`.

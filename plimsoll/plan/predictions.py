@@ -39,7 +39,7 @@ from plimsoll.footprint.training import StepPrediction, Training
 from plimsoll.gate.need import CONTEXT_ALLOWANCE
 from plimsoll.host.client.process import Host, Hosts
 from plimsoll.host.failures import HostFailure
-from plimsoll.host.protocol import Place, Predict, Request
+from plimsoll.host.protocol import Predict, PredictPlacement, Request
 from plimsoll.host.training import PredictStep
 
 FOLDER: Final = "predictions"
@@ -335,7 +335,7 @@ class Predictions:
 
     def _place(self, variant: Variant, subject: Subject, memory: tuple[int, ...]) -> Placement | PredictionError:
         try:
-            placement = self._ask(Place(subject=subject, device_map=str(variant.device_map), memory=memory))
+            placement = self._ask(PredictPlacement(subject=subject, device_map=str(variant.device_map), memory=memory))
         except HostFailure as failure:
             return PredictionError(f"no placement for {variant.id}, so it is not known where it goes:\n{failure}")
         self._store.write_placement(subject, str(variant.device_map), memory, placement)

@@ -14,7 +14,7 @@ from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Momen
 from plimsoll.footprint.prediction import ArchitectureFacts, Prediction
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.host.failures import HostError, Raised
-from plimsoll.host.protocol import Place
+from plimsoll.host.protocol import PredictPlacement
 from plimsoll.node.devices import Device
 from plimsoll.plan.placing import GpuDemand, Set, load_of
 from plimsoll.plan.predictions import Predictions
@@ -66,7 +66,7 @@ def planned(memory: tuple[int, ...]) -> dict[str, str | int]:
 
 def load(folder: Path, variant: Variant, most: int = 8) -> GpuDemand:
     def ask(request: Any) -> Any:
-        return planned(request.memory) if isinstance(request, Place) else FORTY
+        return planned(request.memory) if isinstance(request, PredictPlacement) else FORTY
 
     return load_of(variant, Predictions(folder, ask), most)
 

@@ -19,7 +19,7 @@ from plimsoll.footprint.prediction import ArchitectureFacts, Prediction, Subject
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.gate.need import need_of
 from plimsoll.host.failures import HostError, Raised
-from plimsoll.host.protocol import Place, Predict
+from plimsoll.host.protocol import Predict, PredictPlacement
 from plimsoll.plan.predictions import PredictionError, Predictions, PredictionStore
 
 CATALOGUE = read_catalogue()
@@ -163,7 +163,7 @@ def test_what_failed_is_told_each_time_and_tried_once(tmp_path: Path) -> None:
 
 def test_a_placement_is_asked_for_what_is_spread_and_kept_by_memory(tmp_path: Path) -> None:
     placement = {"model.layers.0": 0, "model.layers.1": 1, "lm_head": "cpu"}
-    host = Host(lambda request: placement if isinstance(request, Place) else PREDICTION)
+    host = Host(lambda request: placement if isinstance(request, PredictPlacement) else PREDICTION)
     predictions = Predictions(tmp_path, host)
     free = (80 * 10**9, 80 * 10**9)
     assert predictions.placement(LLAMA, free) is None
@@ -178,10 +178,10 @@ def test_a_placement_is_asked_for_what_is_spread_and_kept_by_memory(tmp_path: Pa
 
 def test_limits_of_an_entry_bound_what_the_planner_has(tmp_path: Path) -> None:
     """Of a GPU that its limits do not name accelerate takes nothing."""
-    host = Host(lambda request: {"": 0} if isinstance(request, Place) else PREDICTION)
+    host = Host(lambda request: {"": 0} if isinstance(request, PredictPlacement) else PREDICTION)
     limited = replace(SPREAD, load_options={"max_memory": {"0": "2GB", "cpu": "30GB"}})
     Predictions(tmp_path, host).placement(limited, (80 * 10**9, 80 * 10**9))
-    asked = next(request for request in host.asked if isinstance(request, Place))
+    asked = next(request for request in host.asked if isinstance(request, PredictPlacement))
     assert asked.memory == (2 * 10**9, 0)
 
 

@@ -41,8 +41,8 @@ from plimsoll.host.protocol import (
     MakeReference,
     Manners,
     MeasureSpeeds,
-    Place,
     Predict,
+    PredictPlacement,
     ProveContent,
     ReadGpuMemory,
     Reading,
@@ -134,7 +134,7 @@ class Session:
         self._handlers: dict[type[object], Callable[[Any], object]] = {
             Load: self._load,
             Predict: self._predict,
-            Place: self._place,
+            PredictPlacement: self._place,
             Describe: self._describe,
             ReadGpuMemory: self._read_gpu_memory,
             Unload: self._unload,
@@ -210,7 +210,7 @@ class Session:
 
         return variant.predict_all(request.subject)
 
-    def _place(self, request: Place) -> Mapping[str, str | int]:
+    def _place(self, request: PredictPlacement) -> Mapping[str, str | int]:
         from plimsoll.host.server.predict import variant
 
         return variant.predict_placement(request.subject, request.device_map, request.memory)
