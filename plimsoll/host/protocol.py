@@ -552,7 +552,7 @@ class ComputeGolden(Request[GoldenLogits]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class TextLikelihood:
     """How a model reads a text of which nobody told it: the negative logarithms of the probabilities of its tokens."""
 
     nats: float
@@ -567,7 +567,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadText(Request[tuple[Reading, ...]]):
+class ReadText(Request[tuple[TextLikelihood, ...]]):
     """Read each text as it stands, without a chat around it."""
 
     texts: tuple[str, ...]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from plimsoll.host.protocol import Manners, Reading, ReadText
+from plimsoll.host.protocol import Manners, ReadText, TextLikelihood
 from plimsoll.host.server.generation import input_device
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ _SHOWN = 200
 
 
 @torch.inference_mode()
-def read(loaded: LoadedModel, request: ReadText) -> tuple[Reading, ...]:
+def read(loaded: LoadedModel, request: ReadText) -> tuple[TextLikelihood, ...]:
     """How each text is read; a pass a text."""
     return tuple(_read(loaded, text) for text in request.texts)
 
 
-def _read(loaded: LoadedModel, text: str) -> Reading:
+def _read(loaded: LoadedModel, text: str) -> TextLikelihood:
     tokenizer = loaded.tokenizer
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     decoded = str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
@@ -35,7 +35,7 @@ def _read(loaded: LoadedModel, text: str) -> Reading:
     wanted = torch.tensor([*begin, *ids][first:], device=logits.device)
     chosen = logits.log_softmax(-1)[first - 1 : -1].gather(-1, wanted[:, None])
     unread = 0 if begin else len(str(tokenizer.decode(ids[:1])).encode())
-    return Reading(
+    return TextLikelihood(
         nats=-float(chosen.double().sum()) if bool(torch.isfinite(logits).all()) else math.nan,
         bytes=len(text.encode()) - unread,
         tokens=len(wanted),

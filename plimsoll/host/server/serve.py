@@ -45,12 +45,12 @@ from plimsoll.host.protocol import (
     PredictPlacement,
     ProveContent,
     ReadGpuMemory,
-    Reading,
     ReadText,
     Score,
     Scored,
     Speeds,
     TellManners,
+    TextLikelihood,
     Unload,
     Unloaded,
 )
@@ -267,7 +267,7 @@ class Session:
 
         return golden.compute(request)
 
-    def _read_text(self, request: ReadText) -> tuple[Reading, ...]:
+    def _read_text(self, request: ReadText) -> tuple[TextLikelihood, ...]:
         loaded = self._model
         from plimsoll.host.server import meaning
 
