@@ -38,7 +38,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class Headroom:
     """A prediction on a GPU with so many bytes."""
 
     wanted: Wanted
@@ -84,9 +84,11 @@ class Otherwise:
     """Then, why not."""
 
 
-def room_of(wanted: Wanted, memory: int, predictions: Predictions) -> Room:
+def room_of(wanted: Wanted, memory: int, predictions: Predictions) -> Headroom:
     """The room for a training on a GPU with so many bytes. Raises PredictionError, and HostStartError."""
-    return Room(wanted=wanted, step=predictions.step(wanted.training, wanted.variant, wanted.partner), memory=memory)
+    return Headroom(
+        wanted=wanted, step=predictions.step(wanted.training, wanted.variant, wanted.partner), memory=memory
+    )
 
 
 def otherwise(wanted: Wanted, memory: int, predictions: Predictions) -> Iterator[Otherwise]:
@@ -108,7 +110,7 @@ def _ways(wanted: Wanted) -> Iterator[Training]:
             yield replace(own, mode=Mode.LORA, size=DEFAULT_RANK, checkpointing=again)
 
 
-def table_sizes(room: Room) -> tuple[Sequence[int], Sequence[int]]:
+def table_sizes(room: Headroom) -> tuple[Sequence[int], Sequence[int]]:
     """The batches and lengths of a table: powers of two up to what is just too many, and the length asked for, with a
     quarter, half and twice of it."""
     context = room.wanted.length

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from plimsoll.footprint.training import PARTS, Phase
 from plimsoll.gate.need import CONTEXT_ALLOWANCE
-from plimsoll.plan.headroom import RESERVE, Otherwise, Room, table_sizes
+from plimsoll.plan.headroom import RESERVE, Headroom, Otherwise, table_sizes
 from plimsoll.present.document import Svg, Table, columns
 from plimsoll.present.terminal import LONGEST, aligned
 from plimsoll.units import format_bytes
@@ -23,7 +23,7 @@ _WHAT: Final = {
 _MARKS: Final = "+ safe, ~ fits without the reserve, blank: does not fit"
 
 
-def render(machine: str, room: Room, others: Sequence[Otherwise]) -> str:
+def render(machine: str, room: Headroom, others: Sequence[Otherwise]) -> str:
     """The largest safe batch, its parts, what limits it, other ways to train, and a table over batch and length."""
     wanted, batch = room.wanted, room.safe_batch()
     title = f"{wanted.name} on {machine}, {format_bytes(room.memory)}: {wanted.training}, {wanted.length:,} tokens"
@@ -57,7 +57,7 @@ def _phase(phase: Phase) -> str:
     }[phase]
 
 
-def _answer(room: Room, batch: int) -> list[str]:
+def _answer(room: Headroom, batch: int) -> list[str]:
     if not batch:
         lacking = room.reserve(1) - room.left(1)
         return [f"not one sequence is safe: {format_bytes(lacking)} are lacking; what takes most: {room.limit}"]
@@ -81,19 +81,19 @@ def _others(others: Sequence[Otherwise], batch: int) -> list[str]:
     return lines
 
 
-def _grid(room: Room) -> list[str]:
+def _grid(room: Headroom) -> list[str]:
     batches, lengths = table_sizes(room)
     titles = columns("batch", *(f"{length:,}" for length in lengths), figures=range(len(lengths) + 1))
     rows = tuple((f"{batch:,}", *(_cell(room, batch, length) for length in lengths)) for batch in batches)
     return aligned(Table(columns=titles, rows=rows), indent=0, widest=LONGEST)
 
 
-def _cell(room: Room, batch: int, length: int) -> str:
+def _cell(room: Headroom, batch: int, length: int) -> str:
     mark = "+" if room.is_safe(batch, length) else "~" if room.left(batch, length) >= 0 else " "
     return f"{room.parts(batch, length).peak / 1e9:.1f} {mark}"
 
 
-def to_json(machine: str, room: Room, others: Sequence[Otherwise]) -> dict[str, Any]:
+def to_json(machine: str, room: Headroom, others: Sequence[Otherwise]) -> dict[str, Any]:
     """The same as JSON data, sizes in bytes."""
     wanted, batch = room.wanted, room.safe_batch()
     batches, lengths = table_sizes(room)
@@ -131,7 +131,7 @@ def _training(training: Any) -> dict[str, Any]:
     }
 
 
-def _row(room: Room, batch: int, length: int) -> dict[str, Any]:
+def _row(room: Headroom, batch: int, length: int) -> dict[str, Any]:
     parts = room.parts(batch, length)
     return {
         "batch": batch,
@@ -143,7 +143,7 @@ def _row(room: Room, batch: int, length: int) -> dict[str, Any]:
     }
 
 
-def picture(room: Room) -> Svg:
+def picture(room: Headroom) -> Svg:
     """The parts of a step over the sequences at once, beside the memory of the GPU, as an SVG element. Needs
     matplotlib."""
     from plimsoll.present.drawing import CATEGORIES, INK, drawing, svg
@@ -168,7 +168,7 @@ def picture(room: Room) -> Svg:
         return svg(figure)
 
 
-def _there(room: Room, batch: int, name: str) -> int:
+def _there(room: Headroom, batch: int, name: str) -> int:
     """A part's bytes at the highest point: gradients are not there in every phase, nor are activations."""
     parts = room.parts(batch)
     away = {"activations": parts.phase is Phase.UPDATE, "gradients": parts.phase is not Phase.UPDATE}

@@ -25,7 +25,7 @@ from plimsoll.footprint.training import (
 from plimsoll.gate.need import CONTEXT_ALLOWANCE
 from plimsoll.host.ranks import device_map_of
 from plimsoll.plan.asking import Named
-from plimsoll.plan.headroom import RESERVE, Room, Wanted, parse_count, table_sizes
+from plimsoll.plan.headroom import RESERVE, Headroom, Wanted, parse_count, table_sizes
 from plimsoll.plan.headroom_table import render, to_json
 from plimsoll.plan.training_cases import training_cases
 
@@ -135,9 +135,9 @@ def test_other_counts_are_refused(text: str) -> None:
         parse_count(text)
 
 
-def room(memory: int = 24 * GB, **changes: Any) -> Room:
+def room(memory: int = 24 * GB, **changes: Any) -> Headroom:
     wanted = Wanted(variant=CATALOGUE.variants["llama-3.1-8b/bf16"], partner=None, training=BRIDGE, length=1000)
-    return Room(wanted=wanted, step=step(**changes), memory=memory)
+    return Headroom(wanted=wanted, step=step(**changes), memory=memory)
 
 
 def test_the_largest_safe_batch_leaves_the_reserve_and_one_more_does_not() -> None:
