@@ -19,7 +19,7 @@ from plimsoll.footprint.activations import Activations, CacheLayer, Moment
 from plimsoll.host.server.predict.activations import ForwardPasses
 from plimsoll.host.server.predict.coverage import skeleton_of
 from plimsoll.host.server.predict.passes import NotFollowedError
-from plimsoll.host.server.predict.trace import Experts, Product, Step, Watch, int8_product
+from plimsoll.host.server.predict.trace import Experts, Operation, Product, Watch, int8_product
 
 AUTO_CLASS = "AutoModelForCausalLM"
 SHARED: dict[str, Any] = {
@@ -204,7 +204,7 @@ def test_packed_experts_stay_unpacked_while_they_run() -> None:
     covered = followed.activations(Quantization.NF4).of_prompt(1, 8)
     stock = followed.activations(Quantization.NF4, experts_covered=False).of_prompt(1, 8)
     assert covered - stock >= 2 * tensors - 2 * 256 * 1024
-    int8 = Step("unpacking experts", 0, 0, experts=Experts(all=300, largest=200, one=50))
+    int8 = Operation("unpacking experts", 0, 0, experts=Experts(all=300, largest=200, one=50))
     assert int8.bytes(Quantization.INT8, 2, True) == 300 * 2 + 50 * 4
     assert int8.bytes(Quantization.INT8, 2, False) == int8.bytes(Quantization.BF16, 2, True) == 0
 

@@ -21,7 +21,7 @@ from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Momen
 from plimsoll.host.server.predict.coverage import output_head
 from plimsoll.host.server.predict.layers import Layers, text_part, widest_window, with_attention, without_padding
 from plimsoll.host.server.predict.passes import NotFollowedError, TracedPass, follow
-from plimsoll.host.server.predict.trace import Step, Watch
+from plimsoll.host.server.predict.trace import Operation, Watch
 
 _LONG: Final = 2**24
 """Tokens of the long passes: beyond every window, and so few that no count of bytes leaves 64 bits."""
@@ -74,7 +74,7 @@ class ForwardPasses:
     def activations(self, quantization: Quantization, *, experts_covered: bool = True) -> Activations:
         """The peaks of passes with the weights packed by a scheme, fused experts with them or not."""
 
-        def height(step: Step) -> int:
+        def height(step: Operation) -> int:
             return step.bytes(quantization, self._itemsize, experts_covered)
 
         prompts = [

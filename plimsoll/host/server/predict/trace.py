@@ -65,7 +65,7 @@ class Experts:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Operation:
     """One operation: bytes in use before and after it, what its kernel takes beside that, and the expert weights that
     are unpacked meanwhile."""
 
@@ -132,7 +132,7 @@ class TooManyStepsError(Exception):
 class Pass:
     """The steps of one forward pass; those from `head` on belong to the output head."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Operation] = field(default_factory=list)
     head: int | None = None
 
     @property
@@ -211,7 +211,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types 
             self._current.head = len(self._current.steps)
         within = _within_attention(args, kwargs, out) if name == _FUSED_ATTENTION else 0
         by_engine = name == _SUM and _is_asked_by_engine()
-        self._current.steps.append(Step(name, before, self._in_use, within, product, self._experts, by_engine))
+        self._current.steps.append(Operation(name, before, self._in_use, within, product, self._experts, by_engine))
         return out
 
     def _product(self, tensors: Sequence[torch.Tensor], out: torch.Tensor) -> Product | None:
@@ -240,7 +240,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types 
 
         def start(*_: object) -> None:
             self._experts = experts
-            self._current.steps.append(Step(UNPACKING, self._in_use, self._in_use, experts=experts))
+            self._current.steps.append(Operation(UNPACKING, self._in_use, self._in_use, experts=experts))
 
         def end(*_: object) -> None:
             self._experts = None

@@ -26,7 +26,7 @@ from plimsoll.host.server.predict.coverage import fused_experts
 from plimsoll.host.server.predict.depth import SharedSpan, TracedStep, deepened, stretches
 from plimsoll.host.server.predict.layers import Layers, text_part, widest_window, with_attention, without_padding
 from plimsoll.host.server.predict.passes import NotFollowedError
-from plimsoll.host.server.predict.trace import Pass, Step, TooManyStepsError, Watch
+from plimsoll.host.server.predict.trace import Operation, Pass, TooManyStepsError, Watch
 from plimsoll.host.server.training.learner import Learner, low_rank_beside
 
 _LOOKS: Final = "find_packed_sequence_indices"
@@ -271,7 +271,7 @@ def _gradients(watch: Watch, learner: Learner, steps: int) -> list[int]:
     return list(accumulate(made))[:steps]
 
 
-def _height(step: Step, base: Base, *, backward: bool) -> int:
+def _height(step: Operation, base: Base, *, backward: bool) -> int:
     """Bytes at the highest point of a step.
 
     On the way back a packed weight is unpacked, whatever the scheme; LLM.int8 does not pack the gradient. Two gradients
