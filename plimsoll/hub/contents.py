@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from plimsoll.hub.access import Access
 from plimsoll.hub.cache import indexed_files
 from plimsoll.hub.files import INDEX, needed_files
-from plimsoll.hub.headers import HeaderError, Stored, read_file_header, total
+from plimsoll.hub.headers import DtypeTotals, HeaderError, read_file_header, total
 from plimsoll.hub.pointers import stand_in
 
 CONFIG: Final = "config.json"
@@ -41,7 +41,7 @@ class CheckpointContents:
     """Of these the ones with the weights that a load reads."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """The files of SETTINGS that are there."""
-    stored: tuple[Stored, ...] = ()
+    stored: tuple[DtypeTotals, ...] = ()
     """What the headers of the weights' files say, together."""
     headers: int = 0
     """How many were read."""
@@ -71,7 +71,7 @@ class Repository:
         """Read back what `to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
         contents = data["contents"]
         if contents is not None:
-            stored = tuple(Stored(**part) for part in contents["stored"])
+            stored = tuple(DtypeTotals(**part) for part in contents["stored"])
             lists = {name: tuple(contents[name]) for name in ("weights", "unread")}
             contents = CheckpointContents(**{**contents, **lists, "stored": stored})
         access = Access.from_json(data["access"])
@@ -98,7 +98,7 @@ def read_folder(folder: Path) -> CheckpointContents:
             texts[name] = read_text(folder / name)
         except (OSError, ValueError) as error:
             unread.append(f"{name}: {error}")
-    parts: list[Stored] = []
+    parts: list[DtypeTotals] = []
     read = 0
     weights = weight_files(files, indexed_files(folder / INDEX) or ())
     for name in weights:

@@ -33,7 +33,7 @@ from plimsoll.hub.contents import (
 )
 from plimsoll.hub.error_text import in_words, is_of_the_network, is_of_the_proxy
 from plimsoll.hub.files import index_is_needed, needed_files
-from plimsoll.hub.headers import HeaderError, Stored, read_header, total
+from plimsoll.hub.headers import DtypeTotals, HeaderError, read_header, total
 from plimsoll.hub.queries import ASK_THE_CACHE, TIMEOUT, answer_of, indexed, unanswered
 from plimsoll.hub.retry import patiently
 
@@ -105,12 +105,12 @@ def _settings(repository: str, commit: str, sizes: Mapping[str, int]) -> tuple[d
 
 def _headers(
     repository: str, commit: str, sizes: Mapping[str, int], progress: Progress
-) -> tuple[list[tuple[Stored, ...]], list[str]]:
+) -> tuple[list[tuple[DtypeTotals, ...]], list[str]]:
     names = tuple(sizes)
-    found: list[tuple[Stored, ...]] = []
+    found: list[tuple[DtypeTotals, ...]] = []
     faults: list[str] = []
 
-    def one(name: str) -> tuple[Stored, ...] | str:
+    def one(name: str) -> tuple[DtypeTotals, ...] | str:
         try:
             return read_header(lambda start, end: _range(repository, commit, name, start, end), sizes[name])
         except HeaderError as error:

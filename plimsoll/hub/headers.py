@@ -26,7 +26,7 @@ class HeaderError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class DtypeTotals:
     """The tensors of one dtype in a checkpoint's files."""
 
     dtype: str
@@ -36,7 +36,7 @@ class Stored:
     bytes: int
 
 
-def read_header(read: Read, size: int) -> tuple[Stored, ...]:
+def read_header(read: Read, size: int) -> tuple[DtypeTotals, ...]:
     """What a file of so many bytes holds, by dtype. Raises HeaderError, and what `read` raises."""
     if size <= LENGTH_BYTES:
         raise HeaderError(f"holds {size} bytes, and a safetensors file begins with 8 that say how long its header is")
@@ -55,7 +55,7 @@ def read_header(read: Read, size: int) -> tuple[Stored, ...]:
     return found
 
 
-def read_file_header(path: Path) -> tuple[Stored, ...]:
+def read_file_header(path: Path) -> tuple[DtypeTotals, ...]:
     """The same of a file on this disk. Raises HeaderError and OSError."""
     with path.open("rb") as file:
 
@@ -66,7 +66,7 @@ def read_file_header(path: Path) -> tuple[Stored, ...]:
         return read_header(read, path.stat().st_size)
 
 
-def total(parts: Iterable[Stored]) -> tuple[Stored, ...]:
+def total(parts: Iterable[DtypeTotals]) -> tuple[DtypeTotals, ...]:
     """The same dtypes together, in the order of their names."""
     sums: dict[str, list[int]] = {}
     for part in parts:
@@ -74,14 +74,14 @@ def total(parts: Iterable[Stored]) -> tuple[Stored, ...]:
         for place, more in enumerate((part.tensors, part.elements, part.bytes)):
             counts[place] += more
     return tuple(
-        Stored(dtype=dtype, tensors=counts[0], elements=counts[1], bytes=counts[2])
+        DtypeTotals(dtype=dtype, tensors=counts[0], elements=counts[1], bytes=counts[2])
         for dtype, counts in sorted(sums.items())
     )
 
 
-def _stored(entry: Mapping[str, Any]) -> Stored:
+def _stored(entry: Mapping[str, Any]) -> DtypeTotals:
     start, end = entry["data_offsets"]
-    return Stored(
+    return DtypeTotals(
         dtype=str(entry["dtype"])[:20],
         tensors=1,
         elements=math.prod(map(int, entry["shape"])),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plimsoll.hub.contents import read_folder
-from plimsoll.hub.headers import HeaderError, Stored, read_file_header, read_header
+from plimsoll.hub.headers import DtypeTotals, HeaderError, read_file_header, read_header
 
 TENSORS = {
     "a.weight": {"dtype": "BF16", "shape": [4, 8], "data_offsets": [0, 64]},
@@ -38,8 +38,8 @@ def test_a_header_tells_by_dtype_what_is_stored_and_nothing_else_is_read() -> No
     data = content({"__metadata__": {"format": "pt"}, **TENSORS})
     read, asked = reads_of(data)
     assert read_header(read, len(data)) == (
-        Stored(dtype="BF16", tensors=2, elements=40, bytes=80),
-        Stored(dtype="F32", tensors=1, elements=1, bytes=4),
+        DtypeTotals(dtype="BF16", tensors=2, elements=40, bytes=80),
+        DtypeTotals(dtype="F32", tensors=1, elements=1, bytes=4),
     )
     assert asked == [(0, 8), (8, len(data) - 84)]
 

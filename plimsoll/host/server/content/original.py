@@ -52,7 +52,7 @@ def flat_rows(original: Original, start: int, stop: int) -> torch.Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredTensor:
     """A tensor of the file; `slice` is what safetensors gives for one that is not read yet."""
 
     slice: Any
@@ -150,9 +150,9 @@ class CheckpointTensors:
         self._parts: dict[str, list[tuple[str, str | None]]] | None = None
         self._converters: dict[str, Any] = {}
 
-    def stored(self, name: str) -> Stored | None:
+    def stored(self, name: str) -> StoredTensor | None:
         """A tensor by the name that it has in a file; None where no file has it."""
-        return Stored(self._slices[name]) if name in self._slices else None
+        return StoredTensor(self._slices[name]) if name in self._slices else None
 
     def of(self, names: Sequence[str], shape: tuple[int, ...]) -> Original | None:
         """The tensor for a parameter that has these names in the model and this shape; None where the checkpoint has
@@ -175,9 +175,9 @@ class CheckpointTensors:
             return None
         pattern = parts[0][1]
         if pattern is None:
-            return Stored(self._slices[parts[0][0]])
+            return StoredTensor(self._slices[parts[0][0]])
         converter = self._converters[pattern]
-        stacked = _stacked(converter, [(Stored(self._slices[source]), by) for source, by in parts])
+        stacked = _stacked(converter, [(StoredTensor(self._slices[source]), by) for source, by in parts])
         return stacked or Converted(shape, lambda: self._convert(converter, target, name, parts))
 
     def _by_target(self) -> dict[str, list[tuple[str, str | None]]]:
@@ -220,7 +220,7 @@ class CheckpointTensors:
         return cast("torch.Tensor", made[0] if isinstance(made, list) else made)
 
 
-def _stacked(converter: Any, parts: Sequence[tuple[Stored, str | None]]) -> Stacked | None:
+def _stacked(converter: Any, parts: Sequence[tuple[StoredTensor, str | None]]) -> Stacked | None:
     """Experts that are stacked, their projections joined first: the conversion of most mixtures. None for another."""
     steps = [(type(step), step.dim) for step in converter.operations if hasattr(step, "dim")]
     joined = len(converter.source_patterns) > 1
