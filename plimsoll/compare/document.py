@@ -13,13 +13,13 @@ from plimsoll.compare.result import Absent, Comparison, FigureRow, TimeRow, Vers
 from plimsoll.compare.rule import Change, Level, Rule
 from plimsoll.compare.side import Side, SideFigure, Timed
 from plimsoll.present.document import (
+    Banner,
     Bullets,
     Cell,
     Document,
     Picture,
     Section,
     Span,
-    Statement,
     Svg,
     Tone,
     section_of,
@@ -67,9 +67,9 @@ def document(comparison: Comparison, found: Sequence[Breach] = (), draw: Draw | 
     )
 
 
-def _statement(comparison: Comparison, found: Sequence[Breach]) -> Statement:
+def _statement(comparison: Comparison, found: Sequence[Breach]) -> Banner:
     failed = tuple((strong(f"fails on {finding.condition}"), f": {finding.text}") for finding in found)
-    return Statement(
+    return Banner(
         tone=Tone.BAD if found else Tone.GAP,
         blocks=(
             Bullets(entries=tuple(statement(versus) for versus in comparison.versus)),

@@ -19,6 +19,7 @@ from plimsoll.fleet.stragglers import FACTOR, LEAST
 from plimsoll.fleet.summary import Asked, NodeSummary
 from plimsoll.present.document import (
     BREAK,
+    Banner,
     Bullets,
     Cell,
     Document,
@@ -28,7 +29,6 @@ from plimsoll.present.document import (
     Section,
     Sign,
     Span,
-    Statement,
     Table,
     Tone,
     Verbatim,
@@ -77,7 +77,7 @@ def fleet_document(fleet: Fleet) -> Document:
     )
 
 
-def _statement(fleet: Fleet) -> Statement:
+def _statement(fleet: Fleet) -> Banner:
     gpus = sum(len(node.gpus) for node in fleet.nodes)
     scopes = tuple(dict.fromkeys(node.scope for node in fleet.nodes))
     named: list[Inline] = []
@@ -100,7 +100,7 @@ def _statement(fleet: Fleet) -> Statement:
         if found
     ]
     breaches = tuple((strong(f"fails on {breach}"), ": --fail-on asks for none") for breach in fleet.breaches)
-    return Statement(
+    return Banner(
         tone=Tone.BAD if fleet.breaches else _TONES[fleet.word],
         title=fleet.statement,
         blocks=(

@@ -286,7 +286,7 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class Banner:
     """What the whole comes to, which a reader sees first."""
 
     kind: ClassVar = "statement"
@@ -298,7 +298,7 @@ class Statement:
 
 
 Block = (
-    Statement
+    Banner
     | Section
     | Paragraph
     | Verbatim

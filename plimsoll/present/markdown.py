@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from plimsoll.present.document import (
+    Banner,
     Bullets,
     Cell,
     Document,
@@ -19,7 +20,6 @@ from plimsoll.present.document import (
     Piece,
     Section,
     Span,
-    Statement,
     Style,
     Table,
     Verbatim,
@@ -54,7 +54,7 @@ def _block(block: Piece) -> str:
     match block:
         case Section():
             return _section(block)
-        case Statement():
+        case Banner():
             title = [f"**{escaped(block.title)}**"] if block.title else []
             return "\n\n".join([*title, *_blocks(block.blocks)])
         case Paragraph():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from plimsoll.present.document import (
+    Banner,
     Bullets,
     Facts,
     LineBreak,
@@ -12,7 +13,6 @@ from plimsoll.present.document import (
     Piece,
     Section,
     Span,
-    Statement,
     Table,
     Verbatim,
     Words,
@@ -69,7 +69,7 @@ def _block(block: Piece, indent: int) -> list[str]:
     match block:
         case Section():
             return [pad + line(block.title), *block_lines(block.blocks, indent + 2)]
-        case Statement():
+        case Banner():
             title = [pad + line(block.title)] if block.title else []
             return [*title, *block_lines(block.blocks, indent)]
         case Paragraph():

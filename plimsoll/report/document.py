@@ -18,6 +18,7 @@ from plimsoll.metrics import METRICS
 from plimsoll.present import terminal
 from plimsoll.present.document import (
     BREAK,
+    Banner,
     Block,
     Bullets,
     Cell,
@@ -31,7 +32,6 @@ from plimsoll.present.document import (
     Shares,
     Sign,
     Span,
-    Statement,
     Style,
     Table,
     Tone,
@@ -207,7 +207,7 @@ def _banner(record: RunRecord, verdict: Verdict) -> Block:
     many = f"{len(record.parts)} runs" if record.parts else f"run {record.run_id}"
     counts = tuple((Sign(outcome=outcome.value), f" {count} {outcome.word}") for outcome, count in verdict.counts)
     parts = tuple((outcome.value, count) for outcome, count in verdict.counts)
-    return Statement(
+    return Banner(
         tone=_TONES[verdict.word],
         word=verdict.word.value,
         title=_why(verdict),

@@ -12,6 +12,7 @@ import pytest
 from plimsoll.present import html, markdown, terminal
 from plimsoll.present.document import (
     BREAK,
+    Banner,
     Block,
     Bullets,
     Column,
@@ -27,7 +28,6 @@ from plimsoll.present.document import (
     Section,
     Sign,
     Span,
-    Statement,
     Style,
     Svg,
     Table,
@@ -72,7 +72,7 @@ def blocks_of(text: str) -> tuple[Block, ...]:
         for fold in Fold
         for level in (0, 1, 2)
     ]
-    return (Statement(tone=Tone.BAD, title=text, blocks=inner), *folded)
+    return (Banner(tone=Tone.BAD, title=text, blocks=inner), *folded)
 
 
 class Elements(HTMLParser):
