@@ -60,7 +60,7 @@ class _Not:
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class _Compound:
     """`and` or `or` over two or more."""
 
     parts: tuple[_Node, ...]
@@ -74,7 +74,7 @@ class _Group:
             yield from part.names(positive=positive)
 
 
-_Node: TypeAlias = _Name | _Not | _Group
+_Node: TypeAlias = _Name | _Not | _Compound
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class _Parser:
         parts = [part()]
         while self._took(operator):
             parts.append(part())
-        return parts[0] if len(parts) == 1 else _Group(tuple(parts), operator == "and")
+        return parts[0] if len(parts) == 1 else _Compound(tuple(parts), operator == "and")
 
     def _one(self) -> _Node:
         self._depth += 1

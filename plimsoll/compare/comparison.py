@@ -25,7 +25,7 @@ from plimsoll.statistics.ranks import Samples, cliffs_delta, log_noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
+class _PairStatistics:
     """What the rounds of a pair of times come to, before the correction for the number of times."""
 
     ratio: float
@@ -41,7 +41,7 @@ class _Test:
 
     base: Timed
     other: Timed
-    found: _Found | None
+    found: _PairStatistics | None
     """None where a side has too few rounds."""
 
 
@@ -134,7 +134,7 @@ def _pair(base: Side, other: Side, between: steadiness.Steadiness, rule: Rule) -
 
 def _judged(
     pairs: Sequence[tuple[Timed, Timed]], between: float, rule: Rule
-) -> tuple[dict[int, _Found], Together | None]:
+) -> tuple[dict[int, _PairStatistics], Together | None]:
     """By place, what each pair with enough rounds comes to; pairs with the same numbers of rounds are judged as one."""
     places: dict[tuple[int, int], list[int]] = {}
     # In one order, whatever that of the files is: sums of the same numbers in another order differ in their last digit.
@@ -149,7 +149,7 @@ def _judged(
     for group, one in zip(places.values(), judged, strict=True):
         for k, i in enumerate(group):
             ratio, low, high = (math.exp(float(value[k])) for value in (one.ratio, one.low, one.high))
-            found[i] = _Found(
+            found[i] = _PairStatistics(
                 ratio=ratio, interval=Interval(low=low, high=high), p=float(one.p[k]), needed=float(one.needed[k])
             )
     return found, together

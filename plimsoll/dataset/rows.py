@@ -53,7 +53,7 @@ def read_examples(
     answer are known; `place` is where they come from, for the message. Raises DatasetError with all that is wrong.
     """
     faults: list[Fault] = []
-    found = _Found(may_repeat=dataset.schema is DatasetSchema.TRIVIA_QA)
+    found = _RowTally(may_repeat=dataset.schema is DatasetSchema.TRIVIA_QA)
     for prefix, row in unwrap(dataset.schema, rows, faults):
         fields = Fields(row, prefix, faults)
         outcome = _FORMATS[dataset.schema](fields, f"{split}-{found.rows}")
@@ -67,7 +67,7 @@ def read_examples(
 
 
 @dataclass(slots=True, kw_only=True)
-class _Found:
+class _RowTally:
     """What the rows have come to so far."""
 
     may_repeat: bool

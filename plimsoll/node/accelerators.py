@@ -24,7 +24,7 @@ _AMD_COMPUTE: Final = Path("/dev/kfd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
+class _OnBus:
     accelerators: tuple[Accelerator, ...] = ()
     unread: tuple[Unread, ...] = ()
 
@@ -45,31 +45,31 @@ def read_accelerators(
     )
 
 
-def _apple() -> _Found:
+def _apple() -> _OnBus:
     """An Apple processor has a GPU in it; torch calls it mps."""
     if platform.system() != "Darwin" or platform.machine() != "arm64":
-        return _Found()
-    return _Found(accelerators=(Accelerator(kind="mps", name=platform.processor() or "Apple GPU"),))
+        return _OnBus()
+    return _OnBus(accelerators=(Accelerator(kind="mps", name=platform.processor() or "Apple GPU"),))
 
 
-def _amd(devices: Path, compute: Path) -> _Found:
+def _amd(devices: Path, compute: Path) -> _OnBus:
     """By amdsmi, which names GPUs and their memory; else by the PCI bus, where the driver for computing is there."""
     on_bus = _on_bus(devices, _AMD)
     if not on_bus or not compute.exists():
-        return _Found()
+        return _OnBus()
     try:
         import amdsmi  # type: ignore[import-not-found]  # ROCm brings it, and most machines have none
     except (ImportError, KeyError, OSError) as error:
         # amdsmi raises KeyError and OSError as it looks for its library when it is imported.
         why = f"amdsmi cannot be used: {error}"
-        return _Found(
+        return _OnBus(
             accelerators=tuple(Accelerator(kind="rocm", name=name) for name in on_bus),
             unread=(Unread(what="accelerators", why=why),),
         )
     try:
-        return _Found(accelerators=_asked(amdsmi))
+        return _OnBus(accelerators=_asked(amdsmi))
     except Exception as error:  # noqa: BLE001  its exceptions share no base of their own, and a probe never ends a run
-        return _Found(
+        return _OnBus(
             accelerators=tuple(Accelerator(kind="rocm", name=name) for name in on_bus),
             unread=(Unread(what="accelerators", why=f"amdsmi says: {error}"),),
         )
@@ -103,9 +103,9 @@ def _or_none(query: Callable[[], Any], amdsmi: Any) -> Any:
         return None
 
 
-def _intel(devices: Path) -> _Found:
+def _intel(devices: Path) -> _OnBus:
     names = _on_bus(devices, _INTEL, driver=_DISCRETE)
-    return _Found(accelerators=tuple(Accelerator(kind="xpu", name=name) for name in names))
+    return _OnBus(accelerators=tuple(Accelerator(kind="xpu", name=name) for name in names))
 
 
 def _on_bus(devices: Path, vendor: str, driver: str | None = None) -> list[str]:
