@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plimsoll.catalogue.building import build
-from plimsoll.catalogue.checks import check
+from plimsoll.catalogue.consistency import check
 from plimsoll.catalogue.entries import Catalogue
 from plimsoll.catalogue.files import read_documents, shipped_root
 from plimsoll.catalogue.marks import Marks

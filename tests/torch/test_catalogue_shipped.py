@@ -10,7 +10,7 @@ import pytest
 import transformers
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from plimsoll.catalogue.checks import QUANTIZATION_FIELDS
+from plimsoll.catalogue.consistency import QUANTIZATION_FIELDS
 from plimsoll.catalogue.entries import Variant
 from plimsoll.catalogue.marks import read_marks
 from plimsoll.catalogue.reader import read_catalogue
