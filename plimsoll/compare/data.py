@@ -14,7 +14,7 @@ from typing import Any, Final
 from plimsoll.compare.fail_on import Breach, FailCondition
 from plimsoll.compare.result import Comparison, FigureRow, TimeRow, Versus
 from plimsoll.compare.side import Side, SideFigure, Timed
-from plimsoll.evidence.fields import encode
+from plimsoll.evidence.encoding import encode
 
 SCHEMA: Final = "plimsoll/comparison/1"
 """The value of `schema` in the file; a change that breaks a reader raises the number."""

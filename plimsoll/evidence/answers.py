@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from plimsoll.catalogue.entries import CorrectnessRule
 from plimsoll.dataset.example import AnswerKind, Example
-from plimsoll.evidence.fields import decode_number
+from plimsoll.evidence.encoding import decode_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

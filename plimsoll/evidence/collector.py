@@ -13,8 +13,8 @@ from typing import Any, Final
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.chain import START
+from plimsoll.evidence.encoding import read_bounds, read_claim, read_judgement, read_measurement
 from plimsoll.evidence.events import FORMAT, Event
-from plimsoll.evidence.fields import read_bounds, read_claim, read_judgement, read_measurement
 from plimsoll.evidence.record import (
     Cell,
     CellEvidence,

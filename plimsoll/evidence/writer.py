@@ -20,8 +20,8 @@ from typing import Final
 
 from plimsoll import clock
 from plimsoll.evidence.chain import START, sealed
+from plimsoll.evidence.encoding import encode
 from plimsoll.evidence.events import Event
-from plimsoll.evidence.fields import encode
 from plimsoll.redaction import Redactor
 
 RESERVED: Final = ("event", "at", "worker", "seq", "after", "sum")

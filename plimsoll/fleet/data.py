@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from plimsoll.evidence.fields import encode
+from plimsoll.evidence.encoding import encode
 from plimsoll.fleet.differences import Difference, Group
 from plimsoll.fleet.draining import drain_command
 from plimsoll.fleet.fleet import Fleet, reason_of

@@ -10,7 +10,7 @@ import json
 from datetime import datetime
 from typing import Any, Final
 
-from plimsoll.evidence.fields import encode
+from plimsoll.evidence.encoding import encode
 from plimsoll.evidence.record import RunRecord
 from plimsoll.report.node_card import distinct_nodes
 from plimsoll.verdict.cells import CellOutcome, CellResult

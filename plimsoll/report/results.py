@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any, Final
 
-from plimsoll.evidence.fields import encode, judgement_fields, measurement_fields
+from plimsoll.evidence.encoding import encode, judgement_fields, measurement_fields
 from plimsoll.evidence.record import RunGpu, RunRecord
 from plimsoll.verdict.cells import CellOutcome, CellResult
 from plimsoll.verdict.verdict import Gap, Verdict

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import unescape
 from typing import Any, Final
 
-from plimsoll.evidence.fields import encode, read_judgement
+from plimsoll.evidence.encoding import encode, read_judgement
 from plimsoll.present import html
 from plimsoll.present.document import Sign, Words, faint, strong
 from plimsoll.present.foreign_text import printable

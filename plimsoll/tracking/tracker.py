@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from plimsoll import clock
+from plimsoll.evidence.encoding import encode
 from plimsoll.evidence.events import Event
-from plimsoll.evidence.fields import encode
 from plimsoll.judge.judgement import Outcome
 
 Numbers = Mapping[str, float]

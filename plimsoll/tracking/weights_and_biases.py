@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from plimsoll.evidence.fields import encode
+from plimsoll.evidence.encoding import encode
 from plimsoll.extras import require
 from plimsoll.tracking.tracker import Numbers
 

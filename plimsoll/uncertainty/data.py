@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from plimsoll.evidence.fields import encode
+from plimsoll.evidence.encoding import encode
 from plimsoll.statistics.auroc import CONFIDENCE, FEWEST, FEWEST_OF_A_KIND, RESAMPLES, Auroc
 from plimsoll.statistics.interval import Interval
 from plimsoll.uncertainty.analysis import Analysis

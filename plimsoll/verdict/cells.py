@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from plimsoll.evidence.fields import read_diagnoses
+from plimsoll.evidence.encoding import read_diagnoses
 from plimsoll.evidence.record import Cell, CellEvidence, GateRecord, Measured
 from plimsoll.gate.skip import Skip
 from plimsoll.judge.judgement import Judgement, Outcome, broken_bound

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from plimsoll.evidence.fields import encode, judgement_fields
+from plimsoll.evidence.encoding import encode, judgement_fields
 from plimsoll.judge.judgement import Limit, Measurement, judge
 from plimsoll.redaction import REDACTED
 from plimsoll.report.junit import finished, properties

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from plimsoll.errors import PlimsollError
+from plimsoll.evidence.encoding import judgement_fields, measurement_fields
 from plimsoll.evidence.events import Event
-from plimsoll.evidence.fields import judgement_fields, measurement_fields
 from plimsoll.judge.judgement import Limit, Measurement, judge
 from plimsoll.redaction import REDACTED, Redactor
 from plimsoll.tracking.tracker import Figures, Guarded, JsonLinesTracker, Numbers

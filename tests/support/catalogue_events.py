@@ -15,8 +15,8 @@ from typing import Any, Final
 from plimsoll.audit.recorded import expectation_fields
 from plimsoll.catalogue.entries import Catalogue, Variant
 from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.evidence.encoding import judgement_fields, measurement_fields
 from plimsoll.evidence.events import Event
-from plimsoll.evidence.fields import judgement_fields, measurement_fields
 from plimsoll.evidence.record import Cell
 from plimsoll.footprint.demand import Demand
 from plimsoll.footprint.load_peak import RAM

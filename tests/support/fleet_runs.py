@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from plimsoll.evidence.chain import START, sealed
+from plimsoll.evidence.encoding import judgement_fields, measurement_fields
 from plimsoll.evidence.events import Event
-from plimsoll.evidence.fields import judgement_fields, measurement_fields
 from plimsoll.evidence.reader import EVIDENCE_FILE
 from plimsoll.evidence.record import Cell
 from plimsoll.judge.judgement import Limit, Measurement, judge

@@ -14,8 +14,8 @@ import numpy as np
 from plimsoll.catalogue.entries import CorrectnessRule
 from plimsoll.dataset.example import AnswerKind, Example
 from plimsoll.evidence.answers import AnswerRecord, Asking, SampledAnswer
+from plimsoll.evidence.encoding import encode
 from plimsoll.evidence.events import Event
-from plimsoll.evidence.fields import encode
 from tests.support.run_events import Line, finish, line, plan, start
 
 RULES = {

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from plimsoll.evidence.encoding import judgement_fields, measurement_fields
 from plimsoll.evidence.events import Event
-from plimsoll.evidence.fields import judgement_fields, measurement_fields
 from plimsoll.evidence.reader import EVIDENCE_FILE, read_run
 from plimsoll.evidence.record import Cell, RunRecord
 from plimsoll.judge.judgement import Limit, Measurement, judge

@@ -15,8 +15,8 @@ from benchmarks.campaign.progress import Progress, StepState, left_of, next_step
 from benchmarks.campaign.stages import LONGEST, Stage, Step, read_stages, refuse_unknown
 from benchmarks.campaign.table import LOAD_COLUMNS, load_cells, page
 from plimsoll.errors import PlimsollError
+from plimsoll.evidence.encoding import measurement_fields
 from plimsoll.evidence.events import Event
-from plimsoll.evidence.fields import measurement_fields
 from plimsoll.host.protocol import GpuMemory
 from plimsoll.judge.judgement import Measurement
 from plimsoll.verdict.verdict import Word

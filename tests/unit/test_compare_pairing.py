@@ -16,8 +16,8 @@ from plimsoll.compare.rule import Change, Level, Rule
 from plimsoll.compare.side import Side
 from plimsoll.compare.sources import read_side
 from plimsoll.errors import PlimsollError
+from plimsoll.evidence.encoding import measurement_fields
 from plimsoll.evidence.events import Event
-from plimsoll.evidence.fields import measurement_fields
 from plimsoll.judge.judgement import Measurement
 from plimsoll.node.node import Node
 from tests.support.compare_runs import benchmark_file, load_cell, noisy, side, timed_events, timed_run, write_run

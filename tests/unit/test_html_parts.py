@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from plimsoll.evidence.encoding import judgement_fields
 from plimsoll.evidence.events import Event
-from plimsoll.evidence.fields import judgement_fields
 from plimsoll.judge.judgement import Limit, Measurement, judge
 from plimsoll.report.page import css
 from plimsoll.report.rows import measured_cells

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plimsoll.evidence.encoding import encode
 from plimsoll.evidence.events import Event
-from plimsoll.evidence.fields import encode
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import Cell
 from plimsoll.gate.skip import Skip, SkipCode
