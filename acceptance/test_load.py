@@ -12,7 +12,7 @@ from fixtures.judging import Judge
 from fixtures.load_timing import LoadTimer
 from plimsoll.footprint.sizes import Footprint
 from plimsoll.judge.dtypes import check_dtypes
-from plimsoll.judge.names import names_apart
+from plimsoll.judge.parameter_names import names_apart
 from plimsoll.judge.quantization import summarise
 from plimsoll.judge.settings import unheeded
 

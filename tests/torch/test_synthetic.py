@@ -21,8 +21,8 @@ from plimsoll.host.protocol import CompareBatch, CompareCache, Generate, LoadSpe
 from plimsoll.host.server import generation
 from plimsoll.host.server.failures import LoadFailed
 from plimsoll.host.server.loading import LoadedModel, load
+from plimsoll.host.server.predict.checkpoint_names import published_names
 from plimsoll.host.server.predict.coverage import build_skeleton
-from plimsoll.host.server.predict.published import published_names
 from plimsoll.host.server.predict.variant import footprint_of
 from plimsoll.host.server.synthetic import SyntheticTensor, UnplacedTensor, make_up
 from tests.support.random_checkpoints import ARCHITECTURES, AUTO_CLASS, CONFIGS, save_checkpoint

@@ -24,11 +24,11 @@ from plimsoll.footprint.prediction import ArchitectureFacts, Prediction, Subject
 from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.footprint.training import StepPrediction, Training
 from plimsoll.host.server.predict.activations import ForwardPasses
+from plimsoll.host.server.predict.checkpoint_names import published_names
 from plimsoll.host.server.predict.coverage import Coverage, build_skeleton, logical_shape
 from plimsoll.host.server.predict.obstacles import obstacle_of, unasked_defaults, unpackable
 from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.predict.placement import place
-from plimsoll.host.server.predict.published import published_names
 from plimsoll.host.server.predict.training import Base, predict_step
 
 _KEPT_MODELS: Final = 4
