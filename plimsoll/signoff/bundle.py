@@ -22,7 +22,7 @@ from plimsoll.evidence.record import RunRecord
 from plimsoll.redaction import Redactor
 from plimsoll.report.pages import HTML_FILE, JUNIT_FILE, why_no_pages, write_pages
 from plimsoll.signoff.archive import pack
-from plimsoll.signoff.contents import (
+from plimsoll.signoff.derived_files import (
     WAIVERS_FILE,
     catalogue_names,
     derived_files,

@@ -23,7 +23,7 @@ from plimsoll.report.results import results, results_schema
 from plimsoll.report.write import RESULTS_FILE
 from plimsoll.signoff.archive import LARGEST, Archive, BundleError, unpack
 from plimsoll.signoff.bundle import comment_for, restored
-from plimsoll.signoff.contents import WAIVERS_FILE, catalogue_names, derived_files
+from plimsoll.signoff.derived_files import WAIVERS_FILE, catalogue_names, derived_files
 from plimsoll.signoff.manifest import MANIFEST_FILE, SIGNATURE_FILE, SIGNED, FileEntry, Manifest
 from plimsoll.signoff.signature import BadSignature, Signer, check
 from plimsoll.verdict.verdict import Verdict, Word
