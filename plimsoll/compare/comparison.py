@@ -21,7 +21,7 @@ from plimsoll.compare.side import Side, Timed
 from plimsoll.errors import PlimsollError
 from plimsoll.statistics.correction import holm
 from plimsoll.statistics.interval import Interval
-from plimsoll.statistics.ranks import Samples, cliffs_delta, log_noise
+from plimsoll.statistics.rank_tests import Samples, cliffs_delta, log_noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

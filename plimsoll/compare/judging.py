@@ -17,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from plimsoll.compare.rule import Rule
-from plimsoll.statistics.ranks import exact_p, pair_quantiles
+from plimsoll.statistics.rank_tests import exact_p, pair_quantiles
 from plimsoll.statistics.together import IS_SLOW, SHARES, Evidence, Numbers, evidence, reach, tails, weights
 
 _SHOWN: Final = 0.95

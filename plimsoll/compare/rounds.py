@@ -17,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from plimsoll.compare.rule import Rule
-from plimsoll.statistics.ranks import smallest_p
+from plimsoll.statistics.rank_tests import smallest_p
 from plimsoll.statistics.seeded import generator
 from plimsoll.statistics.together import Numbers, evidence, reach, weights
 

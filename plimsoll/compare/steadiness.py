@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from plimsoll.compare.side import Key
-from plimsoll.statistics.ranks import Samples, cliffs_delta
+from plimsoll.statistics.rank_tests import Samples, cliffs_delta
 
 Rounds = dict[Key, Samples]
 

@@ -17,7 +17,7 @@ from plimsoll.compare.rounds import MOST, rounds_for_same, rounds_to_find
 from plimsoll.compare.rule import Change, Rule, decide
 from plimsoll.statistics.correction import holm
 from plimsoll.statistics.interval import Interval
-from plimsoll.statistics.ranks import cliffs_delta, exact_p, log_noise, pair_quantiles, smallest_p
+from plimsoll.statistics.rank_tests import cliffs_delta, exact_p, log_noise, pair_quantiles, smallest_p
 from tests.support.compare_runs import noisy
 
 RULE = Rule(alpha=0.05)
