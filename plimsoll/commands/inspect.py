@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.hub.client import describe
-from plimsoll.inspection.drawing import render, to_json
 from plimsoll.inspection.inspecting import Inspector
+from plimsoll.inspection.table import render, to_json
 from plimsoll.plan.predictions import HostPool, Predictions
 from plimsoll.tiny.store import cache_folder
 

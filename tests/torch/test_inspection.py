@@ -23,10 +23,10 @@ from plimsoll.host.server.predict.variant import predict_all
 from plimsoll.host.server.serve import Session
 from plimsoll.hub.access import Query
 from plimsoll.hub.contents import Repository
-from plimsoll.inspection.drawing import render, to_json
 from plimsoll.inspection.entry import EntryChoices, compose, enterable, takeable
 from plimsoll.inspection.inspecting import Inspector
 from plimsoll.inspection.inspection import Inspection
+from plimsoll.inspection.table import render, to_json
 from plimsoll.judge.quantization import check_coverage, check_expected_set, check_stored_bytes
 from plimsoll.plan.predictions import Predictions
 from tests.support.hub_configs import HUB_CONFIGS
