@@ -12,7 +12,7 @@ from fixtures.required import pytest_cmdline_main as pytest_cmdline_main
 # to import it.
 FIXTURE_MODULES: Final = (
     "fixtures.shown",
-    "fixtures.sources",
+    "fixtures.catalogue_options",
     "fixtures.options",
     "fixtures.marks",
     "fixtures.waivers",

@@ -15,9 +15,9 @@ from plimsoll.compare.fail_on import (
     findings,
     read_conditions,
 )
+from plimsoll.compare.finding import find_source, read_side
 from plimsoll.compare.result import Comparison
 from plimsoll.compare.rule import Rule
-from plimsoll.compare.sources import find_source, read_side
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import require
 from plimsoll.report.write import append_step_summary, required_step_summary, write_atomically

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from plimsoll.compare.baselines import save_baseline
-from plimsoll.compare.sources import read_side
+from plimsoll.compare.finding import read_side
 from plimsoll.evidence.reader import read_run
 from tests.support.commands import plimsoll
 from tests.support.compare_runs import timed_events, timed_run, write_run

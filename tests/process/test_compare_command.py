@@ -42,7 +42,7 @@ def test_without_scipy_the_extra_is_named(base: Path, tmp_path: Path) -> None:
 
 def test_reading_sides_imports_no_scipy() -> None:
     script = (
-        "import sys; import plimsoll.compare.sources, plimsoll.commands.compare, plimsoll.compare.texts\n"
+        "import sys; import plimsoll.compare.finding, plimsoll.commands.compare, plimsoll.compare.texts\n"
         "print({'scipy', 'numpy', 'matplotlib'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

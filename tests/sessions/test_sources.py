@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.catalogue_options import with_sources
 from fixtures.progress import Progress, StatusLine
 from fixtures.run import Run
-from fixtures.sources import with_sources
 from fixtures.weights import RunWeights
 from plimsoll.catalogue.entries import Catalogue, WeightSource
 from plimsoll.catalogue.reader import read_catalogue

@@ -6,7 +6,7 @@ from argparse import Namespace
 
 import pytest
 
-from fixtures.sources import altered, choose_again, chosen, with_sources
+from fixtures.catalogue_options import altered, choose_again, chosen, with_sources
 from plimsoll.catalogue.entries import Catalogue
 from plimsoll.catalogue.overrides import alterations_of, cut_config, on_cpu, on_gpu, with_layers
 from plimsoll.catalogue.reader import read_catalogue

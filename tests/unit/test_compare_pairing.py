@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from plimsoll.compare.comparison import compare
+from plimsoll.compare.finding import read_side
 from plimsoll.compare.machine import MachineDifference
 from plimsoll.compare.result import Absent, Comparison, Versus
 from plimsoll.compare.rule import Change, Level, Rule
 from plimsoll.compare.side import Side
-from plimsoll.compare.sources import read_side
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.encoding import measurement_fields
 from plimsoll.evidence.events import Event

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from plimsoll.compare.benchmark_file import read_benchmark_file
+from plimsoll.compare.finding import find_source, read_side
 from plimsoll.compare.run_side import read_run_side, side_of_run
 from plimsoll.compare.side import SideKind
-from plimsoll.compare.sources import find_source, read_side
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.events import Event
 from plimsoll.verdict.cells import CellOutcome

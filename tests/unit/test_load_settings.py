@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.sources import settled
+from fixtures.catalogue_options import settled
 from plimsoll.catalogue.entries import Catalogue, Quantization, Variant, WeightSource
 from plimsoll.catalogue.overrides import alterations_of
 from plimsoll.catalogue.reader import read_catalogue
