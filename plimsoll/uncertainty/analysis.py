@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from plimsoll.evidence.record import RunRecord
-from plimsoll.uncertainty.asked import gather
+from plimsoll.uncertainty.answer_sets import gather
 from plimsoll.uncertainty.comparing import Compared, compare
 from plimsoll.uncertainty.measuring import Result, Settings, measure
 from plimsoll.uncertainty.published import PublishedFigures, published_figures

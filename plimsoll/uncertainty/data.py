@@ -13,7 +13,7 @@ from plimsoll.evidence.encoding import encode
 from plimsoll.statistics.auroc import CONFIDENCE, FEWEST, FEWEST_OF_A_KIND, RESAMPLES, Auroc
 from plimsoll.statistics.interval import Interval
 from plimsoll.uncertainty.analysis import Analysis
-from plimsoll.uncertainty.asked import AnswerSet
+from plimsoll.uncertainty.answer_sets import AnswerSet
 from plimsoll.uncertainty.comparing import ALPHA, Compared
 from plimsoll.uncertainty.measuring import Result
 from plimsoll.uncertainty.published import beside

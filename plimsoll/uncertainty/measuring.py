@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from plimsoll.catalogue.entries import CorrectnessRule
 from plimsoll.evidence.answers import AnswerRecord
 from plimsoll.statistics.auroc import Auroc, measure_auroc
-from plimsoll.uncertainty.asked import AnswerSet
+from plimsoll.uncertainty.answer_sets import AnswerSet
 from plimsoll.uncertainty.relevance import LexicalSimilarity, Similarity, relevances
 from plimsoll.uncertainty.reliability import Proportion, Reliability, confidence, proportion, reliability
 from plimsoll.uncertainty.scores import TokenScore, uncertainty

@@ -17,7 +17,7 @@ from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.reader import read_runs
 from plimsoll.evidence.record import RunRecord
 from plimsoll.uncertainty.analysis import Analysis, analyse
-from plimsoll.uncertainty.asked import gather
+from plimsoll.uncertainty.answer_sets import gather
 from plimsoll.uncertainty.comparing import Compared
 from plimsoll.uncertainty.measuring import Result, Settings
 from plimsoll.uncertainty.pairs import Topic
