@@ -11,7 +11,7 @@ from fixtures.required import pytest_cmdline_main as pytest_cmdline_main
 # In the order in which they build on each other: pytest rewrites the assertions of a plugin only when it is the first
 # to import it.
 FIXTURE_MODULES: Final = (
-    "fixtures.shown",
+    "fixtures.redaction",
     "fixtures.catalogue_options",
     "fixtures.options",
     "fixtures.marks",
@@ -19,7 +19,7 @@ FIXTURE_MODULES: Final = (
     "fixtures.resume",
     "fixtures.run",
     "fixtures.tracking",
-    "fixtures.by_name",
+    "fixtures.selection",
     "fixtures.devices",
     "fixtures.parametrize",
     "fixtures.narrowing",
