@@ -6,8 +6,7 @@ import pytest
 
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
-from fixtures.manners import SAMPLE
-from fixtures.prompts import Prompts
+from fixtures.prompts import SAMPLE, Prompts
 from plimsoll.footprint.demand import Demand, layers_of
 from plimsoll.host.protocol import CompareAttention
 from plimsoll.judge.own_limits import rounding

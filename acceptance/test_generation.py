@@ -8,8 +8,7 @@ import pytest
 
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
-from fixtures.manners import SAMPLE, all_answers, long_answers, speaks
-from fixtures.prompts import Prompts
+from fixtures.prompts import SAMPLE, Prompts, all_answers, long_answers, speaks
 from plimsoll.footprint.demand import Demand, layers_of
 from plimsoll.host.protocol import CompareBatch, CompareCache, Generate, Generated
 from plimsoll.judge import own_limits

@@ -12,8 +12,7 @@ import pytest
 
 from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
-from fixtures.manners import all_answers, speaks
-from fixtures.prompts import Prompts
+from fixtures.prompts import Prompts, all_answers, speaks
 from plimsoll.catalogue.meaning import read_plain
 from plimsoll.host.protocol import CompareConfig, ReadText, TellManners
 from plimsoll.judge import own_limits

@@ -13,8 +13,7 @@ from typing import Any, NoReturn
 
 from plimsoll.compare.benchmark_rows import read_row
 from plimsoll.compare.machine import machine_of_benchmark_file
-from plimsoll.compare.pooling import pooled
-from plimsoll.compare.side import Side, SideKind
+from plimsoll.compare.side import Side, SideKind, pooled
 from plimsoll.errors import PlimsollError
 from plimsoll.usertoml.reading import read_file
 

@@ -10,8 +10,7 @@ from typing import Final
 
 from plimsoll.compare.benchmark_rows import read_row
 from plimsoll.compare.machine import machine_of_run
-from plimsoll.compare.pooling import pooled
-from plimsoll.compare.side import TIME, CellState, Key, OnGpus, Side, SideFigure, SideKind, Timed
+from plimsoll.compare.side import TIME, CellState, Key, OnGpus, Side, SideFigure, SideKind, Timed, pooled
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import Cell, RunRecord

@@ -6,12 +6,14 @@ pytest-benchmark holds no outcomes, which is not the same as a run in which noth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from plimsoll.units import counted
 from plimsoll.verdict.cells import CellOutcome
 
 Key = tuple[str, str]
@@ -134,3 +136,24 @@ class Side:
     """By id of the check, for those that compute logits to the last bit: a digest for each way of computing them."""
     notes: tuple[str, ...] = ()
     """What a reader must know about this side."""
+
+
+def pooled(rows: Iterable[Timed]) -> tuple[dict[Key, Timed], tuple[str, ...]]:
+    """By cell and metric, with a note where a cell was timed more than once (a resumed run, a rerun test)."""
+    timed: dict[Key, Timed] = {}
+    again: set[Key] = set()
+    for row in rows:
+        key = (row.cell, row.metric)
+        if key in timed:
+            again.add(key)
+            row = _together(timed[key], row)
+        timed[key] = row
+    if not again:
+        return timed, ()
+    cells = counted(len(again), "check")
+    return timed, (f"timed more than once, their rounds are pooled: {cells}, such as {min(again)[0]}",)
+
+
+def _together(first: Timed, second: Timed) -> Timed:
+    rounds = (*first.rounds, *second.rounds) if first.rounds and second.rounds else ()
+    return replace(first, rounds=rounds, median=statistics.median(rounds or (first.median, second.median)))

@@ -74,7 +74,7 @@ class Blind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthJudgement:
-    """What a stretch of time says of the GPUs that were asked about."""
+    """What a span of time says of the GPUs that were asked about."""
 
     findings: tuple[HealthFinding, ...]
     blinds: tuple[Blind, ...]
@@ -95,22 +95,22 @@ class HealthJudgement:
 
 
 def judge_health(
-    stretch: HealthWindow, rules: HealthRules, indexes: Sequence[int] | None = None, *, worked: bool = False
+    window: HealthWindow, rules: HealthRules, indexes: Sequence[int] | None = None, *, worked: bool = False
 ) -> HealthJudgement:
-    """What the stretch says of these GPUs; of all that were there at its beginning where `indexes` is None.
+    """What the window says of these GPUs; of all that were there at its beginning where `indexes` is None.
 
     `worked` says that a model ran on them: the PCIe link is then judged, which trains down at rest.
     """
-    asked = [gpu.index for gpu in stretch.before.gpus] if indexes is None else list(indexes)
+    asked = [gpu.index for gpu in window.before.gpus] if indexes is None else list(indexes)
     findings: list[HealthFinding] = []
     blinds: list[Blind] = []
-    if stretch.after.why:
+    if window.after.why:
         whole = "the node's GPUs"
         blinds.append(
-            Blind(gpu=whole, index=NODE, group="presence", what="their list", why=stretch.after.why, fix=_NO_STEP)
+            Blind(gpu=whole, index=NODE, group="presence", what="their list", why=window.after.why, fix=_NO_STEP)
         )
     for index in asked:
-        one = _One(stretch, rules, index, worked)
+        one = _One(window, rules, index, worked)
         for each in one.judged():
             (findings if isinstance(each, HealthFinding) else blinds).append(each)  # type: ignore[arg-type]
     return HealthJudgement(findings=tuple(findings), blinds=tuple(blinds))
@@ -122,12 +122,12 @@ def name_of(gpu: GpuHealth) -> str:
 
 
 class _One:
-    """One GPU over one stretch."""
+    """One GPU over one window."""
 
-    def __init__(self, stretch: HealthWindow, rules: HealthRules, index: int, worked: bool) -> None:
-        self._stretch, self._rules, self._index, self._worked = stretch, rules, index, worked
-        self._before = stretch.before.gpu(index)
-        self._after = stretch.after.gpu(index)
+    def __init__(self, window: HealthWindow, rules: HealthRules, index: int, worked: bool) -> None:
+        self._window, self._rules, self._index, self._worked = window, rules, index, worked
+        self._before = window.before.gpu(index)
+        self._after = window.after.gpu(index)
         shown = self._before if self._before is not None and self._before.uuid else self._after
         self._name = f"GPU {index}" if shown is None else name_of(shown)
 
@@ -184,7 +184,7 @@ class _One:
             return
         # A counter that fell was reset, by a new driver or by somebody: what it shows has come about since.
         grown = value - earlier if value >= earlier else value
-        seconds = max(self._stretch.seconds, 1e-3)
+        seconds = max(self._window.seconds, 1e-3)
         too_much = rule.rise is not None and grown > rule.rise
         too_fast = rule.rise_per_second is not None and grown / seconds >= rule.rise_per_second
         if too_much or too_fast:
@@ -203,7 +203,7 @@ class _One:
         if active.value is None:
             return active
         earlier = 0 if self._before is None else self._before.value("nvlink.active") or 0
-        look = self._stretch.after if gpu is self._after else self._stretch.before
+        look = self._window.after if gpu is self._after else self._window.before
         alike = [other.value("nvlink.active") or 0 for other in look.gpus if other.name == gpu.name]
         # Without a fabric, GPUs are bridged in pairs, and one that has no bridge has no link up by design.
         may_be_compared = active.value or gpu.value("fabric.state") is not None
@@ -229,7 +229,7 @@ class _One:
             )
 
     def _heat(self, gpu: GpuHealth) -> Iterator[HealthFinding | Blind]:
-        seen = self._stretch.extremes.get(self._index, {})
+        seen = self._window.extremes.get(self._index, {})
         for name, limit, what in (
             ("temperature", "temperature.slowdown", "the GPU slows down"),
             ("temperature.memory", "temperature.memory.most", "its memory may not be hotter"),
@@ -274,7 +274,7 @@ class _One:
         """The PCIe link at its best while a model ran, against what card and slot can do together."""
         if not self._worked:
             return
-        seen = self._stretch.extremes.get(self._index, {})
+        seen = self._window.extremes.get(self._index, {})
         for name, unit in (("pcie.generation", "generation"), ("pcie.width", "lanes")):
             most = gpu.readings.get(f"{name}.most", Reading(value=None, why="it was not asked"))
             if most.is_absent:
@@ -317,12 +317,12 @@ class _One:
 
     def _xids(self) -> Iterator[HealthFinding | Blind]:
         told: set[int] = set()
-        for xid in self._stretch.xids:
+        for xid in self._window.xids:
             if xid.gpu != self._index or xid.code in told:
                 continue
             told.add(xid.code)
             yield from self._xid(xid)
-        if (why := self._stretch.deaf.get(self._index)) is not None:
+        if (why := self._window.deaf.get(self._index)) is not None:
             yield Blind(
                 gpu=self._name,
                 index=self._index,

@@ -1,4 +1,4 @@
-"""Judges whether the quantization that was asked for is really there.
+"""Judges whether a model is stored as it was asked for: packed where the scheme packs, else in the right dtype.
 
 One list is the footprint that the architecture and the scheme should give, the other the inventory of what was stored.
 Every known way to believe in a quantization that did not happen (flags, one checked layer, a footprint without its
@@ -18,6 +18,7 @@ from plimsoll.host.protocol import Inventory, ParameterRecord
 from plimsoll.units import format_bytes
 
 _PACKED: Final = ("uint8", "int8")
+_FLOAT: Final = "float"
 _ELSEWHERE: Final = ("cpu", "disk", "meta")
 
 
@@ -233,3 +234,28 @@ def _percent(part: int, whole: int) -> str:
     """Two digits are enough until the difference is in the third: 97 %, but 99.7 %."""
     share = 100 * part / whole
     return f"{share:.1f} %" if 99 < share < 100 or 0 < share < 1 else f"{share:.0f} %"
+
+
+def check_dtypes(footprint: Footprint, inventory: Inventory, asked: str) -> tuple[Discrepancy, ...]:
+    """What is not packed and is not in the dtype `asked`, nor in the one in which the architecture holds it."""
+    held = {part.name: part.storage_dtype for part in footprint.parameters if not part.quantized}
+    plain = {record.name: record.storage_dtype for record in inventory.parameters if record.scheme == _FLOAT}
+    if asked not in plain.values():
+        return (
+            Discrepancy(
+                parameter="",
+                expected=asked,
+                found=", ".join(sorted(set(plain.values()))) or "nothing",
+                explanation=f"no parameter is stored in {asked}: not even embeddings or norms",
+            ),
+        )
+    return tuple(
+        Discrepancy(
+            parameter=name,
+            expected=held.get(name, asked),
+            found=dtype,
+            explanation=f"{name} is in {dtype}, and {held.get(name, asked)} was asked for",
+        )
+        for name, dtype in plain.items()
+        if dtype != held.get(name, asked)
+    )

@@ -1,7 +1,7 @@
 """Watches the GPUs while models run: one thread that samples what changes, and hears every Xid.
 
-A `Stretch` is a part of that time, such as one variant's: what was read before and after it, how far each sample went,
-and which Xids fell into it.
+A `HealthWindow` is a part of that time, such as one variant's: what was read before and after it, how far each sample
+went, and which Xids fell into it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class HealthWindow:
 
 @dataclass(slots=True)
 class WindowStart:
-    """The beginning of a stretch."""
+    """What was read when a window began, and what samples since have shown."""
 
     before: Health
     extremes: dict[int, dict[str, Extreme]] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class HealthWatch:
         self._log = log or KernelLog()
         self._interval = interval
         self._lock = threading.Lock()
-        self._marks: list[WindowStart] = []
+        self._starts: list[WindowStart] = []
         self._heard: list[HeardXid] = []
         self._places: dict[str, int] = {}
         self._done = threading.Event()
@@ -103,35 +103,35 @@ class HealthWatch:
         self._events.close()
         self._log.close()
 
-    def mark(self) -> WindowStart:
-        """Begin a stretch with a look at everything."""
-        mark = WindowStart(before=self._reader.look())
-        self._hear_kernel(mark.before)
+    def begin(self) -> WindowStart:
+        """Begin a window with a look at everything."""
+        start = WindowStart(before=self._reader.look())
+        self._hear_kernel(start.before)
         with self._lock:
-            self._marks.append(mark)
-        return mark
+            self._starts.append(start)
+        return start
 
-    def since(self, mark: WindowStart) -> HealthWindow:
-        """The stretch from a mark until now; the mark stays, so that it can be asked again."""
+    def since(self, start: WindowStart) -> HealthWindow:
+        """The window from a start until now; the start stays valid, so that it can be asked again."""
         after = self._reader.look()
         self._take(after)
         self._hear_kernel(after)
         with self._lock:
-            extremes = {gpu: dict(each) for gpu, each in mark.extremes.items()}
-            xids = tuple(x for x in self._heard if x.at >= mark.before.at)
+            extremes = {gpu: dict(each) for gpu, each in start.extremes.items()}
+            xids = tuple(x for x in self._heard if x.at >= start.before.at)
             return HealthWindow(
-                before=mark.before,
+                before=start.before,
                 after=after,
                 extremes=extremes,
-                samples=mark.samples,
+                samples=start.samples,
                 xids=xids,
                 deaf=self._deaf(after),
             )
 
-    def forget(self, mark: WindowStart) -> None:
-        """End a stretch: its extremes are no longer followed."""
+    def forget(self, start: WindowStart) -> None:
+        """End a window: its extremes are no longer followed."""
         with self._lock:
-            self._marks = [other for other in self._marks if other is not mark]
+            self._starts = [other for other in self._starts if other is not start]
 
     def _run(self) -> None:
         while not self._done.is_set():
@@ -147,10 +147,10 @@ class HealthWatch:
 
     def _take(self, health: Health) -> None:
         with self._lock:
-            for mark in self._marks:
-                mark.samples += 1
+            for start in self._starts:
+                start.samples += 1
                 for gpu in health.gpus:
-                    into = mark.extremes.setdefault(gpu.index, {})
+                    into = start.extremes.setdefault(gpu.index, {})
                     at_rest = bool((gpu.value("reasons") or 0) & _IDLE)
                     for name, reading in gpu.readings.items():
                         # A link trains down at rest, and says nothing then of what it can do.

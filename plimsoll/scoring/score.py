@@ -1,17 +1,20 @@
-"""Every score that an answer has, for the kind of its question and by the rules of its dataset."""
+"""Scores an answer by the rules of its dataset and the kind of its question, and decides whether it is right."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-from plimsoll.catalogue.entries import DatasetSchema
+from plimsoll.catalogue.entries import CorrectnessRule, DatasetSchema
 from plimsoll.dataset.example import UNANSWERABLE, AnswerKind, Example
+from plimsoll.errors import PlimsollError
+from plimsoll.metrics import SCORES
 from plimsoll.scoring.bioasq import factoid, listed, yes_no
 from plimsoll.scoring.normalise import NORMALISATIONS, Normalise, squad
 from plimsoll.scoring.numbers import same_number
 from plimsoll.scoring.overlap import exact_match, f1, with_words
 from plimsoll.scoring.rouge import rouge_l
+from plimsoll.usertoml.suggest import did_you_mean
 
 NO_ANSWER: Final = frozenset({"", UNANSWERABLE, "no answer"})
 """What counts as giving no answer to SQuAD v2, once normalised, and nothing longer: the word that prompts ask for, the
@@ -72,3 +75,20 @@ def _of_kind(example: Example, answer: str, schema: DatasetSchema) -> Mapping[st
     if example.kind is AnswerKind.TEXT and schema is DatasetSchema.BIOASQ:
         return factoid(answer, example.golds[0])
     return {}
+
+
+def is_correct(rule: CorrectnessRule, scores: Mapping[str, float]) -> bool:
+    """True where the score that the rule names reaches its bound.
+
+    Raises PlimsollError for a name that no score has, and for a score that this answer does not have: a question that
+    cannot be judged is neither right nor wrong.
+    """
+    if rule.metric not in SCORES:
+        raise PlimsollError(
+            f"the rule '{rule}' names no score: {rule.metric!r} is unknown; {did_you_mean(rule.metric, SCORES)}"
+        )
+    if rule.metric not in scores:
+        raise PlimsollError(
+            f"the rule '{rule}' cannot judge this answer, which has no such score; it has: {', '.join(sorted(scores))}"
+        )
+    return scores[rule.metric] >= rule.at_least

@@ -26,24 +26,24 @@ def main(samples: int, log: str) -> dict[str, Any]:
     if isinstance(reader, Unread):
         return {"unread": reader.why}
     watch = HealthWatch(reader, KernelLog(path=Path(log)), interval=0.02)
-    mark = watch.mark()
+    start = watch.begin()
     watch.start()
     sys.stdout.write("begun\n")
     sys.stdout.flush()
     if samples:
-        while mark.samples < samples:
+        while start.samples < samples:
             time.sleep(0.01)
     else:
         sys.stdin.readline()
-    stretch = watch.since(mark)
+    window = watch.since(start)
     watch.stop()
     reader.close()
-    judged = judge_health(stretch, read_health(), worked=True)
+    judged = judge_health(window, read_health(), worked=True)
     return {
         "findings": [[each.index, each.group, each.action, str(each)] for each in judged.findings],
         "blinds": [[each.index, each.group, str(each), each.fix] for each in judged.blinds],
-        "xids": [[xid.gpu, xid.code, xid.told_by] for xid in stretch.xids],
-        "gpus": [gpu.to_json() for gpu in stretch.after.gpus],
+        "xids": [[xid.gpu, xid.code, xid.told_by] for xid in window.xids],
+        "gpus": [gpu.to_json() for gpu in window.after.gpus],
     }
 
 

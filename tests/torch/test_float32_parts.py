@@ -22,8 +22,13 @@ from plimsoll.host.protocol import CompareCache, Generate, Inventory, LoadSpec, 
 from plimsoll.host.server.generation import compare_cache, generate
 from plimsoll.host.server.loading import load
 from plimsoll.host.server.predict.config import configuration_of
-from plimsoll.judge.dtypes import check_dtypes
-from plimsoll.judge.quantization import check_coverage, check_expected_set, check_state, check_stored_bytes
+from plimsoll.judge.quantization import (
+    check_coverage,
+    check_dtypes,
+    check_expected_set,
+    check_state,
+    check_stored_bytes,
+)
 from tests.support.random_checkpoints import save_tokenizer
 from tests.support.skeletons import predict
 from tests.support.subsession import run_suite

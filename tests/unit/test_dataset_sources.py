@@ -21,8 +21,7 @@ from plimsoll.dataset.sources import DataSource, Source, dataset_paths, decide
 from plimsoll.dataset.structure import DatasetError
 from plimsoll.errors import PlimsollError
 from plimsoll.gate.skip import Skip
-from plimsoll.scoring.correctness import is_correct
-from plimsoll.scoring.score import score
+from plimsoll.scoring.score import is_correct, score
 from tests.support.examples import HUB_ROWS, OFFICIAL, dataset_of
 from tests.support.subsession import ROOT
 from tests.unit.test_dataset_rows import EXPECTED

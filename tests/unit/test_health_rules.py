@@ -147,8 +147,8 @@ def _gpu(sram: int | None) -> GpuHealth:
 def _unknown_rises(before: GpuHealth | None) -> list[str]:
     """What cannot be said of a GPU that shows no error in the end."""
     began = Health(at=0.0, gpus=() if before is None else (before,))
-    stretch = HealthWindow(before=began, after=Health(at=9.0, gpus=(_gpu(0),)))
-    found = judge_health(stretch, read_health(), [0]).of("ecc").blinds
+    window = HealthWindow(before=began, after=Health(at=9.0, gpus=(_gpu(0),)))
+    found = judge_health(window, read_health(), [0]).of("ecc").blinds
     return [blind.why for blind in found if blind.what.startswith("how far it had risen before (SRAM errors")]
 
 

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from plimsoll.catalogue.entries import CorrectnessRule, DatasetSchema
 from plimsoll.dataset.example import AnswerKind
 from plimsoll.errors import PlimsollError
-from plimsoll.scoring.correctness import is_correct
 from plimsoll.scoring.numbers import number_in, same_number
-from plimsoll.scoring.score import score
+from plimsoll.scoring.score import is_correct, score
 from tests.support.examples import example_of
 
 BIOASQ, SVAMP = DatasetSchema.BIOASQ, DatasetSchema.SVAMP

@@ -45,7 +45,7 @@ class SharedSpan:
     shift: int
 
 
-def stretches(less: TracedStep, more: TracedStep) -> tuple[SharedSpan, ...]:
+def shared_spans(less: TracedStep, more: TracedStep) -> tuple[SharedSpan, ...]:
     """What the two steps share, the one with a layer more than the other. Raises NotFollowedError where they are no
     such steps."""
     if len(more.entered) != len(less.entered) + 1 or len(less.returned) != len(less.entered) or not less.entered:
@@ -64,7 +64,7 @@ def stretches(less: TracedStep, more: TracedStep) -> tuple[SharedSpan, ...]:
 
 
 def deepened(less: Sequence[int], more: Sequence[int], shared: Sequence[SharedSpan], missing: int) -> list[int]:
-    """The bytes at the operations of a step that has `missing` layers more than `less`, stretch after stretch."""
+    """The bytes at the operations of a step that has `missing` layers more than `less`, span after span."""
     return [
         less[number] + missing * (more[number + part.shift] - less[number])
         for part in shared

@@ -23,7 +23,7 @@ from plimsoll.footprint.activations import Moment
 from plimsoll.footprint.training import Mode, StepPrediction, Training, optimizer_bytes, updating_on_cpu
 from plimsoll.host.server.predict.activations import BATCHES, SHORT, outer
 from plimsoll.host.server.predict.coverage import fused_experts
-from plimsoll.host.server.predict.depth import SharedSpan, TracedStep, deepened, stretches
+from plimsoll.host.server.predict.depth import SharedSpan, TracedStep, deepened, shared_spans
 from plimsoll.host.server.predict.layers import Layers, text_part, widest_window, with_attention, without_padding
 from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.predict.trace import Operation, Pass, TooManyStepsError, Watch
@@ -102,7 +102,7 @@ class _Steps:
     def _from_two_depths(self, less: Sequence[TracedStep], more: Sequence[TracedStep], missing: int) -> StepPrediction:
         first = less[0]
         pairs = list(zip(less, more, strict=True))
-        shared = [stretches(*pair) for pair in pairs]
+        shared = [shared_spans(*pair) for pair in pairs]
         there, back = ([parts[:2] for parts in shared], [parts[2:] for parts in shared])
 
         def moments(name: str, parts: Sequence[Sequence[SharedSpan]]) -> list[Moment]:
