@@ -109,7 +109,7 @@ def _known(access: Access, wanted: _Wanted) -> dict[str, object]:
         "endpoint": access.endpoint,
         "cache": access.cache,
         "repository": access.repository,
-        "revision": repr(access.question.revision),
+        "revision": repr(access.query.revision),
         "variable": access.offline_by or "HF_HUB_OFFLINE",
         "unread": access.cache_ignored,
         "page": wanted.page,

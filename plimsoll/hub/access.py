@@ -12,7 +12,7 @@ from typing import Any, Self
 
 
 class Reply(StrEnum):
-    """What the Hub said to the question for a repository, or what kept it from saying anything."""
+    """What the Hub said to the query for a repository, or what kept it from saying anything."""
 
     GRANTED = "granted"
     CACHED = "cached"
@@ -74,9 +74,9 @@ class HubFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The answer to a question. `commit` and `files` are known where `answer.is_yes`; sizes in bytes."""
+    """The answer to a query. `commit` and `files` are known where `answer.is_yes`; sizes in bytes."""
 
-    question: Query
+    query: Query
     answer: Reply
     endpoint: str
     """The Hub that was asked, `https://huggingface.co` unless HF_ENDPOINT says otherwise."""
@@ -87,7 +87,7 @@ class Access:
     detail: str = ""
     """What the Hub or the network said, in its own words, without secrets."""
     logged_in: bool = False
-    """A token was sent with the questions."""
+    """A token was sent with the queries."""
     token_ignored: bool = False
     """HUGGINGFACE_HUB_TOKEN is set and no token is in use: a name that old guides prescribe and nothing reads."""
     offline_by: str = ""
@@ -108,7 +108,7 @@ class Access:
     @property
     def repository(self) -> str:
         """The id of the repository."""
-        return self.question.repository
+        return self.query.repository
 
     @property
     def size(self) -> int:
@@ -130,7 +130,7 @@ class Access:
         return cls(
             **{
                 **data,
-                "question": Query(**data["question"]),
+                "query": Query(**data["query"]),
                 "answer": Reply(data["answer"]),
                 "files": tuple(HubFile(**file) for file in data["files"]),
             }

@@ -33,18 +33,18 @@ OnProgress = Callable[[str, int, int, float], None]
 """Called four times a second with the phase (`fetching` or `checking`), bytes done, all bytes, and seconds."""
 
 
-def ask(questions: Sequence[Query], *, patience: float = ASK_PATIENCE) -> dict[Query, Access]:
-    """The answers, a question once however often it is in the list. Raises OSError where the disk cannot be read.
+def ask(queries: Sequence[Query], *, patience: float = ASK_PATIENCE) -> dict[Query, Access]:
+    """The answers, a query once however often it is in the list. Raises OSError where the disk cannot be read.
 
     What went wrong on the way is an answer too: `Answer.UNREACHABLE` where nothing was heard, `Answer.FAILED` else.
     """
-    distinct = list(dict.fromkeys(questions))
+    distinct = list(dict.fromkeys(queries))
     answers: dict[Query, Access] = {}
     if not distinct:
         return answers
     answer, why = Reply.FAILED, "the process that speaks to the Hub ended without an answer"
     try:
-        job = {"kind": "ask", "questions": [asdict(question) for question in distinct]}
+        job = {"kind": "ask", "queries": [asdict(query) for query in distinct]}
         with closing(converse(job, patience)) as messages:
             for message in messages:
                 if message is not None:
@@ -53,17 +53,17 @@ def ask(questions: Sequence[Query], *, patience: float = ASK_PATIENCE) -> dict[Q
         answer, why = Reply.UNREACHABLE, str(error)
     except HubError as error:
         why = str(error)
-    return {question: answers.get(question) or _unanswered(question, answer, why) for question in distinct}
+    return {query: answers.get(query) or _unanswered(query, answer, why) for query in distinct}
 
 
-def describe(question: Query, *, patience: float = ASK_PATIENCE) -> Repository:
+def describe(query: Query, *, patience: float = ASK_PATIENCE) -> Repository:
     """What a repository holds beside its weights, of which the headers alone are read.
 
     What went wrong on the way is an answer too, as with `ask`. Raises OSError where the disk cannot be read.
     """
     answer, why = Reply.FAILED, "the process that speaks to the Hub ended without an answer"
     try:
-        with closing(converse({"kind": "describe", "question": asdict(question)}, patience)) as messages:
+        with closing(converse({"kind": "describe", "query": asdict(query)}, patience)) as messages:
             for message in messages:
                 if message is not None and "repository" in message:
                     return Repository.from_json(message["repository"])
@@ -71,7 +71,7 @@ def describe(question: Query, *, patience: float = ASK_PATIENCE) -> Repository:
         answer, why = Reply.UNREACHABLE, str(error)
     except HubError as error:
         why = str(error)
-    return Repository(access=_unanswered(question, answer, why))
+    return Repository(access=_unanswered(query, answer, why))
 
 
 def fetch(
@@ -109,7 +109,7 @@ def _waits_for(lock: Message) -> str:
     return f"; it waited for {lock['waiting']}, which another one holds{by}: if that no longer runs, remove the file"
 
 
-def fetch_rows(question: RowsQuery, *, progress: OnProgress | None = None, patience: float = FETCH_PATIENCE) -> HubRows:
+def fetch_rows(query: RowsQuery, *, progress: OnProgress | None = None, patience: float = FETCH_PATIENCE) -> HubRows:
     """The rows of a split, or why they cannot be had; downloaded where they are not on this disk.
 
     What went wrong on the way is an answer too, as with `ask`. Raises OSError where the disk cannot be read.
@@ -119,7 +119,7 @@ def fetch_rows(question: RowsQuery, *, progress: OnProgress | None = None, patie
     total, rows = 0, []
     answer, why = Reply.FAILED, "the process that speaks to the Hub ended without an answer"
     try:
-        with closing(converse({"kind": "rows", "question": asdict(question)}, patience)) as messages:
+        with closing(converse({"kind": "rows", "query": asdict(query)}, patience)) as messages:
             for message in messages:
                 if message is not None and "rows" in message:
                     access, total = Access.from_json(message["access"]), message["total"]
@@ -131,13 +131,13 @@ def fetch_rows(question: RowsQuery, *, progress: OnProgress | None = None, patie
     except HubError as error:
         why, access = str(error), None
     if access is None:  # part of the rows is no answer
-        blank = Query(repository=question.repository, revision=question.revision)
+        blank = Query(repository=query.repository, revision=query.revision)
         return HubRows(access=_unanswered(blank, answer, why))
     return HubRows(access=access, rows=tuple(rows), total=total)
 
 
-def _unanswered(question: Query, answer: Reply, why: str) -> Access:
+def _unanswered(query: Query, answer: Reply, why: str) -> Access:
     cache = hub_cache()
     disk, _ = read_disk(cache)
     endpoint = Redactor.from_environment()(os.environ.get("HF_ENDPOINT") or _ENDPOINT)
-    return Access(question=question, answer=answer, endpoint=endpoint, cache=str(cache), free=disk.free, detail=why)
+    return Access(query=query, answer=answer, endpoint=endpoint, cache=str(cache), free=disk.free, detail=why)

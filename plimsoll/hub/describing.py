@@ -43,32 +43,32 @@ _PARTIAL: Final = 206
 Progress = Callable[[str, int, int], None]
 
 
-def describe(question: Query, progress: Progress) -> Repository:
+def describe(query: Query, progress: Progress) -> Repository:
     """What the repository holds, or why it cannot be told; from the cache where nobody can be asked and the settings
     are there. Raises OSError where not even the disk of the cache can be read."""
-    blank = unanswered(question)
+    blank = unanswered(query)
     try:
         return _read(blank, progress)
     except Exception as error:  # noqa: BLE001  whatever an HTTP library raises is an answer of a kind
         refused = replace(blank, answer=answer_of(error, logged_in=blank.logged_in), detail=in_words(error))
-    others = similar(question.repository) if refused.answer is Reply.NOT_FOUND else ()
+    others = similar(query.repository) if refused.answer is Reply.NOT_FOUND else ()
     return (refused.answer in ASK_THE_CACHE and _cached(refused)) or Repository(access=refused, similar=others)
 
 
 def _read(blank: Access, progress: Progress) -> Repository:
     """Raises what huggingface_hub raises where the answer is no, or none."""
-    question, api = blank.question, HfApi()
+    query, api = blank.query, HfApi()
 
     def look() -> ModelInfo:
-        return api.model_info(question.repository, revision=question.revision, files_metadata=True, timeout=TIMEOUT)
+        return api.model_info(query.repository, revision=query.revision, files_metadata=True, timeout=TIMEOUT)
 
     info = patiently(look)
     if info.sha is None or not is_commit(info.sha):
-        raise ValueError(f"no commit is named for {question.repository}")
+        raise ValueError(f"no commit is named for {query.repository}")
     sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or ()}
-    texts, unread = _settings(question.repository, info.sha, sizes)
-    weights = weight_files(sizes, indexed(info.sha, question) if index_is_needed(sizes) else ())
-    stored, faults = _headers(question.repository, info.sha, {name: sizes[name] for name in weights}, progress)
+    texts, unread = _settings(query.repository, info.sha, sizes)
+    weights = weight_files(sizes, indexed(info.sha, query) if index_is_needed(sizes) else ())
+    stored, faults = _headers(query.repository, info.sha, {name: sizes[name] for name in weights}, progress)
     contents = CheckpointContents(
         files=sizes,
         weights=weights,
@@ -156,11 +156,11 @@ def _card(info: ModelInfo) -> dict[str, Any]:
 
 def _cached(refused: Access) -> Repository | None:
     """The same from a snapshot on this disk, be it one without weights; None where there is none."""
-    question = refused.question
-    commit = known_commit(question.repository, question.revision)
+    query = refused.query
+    commit = known_commit(query.repository, query.revision)
     if commit is None:
         return None
-    folder = snapshot_folder(question.repository, commit)
+    folder = snapshot_folder(query.repository, commit)
     if not (folder / CONFIG).exists():
         return None
     return Repository(access=replace(refused, answer=Reply.CACHED, commit=commit), contents=read_folder(folder))
@@ -173,7 +173,7 @@ def similar(name: str) -> tuple[str, ...]:
     try:
         return tuple(found.id for found in HfApi().list_models(search=words, limit=5))
     except Exception as error:
-        # A name may be refused without a question, so this is the first that a node without a network asks.
+        # A name may be refused without a query, so this is the first that a node without a network asks.
         of_the_way = is_of_the_network(error) or is_of_the_proxy(error)
         if of_the_way or isinstance(error, (HfHubHTTPError, OSError, ValueError)):
             return ()

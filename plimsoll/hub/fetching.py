@@ -49,7 +49,7 @@ def fetch(access: Access, notes: Path, tell: Tell, waiting: Waiting) -> Snapshot
     `notes` is where the sound files are remembered; `waiting` hears of another process that fetches.
     Raises FetchError and OSError.
     """
-    question, commit = access.question, access.commit
+    query, commit = access.query, access.commit
     if commit is None:
         raise ValueError(f"{access.repository} was not granted, so there is no commit to fetch")
     if not has_weights(file.path for file in access.files):
@@ -62,15 +62,15 @@ def fetch(access: Access, notes: Path, tell: Tell, waiting: Waiting) -> Snapshot
         with _told(access, folder, tell), _only_one(access.repository, waiting):
             downloaded = access.size - _whole(access, folder)
             _download(access, commit, folder)
-        remember_commit(access.repository, question.revision, commit)
+        remember_commit(access.repository, query.revision, commit)
     fetched = clock.monotonic()
-    if (absent := lacking(folder, allow_pickle=question.allow_pickle)) is not None:
+    if (absent := lacking(folder, allow_pickle=query.allow_pickle)) is not None:
         raise FetchError(f"it has no {absent}, which a load needs")
     hashed, unknown = _check(access, folder, notes, tell)
     return Snapshot(
         folder=str(folder),
         repository=access.repository,
-        revision=question.revision,
+        revision=query.revision,
         commit=commit,
         bytes=access.size,
         downloaded=downloaded,
@@ -127,7 +127,7 @@ def _download(access: Access, commit: str, folder: Path) -> None:
 def _may_pass(error: Exception) -> bool:
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in PASSING
-    # Both stand for an error of the network: no answer to the question for a file, and a body shorter than announced.
+    # Both stand for an error of the network: no answer to the query for a file, and a body shorter than announced.
     cut = isinstance(error, LocalEntryNotFoundError) or "Consistency check failed" in str(error)
     return cut or is_of_the_network(error)
 

@@ -62,11 +62,11 @@ def main() -> int:
     outlet = HubOutlet()
     try:
         if job["kind"] == "ask":
-            _ask([Query(**question) for question in job["questions"]], outlet)
+            _ask([Query(**query) for query in job["queries"]], outlet)
         elif job["kind"] == "describe":
-            _describe(Query(**job["question"]), outlet)
+            _describe(Query(**job["query"]), outlet)
         elif job["kind"] == "rows":
-            _read_rows(RowsQuery(**job["question"]), outlet)
+            _read_rows(RowsQuery(**job["query"]), outlet)
         else:
             _fetch(Access.from_json(job["access"]), Path(job["notes"]), outlet)
     except ModuleNotFoundError as error:
@@ -81,19 +81,19 @@ def main() -> int:
     return 0
 
 
-def _ask(questions: list[Query], outlet: HubOutlet) -> None:
+def _ask(queries: list[Query], outlet: HubOutlet) -> None:
     from plimsoll.hub.queries import ask  # late: the import may fail, and that is worth a message
 
     with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
-        numbers = {pool.submit(ask, question): number for number, question in enumerate(questions)}
+        numbers = {pool.submit(ask, query): number for number, query in enumerate(queries)}
         for future in as_completed(numbers):
             outlet.send(number=numbers[future], access=future.result().to_json())
 
 
-def _describe(question: Query, outlet: HubOutlet) -> None:
+def _describe(query: Query, outlet: HubOutlet) -> None:
     from plimsoll.hub.describing import describe
 
-    outlet.send(repository=describe(question, outlet.progress).to_json())
+    outlet.send(repository=describe(query, outlet.progress).to_json())
 
 
 def _fetch(access: Access, notes: Path, outlet: HubOutlet) -> None:
@@ -104,10 +104,10 @@ def _fetch(access: Access, notes: Path, outlet: HubOutlet) -> None:
     outlet.send(snapshot=asdict(fetch(access, notes, outlet.progress, outlet.waiting)))
 
 
-def _read_rows(question: RowsQuery, outlet: HubOutlet) -> None:
+def _read_rows(query: RowsQuery, outlet: HubOutlet) -> None:
     from plimsoll.hub.reading_rows import read_rows
 
-    for access, total, rows in read_rows(question, outlet.progress):
+    for access, total, rows in read_rows(query, outlet.progress):
         outlet.send(access=access.to_json(), total=total, rows=rows)
 
 

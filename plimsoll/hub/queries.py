@@ -1,6 +1,6 @@
 """Asks the Hub for a repository and tells its answers apart. Runs in the Hub's own process (`plimsoll.hub.process`).
 
-Two questions: what the repository is (its commit, its files with their sizes and hashes), and whether this user may
+Two queries: what the repository is (its commit, its files with their sizes and hashes), and whether this user may
 read them. The Hub answers the first for gated repositories too, and hides private ones behind the answer for wrong
 ids; its errors share classes and status codes, so they are told apart by both, and by the Hub's own words.
 """
@@ -50,11 +50,11 @@ ASK_THE_CACHE: Final = (
 """Where the Hub did not say no, a whole snapshot in the cache will do."""
 
 
-def ask(question: Query) -> Access:
-    """The answer to a question. Raises OSError where not even the disk of the cache can be read."""
-    blank = unanswered(question)
+def ask(query: Query) -> Access:
+    """The answer to a query. Raises OSError where not even the disk of the cache can be read."""
+    blank = unanswered(query)
     # A commit never means anything else, so there is nothing to ask.
-    if is_commit(question.revision) and (cached := _from_cache(blank)) is not None:
+    if is_commit(query.revision) and (cached := _from_cache(blank)) is not None:
         return cached
     try:
         access = _granted(blank)
@@ -63,15 +63,15 @@ def ask(question: Query) -> Access:
     return (access.answer in ASK_THE_CACHE and _from_cache(access)) or access
 
 
-def unanswered(question: Query, *, rows: bool = False) -> Access:
-    """What is known of a question, for `rows` of a dataset or for weights, before anybody is asked.
+def unanswered(query: Query, *, rows: bool = False) -> Access:
+    """What is known of a query, for `rows` of a dataset or for weights, before anybody is asked.
 
     Raises OSError where the disk cannot be read."""
     cache = hub_cache()
     disk, _ = read_disk(cache)
     logged_in = get_token() is not None
     return Access(
-        question=question,
+        query=query,
         answer=Reply.FAILED,
         endpoint=Redactor.from_environment()(constants.ENDPOINT),
         cache=str(cache),
@@ -85,22 +85,22 @@ def unanswered(question: Query, *, rows: bool = False) -> Access:
 
 def _granted(blank: Access) -> Access:
     """Raises what huggingface_hub raises where the answer is no, or none."""
-    question, api = blank.question, HfApi()
+    query, api = blank.query, HfApi()
 
     def describe() -> ModelInfo:
-        return api.model_info(question.repository, revision=question.revision, files_metadata=True, timeout=TIMEOUT)
+        return api.model_info(query.repository, revision=query.revision, files_metadata=True, timeout=TIMEOUT)
 
     info = patiently(describe)
     try:
-        patiently(lambda: api.auth_check(question.repository))
+        patiently(lambda: api.auth_check(query.repository))
     except HfHubHTTPError as error:
-        # A mirror that has the files but not this question has said yes by having them.
+        # A mirror that has the files but not this query has said yes by having them.
         if isinstance(error, GatedRepoError) or error.response.status_code != 404:
             raise
     if info.sha is None or not is_commit(info.sha):
-        raise ValueError(f"no commit is named for {question.repository}")
+        raise ValueError(f"no commit is named for {query.repository}")
     there = [sibling.rfilename for sibling in info.siblings or ()]
-    files = _files(info, question, indexed(info.sha, question) if index_is_needed(there) else ())
+    files = _files(info, query, indexed(info.sha, query) if index_is_needed(there) else ())
     if (fault := unusable(there, [file.path for file in files])) is not None:
         return replace(blank, answer=Reply.UNUSABLE, unusable=fault[0].value, detail=fault[1][:200], commit=info.sha)
     access = _with_files(replace(blank, answer=Reply.GRANTED), info.sha, files)
@@ -118,16 +118,16 @@ def _why_unwritable(cache: Path) -> str:
         return error.strerror or type(error).__name__
 
 
-def indexed(commit: str, question: Query) -> Collection[str]:
+def indexed(commit: str, query: Query) -> Collection[str]:
     """The files that the repository's index lists. Raises what huggingface_hub raises where it cannot be had."""
     with tempfile.TemporaryDirectory(prefix="plimsoll-index-") as folder:
-        file = patiently(lambda: hf_hub_download(question.repository, INDEX, revision=commit, local_dir=folder))
+        file = patiently(lambda: hf_hub_download(query.repository, INDEX, revision=commit, local_dir=folder))
         return indexed_files(Path(file)) or ()
 
 
-def _files(info: ModelInfo, question: Query, listed: Collection[str]) -> tuple[HubFile, ...]:
+def _files(info: ModelInfo, query: Query, listed: Collection[str]) -> tuple[HubFile, ...]:
     siblings = {sibling.rfilename: sibling for sibling in info.siblings or ()}
-    names = needed_files(siblings, remote_code=question.remote_code, allow_pickle=question.allow_pickle, indexed=listed)
+    names = needed_files(siblings, remote_code=query.remote_code, allow_pickle=query.allow_pickle, indexed=listed)
     chosen = [siblings[name] for name in names]
     return tuple(
         HubFile(
@@ -147,18 +147,18 @@ def _with_files(access: Access, commit: str, files: tuple[HubFile, ...]) -> Acce
 
 def _from_cache(access: Access) -> Access | None:
     """The same access from a whole snapshot on this disk; None where there is none."""
-    question = access.question
-    commit = known_commit(question.repository, question.revision)
+    query = access.query
+    commit = known_commit(query.repository, query.revision)
     if commit is None:
         return None
-    folder = snapshot_folder(question.repository, commit)
-    if lacking(folder, allow_pickle=question.allow_pickle) is not None:
+    folder = snapshot_folder(query.repository, commit)
+    if lacking(folder, allow_pickle=query.allow_pickle) is not None:
         return None
     paths = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     names = needed_files(
         paths,
-        remote_code=question.remote_code,
-        allow_pickle=question.allow_pickle,
+        remote_code=query.remote_code,
+        allow_pickle=query.allow_pickle,
         indexed=indexed_files(folder / INDEX) or (),
     )
     files = tuple(HubFile(path=name, size=(folder / name).stat().st_size, digest=None) for name in names)

@@ -42,49 +42,49 @@ Part = tuple[Access, int, "Sequence[dict[str, Any]]"]
 """The answer, the rows of the split, and some of them."""
 
 
-def read_rows(question: RowsQuery, tell: Tell) -> Iterator[Part]:
+def read_rows(query: RowsQuery, tell: Tell) -> Iterator[Part]:
     """The rows in parts, at least one part, which is empty where the answer is no. Raises OSError of the disk."""
     datasets.disable_progress_bars()
     datasets_config.HF_UPDATE_DOWNLOAD_COUNTS = False  # asks a bucket elsewhere, whichever Hub was named
-    access = _ask(question)
+    access = _ask(query)
     split = None
     if access.answer.is_yes:
-        access, split = _load(question, access, tell)
+        access, split = _load(query, access, tell)
     if access.answer in ASK_THE_CACHE:
-        access, split = _load_cached(question, access, tell)
+        access, split = _load_cached(query, access, tell)
     if split is None:
         yield access, 0, ()
         return
     total = len(split)
-    wanted = split if question.limit is None else split.select(range(min(question.limit, total)))
+    wanted = split if query.limit is None else split.select(range(min(query.limit, total)))
     yield access, total, ()
     for batch in wanted.iter(batch_size=_BATCH):
         yield access, total, [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
 
 
-def _ask(question: RowsQuery) -> Access:
-    blank = unanswered(Query(repository=question.repository, revision=question.revision), rows=True)
+def _ask(query: RowsQuery) -> Access:
+    blank = unanswered(Query(repository=query.repository, revision=query.revision), rows=True)
     if blank.offline_by:
         # huggingface_hub, which is asked first, does not know the variable of datasets.
         return replace(blank, answer=Reply.OFFLINE_MODE, detail=f"{blank.offline_by} is set")
     try:
-        return replace(blank, answer=Reply.GRANTED, commit=_granted_commit(question))
+        return replace(blank, answer=Reply.GRANTED, commit=_granted_commit(query))
     except Exception as error:  # noqa: BLE001  whatever an HTTP library raises is an answer of a kind
         return _refused(blank, error)
 
 
-def _granted_commit(question: RowsQuery) -> str:
+def _granted_commit(query: RowsQuery) -> str:
     """Raises what huggingface_hub raises where the answer is no, or none."""
     api = HfApi()
-    info = patiently(lambda: api.dataset_info(question.repository, revision=question.revision, timeout=TIMEOUT))
+    info = patiently(lambda: api.dataset_info(query.repository, revision=query.revision, timeout=TIMEOUT))
     try:
-        patiently(lambda: api.auth_check(question.repository, repo_type="dataset"))
+        patiently(lambda: api.auth_check(query.repository, repo_type="dataset"))
     except HfHubHTTPError as error:
-        # A mirror that has the files but not this question has said yes by having them.
+        # A mirror that has the files but not this query has said yes by having them.
         if isinstance(error, GatedRepoError) or error.response.status_code != 404:
             raise
     if info.sha is None or not is_commit(info.sha):
-        raise ValueError(f"no commit is named for {question.repository}")
+        raise ValueError(f"no commit is named for {query.repository}")
     return info.sha
 
 
@@ -93,20 +93,20 @@ def _refused(access: Access, error: Exception) -> Access:
     return replace(access, answer=answer, detail=in_words(error), commit=None)
 
 
-def _load(question: RowsQuery, access: Access, tell: Tell) -> tuple[Access, Any]:
+def _load(query: RowsQuery, access: Access, tell: Tell) -> tuple[Access, Any]:
     """The split, downloaded and prepared where it is not; an answer that is no, and None, where that fails."""
     try:
         # With hf://, for a folder of that name in the working directory would go first.
         builder = datasets.load_dataset_builder(
-            f"hf://datasets/{question.repository}", question.config, revision=access.commit
+            f"hf://datasets/{query.repository}", query.config, revision=access.commit
         )
-        with _told(question.repository, tell):
+        with _told(query.repository, tell):
             builder.download_and_prepare()
-        return access, builder.as_dataset(split=question.split)
+        return access, builder.as_dataset(split=query.split)
     except (RuntimeError, FileNotFoundError) as error:
         return _without_rows(access, error), None
     except ValueError as error:
-        return _named_wrong(question, access, error), None
+        return _named_wrong(query, access, error), None
     except Exception as error:  # noqa: BLE001  likewise
         return _refused(access, error), None
 
@@ -120,17 +120,17 @@ def _without_rows(access: Access, error: RuntimeError | FileNotFoundError) -> Ac
     return _refused(access, error)
 
 
-def _named_wrong(question: RowsQuery, access: Access, error: ValueError) -> Access:
+def _named_wrong(query: RowsQuery, access: Access, error: ValueError) -> Access:
     """Which name datasets did not find; it raises ValueError for much else too."""
     try:
-        repository = f"hf://datasets/{question.repository}"
+        repository = f"hf://datasets/{query.repository}"
         configs = datasets.get_dataset_config_names(repository, revision=access.commit)
-        if question.config not in configs and (question.config is not None or len(configs) > 1):
-            detail = f"{question.config or 'none named'}; there are: {_list(configs)}"
+        if query.config not in configs and (query.config is not None or len(configs) > 1):
+            detail = f"{query.config or 'none named'}; there are: {_list(configs)}"
             return replace(access, answer=Reply.NO_CONFIG, detail=detail, commit=None)
-        splits = datasets.get_dataset_split_names(repository, question.config, revision=access.commit)
-        if question.split not in splits:
-            detail = f"{question.split}; there are: {_list(splits)}"
+        splits = datasets.get_dataset_split_names(repository, query.config, revision=access.commit)
+        if query.split not in splits:
+            detail = f"{query.split}; there are: {_list(splits)}"
             return replace(access, answer=Reply.NO_SPLIT, detail=detail, commit=None)
     except Exception as other:  # noqa: BLE001  the first error is the one to tell of then
         error.add_note(in_words(other))
@@ -144,17 +144,17 @@ def _list(names: Iterable[object]) -> str:
     return ", ".join(shown[:_LISTED]) + more
 
 
-def _load_cached(question: RowsQuery, refused: Access, tell: Tell) -> tuple[Access, Any]:
+def _load_cached(query: RowsQuery, refused: Access, tell: Tell) -> tuple[Access, Any]:
     """The split as it was prepared before, with the commit that it is of; what was refused, and None, where it was not.
 
     A revision that is a commit is not served by another one; a branch may have moved since, and nobody can say.
     """
     constants.HF_HUB_OFFLINE = datasets_config.HF_HUB_OFFLINE = True
-    _, split = _load(question, refused, tell)
+    _, split = _load(query, refused, tell)
     if split is None:
         return refused, None
     commit = Path(split.cache_files[0]["filename"]).parent.name if split.cache_files else ""
-    if not is_commit(commit) or (is_commit(question.revision) and commit != question.revision):
+    if not is_commit(commit) or (is_commit(query.revision) and commit != query.revision):
         return refused, None
     return replace(refused, answer=Reply.CACHED, commit=commit), split
 

@@ -64,7 +64,7 @@ def unasked(query: Query, size: int) -> Access:
     whole = folder is not None and lacking(folder, allow_pickle=query.allow_pickle) is None
     forbidden = forbidden_by()
     return Access(
-        question=query,
+        query=query,
         answer=Reply.CACHED if whole else Reply.OFFLINE_MODE if forbidden else Reply.GRANTED,
         endpoint=Redactor.from_environment()(os.environ.get("HF_ENDPOINT") or "https://huggingface.co"),
         cache=str(cache),

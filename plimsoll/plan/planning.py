@@ -191,7 +191,7 @@ class Planner:
         access = _access(variant, machine, checkpoint, promised)
         decision = decide(variant, machine.node, _of_machine_alone(need, machine), access)
         if access is not None and not isinstance(decision, Skip):
-            promised[access.question] = access.missing
+            promised[access.query] = access.missing
         room = _room(variant, machine, free)
         made_up = variant.model.source is WeightSource.SYNTHETIC
         return PlanRow(
@@ -240,7 +240,7 @@ def _access(variant: Variant, machine: PlannedMachine, size: int, promised: Mapp
     if machine.profile is not None or variant.model.source is not WeightSource.HUB or variant.model.hub_id is None:
         return None
     access = unasked(query_of(variant.model), size)
-    others = sum(missing for query, missing in promised.items() if query != access.question)
+    others = sum(missing for query, missing in promised.items() if query != access.query)
     return replace(access, promised=others)
 
 

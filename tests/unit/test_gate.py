@@ -194,9 +194,9 @@ def test_the_hub_that_nobody_asked_is_no_permission(h100: Node) -> None:
 
 
 def access_of(answer: Reply, **fields: Any) -> Access:
-    question = Query(repository="meta-llama/Llama-3.1-70B", revision=fields.pop("revision", None))
+    query = Query(repository="meta-llama/Llama-3.1-70B", revision=fields.pop("revision", None))
     return Access(
-        question=question,
+        query=query,
         answer=answer,
         endpoint="https://huggingface.co",
         cache="/data/huggingface/hub",

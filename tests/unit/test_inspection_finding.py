@@ -23,8 +23,8 @@ def catalogue() -> Catalogue:
     return read_catalogue()
 
 
-def silent(question: Query) -> Repository:
-    raise AssertionError(f"nobody may ask the Hub for {question.repository}")
+def silent(query: Query) -> Repository:
+    raise AssertionError(f"nobody may ask the Hub for {query.repository}")
 
 
 def folder_with(folder: Path, *names: str) -> Path:
@@ -37,7 +37,7 @@ def folder_with(folder: Path, *names: str) -> Path:
 
 def answering(answer: Reply, **fields: object) -> Repository:
     access = Access(
-        question=Query(repository="acme/acme-7b"), answer=answer, endpoint="https://hub", cache="/cache", free=0
+        query=Query(repository="acme/acme-7b"), answer=answer, endpoint="https://hub", cache="/cache", free=0
     )
     similar = fields.pop("similar", ())
     contents = fields.pop("contents", None)
@@ -58,8 +58,8 @@ def test_what_lies_on_this_disk_comes_first_then_the_catalogue_then_the_hub(
     contents = CheckpointContents(files={"config.json": 1}, texts={"config.json": json.dumps(CONFIG)})
     asked: list[Query] = []
 
-    def hub(question: Query) -> Repository:
-        asked.append(question)
+    def hub(query: Query) -> Repository:
+        asked.append(query)
         return answering(Reply.GRANTED, contents=contents, commit="c" * 40)
 
     assert find("acme/acme-7b", "v2", catalogue, hub).kind is NameKind.HUB
@@ -160,7 +160,7 @@ def test_what_the_hub_does_not_give_is_one_error(
 
 
 def test_the_nearest_of_the_catalogue_is_suggested_for_a_wrong_id(catalogue: Catalogue) -> None:
-    def hub(question: Query) -> Repository:
+    def hub(query: Query) -> Repository:
         return replace(answering(Reply.NOT_FOUND), similar=())
 
     with pytest.raises(PlimsollError, match=r"did you mean 'Qwen/Qwen2.5-7B'\?$"):
