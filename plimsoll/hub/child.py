@@ -22,19 +22,19 @@ class HubSilentError(HubError):
     """Nothing was heard of it for too long."""
 
 
-def converse(job: Mapping[str, Any], patience: float) -> Generator[Message | None, None, None]:
+def converse(job: Mapping[str, Any], idle_timeout: float) -> Generator[Message | None, None, None]:
     """The messages of a process that carries out a job, and None four times a second while there is none.
 
     Close the generator to end the process. Raises HubError where the process says that it failed and where it died,
-    HubSilentError where it was silent for `patience` seconds.
+    HubSilentError where it was silent for `idle_timeout` seconds.
     """
     with Child("plimsoll.hub.process", {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}, grace=_GRACE) as child:
         child.send(job)
         heard = clock.monotonic()
         for message in child.messages():
             if message is None:
-                if clock.monotonic() - heard > patience:
-                    raise HubSilentError(f"nothing moved for {format_seconds(patience)}, so it was ended")
+                if clock.monotonic() - heard > idle_timeout:
+                    raise HubSilentError(f"nothing moved for {format_seconds(idle_timeout)}, so it was ended")
                 yield None
                 continue
             heard = clock.monotonic()

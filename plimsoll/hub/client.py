@@ -24,16 +24,16 @@ from plimsoll.redaction import Redactor
 
 _ENDPOINT: Final = "https://huggingface.co"
 
-ASK_PATIENCE: Final = 90.0
+ASK_IDLE_TIMEOUT: Final = 90.0
 """Seconds from one answer to the next: a repository that is asked to wait may take 45 of them."""
-FETCH_PATIENCE: Final = 300.0
+FETCH_IDLE_TIMEOUT: Final = 300.0
 """Seconds without a new byte. huggingface_hub tries again several times in that."""
 
 OnProgress = Callable[[str, int, int, float], None]
 """Called four times a second with the phase (`fetching` or `checking`), bytes done, all bytes, and seconds."""
 
 
-def ask(queries: Sequence[Query], *, patience: float = ASK_PATIENCE) -> dict[Query, Access]:
+def ask(queries: Sequence[Query], *, idle_timeout: float = ASK_IDLE_TIMEOUT) -> dict[Query, Access]:
     """The answers, a query once however often it is in the list. Raises OSError where the disk cannot be read.
 
     What went wrong on the way is an answer too: `Answer.UNREACHABLE` where nothing was heard, `Answer.FAILED` else.
@@ -45,7 +45,7 @@ def ask(queries: Sequence[Query], *, patience: float = ASK_PATIENCE) -> dict[Que
     answer, why = Reply.FAILED, "the process that speaks to the Hub ended without an answer"
     try:
         job = {"kind": "ask", "queries": [asdict(query) for query in distinct]}
-        with closing(converse(job, patience)) as messages:
+        with closing(converse(job, idle_timeout)) as messages:
             for message in messages:
                 if message is not None:
                     answers[distinct[message["number"]]] = Access.from_json(message["access"])
@@ -56,14 +56,14 @@ def ask(queries: Sequence[Query], *, patience: float = ASK_PATIENCE) -> dict[Que
     return {query: answers.get(query) or _unanswered(query, answer, why) for query in distinct}
 
 
-def describe(query: Query, *, patience: float = ASK_PATIENCE) -> Repository:
+def describe(query: Query, *, idle_timeout: float = ASK_IDLE_TIMEOUT) -> Repository:
     """What a repository holds beside its weights, of which the headers alone are read.
 
     What went wrong on the way is an answer too, as with `ask`. Raises OSError where the disk cannot be read.
     """
     answer, why = Reply.FAILED, "the process that speaks to the Hub ended without an answer"
     try:
-        with closing(converse({"kind": "describe", "query": asdict(query)}, patience)) as messages:
+        with closing(converse({"kind": "describe", "query": asdict(query)}, idle_timeout)) as messages:
             for message in messages:
                 if message is not None and "repository" in message:
                     return Repository.from_json(message["repository"])
@@ -75,7 +75,7 @@ def describe(query: Query, *, patience: float = ASK_PATIENCE) -> Repository:
 
 
 def fetch(
-    access: Access, notes: Path, *, progress: OnProgress | None = None, patience: float = FETCH_PATIENCE
+    access: Access, notes: Path, *, progress: OnProgress | None = None, idle_timeout: float = FETCH_IDLE_TIMEOUT
 ) -> Snapshot:
     """The files that an answer names, on this disk, whole and checked. Raises HubError.
 
@@ -87,7 +87,7 @@ def fetch(
     phase, done, total = "fetching", access.present, access.size
     lock: Message | None = None
     try:
-        with closing(converse(job, patience)) as messages:
+        with closing(converse(job, idle_timeout)) as messages:
             for message in messages:
                 if message is not None and "snapshot" in message:
                     fields = message["snapshot"]
@@ -109,7 +109,9 @@ def _waits_for(lock: Message) -> str:
     return f"; it waited for {lock['waiting']}, which another one holds{by}: if that no longer runs, remove the file"
 
 
-def fetch_rows(query: RowsQuery, *, progress: OnProgress | None = None, patience: float = FETCH_PATIENCE) -> HubRows:
+def fetch_rows(
+    query: RowsQuery, *, progress: OnProgress | None = None, idle_timeout: float = FETCH_IDLE_TIMEOUT
+) -> HubRows:
     """The rows of a split, or why they cannot be had; downloaded where they are not on this disk.
 
     What went wrong on the way is an answer too, as with `ask`. Raises OSError where the disk cannot be read.
@@ -119,7 +121,7 @@ def fetch_rows(query: RowsQuery, *, progress: OnProgress | None = None, patience
     total, rows = 0, []
     answer, why = Reply.FAILED, "the process that speaks to the Hub ended without an answer"
     try:
-        with closing(converse({"kind": "rows", "query": asdict(query)}, patience)) as messages:
+        with closing(converse({"kind": "rows", "query": asdict(query)}, idle_timeout)) as messages:
             for message in messages:
                 if message is not None and "rows" in message:
                     access, total = Access.from_json(message["access"]), message["total"]

@@ -35,7 +35,7 @@ from plimsoll.hub.error_text import in_words, is_of_the_network, is_of_the_proxy
 from plimsoll.hub.files import index_is_needed, needed_files
 from plimsoll.hub.headers import DtypeTotals, HeaderError, read_header, total
 from plimsoll.hub.queries import ASK_THE_CACHE, TIMEOUT, answer_of, indexed, unanswered
-from plimsoll.hub.retry import patiently
+from plimsoll.hub.retry import with_retries
 
 _AT_ONCE: Final = 8
 _PARTIAL: Final = 206
@@ -62,7 +62,7 @@ def _read(blank: Access, progress: Progress) -> Repository:
     def look() -> ModelInfo:
         return api.model_info(query.repository, revision=query.revision, files_metadata=True, timeout=TIMEOUT)
 
-    info = patiently(look)
+    info = with_retries(look)
     if info.sha is None or not is_commit(info.sha):
         raise ValueError(f"no commit is named for {query.repository}")
     sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or ()}
@@ -95,7 +95,7 @@ def _settings(repository: str, commit: str, sizes: Mapping[str, int]) -> tuple[d
             if sizes[name] > MOST_TEXT:
                 unread.append(f"{name}: has {sizes[name]:,} bytes, which no file of settings has")
                 continue
-            path = patiently(partial(hf_hub_download, repository, name, revision=commit, local_dir=folder))
+            path = with_retries(partial(hf_hub_download, repository, name, revision=commit, local_dir=folder))
             try:
                 texts[name] = read_text(Path(path))
             except ValueError as error:
@@ -142,7 +142,7 @@ def _range(repository: str, commit: str, name: str, start: int, end: int) -> byt
             content: bytes = response.read()
             return content
 
-    content = patiently(ask)
+    content = with_retries(ask)
     if len(content) != end - start:
         raise HeaderError(f"gives {len(content):,} bytes where {end - start:,} were asked for")
     return content

@@ -29,7 +29,7 @@ from plimsoll.hub.access import Access, HubFile, Query, Reply
 from plimsoll.hub.cache import indexed_files, is_commit, known_commit, lacking, snapshot_folder
 from plimsoll.hub.error_text import in_words, is_of_a_certificate, is_of_the_network, is_of_the_proxy
 from plimsoll.hub.files import INDEX, index_is_needed, needed_files, unusable
-from plimsoll.hub.retry import patiently
+from plimsoll.hub.retry import with_retries
 from plimsoll.hub.unasked import forbidden_by, ignored_cache
 from plimsoll.node.storage import hub_cache, read_disk
 from plimsoll.redaction import Redactor
@@ -90,9 +90,9 @@ def _granted(blank: Access) -> Access:
     def describe() -> ModelInfo:
         return api.model_info(query.repository, revision=query.revision, files_metadata=True, timeout=TIMEOUT)
 
-    info = patiently(describe)
+    info = with_retries(describe)
     try:
-        patiently(lambda: api.auth_check(query.repository))
+        with_retries(lambda: api.auth_check(query.repository))
     except HfHubHTTPError as error:
         # A mirror that has the files but not this query has said yes by having them.
         if isinstance(error, GatedRepoError) or error.response.status_code != 404:
@@ -121,7 +121,7 @@ def _why_unwritable(cache: Path) -> str:
 def indexed(commit: str, query: Query) -> Collection[str]:
     """The files that the repository's index lists. Raises what huggingface_hub raises where it cannot be had."""
     with tempfile.TemporaryDirectory(prefix="plimsoll-index-") as folder:
-        file = patiently(lambda: hf_hub_download(query.repository, INDEX, revision=commit, local_dir=folder))
+        file = with_retries(lambda: hf_hub_download(query.repository, INDEX, revision=commit, local_dir=folder))
         return indexed_files(Path(file)) or ()
 
 

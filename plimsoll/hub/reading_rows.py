@@ -23,7 +23,7 @@ from plimsoll.hub.access import Access, Query, Reply
 from plimsoll.hub.cache import is_commit
 from plimsoll.hub.error_text import in_words
 from plimsoll.hub.queries import ASK_THE_CACHE, TIMEOUT, answer_of, unanswered
-from plimsoll.hub.retry import patiently
+from plimsoll.hub.retry import with_retries
 from plimsoll.hub.rows import RowsQuery
 from plimsoll.node.storage import hub_cache
 
@@ -76,9 +76,9 @@ def _ask(query: RowsQuery) -> Access:
 def _granted_commit(query: RowsQuery) -> str:
     """Raises what huggingface_hub raises where the answer is no, or none."""
     api = HfApi()
-    info = patiently(lambda: api.dataset_info(query.repository, revision=query.revision, timeout=TIMEOUT))
+    info = with_retries(lambda: api.dataset_info(query.repository, revision=query.revision, timeout=TIMEOUT))
     try:
-        patiently(lambda: api.auth_check(query.repository, repo_type="dataset"))
+        with_retries(lambda: api.auth_check(query.repository, repo_type="dataset"))
     except HfHubHTTPError as error:
         # A mirror that has the files but not this query has said yes by having them.
         if isinstance(error, GatedRepoError) or error.response.status_code != 404:

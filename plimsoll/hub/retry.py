@@ -25,7 +25,7 @@ _RESET: Final = re.compile(r";\s*t\s*=\s*(\d+)")
 """Of the header `RateLimit: "api";r=0;t=55`."""
 
 
-def patiently(call: Callable[[], R]) -> R:
+def with_retries(call: Callable[[], R]) -> R:
     """What `call` returns, tried again while the Hub says that its refusal will pass.
 
     Raises what `call` raises.

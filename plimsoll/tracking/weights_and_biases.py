@@ -16,7 +16,7 @@ from plimsoll.tracking.tracker import Numbers
 
 PROJECT: Final = "plimsoll"
 """Unless WANDB_PROJECT names another one."""
-_PATIENCE: Final = 30.0
+_TIMEOUT: Final = 30.0
 """Seconds that a run waits for the service to answer, at its start and at its end."""
 
 
@@ -44,8 +44,8 @@ class WeightsAndBiasesTracker:
             disable_code=True,
             disable_git=True,
             disable_job_creation=True,
-            finish_timeout=_PATIENCE,
-            init_timeout=_PATIENCE,
+            finish_timeout=_TIMEOUT,
+            init_timeout=_TIMEOUT,
             quiet=True,
             save_code=False,
             silent=True,

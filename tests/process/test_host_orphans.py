@@ -17,7 +17,7 @@ from plimsoll.host.client.process import Hosts
 from plimsoll.host.protocol import Call
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds after which a process that should be gone is called an orphan; far more than it ever needs."""
 
 
@@ -44,7 +44,7 @@ class Controller:
 
     def orphans(self) -> list[psutil.Process]:
         """What still runs of it a while later; a corpse that its new parent has not buried does not."""
-        _, alive = psutil.wait_procs(self.descendants, timeout=PATIENCE)
+        _, alive = psutil.wait_procs(self.descendants, timeout=TIMEOUT)
         return [process for process in alive if _runs(process)]
 
 
@@ -127,7 +127,7 @@ child.kill()
 
 def test_a_process_that_a_listing_leaves_out_is_swept_away_all_the_same() -> None:
     """A listing is made while processes end: who has just lost its parent may stand in none of its lines."""
-    done = subprocess.run([sys.executable, "-c", _SWEEPER], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run([sys.executable, "-c", _SWEEPER], cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT)
     assert done.stdout == "False all were used\n", done.stderr
 
 
@@ -137,9 +137,9 @@ def test_a_killed_server_costs_nothing(tmp_path: Path) -> None:
         server = hosts._server
         assert server is not None
         psutil.Process(server.pid).kill()
-        assert first.ask(Call(target="os:getpid"), PATIENCE) == first.pid
+        assert first.ask(Call(target="os:getpid"), TIMEOUT) == first.pid
         second = hosts.start("second", tmp_path / "host.log")
-        assert second.ask(Call(target="os:getpid"), PATIENCE) == second.pid
+        assert second.ask(Call(target="os:getpid"), TIMEOUT) == second.pid
         pids = [first.pid, second.pid]
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
@@ -153,7 +153,7 @@ def test_a_server_that_is_killed_while_it_is_asked_is_replaced(tmp_path: Path) -
         process.suspend()
         threading.Timer(0.3, process.kill).start()
         second = hosts.start("second", tmp_path / "host.log")
-        assert second.ask(Call(target="os:getpid"), PATIENCE) == second.pid
+        assert second.ask(Call(target="os:getpid"), TIMEOUT) == second.pid
         assert hosts._server is not server
 
 

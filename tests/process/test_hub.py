@@ -225,7 +225,7 @@ def test_nobody_answers(serve: Serve, folder: Path, monkeypatch: pytest.MonkeyPa
 def test_an_answer_that_does_not_come(serve: Serve, folder: Path) -> None:
     server = serve(sound=Repository(folder=folder), mute=Repository(folder=folder, mute=True))
     sound, mute = Query(repository="hub/sound"), Query(repository="hub/mute")
-    answers = ask([mute, sound], patience=2.0)
+    answers = ask([mute, sound], idle_timeout=2.0)
     assert answers[sound].answer is Reply.GRANTED
     assert (answers[mute].answer, answers[mute].endpoint) == (Reply.UNREACHABLE, server.endpoint)
     assert answers[mute].detail == "nothing moved for 2.000 s, so it was ended"
@@ -516,7 +516,7 @@ def test_a_lock_that_another_run_holds_is_named(serve: Serve, folder: Path, tmp_
     lock = tmp_path / "hf/hub/.locks/plimsoll-hub--sound.lock"
     lock.parent.mkdir(parents=True)
     with FileLock(lock), pytest.raises(HubError, match=f"it waited for {lock}, which another one holds"):
-        fetch(access, tmp_path / "notes", patience=3.0)
+        fetch(access, tmp_path / "notes", idle_timeout=3.0)
     assert fetch(access, tmp_path / "notes").downloaded > 0
 
 
@@ -555,7 +555,7 @@ def test_a_cache_that_cannot_be_written(serve: Serve, folder: Path, tmp_path: Pa
 def test_a_download_that_stands_still_is_ended(serve: Serve, folder: Path, tmp_path: Path) -> None:
     serve(stalled=Repository(folder=folder, stalls=frozenset({SHARDS[0]})))
     with pytest.raises(HubError, match=r"nothing moved for 3\.000 s"):
-        fetch(ask_one("stalled"), tmp_path / "notes", patience=3.0)
+        fetch(ask_one("stalled"), tmp_path / "notes", idle_timeout=3.0)
     assert_nothing_left(tmp_path)
 
 

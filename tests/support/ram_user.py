@@ -1,4 +1,4 @@
-"""A worker that wants RAM: `python -m tests.support.ram_user FOLDER AVAILABLE SIZE PATIENCE [TAKEN]`, sizes in bytes.
+"""A worker that wants RAM: `python -m tests.support.ram_user FOLDER AVAILABLE SIZE TIMEOUT [TAKEN]`, sizes in bytes.
 
 It says `waiting`, then `have` or `wanting` with the reason, and holds its share until its input ends. AVAILABLE is what
 it is told that the machine has; with TAKEN it holds so many bytes itself, and names itself as the one who takes them.
@@ -13,7 +13,7 @@ from pathlib import Path
 from plimsoll.host.client.ram_ledger import RamLedger, RamWanting
 
 
-def main(folder: Path, available: int, size: int, patience: float, taken: int) -> None:
+def main(folder: Path, available: int, size: int, timeout: float, taken: int) -> None:
     told = set[bool]()
 
     def waiting(_why: str, _seconds: float) -> None:
@@ -21,7 +21,7 @@ def main(folder: Path, available: int, size: int, patience: float, taken: int) -
             told.add(True)
             print("waiting", flush=True)
 
-    found = RamLedger(folder, lambda: available).reserve(size, patience, waiting)
+    found = RamLedger(folder, lambda: available).reserve(size, timeout, waiting)
     if isinstance(found, RamWanting):
         print("wanting", found, flush=True)
         return

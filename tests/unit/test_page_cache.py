@@ -29,7 +29,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def test_cold_evicts_even_what_was_just_written(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_cache, "_PATIENCE", -1.0)
+    monkeypatch.setattr(page_cache, "_TIMEOUT", -1.0)
     files[0].write_bytes(os.urandom(SIZE))
     assert residency(files) == pytest.approx(0.5, abs=0.01)
     state = prepare(files, "cold")
@@ -51,7 +51,7 @@ def test_as_is_changes_nothing_and_measures(files: list[Path]) -> None:
 
 def test_files_that_stay_are_reported_and_not_called_cold(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages that a process has mapped and touched cannot be evicted."""
-    monkeypatch.setattr(page_cache, "_PATIENCE", 0.3)
+    monkeypatch.setattr(page_cache, "_TIMEOUT", 0.3)
     with files[0].open("rb") as handle, mmap.mmap(handle.fileno(), 0, prot=mmap.PROT_READ) as mapping:
         assert sum(mapping[:: mmap.PAGESIZE]) > 0
         state = prepare(files, "cold")
@@ -60,7 +60,7 @@ def test_files_that_stay_are_reported_and_not_called_cold(files: list[Path], mon
 
 
 def test_tmpfs_does_not_evict(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_cache, "_PATIENCE", 0.0)
+    monkeypatch.setattr(page_cache, "_TIMEOUT", 0.0)
     folder = Path("/dev/shm")  # noqa: S108  the point is a file system in memory
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         pytest.skip("no tmpfs here")

@@ -84,9 +84,9 @@ class RamLedger:
         self._own: set[Path] = set()
 
     def reserve(
-        self, size: int, patience: float, waiting: Waiting = lambda _why, _seconds: None
+        self, size: int, timeout: float, waiting: Waiting = lambda _why, _seconds: None
     ) -> RamShare | RamWanting:
-        """A share of so many bytes, waited for while others hold what is wanting, `patience` seconds at the most.
+        """A share of so many bytes, waited for while others hold what is wanting, `timeout` seconds at the most.
         `waiting` is called again and again with the reason and the seconds that it took so far.
 
         Where nobody else holds anything it is given: what the machine has was judged by the gate.
@@ -98,7 +98,7 @@ class RamLedger:
                 found = self._look()
                 if not found.others or found.available - found.promised >= size:
                     return self._share(size)
-                if clock.monotonic() - began >= patience:
+                if clock.monotonic() - began >= timeout:
                     return found
                 waiting(str(found), clock.monotonic() - began)
                 time.sleep(_POLL)

@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from plimsoll.errors import PlimsollError
 
-_PATIENCE: Final = timedelta(minutes=2)
+_TIMEOUT: Final = timedelta(minutes=2)
 """How long a rank waits for the others before it gives up."""
 
 
@@ -29,7 +29,7 @@ def joined(backend: str, rank: int, ranks: int, meeting: str, device: str) -> It
             init_method=meeting,
             rank=rank,
             world_size=ranks,
-            timeout=_PATIENCE,
+            timeout=_TIMEOUT,
             # Else NCCL guesses which GPU it is to meet the others with.
             device_id=torch.device(device) if device.startswith("cuda") else None,
         )

@@ -21,7 +21,7 @@ from plimsoll.host.protocol import CacheState
 STATES: Final = ("cold", "warm", "as-is")
 _EVICTED: Final = 0.001
 """Fraction that may stay resident and still count as cold: the kernel keeps a page of a header here and there."""
-_PATIENCE: Final = 5.0
+_TIMEOUT: Final = 5.0
 """Seconds of trying to evict: another run may have the files mapped, and tiny variants come and go."""
 _PAUSE: Final = 0.1
 _CHUNK: Final = 4 * 2**20
@@ -55,7 +55,7 @@ def _cold(files: Sequence[Path]) -> CacheState:
         resident = residency(files)
         if resident is None or resident <= _EVICTED:
             return CacheState(asked="cold", resident=resident, note=unreadable_reason(files))
-        if clock.monotonic() - began > _PATIENCE:
+        if clock.monotonic() - began > _TIMEOUT:
             break
         clock.sleep(_PAUSE)
     note = f"{resident:.0%} of the files stayed in the page cache: another process maps them, or they lie on tmpfs"
