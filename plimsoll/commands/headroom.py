@@ -15,7 +15,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.extras import require
 from plimsoll.footprint.training import DEFAULT_BRIDGE, Mode, Optimizer, Training
 from plimsoll.node.probe import SystemProbe
-from plimsoll.plan.headroom import Wanted, otherwise, parse_count, room_of
+from plimsoll.plan.headroom import Wanted, headroom_of, otherwise, parse_count
 from plimsoll.plan.headroom_table import picture, render, to_json
 from plimsoll.plan.planning import PlannedMachine, machine_of
 from plimsoll.plan.predictions import HostPool, Predictions
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     memory = min(machine.gpus)
     with HostPool() as hosts:
         predictions = Predictions(cache_folder(), hosts.ask)
-        room = room_of(wanted, memory, predictions)
+        room = headroom_of(wanted, memory, predictions)
         others = list(otherwise(wanted, memory, predictions))
     print(
         json.dumps(to_json(machine.name, room, others), indent=2)

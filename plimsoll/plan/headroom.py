@@ -84,7 +84,7 @@ class Otherwise:
     """Then, why not."""
 
 
-def room_of(wanted: Wanted, memory: int, predictions: Predictions) -> Headroom:
+def headroom_of(wanted: Wanted, memory: int, predictions: Predictions) -> Headroom:
     """The room for a training on a GPU with so many bytes. Raises PredictionError, and HostStartError."""
     return Headroom(
         wanted=wanted, step=predictions.step(wanted.training, wanted.variant, wanted.partner), memory=memory
@@ -95,7 +95,7 @@ def otherwise(wanted: Wanted, memory: int, predictions: Predictions) -> Iterator
     """What computing layers again, or LoRA where all is trained, would give."""
     for training in _ways(wanted):
         try:
-            other = room_of(replace(wanted, training=training), memory, predictions)
+            other = headroom_of(replace(wanted, training=training), memory, predictions)
         except PredictionError as error:
             yield Otherwise(training=training, batch=None, why=str(error))
         else:

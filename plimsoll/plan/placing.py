@@ -97,25 +97,25 @@ class GpuDemand:
 
 
 def deal(
-    loads: Sequence[GpuDemand], gpus: Sequence[Device], policy: Policy, links: Links
+    demands: Sequence[GpuDemand], gpus: Sequence[Device], policy: Policy, links: Links
 ) -> dict[str, tuple[Set, ...]]:
-    """Variant -> the sets of GPUs that carry it, each a copy. Loads are in the catalogue's order.
+    """Variant -> the sets of GPUs that carry it, each a copy. Demands are in the catalogue's order.
 
     Under `spread` each variant goes once to the GPUs with the fewest so far; then each GPU without a model gets a copy
     of the variant with the fewest that fits it. Under `each` a variant that one GPU holds goes to every one that holds
     it. What no GPU holds is dealt to the largest, where the gate says what is wanting.
     """
     table = _Table(gpus=tuple(gpus), links=links)
-    for load in loads:
-        alone = [(gpu,) for gpu in gpus if load.least == 1 and load.holds((gpu,))]
+    for demand in demands:
+        alone = [(gpu,) for gpu in gpus if demand.least == 1 and demand.holds((gpu,))]
         if alone and policy is Policy.EACH:
             for one in alone:
-                table.give(load.variant, one)
+                table.give(demand.variant, one)
         else:
-            table.give(load.variant, min(alone, key=table.burden) if alone else table.best_set(load, gpus))
+            table.give(demand.variant, min(alone, key=table.burden) if alone else table.best_set(demand, gpus))
     if policy is not Policy.FIRST:
-        _fill(table, loads)
-    return {load.variant: tuple(table.dealt[load.variant]) for load in loads}
+        _fill(table, demands)
+    return {demand.variant: tuple(table.dealt[demand.variant]) for demand in demands}
 
 
 def _see_each_other(gpus: Set) -> bool:
@@ -128,24 +128,24 @@ def deal_all(
 ) -> dict[str, tuple[Set, ...]]:
     """The deal of variants that need a GPU over those of a run, by what is predicted of them and how GPUs are linked.
     Raises HostStartError where predictions need a host and none can be started."""
-    loads = [load_of(variant, predictions, len(devices.gpus)) for variant in variants]
-    return deal(loads, devices.gpus, policy, read_links(devices.gpus))
+    demands = [gpu_demand_of(variant, predictions, len(devices.gpus)) for variant in variants]
+    return deal(demands, devices.gpus, policy, read_links(devices.gpus))
 
 
-def _fill(table: _Table, loads: Sequence[GpuDemand]) -> None:
+def _fill(table: _Table, demands: Sequence[GpuDemand]) -> None:
     """Give every GPU that has nothing a copy of something that fits it, where anything does."""
     for gpu in table.gpus:
         if table.count[gpu]:
             continue
-        alone = [load for load in loads if load.least == 1 and load.holds((gpu,))]
+        alone = [demand for demand in demands if demand.least == 1 and demand.holds((gpu,))]
         if alone:
-            fewest = min(alone, key=lambda load: len(table.dealt[load.variant]))
+            fewest = min(alone, key=lambda demand: len(table.dealt[demand.variant]))
             table.give(fewest.variant, (gpu,))
             continue
-        for load in sorted(loads, key=lambda load: len(table.dealt[load.variant])):
-            found = table.best_set(load, table.gpus, with_=gpu)
-            if load.most > 1 and gpu in found and load.holds(found):
-                table.give(load.variant, found)
+        for demand in sorted(demands, key=lambda demand: len(table.dealt[demand.variant])):
+            found = table.best_set(demand, table.gpus, with_=gpu)
+            if demand.most > 1 and gpu in found and demand.holds(found):
+                table.give(demand.variant, found)
                 break
 
 
@@ -167,18 +167,18 @@ class _Table:
         """What to take the least of: how much these GPUs carry already, then their place."""
         return sum(self.count[gpu] for gpu in gpus), self.gpus.index(gpus[0])
 
-    def best_set(self, load: GpuDemand, gpus: Sequence[Device], with_: Device | None = None) -> Set:
+    def best_set(self, demand: GpuDemand, gpus: Sequence[Device], with_: Device | None = None) -> Set:
         """The fewest GPUs that hold it, of these the best linked, of these the least burdened; where none hold it, as
         many as it may have, the largest first."""
-        for size in range(load.least, min(load.most, len(gpus)) + 1):
+        for size in range(demand.least, min(demand.most, len(gpus)) + 1):
             sets = [one for one in combinations(gpus, size) if _see_each_other(one) and (with_ is None or with_ in one)]
-            holding = [one for one in sets if load.holds(one)]
+            holding = [one for one in sets if demand.holds(one)]
             if holding:
                 return max(holding, key=lambda one: (self._linked(one), *(-part for part in self.burden(one))))
         largest = sorted(gpus, key=lambda gpu: -(gpu.memory or 0))
-        if load.least > 1 or load.most > 1:
+        if demand.least > 1 or demand.most > 1:
             largest = [gpu for gpu in largest if not gpu.is_instance] or largest[:1]
-        chosen = largest[: max(load.least, min(load.most, len(gpus)))]
+        chosen = largest[: max(demand.least, min(demand.most, len(gpus)))]
         return tuple(gpu for gpu in gpus if gpu in chosen)
 
     def _linked(self, gpus: Set) -> tuple[int, int]:
@@ -237,7 +237,7 @@ def _anywhere(gpus: Set, *, together: bool) -> list[Set]:
     return [one for size in range(1, most + 1) for one in combinations(gpus, size)]
 
 
-def load_of(variant: Variant, predictions: Predictions, most: int) -> GpuDemand:
+def gpu_demand_of(variant: Variant, predictions: Predictions, most: int) -> GpuDemand:
     """What a variant asks of GPUs, by its prediction; `most` is how many there are. Of what cannot be predicted one GPU
     is as good as any other: the gate says what is wrong."""
     try:

@@ -16,7 +16,7 @@ from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.host.failures import HostError, Raised
 from plimsoll.host.protocol import PredictPlacement
 from plimsoll.node.devices import Device
-from plimsoll.plan.placing import GpuDemand, Set, load_of
+from plimsoll.plan.placing import GpuDemand, Set, gpu_demand_of
 from plimsoll.plan.predictions import Predictions
 from tests.support.gate_subjects import GB
 
@@ -68,7 +68,7 @@ def load(folder: Path, variant: Variant, most: int = 8) -> GpuDemand:
     def ask(request: Any) -> Any:
         return planned(request.memory) if isinstance(request, PredictPlacement) else FORTY
 
-    return load_of(variant, Predictions(folder, ask), most)
+    return gpu_demand_of(variant, Predictions(folder, ask), most)
 
 
 def gpus(*gigabytes: int | None) -> Set:
@@ -113,5 +113,5 @@ def test_what_cannot_be_predicted_goes_anywhere_for_the_gate_to_say_why(tmp_path
         raise HostError(host="prediction", request="Predict", seconds=0.1, log=tmp_path, raised=raised)
 
     ask: Any = fails
-    found = load_of(WHOLE, Predictions(tmp_path, ask), 8)
+    found = gpu_demand_of(WHOLE, Predictions(tmp_path, ask), 8)
     assert found.holds(gpus(1))
