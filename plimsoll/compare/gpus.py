@@ -10,11 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final
 
 from plimsoll.compare.side import OnGpus, Side
-
-V = TypeVar("V")
 
 _PLACED: Final = re.compile(r":gpu[\d.]+(?:\+gpu[\d.]+)*|(?<=\[)gpu[\d.]+(?=[-\]])")
 

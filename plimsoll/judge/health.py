@@ -15,9 +15,6 @@ from plimsoll.node.driver import next_step
 from plimsoll.node.health import FABRIC_COMPLETED, GpuHealth, HeardXid, Reading
 from plimsoll.node.watch import HealthWindow
 
-GROUPS: Final = ("presence", "ecc", "remapped_rows", "throttle", "xid", "links", "advice")
-"""What the checks of a GPU's health are named by."""
-
 NODE: Final = -1
 """The index of what concerns every GPU."""
 

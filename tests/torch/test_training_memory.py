@@ -18,7 +18,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.footprint.activations import Moment, highest
 from plimsoll.footprint.training import PARTS, Mode, Optimizer, Phase, StepParts, Training
 from plimsoll.host.server.predict.coverage import skeleton_of
-from plimsoll.host.server.predict.depth import TracedStep, deepened, stretches
+from plimsoll.host.server.predict.depth import TracedStep, deepened, shared_spans
 from plimsoll.host.server.predict.layers import Layers
 from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.predict.training import Base, fitted, predict_step
@@ -199,7 +199,7 @@ def traced(layers: int, operations: str, more: str = "") -> TracedStep:
 
 def test_what_two_depths_share_is_counted_from_both_ends() -> None:
     less, more = traced(2, "abc"), traced(3, "abc")
-    shared = stretches(less, more)
+    shared = shared_spans(less, more)
     assert [(part.start, part.stop, part.shift) for part in shared] == [(0, 4, 0), (1, 8, 3), (8, 11, 3), (8, 15, 6)]
     assert deepened([5] * 15, [7] * 21, shared[:1], 10) == [25] * 4
 
@@ -214,7 +214,7 @@ def test_depths_that_are_not_alike_are_no_two_depths(other: TracedStep) -> None:
             returned=other.returned,
         )
     with pytest.raises(NotFollowedError):
-        stretches(traced(2, "abc"), other)
+        shared_spans(traced(2, "abc"), other)
 
 
 @pytest.mark.parametrize("terms", [(7, 0, 3, 11, 10**8, 5), (0, 1, 0, 2, 3, 0), (1, 2, 0, 10**12, 4 * 10**9, 10**6)])
