@@ -1,4 +1,4 @@
-"""`python -m plimsoll`: the command line, where the script is not on the path."""
+"""`python -m plimsoll`: the command line, for where the script `plimsoll` is not on the path."""
 
 from plimsoll.cli import main
 

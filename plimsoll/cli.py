@@ -1,4 +1,4 @@
-"""The command line `plimsoll`: finds the sub-command, and turns what went wrong into one line and an exit status."""
+"""The command line `plimsoll`: runs a sub-command, and turns an error into one line and an exit status."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from plimsoll.errors import PlimsollError
 USAGE_ERROR: Final = 2
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
-"""What a shell reports for a program that SIGPIPE ended; 1 would read as REJECTED."""
+"""The status that a shell reports for a program ended by SIGPIPE; 1 would mean REJECTED."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; a mistake of the user's is one message, never a traceback."""
+    """Run one command and return its exit status; a user's mistake gives one message, never a traceback."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         status = _run(arguments)
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (`head`) has gone; without this the interpreter complains once more when it flushes at exit.
+        # The reader (`head`) has gone; without this the interpreter complains again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     return status
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["run"] and arguments[1:] not in (["-h"], ["--help"]):
-        # What follows is pytest's to read.
+        # Everything after `run` is for pytest.
         from plimsoll.commands.run import start
 
         return start(arguments[1:])

@@ -1,4 +1,4 @@
-"""Reads clocks: tests swap these functions, and nothing else in the project calls `time`."""
+"""Reads clocks and sleeps. The project calls these functions instead of `time`, so that tests can replace them."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def now() -> datetime:
 
 
 def sleep(seconds: float) -> None:
-    """Wait; apart so that a test can make waiting free."""
+    """Wait for so many seconds. A test can replace this, so that it need not wait."""
     time.sleep(seconds)

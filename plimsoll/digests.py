@@ -1,7 +1,7 @@
-"""SHA-256 of every file that decides what a verdict says: shipped with a release, and compared at the start of a run.
+"""Lists the SHA-256 of every file that a verdict depends on, for a release, and compares them at the start of a run.
 
-`python -m plimsoll.digests` says whether the list is current, and `--write` renews it. A suite that was edited runs as
-it is; its verdict says which files are not those of the release.
+`python -m plimsoll.digests` says whether the list is current, and `--write` renews it. An edited suite still runs; its
+verdict names the files that differ from the release.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _FOLDERS: Final = {"acceptance": "*.py", "fixtures": "*.py", "plimsoll": "*.py",
 """Folder -> the files in it that are listed."""
 _FILES: Final = ("conftest.py", "markers.ini")
 _LEFT_OUT: Final = frozenset({"__pycache__", SHIPPED.name})
-"""Folders within the library: what Python keeps there, and what is listed by itself."""
+"""Folders within the library that are not listed here: Python's own, and those that are listed by themselves."""
 _MOST_NAMED: Final = 12
 
 
 def differences(root: Path = PACKAGE.parent, listed: Path = LIST) -> tuple[str, ...] | None:
-    """The files under `root` that are not what the list says, each named with what became of it; None where there is no
-    list. A folder that is not installed, as in a wheel, differs in nothing."""
+    """The files under `root` that differ from the list, each with how; None where there is no list. A folder that is
+    not installed, as in a wheel, counts as equal."""
     try:
         lines = listed.read_text("utf-8").splitlines()
     except OSError:
@@ -41,7 +41,7 @@ def differences(root: Path = PACKAGE.parent, listed: Path = LIST) -> tuple[str, 
 
 
 def shortened(files: Sequence[str]) -> list[str]:
-    """At most so many names as a line can hold, and how many more there are."""
+    """As many names as a line can hold, and how many more there are."""
     more = len(files) - _MOST_NAMED
     return [*files[:_MOST_NAMED], *([f"{more} more"] if more > 0 else [])]
 
@@ -59,7 +59,7 @@ def _digests(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def _where(root: Path, name: str) -> Path:
-    """Where a file or folder of a checkout lies; a wheel has what is beside the library inside of it."""
+    """Where a file or folder of a checkout lies; a wheel has inside the library what a checkout has beside it."""
     inside = root / PACKAGE.name / ("catalogue/shipped" if name == "catalogue" else f"{SHIPPED.name}/{name}")
     return inside if inside.exists() else root / name
 
@@ -72,7 +72,8 @@ def _digest(path: Path) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compare, or with `--write` renew, the list; 0 where it is current, 1 where it is not, 2 for a usage error."""
+    """Compare the list, or renew it with `--write`; returns 0 where it is current, 1 where it is not, 2 for a usage
+    error."""
     if arguments == ["--write"]:
         text = "".join(f"{digest}  {path}\n" for path, digest in _digests(PACKAGE.parent))
         LIST.write_text(text, "utf-8")

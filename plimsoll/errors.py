@@ -1,7 +1,7 @@
-"""Errors for mistakes of the user, apart from faults of the suite.
+"""Errors for users' mistakes, as distinct from defects of the suite.
 
 A `PlimsollError` is shown as its text alone, without a traceback: it says what is wrong, where, and what to do.
-Anything else that is raised is a defect of ours and keeps its traceback.
+Any other exception is a defect of ours and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 
 class PlimsollError(Exception):
-    """Base of the errors that a user can mend; `str()` is the whole message."""
+    """Base of the errors that a user can fix; `str()` is the whole message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One thing that is wrong in a file of the user's.
+    """One fault in a user's file.
 
     `where` is the file and the key path (`catalogue/tiny.toml: variant[2].tier`), `what` the fault with the offending
     value, `fix` the next step; `fix` may be empty where `what` says it all.

@@ -1,7 +1,7 @@
 """Names the optional libraries, says which are missing, and gives the command that installs them.
 
-Libraries are looked for, and not imported: that takes half a second for some. The command names this checkout, or the
-distribution `plimsoll-gpu`; the distribution `plimsoll` on the public index is another project.
+Libraries are looked up without importing them, which takes half a second for some. The command names this checkout, or
+the distribution `plimsoll-gpu`; the distribution `plimsoll` on the public index is another project.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import plimsoll
 from plimsoll.errors import PlimsollError
 
 DISTRIBUTION: Final = "plimsoll-gpu"
-"""What packaging calls the project; what is imported is `plimsoll`."""
+"""The distribution's name; the package to import is `plimsoll`."""
 _ROOT: Final = Path(plimsoll.__file__).resolve().parents[1]
 
 
@@ -28,8 +28,8 @@ def install_command(extra: str) -> str:
 
 
 def why_missing(extra: str, purpose: str, libraries: Sequence[str], otherwise: str = "") -> str | None:
-    """What `purpose` lacks of the libraries, by the names that are imported, and how to get it; None where all are
-    there. `otherwise` is what to do without them: `or use --similarity lexical`."""
+    """Which libraries `purpose` lacks, by import name, and how to install them; None where all are there. `otherwise`
+    says what to do without them: `or use --similarity lexical`."""
     missing = [library for library in libraries if not is_installed(library)]
     if not missing:
         return None
@@ -40,23 +40,23 @@ def why_missing(extra: str, purpose: str, libraries: Sequence[str], otherwise: s
 
 
 def require(extra: str, purpose: str, libraries: Sequence[str], otherwise: str = "") -> None:
-    """Raise PlimsollError, with what `why_missing` says, where a library is missing."""
+    """Raise PlimsollError with the text of `why_missing` where a library is missing."""
     if (missing := why_missing(extra, purpose, libraries, otherwise)) is not None:
         raise PlimsollError(missing)
 
 
 def why_no_pictures() -> str | None:
-    """Why a report has no pictures, and the command that mends it; None where they can be drawn."""
+    """Why a report has no pictures, and the command that fixes it; None where they can be drawn."""
     missing = why_missing("pictures", "drawing", ("matplotlib",))
     return None if missing is None else f"No pictures: {missing}. The tables hold every figure."
 
 
 def is_installed(library: str) -> bool:
-    """Whether a library can be imported; it is not."""
+    """Whether a library can be imported, without importing it."""
     return find_spec(library) is not None
 
 
 def _quoted(text: str) -> str:
-    """As a shell takes it: brackets are patterns to some."""
+    """Quoted for a shell: brackets are patterns to some."""
     quoted = shlex.quote(text)
     return quoted if quoted != text else f"'{text}'"

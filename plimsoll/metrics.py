@@ -1,8 +1,8 @@
-"""The names of everything that is measured or scored, each with its unit, its meaning and how the suite treats it.
+"""Lists every metric and score: its name, its unit, its meaning, and how the suite treats it.
 
-One table: a claim about a metric that nobody measures is a typo found while the catalogue is read, a report can explain
-each figure, and what several rooms must know of a metric (is it kept when a variant moves to other hardware, does any
-change count, which panel draws it) is said here once. A new metric is one entry.
+One table: so a claim about an unknown metric is found as a typo while the catalogue is read, a report can explain each
+figure, and what several packages must know of a metric (does it stay valid when a variant moves to other hardware, does
+any change count, which panel draws it) stands here once. A new metric is one entry.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Final
 
 
 class MetricKind(StrEnum):
-    """What a figure is a figure of."""
+    """What a metric describes."""
 
     FACT = "fact"
-    """The architecture: the same wherever the model runs."""
+    """A fact about the architecture: the same wherever the model runs."""
     COST = "cost"
-    """Bytes and seconds: what a variant takes where it runs."""
+    """Bytes and seconds that a variant takes where it runs."""
     NUMERIC = "numeric"
-    """The numbers that a model computes: what is claimed of them holds on other hardware too."""
+    """The numbers that a model computes: claims about them hold on other hardware too."""
     NODE = "node"
     """The machine, whatever it carries."""
 
@@ -37,10 +37,10 @@ class Place(StrEnum):
 
 
 class Predicted(StrEnum):
-    """The rule by which `plimsoll.audit.bounds` says what is possible for a metric."""
+    """The rule by which `plimsoll.audit.bounds` bounds a metric."""
 
     FACT = "fact"
-    """A fact of the prediction that has the metric's own name."""
+    """The prediction's fact of the same name as the metric."""
     PARAMETERS = "parameters"
     STORED = "stored"
     QUANTIZED = "quantized"
@@ -67,26 +67,26 @@ PANELS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "Load time": ("cuda", "cpu"),
     }
 )
-"""The panels that a report draws of each model, in their order, with the devices that each is about."""
+"""The panels that a report draws for each model, in order, with the devices that each applies to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What a measured figure is called, its base unit, what it means, and how the suite treats it."""
+    """A metric: its name, its base unit, its meaning, and how the suite treats it."""
 
     name: str
     unit: str
     meaning: str
     kind: MetricKind = MetricKind.COST
     is_exact: bool = False
-    """True for what is counted, not measured: between two runs any change is one."""
+    """True for what is counted rather than measured: any change between two runs is real."""
     place: Place | None = None
     predicted: Predicted | None = None
-    """None for what only a measurement tells."""
+    """None where only a measurement can tell."""
     panel: str | None = None
     """The panel of PANELS that draws it."""
     promises_room: bool = False
-    """True where a document that gives an amount says that a machine with so much memory is enough."""
+    """True where a document's amount means that a machine with so much memory suffices."""
 
     @property
     def title(self) -> str:
@@ -94,7 +94,7 @@ class Metric:
         return _LABELS.get(self.name) or self.name.replace("_", " ").capitalize()
 
     def is_drawn_on(self, device: str) -> bool:
-        """True where a report shows what is possible for a variant on `cuda` or `cpu`, whether documented or not."""
+        """True where a report shows the bounds of a variant on `cuda` or `cpu`, documented or not."""
         return self.panel is not None and device in PANELS[self.panel]
 
 
@@ -120,7 +120,7 @@ _LABELS: Final = {
     "auroc_g_nll": "AUROC of G-NLL",
     "known_auroc": "AUROC of taught against withheld",
 }
-"""Where a name made of words would not do."""
+"""Titles that cannot be derived from the metric's name."""
 
 METRICS: Final[dict[str, Metric]] = {
     metric.name: metric
@@ -450,7 +450,7 @@ METRICS: Final[dict[str, Metric]] = {
 }
 
 FLOORED: Final = ("matmul_rate", "memory_bandwidth", "link_rate", "peer_rate", "all_reduce_rate")
-"""The speeds of a device that a [[floor]] of the catalogue may limit."""
+"""The metrics of a device's speed, which a [[floor]] of the catalogue may limit."""
 
 SCORES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -467,8 +467,7 @@ SCORES: Final[Mapping[str, str]] = MappingProxyType(
         "list_f1": "BioASQ list: harmonic mean of the two",
     }
 )
-"""The scores that an answer to a dataset's question can have, by name, each from 0 to 1; `plimsoll.scoring` computes
-them."""
+"""The scores of an answer to a dataset's question, by name, each from 0 to 1; `plimsoll.scoring` computes them."""
 
 _OF_ALL: Final = ("exact_match", "f1", "rouge_l")
 
@@ -481,4 +480,5 @@ RULE_SCORES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "bioasq": _OF_ALL,
     }
 )
-"""For each schema the scores that every one of its examples has, so that a rule about one can judge them all."""
+"""For each schema the scores that all of its examples have, so that a rule about such a score can judge every
+answer."""

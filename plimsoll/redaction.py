@@ -1,10 +1,10 @@
 """Keeps secrets out of everything that a run writes and shows.
 
-Evidence is attached to sign-offs and read by many, and a token gets into it by ways that nobody planned: a traceback
+Evidence is attached to sign-offs and read by many, and a token can get into it in ways that nobody planned: a traceback
 that shows a local variable, the error text of an HTTP library, the address of a proxy, a line that model code prints.
-So every text is searched for the values of the secrets that this process could know, for what stands beside the name
-of one, and for the forms of tokens that the library detect-secrets knows. Hashes of commits, digests of files and ids
-of models look much like secrets and are none: no rule goes by randomness alone.
+So every text is searched for the values of secrets that this process could know, for values beside the name of a
+secret, and for the forms of tokens that the library detect-secrets knows. Commit hashes, file digests and model ids
+look like secrets and are harmless: no rule relies on randomness alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote
 from plimsoll.errors import PlimsollError
 
 REDACTED: Final = "[secret removed]"
-"""What stands in place of a secret."""
+"""The text that replaces a secret."""
 
 SHORTEST_SECRET: Final = 8
 """Values of fewer characters are left alone: with `HF_TOKEN=1`, every 1 would vanish and the evidence with it."""
@@ -31,7 +31,7 @@ _NAME: Final = (
     r"|(?:[A-Z0-9_]*_)?(?:API|ACCESS|SECRET|PRIVATE|SIGNING|ENCRYPTION|ACCOUNT|MASTER|DEPLOY|STORAGE|SERVICE|SSH|HMAC)"
     r"_KEY(?:_ID|_B64|_BASE64)?)"
 )
-"""Names of variables that hold secrets, whole."""
+"""Whole names of variables that hold secrets."""
 _SECRET_NAME: Final = re.compile(_NAME, re.IGNORECASE)
 _PASSWORD_IN_ADDRESS: Final = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
 
@@ -39,9 +39,9 @@ _PARAMETER: Final = (
     r"(?:[a-z_\-]*token|api[_\-]?key|key|[a-z_\-]*secret|sig|signature|password|passwd|pwd|auth|policy|key-pair-id"
     r"|x-(?:amz|goog)-[a-z\-]+)"
 )
-"""Names of parameters in an address that let its holder in."""
+"""Names of parameters in an address that grant access."""
 _NO_VALUE: Final = r"(?!(?:None|null|true|false|True|False)\b|[$<*%{])"
-"""What stands beside a name and is no secret: nothing, a switch, a reference to a variable, a mask."""
+"""Values beside a name that are no secrets: empty, a switch, a reference to a variable, a mask."""
 _WORDS: Final = ("pass", "pwd", "secret", "token", "key", "pat", "cred", "auth", "bearer", "cookie", "jwt")
 
 _KEY_BLOCK: Final = re.compile(
@@ -51,7 +51,7 @@ _KEY_BLOCK: Final = re.compile(
 )
 
 _IN_ADDRESS: Final = re.compile(r"(?<=://)[^/\s@]+(?=@)")
-"""Who one is: user:password, or a token alone."""
+"""Credentials in an address: user:password, or a token alone."""
 
 _OWN: Final[Sequence[tuple[tuple[str, ...], str]]] = (
     (("hf_",), r"hf_oauth_[A-Za-z0-9_.\-]{20,}|hf_[A-Za-z0-9]{20,}"),
@@ -79,21 +79,21 @@ _OWN: Final[Sequence[tuple[tuple[str, ...], str]]] = (
         rf"|{_NO_VALUE}[^\s\"',;<>&()\[]{{6,}})",
     ),
 )
-"""What a line must hold, in small letters, for a pattern to be tried on it; and the pattern."""
+"""Text that a line must contain, in lower case, before a pattern is tried on it; and the pattern."""
 _RULES: Final = tuple((needles, re.compile(pattern)) for needles, pattern in _OWN)
 
 _LEFT_OUT: Final = (
     *("keyword", "high_entropy_strings", "ip_public", "artifactory", "cloudant", "ibm_cloud_iam", "ibm_cos_hmac"),
     *("softlayer", "basic_auth", "private_key"),
 )
-"""Modules of detect-secrets that find harmless text too (words beside `key`, hashes, addresses, capitals), and those
-that find only the beginning of what is found here whole."""
+"""Modules of detect-secrets that also find harmless text (words beside `key`, hashes, addresses, capitals), and those
+that find only the beginning of what our own rules find whole."""
 _REST_OF_A_TOKEN: Final = r"(?:[A-Za-z0-9_\-]|[.+/=](?=[A-Za-z0-9_]))*"  # noqa: S105  a pattern
 
 
 @cache
 def _forms() -> tuple[re.Pattern[str], ...]:
-    """The forms of tokens that detect-secrets knows, one after another: an alternation of all takes twenty times as
+    """The forms of tokens that detect-secrets knows, as separate patterns: one alternation of all takes twenty times as
     long. Raises PlimsollError where the library is not installed.
 
     Made at first use: the library takes a fifth of a second to import.
@@ -114,14 +114,14 @@ def _forms() -> tuple[re.Pattern[str], ...]:
 class Redactor:
     """Replaces every occurrence of the given secrets, and of anything that looks like one, by REDACTED.
 
-    `forms` say what else becomes of a secret in the text that is searched: in HTML `html.escape`, for one.
+    `forms` give other spellings of a secret in the searched text, such as `html.escape` for HTML.
     """
 
     def __init__(self, secrets: Iterable[str] = (), forms: Sequence[Callable[[str], str]] = ()) -> None:
         parts = {part for secret in secrets for part in (secret, *map(str.strip, secret.splitlines()))}
         long_enough = {part for part in parts if len(part) >= SHORTEST_SECRET}
         shapes = {form(secret) for form in (*_WRITTEN, *forms) for secret in long_enough}
-        # The longest first, so that a secret which contains another leaves no rest behind.
+        # The longest first, so that a secret that contains another is removed whole.
         self._known = sorted(shapes, key=len, reverse=True)
 
     @classmethod
@@ -150,7 +150,7 @@ class Redactor:
 
 
 def _without_names(line: str) -> str:
-    """One line without what our own rules find."""
+    """One line, without the secrets that our own rules find."""
     small = line.lower()
     for needles, pattern in _RULES:
         if any(needle in small for needle in needles):
@@ -171,12 +171,12 @@ def _escaped(secret: str) -> str:
 
 
 _WRITTEN: Final = (_as_it_is, _in_an_address, _escaped)
-"""How a secret is written in a text: as it is, in an address, in JSON or the representation of a string."""
+"""The spellings of a secret in a text: as it is, in an address, in JSON, in the repr of a string."""
 
 
 def shortened(text: str, most: int) -> str:
-    """The text, or its beginning and its end with a note between them where it is longer than `most` characters: what
-    comes from outside must not fill a disk, a page or a terminal."""
+    """The text; where it is longer than `most` characters, its beginning and its end with a note between: foreign text
+    must not fill a disk, a page or a terminal."""
     if len(text) <= most:
         return text
     half = most // 2
@@ -189,7 +189,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def _is_path(value: str) -> bool:
-    """GOOGLE_APPLICATION_CREDENTIALS names a file, which is no secret."""
+    """True for variables such as GOOGLE_APPLICATION_CREDENTIALS, which name a file and hold no secret."""
     return value.startswith(("/", "~", "./")) and "\n" not in value
 
 
@@ -204,6 +204,6 @@ def _stored_tokens(environment: Mapping[str, str]) -> list[str]:
             continue
         try:
             tokens.append(Path(file).expanduser().read_text("utf-8", "replace").strip())
-        except (OSError, RuntimeError):  # no such file, not ours to read, or no home folder: then nothing can leak
+        except (OSError, RuntimeError):  # no such file, not readable by us, or no home folder: then nothing can leak
             continue
     return tokens

@@ -1,7 +1,7 @@
-"""Finds the suite: beside the library in a checkout, inside it where it was installed from a wheel.
+"""Finds the suite: beside the library in a checkout, inside it when installed from a wheel.
 
-`plimsoll run` starts pytest on it from any folder, and tells it by a variable what it was called with, so that a run's
-evidence and the next steps that it names have the command that a person typed.
+`plimsoll run` starts pytest on it from any folder, and passes on its own arguments in an environment variable, so that
+evidence and next steps show the command that a person typed.
 """
 
 from __future__ import annotations
@@ -25,20 +25,19 @@ _VARIABLE: Final = "PLIMSOLL_RUN"
 
 
 def suite_root() -> Path | None:
-    """The folder that holds the suite; None where only the library is here."""
+    """The folder that holds the suite; None where only the library is installed."""
     found = (root for root in (SHIPPED, PACKAGE.parent) if (root / "conftest.py").is_file())
     return next((root for root in found if (root / CHECKS).is_dir()), None)
 
 
 def telling(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment for the pytest that this process becomes, called with these arguments of a person's."""
+    """The environment for the pytest that this process becomes, with the arguments that a person gave."""
     return {**environment, _VARIABLE: json.dumps({"pid": os.getpid(), "arguments": list(arguments)})}
 
 
 def called_with(given: Sequence[object], environment: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """The program that a person called, and with which arguments, for a pytest that was `given` these.
-
-    What a run starts inherits its variable, another pytest too: the command is that of one process alone.
+    """The program that a person called, and its arguments; `given` are those of this pytest. Every process that a run
+    starts inherits the variable, even another pytest, so it counts for one process only.
     """
     try:
         told = json.loads(environment.get(_VARIABLE, ""))
@@ -50,15 +49,15 @@ def called_with(given: Sequence[object], environment: Mapping[str, str]) -> tupl
 
 
 def asked_paths(given: Sequence[str], root: Path, here: Path) -> list[str]:
-    """What is asked, of the paths that pytest found on a command line of `plimsoll run` in the folder `here`: those
-    that a person named, and the folder of all checks where there is none."""
+    """The paths to run, from those that pytest found on the command line of `plimsoll run` in the folder `here`: those
+    that a person named, else the folder of all checks."""
     everything = str(root / CHECKS)
     return [_in_suite(one, root, here) for one in given if one != everything] or [everything]
 
 
 def _in_suite(path: str, root: Path, here: Path) -> str:
-    """A file of checks as reports name it, `acceptance/test_load.py::test_x`, wherever the person stands. A folder of
-    that name where they stand is `./acceptance`."""
+    """Resolves a path that is written as reports write it, `acceptance/test_load.py::test_x`, in any folder. For a
+    folder of that name in the current one, write `./acceptance`."""
     file = path.partition("::")[0]
     if file.partition("/")[0] != CHECKS or here == root:
         return path

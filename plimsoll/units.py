@@ -1,4 +1,4 @@
-"""Units of the field: values are stored in base units (bytes, seconds, a plain number) and printed for people.
+"""Converts and prints values: stored in base units (bytes, seconds, a plain number), printed for people.
 
 Documents mix GB (1e9 bytes) with GiB (2**30 bytes), a 7 % difference that decides whether a model fits; so bytes are
 always printed in both.
@@ -44,14 +44,14 @@ SCALE: Final[dict[str, tuple[str, float]]] = {
 def to_base(value: float, unit: str) -> tuple[float, str]:
     """`(value in the base unit, base unit)`; raises KeyError for a unit that SCALE does not know.
 
-    Decimal arithmetic: 95 % must be 0.95, not the 0.9500000000000001 that 0.95 itself would fall short of.
+    Decimal arithmetic: 95 % must be exactly 0.95. At 0.9500000000000001, a value of 0.95 would fail its own bound.
     """
     base, factor = SCALE[unit]
     return float(Decimal(str(value)) * Decimal(str(factor))), base
 
 
 def format_bytes(count: float) -> str:
-    """`73.15 GB (68.13 GiB)`; below a megabyte the exact count, because there small differences are the point."""
+    """`73.15 GB (68.13 GiB)`; below a megabyte the exact count, because small differences matter there."""
     if abs(count) < 10**6:
         return f"{count:,.0f} bytes"
     for decimal, binary, step in (("TB", "TiB", 4), ("GB", "GiB", 3), ("MB", "MiB", 2)):
@@ -69,7 +69,7 @@ def format_short_bytes(count: float) -> str:
 
 
 def format_elapsed(seconds: float) -> str:
-    """Whole seconds, `74 s`; from two minutes as `format_seconds` has it."""
+    """Whole seconds, `74 s`; from two minutes on like `format_seconds`."""
     return f"{round(seconds)} s" if seconds < 120 else format_seconds(seconds)
 
 
@@ -86,7 +86,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_value(value: float, base_unit: str) -> str:
-    """A value in a base unit, for people; NaN and infinities, which broken measurements give, by their names."""
+    """A value in a base unit, for people; NaN and infinities, which broken measurements give, as words."""
     if not math.isfinite(value):
         return f"{value} {base_unit}" if base_unit != "1" else f"{value}"
     if base_unit == "bytes":

@@ -1,4 +1,4 @@
-"""Reads paths as users write them, `~` and all: what can be no path is one error."""
+"""Reads paths as users write them, with `~`; a text that cannot be a path is one clear error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from plimsoll.errors import PlimsollError
 
 _LONGEST = 200
-"""Characters of a path that a message shows."""
+"""The most characters of a path that a message shows."""
 
 
 def user_path(text: str | Path) -> Path:
@@ -22,7 +22,7 @@ def user_path(text: str | Path) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """True where something lies at a path. Raises PlimsollError where that cannot be looked at."""
+    """True where the path exists. Raises PlimsollError where it cannot be examined."""
     try:
         return path.exists()
     except (OSError, ValueError) as error:

@@ -1,1 +1,1 @@
-"""The catalogue: which models there are, how they are loaded, and what documents say that this costs."""
+"""The catalogue: the models, the ways to load them, and what documents say that each costs."""

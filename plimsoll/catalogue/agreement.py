@@ -18,32 +18,32 @@ _NAME: Final = "agreement.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgreementModel:
-    """A model that is made by a formula, and how it is asked. What no formula gives, it has of its golden `base`."""
+    """A model made by a formula, and how it is run. What the formula does not define comes from its golden `base`."""
 
     id: str
     base: GoldenModel
     config: Mapping[str, Any]
     tensors: tuple[GoldenTensor, ...]
     devices: tuple[str, ...]
-    """The kinds of devices that compute it: `cpu`, `cuda`."""
+    """The kinds of devices that run it: `cpu`, `cuda`."""
     batches: tuple[int, ...]
-    """How many texts are asked at once."""
+    """Texts in one batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgreementModels:
-    """All of them, in the order of the file."""
+    """All agreement models, in the order of the file."""
 
     models: Mapping[str, AgreementModel]
     quantizations: tuple[Quantization, ...]
     rounds: int
-    """How often each device computes each."""
+    """How often each device runs each model."""
 
 
 def read_agreement(root: Path | None = None) -> AgreementModels:
-    """Read the models of the catalogue under `root`, the shipped one where none is named.
+    """Read the agreement models of the catalogue under `root`, by default the shipped one.
 
-    Raises PlimsollError for files that are missing or say something else.
+    Raises PlimsollError for files that are missing or invalid.
     """
     folder = (root or shipped_root()) / FOLDER
     try:

@@ -1,4 +1,4 @@
-"""Builds the entries from checked tables: expands groups, resolves names, converts units.
+"""Builds catalogue entries from checked tables: expands groups, resolves names, converts units.
 
 Mappings are plain dicts under a read-only type, and each entry has its own copy: requests carry them to hosts, and a
 mappingproxy cannot be pickled.
@@ -56,11 +56,12 @@ AnyTable = TypeVar("AnyTable", bound=FileTable)
 
 
 def build(tables: Sequence[TomlTable], files: Sequence[CatalogueFile]) -> Catalogue:
-    """The catalogue that faultless tables describe; a later entry takes the place of an earlier one with its id."""
+    """The catalogue that faultless tables describe; a later entry replaces an earlier one with the same id."""
     tiers = {parsed.id: _tier(table, parsed) for table, parsed in _of(tables, TierTable)}
     entries = [(table.document.file.shipped, _dataset(table, parsed)) for table, parsed in _of(tables, DatasetTable)]
     datasets = {dataset.id: dataset for _, dataset in entries}
-    # A user who replaces a dataset asks other questions; the shipped checkpoints are still taught the shipped ones.
+    # Where a user replaces a dataset, other questions are asked; the shipped checkpoints are still taught the shipped
+    # ones.
     shipped = {dataset.id: dataset for is_shipped, dataset in entries if is_shipped}
     models = {
         parsed.id: _model(table, parsed, shipped if table.document.file.shipped else datasets)
@@ -122,7 +123,8 @@ def _recipe(parsed: RecipeTable) -> Recipe:
 
 
 def _absolute(table: TomlTable, path: str | None) -> Path | None:
-    """Relative to the file that says it, so that a catalogue can be moved together with its checkpoints."""
+    """An absolute path, relative to the file that has it, so that a catalogue can be moved together with its
+    checkpoints."""
     if path is None:
         return None
     return Path(os.path.normpath(table.document.file.path.absolute().parent / Path(path).expanduser()))
@@ -164,8 +166,8 @@ def _profiles(table: TomlTable, parsed: ProfileTable) -> Iterator[Profile]:
 
 
 def _claims(tables: Sequence[TomlTable]) -> tuple[Claim, ...]:
-    """All claims in force. One that replaces takes its variants from the earlier limits on the same metric; what is
-    kept as a record, because it is disputed or limits nothing, stays."""
+    """All claims in force. A claim with `replaces` removes its variants from the earlier limits on the same metric;
+    claims that are only a record (disputed, or without effect) stay."""
     variants = ids_of(tables, "variant")
     claims: list[Claim] = []
     for table, parsed in _of(tables, ClaimTable):
@@ -219,7 +221,7 @@ def _statement(table: TomlTable, parsed: StatementTable, models: Mapping[str, Mo
 
 
 def symptoms_of(tables: Sequence[TomlTable]) -> tuple[Symptom, ...]:
-    """The symptoms that faultless tables describe, a user's own first."""
+    """The symptoms that faultless tables describe, with a user's own first."""
     found: dict[str, tuple[bool, Symptom]] = {}
     for table, parsed in _of(tables, SymptomTable):
         found[parsed.id] = (table.document.file.shipped, _symptom(table, parsed))
@@ -259,7 +261,8 @@ def _sign(parsed: SignTable) -> SymptomSign:
 
 
 def _by_variant(claims: Sequence[Claim]) -> Mapping[str, tuple[Claim, ...]]:
-    """What is said of each variant, in the order of the files; a figure for several at once is said of none of them."""
+    """The claims on each variant, in the order of the files; a figure for several variants together counts for none of
+    them."""
     found: defaultdict[str, list[Claim]] = defaultdict(list)
     for claim in claims:
         for id_ in () if claim.together else claim.variants:
@@ -274,7 +277,7 @@ def _yielding(earlier: Claim, later: Claim) -> Claim:
 
 
 def _settings(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A variant's own table, in the spelling of transformers 5."""
+    """The settings of a variant's own table, in the spelling of transformers 5."""
     return {key: read_rope(value) if key == "rope_parameters" else deepcopy(value) for key, value in table.items()}
 
 

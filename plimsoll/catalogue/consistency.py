@@ -1,6 +1,6 @@
-"""Checks what must hold between the values of one table.
+"""Checks that the values of one table fit together.
 
-Every check looks only at values whose shape is right, and says nothing about keys that are already at fault.
+Every check looks only at values of the right shape, and ignores keys that already have a fault.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SIZES: Final = {
     **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "n_head", "head_dim"), _MOST_WIDE),
     "max_position_embeddings": 2**40,
 }
-"""Keys of a configuration -> the most that they may be; the least is 1."""
+"""Keys of a configuration -> their largest allowed value; the smallest is 1."""
 _PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
@@ -53,7 +53,7 @@ _OWN_LOAD_OPTIONS: Final = {
     "use_auth_token": "log in with 'hf auth login'; a token must not stand in a file",
     "use_safetensors": "set 'allow_pickle' of the model to the reason",
 }
-"""Keyword arguments of from_pretrained that the suite sets itself; another way in would bypass its checks."""
+"""Keyword arguments of from_pretrained that the suite sets itself; set elsewhere, they would bypass its checks."""
 
 QUANTIZATION_FIELDS: Final = (
     "bnb_4bit_compute_dtype",
@@ -67,8 +67,8 @@ QUANTIZATION_FIELDS: Final = (
     "load_in_4bit",
     "load_in_8bit",
 )
-"""All that BitsAndBytesConfig knows. It takes anything else without a word and ignores it, so that
-`load_in_4_bit = true` loads a model that is not quantized as it was meant to be."""
+"""All fields of BitsAndBytesConfig. It silently ignores any other, so that the typo `load_in_4_bit = true` loads a
+model that is not quantized as intended."""
 
 
 def check(table: TomlTable) -> Iterator[Fault]:
@@ -111,7 +111,8 @@ def _source(table: TomlTable) -> Iterator[Fault]:
 
 
 def _remote_code(table: TomlTable) -> Iterator[Fault]:
-    """A branch or a tag can be moved to other code after somebody has read it; a commit cannot."""
+    """Faults of remote code that is not pinned: a branch or a tag can move to other code after somebody has read it; a
+    commit cannot."""
     if not table.sound.get("trust_remote_code") or table.sound.get("source") == WeightSource.LOCAL:
         return
     revision = table.sound.get("revision")
@@ -142,7 +143,7 @@ def _config(table: TomlTable) -> Iterator[Fault]:
 
 
 def _sizes(table: TomlTable, path: tuple[str, ...], config: Mapping[str, object]) -> Iterator[Fault]:
-    """Sizes that no model has: transformers fails on them with a traceback, or builds layers for days."""
+    """Faults of impossible sizes: transformers fails on them with a traceback, or builds layers for days."""
     for key, value in config.items():
         if isinstance(value, Mapping):
             yield from _sizes(table, (*path, key), value)
@@ -153,7 +154,8 @@ def _sizes(table: TomlTable, path: tuple[str, ...], config: Mapping[str, object]
 
 
 def _plain(table: TomlTable, path: tuple[str | int, ...], value: object) -> Iterator[Fault]:
-    """What is passed on to transformers must survive JSON, because evidence and checkpoints keep it as that."""
+    """Faults of values that are passed on to transformers and would not survive JSON, as which evidence and checkpoints
+    keep them."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _plain(table, (*path, key), item)
@@ -179,7 +181,7 @@ def _variant(table: TomlTable) -> Iterator[Fault]:
 
 
 def _settings(table: TomlTable, options: Mapping[str, object]) -> Iterator[Fault]:
-    """Settings that transformers would misread, or drop without a word."""
+    """Faults of settings that transformers would misread or silently drop."""
     for kind in ("config", "tokenizer"):
         for key, what in table_faults(kind, table.sound.get(kind, {})):
             yield table.fault(key_path(kind, key), what)
@@ -265,7 +267,7 @@ def _measured(table: TomlTable) -> Iterator[Fault]:
 
 
 def _units_of(metric: str | None) -> list[str]:
-    """The units that measure a metric, or the one it is surely a typo of; all units where it is neither."""
+    """The units of a metric, or of the metric that a typo most likely means; all units where it resembles none."""
     meant = METRICS.get(nearest(metric, METRICS) or "") if metric is not None else None
     return [unit for unit, (base, _) in SCALE.items() if meant is None or base == meant.unit]
 

@@ -1,9 +1,9 @@
-"""What the catalogue holds, as frozen values.
+"""The entries of the catalogue, as frozen values.
 
-The words are those of the design: a *model* is an entry, a *variant* one way to load it, a *tier* what a variant asks
+The words are those of the design: a *model* is an entry, a *variant* one way to load it, a *tier* what a variant needs
 of a machine, a *profile* a reference machine of the data sheets, a *claim* what a document says that a variant costs.
-Sizes are in bytes, times in seconds: units of the files are converted when they are read. Datasets say where questions
-come from, how they are asked and scored; an *experiment* says which variants are asked which of them.
+Sizes are in bytes, times in seconds: units of the files are converted when they are read. A *dataset* says where
+questions come from and how they are asked and scored; an *experiment* says which variants are asked which datasets.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 
 class DatasetSchema(StrEnum):
-    """Which fields a row has, and what they mean: one for each official format."""
+    """The official formats of rows: which fields a row has, and what they mean."""
 
     TRIVIA_QA = "trivia_qa"
     SQUAD_V2 = "squad_v2"
@@ -31,7 +31,7 @@ class DatasetSchema(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrectnessRule:
-    """When an answer counts as right. Rankings by uncertainty change with it, so every report states it."""
+    """The rule by which an answer counts as right. Rankings by uncertainty depend on it, so every report states it."""
 
     metric: str
     """A score of `plimsoll.metrics`: `exact_match`, `f1`, `rouge_l`, `numeric`, ..."""
@@ -53,33 +53,33 @@ class Dataset:
     hub_id: str | None
     config: str | None
     revision: str | None
-    """A commit, a tag or a branch of the Hub's repository; None takes the newest, and evidence says which that was."""
+    """A commit, tag or branch of the Hub's repository; None for the newest, and evidence says which that was."""
     split: str
     """The split that is asked."""
     shots_split: str
     """The split that few-shot examples are taken from."""
     licence: str
     registration: str | None
-    """Where one registers for data that is not on the Hub; None for data that anybody can fetch."""
+    """Where to register for data that is not on the Hub; None for data that anybody can fetch."""
     prompt: str
     """The text of one question, with `{question}` and, where the schema has one, `{context}`; it ends where the answer
     begins. A few-shot example is the same text, a blank and its answer."""
     stop: str
-    """Text at which an answer ends, beside the end token: base models go on with a next question."""
+    """Texts that end an answer, besides the end token: base models would continue with another question."""
     max_new_tokens: int
     correct: CorrectnessRule
     split_sizes: Mapping[str, int] = field(default_factory=dict)
-    """Rows a split, where they are known: a file that was cut short has fewer."""
+    """Split -> number of rows, where it is known: a truncated file has fewer."""
     unanswerable: Mapping[str, int] = field(default_factory=dict)
-    """How many of them have no answer, a split, where that is known."""
+    """Split -> number of rows without an answer, where it is known."""
     miniature: str | None
-    """Folder under `catalogue/miniatures/` with our own questions in the official format; None where there is none."""
+    """Folder under `catalogue/miniatures/` with our own questions in the official format; None for no miniature."""
     origin: Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """Which variants are asked which datasets, in this order. A pair that no experiment names is not asked."""
+    """Which variants are asked which datasets, in this order. Pairs that no experiment names are not asked."""
 
     id: str
     description: str
@@ -88,7 +88,7 @@ class Experiment:
     datasets: tuple[str, ...]
     """Ids of datasets, likewise."""
     asked_with: tuple[str, ...] = ()
-    """Marks whose mention in `-m` asks it, beside those of the datasets themselves."""
+    """Marks that select it in `-m`, besides those of the datasets themselves."""
     origin: Origin
 
 
@@ -117,7 +117,7 @@ class Quantization(StrEnum):
 
 
 def float_dtype(quantization: Quantization, load_options: Mapping[str, Any]) -> str:
-    """The torch dtype name of all that is not packed: the one in which an entry asks a packed model to compute
+    """The torch dtype name of everything that is not packed: the dtype in which an entry has a packed model compute
     (`bnb_4bit_compute_dtype`), else the quantization's own.
 
     A GPU without bfloat16 can then hold a packed model whole: its embeddings and norms are in float16 too.
@@ -139,7 +139,7 @@ class WeightSource(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """The file and key path an entry was read from, for messages: `catalogue/tiny.toml: model[3]`."""
+    """The file and key path from which an entry was read, for messages: `catalogue/tiny.toml: model[3]`."""
 
     file: Path
     key: str
@@ -157,7 +157,7 @@ class Generation:
     temperature: float = 1.0
     top_p: float = 1.0
     pad_token: str | None = None
-    """Text of the padding token; None means the end-of-sequence token is used."""
+    """Text of the padding token; None for the end-of-sequence token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +176,7 @@ class Recipe:
     shards: int = 2
     """Least number of safetensors files that the checkpoint is saved as."""
     datasets: tuple[str, ...] = ()
-    """Ids of datasets: what their miniatures hold for examples is taught too."""
+    """Ids of datasets whose miniatures' example splits are taught too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,8 +191,8 @@ class Model:
     architecture: str
     """The transformers model class, `MixtralForCausalLM`."""
     config: Mapping[str, Any]
-    """Keyword arguments of the transformers configuration, `model_type` among them: enough to build the model with
-    no network."""
+    """Keyword arguments of the transformers configuration, including `model_type`: enough to build the model without a
+    network."""
     source: WeightSource
     hub_id: str | None = None
     revision: str | None = None
@@ -203,31 +203,31 @@ class Model:
     """The datasets that its recipe names."""
     generation: Generation
     recommended_generation: Mapping[str, Any] = field(default_factory=dict)
-    """Keyword arguments of `generate` that its makers recommend: kept for the record, the suite uses `generation`."""
+    """Keyword arguments of `generate` that its makers recommend. A record only: the suite uses `generation`."""
     licence: str
     gated: bool = False
     card: str | None = None
     trust_remote_code: bool = False
     allow_pickle: str | None = None
-    """Why a checkpoint that is not safetensors may be loaded; None refuses it."""
+    """Why a checkpoint that is not safetensors may be loaded; None to refuse it."""
     hardware: str | None = None
     """The hardware that the model card assumes, in words."""
     tuned_from: str | None = None
     """Id of the model that this one was instruction-tuned from; None for a base model."""
     instruct: bool | None = None
-    """True for a model that answers in chats and ends its answers; None leaves it to `tuned_from`, and after it to
-    whether the checkpoint has a chat template."""
+    """True for a model that answers in chats and ends its answers; None to decide by `tuned_from`, else by whether the
+    checkpoint has a chat template."""
     nll_per_byte: float | None = None
     """Its known negative log-likelihood of the shipped plain text in bf16, in nats a byte; None where nobody measured
     it."""
     marks: tuple[str, ...] = ()
     is_cut: bool = False
-    """True where a run took layers away: its id and `config` say how many are left."""
+    """True where a run removed layers: id and `config` say how many are left."""
     origin: Origin
 
     @property
     def is_packed(self) -> bool:
-        """True for a checkpoint that was saved quantized, as far as its entry or its folder tells."""
+        """True for a checkpoint that was saved quantized, as far as its entry or its folder shows."""
         if self.config.get("quantization_config"):
             return True
         if self.path is None:
@@ -241,7 +241,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
-    """What a variant asks of a machine; also a pytest mark."""
+    """What a variant needs of a machine; also a pytest mark."""
 
     id: str
     description: str
@@ -249,18 +249,18 @@ class Tier:
     """`cpu` or `cuda`."""
     cold_rounds: int
     warm_rounds: int
-    """How often a load is timed with the checkpoint evicted from, and then present in, the page cache; 0 for never."""
+    """Timed loads with the checkpoint evicted from the page cache, and with it present there, each; 0 for none."""
     load_deadline: float
     """Seconds after which a load counts as hung."""
     request_deadline: float
-    """Seconds after which any other request of a host counts as hung."""
+    """Seconds after which any other request to a host counts as hung."""
     instead_of: str | None = None
-    """The device that its entry names, where a run uses `device` in its place."""
+    """The device that its entry names, where a run uses `device` instead."""
     origin: Origin
 
 
 class LimitedSide(StrEnum):
-    """Which bounds of a claim a measurement must keep; the other is kept as a record."""
+    """Which bounds of a claim a measurement must keep; the other bound is only a record."""
 
     BOTH = "both"
     LOW = "low"
@@ -281,49 +281,49 @@ class Claim:
     """The base unit of the metric."""
     source: str
     quote: str | None = None
-    """The words of the document, where the bounds are a reading of them: `~40GB`."""
+    """The document's own words, where the bounds interpret them: `~40GB`."""
     limits: LimitedSide = LimitedSide.BOTH
     together: bool = False
     """True where the figure is for all of `variants` at once: a disk that holds them, a training that needs both."""
     conditions: Mapping[str, int | float | str] = field(default_factory=dict)
-    """The circumstances the figure holds under (`batch`, `sequence`, ...), where they are not those of a load."""
+    """The conditions under which the figure holds (`batch`, `sequence`, ...), where they are not those of a load."""
     disputed: str | None = None
     """Why the claim cannot hold, with the arithmetic; None where it is not disputed."""
     origin: Origin
 
     @property
     def is_limit(self) -> bool:
-        """True where a measurement of one variant's load, as the suite makes it, is held against this claim."""
+        """True where this claim limits a measurement of one variant's load, as the suite makes it."""
         return self.limits_under({})
 
     def limits_under(self, circumstances: Mapping[str, int | float | str]) -> bool:
-        """True where a measurement of one variant is held against this claim: all its conditions must be met by the
-        circumstances, and a figure for a batch of 8 says nothing of one whose batch nobody gave."""
+        """True where this claim limits a measurement of one variant under these circumstances: they must meet all its
+        conditions. A figure for a batch of 8 says nothing about a measurement with no stated batch."""
         aside = self.disputed is not None or self.together
         met = all(name in circumstances and circumstances[name] == value for name, value in self.conditions.items())
         return met and not aside and (self.limit_low is not None or self.limit_high is not None)
 
     @property
     def limit_low(self) -> float | None:
-        """The least a measurement may be; None where the claim's low bound is a record alone, or missing."""
+        """The least that a measurement may be; None where the low bound is only a record, or missing."""
         return self.low if self.limits in (LimitedSide.BOTH, LimitedSide.LOW) else None
 
     @property
     def limit_high(self) -> float | None:
-        """The most a measurement may be; None where the claim's high bound is a record alone, or missing."""
+        """The most that a measurement may be; None where the high bound is only a record, or missing."""
         return self.high if self.limits in (LimitedSide.BOTH, LimitedSide.HIGH) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """What a document says of models that is no figure: an id, a licence, a setting that is needed."""
+    """A document's claim about models that is not a figure: an id, a licence, a required setting."""
 
     models: tuple[str, ...]
     """Ids of the models it speaks of, patterns already resolved."""
     says: str
     source: str
     disputed: str | None = None
-    """Why it does not hold; None where it is not disputed."""
+    """Why it does not hold; None where it is undisputed."""
     origin: Origin
 
 
@@ -337,7 +337,7 @@ def without_gpus(variant: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One way to load a model, and the parameter of most tests. `id` is `model/quantization`, or `model/name`."""
+    """One way to load a model; the parameter of most tests. `id` is `model/quantization`, or `model/name`."""
 
     id: str
     model: Model
@@ -346,25 +346,25 @@ class Variant:
     attention: str = "sdpa"
     """`attn_implementation` of transformers."""
     device_map: Mapping[str, str | int] | str | None = None
-    """None places the whole model on the tier's device."""
+    """None for the whole model on the tier's device."""
     load_options: Mapping[str, Any] = field(default_factory=dict)
-    """Further keyword arguments of `from_pretrained`; `quantization_config` in here replaces fields of the suite's."""
+    """Further keyword arguments of `from_pretrained`; a `quantization_config` here replaces fields of the suite's."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """What this way to load sets of the model's configuration: position embeddings, sliding window, context."""
+    """What it changes in the model's configuration: position embeddings, sliding window, context."""
     tokenizer: Mapping[str, Any] = field(default_factory=dict)
-    """What it sets of the tokenizer: `use_fast`, `padding_side`, `pad_token`, `chat_template`."""
+    """What it changes in the tokenizer: `use_fast`, `padding_side`, `pad_token`, `chat_template`."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What --load-config asked beyond the entry, in the spelling of transformers 5; empty for the entry as it is."""
+    """What --load-config added to the entry, in the spelling of transformers 5; empty for the entry as it is."""
     marks: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
-    """All that is said of this variant, the disputed too; what is said of several at once stands in the catalogue."""
+    """All claims on this variant, including disputed ones; claims on several variants together are in the catalogue."""
     gpus: tuple[str, ...] = ()
-    """The ids of the GPUs that a run dealt it to, the first is its cuda:0; none where there is none."""
+    """The ids of the GPUs that a run dealt to it, of which the first is its cuda:0; empty for none."""
     origin: Origin
 
     @property
     def entry_id(self) -> str:
-        """The id of its entry, whichever GPU this copy is for."""
+        """The id of its entry, without the GPUs of this copy."""
         return without_gpus(self.id)
 
     @property
@@ -376,12 +376,12 @@ class Variant:
 
     @property
     def dtype(self) -> str:
-        """The torch dtype name of all that is not packed, and of what is computed."""
+        """The torch dtype name of everything that is not packed, and of the computation."""
         return float_dtype(self.quantization, self.load_options)
 
     @property
     def is_altered(self) -> bool:
-        """True where a run has it in fewer layers, or on another device, than its entry."""
+        """True where a run gave it fewer layers, or another device, than its entry says."""
         return self.model.is_cut or self.tier.instead_of is not None
 
     def claims_on(self, metric: str, circumstances: Mapping[str, int | float | str] = _NONE) -> tuple[Claim, ...]:
@@ -391,7 +391,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A reference machine: what the data sheet of its GPU says, times how many of them it has."""
+    """A reference machine: the data sheet of its GPU, and how many of them it has."""
 
     id: str
     gpu: str
@@ -408,7 +408,7 @@ class Profile:
 
 
 _INSTANCE: Final = "mig"
-"""The word that NVML puts into the name of an instance: `NVIDIA H100 80GB HBM3 MIG 1g.10gb`."""
+"""The word that marks an instance in NVML's name: `NVIDIA H100 80GB HBM3 MIG 1g.10gb`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -419,18 +419,18 @@ class Floor:
     """Patterns over the names of GPUs as NVML gives them; `cpu` for processors."""
     metric: str
     of: str | None
-    """What of the metric: a dtype of products, a direction of copies; None where there is one only."""
+    """Which kind of the metric: a dtype of products, a direction of copies; None where the metric has only one."""
     low: float
     """In the metric's base unit."""
     sheet: float | None
-    """What the product's data sheet promises, likewise; None where nobody does."""
+    """What the product's data sheet promises, in the same unit; None where it promises nothing."""
     source: str
     origin: Origin
 
     def speaks_of(self, device: str, metric: str, of: str | None) -> bool:
-        """True where it limits this metric of a device of this name."""
+        """True where it limits this metric for a device of this name."""
         name = device.casefold()
-        # An instance of a split GPU has the product's name with its own behind it, and a part of what the whole has.
+        # The name of an instance of a split GPU begins with the product's, and it has only a part of the whole's speed.
         named = any(
             fnmatchcase(name, pattern) and (_INSTANCE in pattern or _INSTANCE not in name.split())
             for pattern in map(str.casefold, self.devices)
@@ -440,35 +440,36 @@ class Floor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SymptomSign:
-    """One way in which a symptom shows. Of the kinds that are given all must be there; of several phrases, exceptions
-    or signals one is enough."""
+    """One way to recognise a symptom. All the kinds of signs that are given must be there; of several phrases,
+    exceptions or signals one is enough."""
 
     message: tuple[str, ...] = ()
     """Phrases (`plimsoll.usertoml.phrases`), looked for in each line of a text."""
     beside: tuple[str, ...] = ()
-    """Phrases that must all stand somewhere in the same text."""
+    """Phrases that must all occur somewhere in the same text."""
     unless: tuple[str, ...] = ()
-    """Phrases of which none may stand in the line of the message."""
+    """Phrases that must not occur in the line of the message."""
     exception: tuple[str, ...] = ()
     """Names of classes, with their module or without."""
     signal: tuple[str, ...] = ()
     """`SIGKILL`."""
     evidence: Mapping[str, str | int | bool] = field(default_factory=dict)
-    """What the suite knows beside a text: what the Hub answered, which figure was out of its range."""
+    """Facts that the suite knows besides a text: what the Hub answered, which figure was out of range."""
     facts: tuple[str, ...] = ()
-    """What `cause` and `next` may name beside holes and evidence; whoever cannot tell them gets the symptom's own."""
+    """Further names that `cause` and `next` may use, besides holes and evidence; where they are unknown, the symptom's
+    own texts are used."""
     otherwise: bool = False
-    """True for what counts only where nothing else was recognised."""
+    """True for a sign that counts only where no other symptom was recognised."""
     cause: str = ""
     next: str = ""
-    """In place of the symptom's own, where this sign says more."""
+    """Replaces the symptom's own, where this sign says more."""
     next_in: Mapping[str, str] = field(default_factory=dict)
-    """What to do instead of `next` in some place, as a symptom has it."""
+    """What to do instead of `next` in a given place; see `Symptom.next_in`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Symptom:
-    """What a person sees when something is wrong, what is behind it, and one thing to do about it."""
+    """What a person sees when something is wrong, its cause, and one next step."""
 
     id: str
     """The anchor in docs/troubleshooting.md."""
@@ -476,13 +477,13 @@ class Symptom:
     cause: str
     next: str
     next_in: Mapping[str, str]
-    """What to do instead in some place: `container`, `kubernetes`, `slurm`."""
+    """What to do instead in a given place: `container`, `kubernetes`, `slurm`."""
     explains: tuple[str, ...]
-    """Symptoms that are but consequences of this one, and not told beside it."""
+    """Symptoms that are only consequences of this one, and are not shown with it."""
     signs: tuple[SymptomSign, ...]
     """The most specific first."""
     see: str
-    """Where more is written; empty for the project's own page."""
+    """Where to read more; empty for the project's own page."""
     origin: Origin
 
 
@@ -494,7 +495,7 @@ class CatalogueFile:
     sha256: str
     shipped: bool
     judges: bool = True
-    """False for a file that has symptoms alone: it explains what went wrong, and decides nothing."""
+    """False for a file with symptoms only: it explains failures and decides nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -511,16 +512,16 @@ class Catalogue:
     experiments: Mapping[str, Experiment] = field(default_factory=dict)
     floors: tuple[Floor, ...] = ()
     symptoms: tuple[Symptom, ...] = ()
-    """The user's before the shipped ones, which know less of the place; in the order of the files otherwise."""
+    """The user's before the shipped ones, as they know the site better; otherwise in the order of the files."""
     files: tuple[CatalogueFile, ...]
 
     def floor_of(self, device: str, metric: str, of: str | None = None) -> Floor | None:
-        """The floor of a metric for a device of this name, of several the last that was read, so that a user's own
-        comes before a shipped one; None where there is none."""
+        """The floor of a metric for a device of this name; of several the last one read, so that a user's floor
+        overrides a shipped one; None for no floor."""
         found = [floor for floor in self.floors if floor.speaks_of(device, metric, of)]
         return found[-1] if found else None
 
     @property
     def limits_are_shipped(self) -> bool:
-        """False when any file of the user's took part that decides anything: the verdict then says so."""
+        """False where any user's file decides something: the verdict then says so."""
         return all(file.shipped or not file.judges for file in self.files)

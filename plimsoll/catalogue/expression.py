@@ -1,7 +1,7 @@
-"""The expressions of `-m` and `-k`: parsed once, for selecting, for finding unknown names, and for asking by name.
+"""Parses the expressions of `-m` and `-k`: to select, to find unknown names, and to tell which checks are named.
 
-The grammar is pytest's own, written anew because the library must not import pytest; a property test holds the two
-against each other. An expression is read by hand and evaluated as a value: it is never handed to Python.
+The grammar is pytest's, reimplemented because the library must not import pytest; a property test compares the two. An
+expression is never passed to Python's `eval`.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from plimsoll.errors import PlimsollError
 from plimsoll.usertoml.suggest import did_you_mean
 
 _TOKEN: Final = re.compile(r"""[()=,]|"[^"\\]*"|'[^'\\]*'|[:\w.\-+\[\]\\/]+""")
-"""A bracket, a sign or text of a call, or a word of the characters that pytest allows in names."""
+"""A bracket, a sign or quoted text of a call, or a word of the characters that pytest allows in names."""
 _OPERATORS: Final = ("and", "or", "not")
 _SIGNS: Final = ("(", ")", "=", ",")
 _CONSTANTS: Final = {"True": True, "False": False, "None": None}
 _DEEPEST: Final = 50
-"""Brackets within brackets; nobody means more."""
+"""The deepest nesting of brackets."""
 
 Value: TypeAlias = str | int | bool | None
 Matches: TypeAlias = Callable[[str, Mapping[str, Value]], bool]
 """Says whether a name, with the arguments of a call where it has them, matches."""
 Selects: TypeAlias = Callable[[Collection[str]], bool]
-"""Says whether something with these marks is selected."""
+"""Tells whether something with these marks is selected."""
 
 _NO_ARGUMENTS: Final[Mapping[str, Value]] = MappingProxyType({})
 
 
 class ExpressionError(PlimsollError):
-    """An expression over marks or words that cannot be read, or that names an unknown mark."""
+    """An invalid expression over marks or words, or one with an unknown mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class _Not:
 
 @dataclass(frozen=True, slots=True)
 class _Compound:
-    """`and` or `or` over two or more."""
+    """`and` or `or` of two or more parts."""
 
     parts: tuple[_Node, ...]
     every: bool
@@ -91,7 +91,7 @@ class Expression:
 
     @property
     def asked(self) -> frozenset[str]:
-        """The names that it asks for: those that stand under no `not`, or under an even number of them.
+        """The names that it asks for: those under no `not`, or under an even number of them.
 
         `tiny and not nq` asks for `tiny` alone: leaving something out does not ask for its neighbours.
         """
@@ -103,7 +103,7 @@ class Expression:
         return self.evaluate(lambda name, arguments: not arguments and name in marks)
 
     def evaluate(self, matches: Matches) -> bool:
-        """The value of the expression where each name is worth what `matches` says."""
+        """The value of the expression, with `matches` for the value of each name."""
         return True if self._root is None else self._root.holds(matches)
 
     def _all(self) -> Iterator[tuple[str, bool]]:
@@ -111,7 +111,7 @@ class Expression:
 
 
 def parse(text: str, option: str = "-m") -> Expression:
-    """Read an expression; `option` is how messages name it. Raises ExpressionError for what is none."""
+    """Parse an expression; `option` is how messages name it. Raises ExpressionError for an invalid one."""
     tokens = _tokens(text, option)
     if not tokens:
         return Expression(text, None)
@@ -122,9 +122,9 @@ def parse(text: str, option: str = "-m") -> Expression:
 
 
 def compile_expression(expression: str, known: Collection[str]) -> Selects:
-    """What an expression of marks selects; an empty one selects everything.
+    """A function that tells what an expression of marks selects; an empty expression selects everything.
 
-    Raises ExpressionError for what is no expression, and for each name that is not among `known`, with the nearest.
+    Raises ExpressionError for an invalid expression, and for names that are not in `known`, each with the nearest.
     """
     parsed = parse(expression)
     refuse_unknown(parsed, known)

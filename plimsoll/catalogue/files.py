@@ -1,7 +1,7 @@
 """Finds and reads the catalogue's files.
 
-The shipped data lies beside the library in a checkout, and inside it in a wheel, where a top-level `catalogue` would
-be anybody's.
+The shipped data lies beside the library in a checkout, and inside it in a wheel, where a top-level `catalogue` could
+clash with another package.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TIERS: Final = "tiers.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedFile:
-    """A file that was read: `label` is how messages name it, `data` what the TOML says, `text` how it is written."""
+    """A file that was read: `label` is its name in messages, `data` its parsed TOML, `text` its source."""
 
     label: str
     file: CatalogueFile
@@ -49,9 +49,9 @@ def shipped_root(package: Path = _PACKAGE) -> Path:
 
 
 def read_documents(extra: Sequence[Path], root: Path) -> tuple[list[ParsedFile], list[Fault]]:
-    """Read the shipped files under `root`, then the user's; what cannot be read becomes a fault.
+    """Read the shipped files under `root`, then the user's; a file that cannot be read becomes a fault.
 
-    A file that is named twice is read once: the command line may repeat what the ini file says.
+    A file that is named twice is read once: the command line may repeat the ini file.
     """
     documents: list[ParsedFile] = []
     faults: list[Fault] = []
@@ -70,7 +70,7 @@ def read_documents(extra: Sequence[Path], root: Path) -> tuple[list[ParsedFile],
 
 
 def read_shipped(name: str, root: Path) -> ParsedFile:
-    """One of the shipped files, without the others. Raises CatalogueError where it cannot be read."""
+    """Read one of the shipped files. Raises CatalogueError where it cannot be read."""
     outcome = _read(_Candidate(path=root / name, label=f"catalogue/{name}", shipped=True))
     if isinstance(outcome, Fault):
         raise CatalogueError([outcome])
@@ -78,14 +78,15 @@ def read_shipped(name: str, root: Path) -> ParsedFile:
 
 
 def _shipped(root: Path) -> Iterator[_Candidate]:
-    """Named alike in a checkout and in a wheel, so that messages and evidence do not depend on the layout."""
+    """A label that is the same in a checkout and in a wheel, so that messages and evidence do not depend on the
+    layout."""
     for pattern in ("*.toml", "models/*.toml", "claims/*.toml"):
         for path in sorted(root.glob(pattern)):
             yield _Candidate(path=path, label=f"catalogue/{path.relative_to(root).as_posix()}", shipped=True)
 
 
 def _given(path: Path) -> _Candidate:
-    """Named as the user sees it: from the working directory where it lies below."""
+    """A label as the user sees it: relative to the working directory for a file below it."""
     here = Path.cwd()
     label = path.relative_to(here) if path.is_relative_to(here) else path
     return _Candidate(path=path, label=str(label), shipped=False)

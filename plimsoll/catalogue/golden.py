@@ -1,8 +1,8 @@
-"""The golden models: what they are made of, what they are asked, and what they must answer.
+"""Reads the golden models: what they are made of, which texts they are given, and which logits they must compute.
 
 The definitions are data (`catalogue/golden/`); the expected logits are float32 numbers in files beside them, computed
 in float64 by code that shares nothing with the stack under test (`benchmarks/golden`). This module reads them, and
-gives the list of tensors that both sides make their weights by.
+lists the tensors from which both sides make their weights.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DEFINITION: Final = "golden.toml"
 MANIFEST: Final = "make.json"
 
 _PLAIN: Final = "plain"
-"""The name of the weights that no scheme has packed, whatever dtype they are computed in."""
+"""The name of weights that are not packed, in whatever dtype they are computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,22 +40,22 @@ class GoldenTensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenTexts:
-    """How many texts of how many tokens, and how they are asked."""
+    """The number and length of the texts, and how they are given to a model."""
 
     count: int
     tokens: int
     packed_texts: int
-    """How many of them are asked of packed weights."""
+    """How many of them are given to packed weights."""
     prefix: int
-    """Tokens of each text that are read at once before `decoded` more are given one at a time."""
+    """Tokens of each text that are read at once, before `decoded` more follow one at a time."""
     decoded: int
     padded: tuple[int, ...]
-    """How many tokens of each text stand in one batch, which is padded on the left and on the right by turns."""
+    """Tokens of each text in one batch, which is padded on the left and on the right in turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenModel:
-    """One golden model, with what was made of it."""
+    """One golden model, with the digests of its weights and logits."""
 
     family: str
     architecture: str
@@ -63,17 +63,17 @@ class GoldenModel:
     tensors: tuple[GoldenTensor, ...]
     texts: GoldenTexts
     tokens: tuple[tuple[int, ...], ...]
-    """The ids of each text."""
+    """The token ids of each text."""
     weights_sha256: str
-    """Over the values of all tensors in their order, as little-endian float32."""
+    """SHA-256 over the values of all tensors in their order, as little-endian float32."""
     files: Mapping[str, str]
     """For each kind of weights, `plain` and the packed schemes, the SHA-256 of the file with its logits."""
     folder: Path
 
     def expected(self, quantization: Quantization) -> array[float]:
-        """The logits of the texts that are asked, (texts, tokens, vocabulary) in a row.
+        """The logits of the texts for this kind of weights, flat in the order (texts, tokens, vocabulary).
 
-        Raises PlimsollError where the file is not the one that was made.
+        Raises PlimsollError where the file's digest differs.
         """
         kind = weights_kind(quantization)
         path = self.folder / f"{self.family}-{kind}.f32"
@@ -86,7 +86,7 @@ class GoldenModel:
         return floats(content)
 
     def asked(self, quantization: Quantization) -> tuple[tuple[int, ...], ...]:
-        """The texts that are asked of weights of this kind."""
+        """The texts that are given to weights of this kind."""
         return self.tokens[: self.texts.packed_texts] if quantization.is_quantized else self.tokens
 
 
@@ -116,12 +116,12 @@ class Golden:
 
 
 def weights_kind(quantization: Quantization) -> str:
-    """The name under which the logits of such weights are kept: all plain dtypes share one."""
+    """The name under which the logits of such weights are stored: all plain dtypes share one."""
     return str(quantization.value) if quantization.is_quantized else _PLAIN
 
 
 def floats(content: bytes) -> array[float]:
-    """Little-endian float32 numbers. Raises PlimsollError for bytes that are no whole number of them."""
+    """Decode little-endian float32 numbers. Raises PlimsollError for an incomplete last number."""
     numbers: array[float] = array("f")
     if len(content) % numbers.itemsize:
         raise PlimsollError(f"{len(content)} bytes are no whole number of float32 values")
@@ -132,7 +132,7 @@ def floats(content: bytes) -> array[float]:
 
 
 def read_golden(root: Path | None = None) -> Golden:
-    """Read the golden models of the catalogue under `root`, the shipped one where none is named.
+    """Read the golden models of the catalogue under `root`, by default the shipped one.
 
     Raises PlimsollError for files that are missing or were not made from this definition.
     """
@@ -179,7 +179,7 @@ def _limit(entry: Mapping[str, Any]) -> GoldenLimit:
 
 
 def tensors_of(config: Mapping[str, Any], exponents: Mapping[str, int]) -> Iterator[GoldenTensor]:
-    """Every tensor of a checkpoint of this configuration, by the names and in the shapes that are published."""
+    """Every tensor of a checkpoint of this configuration, with its published name and shape."""
     hidden, vocabulary = config["hidden_size"], config["vocab_size"]
 
     def tensor(name: str, shape: tuple[int, ...], role: str | None) -> GoldenTensor:

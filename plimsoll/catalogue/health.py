@@ -1,4 +1,5 @@
-"""What a GPU's counters may say and what to do where they say otherwise, read from `catalogue/health/health.toml`."""
+"""Reads the rules for GPU health from `catalogue/health/health.toml`: the limits of counters, and what to do beyond
+them."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ _FILE: Final = "health/health.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterRule:
-    """One counter of a GPU; without bounds it is told and never judged."""
+    """One counter of a GPU; without bounds it is reported and never judged."""
 
     id: str
     group: str
@@ -26,12 +27,12 @@ class CounterRule:
     """`1` for a count, `ns` for a time that NVML adds up."""
     most: int | None = None
     rise: int | None = None
-    """How much it may grow while the suite watches."""
+    """How much it may grow while the suite runs."""
     rise_per_second: float | None = None
     action: str = ""
     source: str = ""
     needs_ecc: bool = False
-    """True for what only a GPU with ECC counts."""
+    """True for a counter that only GPUs with ECC have."""
 
     @property
     def is_judged(self) -> bool:
@@ -41,7 +42,7 @@ class CounterRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XidClass:
-    """What NVIDIA says of some Xid codes."""
+    """What NVIDIA says about some Xid codes."""
 
     name: str
     codes: frozenset[int]
@@ -52,7 +53,7 @@ class XidClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigureRule:
-    """What is to be done with a GPU that fails a check of a figure."""
+    """What to do with a GPU that fails a check of a figure."""
 
     metric: str
     action: str
@@ -61,7 +62,7 @@ class FigureRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """What a value or a bit of NVML means, and what is to be done; no action where nothing is wrong."""
+    """What a value or a bit of NVML means, and what to do; no action where nothing is wrong."""
 
     value: int
     says: str
@@ -71,10 +72,10 @@ class Advice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthRules:
-    """The whole file."""
+    """All rules of the file."""
 
     actions: Mapping[str, str]
-    """What each does, mildest first."""
+    """Action -> what it does, mildest first."""
     counters: Mapping[str, CounterRule]
     figures: Mapping[str, FigureRule]
     recovery: Mapping[int, Advice]
@@ -82,12 +83,12 @@ class HealthRules:
     xids: tuple[XidClass, ...]
 
     def xid(self, code: int) -> XidClass | None:
-        """The class of an Xid; None for one that the file does not know."""
+        """The class of an Xid; None for an unknown code."""
         return next((each for each in self.xids if code in each.codes), None)
 
     def remedy(self, metric: str) -> str:
-        """What is to be done with a GPU that fails this metric, as `drain: take the node ...`; empty where the file
-        does not say."""
+        """What to do with a GPU that fails this metric, such as `drain: take the node ...`; empty where the file does
+        not say."""
         rule = self.figures.get(metric)
         return "" if rule is None else f"{rule.action}: {self.actions[rule.action]}"
 

@@ -1,7 +1,7 @@
 """Reads the marks from markers.ini, the only place where they are declared.
 
-pytest does not read that file by itself, and the catalogue must not name a tier, a family or a selection that `-m`
-would not know; so both get them from here. The sections of the file say what a mark is for.
+pytest does not read that file by itself, and the catalogue must not use a tier, a family or a selection that `-m` does
+not know; so both get the marks from here. The sections of the file say what a mark is for.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ class Marks(Mapping[str, str]):
 
     @property
     def selections(self) -> tuple[str, ...]:
-        """The marks that an entry of the catalogue may carry of its own accord.
+        """The marks that an entry of the catalogue may list in `marks`.
 
-        Not those with arguments, which steer the suite, and not the subjects: a variant marked `load` would have all
-        its tests selected by `-m load`.
+        Not those with arguments, which steer the suite, and not the subjects: `-m load` would select all tests of a
+        variant marked `load`.
         """
         return tuple(mark.name for mark in self._declared.values() if not mark.arguments and mark.section != "subjects")
 

@@ -1,4 +1,4 @@
-"""The plain texts and general questions that every model with real weights is asked, read from `catalogue/meaning/`."""
+"""Reads the plain texts and general questions for every model with real weights from `catalogue/meaning/`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FILE: Final = "meaning/plain.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A text of our own in plain English, and the request that it could be the answer to."""
+    """A text of our own in plain English, and a request that it could answer."""
 
     request: str
     text: str
@@ -31,7 +31,7 @@ class GeneralQuestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plain:
-    """All that is asked of a model of which nothing is known but that it reads English."""
+    """The texts and questions for a model of which we only know that it reads English."""
 
     passages: tuple[Passage, ...]
     questions: tuple[GeneralQuestion, ...]

@@ -2,7 +2,7 @@
 a path for an entry.
 
 What is changed gets an id of its own (`llama-3.1-70b:1-layer/nf4-dq:cpu`; no entry can have a colon in its id), so that
-a result of it can never stand for one of the model as it is entered, in whatever run the two meet.
+its result can never be mistaken for that of the unchanged entry.
 """
 
 from __future__ import annotations
@@ -19,23 +19,22 @@ from plimsoll.userpath import user_path
 from plimsoll.usertoml.suggest import did_you_mean
 
 _DEPTHS: Final = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
-"""How configurations call the number of their layers."""
+"""The keys under which configurations give the number of layers."""
 CPU: Final = "cpu"
-"""The alteration of a variant that its tier would have on a GPU."""
+"""The alteration of a variant whose tier is for a GPU, run on the processor."""
 GPU: Final = "cuda"
-"""The alteration of a variant that its tier would have on the processor."""
+"""The alteration of a variant whose tier is for the processor, run on a GPU."""
 
 
 def alterations_of(variant: str) -> tuple[str, ...]:
-    """What was altered, read off a variant's id: `1-layer` and `cpu` of `llama-3.1-70b:1-layer/nf4-dq:cpu`. On which
-    GPU it is is no alteration."""
+    """The alterations in a variant's id: `1-layer` and `cpu` of `llama-3.1-70b:1-layer/nf4-dq:cpu`. The choice of a GPU
+    is no alteration."""
     return tuple(alteration for part in without_gpus(variant).split("/") for alteration in part.split(":")[1:])
 
 
 def with_layers(catalogue: Catalogue, layers: int) -> Catalogue:
-    """The catalogue with every model cut to so many layers.
-
-    Models that have no more are left as they are, and so are those whose configuration does not say how many they have.
+    """The catalogue with every model cut to so many layers. Models with no more layers stay as they are, and so do
+    those whose configuration does not give the number.
     """
     models = {name: _cut(model, layers) for name, model in catalogue.models.items()}
     variants = {name: _of_model(variant, models[variant.model.id]) for name, variant in catalogue.variants.items()}
@@ -43,13 +42,13 @@ def with_layers(catalogue: Catalogue, layers: int) -> Catalogue:
 
 
 def on_cpu(catalogue: Catalogue) -> Catalogue:
-    """The catalogue with every variant on the CPU, whatever its tier and its device map ask for."""
+    """The catalogue with every variant on the CPU, whatever its tier and its device map say."""
     return _on(catalogue, CPU)
 
 
 def on_gpu(catalogue: Catalogue) -> Catalogue:
-    """The catalogue with every variant on a GPU, those of tiers that need none too: the tiny checkpoints, which have
-    taught answers and are there without a download."""
+    """The catalogue with every variant on a GPU, even where its tier needs none: such as the tiny checkpoints, which
+    have taught answers and need no download."""
     return _on(catalogue, GPU)
 
 
@@ -60,7 +59,7 @@ def _on(catalogue: Catalogue, device: str) -> Catalogue:
 
 
 def _with_variants(catalogue: Catalogue, variants: Mapping[str, Variant]) -> Catalogue:
-    """The catalogue with altered variants, given by the ids of their entries: experiments ask them in their place."""
+    """The catalogue with altered variants, given by the ids of their entries, which experiments then ask instead."""
     experiments = {
         name: replace(experiment, variants=tuple(variants[id_].id for id_ in experiment.variants))
         for name, experiment in catalogue.experiments.items()
@@ -76,8 +75,8 @@ def _cut(model: Model, layers: int) -> Model:
 
 
 def cut_config(config: Mapping[str, Any], layers: int) -> dict[str, Any]:
-    """A configuration with at most so many layers: lists that have an item a layer are shortened too, and parts of a
-    configuration (`text_config`) are cut each by its own depth."""
+    """A configuration with at most so many layers: lists with an item for each layer are shortened too, and each part
+    of a configuration (`text_config`) is cut by its own depth."""
     depth = next((config[key] for key in _DEPTHS if isinstance(config.get(key), int)), 0)
 
     def cut(key: str, value: Any) -> Any:
@@ -112,7 +111,7 @@ def _in_tier(variant: Variant, tier: Tier) -> Variant:
 
 
 def _numerics(claims: Sequence[Claim]) -> tuple[Claim, ...]:
-    """What is claimed of a model's numbers, and not of what it costs somewhere."""
+    """The claims on a model's numerics, which hold on any hardware, without those on its costs."""
     return tuple(claim for claim in claims if METRICS[claim.metric].kind is MetricKind.NUMERIC)
 
 
@@ -127,9 +126,9 @@ def named_paths(
 ) -> dict[str, Path]:
     """Id -> path of each `NAME=PATH` given to `option`; relative paths start at `base`.
 
-    `noun` is what the ids are of, `place` what the path is (`folder`, `path`). `check` is called with the option as it
-    was written and the path, and raises what is wrong with it. Raises PlimsollError for an option of another form, an
-    id that is none, and a second path for one.
+    `noun` says what the ids name, `place` what the path is (`folder`, `path`). `check` is called with the option as
+    written and the path, and raises for a bad path. Raises PlimsollError for an option of another form, an unknown id,
+    and a second path for one id.
     """
     paths: dict[str, Path] = {}
     for text in given:

@@ -1,4 +1,4 @@
-"""Reads the catalogue: the shipped files and the user's together, as one frozen value or one error."""
+"""Reads the catalogue, the shipped files and the user's together, into one frozen value or one error."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def read_catalogue(
     """The shipped catalogue with the user's files on top, in the order given.
 
     `known_marks` are those of markers.ini (`read_marks`): tiers, families, quantizations and marks must be declared
-    there; None leaves that unchecked, where there is no pytest. `shipped` is the folder of the shipped files, found
-    beside or inside the package when it is None.
+    there; None skips that check, where the suite is not installed. `shipped` is the folder of the shipped files; None
+    for the one beside or inside the package.
 
     Raises CatalogueError with every fault of every file.
     """

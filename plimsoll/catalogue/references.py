@@ -1,4 +1,4 @@
-"""Checks what must hold between tables: names exist, ids are unique, marks are declared."""
+"""Checks that tables fit together: names exist, ids are unique, marks are declared."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from plimsoll.usertoml.suggest import did_you_mean
 
 @dataclass(slots=True)
 class References:
-    """Judges tables in the order in which they are given, which is what *earlier* and *later* mean.
-
-    `all_tables` is needed beforehand, because a table may refer to one that comes after it.
+    """Checks tables in the given order, which defines *earlier* and *later*. It needs `all_tables` beforehand, because
+    a table may refer to a later one.
     """
 
     all_tables: Sequence[TomlTable]
@@ -93,7 +92,7 @@ class References:
                 yield table.fault(f"recipe.datasets[{number}]", f"unknown dataset {shown(name)}", hint)
 
     def _circle(self, model: str | None) -> list[str]:
-        """The models that lead from this one back to itself; none where there is a base model at the end."""
+        """The models on the way from this one back to itself; empty where a base model ends the chain."""
         line = [] if model is None else [model]
         while line and (base := self._bases.get(line[-1])) is not None:
             if base in line:
@@ -170,9 +169,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def matching(pattern: str, ids: Collection[str]) -> list[str]:
-    """The ids that a pattern speaks of: `*` crosses the slash, upper and lower case differ.
-
-    Most patterns are plain ids, and a claim has some of them for each of hundreds of variants: those are looked up.
+    """The ids that match a pattern: `*` also matches the slash, and case matters. Most patterns are plain ids, and
+    there are many of them for hundreds of variants, so plain ids are looked up instead of matched.
     """
     if not _WILDCARD.search(pattern):
         return [pattern] if pattern in ids else []
@@ -180,7 +178,7 @@ def matching(pattern: str, ids: Collection[str]) -> list[str]:
 
 
 def _is_aside(table: TomlTable) -> bool:
-    """True for a claim that limits nothing, as `Claim.is_limit` has it, judged before all of its values are sound."""
+    """True for a claim that limits nothing, like `Claim.is_limit`, but for a table whose other values may be faulty."""
     return (
         bool(table.given & {"disputed", "conditions"})
         or bool(table.sound.get("together"))

@@ -1,8 +1,8 @@
-"""The shape of the catalogue's files: which tables there are, which keys each has, and which values those take.
+"""Defines the shape of the catalogue's files: the tables, their keys, and the allowed values.
 
-These pydantic models see one table at a time and judge its values one by one; what follows from several keys or
-several tables is judged in `checks` and `references`. They stay apart from the entries, which the rest of the project
-uses: a file may group what the entries hold one by one, and writes quantities with their unit.
+These pydantic models check the values of one table one by one; `consistency` and `references` check what several keys
+or tables must have in common. They are apart from the entries, which the rest of the project uses: a file may group
+what the entries list one by one, and writes quantities with their unit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from plimsoll.units import SCALE, to_base
 from plimsoll.usertoml.suggest import did_you_mean
 
 REFUSED: Final = "plimsoll"
-"""The type of the errors that carry our own words, in their context's `what` and `fix`."""
+"""The type of errors with our own text, in their context's `what` and `fix`."""
 
 _QUANTITY: Final = re.compile(r"(?P<number>[0-9][0-9_]*(\.[0-9_]*)?([eE][+-]?[0-9]+)?)\s*(?P<unit>[A-Za-z%]\S*)")
 
@@ -64,7 +64,7 @@ def _device_map(value: object) -> object:
     return value
 
 
-# Ids end up in test ids, in the names of files and in HTML; two of them must fit into a name of 255 bytes.
+# Ids become test ids, file names and HTML; two of them must fit into a file name of 255 bytes.
 Id = Annotated[
     str,
     _shaped(
@@ -93,7 +93,7 @@ Names = Annotated[list[Text], Field(min_length=1)]
 
 
 class FileTable(BaseModel):
-    """What all tables share: no unknown keys, no conversions, no infinities."""
+    """The base of all tables: no unknown keys, no conversions, no infinities."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -182,7 +182,7 @@ class TierTable(FileTable):
 
 
 class ProfileTable(FileTable):
-    """`[[profile]]`: one GPU of a data sheet; `counts` makes a machine of each number of them."""
+    """`[[profile]]`: one GPU of a data sheet; each number in `counts` makes a machine with so many of them."""
 
     id: Id
     gpu: Text
@@ -276,7 +276,7 @@ class ExperimentTable(FileTable):
 
 
 class NextInTable(FileTable):
-    """`[symptom.next_in]`: what to do instead, by the place."""
+    """`[symptom.next_in]`: what to do instead in a given place."""
 
     container: Text | None = None
     kubernetes: Text | None = None
@@ -325,7 +325,7 @@ SCHEMAS: Final[dict[str, type[FileTable]]] = {
     "statement": StatementTable,
     "symptom": SymptomTable,
 }
-"""In the order in which they are judged."""
+"""In the order in which they are checked."""
 
 NESTED: Final[dict[str, type[FileTable]]] = {
     "generation": GenerationTable,
@@ -338,5 +338,5 @@ NESTED: Final[dict[str, type[FileTable]]] = {
 
 
 def keys_of(schema: type[FileTable]) -> tuple[str, ...]:
-    """The keys of a table as they are written in a file."""
+    """The keys of a table as written in a file."""
     return tuple(field.alias or name for name, field in schema.model_fields.items())

@@ -1,8 +1,8 @@
-"""Load settings as data: how a checkpoint is to be loaded, in an entry's words or in those of a loader's JSON.
+"""Reads load settings: how a checkpoint is to be loaded, in the words of an entry or of another loader's JSON.
 
 `--load-config` takes what other loaders keep beside a model, `{"torch_dtype": "float16"}`, in their spelling and in
-ours. Every setting is either one of the suite's own, or refused here with the reason: a setting that is dropped
-without a word has cost more evenings than one that is refused.
+ours. Every setting is either used by the suite or refused here with the reason, because a setting that is silently
+dropped costs more time than one that is refused.
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ from plimsoll.userpath import user_path
 from plimsoll.usertoml.suggest import did_you_mean
 
 LOAD: Final = "load-"
-"""How the alteration of a variant begins that --load-config altered: `tiny-phi/bf16:load-1f3a5c7e`."""
+"""The prefix of the alteration that --load-config makes: `tiny-phi/bf16:load-1f3a5c7e`."""
 
 ATTENTIONS: Final = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention")
 """transformers' names of attention implementations."""
 _PLANNERS: Final = ("auto", "balanced", "balanced_low_0", "sequential")
 ROPE_TYPES: Final = ("default", "dynamic", "linear", "llama3", "longrope", "proportional", "yarn")
-"""The kinds of scaled position embeddings that transformers 5 knows; which of them a class takes, its own check
-says."""
+"""The kinds of scaled position embeddings that transformers 5 knows; each model class checks which of them it takes."""
 CONFIG_KEYS: Final = ("rope_parameters", "sliding_window", "max_position_embeddings")
-"""What a variant may set of a model's configuration: settings of a load. All else is another model."""
+"""What a variant may set in a model's configuration: settings of a load. Anything else would make another model."""
 TOKENIZER_KEYS: Final = ("use_fast", "padding_side", "pad_token", "chat_template")
 _OPTIONS: Final = ("max_memory", "offload_folder", "offload_buffers", "experts_implementation", "fused_experts")
-"""Further arguments of from_pretrained that are handed on as they are."""
+"""Further arguments of from_pretrained that are passed on unchanged."""
 _DTYPES: Final = {"float32": Quantization.FP32, "bfloat16": Quantization.BF16, "float16": Quantization.FP16}
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _PLACE: Final = re.compile(r"(?:cuda:)?[0-9]{1,3}|cuda|cpu|disk")
@@ -48,7 +47,7 @@ _SPELLINGS: Final[Mapping[str, str]] = {
     "rope_scaling": "rope_parameters",
     "code_revision": "revision",
 }
-"""Other names of what `from_pretrained` takes: of transformers 4, of entries."""
+"""Other spellings of arguments of `from_pretrained`: those of transformers 4, and of entries."""
 
 _REFUSED: Final[Mapping[str, str]] = {
     "load_in_4bit": "is no argument of from_pretrained in transformers 5; select a variant that is packed so: -k nf4",
@@ -73,12 +72,12 @@ _REFUSED: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSettings:
-    """What a load is asked for beyond its entry; what is None or empty stays as the entry has it."""
+    """What a load changes in its entry; what is None or empty stays as the entry says."""
 
     given: Mapping[str, Any] = field(default_factory=dict)
-    """Every setting in the spelling of transformers 5, those without effect too."""
+    """Every setting in the spelling of transformers 5, including those without effect."""
     dtype: str | None = None
-    """The torch dtype name of all that is not packed."""
+    """The torch dtype name of everything that is not packed."""
     attention: str | None = None
     device_map: Mapping[str, str | int] | str | None = None
     load_options: Mapping[str, Any] = field(default_factory=dict)
@@ -87,16 +86,16 @@ class LoadSettings:
     trust_remote_code: bool | None = None
     revision: str | None = None
     notes: tuple[str, ...] = ()
-    """Settings that change nothing because things are so already, each with the reason."""
+    """Settings that change nothing because they are in force already, each with the reason."""
 
     @property
     def text(self) -> str:
-        """The settings as one line of JSON, which `read_settings` reads back to the same."""
+        """The settings as one line of JSON, which `read_settings` reads back."""
         return json.dumps(dict(self.given), sort_keys=True)
 
     @property
     def alteration(self) -> str:
-        """What is added to the id of a variant that they alter."""
+        """The suffix for the id of a variant that they alter."""
         return LOAD + hashlib.sha256(self.text.encode()).hexdigest()[:8]
 
 
@@ -139,7 +138,7 @@ def _no_constant(name: str) -> float:
 
 
 def settings_of(data: Mapping[str, Any], where: str, *, pinned: bool = True) -> LoadSettings:
-    """The settings that a mapping holds, in whatever spelling. Raises PlimsollError with every fault at once."""
+    """The settings in a mapping, in any spelling. Raises PlimsollError with every fault at once."""
     faults: list[str] = []
     given: dict[str, Any] = {}
     notes: list[str] = []
@@ -237,7 +236,7 @@ def _commit(value: Any) -> str:
 
 
 def read_device_map(value: Any) -> Any:
-    """A planner's name, a place, or a table of module = place. Raises ValueError for what is none."""
+    """Read a planner's name, a place, or a table of module = place. Raises ValueError for anything else."""
     places = list(value.values()) if isinstance(value, Mapping) else [value]
     known = _PLANNERS if isinstance(value, str) else ()
     for place in places:
@@ -252,8 +251,8 @@ def read_device_map(value: Any) -> Any:
 
 
 def read_max_memory(value: Any) -> dict[str, str | int]:
-    """Place -> the most bytes there. Raises ValueError for what accelerate would misread: a size without a unit in
-    text, a place that is none."""
+    """Read place -> the most bytes there. Raises ValueError for what accelerate would misread: a size in text without a
+    unit, an unknown place."""
     if not isinstance(value, Mapping) or not value:
         raise ValueError('must be an object of place = size, such as {"0": "12GiB", "cpu": "32GiB"}')
     found: dict[str, str | int] = {}
@@ -268,7 +267,7 @@ def read_max_memory(value: Any) -> dict[str, str | int]:
 
 
 def size_in_bytes(size: Any) -> int | None:
-    """Bytes of a size as accelerate writes it, `12GiB`; None for what is none."""
+    """Bytes of a size as accelerate writes it, `12GiB`; None for anything else."""
     if isinstance(size, int) and not isinstance(size, bool) and size >= 0:
         return size
     match = _SIZE.fullmatch(size.strip()) if isinstance(size, str) else None
@@ -280,7 +279,7 @@ def size_in_bytes(size: Any) -> int | None:
 
 
 def read_rope(value: Any) -> dict[str, Any]:
-    """Position embeddings in the spelling of transformers 5. Raises ValueError for a kind that it does not know."""
+    """Read position embeddings in the spelling of transformers 5. Raises ValueError for an unknown kind."""
     if not isinstance(value, Mapping) or not value:
         raise ValueError('must be an object, such as {"rope_type": "linear", "factor": 2.0}')
     found = dict(value)
@@ -331,11 +330,11 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "trust_remote_code": _flag,
     "revision": _commit,
 }
-"""Setting -> what reads its value, and raises ValueError with what is wrong with it."""
+"""Setting -> the function that reads its value, and raises ValueError for a bad one."""
 
 
 def table_faults(kind: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What is wrong in a variant's own table `config` or `tokenizer`: key and fault."""
+    """The faults in a variant's own table `config` or `tokenizer`: key and fault."""
     known = {"config": CONFIG_KEYS, "tokenizer": TOKENIZER_KEYS}[kind]
     for name, value in table.items():
         if name not in known:
@@ -348,8 +347,8 @@ def table_faults(kind: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str
 
 
 def merged_config(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with a variant's settings over it. Of position embeddings what is not named stays, the base of
-    the frequencies above all; a model with a part for text (`text_config`) has the settings there."""
+    """A configuration with a variant's settings applied. Parts of the position embeddings that are not named stay, most
+    of all the base of the frequencies; in a model with a part for text (`text_config`) the settings apply to it."""
     if not changes:
         return dict(config)
     part = config.get("text_config")
@@ -364,8 +363,8 @@ def merged_config(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict
 
 
 def with_settings(catalogue: Catalogue, settings: LoadSettings) -> Catalogue:
-    """The catalogue with every variant loaded as the settings say. What they alter has an id of its own, so that a
-    result of it never stands for one of the entry; what is so already keeps its id."""
+    """The catalogue with every variant loaded as the settings say. A variant that they alter gets an id of its own, so
+    that its result is never mistaken for the entry's; one that they do not alter keeps its id."""
     variants = {name: configured(variant, settings) for name, variant in catalogue.variants.items()}
     experiments = {
         name: replace(experiment, variants=tuple(variants[id_].id for id_ in experiment.variants))
@@ -375,7 +374,7 @@ def with_settings(catalogue: Catalogue, settings: LoadSettings) -> Catalogue:
 
 
 def configured(variant: Variant, settings: LoadSettings) -> Variant:
-    """A variant with settings merged over its entry; the same where they change nothing."""
+    """A variant with settings merged over its entry; the same variant where they change nothing."""
     changed = replace(
         variant,
         quantization=_quantization(variant, settings.dtype),
@@ -407,7 +406,7 @@ def _load_options(variant: Variant, settings: LoadSettings) -> dict[str, Any]:
     if fields:
         options["quantization_config"] = fields
     if "max_memory" in options and settings.device_map is not None and settings.device_map not in _PLANNERS:
-        # The entry's own limits: a place that is named is not planned.
+        # The entry's own limits: with named places nothing is planned.
         options = {name: value for name, value in options.items() if name != "max_memory"}
     return options
 
@@ -422,7 +421,7 @@ def _model(model: Model, settings: LoadSettings) -> Model:
 
 
 def is_configured(variant: Variant) -> bool:
-    """True for a variant that sets more than its quantization, its attention and the tier's device."""
+    """True for a variant that sets more than its quantization, attention and the tier's device."""
     return bool(
         variant.settings
         or variant.config
@@ -434,5 +433,5 @@ def is_configured(variant: Variant) -> bool:
 
 
 def may_offload(load_options: Mapping[str, Any]) -> bool:
-    """True where a load asks for weights in RAM or on a disk: limits for places say that there is not room for all."""
+    """True where a load may put weights in RAM or on a disk: limits for places mean that not everything fits."""
     return "max_memory" in load_options or "offload_folder" in load_options

@@ -1,7 +1,7 @@
-"""The tables of a file, each with its place, its values, and the faults of its shape.
+"""Splits a file into tables, each with its place, its values, and the faults of its shape.
 
-A table with faults is not dropped: the keys whose shape is right are still judged, and the ids it declares still
-count as declared, so that one read of the catalogue finds every fault and no fault brings up another.
+A table with faults is kept: its sound keys are still checked, and its ids still count as declared, so that one read of
+the catalogue finds every fault and no fault causes another.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class TomlTable:
     kind: str
     index: int
     parsed: FileTable | None
-    """The whole table; None where anything in it has the wrong shape."""
+    """The parsed table; None where anything in it has the wrong shape."""
     sound: Mapping[str, Any] = field(default_factory=dict)
-    """The values whose shape is right, as TOML gave them."""
+    """The values of the right shape, as TOML gave them."""
     given: frozenset[str] = frozenset()
-    """The keys that are there, or that a typo stands for."""
+    """The keys that are present, or that a typo meant."""
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -47,19 +47,19 @@ class TomlTable:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids that the table declares, each once; those of a group are spelt out. Claims have none."""
+        """The ids that the table declares, each once, with groups expanded. Claims have none."""
         return tuple(dict.fromkeys(self._ids()))
 
     def fault(self, key: str, what: str, fix: str = "") -> Fault:
-        """A fault of the value at `key`, a path inside this table; an empty key means the table itself."""
+        """A fault of the value at `key`, a path inside this table; an empty key for the table itself."""
         return Fault(where=_where(self.document, self.kind, self.index, key), what=what, fix=fix)
 
     def place(self, key: str, item: object) -> str:
-        """`models[1]`: where in the file's own array an item of a sound one stands."""
+        """`models[1]`: the position in the file of an item of an array whose faulty items were removed."""
         return key_path(key, self.document.data[self.kind][self.index][key].index(item))
 
     def _ids(self) -> Iterator[str]:
-        """From the values as they are, the wrong ones too: who refers to a misspelt id has made no second mistake."""
+        """Ids from the values as they are, even invalid ones: a reference to a misspelt id is no second mistake."""
         values = self.document.data[self.kind][self.index]
         if not isinstance(values, dict):
             return
@@ -77,12 +77,12 @@ class TomlTable:
 
 
 _WITH_LINES: Final = frozenset({"symptom"})
-"""The tables that are long enough, with tables inside, for a key path to need a line beside it."""
+"""The kinds of tables that are so long and nested that a key path needs a line number too."""
 _STEP: Final = re.compile(r"(\w+)|\[(\d+)\]")
 
 
 def _where(document: ParsedFile, kind: str, index: int, key: str) -> str:
-    """Where a value stands, for messages: the file and the key path, and the line where one is told."""
+    """Where a value stands, for messages: file, key path and, for long tables, line."""
     path = key_path(kind, index) + (f".{key}" if key else "")
     if kind in _WITH_LINES:
         steps = [int(number) if number else name for name, number in _STEP.findall(path)]
@@ -101,7 +101,7 @@ def profile_id(base: str, count: int) -> str:
 
 
 def tables_of(document: ParsedFile) -> tuple[list[TomlTable], list[Fault]]:
-    """The tables of a file, in the order of SCHEMAS, and the faults of what is no table of ours."""
+    """The tables of a file, in the order of SCHEMAS, and the faults of anything else in it."""
     faults = []
     if not document.data:
         faults.append(Fault(where=document.label, what="is empty", fix="remove it, or add a [[model]]"))
@@ -149,7 +149,7 @@ def _table(document: ParsedFile, kind: str, index: int, value: object) -> TomlTa
 
 
 def _without_bad(values: Mapping[str, Any], errors: Sequence[ErrorDetails]) -> dict[str, Any]:
-    """The values that no error speaks of; of an array of names, the good ones stay."""
+    """The values without an error; of an array of names, the good items stay."""
     sound = dict(values)
     for key in {str(error["loc"][0]) for error in errors if error["loc"]}:
         places = [error["loc"][1:] for error in errors if error["loc"][:1] == (key,)]

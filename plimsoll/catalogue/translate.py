@@ -1,4 +1,4 @@
-"""Translates pydantic's errors: the key path as the user wrote it, our words, the nearest known name."""
+"""Translates pydantic's errors into ours: with the key path as the user wrote it, and the nearest known name."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _NOUNS: Final = {
 
 
 def known_keys(kind: str, inside: Sequence[str | int]) -> tuple[str, ...]:
-    """The keys that a table of this kind takes, or the table that lies at `inside` within it."""
+    """The keys that a table of this kind takes, or those of its inner table at `inside`."""
     schema = NESTED[str(inside[0])] if inside else SCHEMAS[kind]
     return keys_of(schema)
 
 
 def meant_keys(kind: str, errors: Sequence[ErrorDetails]) -> frozenset[tuple[str | int, ...]]:
-    """The places of the keys that the unknown ones were surely meant to be, so that they are not called missing too."""
+    """The places of the keys that unknown keys most likely meant, so that these are not reported as missing too."""
     meant = set()
     for error in errors:
         if error["type"] == "extra_forbidden":
@@ -53,7 +53,7 @@ def meant_keys(kind: str, errors: Sequence[ErrorDetails]) -> frozenset[tuple[str
 
 
 def translate(where: Callable[[str], str], kind: str, error: ErrorDetails) -> Fault:
-    """One error of pydantic's about a table, in our words; `where` says where a key path inside it stands."""
+    """Translate one of pydantic's errors about a table; `where` gives the place of a key path inside it."""
     location, value = error["loc"], error["input"]
     context: dict[str, Any] = error.get("ctx", {})
     what, fix = _words(error["type"], kind, location, value, context)

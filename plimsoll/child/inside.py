@@ -1,4 +1,4 @@
-"""What a process of ours does that carries out one job: it ends with its parent, and speaks in lines of JSON."""
+"""The child's side of a process with one job: ends with its parent, and sends lines of JSON."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def end_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> Non
     than on Linux a process may outlive a parent that was killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(number), 0, 0, 0)
-        if os.getppid() != parent:  # it ended before the kernel was told
+        if os.getppid() != parent:  # the parent ended before the kernel was told
             os.kill(os.getpid(), number)
 
 
 class Outlet:
-    """Where messages leave, one line each, whichever thread sends them. From then on, what libraries print goes to
-    standard error: the real standard output speaks the protocol alone."""
+    """Sends messages, one line each, from any thread. Once it exists, what libraries print goes to standard error: the
+    real standard output carries only the protocol."""
 
     def __init__(self) -> None:
         self._file = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)

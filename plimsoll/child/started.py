@@ -1,6 +1,6 @@
-"""Starts a process that carries out one job, listens to it, ends it, and says how it died.
+"""The parent's side of a process with one job: starts it, listens to it, ends it, and says how it died.
 
-Hosts are no such processes: they are forked, serve many requests, and are watched by a supervisor of their own.
+Hosts are different: they are forked, serve many requests, and have a supervisor.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import plimsoll
 from plimsoll.redaction import Redactor
 
 _TICK: Final = 0.25
-"""Seconds at most between two signs of life to the caller."""
+"""The most seconds between two values from `messages`."""
 _KEPT_LINES: Final = 6
 _ENDING: Final = 2.0
 """Seconds that a process has to end by itself after its last message."""
@@ -50,7 +50,7 @@ class Child:
                 stderr=self._log,
                 encoding="utf-8",
                 env={**os.environ, "PYTHONPATH": python_path(), **(environment or {})},
-                process_group=0,  # Ctrl-C reaches this process alone, which then ends the other in order
+                process_group=0,  # Ctrl-C reaches only this process, which then ends the child properly
             )
         except OSError:
             self._log.close()
@@ -71,19 +71,19 @@ class Child:
         self._process.wait()
         self._reader.join(_ENDING)
         for file in (self._process.stdin, self._process.stdout, self._log):
-            # What it did not read of its job is not wanted any more.
+            # The rest of the job, which it did not read, is no longer needed.
             with suppress(BrokenPipeError):
                 cast("IO[str]", file).close()
 
     def send(self, job: Mapping[str, Any]) -> None:
-        """Give it its job, once, with the pid of this process as `parent`."""
+        """Send the job, once, with the pid of this process as `parent`."""
         stdin = cast("IO[str]", self._process.stdin)
         with suppress(BrokenPipeError):  # it died at once, and its log says why
             json.dump({**job, "parent": os.getpid()}, stdin)
             stdin.close()
 
     def messages(self) -> Iterator[Message | None]:
-        """What it says until it closes its output, and None four times a second while it says nothing."""
+        """Its messages until it closes its output, and None four times a second while there is none."""
         while True:
             try:
                 line = self._lines.get(timeout=_TICK)
@@ -99,7 +99,7 @@ class Child:
         self._process.kill()
 
     def post_mortem(self) -> str:
-        """How it ended that had more to say, with the last lines of its log, without secrets."""
+        """How a child ended before its work was done, with the last lines of its log, without secrets."""
         try:
             how = _told(self._process.wait(_ENDING))
         except subprocess.TimeoutExpired:
@@ -121,7 +121,7 @@ def _told(status: int) -> str:
 
 
 def python_path() -> str:
-    """Where a process finds this same plimsoll, even where it is not installed: the value of PYTHONPATH."""
+    """The value of PYTHONPATH with which a process finds this same plimsoll, even where it is not installed."""
     root = str(Path(plimsoll.__file__).resolve().parents[1])
     # An installed plimsoll is found anyway, and naming its folder would put every other package before the standard
     # library.

@@ -1,4 +1,4 @@
-"""Recognises what went wrong from what can be seen of it, and says the cause and one next step.
+"""Recognises what went wrong from its symptoms, and gives the cause and one next step.
 
 The table is data: `catalogue/symptoms.toml`, and the `[[symptom]]` of a user's own catalogue.
 """

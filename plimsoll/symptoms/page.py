@@ -1,7 +1,6 @@
 """Writes docs/troubleshooting.md from the table: `python -m plimsoll.symptoms.page --write`.
 
-The page has an anchor for each symptom, so that what a report says of one can be looked up beside the others. A test
-holds the page against the table.
+The page has an anchor for each symptom, to which reports link. A test compares the page with the table.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ _EVIDENCE: Final = {
 _MOST_SHOWN: Final = 6
 
 _MARK: Final = "<!-- Made from catalogue/symptoms.toml by python -m plimsoll.symptoms.page --write -->"
-"""The line of the page that parts what people write from what the table says."""
+"""The line that separates the hand-written part of the page from the part made from the table."""
 
 
 def page(symptoms: Sequence[Symptom], before: str) -> str:
-    """The page as Markdown: `before`, the present page, with the table's part made anew."""
+    """The page as Markdown: the present page, `before`, with the table's part made anew."""
     head = before.partition(_MARK)[0]
     return head + "\n".join([_MARK, "", *_contents(symptoms), "", *map(_entry, symptoms)]).rstrip() + "\n"
 
@@ -68,7 +67,7 @@ def _sentence(text: str) -> str:
 
 
 def _signs(signs: Sequence[SymptomSign]) -> list[str]:
-    """What shows a symptom: the first of the phrases, and the other kinds."""
+    """The signs of a symptom: the first of its phrases, and the other kinds."""
     phrases = list(dict.fromkeys(words for sign in signs for words in sign.message))
     found = [f"``{words}``" for words in phrases[:_MOST_SHOWN]]
     found += [f"{len(phrases) - _MOST_SHOWN} more phrases"] if len(phrases) > _MOST_SHOWN else []
@@ -78,7 +77,7 @@ def _signs(signs: Sequence[SymptomSign]) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Say whether the page is what the table makes of it; write it with `--write`."""
+    """Say whether the page matches the table; with `--write`, write it."""
     path = FOLDER / PAGE
     before = path.read_text(encoding="utf-8")
     wanted = page(shipped_symptoms(), before)

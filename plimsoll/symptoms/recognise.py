@@ -1,7 +1,7 @@
-"""Recognises symptoms in a text, an exception, the end of a process or what the suite knows, by the table alone.
+"""Recognises symptoms in a text, an exception, the end of a process, or facts that the suite knows, by the table.
 
-The order of the table decides: of two symptoms that the same line shows, the first alone is told, and one that is but a
-consequence of another is not told beside it. What fits nothing is not guessed at.
+The order of the table decides: of two symptoms in the same line only the first is reported, and none that is only a
+consequence of another. Where nothing matches, nothing is guessed.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from plimsoll.symptoms.surroundings import Surroundings, here
 from plimsoll.usertoml.phrases import filled, phrase
 
 PAGE: Final = "docs/troubleshooting.md"
-"""Where every shipped symptom has an anchor."""
+"""The page on which every shipped symptom has an anchor."""
 
 _BEGINNING: Final = 20_000
 _END: Final = 80_000
-"""Characters of a long text that are looked at: what went wrong is told at the end, and what was asked at the start."""
+"""Characters searched in a long text: the error is at the end, and the command at the start."""
 _MOST_ERRORS: Final = 10
 _LONGEST_LINE: Final = 2_000
 _SHOWN: Final = 200
 _KIND: Final = re.compile(r"(?<![\w.])(?:[A-Za-z_]\w{0,80}\.){0,8}([A-Z]\w{0,80})(?=:|\s*$|\(| in the host )")
-"""The name of a class as it stands before what an exception says: at the end of a traceback, in a sentence of ours."""
+"""The name of a class before an exception's message: at the end of a traceback, or in a message of ours."""
 _SIGNAL: Final = re.compile(r"\b(?:killed by |died with <Signals\.|Signals\.)(SIG[A-Z0-9]{2,12})\b")
 _SKIP: Final = re.compile(r"\bskip\[(\w{1,40})\]")
 _STATUS: Final = re.compile(
@@ -38,20 +38,20 @@ _BY_NUMBER: Final = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What can be seen of something that went wrong; whatever is not known is left out."""
+    """What is visible of a failure; unknown parts are left out."""
 
     text: str = ""
-    """A message, a traceback, a log: of a long one beginning and end are looked at."""
+    """A message, a traceback or a log; of a long text the beginning and the end are searched."""
     exceptions: tuple[str, ...] = ()
-    """Names of classes, with their module or without: what was raised, its bases, what caused it."""
+    """Names of classes, with or without module: of the exception, its bases and its causes."""
     signal: str = ""
     """What ended the process, `SIGKILL`."""
     evidence: Mapping[str, object] = field(default_factory=dict)
-    """What is known beside (`reply`, `skip`, `metric`, `ended` ...), for conditions and to fill sentences with."""
+    """Further facts (`reply`, `skip`, `metric`, `ended` ...), for conditions and to fill sentences."""
 
     @classmethod
     def of(cls, error: BaseException, **evidence: object) -> Self:
-        """An exception with its causes, and a group with its members, by what they say and by their classes."""
+        """What an exception shows, with its causes and a group's members: their messages and classes."""
         said: list[str] = []
         kinds: list[str] = []
         left: list[BaseException] = [error]
@@ -65,8 +65,8 @@ class Seen:
 
 
 def _words(error: BaseException) -> str:
-    """What an exception says; of an assertion that speaks for itself, without the values that pytest compared: those
-    are what a model said, or what was looked for."""
+    """The message of an exception. For an assertion with a message of its own, without the values that pytest adds:
+    those may be a model's answer, or the text that was looked for."""
     said = str(error)
     return said.partition("\nassert ")[0] if isinstance(error, AssertionError) else said
 
@@ -81,7 +81,7 @@ class Diagnosis:
     next: str
     """One step."""
     anchor: str
-    """Where more is written: `docs/troubleshooting.md#gpu-memory`, or what a user's own table says."""
+    """Where to read more: `docs/troubleshooting.md#gpu-memory`, or what a user's own table says."""
     seen: str
     """The line, the signal or the evidence by which it was recognised; at most 200 characters."""
 
@@ -103,7 +103,7 @@ class _Match:
     symptom: Symptom
     sign: SymptomSign
     grounds: frozenset[object]
-    """The lines that show it, by number, and the signal or evidence."""
+    """The numbers of the lines that show it, and the signal or evidence."""
     values: Mapping[str, object]
     seen: str
 
@@ -111,10 +111,9 @@ class _Match:
 def recognise(
     seen: Seen, symptoms: Sequence[Symptom] | None = None, place: Surroundings | None = None
 ) -> tuple[Diagnosis, ...]:
-    """The symptoms that show, the most specific first; empty where none is recognised.
-
-    `symptoms` are a catalogue's (`Catalogue.symptoms`), the shipped ones where None. `place` is what it happened in,
-    which chooses among next steps; None is what this process runs in. Imports no torch.
+    """The recognised symptoms, the most specific first; empty for none. `symptoms` are a catalogue's
+    (`Catalogue.symptoms`); None for the shipped ones. `place` is where it happened, which chooses the next step; None
+    for the surroundings of this process. Imports no torch.
     """
     known = shipped_symptoms() if symptoms is None else symptoms
     text = _Text(seen)
@@ -126,9 +125,9 @@ def recognise(
 
 
 def told_by(evidence: Mapping[str, object], place: Surroundings | None = None) -> Diagnosis:
-    """What the shipped table says of something that the suite itself has found out. `place` as for `recognise`.
+    """The shipped table's diagnosis of something that the suite itself found. `place` as for `recognise`.
 
-    Raises LookupError where the table says nothing: then code and table have drifted apart.
+    Raises LookupError where the table has none, which means that code and table have drifted apart.
     """
     found = recognise(Seen(evidence=evidence), shipped_symptoms(), place)
     if not found:
@@ -137,7 +136,7 @@ def told_by(evidence: Mapping[str, object], place: Surroundings | None = None) -
 
 
 def _told(found: Sequence[_Match]) -> Iterator[_Match]:
-    """What is told of all that was found: neither the same line twice, nor a consequence, nor a last resort beside
+    """The symptoms to report, of all that were found: no line twice, no consequence of another, no last resort beside
     something better."""
     explained = {id_ for match in found for id_ in match.symptom.explains}
     better = [match for match in found if match.symptom.id not in explained]
@@ -168,14 +167,14 @@ def _step(otherwise: str, by_place: Mapping[str, str], place: Surroundings) -> s
 
 
 def anchor_of(symptom: Symptom) -> str:
-    """Where more is written of a symptom: the page of the project for a shipped one, else what its own table says."""
+    """Where to read more about a symptom: on the project's page for a shipped one, else what its own table says."""
     if symptom.see:
         return symptom.see
     return f"{PAGE}#{symptom.id}" if symptom.origin.file.as_posix().startswith("catalogue/") else str(symptom.origin)
 
 
 class _Text:
-    """The lines of a text that are looked at, and what they say of exceptions and signals, read once."""
+    """The searched lines of a text, and the exceptions and signals that they name, read once."""
 
     def __init__(self, seen: Seen) -> None:
         text = seen.text
@@ -184,7 +183,7 @@ class _Text:
         self.lines = [line[:_LONGEST_LINE] for line in text.splitlines()]
         self.folded = "\n".join(self.lines).lower()
         self.skip_code = found[1] if (found := _SKIP.search("\n".join(self.lines))) else ""
-        """The code of the first skip that the text tells of."""
+        """The code of the first skip in the text."""
         self.kinds: dict[str, set[int]] = {}
         self.signals: dict[str, set[int]] = {}
         for number, line in enumerate(self.lines):
@@ -210,7 +209,7 @@ class _Text:
 
 
 def _shown(symptom: Symptom, text: _Text, seen: Seen) -> _Match | None:
-    """The first sign of a symptom that shows, with the lines of all that do."""
+    """The first sign that is there, with the lines of all signs that are."""
     found = [match for sign in symptom.signs if (match := _match(symptom, sign, text, seen)) is not None]
     if not found:
         return None
@@ -238,7 +237,7 @@ def _match(symptom: Symptom, sign: SymptomSign, text: _Text, seen: Seen) -> _Mat
     grounds, told = frozenset[object](), ""
     holes: dict[str, str] = {}
     for part in filter(None, parts):
-        # Of a message with its class the line of the message is what shows it.
+        # For a message with its class, the line of the message is what shows it.
         grounds = grounds or part[0]
         holes, told = {**part[1], **holes}, told or part[2]
     if not parts:
@@ -251,7 +250,7 @@ _Part = tuple[frozenset[object], Mapping[str, str], str]
 
 
 def _equal(known: object, asked: str | int | bool) -> bool:
-    """A value that is not known is none, not even False."""
+    """True where a fact has this value; an unknown value equals nothing, not even False."""
     if known is None or isinstance(known, bool) or isinstance(asked, bool):
         return known is asked
     return str(known) == str(asked)

@@ -1,4 +1,4 @@
-"""Reads the shipped table of symptoms by itself, for what has no catalogue at hand."""
+"""Reads the shipped table of symptoms alone, for code without a catalogue at hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Tells what a process runs in: a next step for a bare machine can be wrong, or harm, in a job or a container."""
+"""Tells where a process runs (container, Slurm, Kubernetes), because the next step for a bare machine may be wrong
+there."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ _MARKS: Final = (".dockerenv", "run/.containerenv")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """Where something went wrong; all False is a bare machine."""
+    """Where something went wrong; all False for a bare machine."""
 
     container: bool = False
     kubernetes: bool = False
@@ -22,14 +23,14 @@ class Surroundings:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The keys of `next_in` that hold here, the one that decides most first: who schedules before who contains."""
+        """The keys of `next_in` that apply here, the scheduler before the container."""
         held = {"kubernetes": self.kubernetes, "slurm": self.slurm, "container": self.container}
         return tuple(name for name, holds in held.items() if holds)
 
 
 def surroundings_of(environment: Mapping[str, str], root: Path | None = None) -> Surroundings:
-    """What the variables of a process say, and the files under `root`, of which None are asked for a process that ran
-    elsewhere or before."""
+    """Surroundings as the variables of a process and the files under `root` show them; `root` is None for a process
+    that ran elsewhere or earlier."""
     contained = root is not None and any((root / mark).exists() for mark in _MARKS)
     return Surroundings(
         container=contained or bool({"container", "SINGULARITY_CONTAINER", "APPTAINER_CONTAINER"} & environment.keys()),
@@ -39,5 +40,5 @@ def surroundings_of(environment: Mapping[str, str], root: Path | None = None) ->
 
 
 def here() -> Surroundings:
-    """What this process runs in."""
+    """The surroundings of this process."""
     return surroundings_of(os.environ, Path("/"))

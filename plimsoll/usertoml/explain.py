@@ -1,4 +1,4 @@
-"""Explains what is wrong in a TOML file: where it stands, as the user wrote it, and what was found there."""
+"""Words the faults of a TOML file: key paths, values, and unknown keys."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def key_path(*parts: str | int) -> str:
 
 
 def shown(value: object) -> str:
-    """A value of a TOML file, short enough for one line and with nothing a terminal would obey."""
+    """A value of a TOML file, on one short line and without control characters."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
@@ -40,7 +40,7 @@ def shown(value: object) -> str:
 
 
 def unknown_keys(where: str, table: Mapping[str, Any], known: Iterable[str]) -> Iterator[Fault]:
-    """A fault for each key that a table at `where` must not have, with the nearest of those that it may have."""
+    """A fault for each unknown key of a table at `where`, with the nearest known one."""
     names = tuple(known)
     for key in table:
         if key not in names:

@@ -1,7 +1,7 @@
 """Finds the line of a TOML file on which a table of an array, or a key of it, is written.
 
-tomllib says only what a file means. A line is told where the file is written in the usual way, with a `[[name]]` of its
-own for each table; of an array that stands on one line nobody needs to be told where its parts are.
+tomllib gives no line numbers. A line is found where the file has a `[[name]]` header for each table, the usual way; for
+an array that is written on one line nobody needs it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _MULTILINE: Final = re.compile(r"\"\"\"|'''")
 
 def line_of(text: str, path: Sequence[str | int], length: int) -> int | None:
     """The line, counted from 1, of what a path such as `("symptom", 1, "sign", 0, "message")` names: that of the key
-    where it is found, else that of the innermost table. `length` is how many tables the outer array has; None where the
-    file has not as many headers."""
+    where it is found, else that of the innermost table. `length` is the number of tables in the outer array; None where
+    the file has another number of headers."""
     headers = _headers(text)
     kind, index = str(path[0]), path[1]
     starts = [line for name, line in headers if name == kind]
@@ -35,14 +35,14 @@ def line_of(text: str, path: Sequence[str | int], length: int) -> int | None:
 
 
 def _key(text: str, name: str, start: int, end: int) -> int:
-    """The line of a key between two lines; the first of them where it has none of its own."""
+    """The line of a key between two lines; the first line where the key has none of its own."""
     written = re.compile(rf"\s*(\"?){re.escape(name)}\1\s*[=.]")
     lines = text.splitlines()
     return next((number for number in range(start + 1, end) if written.match(lines[number - 1])), start)
 
 
 def _headers(text: str) -> list[tuple[str, int]]:
-    """The name and the line of each header that is not inside a text of several lines."""
+    """The name and the line of each header outside of multi-line strings."""
     found, is_inside = [], False
     for number, line in enumerate(text.splitlines(), 1):
         if not is_inside and (header := _HEADER.match(line)):

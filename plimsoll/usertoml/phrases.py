@@ -1,8 +1,8 @@
-"""Phrases: a piece of a message as a person copies it, with holes in braces for what differs from one to the next.
+"""Finds phrases in text. A phrase is a piece of a message as a person copies it, with holes in braces for what varies.
 
-`No module named '{package}'` is found in any line that has the words around the hole, and says what stood in it. A
-hole reaches no further than its line. In place of regular expressions, because a table that strangers extend must cost
-no more on a long line than on a short one: a phrase is looked for with a few searches from left to right.
+`No module named '{package}'` is found in any line with the words around the hole, and gives the text in the hole. A
+hole ends with its line. Phrases replace regular expressions because others extend the table, and a bad expression can
+take exponential time on a long line: a phrase takes a few searches from left to right.
 """
 
 from __future__ import annotations
@@ -16,29 +16,28 @@ from typing import Final
 _HOLE: Final = re.compile(r"\{(\w*)\}")
 _BRACE: Final = re.compile(r"[{}]")
 _LEAST: Final = 4
-"""Letters and digits that a phrase must have: fewer stand in every text."""
+"""Letters and digits that a phrase must have: fewer would match almost every text."""
 _LONGEST: Final = 300
-"""Characters of a phrase, and of what stands in a hole."""
+"""The most characters of a phrase, and of the text in a hole."""
 
 
 class PhraseError(ValueError):
-    """A text that is no phrase; `str()` says why."""
+    """A text that is not a valid phrase; `str()` says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A phrase, ready to be looked for."""
+    """A phrase, ready for searching."""
 
     pieces: tuple[str, ...]
-    """The words between the holes, folded; the first stands before the first hole."""
+    """The words between the holes, case-folded; the first stand before the first hole."""
     holes: tuple[str, ...]
-    """The names of the holes; empty for one that nobody asks about."""
+    """The names of the holes; empty for an unnamed one."""
 
     def find(self, line: str) -> Mapping[str, str] | None:
-        """What stands in each named hole where the line has the phrase; None where it has not. Upper and lower case are
-        alike."""
+        """The text in each named hole where the line has the phrase; None where it has not. Case does not matter."""
         folded = line.lower()
-        if len(folded) != len(line):  # a few letters have more than one in the other case
+        if len(folded) != len(line):  # a few letters become several in the other case
             line = folded
         first = self.pieces[0]
         start = folded.find(first)
@@ -57,14 +56,14 @@ class Phrase:
 
     @property
     def opening(self) -> str:
-        """The words before the first hole, folded: a text without them has no line with the phrase."""
+        """The words before the first hole, case-folded: a text without them cannot have the phrase."""
         return self.pieces[0]
 
 
 @cache
 def phrase(text: str) -> Phrase:
-    """The phrase that a text is. Raises PhraseError for one that begins with a hole, has two of them side by side, a
-    brace of its own, several lines or next to no words, or is too long."""
+    """Parse a phrase. Raises PhraseError for a text that begins with a hole, has two holes side by side, a stray brace,
+    several lines or almost no words, or is too long."""
     pieces = _HOLE.split(text)
     words, holes = pieces[::2], pieces[1::2]
     if len(text) > _LONGEST:
@@ -83,12 +82,12 @@ def phrase(text: str) -> Phrase:
 
 
 def holes_of(text: str) -> tuple[str, ...]:
-    """The names in braces of a text: holes of a phrase, or places of a sentence that are to be filled."""
+    """The names in braces of a text: the holes of a phrase, or the gaps of a sentence to be filled."""
     return tuple(name for name in _HOLE.findall(text) if name)
 
 
 def filled(text: str, values: Mapping[str, object]) -> str | None:
-    """A sentence with its places filled; None where a value is wanting."""
+    """A sentence with its gaps filled; None where a value is missing."""
     if not all(name in values for name in holes_of(text)):
         return None
     return _HOLE.sub(lambda hole: str(values[hole[1]]) if hole[1] else hole[0], text)

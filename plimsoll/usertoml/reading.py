@@ -1,4 +1,4 @@
-"""Reads TOML files that a user wrote: each step that can fail has a fault of its own, with its place and what to do."""
+"""Reads TOML files that a user wrote; each step that can fail reports where and what to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 from plimsoll.errors import Fault
 
 _LARGEST: Final = 64 * 2**20
-"""Bytes of a file that is read."""
+"""The largest file that is read, in bytes."""
 _PLACE: Final = re.compile(r"\s*\(at (?P<place>[^()]+)\)$")
 
 
@@ -29,7 +29,7 @@ def read_bytes(path: Path, label: str) -> bytes | Fault:
 
 
 def text_of(content: bytes, label: str) -> str | Fault:
-    """The text that the bytes of a file hold."""
+    """Decode the bytes of a file."""
     try:
         return content.decode("utf-8-sig")  # editors on Windows put a mark in front, which TOML allows
     except UnicodeDecodeError as error:
@@ -38,20 +38,20 @@ def text_of(content: bytes, label: str) -> str | Fault:
 
 
 def data_of(text: str, label: str) -> dict[str, Any] | Fault:
-    """What a text says as TOML; a key that is there twice is a fault of the syntax."""
+    """Parse a text as TOML; a key that occurs twice is a syntax fault."""
     try:
         return tomllib.loads(text)
     except RecursionError:
         return Fault(where=label, what="is nested too deeply to be read")
-    except ValueError as error:  # TOMLDecodeError, and what Python says of numbers with thousands of digits
+    except ValueError as error:  # TOMLDecodeError, or Python's error for numbers with thousands of digits
         place = _PLACE.search(str(error))
         where = f"{label}: {place['place']}" if place else label
         return Fault(where=where, what=f"is not valid TOML: {_PLACE.sub('', str(error))}")
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a file. Raises OSError for what is none, too: a pipe would be waited for, a device never ends, and
-    nobody writes so large a file by hand."""
+    """The bytes of a regular file. Raises OSError for anything else too: a pipe would block, a device never ends, and
+    nobody writes a file above the limit by hand."""
     found = path.stat()
     if stat.S_ISREG(found.st_mode) and found.st_size > _LARGEST:
         raise OSError(errno.EFBIG, f"it has {found.st_size} bytes, and at most {_LARGEST} are read", str(path))

@@ -1,4 +1,4 @@
-"""The nearest known name for a typo: what every message about an unknown name ends with."""
+"""Finds the nearest known name for a typo, with which every message about an unknown name ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Final
 
-_LONGEST_WORD: Final = 100  # comparing is quadratic, and nobody mistypes more than this
+_LONGEST_WORD: Final = 100  # comparing is quadratic, and no known name is this long
 _LISTED: Final = 12
 _NOTHING_TO_GUESS: Final = 2  # 'gpu' looks like 'cpu' and means 'cuda': of so few names, better list all
 

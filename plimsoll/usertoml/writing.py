@@ -10,7 +10,7 @@ from typing import Any, Final
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _ESCAPED: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
 _WIDEST: Final = 110
-"""Characters of a line that a table or a list may take before it is broken."""
+"""Characters that a table or a list may take on one line."""
 
 
 def key(name: str) -> str:
@@ -28,7 +28,7 @@ def text(words: str) -> str:
 
 
 def value(data: Any) -> str:
-    """Any value of JSON but null on one line. Raises ValueError for what TOML cannot say: null above all."""
+    """Any JSON value except null, on one line. Raises ValueError for what TOML cannot express, such as null."""
     if isinstance(data, bool):
         return "true" if data else "false"
     if isinstance(data, int):
@@ -46,8 +46,8 @@ def value(data: Any) -> str:
 
 
 def lines(data: Mapping[str, Any], table: str) -> Iterator[str]:
-    """A table by its name and its keys, a line each; tables that are too wide for a line come after, under a heading of
-    their own. Raises ValueError as `value` does."""
+    """The lines of a table, one for each key; inner tables that are too wide for a line follow under headings of their
+    own. Raises ValueError as `value` does."""
     below = {}
     yield f"[{table}]"
     for name, part in data.items():

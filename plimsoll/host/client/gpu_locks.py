@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +63,7 @@ class GpuLocks:
             began = clock.monotonic()
             while not locked_at_once(descriptor):
                 waiting(name, clock.monotonic() - began)
-                time.sleep(_POLL)
+                clock.sleep(_POLL)
         except BaseException:
             os.close(descriptor)
             raise

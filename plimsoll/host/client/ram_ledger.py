@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -101,7 +100,7 @@ class RamLedger:
                 if clock.monotonic() - began >= timeout:
                     return found
                 waiting(str(found), clock.monotonic() - began)
-                time.sleep(_POLL)
+                clock.sleep(_POLL)
 
     def _share(self, size: int) -> RamShare:
         # No name that another may have: containers that see one folder number their processes alike.
@@ -139,7 +138,7 @@ class RamLedger:
         try:
             while not locked_at_once(descriptor):
                 waiting("another worker waits for RAM, and comes first", clock.monotonic() - began)
-                time.sleep(_POLL)
+                clock.sleep(_POLL)
             yield
         finally:
             os.close(descriptor)
