@@ -1,7 +1,7 @@
-"""The gate: run a variant on this node, or skip it, before anything is loaded.
+"""The gate: decides whether to run a variant on this node or to skip it, before anything is loaded.
 
-Every skip of the suite is decided here and nowhere else, as a value that says what the node has, what the variant
-needs and what to do. What is not known never counts as enough.
+A skip is a value that says what the node has, what the variant needs and what to do; skips that are decided elsewhere
+are of the same type. An unknown amount never counts as enough.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _FOR_BF16 = "for bfloat16"
 _FOR_ATTENTION = "for its attention"
 
 _DRIVER_BRANCH: Final = {11: "450", 12: "525", 13: "580"}
-"""The first driver branch that runs what was built for a major version of CUDA (NVIDIA's CUDA compatibility guide);
-within a major version any of its drivers will do."""
+"""The first driver branch for a major version of CUDA (NVIDIA's CUDA compatibility guide); within a major version any
+of its drivers is enough."""
 
 _LEAST_BUILT: Final = {11: "3.5", 12: "5.0", 13: "7.5"}
 """The oldest compute capability that a major version of CUDA makes code for (its release notes)."""
 
 _FIRST_CUDA: Final = (("10.0", "12.8"), ("9.0", "11.8"), ("8.0", "11.0"))
-"""From which version of CUDA on there is code for a compute capability and those above it."""
+"""The first version of CUDA with code for a compute capability and those above it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ Decision = Admitted | Skip
 
 
 def decide(variant: Variant, node: Node, need: Need, access: Access | None = None) -> Decision:
-    """Run the variant on this node, or the first reason not to.
+    """Admit the variant to this node, or return the first reason not to.
 
-    `access` is what the Hub said; for weights from the Hub None means that nobody asked, which is no permission.
+    `access` is the Hub's answer; for weights from the Hub None means that it was not asked, which is no permission.
     Raises PlimsollError where the supported versions of packages cannot be read.
     """
     skip = _here(variant, node, need)
@@ -63,12 +63,12 @@ def decide(variant: Variant, node: Node, need: Need, access: Access | None = Non
 
 
 def decide_on(node: Node, need: Need) -> Decision:
-    """As `decide`, for what is no variant and brings its own weights. Raises what `decide` raises."""
+    """Like `decide`, for a need without a variant, which brings its own weights. Raises what `decide` raises."""
     return _on_node(node, need) or Admitted()
 
 
 def awaits_hub(variant: Variant, node: Node, need: Need) -> bool:
-    """True where only the Hub's answer is wanting: what cannot run here in any case is not worth a question.
+    """True where only the Hub's answer is missing: the Hub is not asked about a variant that cannot run here anyway.
 
     Raises what `decide` raises.
     """
@@ -76,7 +76,7 @@ def awaits_hub(variant: Variant, node: Node, need: Need) -> bool:
 
 
 def _here(variant: Variant, node: Node, need: Need) -> Skip | None:
-    """The first reason that lies in the entry or in the node."""
+    """The first reason in the entry or the node."""
     return _weights(variant) or _on_node(node, need)
 
 
@@ -87,7 +87,7 @@ def _on_node(node: Node, need: Need) -> Skip | None:
     elif need.attention:
         checks.append(lambda: _for_gpus_alone(need))
     checks.append(lambda: _ram(node, need))
-    # The Hub says itself how many bytes are to be fetched, and knows where to.
+    # The Hub's answer itself gives the bytes to fetch, and the folder for them.
     written = 0 if need.source is WeightSource.HUB else need.disk
     if written != 0 or need.scratch:
         checks.append(lambda: _disk(node, written, need.scratch))
@@ -108,7 +108,7 @@ def _weights(variant: Variant) -> Skip | None:
 
 
 _PLACES: Final = {WeightSource.HUB: "hub_id", WeightSource.LOCAL: "path", WeightSource.TRAINED: "recipe"}
-"""The key of an entry that says where weights of a source are; synthetic ones need none."""
+"""The key of an entry that says where weights of a source are; synthetic weights need none."""
 
 
 def _architecture(need: Need) -> Skip | None:
@@ -128,7 +128,7 @@ def _for_gpus_alone(need: Need) -> Skip:
 
 
 def _packages(node: Node, need: Need) -> Skip | None:
-    # Where the stack has a fault nothing was predicted, and then any fault of it is the reason.
+    # Where nothing was predicted, a fault of the stack is the reason.
     faults = check_stack(node) if need.ram is None else check_packages(node, need.packages)
     if not faults:
         return None
@@ -155,7 +155,7 @@ def _gpus(node: Node, need: Need) -> Skip | None:
         return _unpredicted(SkipCode.VRAM, f"{len(visible)} GPUs")
     torch = node.packages.get("torch") or ""
     if torch.endswith("+cpu"):
-        # Said only where there is a GPU: on a machine without one, another build of torch would not help.
+        # Only where there is a GPU: without one, another build of torch would not help.
         return Skip(
             code=SkipCode.PACKAGE,
             have=f"torch {torch}, built without CUDA",
@@ -177,8 +177,8 @@ def _gpus(node: Node, need: Need) -> Skip | None:
 
 
 def without_gpu(node: Node, hidden: Hidden, instead: str = "") -> Skip:
-    """Why nothing that needs a CUDA GPU can be asked. A node with an accelerator of another maker is told so: no driver
-    of NVIDIA's would help it. `instead` is another way out, to stand behind the fix."""
+    """Why nothing that needs a CUDA GPU can run. For a node with an accelerator of another maker the skip says so,
+    because no NVIDIA driver would help. `instead` is another way out, appended to the fix."""
     if node.accelerators:
         return Skip(
             code=SkipCode.CAPABILITY,
@@ -195,7 +195,7 @@ def without_gpu(node: Node, hidden: Hidden, instead: str = "") -> Skip:
 
 
 def _cuda_of_torch(node: Node) -> str | None:
-    """The CUDA version that the node's torch was built for; its version says it where it is no build of PyPI."""
+    """The CUDA version that the node's torch was built for; torch's version tells it where torch is not from PyPI."""
     tag = _CUDA_TAG.search(node.packages.get("torch") or "")
     return f"{tag[1]}.{tag[2]}" if tag else node.torch_cuda
 
@@ -204,7 +204,7 @@ _CUDA_TAG: Final = re.compile(r"\+cu(\d\d)(\d)\b")
 
 
 def _driver(node: Node) -> Skip | None:
-    """A driver that is too old for the CUDA that torch was built for: torch would then say that there is no GPU."""
+    """Skip where the driver is too old for the CUDA that torch was built for: torch would then see no GPU."""
     built = _cuda_of_torch(node)
     if built is None or node.cuda is None or _version(node.cuda)[0] >= _version(built)[0]:
         return None
@@ -221,7 +221,7 @@ def _driver(node: Node) -> Skip | None:
 
 
 def _built_for(node: Node, used: Iterable[Gpu]) -> Skip | None:
-    """GPUs that torch's version of CUDA makes no code for: every kernel would fail on them."""
+    """Skip for GPUs for which torch's version of CUDA has no code: every kernel would fail on them."""
     built = _cuda_of_torch(node)
     if built is None:
         return None
@@ -234,7 +234,7 @@ def _built_for(node: Node, used: Iterable[Gpu]) -> Skip | None:
 
 
 def _no_code_for(capability: str, built: str) -> tuple[str, str] | None:
-    """What torch lacks for a GPU, and the next step; None where CUDA of that version makes code for it."""
+    """What torch lacks for a GPU, and the next step; None where that CUDA version has code for it."""
     major = _version(built)[0]
     least = _LEAST_BUILT.get(major)
     if least is not None and _version(capability) < _version(least):
@@ -277,7 +277,8 @@ def _capability(node: Node, used: Iterable[Gpu], need: Need) -> Skip | None:
 
 
 def _vram(node: Node, visible: tuple[Gpu, ...], used: Mapping[int, Gpu], need: Need) -> Skip | None:
-    """Every GPU that is used must have its part; where the weights are spread, all together must have the whole."""
+    """Skip where a GPU that is used lacks memory for its part, or where all GPUs together lack it for spread
+    weights."""
     if need.offloaded:
         return _too_small_together(node, visible, need)
     if isinstance(need.vram, int):
@@ -293,7 +294,7 @@ def _vram(node: Node, visible: tuple[Gpu, ...], used: Mapping[int, Gpu], need: N
         if free < size + _beside(gpus, need):
             where = _name(gpus[0]) if len(gpus) == 1 else f"{len(gpus)} GPUs together"
             have = f"{format_bytes(free)} free on {where}"
-            # Another GPU helps only where the weights go to cuda:0 alone.
+            # Another GPU helps only where all weights go to cuda:0.
             others = visible[1:] if len(shares) == 1 and gpus == visible[:1] else ()
             if any(gpu.unified for gpu in gpus):
                 have, wanted = f"{have}, which is the machine's RAM", f"{wanted} beside the RAM of the host process"
@@ -302,7 +303,7 @@ def _vram(node: Node, visible: tuple[Gpu, ...], used: Mapping[int, Gpu], need: N
 
 
 def _beside(gpus: Iterable[Gpu], need: Need) -> int:
-    """Bytes that the host process takes of the same memory as a GPU that has none of its own."""
+    """Bytes that the host process takes where the GPU uses the machine's RAM."""
     return (need.ram or 0) if any(gpu.unified for gpu in gpus) else 0
 
 
@@ -322,7 +323,7 @@ def _too_small_together(node: Node, visible: tuple[Gpu, ...], need: Need) -> Ski
 
 
 def _doubt(node: Node, gpu: Gpu) -> tuple[str, str] | None:
-    """Why a GPU's free memory is not what a process can have, and the next step."""
+    """Why a GPU's free memory is not available to a process, and the next step."""
     at = f"gpus[{gpu.index}]"
     if gpu.lost is not None:
         return f"which is lost: {gpu.lost}", _step(node, at)
@@ -335,7 +336,7 @@ def _doubt(node: Node, gpu: Gpu) -> tuple[str, str] | None:
 
 
 def _step(node: Node, what: str) -> str:
-    """The next step for what NVML did not say, by the number of its error."""
+    """The next step where NVML did not answer, by its error number."""
     entries = [entry for entry in node.unread if entry.what == what or entry.what.startswith(f"{what}.")]
     code = next((entry.code for entry in entries if entry.code is not None), None)
     return next_step(code, "find out with nvidia-smi -q")

@@ -1,7 +1,4 @@
-"""Turns the Hub's refusals into skips, each with the step that mends it.
-
-Called by the gate alone, which decides.
-"""
+"""Turns the Hub's refusals into skips, each with the step that resolves it. Only the gate calls this."""
 
 from __future__ import annotations
 
@@ -20,19 +17,19 @@ from plimsoll.units import format_bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """What is asked for, in the words of messages."""
+    """What was asked of the Hub, as messages name it."""
 
     name: str
     page: str
-    """Where a browser finds it, below the endpoint."""
+    """Its path on the Hub's web site."""
     licence: str
-    """What must be accepted; empty where nothing must."""
+    """The terms that must be accepted; empty for none."""
     origin: Origin | str
-    """The entry, or what else names it."""
+    """The entry, or other place, that names it."""
     download: str
     """The command that fetches it elsewhere."""
     option: str
-    """The option that then says where it is."""
+    """The option that then names the folder."""
 
 
 def refusal_of(access: Access, model: Model) -> Skip | None:
@@ -49,7 +46,7 @@ def refusal_of(access: Access, model: Model) -> Skip | None:
 
 
 def refusal_of_id(access: Access) -> Skip:
-    """Why a repository that a command names cannot be looked at. Raises ValueError where it can."""
+    """Why a repository that a command names cannot be read. Raises ValueError where it can."""
     wanted = _Wanted(
         name=access.repository,
         page=access.repository,
@@ -93,7 +90,7 @@ def _refusal(access: Access, wanted: _Wanted) -> Skip | None:
 
 
 def _known(access: Access, wanted: _Wanted) -> dict[str, object]:
-    """What the table of symptoms may ask about an answer, and name in its words."""
+    """The facts of an answer for the table of symptoms, for its conditions and its texts."""
     library = _SOCKS.search(access.detail)
     return {
         "reply": access.answer.value,
@@ -123,7 +120,7 @@ _SOCKS: Final = re.compile(r"httpx\d?\[socks\]")
 
 
 def _unusable(access: Access, wanted: _Wanted) -> Skip:
-    """What the repository holds instead, said before anything of it is fetched."""
+    """Skip for a repository without usable weights, before anything of it is fetched."""
     told = told_by(_known(access, wanted) | {"unusable": access.unusable or Unusable.NO_WEIGHTS.value})
     return Skip(
         code=SkipCode.WEIGHTS,
@@ -172,4 +169,4 @@ _CODES: Final[Mapping[Reply, SkipCode]] = {
     Reply.FAILED: SkipCode.OFFLINE,
     Reply.RATE_LIMITED: SkipCode.RATE_LIMITED,
 }
-"""Which skip an answer that is no yes leads to; what it means and what to do stands in the table of symptoms."""
+"""The skip code for each refusal; the table of symptoms has its meaning and next step."""

@@ -1,7 +1,7 @@
 """What a variant needs of a node, from its entry and its prediction.
 
-Kept apart from the gate, so that a decision can be tried with other needs, and so that one place holds the allowances
-that go beyond what is predicted.
+Apart from the gate, so that a decision can be tested with other needs, and so that the allowances beyond the prediction
+stand in one place.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CONTEXT_ALLOWANCE: Final = 2**30
 driver."""
 
 CONTEXT_LEAST: Final = 300 * 10**6
-"""Bytes below which no context was seen."""
+"""Bytes of the smallest CUDA context that was seen."""
 
 _LOADERS: Final = ("torch", "transformers", "tokenizers", "safetensors", "accelerate")
 
@@ -35,7 +35,7 @@ _LEAST_CAPABILITY: Final = {Quantization.INT8: "7.5", Quantization.NF4: "6.0", Q
 """Compute capabilities that bitsandbytes documents for its CUDA kernels (installation guide, 0.48 and 0.50)."""
 
 _ATTENTION_PACKAGES: Final = {"flash_attention_2": "flash-attn", "flash_attention_3": "flash-attn-3"}
-"""The distributions with the kernels of attention implementations that torch does not bring."""
+"""The distributions with kernels of attention implementations that are not part of torch."""
 
 _ATTENTION_CAPABILITY: Final = {
     "flash_attention_2": "8.0",
@@ -49,12 +49,12 @@ flex_attention is compiled by Triton, for Volta or newer."""
 _FLASH: Final = "flash_attention"
 
 _GOLDEN_BYTES: Final = 2**26
-"""More than the largest golden model takes while it is made, read and asked: 1.9 million parameters in float32."""
+"""More than the largest golden model takes while it is made, loaded and run: 1.9 million parameters in float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What must be there before a variant is loaded; sizes in bytes. None is a size that was not predicted, which no
+    """What a node must have before a variant is loaded; sizes in bytes. None is a size that was not predicted, which no
     node satisfies."""
 
     device: str
@@ -63,39 +63,37 @@ class Need:
     ram: int | None
     disk: int | None
     vram: Mapping[int, int] | int | None = None
-    """On each GPU, by CUDA's numbers; a plain number is spread over all GPUs that CUDA sees."""
+    """For each GPU, by CUDA's number; a single number is for all GPUs that CUDA sees together."""
     vram_context: int = 0
-    """On each GPU that is used, beside its part of `vram`."""
+    """For each GPU that is used, on top of its part of `vram`."""
     scratch: int = 0
-    """Bytes of disk for what is converted while the model is compared with bf16."""
+    """Bytes of disk for temporary files while the model is compared with bf16."""
     offloaded: int = 0
-    """Bytes of weights that the planner would put on the CPU or on a disk though the entry leaves it the choice: the
-    GPUs are too small together."""
+    """Bytes of weights that the planner would put on the CPU or on a disk, because the GPUs together are too small."""
     obstacle: Obstacle | None = None
-    """Why the architecture cannot be run as the entry asks, whatever the machine."""
+    """Why the architecture cannot be run as the entry asks, on any machine."""
     bf16: bool = False
     min_capability: str | None = None
     """Least compute capability, `7.5`."""
     attention: str = ""
-    """The attention implementation, where it has kernels for GPUs alone."""
+    """The attention implementation, where it has kernels only for GPUs."""
     attention_capability: str | None = None
-    """The least compute capability for it."""
+    """The least compute capability for `attention`."""
     source: WeightSource
     moves: bool = True
-    """False where RAM cannot stand in for a GPU: what is asked is that GPU."""
+    """False where the CPU cannot replace the GPU, because that GPU itself is checked."""
     gated: bool = False
 
 
 def suite_workload(variant: Variant) -> Workload:
-    """The most that the suite's own questions ask of a variant at once: 32 short prompts, answered to the end."""
+    """The largest workload of the suite's own checks: 32 short prompts at once, answered to the end."""
     return Workload(batch=32, prompt=128, new=variant.model.generation.max_new_tokens)
 
 
 def need_of(variant: Variant, demand: Demand | None, workload: Workload | None = None) -> Need:
-    """The need of a variant; without a demand the sizes are unknown, and only its packages can be checked.
-
-    `workload` is what it must have room for once it is loaded, None for what the suite asks. Of a variant that is
-    spread over GPUs by nobody knows which plan, the GPUs are asked for the sum.
+    """The need of a variant; without a demand the sizes are unknown, and only its packages can be checked. `workload`
+    is what must fit once it is loaded, None for the suite's own. For a variant that is spread over GPUs by an unknown
+    plan, the GPUs together need the sum.
     """
     on_gpu = variant.tier.device == "cuda"
     peaks = None if demand is None else demand.at(workload or suite_workload(variant))
@@ -122,7 +120,7 @@ def need_of(variant: Variant, demand: Demand | None, workload: Workload | None =
 
 
 def _of_attention(variant: Variant) -> Obstacle | None:
-    """Flash attention in float32: its kernels compute in 16 bits alone, whatever the machine."""
+    """The obstacle of flash attention in float32: its kernels compute only in 16 bits, on any machine."""
     if not variant.attention.startswith(_FLASH) or variant.dtype != "float32":
         return None
     return Obstacle(
@@ -145,13 +143,14 @@ def _packages(variant: Variant) -> tuple[str, ...]:
 
 
 def tokenizer_packages(folder: Path) -> tuple[str, ...]:
-    """What the tokenizer of a checkpoint needs beside transformers: a sentencepiece model alone has to be converted."""
+    """The packages that a checkpoint's tokenizer needs besides transformers: a sentencepiece model without a fast
+    tokenizer must be converted."""
     alone = (folder / "tokenizer.model").is_file() and not (folder / "tokenizer.json").is_file()
     return ("sentencepiece",) if alone else ()
 
 
 def golden_need(device: str, quantization: Quantization) -> Need:
-    """The need of a golden model, on `cpu` or `cuda:0`: a few megabytes, so only allowances count."""
+    """The need of a golden model, on `cpu` or `cuda:0`: a few megabytes, so only the allowances matter."""
     need = device_need(device, _GOLDEN_BYTES, quantized=quantization.is_quantized)
     return replace(
         need,
@@ -162,7 +161,7 @@ def golden_need(device: str, quantization: Quantization) -> Need:
 
 
 def device_need(device: str, size: int, *, quantized: bool = False) -> Need:
-    """The need of what is asked of a device itself, `cpu` or `cuda:0`, and takes so many bytes there."""
+    """The need of a check of a device itself, `cpu` or `cuda:0`, that takes so many bytes there."""
     kind, _, number = device.partition(":")
     return Need(
         device=kind,
@@ -177,7 +176,7 @@ def device_need(device: str, size: int, *, quantized: bool = False) -> Need:
 
 
 def _with_reference(peaks: Mapping[int, int], reference: ReferenceNeed, place: int) -> Mapping[int, int]:
-    """The most on each place, now the model itself and now its reference: the two are never there at once."""
+    """The most that the model or its bf16 reference takes in each place: the two are never there at once."""
     more = {place: reference.on_device, **({} if place == RAM else {RAM: reference.ram})}
     return {each: max(peaks.get(each, 0), more.get(each, 0)) for each in peaks.keys() | more.keys()}
 
@@ -190,6 +189,6 @@ def _vram(variant: Variant, demand: Demand | None, peaks: Mapping[int, int] | No
 
 
 def checkpoint_bytes(variant: Variant, prediction: Prediction) -> int:
-    """What must be written to disk first: checkpoints are 16 bits a parameter, from the Hub and trained ones alike."""
+    """Bytes that must be written to disk first: checkpoints from the Hub and trained ones have 16 bits a parameter."""
     written = variant.model.source in (WeightSource.HUB, WeightSource.TRAINED)
     return 2 * prediction.footprint.parameter_count if written else 0

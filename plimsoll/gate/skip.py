@@ -1,7 +1,6 @@
 """Skips as values: why a variant is not run, and what to do about it.
 
-Apart from the gate, which alone decides, so that what the Hub refuses can be put into words beside the questions that
-it was asked.
+Apart from `decide`, because `gate.hub` words the Hub's refusals as skips too.
 """
 
 from __future__ import annotations
@@ -24,23 +23,23 @@ class SkipCode(StrEnum):
     RAM = "ram"
     DISK = "disk"
     ARCHITECTURE = "architecture"
-    """What the entry asks of its architecture, that has no such thing on any machine."""
+    """The entry asks its architecture for something that it cannot do on any machine."""
     WEIGHTS = "weights"
-    """The entry has no weights of the source that was asked for."""
+    """The entry has no weights of the chosen source."""
     DATA = "data"
-    """The dataset has nothing of the source that was asked for."""
+    """The dataset has no rows of the chosen source."""
     REGISTRATION = "registration"
-    """The data is given to registered people alone."""
+    """The data is only for registered people."""
     PACKED = "packed"
-    """The weights were saved packed, so there are none in 16 bit to compare with."""
+    """The weights were saved packed, so there are no 16-bit weights to compare with."""
     BUSY = "busy"
-    """A deadline was missed for want of processor time, which says nothing of the model."""
+    """A deadline was missed for lack of processor time, which says nothing about the model."""
     NO_FLOOR = "no_floor"
-    """A speed was measured, and nobody says how high it must be for this product."""
+    """A speed was measured, but the catalogue has no floor for this product."""
     PAGE_CACHE = "page_cache"
-    """The page cache cannot be brought into the state that a figure is named by."""
+    """The page cache cannot be brought into the state that the figure needs."""
     COUNTER = "counter"
-    """A counter of a GPU's health could not be read, which says nothing of the GPU."""
+    """A counter of a GPU's health could not be read, which says nothing about the GPU."""
     OFFLINE = "offline"
     NOT_LOGGED_IN = "not_logged_in"
     LICENCE_NOT_ACCEPTED = "licence_not_accepted"
@@ -50,7 +49,7 @@ class SkipCode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skip:
-    """The variant is not run: what there is, what it takes, and the next step."""
+    """Why a variant is not run: what there is, what it needs, and the next step."""
 
     code: SkipCode
     have: str

@@ -1,6 +1,6 @@
-"""What is asked about a repository of the Hub, and what came of it: plain values that cross a pipe and go to evidence.
+"""Queries to the Hub about a repository, and their answers, as plain values that cross a pipe and go to evidence.
 
-An answer is a fact, not a decision: whether a variant may run is the gate's to say, and it knows more than the Hub.
+An answer is a fact, not a decision: the gate decides whether a variant may run, and it knows more than the Hub.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, Self
 
 
 class Reply(StrEnum):
-    """What the Hub said to the query for a repository, or what kept it from saying anything."""
+    """The Hub's answer to a query, or why there is none."""
 
     GRANTED = "granted"
     CACHED = "cached"
-    """Nobody could be asked, or had to be: a whole snapshot lies in the local cache."""
+    """The Hub could not be asked, or need not be: a whole snapshot is in the local cache."""
     NO_TOKEN = "no_token"  # noqa: S105  the name of an answer
     TOKEN_REFUSED = "token_refused"  # noqa: S105  likewise
     TOKEN_TOO_NARROW = "token_too_narrow"  # noqa: S105  likewise
@@ -26,9 +26,9 @@ class Reply(StrEnum):
     NOT_FOUND = "not_found"
     NO_REVISION = "no_revision"
     UNUSABLE = "unusable"
-    """It may be read, and holds nothing that transformers could load: `Access.unusable` says what instead."""
+    """It may be read, but holds nothing that transformers can load: `Access.unusable` says what it holds instead."""
     NO_CONFIG = "no_config"
-    """Of a dataset, as the next three."""
+    """For a dataset, like the next three."""
     NO_SPLIT = "no_split"
     SCRIPT = "script"
     """The rows would be made by a program that the repository holds, which the library datasets does not run."""
@@ -37,29 +37,29 @@ class Reply(StrEnum):
     OFFLINE_MODE = "offline_mode"
     UNREACHABLE = "unreachable"
     PROXY = "proxy"
-    """The proxy that the environment names cannot be used."""
+    """The proxy in the environment cannot be used."""
     CERTIFICATE = "certificate"
-    """Whoever answers shows a certificate that nobody here vouches for: mostly a proxy that opens connections."""
+    """The certificate of the answering server is not trusted here: mostly that of a proxy that inspects connections."""
     RATE_LIMITED = "rate_limited"
     FAILED = "failed"
-    """The Hub, or something in its place, answered with an error or with what no Hub would say."""
+    """The Hub, or a server in its place, answered with an error or with something that is not a Hub's answer."""
 
     @property
     def is_yes(self) -> bool:
-        """True where the files are here or may be fetched."""
+        """True where the files are on this disk or may be fetched."""
         return self in (Reply.GRANTED, Reply.CACHED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """May this repository be read at this revision, and what is in it? None is the Hub's default branch."""
+    """A query whether a repository may be read, and for its files. `revision` None is the Hub's default branch."""
 
     repository: str
     revision: str | None = None
     remote_code: bool = False
-    """Also the Python files, which are fetched for an entry with `trust_remote_code` alone."""
+    """Include the Python files, which are fetched only for an entry with `trust_remote_code`."""
     allow_pickle: bool = False
-    """Pickled weights, where there are no others."""
+    """Accept pickled weights, where there are no others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class HubFile:
     path: str
     size: int
     digest: str | None
-    """What its content must hash to: SHA-256 (64 digits) or git's blob id (40); None where nobody says."""
+    """The hash that its content must have: SHA-256 (64 digits) or git's blob id (40); None where it is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,29 +81,29 @@ class Access:
     endpoint: str
     """The Hub that was asked, `https://huggingface.co` unless HF_ENDPOINT says otherwise."""
     cache: str
-    """The folder that keeps what is fetched."""
+    """The folder for fetched files."""
     free: int
     """Free space there."""
     detail: str = ""
-    """What the Hub or the network said, in its own words, without secrets."""
+    """The message of the Hub or the network, without secrets."""
     logged_in: bool = False
     """A token was sent with the queries."""
     token_ignored: bool = False
-    """HUGGINGFACE_HUB_TOKEN is set and no token is in use: a name that old guides prescribe and nothing reads."""
+    """HUGGINGFACE_HUB_TOKEN is set and no token is in use: old guides give that name, but nothing reads it."""
     offline_by: str = ""
-    """The variable that forbids to ask, where one does."""
+    """The variable that forbids asking the Hub, if any."""
     cache_ignored: str = ""
-    """A variable that names a cache and that nothing reads any more."""
+    """A variable that names a cache but is no longer read."""
     unwritable: str = ""
-    """Why nothing can be written to the cache, where something has to be."""
+    """Why the cache cannot be written, where it has to be."""
     unusable: str = ""
-    """Which kind of unusable a repository is, where the answer is UNUSABLE; `detail` names a file that shows it."""
+    """Why a repository is unusable, where the answer is UNUSABLE; `detail` names a file that shows it."""
     commit: str | None = None
     files: tuple[HubFile, ...] = ()
     present: int = 0
     """Bytes of `files` that are in the cache already."""
     promised: int = 0
-    """Of `free`, what models before this one in the same run will take."""
+    """The part of `free` that earlier models of the same run will take."""
 
     @property
     def repository(self) -> str:
@@ -117,7 +117,7 @@ class Access:
 
     @property
     def missing(self) -> int:
-        """Bytes that have yet to be fetched."""
+        """Bytes that are still to be fetched."""
         return max(0, self.size - self.present)
 
     def to_json(self) -> dict[str, Any]:
@@ -144,17 +144,17 @@ class Snapshot:
     folder: str
     repository: str
     revision: str | None
-    """As the entry has it; None is the Hub's default branch."""
+    """As the entry gives it; None is the Hub's default branch."""
     commit: str
     bytes: int
     downloaded: int
     seconds: float
-    """That fetching took; checking is not in it."""
+    """Time for fetching, without checking."""
     checked: int
-    """Files whose content was hashed now; the others were hashed before and have not been touched since."""
+    """Files whose content was hashed now; the others were hashed before and have not changed since."""
     check_seconds: float
     unchecked: tuple[str, ...] = ()
-    """Files for which nobody says what their content must hash to."""
+    """Files whose hash is unknown."""
 
     @property
     def from_cache(self) -> bool:

@@ -1,7 +1,7 @@
-"""The local cache of the Hub, in the layout that huggingface_hub documents and shares between programs.
+"""Reads the Hub's local cache, in the layout that huggingface_hub documents and programs share.
 
-Read here without that library, which takes half a second to import: `models--OWNER--NAME/refs/REVISION` names a commit,
-`snapshots/COMMIT/` links its files to `blobs/HASH`.
+It does so without that library, which takes half a second to import: `models--OWNER--NAME/refs/REVISION` names a
+commit, `snapshots/COMMIT/` links its files to `blobs/HASH`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ DEFAULT_REVISION: Final = "main"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _READS_BYTES: Final = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
-"""Classes of transformers that need no vocabulary, and so no file."""
+"""Tokenizer classes of transformers that need no vocabulary file."""
 
 
 def is_commit(revision: str | None) -> bool:
-    """True for the 40 digits that always mean the same files; a branch or a tag can be moved."""
+    """True for the 40 digits of a commit, which always mean the same files; a branch or a tag can move."""
     return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
@@ -40,7 +40,7 @@ def snapshot_folder(repository: str, commit: str) -> Path:
 
 
 def known_commit(repository: str, revision: str | None) -> str | None:
-    """The commit that a revision was when it was last asked for; None where that was never."""
+    """The commit of a revision when it was last asked for; None where it never was."""
     if is_commit(revision):
         return revision
     try:
@@ -51,7 +51,7 @@ def known_commit(repository: str, revision: str | None) -> str | None:
 
 
 def remember_commit(repository: str, revision: str | None, commit: str) -> None:
-    """Note what a revision is now, for the day when nobody can be asked. Raises OSError."""
+    """Note the commit of a revision, for when the Hub cannot be asked. Raises OSError."""
     if is_commit(revision):
         return
     path = repository_folder(repository) / "refs" / (revision or DEFAULT_REVISION)
@@ -62,8 +62,8 @@ def remember_commit(repository: str, revision: str | None, commit: str) -> None:
 
 
 def lacking(folder: Path, *, allow_pickle: bool = False) -> str | None:
-    """The first thing that a load would miss in a snapshot; None where it is whole. An interrupted download leaves a
-    folder that looks like a finished one."""
+    """The first file that a load would miss in a snapshot; None where it is whole. The folder of an interrupted
+    download looks like a finished one."""
     if not (folder / "config.json").exists():
         return "config.json"
     kinds = [(WEIGHTS, INDEX), *([(PICKLE_WEIGHTS, PICKLE_INDEX)] if allow_pickle else [])]
@@ -85,7 +85,7 @@ def _reads_bytes(config: Path) -> bool:
 
 
 def indexed_files(index: Path) -> tuple[str, ...] | None:
-    """The files that an index lists, sorted; None where it is no index of files in its own folder."""
+    """The files that an index lists, sorted; None where it is no valid index of files in its own folder."""
     try:
         names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
@@ -101,8 +101,8 @@ def _missing_shard(index: Path) -> str | None:
 
 
 def digest_of(file: Path) -> str | None:
-    """What the content of a snapshot's file must hash to, by the name of the blob that it links to; None where it is no
-    link, as on a file system without them."""
+    """The hash that the content of a snapshot's file must have, from the name of the blob that it links to; None where
+    it is no link, as on a file system without links."""
     with suppress(OSError):
         name = file.readlink().name
         return name if _HASH.fullmatch(name) else None

@@ -1,8 +1,8 @@
 """Checks a snapshot's files against the digests that the Hub gives.
 
-huggingface_hub compares sizes. A proxy that answers with a page of its own, a cut that was mended wrongly or a failing
-disk keeps the size and changes the weights, and a model with a few wrong bytes still talks. So each file is hashed
-once, and again when it has been touched since.
+huggingface_hub compares only sizes. A wrongly resumed download or a failing disk keeps the size and changes the
+weights, and a model with a few wrong bytes still talks. So each file is hashed once, and again when it has changed
+since.
 """
 
 from __future__ import annotations
@@ -21,28 +21,29 @@ from plimsoll.hub.access import HubFile
 from plimsoll.hub.cache import digest_of
 
 _THREADS: Final = 4
-"""Hashing releases the interpreter's lock, and one core hashes slower than a good disk reads."""
+"""Hashing releases the interpreter's lock, and one core hashes more slowly than a good disk reads."""
 _CHUNK: Final = 4 * 2**20
 _SHA256_DIGITS: Final = 64
 
 Count = Callable[[int], None]
-"""Called with bytes that were hashed since the last call, from several threads."""
+"""Called from several threads, with the bytes hashed since the last call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What checking came to: the files hashed now, those of which nobody says a hash, and what is wrong."""
+    """The result of checking: the files hashed now, those without a known hash, and the faults."""
 
     hashed: tuple[str, ...]
     unknown: tuple[str, ...]
     faults: Mapping[str, str]
-    """By file: what is wrong with it."""
+    """File -> what is wrong with it."""
 
 
 def check(folder: Path, files: Iterable[HubFile], notes: Path, count: Count) -> Checked:
-    """Hash those files of a snapshot that `notes`, a file of our own, does not say to be sound and untouched.
+    """Hash the files of a snapshot, except those that `notes`, a file of ours, lists as sound and that have not
+    changed.
 
-    Raises OSError where a file cannot be read; notes that cannot be kept only make the next check longer.
+    Raises OSError where a file cannot be read; where notes cannot be written, only the next check takes longer.
     """
     known = _read(notes)
     wanted = {file.path: file.digest or digest_of(folder / file.path) for file in files}
@@ -65,7 +66,7 @@ def check(folder: Path, files: Iterable[HubFile], notes: Path, count: Count) -> 
 
 
 def content_digest(file: Path, like: str, count: Count) -> str:
-    """The hash of a file's content, of the kind that `like` is: SHA-256, or git's id of a blob."""
+    """The hash of a file's content, of the same kind as `like`: SHA-256, or git's blob id."""
     if len(like) == _SHA256_DIGITS:
         digest = hashlib.sha256()
     else:
@@ -78,7 +79,7 @@ def content_digest(file: Path, like: str, count: Count) -> str:
 
 
 def discard(folder: Path, path: str) -> None:
-    """Remove a file that is not what it should be, and the blob that it links to: the next run fetches it anew."""
+    """Remove a damaged file, and the blob that it links to, so that the next run fetches it anew."""
     link = folder / path
     with suppress(OSError):
         link.resolve(strict=True).unlink()
@@ -86,7 +87,7 @@ def discard(folder: Path, path: str) -> None:
 
 
 def _state(file: Path, digest: str) -> list[Any]:
-    """What changes when a file is touched."""
+    """The properties of a file that change when it is modified."""
     status = file.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ino, digest]
 

@@ -1,4 +1,5 @@
-"""Converses with the Hub's own process, which ends after its last message, when it falls silent, and on Ctrl-C."""
+"""Exchanges messages with the Hub's own process, and ends it after its last message, when it falls silent, and on
+Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,21 +12,21 @@ from plimsoll.errors import PlimsollError
 from plimsoll.units import format_seconds
 
 _GRACE: Final = 2.0
-"""Seconds from the request to end to being killed: it removes what it has begun to write."""
+"""Seconds that the process gets to end before it is killed: it removes partial files."""
 
 
 class HubError(PlimsollError):
-    """What was asked of the Hub's process was not done."""
+    """The Hub's process could not do its job."""
 
 
 class HubSilentError(HubError):
-    """Nothing was heard of it for too long."""
+    """The Hub's process was silent for too long."""
 
 
 def converse(job: Mapping[str, Any], idle_timeout: float) -> Generator[Message | None, None, None]:
     """The messages of a process that carries out a job, and None four times a second while there is none.
 
-    Close the generator to end the process. Raises HubError where the process says that it failed and where it died,
+    Close the generator to end the process. Raises HubError where the process reports a failure or dies,
     HubSilentError where it was silent for `idle_timeout` seconds.
     """
     with Child("plimsoll.hub.process", {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}, grace=_GRACE) as child:
@@ -41,7 +42,7 @@ def converse(job: Mapping[str, Any], idle_timeout: float) -> Generator[Message |
             if "error" in message:
                 raise HubError(message["error"])
             if "all_said" in message:
-                # What was said whole is good, however long the process then takes to end, and however it ends.
+                # All messages arrived, so they count, however the process ends and however long it takes.
                 return
             yield message
         raise HubError(f"the process that speaks to the Hub {child.post_mortem()}")

@@ -1,7 +1,5 @@
-"""The Hub's interface for the rest of the project: asks for access, describes repositories, fetches snapshots, reads
-rows.
-
-All work in a process of their own, so that this one imports no HTTP library and waits no longer than it wants to.
+"""The project's interface to the Hub: asks for access, describes repositories, fetches snapshots, reads rows. All this
+happens in a process of its own, so that this one imports no HTTP library and can stop waiting at any time.
 """
 
 from __future__ import annotations
@@ -25,18 +23,17 @@ from plimsoll.redaction import Redactor
 _ENDPOINT: Final = "https://huggingface.co"
 
 ASK_IDLE_TIMEOUT: Final = 90.0
-"""Seconds from one answer to the next: a repository that is asked to wait may take 45 of them."""
+"""Seconds from one answer to the next: rate limits may take 45 of them for one repository."""
 FETCH_IDLE_TIMEOUT: Final = 300.0
-"""Seconds without a new byte. huggingface_hub tries again several times in that."""
+"""Seconds without a new byte. huggingface_hub retries several times within them."""
 
 OnProgress = Callable[[str, int, int, float], None]
-"""Called four times a second with the phase (`fetching` or `checking`), bytes done, all bytes, and seconds."""
+"""Called four times a second with the phase (`fetching` or `checking`), the bytes done, the total, and the seconds."""
 
 
 def ask(queries: Sequence[Query], *, idle_timeout: float = ASK_IDLE_TIMEOUT) -> dict[Query, Access]:
-    """The answers, a query once however often it is in the list. Raises OSError where the disk cannot be read.
-
-    What went wrong on the way is an answer too: `Answer.UNREACHABLE` where nothing was heard, `Answer.FAILED` else.
+    """Ask each query once, however often it is listed. Raises OSError where the disk cannot be read. A failure on the
+    way is an answer too: `Reply.UNREACHABLE` where nothing was heard, else `Reply.FAILED`.
     """
     distinct = list(dict.fromkeys(queries))
     answers: dict[Query, Access] = {}
@@ -57,9 +54,8 @@ def ask(queries: Sequence[Query], *, idle_timeout: float = ASK_IDLE_TIMEOUT) -> 
 
 
 def describe(query: Query, *, idle_timeout: float = ASK_IDLE_TIMEOUT) -> Repository:
-    """What a repository holds beside its weights, of which the headers alone are read.
-
-    What went wrong on the way is an answer too, as with `ask`. Raises OSError where the disk cannot be read.
+    """Describe a repository, reading only the headers of its weights. A failure on the way is an answer too, as with
+    `ask`. Raises OSError where the disk cannot be read.
     """
     answer, why = Reply.FAILED, "the process that speaks to the Hub ended without an answer"
     try:
@@ -77,9 +73,8 @@ def describe(query: Query, *, idle_timeout: float = ASK_IDLE_TIMEOUT) -> Reposit
 def fetch(
     access: Access, notes: Path, *, progress: OnProgress | None = None, idle_timeout: float = FETCH_IDLE_TIMEOUT
 ) -> Snapshot:
-    """The files that an answer names, on this disk, whole and checked. Raises HubError.
-
-    `notes` is a folder of our own, where the files that were found sound are remembered.
+    """Fetch and check the files that an answer names. Raises HubError. `notes` is a folder of ours that remembers which
+    files were found sound.
     """
     began = clock.monotonic()
     name = f"{access.repository.replace('/', '--')}-{access.commit}.json"
@@ -112,9 +107,8 @@ def _waits_for(lock: Message) -> str:
 def fetch_rows(
     query: RowsQuery, *, progress: OnProgress | None = None, idle_timeout: float = FETCH_IDLE_TIMEOUT
 ) -> HubRows:
-    """The rows of a split, or why they cannot be had; downloaded where they are not on this disk.
-
-    What went wrong on the way is an answer too, as with `ask`. Raises OSError where the disk cannot be read.
+    """The rows of a split, or why they cannot be had; downloaded where they are not on this disk. A failure on the way
+    is an answer too, as with `ask`. Raises OSError where the disk cannot be read.
     """
     began = clock.monotonic()
     access: Access | None = None
@@ -132,7 +126,7 @@ def fetch_rows(
         answer, why, access = Reply.UNREACHABLE, str(error), None
     except HubError as error:
         why, access = str(error), None
-    if access is None:  # part of the rows is no answer
+    if access is None:  # some of the rows are no answer
         blank = Query(repository=query.repository, revision=query.revision)
         return HubRows(access=_unanswered(blank, answer, why))
     return HubRows(access=access, rows=tuple(rows), total=total)

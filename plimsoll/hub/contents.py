@@ -1,7 +1,5 @@
-"""What a checkpoint holds beside its weights: names and sizes of its files, its settings, the headers of its tensors.
-
-Read from a folder here; from a repository of the Hub in its own process (`plimsoll.hub.describing`). Weights are never
-read.
+"""Reads what a checkpoint holds besides its weights: names and sizes of files, settings, headers of tensors. From a
+folder here; from a repository in the Hub's own process (`plimsoll.hub.describing`). Weights are never read.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ SETTINGS: Final = (
 )
 """The files that are read whole."""
 MOST_TEXT: Final = 8 * 2**20
-"""Bytes of a file of settings; what is larger is none."""
+"""The largest settings file, in bytes; a larger file is something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,31 +34,31 @@ class CheckpointContents:
     """A checkpoint without its weights; sizes in bytes."""
 
     files: Mapping[str, int]
-    """Every file, by its path, with its size."""
+    """Path -> size of every file."""
     weights: tuple[str, ...] = ()
-    """Of these the ones with the weights that a load reads."""
+    """The files with the weights that a load reads."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """The files of SETTINGS that are there."""
     stored: tuple[DtypeTotals, ...] = ()
-    """What the headers of the weights' files say, together."""
+    """The tensors by dtype, summed over the headers of the weights' files."""
     headers: int = 0
-    """How many were read."""
+    """The number of headers that were read."""
     unread: tuple[str, ...] = ()
-    """What of it could not be read, and why."""
+    """What could not be read, and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
-    """A repository of the Hub: whether it may be read, and if so what is in it."""
+    """A repository of the Hub: whether it may be read, and its contents."""
 
     access: Access
     contents: CheckpointContents | None = None
-    """None where nothing of it may be read."""
+    """None where it may not be read."""
     card: Mapping[str, Any] = field(default_factory=dict)
     """The metadata of its card: `license`, `base_model`, `language`, ..."""
     gated: bool = False
     similar: tuple[str, ...] = ()
-    """Of a repository that there is not, those with a name like it."""
+    """For a repository that does not exist: those with a similar name."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON data; `from_json` is its inverse."""
@@ -79,12 +77,12 @@ class Repository:
 
 
 def weight_files(names: Iterable[str], indexed: Collection[str] = ()) -> tuple[str, ...]:
-    """Of the files of a checkpoint those with the weights that a load reads; `indexed` as for `needed_files`."""
+    """The files of a checkpoint with the weights that a load reads; `indexed` as for `needed_files`."""
     return tuple(name for name in needed_files(names, indexed=indexed) if name.endswith(".safetensors"))
 
 
 def read_folder(folder: Path) -> CheckpointContents:
-    """What a folder holds. Raises OSError where it cannot be listed."""
+    """Read a folder. Raises OSError where it cannot be listed."""
     files = {}
     for path in sorted(folder.rglob("*")):
         names = path.relative_to(folder).parts
@@ -121,7 +119,7 @@ def read_folder(folder: Path) -> CheckpointContents:
 
 
 def read_text(path: Path) -> str:
-    """A file of settings. Raises OSError, and ValueError for one that is too large or no text."""
+    """Read a settings file. Raises OSError, and ValueError for one that is too large or not text."""
     if path.stat().st_size > MOST_TEXT:
         raise ValueError(f"has {path.stat().st_size:,} bytes, which no file of settings has")
     try:

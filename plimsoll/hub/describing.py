@@ -1,7 +1,8 @@
-"""Reads what a repository of the Hub holds beside its weights. Runs in the Hub's own process (`plimsoll.hub.process`).
+"""Describes a repository of the Hub without reading its weights. Runs in the Hub's own process
+(`plimsoll.hub.process`).
 
-The settings are fetched as files; of the weights' files two ranges are asked for, which hold the header and nothing
-else. Of a server that gives whole files alone nothing is read.
+The settings are fetched as files; of each weights' file two ranges are requested, which hold just the header. Nothing
+is read from a server that gives only whole files.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ Progress = Callable[[str, int, int], None]
 
 
 def describe(query: Query, progress: Progress) -> Repository:
-    """What the repository holds, or why it cannot be told; from the cache where nobody can be asked and the settings
-    are there. Raises OSError where not even the disk of the cache can be read."""
+    """Describe the repository, or say why that is not possible; from the cache where the Hub cannot be asked and the
+    settings are there. Raises OSError where not even the disk of the cache can be read."""
     blank = unanswered(query)
     try:
         return _read(blank, progress)
@@ -127,8 +128,8 @@ def _headers(
 
 
 def _range(repository: str, commit: str, name: str, start: int, end: int) -> bytes:
-    """Some bytes of a file. Raises what huggingface_hub raises, and HeaderError where the server does not give parts of
-    files: it would send the weights."""
+    """A range of bytes of a file. Raises what huggingface_hub raises, and HeaderError where the server does not support
+    ranges: it would send the weights."""
     url = hf_hub_url(repository, name, revision=commit)
     headers = {**build_hf_headers(token=get_token()), "Range": f"bytes={start}-{end - 1}"}
 
@@ -149,13 +150,13 @@ def _range(repository: str, commit: str, name: str, start: int, end: int) -> byt
 
 
 def _card(info: ModelInfo) -> dict[str, Any]:
-    """What the card's front matter says, as plain data."""
+    """The card's front matter, as plain data."""
     card: dict[str, Any] = {} if info.card_data is None else info.card_data.to_dict()  # type: ignore[no-untyped-call]
     return {str(key): value for key, value in card.items() if isinstance(value, (str, int, float, bool, list))}
 
 
 def _cached(refused: Access) -> Repository | None:
-    """The same from a snapshot on this disk, be it one without weights; None where there is none."""
+    """The description from a snapshot on this disk, even one without weights; None where there is none."""
     query = refused.query
     commit = known_commit(query.repository, query.revision)
     if commit is None:
@@ -167,13 +168,12 @@ def _cached(refused: Access) -> Repository | None:
 
 
 def similar(name: str) -> tuple[str, ...]:
-    """Repositories whose names have the same words in them, as the Hub's own search finds them; none where it does not
-    answer."""
+    """Repositories with the same words in their names, by the Hub's search; empty where it does not answer."""
     words = " ".join(name.rpartition("/")[2].replace("-", " ").replace("_", " ").split())
     try:
         return tuple(found.id for found in HfApi().list_models(search=words, limit=5))
     except Exception as error:
-        # A name may be refused without a query, so this is the first that a node without a network asks.
+        # A bad name is refused without a query, so this may be the first query that a node without a network makes.
         of_the_way = is_of_the_network(error) or is_of_the_proxy(error)
         if of_the_way or isinstance(error, (HfHubHTTPError, OSError, ValueError)):
             return ()

@@ -1,4 +1,4 @@
-"""Reduces an error of the Hub or the network to one line for reports: no secrets, no page of HTML.
+"""Reduces an error of the Hub or the network to one line for reports, without secrets or HTML.
 
 Runs in the Hub's own process.
 """
@@ -24,16 +24,15 @@ def in_words(error: BaseException) -> str:
     else:
         text = f"{type(error).__name__}: {_first_line(str(error)) or 'no message'}"
         if not (is_of_the_network(error) or is_of_the_proxy(error) or isinstance(error, OSError)):
-            # A gateway that shows its own page, a proxy that answers in the place of the Hub.
+            # A gateway's page, or a proxy that answers instead of the Hub.
             text = f"not what a Hub answers, {text}"
     text = redact(text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def is_of_the_network(error: BaseException) -> bool:
-    """True for an error of the way to the Hub: no route, no name, no proxy, no certificate, no byte in time.
-
-    Releases of huggingface_hub use different HTTP libraries (httpx, httpx2), so that theirs are known by the module.
+    """True for an error on the way to the Hub: no route, no name, no proxy, no certificate, no byte in time. Releases
+    of huggingface_hub use different HTTP libraries (httpx, httpx2), so their errors are recognised by module.
     """
     return isinstance(error, ConnectionError | TimeoutError) or any(
         kind.__name__ == "TransportError" and kind.__module__.startswith("httpx") for kind in type(error).__mro__
@@ -41,8 +40,8 @@ def is_of_the_network(error: BaseException) -> bool:
 
 
 def is_of_the_proxy(error: BaseException) -> bool:
-    """True where the proxy that the environment names is at fault: one that cannot be spoken to, and one whose
-    protocol needs a library that is not installed."""
+    """True where the proxy in the environment is at fault: it does not answer, or its protocol needs a library that is
+    not installed."""
     if any(kind.__name__ == "ProxyError" for kind in type(error).__mro__):
         return True
     text = str(error)
@@ -50,7 +49,7 @@ def is_of_the_proxy(error: BaseException) -> bool:
 
 
 def is_of_a_certificate(error: BaseException) -> bool:
-    """True where the certificate of whoever answered was not accepted."""
+    """True where the answering server's certificate was not accepted."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(seen):

@@ -1,7 +1,7 @@
 """Fetches the files of a commit by huggingface_hub, and checks them. Runs in the Hub's own process.
 
-What was fetched whole stays: after a cut only the files that were under way are fetched again, from where they stood
-where the connection can be mended, else from their start.
+Complete files stay: after an interruption only the unfinished files are fetched again, from where they stopped if the
+server allows that, else from their start.
 """
 
 from __future__ import annotations
@@ -28,26 +28,24 @@ from plimsoll.hub.retry import PASSING
 from plimsoll.node.storage import hub_cache
 
 Tell = Callable[[str, int, int], None]
-"""Called with the phase (`fetching` or `checking`), the bytes done and all bytes."""
+"""Called with the phase (`fetching` or `checking`), the bytes done and the total."""
 
 Waiting = Callable[[Path], None]
-"""Called once with the file of a lock that another process has."""
+"""Called once with the file of a lock that another process holds."""
 
 _EVERY: Final = 0.5
-"""Seconds between two looks at what has arrived."""
+"""Seconds between two looks at the disk."""
 _ATTEMPTS: Final = 4
-"""In a row without a new file; huggingface_hub has made several of its own in each."""
+"""Consecutive attempts without a new file; huggingface_hub retries within each."""
 
 
 class FetchError(PlimsollError):
-    """The files of a repository could not be brought to this disk whole."""
+    """The files of a repository could not be fetched whole."""
 
 
 def fetch(access: Access, notes: Path, tell: Tell, waiting: Waiting) -> Snapshot:
-    """Bring the files that an answer names to this disk; nothing is fetched that is there.
-
-    `notes` is where the sound files are remembered; `waiting` hears of another process that fetches.
-    Raises FetchError and OSError.
+    """Bring the files that an answer names to this disk, except those that are there. `notes` remembers the sound
+    files; `waiting` is called where another process is fetching. Raises FetchError and OSError.
     """
     query, commit = access.query, access.commit
     if commit is None:
@@ -58,7 +56,7 @@ def fetch(access: Access, notes: Path, tell: Tell, waiting: Waiting) -> Snapshot
     began = clock.monotonic()
     downloaded = 0
     if access.missing:
-        # One process downloads while the others wait and tell of its progress: the second finds everything there.
+        # One process downloads while others wait and show its progress: they then find everything there.
         with _told(access, folder, tell), _only_one(access.repository, waiting):
             downloaded = access.size - _whole(access, folder)
             _download(access, commit, folder)
@@ -89,7 +87,7 @@ def _only_one(repository: str, waiting: Waiting) -> Iterator[None]:
     try:
         lock.acquire(timeout=_EVERY)
     except Timeout:
-        # On a file system without flock the file itself is the lock, and it outlives a run that was killed.
+        # On a file system without flock the file itself is the lock, and remains when a run is killed.
         waiting(Path(lock.lock_file))
         lock.acquire()
     try:
@@ -127,14 +125,14 @@ def _download(access: Access, commit: str, folder: Path) -> None:
 def _may_pass(error: Exception) -> bool:
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in PASSING
-    # Both stand for an error of the network: no answer to the query for a file, and a body shorter than announced.
+    # Both mean a network error: no answer to the request for a file, or a body shorter than announced.
     cut = isinstance(error, LocalEntryNotFoundError) or "Consistency check failed" in str(error)
     return cut or is_of_the_network(error)
 
 
 @contextmanager
 def _told(access: Access, folder: Path, tell: Tell) -> Iterator[None]:
-    """Tell what has arrived, by looking at the disk: whatever way the bytes take, there they land."""
+    """Report what has arrived by looking at the disk, where the bytes land whatever way they take."""
     over = Event()
 
     def look() -> None:
@@ -156,7 +154,7 @@ def _arrived(access: Access, folder: Path) -> int:
     for path in (folder.parents[1] / "blobs").glob("*.incomplete"):
         try:
             status = path.stat()
-        except OSError:  # it has just become whole
+        except OSError:  # the partial file has just become the whole one
             continue
         partial += min(status.st_size, status.st_blocks * 512)  # a file may be sized before it is filled
     return min(access.size, _whole(access, folder) + partial)

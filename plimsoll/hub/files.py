@@ -1,8 +1,8 @@
-"""Which files of a repository a load needs.
+"""Chooses the files of a repository that a load needs.
 
 Repositories hold the same weights several times over: as safetensors, as pickles, in the makers' own format
-(`original/`, `consolidated.safetensors`), for other runtimes. Fetching all of it takes two to four times the disk and
-the time, and a pickle that is not there cannot run code.
+(`original/`, `consolidated.safetensors`), for other runtimes. Fetching everything takes two to four times the disk and
+the time, and a pickle that was not fetched cannot run code.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MAKERS: Final = re.compile(r"consolidated[^/]*\.(safetensors|pth)$|original/")
 
 
 class Unusable(StrEnum):
-    """Why a repository holds nothing that transformers could load, though it may be read; part of evidence."""
+    """Why a readable repository holds nothing that transformers can load; part of evidence."""
 
     ADAPTER = "adapter"
     PIPELINE = "pipeline"
@@ -59,10 +59,9 @@ def needed_files(
     allow_pickle: bool = False,
     indexed: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """Of the paths in a repository those that a load needs, sorted.
-
-    `indexed` are the files that its index lists, where somebody has read it: shards may have any name. Without weights
-    in safetensors the pickled ones, where `allow_pickle`; else none, which is for the caller to notice.
+    """The paths in a repository that a load needs, sorted. `indexed` are the files that its index lists, where it was
+    read: shards may have any name. Without weights in safetensors the pickled ones are chosen with `allow_pickle`;
+    otherwise no weights, which the caller must notice.
     """
     names = set(paths)
     chosen = {name for name in names if _SETTINGS.fullmatch(name)}
@@ -84,8 +83,7 @@ def has_tokenizer(names: Iterable[str]) -> bool:
 
 
 def index_is_needed(paths: Iterable[str]) -> bool:
-    """True where a repository's index has to be read to know which files are its shards: there are weights with names
-    of their own beside it."""
+    """True where the index must be read to know the shards: there are weights with unusual names beside it."""
     names = set(paths)
     if WEIGHTS in names or INDEX not in names:
         return False
@@ -94,7 +92,7 @@ def index_is_needed(paths: Iterable[str]) -> bool:
 
 
 def is_inside(name: object) -> bool:
-    """True for the name of a file below a folder; what an index lists comes from strangers and may lead anywhere."""
+    """True for the name of a file below a folder: an index comes from strangers, and its paths may lead anywhere."""
     if not isinstance(name, str) or not name or "\\" in name or "\0" in name:
         return False
     path = PurePosixPath(name)
@@ -102,16 +100,15 @@ def is_inside(name: object) -> bool:
 
 
 def unusable(paths: Iterable[str], needed: Iterable[str]) -> tuple[Unusable, str] | None:
-    """Why a load could do nothing with a repository, with a file that shows it; None where it has what a load needs.
-
-    `needed` is what `needed_files` chose of the same paths.
+    """Why a repository cannot be loaded, with a file that shows it; None where it can. `needed` is the choice of
+    `needed_files` from the same paths.
     """
     names, chosen = sorted(set(paths)), set(needed)
     if not has_weights(chosen):
         return _without_weights(names)
     if "config.json" not in chosen:
         return Unusable.NO_CONFIG, next(name for name in sorted(chosen) if has_weights([name]))
-    # The class that tokenizer_config.json names may need no vocabulary, as those that read bytes.
+    # The class in tokenizer_config.json may need no vocabulary, such as one that reads bytes.
     if not has_tokenizer(chosen) and "tokenizer_config.json" not in chosen:
         return Unusable.NO_TOKENIZER, "tokenizer.json"
     return None

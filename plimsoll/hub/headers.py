@@ -1,7 +1,7 @@
 """Reads the headers of safetensors files: which tensors there are, of which dtype and size, without their bytes.
 
-A file begins with the length of its header (8 bytes, little-endian) and the header, JSON. So two short reads tell what
-gigabytes hold, from a disk or by ranges of a file on the Hub. What reads the bytes is the caller's.
+A file begins with the length of its header (8 bytes, little-endian) and the header, in JSON. So two short reads
+describe gigabytes, on a disk or by ranges of a file on the Hub. The caller provides the function that reads bytes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any, Final
 
 LENGTH_BYTES: Final = 8
 _LONGEST: Final = 100 * 10**6
-"""Bytes of a header; the format's own limit."""
+"""The largest header in bytes: the format's own limit."""
 
 Read = Callable[[int, int], bytes]
-"""Gives the bytes of a file from one place up to another, the last not included."""
+"""Reads the bytes of a file from a start up to an end, which is excluded."""
 
 
 class HeaderError(ValueError):
-    """A file that is no safetensors file, or not a whole one."""
+    """A file that is no safetensors file, or an incomplete one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +30,14 @@ class DtypeTotals:
     """The tensors of one dtype in a checkpoint's files."""
 
     dtype: str
-    """As the format has it: `BF16`, `F32`, `F8_E4M3`, `U8`, ..."""
+    """As the format writes it: `BF16`, `F32`, `F8_E4M3`, `U8`, ..."""
     tensors: int
     elements: int
     bytes: int
 
 
 def read_header(read: Read, size: int) -> tuple[DtypeTotals, ...]:
-    """What a file of so many bytes holds, by dtype. Raises HeaderError, and what `read` raises."""
+    """The tensors of a file of so many bytes, by dtype. Raises HeaderError, and what `read` raises."""
     if size <= LENGTH_BYTES:
         raise HeaderError(f"holds {size} bytes, and a safetensors file begins with 8 that say how long its header is")
     length = int.from_bytes(read(0, LENGTH_BYTES), "little")
@@ -56,7 +56,7 @@ def read_header(read: Read, size: int) -> tuple[DtypeTotals, ...]:
 
 
 def read_file_header(path: Path) -> tuple[DtypeTotals, ...]:
-    """The same of a file on this disk. Raises HeaderError and OSError."""
+    """The tensors of a file on this disk, by dtype. Raises HeaderError and OSError."""
     with path.open("rb") as file:
 
         def read(start: int, end: int) -> bytes:
@@ -67,7 +67,7 @@ def read_file_header(path: Path) -> tuple[DtypeTotals, ...]:
 
 
 def total(parts: Iterable[DtypeTotals]) -> tuple[DtypeTotals, ...]:
-    """The same dtypes together, in the order of their names."""
+    """The totals of each dtype, in the order of the names."""
     sums: dict[str, list[int]] = {}
     for part in parts:
         counts = sums.setdefault(part.dtype, [0, 0, 0])

@@ -1,7 +1,7 @@
-"""Recognises files that stand for others that are not here: Git LFS pointers, and links that lead nowhere.
+"""Recognises files without their content: Git LFS pointers, and dangling links.
 
-A clone without git-lfs holds a hundred bytes of text in place of each large file, and a snapshot of the Hub that was
-copied without its blobs holds links alone. Both look whole in a listing.
+A clone without git-lfs has a hundred bytes of text in place of each large file, and a snapshot of the Hub that was
+copied without its blobs has only links. Both look whole in a listing.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Final
 
 _LFS: Final = b"version https://git-lfs.github.com/spec/"
 _LFS_MOST: Final = 1024
-"""Bytes; the specification keeps a pointer below that."""
+"""The largest pointer in bytes, by the specification."""
 
 
 def stand_in(path: Path) -> str | None:
-    """What a file is in place of its content, with the next step; None for one that is what its name says, or is not
-    there at all."""
+    """What a file is instead of its content, with the next step; None for a real file, and for one that does not
+    exist."""
     if path.is_symlink() and not path.exists():
         target = str(path.readlink())
         return (
@@ -28,7 +28,7 @@ def stand_in(path: Path) -> str | None:
             return None
         with path.open("rb") as file:
             is_pointer = file.read(len(_LFS)) == _LFS
-    except OSError:  # not there, or not ours to read: whoever needs it says so
+    except OSError:  # missing or unreadable: the reader of the file reports it
         return None
     if is_pointer:
         return "is a Git LFS pointer and not the file itself; git lfs pull there, or hf download the repository again"
@@ -36,5 +36,5 @@ def stand_in(path: Path) -> str | None:
 
 
 def first_stand_in(paths: Iterable[Path]) -> str | None:
-    """The first of these files that stands for another one, with what it is; None where none does."""
+    """The first of these files without its content, with what it is; None where there is none."""
     return next((f"{path}: {found}" for path in paths if (found := stand_in(path)) is not None), None)

@@ -1,8 +1,8 @@
-"""The Hub's own process: `python -m plimsoll.hub.process`, started by plimsoll.hub.child alone.
+"""The Hub's own process: `python -m plimsoll.hub.process`, started only by plimsoll.hub.child.
 
-It keeps huggingface_hub and its threads out of pytest's process, and can be ended at any moment: whatever hangs in it,
-a name server, a proxy, a stalled download, hangs nobody else. The job comes on standard input, messages leave on
-standard output as JSON lines, and what libraries print goes to standard error.
+It keeps huggingface_hub and its threads out of pytest's process, and can be ended at any moment: a name server, proxy
+or download that hangs blocks nothing else. The job comes on standard input, messages go to standard output as JSON
+lines, and what libraries print goes to standard error.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ _TELL_EVERY: Final = 0.2
 
 
 class HubOutlet(Outlet):
-    """Where the messages of this process leave."""
+    """Sends the messages of this process."""
 
     def __init__(self) -> None:
         super().__init__()
         self._told = (-_TELL_EVERY, "", -1)
 
     def waiting(self, lock: Path) -> None:
-        """Send once that another process has a lock, and what the lock's file says of it."""
+        """Send once that another process holds a lock, with what the lock's file says about it."""
         holder = ""
         with suppress(OSError):
             holder = " on ".join(lock.read_text("utf-8", "replace").split()[:2])
         self.send(waiting=str(lock), holder=holder)
 
     def progress(self, phase: str, done: int, total: int) -> None:
-        """Send how far a phase is, if there is news and the last ones are old. Without news there is silence, by which
-        the other side tells what is stuck from what is slow."""
+        """Send the progress of a phase, if it changed and the last message is old enough. Without progress nothing is
+        sent, so that the other side can tell stuck from slow."""
         now = clock.monotonic()
         at, last_phase, last_done = self._told
         if (phase, done) != (last_phase, last_done) and (phase != last_phase or now - at >= _TELL_EVERY):
@@ -54,10 +54,10 @@ class HubOutlet(Outlet):
 
 
 def main() -> int:
-    """Carry out the job; the status is 0 where all that there was to say has been sent."""
+    """Carry out the job; the status is 0 where all messages were sent."""
     signal.signal(signal.SIGTERM, _leave)
     job = json.load(sys.stdin)
-    # A fetch that outlives a killed parent leaves whole files, which the next run finds.
+    # A fetch may outlive a killed parent: it leaves whole files, which the next run finds.
     end_with_parent(job["parent"], signal.SIGTERM)
     outlet = HubOutlet()
     try:
@@ -74,7 +74,7 @@ def main() -> int:
         outlet.send(error=f"{error.name} is not installed; install it with: {install_command(extra)}")
     except PlimsollError as error:
         outlet.send(error=str(error))
-    except OSError as error:  # of the file system: what the network does is an answer or a FetchError
+    except OSError as error:  # from the file system: network errors are answers or a FetchError
         outlet.send(error=Redactor.from_environment()(str(error)))
     else:
         outlet.send(all_said=True)
@@ -82,7 +82,7 @@ def main() -> int:
 
 
 def _ask(queries: list[Query], outlet: HubOutlet) -> None:
-    from plimsoll.hub.queries import ask  # late: the import may fail, and that is worth a message
+    from plimsoll.hub.queries import ask  # late, so that a failed import can be reported
 
     with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
         numbers = {pool.submit(ask, query): number for number, query in enumerate(queries)}
@@ -112,8 +112,8 @@ def _read_rows(query: RowsQuery, outlet: HubOutlet) -> None:
 
 
 def _leave(number: int, _frame: object) -> None:
-    """End at once, threads and all. Partial files have names of their own in each process, so that no later one can use
-    them: they would fill the disk."""
+    """End at once with all threads, and remove partial files: their names are unique to this process, so no later one
+    could use them, and they would fill the disk."""
     descriptors = Path("/proc/self/fd")
     for descriptor in descriptors.iterdir() if descriptors.is_dir() else ():
         with suppress(OSError):

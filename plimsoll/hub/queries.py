@@ -1,4 +1,4 @@
-"""Asks the Hub for a repository and tells its answers apart. Runs in the Hub's own process (`plimsoll.hub.process`).
+"""Asks the Hub about a repository and classifies its answers. Runs in the Hub's own process (`plimsoll.hub.process`).
 
 Two queries: what the repository is (its commit, its files with their sizes and hashes), and whether this user may
 read them. The Hub answers the first for gated repositories too, and hides private ones behind the answer for wrong
@@ -47,13 +47,13 @@ ASK_THE_CACHE: Final = (
     Reply.RATE_LIMITED,
     Reply.FAILED,
 )
-"""Where the Hub did not say no, a whole snapshot in the cache will do."""
+"""Answers for which a whole snapshot in the cache is enough: the Hub did not refuse."""
 
 
 def ask(query: Query) -> Access:
     """The answer to a query. Raises OSError where not even the disk of the cache can be read."""
     blank = unanswered(query)
-    # A commit never means anything else, so there is nothing to ask.
+    # A commit always means the same files, so there is nothing to ask.
     if is_commit(query.revision) and (cached := _from_cache(blank)) is not None:
         return cached
     try:
@@ -64,7 +64,7 @@ def ask(query: Query) -> Access:
 
 
 def unanswered(query: Query, *, rows: bool = False) -> Access:
-    """What is known of a query, for `rows` of a dataset or for weights, before anybody is asked.
+    """An answer with what is known before the Hub is asked, for `rows` of a dataset or for weights.
 
     Raises OSError where the disk cannot be read."""
     cache = hub_cache()
@@ -94,7 +94,7 @@ def _granted(blank: Access) -> Access:
     try:
         with_retries(lambda: api.auth_check(query.repository))
     except HfHubHTTPError as error:
-        # A mirror that has the files but not this query has said yes by having them.
+        # A mirror without this query has granted access by having the files.
         if isinstance(error, GatedRepoError) or error.response.status_code != 404:
             raise
     if info.sha is None or not is_commit(info.sha):
@@ -108,8 +108,8 @@ def _granted(blank: Access) -> Access:
 
 
 def _why_unwritable(cache: Path) -> str:
-    """Why no file can be made in the cache; empty where one can. Only trying tells: permissions, read-only mounts and
-    quotas all look different."""
+    """Why no file can be made in the cache; empty where one can. This tries it, because permissions, read-only mounts
+    and quotas all look different."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache):
@@ -146,7 +146,7 @@ def _with_files(access: Access, commit: str, files: tuple[HubFile, ...]) -> Acce
 
 
 def _from_cache(access: Access) -> Access | None:
-    """The same access from a whole snapshot on this disk; None where there is none."""
+    """The answer from a whole snapshot on this disk; None where there is none."""
     query = access.query
     commit = known_commit(query.repository, query.revision)
     if commit is None:
@@ -170,7 +170,7 @@ def _refused(blank: Access, error: Exception) -> Access:
 
 
 def answer_of(error: Exception, *, logged_in: bool) -> Reply:
-    """The kind of a refusal that huggingface_hub raised.
+    """The kind of refusal that huggingface_hub raised.
 
     GatedRepoError is a kind of RepositoryNotFoundError, so it comes first.
     """
@@ -198,7 +198,7 @@ def answer_of(error: Exception, *, logged_in: bool) -> Reply:
 
 
 def _forbidden(error: HfHubHTTPError) -> Reply:
-    """Which of the reasons for a 403; only the Hub's own words tell."""
+    """The reason for a 403, which only the Hub's message tells."""
     words = f"{error.server_message or ''} {error.response.headers.get('X-Error-Message') or ''}".lower()
     if "fine-grained" in words:
         return Reply.TOKEN_TOO_NARROW

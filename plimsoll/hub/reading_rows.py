@@ -1,8 +1,8 @@
 """Reads the rows of a split from the Hub by the library datasets. Runs in the Hub's own process.
 
-huggingface_hub is asked first, for the commit and for leave: its errors say why something cannot be had, where datasets
-turns most of them into one, and takes whatever lies in its cache without a word. What was prepared once is found again
-when nobody can be asked.
+huggingface_hub is asked first, for the commit and for permission: its errors say why something is refused, while
+datasets turns most of them into one, and silently takes whatever its cache has. What was prepared once is found again
+when the Hub cannot be asked.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Tell = Callable[[str, int, int], None]
-"""Called with the phase, the bytes that have arrived, and 0: nobody says how many there will be."""
+"""Called with the phase, the bytes that have arrived, and 0, as the total is unknown."""
 
 _EVERY: Final = 0.5
 _BATCH: Final = 500
-"""Rows a message."""
+"""Rows in one message."""
 _LISTED: Final = 12
 
 Part = tuple[Access, int, "Sequence[dict[str, Any]]"]
-"""The answer, the rows of the split, and some of them."""
+"""The answer, the number of rows in the split, and some of the rows."""
 
 
 def read_rows(query: RowsQuery, tell: Tell) -> Iterator[Part]:
-    """The rows in parts, at least one part, which is empty where the answer is no. Raises OSError of the disk."""
+    """The rows in parts: at least one, which is empty where the answer is no. Raises OSError for the disk."""
     datasets.disable_progress_bars()
-    datasets_config.HF_UPDATE_DOWNLOAD_COUNTS = False  # asks a bucket elsewhere, whichever Hub was named
+    datasets_config.HF_UPDATE_DOWNLOAD_COUNTS = False  # it would contact a server elsewhere, whatever HF_ENDPOINT says
     access = _ask(query)
     split = None
     if access.answer.is_yes:
@@ -65,7 +65,7 @@ def read_rows(query: RowsQuery, tell: Tell) -> Iterator[Part]:
 def _ask(query: RowsQuery) -> Access:
     blank = unanswered(Query(repository=query.repository, revision=query.revision), rows=True)
     if blank.offline_by:
-        # huggingface_hub, which is asked first, does not know the variable of datasets.
+        # huggingface_hub, which is asked first, does not know this variable of datasets.
         return replace(blank, answer=Reply.OFFLINE_MODE, detail=f"{blank.offline_by} is set")
     try:
         return replace(blank, answer=Reply.GRANTED, commit=_granted_commit(query))
@@ -94,9 +94,9 @@ def _refused(access: Access, error: Exception) -> Access:
 
 
 def _load(query: RowsQuery, access: Access, tell: Tell) -> tuple[Access, Any]:
-    """The split, downloaded and prepared where it is not; an answer that is no, and None, where that fails."""
+    """The split, downloaded and prepared where necessary; where that fails, a refusing answer and None."""
     try:
-        # With hf://, for a folder of that name in the working directory would go first.
+        # With hf://, because a folder of that name in the working directory would take precedence.
         builder = datasets.load_dataset_builder(
             f"hf://datasets/{query.repository}", query.config, revision=access.commit
         )
@@ -112,16 +112,20 @@ def _load(query: RowsQuery, access: Access, tell: Tell) -> tuple[Access, Any]:
 
 
 def _without_rows(access: Access, error: RuntimeError | FileNotFoundError) -> Access:
-    """A repository that holds no rows, or a program that would make them; datasets has a class for the first alone."""
+    """The answer for a repository without rows, or with a program that would make them; datasets has an exception only
+    for the former."""
     if "scripts are no longer supported" in str(error):
         return replace(access, answer=Reply.SCRIPT, detail=in_words(error), commit=None)
-    if type(error).__name__ in ("DataFilesNotFoundError", "EmptyDatasetError"):  # which releases keep in two places
+    if type(error).__name__ in (
+        "DataFilesNotFoundError",
+        "EmptyDatasetError",
+    ):  # by name, as releases define it in different modules
         return replace(access, answer=Reply.NO_ROWS, detail=in_words(error), commit=None)
     return _refused(access, error)
 
 
 def _named_wrong(query: RowsQuery, access: Access, error: ValueError) -> Access:
-    """Which name datasets did not find; it raises ValueError for much else too."""
+    """The answer for a configuration or split that datasets did not find; its ValueError has many other causes."""
     try:
         repository = f"hf://datasets/{query.repository}"
         configs = datasets.get_dataset_config_names(repository, revision=access.commit)
@@ -138,16 +142,15 @@ def _named_wrong(query: RowsQuery, access: Access, error: ValueError) -> Access:
 
 
 def _list(names: Iterable[object]) -> str:
-    """Names that strangers have chosen, on one line and not too many."""
+    """Foreign names, on one line and not too many."""
     shown = [repr(str(name))[1:-1] for name in names]
     more = f", and {len(shown) - _LISTED} more" if len(shown) > _LISTED else ""
     return ", ".join(shown[:_LISTED]) + more
 
 
 def _load_cached(query: RowsQuery, refused: Access, tell: Tell) -> tuple[Access, Any]:
-    """The split as it was prepared before, with the commit that it is of; what was refused, and None, where it was not.
-
-    A revision that is a commit is not served by another one; a branch may have moved since, and nobody can say.
+    """The split as it was prepared earlier, with its commit; where there is none, the refusal and None. A query for a
+    commit gets only that commit; a branch may have moved since, which nobody can check.
     """
     constants.HF_HUB_OFFLINE = datasets_config.HF_HUB_OFFLINE = True
     _, split = _load(query, refused, tell)
@@ -161,14 +164,14 @@ def _load_cached(query: RowsQuery, refused: Access, tell: Tell) -> tuple[Access,
 
 @contextmanager
 def _told(repository: str, tell: Tell) -> Iterator[None]:
-    """Tell what has arrived, by looking at the disk: a download that stands still is then silent, and is ended."""
+    """Report what has arrived by looking at the disk: a stalled download is then silent, and is ended."""
     over = Event()
     owner = repository.split("/", maxsplit=1)[0]
 
     def look() -> None:
         while not over.wait(_EVERY):
             downloaded = (hub_cache() / f"datasets--{repository.replace('/', '--')}").rglob("*")
-            # datasets spells the second half of the name its own way.
+            # datasets writes the second half of the name differently.
             prepared = Path(datasets_config.HF_DATASETS_CACHE).glob(f"{owner}___*/**/*")
             tell("fetching", sum(map(_size, (*downloaded, *prepared))), 0)
 
@@ -184,5 +187,5 @@ def _told(repository: str, tell: Tell) -> Iterator[None]:
 def _size(path: Path) -> int:
     try:
         return path.lstat().st_size
-    except OSError:  # a temporary file that has just gone
+    except OSError:  # a temporary file that has just been removed
         return 0

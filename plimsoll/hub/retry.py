@@ -18,15 +18,15 @@ R = TypeVar("R")
 _PAUSES: Final = (1.0, 2.0, 4.0)
 """Seconds between attempts where the Hub does not say how long to wait."""
 _LONGEST_WAIT: Final = 45.0
-"""Seconds in all; who is asked to wait longer is told so."""
+"""Seconds in total; a longer wait is reported instead."""
 PASSING: Final = (408, 429, 500, 502, 503, 504)
-"""HTTP status codes of a refusal that may be gone a little later."""
+"""HTTP status codes of refusals that may soon pass."""
 _RESET: Final = re.compile(r";\s*t\s*=\s*(\d+)")
-"""Of the header `RateLimit: "api";r=0;t=55`."""
+"""The seconds in the header `RateLimit: "api";r=0;t=55`."""
 
 
 def with_retries(call: Callable[[], R]) -> R:
-    """What `call` returns, tried again while the Hub says that its refusal will pass.
+    """The result of `call`, retried while the Hub's refusal may pass.
 
     Raises what `call` raises.
     """
@@ -47,7 +47,7 @@ def with_retries(call: Callable[[], R]) -> R:
 
 
 def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
-    """What `Retry-After` or `RateLimit` ask for; None where neither says a number."""
+    """The seconds that `Retry-After` or `RateLimit` ask for; None where neither gives a number."""
     after = headers.get("Retry-After", "").strip()
     if after.isdigit():
         return float(after)

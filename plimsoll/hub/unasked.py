@@ -1,5 +1,5 @@
-"""What can be said of a repository while nobody asks the Hub: what its cache holds, what room is there, what forbids to
-ask.
+"""Answers about a repository without asking the Hub: what the cache holds, how much room there is, whether asking is
+forbidden.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from plimsoll.node.storage import hub_cache, read_disk
 from plimsoll.redaction import Redactor
 
 _OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-"""Variables that forbid to ask; huggingface_hub looks at the second where the first is unset or empty."""
+"""Variables that forbid asking the Hub; huggingface_hub reads the second where the first is unset or empty."""
 _DATASETS_OFFLINE: Final = "HF_DATASETS_OFFLINE"
 _TRUE: Final = ("1", "ON", "YES", "TRUE")
-"""What huggingface_hub and datasets take for a yes in a variable."""
+"""Values that huggingface_hub and datasets read as yes."""
 _UNREAD_CACHES: Final = ("TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE", "PYTORCH_PRETRAINED_BERT_CACHE")
-"""Variables that named the cache of transformers until its release 5."""
+"""Variables that named the cache of transformers before release 5."""
 
 
 def query_of(model: Model) -> Query:
-    """What is asked for a model whose weights are on the Hub. Raises ValueError for an entry without an id there."""
+    """The query for a model whose weights are on the Hub. Raises ValueError for an entry without a Hub id."""
     if model.hub_id is None:
         raise ValueError(f"{model.id} has no hub_id")
     return Query(
@@ -38,8 +38,8 @@ def query_of(model: Model) -> Query:
 
 
 def forbidden_by(*, rows: bool = False) -> str:
-    """The variable that forbids to ask the Hub; empty where none does. `rows` of a dataset are forbidden by a variable
-    of the library datasets too."""
+    """The variable that forbids asking the Hub; empty for none. For `rows` of a dataset, a variable of the library
+    datasets counts too."""
     found = next((name for name in _OFFLINE if os.environ.get(name)), "")
     if found and _is_true(found):
         return found
@@ -47,13 +47,12 @@ def forbidden_by(*, rows: bool = False) -> str:
 
 
 def ignored_cache(cache: Path) -> str:
-    """A variable that names another cache than the one in use, and that nothing reads any more; empty without one."""
+    """A variable that names another cache than the one in use but is no longer read; empty for none."""
     return next((name for name in _UNREAD_CACHES if _is_elsewhere(os.environ.get(name), cache)), "")
 
 
 def unasked(query: Query, size: int) -> Access:
-    """The answer to be expected for weights of `size` bytes: a yes, unless asking is forbidden and there is no whole
-    copy.
+    """The expected answer for weights of `size` bytes: a yes, unless asking is forbidden and there is no whole copy.
 
     Raises OSError where the file system of the Hub's cache cannot be read.
     """
@@ -78,12 +77,12 @@ def unasked(query: Query, size: int) -> Access:
 
 
 def _weights_in(folder: Path) -> int:
-    """Bytes of weights that were fetched before a download was interrupted; each file that is whole has its name."""
+    """Bytes of the weights that an interrupted download has completed: only complete files have their final names."""
     size = 0
     with suppress(OSError):
         for path in folder.iterdir():
             if has_weights([path.name]):
-                with suppress(OSError):  # a link to a blob that is gone
+                with suppress(OSError):  # a link to a removed blob
                     size += path.stat().st_size
     return size
 

@@ -1,1 +1,1 @@
-"""The machine: what it is, what could not be read of it, and which software stack it carries."""
+"""Probes the machine: its hardware, what could not be read of it, and its software stack."""

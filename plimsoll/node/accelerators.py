@@ -1,7 +1,7 @@
-"""Accelerators that are no NVIDIA GPU: AMD (ROCm), Apple (MPS), Intel (XPU). Seen, named, and never taken for CUDA.
+"""Finds accelerators other than NVIDIA's: AMD (ROCm), Apple (MPS), Intel (XPU). They are named, and never used.
 
-Nothing here runs a model: the checks measure quantization, memory and health by ways that only NVIDIA's stack has. A
-node with such a device is told so, instead of "no NVIDIA driver, install it".
+No model runs on them: the checks measure quantization, memory and health by means that only NVIDIA's stack has. On a
+node with such a device the suite says so, instead of "no NVIDIA driver, install it".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MAKERS: Final = {_NVIDIA: "NVIDIA", _AMD: "AMD", _INTEL: "Intel"}
 _GPU_CLASSES: Final = ("0x0300", "0x0302", "0x0380", "0x1200")
 """PCI classes of display controllers, 3-D controllers and processing accelerators: the first four digits."""
 _DISCRETE: Final = "xe"
-"""The kernel driver of Intel's GPUs that torch's XPU build runs on; `i915` drives what is in processors, too."""
+"""The kernel driver of Intel's GPUs for torch's XPU build; `i915` also drives graphics inside processors."""
 _AMD_COMPUTE: Final = Path("/dev/kfd")
 
 
@@ -32,9 +32,9 @@ class _OnBus:
 def read_accelerators(
     devices: Path = Path("/sys/bus/pci/devices"), compute: Path = _AMD_COMPUTE
 ) -> tuple[tuple[Accelerator, ...], tuple[Unread, ...]]:
-    """What the machine has in place of NVIDIA's; never raises for want of a driver, a library or an answer.
+    """The machine's accelerators other than NVIDIA's; never raises for lack of a driver, a library or an answer.
 
-    Nothing where an NVIDIA GPU is on the bus: the one in the processor beside it is not what the node is for.
+    Empty where an NVIDIA GPU is on the bus: then graphics inside the processor do not matter.
     """
     if _on_bus(devices, _NVIDIA):
         return (), ()
@@ -46,14 +46,14 @@ def read_accelerators(
 
 
 def _apple() -> _OnBus:
-    """An Apple processor has a GPU in it; torch calls it mps."""
+    """The GPU inside an Apple processor, which torch calls mps."""
     if platform.system() != "Darwin" or platform.machine() != "arm64":
         return _OnBus()
     return _OnBus(accelerators=(Accelerator(kind="mps", name=platform.processor() or "Apple GPU"),))
 
 
 def _amd(devices: Path, compute: Path) -> _OnBus:
-    """By amdsmi, which names GPUs and their memory; else by the PCI bus, where the driver for computing is there."""
+    """AMD's GPUs: by amdsmi, which gives names and memory; else by the PCI bus, where the compute driver is there."""
     on_bus = _on_bus(devices, _AMD)
     if not on_bus or not compute.exists():
         return _OnBus()
@@ -96,7 +96,7 @@ def _vram(amdsmi: Any) -> Any:
 
 
 def _or_none(query: Callable[[], Any], amdsmi: Any) -> Any:
-    """One answer; what one GPU does not tell leaves that figure out, and not the GPU."""
+    """One answer, or None: a figure that a GPU does not give is left out, not the GPU."""
     try:
         return query()
     except amdsmi.AmdSmiLibraryException:

@@ -1,9 +1,8 @@
-"""What a control group leaves of the machine's memory and of its processors' time.
+"""Reads the control group's limits on memory and processor time.
 
 In a container `/proc/meminfo` still shows the whole machine, and a load that fits the machine but not the container
-ends with the OOM killer; likewise a container with a quota of one CPU may run on all of them, a little at a time. So
-the limits of every group from ours up to the mount are read, in both versions of control groups, and the tightest one
-counts.
+ends with the OOM killer; likewise a container with a quota of one CPU may run on all CPUs, a little at a time. So the
+limits of every group from ours up to the mount are read, in both versions of control groups, and the tightest counts.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class GroupMemory:
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """What one version of control groups calls the files."""
+    """The file names of one version of control groups."""
 
     limit: str
     usage: str
@@ -37,7 +36,7 @@ _V2 = _Files("memory.max", "memory.current", "inactive_file")
 
 
 def group_memory(physical: int, root: Path = Path("/")) -> GroupMemory | None:
-    """The limit that holds for this process, or None where none is set below `physical` bytes of RAM.
+    """The limit on this process, or None where none is below `physical` bytes of RAM.
 
     `root` is prefixed to every path, so that a recorded machine can be read. Raises OSError or ValueError where the
     files of the kernel cannot be read or understood.
@@ -55,8 +54,8 @@ def group_memory(physical: int, root: Path = Path("/")) -> GroupMemory | None:
 
 
 def group_kills(root: Path = Path("/")) -> int | None:
-    """How many processes of this group the kernel has ended for want of memory so far; None where nobody counts, as in
-    the top group, or the files cannot be read."""
+    """How many processes of this group the kernel has killed so far for lack of memory; None where nothing counts them,
+    as in the top group, or the files cannot be read."""
     try:
         located = _locate(root, "memory")
         if located is None:
@@ -130,8 +129,8 @@ def _mounts(root: Path) -> Iterator[tuple[str, str, str, list[str]]]:
 
 
 def _below(group: str, mount_root: str) -> str:
-    """Where a group lies under a mount. A container often sees its own group mounted as if it were the top, while the
-    membership still names the path outside: then the mount itself is our group."""
+    """Where a group lies under a mount. A container often sees its own group mounted as the top, while the membership
+    still names the path outside: then the mount itself is our group."""
     if mount_root == "/":
         return "" if group.startswith("/..") else group.lstrip("/")
     inside = group == mount_root or group.startswith(mount_root + "/")

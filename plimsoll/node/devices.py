@@ -1,8 +1,8 @@
-"""The devices that a run asks: the processor, and each GPU that the environment leaves to it.
+"""The devices that a run can use: the processor, and each GPU that the environment leaves to it.
 
-One CUDA process sees what `CUDA_VISIBLE_DEVICES` names; a run has a process for each model, tells each by UUID which
-GPU is its own, and so can use them all: also those that CUDA would number by speed, and every instance of a split GPU
-(MIG), of which one process sees one.
+One CUDA process sees what `CUDA_VISIBLE_DEVICES` names. A run has a process for each model and gives each its GPU by
+UUID, so it can use all GPUs, even where CUDA would number them by speed, and every instance of a split GPU (MIG), of
+which one process can see only one.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ class Device:
     kind: str
     """`cpu` or `cuda`, as tiers name what they need."""
     index: int | None = None
-    """NVML's index of the whole GPU; None for the processor, and where there is no GPU."""
+    """NVML's index of the whole GPU; None for the processor, and for NO_GPU."""
     uuid: str | None = None
     """Of the GPU or the instance; None where NVML does not say."""
     serial: str | None = None
-    """Of the whole GPU; None where NVML does not say, as of consumer cards."""
+    """Of the whole GPU; None where NVML does not say, as for consumer cards."""
     name: str | None = None
-    """The product, or an instance's profile."""
+    """The product's name, or an instance's profile."""
     memory: int | None = None
-    """Bytes of memory in all; None where NVML does not say."""
+    """Total bytes of memory; None where NVML does not say."""
     compute_capability: str | None = None
     """`9.0`; None for the processor, and where NVML does not say."""
 
     @property
     def place(self) -> str:
-        """What torch calls it in a host that was started for it: a GPU is the only one there."""
+        """Its name for torch in a host that was started for it, where a GPU is the only one."""
         return CPU_KIND if self.kind == CPU_KIND else "cuda:0"
 
     @property
@@ -52,37 +52,37 @@ class Device:
 
     @property
     def is_there(self) -> bool:
-        """False for the GPU that stands for those which a run wants and has none of."""
+        """False for NO_GPU, the placeholder in a run that wants GPUs and has none."""
         return self.kind == CPU_KIND or self.index is not None
 
     @property
     def cuda_name(self) -> str | None:
-        """How `CUDA_VISIBLE_DEVICES` names it; None for the processor, and where there is no GPU."""
+        """Its name in `CUDA_VISIBLE_DEVICES`; None for the processor, and for NO_GPU."""
         if self.kind == CPU_KIND or self.index is None:
             return None
         return self.uuid or str(self.index)
 
     def to_json(self) -> dict[str, Any]:
-        """What evidence says of it: id, index, UUID, serial number and product."""
+        """Its data for evidence: id, index, UUID, serial number and product."""
         return {"id": self.id, "index": self.index, "uuid": self.uuid, "serial": self.serial, "name": self.name}
 
 
 CPU_DEVICE: Final = Device(id="cpu", kind=CPU_KIND)
 NO_GPU: Final = Device(id="gpu0", kind=CUDA_KIND)
-"""What stands for the GPUs where a run has none: its checks are planned, and the gate says why they cannot be asked."""
+"""The placeholder where a run has no GPU: its checks are planned, and the gate says why they cannot run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Devices:
-    """All devices of a run. `gpus` are in CUDA's order where the environment names them, else in NVML's."""
+    """The devices of a run. `gpus` are in CUDA's order where the environment names them, else in NVML's."""
 
     gpus: tuple[Device, ...] = ()
     others: tuple[Device, ...] = ()
-    """GPUs that the environment leaves to the run, and the run leaves out."""
+    """GPUs that the environment leaves to the run, but that the run leaves out."""
 
     @property
     def several(self) -> bool:
-        """True where the run could use more than one GPU: then ids of checks say which."""
+        """True where the run could use more than one GPU: then the ids of checks name the GPU."""
         return len(self.gpus) + len(self.others) > 1
 
     @property
@@ -91,30 +91,30 @@ class Devices:
         return tuple(sorted((*self.gpus, *self.others), key=lambda device: (device.index or 0, device.id)))
 
     def named(self, ids: Collection[str]) -> tuple[Device, ...]:
-        """The GPUs with these ids, in their order. Raises KeyError for one that is none."""
+        """The GPUs with these ids, in this order. Raises KeyError for an unknown id."""
         known = {device.id: device for device in self.gpus}
         return tuple(known[one] for one in ids)
 
     @classmethod
     def of(cls, node: Node) -> Self:
-        """Those of a node."""
+        """The devices of a node."""
         found = usable_gpus(node)
         return cls(gpus=() if isinstance(found, Hidden) else _devices(node, found))
 
     def of_kind(self, kind: str) -> tuple[Device, ...]:
-        """Those that serve tiers of a kind (`cpu`, `cuda`), never none."""
+        """The devices for tiers of a kind (`cpu`, `cuda`), never empty."""
         return (CPU_DEVICE,) if kind == CPU_KIND else self.gpus or (NO_GPU,)
 
 
 NO_GPUS: Final = Devices()
-"""The devices where there is no GPU, or nobody has looked."""
+"""The devices of a node without a GPU, or before it was probed."""
 
 
 def usable_gpus(node: Node) -> tuple[Gpu, ...] | Hidden:
     """The GPUs that hosts of a run can be given, each to a host of its own; never empty.
 
-    An instance of a split GPU stands for itself, with its own UUID and memory, and the index of the whole GPU. One that
-    is lost cannot be given to anybody.
+    An instance of a split GPU is a device of its own, with its own UUID and memory, and the index of the whole GPU. A
+    lost GPU cannot be given to a host.
     """
     if not node.gpus:
         why = node.why_unread("gpus") if any(entry.what == "gpus" for entry in node.unread) else "NVML lists no GPU"
@@ -127,18 +127,18 @@ def usable_gpus(node: Node) -> tuple[Gpu, ...] | Hidden:
         if any(token.isdecimal() for token in tokens) and (doubt := doubtful_numbers(node)):
             return doubt
         named = _named(node, tokens)
-    # NVML counts GPUs too that it gives this process no handle of: they are other people's.
+    # NVML also counts GPUs for which it gives this process no handle: those belong to others.
     answering = tuple(gpu for gpu in named if gpu.lost is None and (gpu.uuid or gpu.name))
     return answering or _why_none(node, wanted)
 
 
 def seen_by(node: Node, devices: Sequence[Device]) -> Node:
-    """The node as a host that was given these GPUs sees it: `visible_gpus` and the gate speak of them alone."""
+    """The node as a host with these GPUs sees it: `visible_gpus` and the gate then consider only them."""
     return replace(node, environment={**node.environment, **visibility(devices)})
 
 
 def visibility(devices: Sequence[Device]) -> Mapping[str, str]:
-    """The environment of a host that sees these GPUs alone, the first as `cuda:0`; nothing for no GPU."""
+    """The environment of a host that sees only these GPUs, the first as `cuda:0`; empty for no GPU."""
     names = [name for device in devices if (name := device.cuda_name) is not None]
     if not names:
         return {}
@@ -152,7 +152,8 @@ def _parts(gpu: Gpu) -> tuple[Gpu, ...]:
 
 
 def _named(node: Node, tokens: Sequence[str]) -> list[Gpu]:
-    """What the environment names, up to the first name that fits nothing, as CUDA reads it; a name twice hides all."""
+    """The GPUs that the environment names, as CUDA reads it: up to the first unknown name; a repeated name hides
+    all."""
     found: list[Gpu] = []
     for token in tokens:
         fits = _fitting(node, token)
@@ -165,7 +166,7 @@ def _named(node: Node, tokens: Sequence[str]) -> list[Gpu]:
 
 
 def _fitting(node: Node, token: str) -> list[Gpu]:
-    """The instance or the GPU of a name, of a split GPU all instances; nothing for a name of none or of several."""
+    """The instance or GPU of a name, or all instances of a split GPU; empty for an unknown or ambiguous name."""
     if not token.startswith(INSTANCE):
         return [one for gpu in chosen_gpus(node.gpus, [token]) for one in _parts(gpu)]
     parts = [part for gpu in node.gpus for part in _parts(gpu) if (part.uuid or "").startswith(token)]

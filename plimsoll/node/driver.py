@@ -1,7 +1,7 @@
-"""The next step for each way in which the NVIDIA driver does not answer.
+"""Chooses the next step for each way in which the NVIDIA driver fails to answer.
 
-The numbers are NVML's (`NVML_ERROR_*`), written here because a recorded node is judged where nvidia-ml-py may be
-missing. One step a cause: "install the driver" on a node that has two of them does harm.
+The numbers are NVML's (`NVML_ERROR_*`), repeated here because a recorded node is judged where nvidia-ml-py may be
+missing. Each cause has one step: "install the driver" on a node that has two of them does harm.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ UNKNOWN: Final = 999
 
 
 def next_step(code: int | None, otherwise: str | int) -> str:
-    """What mends the fault that NVML gave this number, by the table of symptoms; `otherwise`, a step or another number,
-    for a number that says nothing of its cause."""
+    """What fixes NVML's error of this number, by the table of symptoms; `otherwise`, a step or another number, is used
+    for a number that does not tell the cause."""
     found = recognise(Seen(evidence={"nvml": code}), shipped_symptoms())
     if found:
         return found[0].next
@@ -30,7 +30,7 @@ def next_step(code: int | None, otherwise: str | int) -> str:
 
 
 def step_to_a_gpu(node: Node) -> str:
-    """What makes a GPU visible to a process that sees none."""
+    """The step that makes a GPU visible to a process that sees none."""
     code = next((entry.code for entry in node.unread if entry.what == "gpus"), None)
     if code in _HIDES_DEVICES:
         if _is_slurm_job_without_gpus(node):
@@ -41,7 +41,7 @@ def step_to_a_gpu(node: Node) -> str:
 
 
 def step_for(node: Node, gpu: Gpu) -> str:
-    """What mends a GPU that is lost."""
+    """The step that fixes a lost GPU."""
     at = f"gpus[{gpu.index}]"
     entries = [entry for entry in node.unread if entry.what == at or entry.what.startswith(f"{at}.")]
     code = next((entry.code for entry in entries if entry.why == gpu.lost), None)
@@ -49,7 +49,7 @@ def step_for(node: Node, gpu: Gpu) -> str:
 
 
 def missing_gpus(node: Node, expected: int) -> str:
-    """What to say of a node with another number of GPUs than it should have."""
+    """The message for a node whose number of GPUs is not the expected one."""
     seen = len(node.gpus)
     if seen > expected:
         return f"NVML lists {seen} GPUs, and --expect-gpus says {expected}; fix: correct the number"
@@ -64,15 +64,15 @@ def missing_gpus(node: Node, expected: int) -> str:
 
 
 _HIDES_DEVICES: Final = (None, NO_PERMISSION, DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND, UNKNOWN)
-"""What is answered where devices or the library are kept from a process. Any other fault is the driver's own."""
+"""NVML's errors where a process was not given devices or the library. Any other error is the driver's own."""
 _NO_DEVICES: Final = frozenset({"void", "none"})
 _SLURM_LISTS: Final = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
 """Indices, so that `0` is a GPU."""
 
 
 def _is_slurm_job_without_gpus(node: Node) -> bool:
-    """Slurm hides GPUs that a job did not ask for, and then names none; in a job that has some, the driver is at
-    fault."""
+    """True in a Slurm job that did not ask for GPUs: Slurm then hides them and names none. In a job that has GPUs the
+    driver is at fault."""
     environment = node.environment
     listed = any(environment.get(name) for name in _SLURM_LISTS)
     counted = environment.get("SLURM_GPUS_ON_NODE", "") not in ("", "0")

@@ -1,7 +1,7 @@
-"""The environment variables that change what is loaded or measured, without the secrets among them.
+"""Collects the environment variables that change what is loaded or measured, with secrets masked.
 
-Evidence and reports are attached to sign-offs and read by many; a token must not be in them, not even in part. A
-variable that only looks like a secret is masked too: a masked harmless value costs little.
+Evidence and reports are attached to sign-offs and read by many: they must hold no token, not even a part of one. A
+variable that only looks like a secret is masked too, which costs little.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 MASKED: Final = "set, masked"
-"""What stands in place of a secret: that it is set is worth knowing, for huggingface_hub reads some and not others."""
+"""The text in place of a secret. That it is set matters: huggingface_hub reads only some of these variables."""
 
 _RELEVANT: Final = re.compile(
     r"""
@@ -41,14 +41,14 @@ _SECRET_VALUE: Final = re.compile(
 )
 
 _SHORTEST_SECRET: Final = 6
-"""Values of secret variables below this many characters are not looked for elsewhere: `1` would mask everything."""
+"""Shorter values of secret variables are not searched for in other values: `1` would mask everything."""
 
 
 def relevant_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The relevant variables by name; the whole value of anything secret is replaced by MASKED.
 
-    A value counts as secret by its variable's name, by its look, or because it contains the value of any secret
-    variable, relevant or not. Bytes that are not UTF-8 are written as escapes, so that the result fits into JSON.
+    A value counts as secret by its variable's name, by its form, or because it contains the value of any secret
+    variable, relevant or not. Bytes that are not UTF-8 are escaped, so that the result fits into JSON.
     """
     secrets = [v for name, v in environment.items() if _SECRET_NAME.search(name) and len(v) >= _SHORTEST_SECRET]
     return {

@@ -1,7 +1,7 @@
-"""The health of every GPU as NVML counts it: memory errors, replaced rows, throttling, links, heat, advice.
+"""Reads the health of every GPU from NVML: memory errors, replaced rows, throttling, links, heat, advice.
 
-One `Health` is one look at all GPUs. Each figure is read by itself: what the product does not have is told apart from
-what could not be read, and neither is ever zero.
+One `Health` is one reading of all GPUs. Each figure is read by itself: a figure that the product does not have is
+distinct from one that could not be read, and neither is ever zero.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _INVALID_ARGUMENT: Final = 2
 _GONE: Final = (15, 16)
 """NVML_ERROR_GPU_IS_LOST and NVML_ERROR_RESET_REQUIRED."""
 _SILENT: Final = (*_GONE, 10, 11, 999)
-"""What a GPU answers that does not even give a handle: timeout, no interrupt, unknown."""
+"""The errors of a GPU that does not even give a handle: timeout, no interrupt, unknown."""
 
 RECOVERY_ACTION: Final = 230
 """NVML_FI_DEV_GET_GPU_RECOVERY_ACTION. Few field numbers are used here: some have changed between releases."""
@@ -46,7 +46,7 @@ class Reading:
 
     @property
     def is_absent(self) -> bool:
-        """True where the product has no such thing: an answer, and not the want of one."""
+        """True where the product has no such figure: that is an answer, not a missing one."""
         return self.value is None and self.code == NOT_SUPPORTED
 
 
@@ -60,17 +60,17 @@ class GpuHealth:
     bus: str | None
     """`0000:18:00`, as the kernel's log names it."""
     lost: str | None
-    """What NVML says of a GPU that is gone; None for one that answers."""
+    """NVML's error for a GPU that is gone; None for one that answers."""
     readings: Mapping[str, Reading] = field(default_factory=dict)
-    """By the names of `catalogue/health/health.toml`, and what is told beside them."""
+    """By the names of `catalogue/health/health.toml`, and some more that are only reported."""
 
     def value(self, name: str) -> int | None:
-        """A figure; None where there is none."""
+        """The value of a figure; None where there is none."""
         found = self.readings.get(name)
         return None if found is None else found.value
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON data: values, and why there is none of what could not be read."""
+        """Plain JSON data: the values, and the reasons for those that could not be read."""
         values = {name: each.value for name, each in self.readings.items() if each.value is not None}
         unread = {name: each.why for name, each in self.readings.items() if each.value is None and not each.is_absent}
         absent = [name for name, each in self.readings.items() if each.is_absent]
@@ -88,7 +88,7 @@ class GpuHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """One look at every GPU that the driver lists."""
+    """One reading of every GPU that the driver lists."""
 
     at: float
     """Seconds of the suite's clock."""
@@ -102,14 +102,14 @@ class Health:
 
 
 class HealthReader:
-    """NVML, opened for as long as health is read. `open` makes one, or says why it cannot."""
+    """Reads health from NVML, which stays open meanwhile. `open` makes a reader, or says why it cannot."""
 
     def __init__(self, nvml: Any) -> None:
         self._nvml = nvml
 
     @classmethod
     def open(cls) -> Self | Unread:
-        """NVML initialised, or why it is not."""
+        """Initialise NVML; returns the reader, or why there is none."""
         try:
             import pynvml
         except ImportError:
@@ -125,11 +125,11 @@ class HealthReader:
         self._nvml.nvmlShutdown()
 
     def look(self) -> Health:
-        """Read everything of every GPU: some hundred queries for each."""
+        """Read everything of every GPU: about a hundred queries for each."""
         return self._health(self._everything)
 
     def glance(self) -> Health:
-        """Read what changes within a second: heat, clocks, power, the state of the PCIe link."""
+        """Read only what changes within a second: heat, clocks, power, the state of the PCIe link."""
         return self._health(self._moment)
 
     def _health(self, read: Callable[[Any], Iterator[tuple[str, Callable[[], int]]]]) -> Health:
@@ -215,7 +215,7 @@ class HealthReader:
         yield "retired.pending", lambda: int(nvml.nvmlDeviceGetRetiredPagesPendingStatus(handle))
 
     def _links(self, handle: Any) -> Iterator[tuple[str, Callable[[], int]]]:
-        """Which NVLinks are up, as bits, and errors summed over those that are; then the fabric they lead to."""
+        """The NVLinks that are up, as bits, and the errors summed over these; then the fabric behind them."""
         yield "nvlink.active", lambda: self._active_links(handle)
         for name, counter in _LINK_ERRORS.items():
             yield f"nvlink.{name}", lambda c=counter: self._link_errors(handle, c)  # type: ignore[misc]
@@ -229,7 +229,7 @@ class HealthReader:
                 bits |= bool(nvml.nvmlDeviceGetNvLinkState(handle, link)) << link
             except nvml.NVMLError as error:
                 if link and error.value in (NOT_SUPPORTED, _INVALID_ARGUMENT):
-                    break  # there are no more links
+                    break  # no more links
                 raise
         return bits
 
@@ -239,7 +239,7 @@ class HealthReader:
         return sum(int(self._nvml.nvmlDeviceGetNvLinkErrorCounter(handle, link, counter)) for link in links)
 
     def _fabric(self, handle: Any) -> tuple[int, int]:
-        """State and status. A GPU that no NVSwitch is behind says that it has no fabric."""
+        """The fabric's state and status. A GPU without NVSwitch says that it has no fabric."""
         nvml = self._nvml
         info = nvml.c_nvmlGpuFabricInfoV_t()
         try:
@@ -259,7 +259,7 @@ class HealthReader:
             return int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
 
     def _field(self, handle: Any, number: int) -> int:
-        """A field of NVML. A driver that has never heard of it says so in one of two ways."""
+        """A field of NVML. A driver that does not know it says so in one of two ways."""
         nvml = self._nvml
         [found] = nvml.nvmlDeviceGetFieldValues(handle, [number])
         if found.nvmlReturn != nvml.NVML_SUCCESS:
@@ -282,13 +282,13 @@ class HealthReader:
         return found.decode("utf-8", "replace") if isinstance(found, bytes) else str(found)
 
     def events(self) -> XidEvents:
-        """Listen to the Xids that NVML tells from now on."""
+        """Listen to NVML's Xid events from now on."""
         return XidEvents(self._nvml)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeardXid:
-    """An Xid, and who told of it."""
+    """An Xid, and its source."""
 
     code: int
     gpu: int | None
@@ -300,7 +300,7 @@ class HeardXid:
 
 
 class XidEvents:
-    """NVML's own Xid events, of every GPU that can tell them. `deaf` says of which GPUs none can be heard, and why."""
+    """NVML's Xid events, of every GPU that supports them. `deaf` names the GPUs without, and why."""
 
     def __init__(self, nvml: Any) -> None:
         self._nvml = nvml
@@ -323,11 +323,11 @@ class XidEvents:
 
     @property
     def why_none(self) -> str:
-        """Why no event of any GPU can be heard; empty where some can."""
+        """Why no GPU gives events; empty where some do."""
         return self.deaf.get(-1, "")
 
     def wait(self, seconds: float) -> list[HeardXid]:
-        """The Xids of the next seconds; returns early with the first."""
+        """Wait up to `seconds` for Xids; returns early with the first."""
         nvml = self._nvml
         if self._set is None or self.why_none:
             return []
@@ -337,12 +337,12 @@ class XidEvents:
             if error.value != nvml.NVML_ERROR_TIMEOUT:
                 self.deaf = {-1: f"NVML says: {error}"}
             return []
-        # By the handle that it was registered with: a GPU that is lost does not answer its number any more.
+        # By the handle that was registered: a lost GPU no longer gives its index.
         gpu = self._indexes.get(_address(event.device))
         return [HeardXid(code=int(event.eventData), gpu=gpu, at=clock.monotonic(), told_by="NVML")]
 
     def close(self) -> None:
-        """Give the set back."""
+        """Free NVML's set of events."""
         if self._set is not None:
             try:
                 self._nvml.nvmlEventSetFree(self._set)

@@ -1,7 +1,7 @@
-"""What the kernel's log says of GPUs: Xid lines of the NVIDIA driver, and GPUs that have fallen off the bus.
+"""Reads the kernel's log for Xid lines of the NVIDIA driver, and for GPUs that have fallen off the bus.
 
-The log is the only witness of what happened before a run, and of a GPU that is gone. A user who may not read it is told
-so: an unread log is no clean one.
+Only the log shows what happened before a run, and to a GPU that is gone. Where this user may not read it, the suite
+says so: an unread log is not a clean one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _KMSG: Final = Path("/dev/kmsg")
 _LONGEST: Final = 400
 """Characters of a line that are kept."""
 _LINE: Final = 8192
-"""Bytes of the longest record that the kernel gives at once (its own LOG_LINE_MAX and what it puts before)."""
+"""Bytes of the longest record that the kernel gives at once (its LOG_LINE_MAX and the prefix)."""
 
 OFF_THE_BUS: Final = 79
 _ADDRESS: Final = r"(?:PCI:)?(?P<bus>[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}|[0-9a-fA-F]{2}:[0-9a-fA-F]{2})"
@@ -34,14 +34,14 @@ class KernelXid:
 
     code: int
     bus: str
-    """The GPU's place in the form `0000:18:00`; lower case, without function."""
+    """The GPU's PCI address as `0000:18:00`, in lower case, without the function."""
     text: str
     at: float | None = None
     """Seconds since the machine started; None where the line does not say."""
 
 
 def bus_place(text: str) -> str:
-    """`0000:18:00` of any way to write a PCI address: NVML has eight digits for the domain, the driver's log four, or
+    """Normalise a PCI address to `0000:18:00`: NVML writes eight digits for the domain, the driver's log four, or
     none."""
     parts = text.lower().removeprefix("pci:").partition(".")[0].split(":")
     domain = int(parts[-3], 16) if len(parts) > 2 else 0
@@ -49,8 +49,8 @@ def bus_place(text: str) -> str:
 
 
 def xids_of(lines: Iterable[str]) -> list[KernelXid]:
-    """The Xids of some lines, in their order. "Fallen off the bus" is 79 where the driver gives it no number: it may
-    stand in a line of its own, after the one that names the GPU."""
+    """The Xids in some lines, in their order. "Fallen off the bus" counts as 79 where the driver gives no number; it
+    may be in a line of its own, after the one that names the GPU."""
     found: list[KernelXid] = []
     named = ""
     for line in lines:
@@ -69,7 +69,8 @@ _SINCE_START: Final = re.compile(r"^\[\s*(\d+\.\d+)\]|^\d+,\d+,(\d+),")
 
 
 def _xid(code: int, bus: str, line: str) -> KernelXid:
-    """A record of /dev/kmsg begins with `priority,number,microseconds,flags;`, a line of dmesg with `[seconds]`."""
+    """The Xid in a line. A record of /dev/kmsg begins with `priority,number,microseconds,flags;`, a line of dmesg with
+    `[seconds]`."""
     stamp = _SINCE_START.match(line)
     seconds = None
     if stamp is not None:
@@ -80,16 +81,16 @@ def _xid(code: int, bus: str, line: str) -> KernelXid:
 
 @dataclass(slots=True)
 class KernelLog:
-    """The kernel's log from where it was opened on. `why` says why it cannot be read; empty where it can."""
+    """The kernel's log, followed from its opening on. `why` says why it cannot be read; empty where it can."""
 
     path: Path = _KMSG
     why: str = ""
     before: list[KernelXid] = field(default_factory=list)
-    """What was in the log when it was opened, of this start of the machine."""
+    """The Xids since boot that were in the log when it was opened."""
     _descriptor: int | None = None
 
     def open(self) -> None:
-        """Read all that is there into `before`, and stay at the end."""
+        """Read what is there into `before`, and stay at the end."""
         try:
             self._descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
@@ -98,7 +99,7 @@ class KernelLog:
         self.before = self.fresh()
 
     def fresh(self) -> list[KernelXid]:
-        """The Xids that were written since the last call; none where the log cannot be read, which `why` says."""
+        """The Xids that were written since the last call; empty where the log cannot be read (see `why`)."""
         if self._descriptor is None:
             return []
         lines: list[str] = []
@@ -115,13 +116,13 @@ class KernelLog:
                 return None
             except OSError as error:
                 if error.errno == errno.EPIPE:
-                    continue  # the kernel has overwritten records that were not read yet; the next read goes on
+                    continue  # the kernel has overwritten unread records; the next read continues after them
                 self.why = f"{self.path}: {error.strerror}"
                 self.close()
                 return None
 
     def close(self) -> None:
-        """Give the descriptor back. Safe to call again."""
+        """Close the descriptor. Safe to call again."""
         if self._descriptor is not None:
             with suppress(OSError):
                 os.close(self._descriptor)

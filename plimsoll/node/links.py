@@ -1,4 +1,4 @@
-"""How well the GPUs of a node are linked, as NVML says it: NVLink first, then a common switch, then the processors."""
+"""Ranks the links between a node's GPUs by NVML: NVLink first, then a common switch, then through the processors."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Final
 from plimsoll.node.devices import Device
 
 _SYSTEM: Final = 50
-"""NVML_TOPOLOGY_SYSTEM, the farthest: two GPUs whose way leads from processor to processor."""
+"""NVML_TOPOLOGY_SYSTEM, the farthest: the way between the GPUs leads from processor to processor."""
 _NVLINK: Final = 100
-"""More than any way over PCIe."""
+"""More than any way over PCIe gets."""
 
 
 def read_links(gpus: Sequence[Device]) -> Mapping[frozenset[str], int]:
-    """How well each two are linked, by their ids; more is better. A pair of which nothing can be read is not in it, and
-    instances of split GPUs are linked to nothing."""
+    """How well each pair of GPUs is linked, by their ids; more is better. Pairs that cannot be read are missing, and
+    instances of split GPUs have no links."""
     whole = [gpu for gpu in gpus if gpu.uuid is not None and gpu.uuid.startswith("GPU-")]
     if len(whole) < 2:
         return {}

@@ -1,7 +1,7 @@
-"""The node: what was probed of the machine, as plain frozen values that go to evidence and back unchanged.
+"""The node: the probed machine, as plain frozen values that go to evidence and back unchanged.
 
-A figure that could not be read is None, and `unread` says what it was and why; nothing here is ever zero for want of
-an answer.
+A figure that could not be read is None, and `unread` names it with the reason; no figure is ever zero for lack of an
+answer.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ class Unread:
     what: str
     why: str
     code: int | None = None
-    """NVML's number for the error (`NVML_ERROR_*`), where it was NVML that gave no answer: the next step depends on
-    it."""
+    """NVML's number for the error (`NVML_ERROR_*`), where NVML gave no answer: the next step depends on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cpu:
-    """The processor as the operating system names it; counts are of what this process may use."""
+    """The processor as the operating system names it; the counts are what this process may use."""
 
     model: str | None
     architecture: str
@@ -33,8 +32,8 @@ class Cpu:
     features: tuple[str, ...]
     """Instruction sets that change numerics or speed here: `avx2`, `avx512f`, `avx512_bf16`, `amx_bf16`, ..."""
     quota: float | None = None
-    """CPUs' worth of time that the control group grants (`cpu.max`), `0.5` is half of one; `logical_cores` respects
-    it. None where it grants all of them."""
+    """CPU time that the control group grants (`cpu.max`), in CPUs: `0.5` is half of one; `logical_cores` respects it.
+    None for no quota."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +57,7 @@ class Disk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigInstance:
-    """A part of a split GPU (MIG), which CUDA takes for a GPU of its own; bytes, None where NVML gave no answer."""
+    """A part of a split GPU (MIG), which CUDA treats as a GPU; bytes, None where NVML gave no answer."""
 
     uuid: str
     """`MIG-...`, by which `CUDA_VISIBLE_DEVICES` names it."""
@@ -84,14 +83,14 @@ class Gpu:
     instances: tuple[MigInstance, ...] = ()
     """The parts of a split device that this process may see, in NVML's order."""
     unified: bool = False
-    """True where the GPU has no memory of its own and uses the machine's RAM, for which NVML has no figure."""
+    """True where the GPU has no memory of its own and uses the machine's RAM, of which NVML gives no figure."""
     lost: str | None = None
-    """What NVML says of a GPU that the driver lists and that answers nothing any more; None for one that answers."""
+    """NVML's error for a GPU that the driver lists but that no longer answers; None for one that answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accelerator:
-    """A device that is no NVIDIA GPU, which the suite sees and runs nothing on; None for what was not told."""
+    """An accelerator other than NVIDIA's, which the suite names but does not use; None for unknown values."""
 
     kind: str
     """`rocm`, `mps` or `xpu`, as torch names them."""
@@ -119,16 +118,16 @@ class Node:
     packages: Mapping[str, str | None]
     """Distribution name -> installed version; None where it is not installed."""
     torch_cuda: str | None = None
-    """The CUDA version that the installed torch was built for, `13.0`; None where it was built without, or is not
+    """The CUDA version that the installed torch was built for, `13.0`; None where it was built without CUDA, or is not
     installed."""
     environment: Mapping[str, str]
     """Variables that change what is loaded or measured; the values of secrets are masked."""
     unread: tuple[Unread, ...]
     accelerators: tuple[Accelerator, ...] = ()
-    """What is no NVIDIA GPU: AMD's, Apple's, Intel's."""
+    """AMD's, Apple's and Intel's."""
 
     def why_unread(self, what: str) -> str:
-        """Why a figure is None, by its dotted name (`gpus[0].memory`); says so where the probe left no reason."""
+        """Why a figure is None, by its dotted name (`gpus[0].memory`); a fixed text where the probe left no reason."""
         return next((entry.why for entry in self.unread if entry.what == what), "the probe gives no reason")
 
     def to_json(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The GPUs, asked through NVML: no CUDA context is made, so nothing here takes GPU memory.
+"""Reads the GPUs through NVML, without a CUDA context, so that no GPU memory is used.
 
-A query that one card cannot answer (consumer cards have no serial number) leaves that one field unread, and a GPU
-that has fallen off the bus stays in the list with nothing read: a node of eight that shows seven is a finding.
+A query that a card cannot answer (consumer cards have no serial number) leaves only that field unread, and a GPU that
+has fallen off the bus stays in the list with nothing read: a node of eight that shows seven is a finding.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LIBRARY = "libnvidia-ml.so.1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graphics:
-    """What NVML said; `gpus` is empty where there is no driver, and `unread` then says why."""
+    """NVML's answers; `gpus` is empty where there is no driver, and `unread` then says why."""
 
     driver: str | None = None
     cuda: str | None = None
@@ -29,7 +29,7 @@ class Graphics:
 
 
 def read_graphics() -> Graphics:
-    """Ask NVML for the driver and every GPU; never raises for want of a driver or an answer."""
+    """Ask NVML for the driver and every GPU; never raises for lack of a driver or an answer."""
     try:
         import pynvml
     except ImportError:
@@ -48,7 +48,7 @@ def read_graphics() -> Graphics:
 
 
 def _loader_error() -> str:
-    """What the dynamic loader says; pynvml keeps to itself whether the library is absent or broken."""
+    """The dynamic loader's error; pynvml does not tell whether the library is absent or broken."""
     try:
         ctypes.CDLL(_LIBRARY)
     except OSError as error:
@@ -58,7 +58,7 @@ def _loader_error() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Session:
-    """NVML while it is initialised, and what it would not tell."""
+    """NVML while it is initialised, and the queries that it did not answer."""
 
     nvml: Any
     unread: list[Unread] = field(default_factory=list)
@@ -110,19 +110,19 @@ class _Session:
         )
 
     def _memory(self, at: str, handle: Any) -> tuple[bool, Any]:
-        """Whether the GPU has no memory of its own, and what NVML says of the memory that it has."""
+        """Whether the GPU uses the machine's RAM, and NVML's figures of its own memory."""
         try:
             return False, self.nvml.nvmlDeviceGetMemoryInfo(handle)
         except self.nvml.NVMLError_NotSupported:
-            # The answer of a GPU that shares the machine's RAM: there is no figure that NVML could keep.
+            # The answer of a GPU that shares the machine's RAM, of which NVML has no figures.
             return True, None
         except self.nvml.NVMLError as error:
             self.unread.append(Unread(what=f"{at}.memory", why=f"NVML says: {error}", code=error.value))
             return False, None
 
     def _why_lost(self, at: str) -> str | None:
-        """What NVML says of a GPU that has gone. A device that one may not look at, or a question that it does not
-        support, is no such thing."""
+        """NVML's error for a GPU that is gone; None where only the permission is missing, or the query is not
+        supported."""
         lost = (self.nvml.NVML_ERROR_GPU_IS_LOST, self.nvml.NVML_ERROR_RESET_REQUIRED)
         unanswered = (*lost, self.nvml.NVML_ERROR_UNKNOWN, self.nvml.NVML_ERROR_TIMEOUT, self.nvml.NVML_ERROR_IRQ_ISSUE)
         for entry in self.unread:
@@ -132,7 +132,7 @@ class _Session:
         return None
 
     def _instances(self, at: str, handle: Any) -> tuple[MigInstance, ...]:
-        """The parts of a split GPU; a part that is not there is an answer, one that cannot be read is noted."""
+        """The parts of a split GPU. A missing part is an answer; one that cannot be read is noted."""
         nvml = self.nvml
         count = self._ask(f"{at}.instances", lambda: nvml.nvmlDeviceGetMaxMigDeviceCount(handle))
         found = (self._instance(f"{at}.instances[{number}]", handle, number) for number in range(count or 0))
@@ -162,12 +162,12 @@ class _Session:
         try:
             current, _pending = self.nvml.nvmlDeviceGetMigMode(handle)
         except self.nvml.NVMLError_NotSupported:
-            # The documented answer of a card that cannot be split: an answer, not the want of one.
+            # The documented answer of a card that cannot be split: an answer, not a missing one.
             return False
         return bool(current == self.nvml.NVML_DEVICE_MIG_ENABLE)
 
     def _ask(self, what: str, query: Callable[[], T]) -> T | None:
-        """The query's answer, or None with a note of why there is none."""
+        """The answer of a query, or None with a note of the reason."""
         try:
             return query()
         except (self.nvml.NVMLError, UnicodeDecodeError) as error:

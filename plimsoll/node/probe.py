@@ -1,7 +1,7 @@
-"""Probes a node through one protocol: the real machine, or a recorded one.
+"""Probes a node: the real machine, or a recorded one.
 
 Everything downstream takes a `Node`, so a decision about an eight-GPU machine can be tried on a laptop with the file
-that `plimsoll probe --json` wrote there. Nothing here imports torch, and nothing asks the CUDA runtime.
+that `plimsoll probe --json` wrote on that machine. Nothing here imports torch or asks the CUDA runtime.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from plimsoll.node.storage import hub_cache, read_disk
 
 
 class Probe(Protocol):
-    """Something that can say what a node is."""
+    """Something that can probe a node."""
 
     def probe(self) -> Node:
-        """Look at the node now; every call looks again."""
+        """Probe the node now, anew at every call."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SystemProbe:
-    """The machine that this process runs on. `weights_path` is where weights will land; None asks the environment as
-    huggingface_hub does."""
+    """Probes the machine that this process runs on. `weights_path` is where weights will land; None for the folder that
+    huggingface_hub would use."""
 
     weights_path: Path | None = None
 
@@ -69,13 +69,13 @@ class SystemProbe:
 
 @dataclass(frozen=True, slots=True)
 class RecordedProbe:
-    """A node that was written to a file by `Node.to_json` or `plimsoll probe --json`."""
+    """Reads a node that `Node.to_json` or `plimsoll probe --json` wrote to a file."""
 
     path: Path
 
     def probe(self) -> Node:
-        """Read the file. Raises PlimsollError, with every fault, for one that is missing or does not hold a node."""
-        # Only a recorded node is checked by pydantic, whose import would be half the time of a plain probe.
+        """Read the file. Raises PlimsollError, with every fault, for one that is missing or holds no node."""
+        # Imported here, because pydantic's import would take half the time of a plain probe.
         from pydantic import TypeAdapter, ValidationError
 
         try:
@@ -88,7 +88,7 @@ class RecordedProbe:
         except ValidationError as error:
             faults = [f"{_key(fault['loc']) or 'file'}: {fault['msg']}" for fault in error.errors()]
         except TypeError as error:
-            # pydantic passes over fields that it does not know; the types themselves do not.
+            # pydantic ignores unknown fields; the types themselves do not.
             faults = [str(error)]
         raise PlimsollError(
             "\n  ".join([f"{self.path}: not a recorded node (write one with `plimsoll probe --json`):", *faults])
@@ -96,7 +96,7 @@ class RecordedProbe:
 
 
 def read_memory() -> tuple[Memory, tuple[Unread, ...]]:
-    """The machine's memory, within the limit of the control group, and what could not be read of that."""
+    """The machine's memory within the control group's limit, and what of it could not be read."""
     physical = psutil.virtual_memory()
     machine = Memory(total=physical.total, available=physical.available, limit=None)
     try:

@@ -1,8 +1,8 @@
-"""The processor: its name, the cores and the time that this process may use, and the instruction sets that change
+"""Reads the processor: its name, the cores and time that this process may use, and instruction sets that change
 results.
 
-Numerics on a CPU differ with AVX-512-BF16 or AMX at hand (bitsandbytes repacks NF4 there), so a comparison of two
-nodes needs them.
+Numerics on a CPU differ with AVX-512-BF16 or AMX (bitsandbytes repacks NF4 there), so a comparison of two nodes needs
+them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FEATURES = (
 
 
 def read_cpu(root: Path = Path("/")) -> tuple[Cpu, tuple[Unread, ...]]:
-    """The processor as Linux describes it under `root`; elsewhere name and features are unread."""
+    """The processor as Linux describes it under `root`; on other systems name and features are unread."""
     unread: list[Unread] = []
     facts: dict[str, str] = {}
     source = root / "proc/cpuinfo"
@@ -83,5 +83,5 @@ def _physical_cores(allowed: frozenset[int], root: Path) -> int | None:
     try:
         return len({(topology / f"cpu{n}/topology/thread_siblings_list").read_text() for n in allowed})
     except OSError:
-        # Without the topology psutil knows the whole machine's count: right only where all of it may be used.
+        # Without the topology psutil gives the whole machine's count, which is right only where all of it may be used.
         return psutil.cpu_count(logical=False) if len(allowed) == psutil.cpu_count() else None

@@ -1,7 +1,7 @@
-"""The software stack: which versions are installed, and which the project supports.
+"""Reads the software stack, and compares it with the versions that the project supports.
 
-The supported ranges are written once, as the requirements in pyproject.toml. An installed plimsoll carries them in its
-metadata; in a checkout that was not installed the file itself is read.
+The supported ranges are the requirements in pyproject.toml. An installed plimsoll has them in its metadata; in a
+checkout that was not installed the file itself is read.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ RECORDED: Final = (
     *("torch", "transformers", "accelerate", "bitsandbytes", "huggingface_hub", "safetensors", "tokenizers"),
     *("pytest", "pytest-xdist", "pytest-benchmark", "pytest-html"),
     *("nvidia-ml-py", "psutil", "plimsoll"),
-    # What an attention or a tokenizer of an entry may need.
+    # Needed by the attention or the tokenizer of some entries.
     *("flash-attn", "sentencepiece"),
 )
-"""Distributions whose versions go to evidence; what the requirements name is recorded beside them."""
+"""Distributions whose versions go to evidence, besides those that the requirements name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class StackFault:
     have: str | None
     """The installed version; None where it is not installed."""
     need: str
-    """The supported range, `>=5.0,<6`; empty where any version will do."""
+    """The supported range, `>=5.0,<6`; empty for any version."""
 
     @property
     def requirement(self) -> str:
@@ -55,7 +55,7 @@ class StackFault:
 
     @property
     def fix(self) -> str:
-        """The command that mends it."""
+        """The command that fixes it."""
         if self.package == "python":
             return f"make the environment anew with Python {self.need}"
         return f"pip install '{self.requirement}'"
@@ -67,7 +67,7 @@ class StackFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Supported:
-    """What the project declares: distributions by canonical name, and Python."""
+    """The requirements that the project declares: distributions by canonical name, and Python."""
 
     packages: dict[str, Requirement]
     python: str
@@ -78,13 +78,13 @@ def installed_packages() -> dict[str, str | None]:
     names = dict.fromkeys((*RECORDED, *(r.name for r in _supported().packages.values())))
     known = {canonicalize_name(name): name for name in reversed(names)}
     versions = {name: _installed(name) for name in sorted(known.values(), key=str.lower)}
-    # A checkout runs without being installed; its version is then the source's own.
+    # In a checkout that was not installed, the version is the source's own.
     return {**versions, "plimsoll": _installed(DISTRIBUTION) or plimsoll.__version__}
 
 
 def torch_cuda() -> str | None:
     """The CUDA version that the installed torch was built for, `13.0`; None where it was built without CUDA, is not
-    installed, or does not say. Its own file is read, because importing torch takes seconds and memory."""
+    installed, or does not say. Read from torch's own file, because importing torch takes seconds and memory."""
     try:
         text = Path(str(metadata.distribution("torch").locate_file("torch/version.py"))).read_text("utf-8")
     except (metadata.PackageNotFoundError, OSError, UnicodeDecodeError):
@@ -99,7 +99,7 @@ _TORCH_CUDA: Final = re.compile(r"^cuda\b[^=\n]*=\s*['\"](\d+\.\d+)['\"]", re.MU
 def everything_installed() -> dict[str, str]:
     """The version of every installed distribution, by canonical name in alphabetical order: what a sign-off locks."""
     names = ((d.metadata["Name"], d.version) for d in metadata.distributions())
-    # A folder that is left of a removed distribution has no name.
+    # The leftover folder of a removed distribution has no name.
     return dict(sorted((str(canonicalize_name(name)), version) for name, version in names if name))
 
 
@@ -112,7 +112,7 @@ def check_stack(node: Node) -> tuple[StackFault, ...]:
 
 
 def check_packages(node: Node, names: Iterable[str], *, python: bool = False) -> tuple[StackFault, ...]:
-    """The faults of these packages alone; one that the project declares no range for may have any version."""
+    """The faults of these packages; a package without a declared range may have any version."""
     supported = _supported()
     versions = {canonicalize_name(name): version for name, version in node.packages.items()}
     faults = []
@@ -128,7 +128,8 @@ def check_packages(node: Node, names: Iterable[str], *, python: bool = False) ->
 
 
 def _inside(have: str | None, need: SpecifierSet) -> bool:
-    """A version that nobody can compare is outside; a pre-release of a supported version is inside."""
+    """True for a version in the range: an unreadable version is outside, a pre-release of a supported version
+    inside."""
     try:
         return have is not None and need.contains(Version(have), prereleases=True)
     except InvalidVersion:

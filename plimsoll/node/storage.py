@@ -1,7 +1,7 @@
-"""Says where weights land, and how much room there is.
+"""Finds the folder where weights land, and its free space.
 
-The folder follows the rules of huggingface_hub without importing it; the folder need not exist yet, so the nearest
-existing parent is measured.
+The folder follows the rules of huggingface_hub without importing it. It need not exist yet, so the nearest existing
+parent is measured.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from plimsoll.node.node import Disk, Unread
 
 
 def hub_cache() -> Path:
-    """The folder where huggingface_hub keeps checkpoints, as the environment has it now."""
+    """The folder where huggingface_hub keeps checkpoints in the current environment."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     hf_home = os.environ.get("HF_HOME") or f"{home}/huggingface"
     cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or f"{hf_home}/hub"

@@ -1,7 +1,6 @@
-"""Who else uses a GPU: processes that NVML names, or memory that is in use by nobody that it names.
+"""Finds other users of a GPU: processes that NVML names, or memory in use that no named process explains.
 
-Inside a container NVML may see neither the processes nor their numbers; what is in use beyond what a driver keeps for
-itself then tells that somebody is there.
+Inside a container NVML may show no processes; memory in use beyond the driver's own share then reveals others.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from plimsoll.units import format_bytes
 
 WARN, FAIL, WAIT = "warn", "fail", "wait"
 CHOICES: Final = (WARN, FAIL, WAIT)
-"""What may be done about others; the first unless something else is asked."""
+"""The ways to handle others; the first is the default."""
 
 _DRIVERS_OWN: Final = 2**30
 _DRIVERS_PART: Final = 0.015
-"""What a driver keeps of a GPU's memory for itself: 0.6 GB of an H200's 150 was seen; MIG, ECC and fabric add some."""
+"""GPU memory that a driver keeps for itself: 0.6 GB of an H200's 150 was seen; MIG, ECC and fabric add some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,22 +26,21 @@ class Tenants:
     """What others hold of one GPU."""
 
     processes: tuple[tuple[int, int | None], ...]
-    """Number and bytes of each; None where NVML does not tell the bytes."""
+    """The pid and bytes of each process; bytes are None where NVML does not give them."""
     used: int | None
-    """Bytes in use by anybody."""
+    """Bytes in use in total."""
     total: int | None
 
     @property
     def unnamed(self) -> int | None:
-        """Bytes in use by nobody that NVML names, beyond what a driver keeps; None where there are none, or where it is
-        not known."""
+        """Bytes in use beyond the named processes and the driver's share; None for none, or where it is not known."""
         if self.used is None or self.total is None or self.processes:
             return None
         return self.used if self.used > _DRIVERS_OWN + _DRIVERS_PART * self.total else None
 
     @property
     def held(self) -> int | None:
-        """Bytes that others hold; None where there are some, and nobody tells how much."""
+        """Bytes that others hold; None where others are there and their bytes are unknown."""
         if not self.processes:
             return self.unnamed or 0
         sizes = [size for _, size in self.processes]
@@ -50,7 +48,7 @@ class Tenants:
 
     @property
     def are_there(self) -> bool:
-        """True where somebody is."""
+        """True where others use the GPU."""
         return bool(self.processes) or self.unnamed is not None
 
     def __str__(self) -> str:
@@ -63,8 +61,8 @@ class Tenants:
 
 
 def read_tenants(index: int, own: Collection[int] = (), instance: str | None = None) -> Tenants | Unread:
-    """Who else uses the GPU of NVML's number, or the instance of it (MIG) of this UUID: others may have the rest of the
-    GPU. `own` are processes of this run. Says why where it cannot be read."""
+    """Who else uses the GPU of this NVML index, or its instance (MIG) of this UUID, where others may have the rest of
+    the GPU. `own` are the pids of this run. Returns the reason where it cannot be read."""
     import pynvml
 
     try:
@@ -81,14 +79,14 @@ def read_tenants(index: int, own: Collection[int] = (), instance: str | None = N
 
 
 def _read(nvml: Any, handle: Any, own: Collection[int]) -> Tenants:
-    """Raises NVMLError, also where neither processes nor memory are told: that is no empty GPU."""
+    """Raises NVMLError, even where NVML gives neither processes nor memory: that does not mean an unused GPU."""
     processes: dict[int, int | None] = {}
     answered = False
     for query in (nvml.nvmlDeviceGetComputeRunningProcesses, nvml.nvmlDeviceGetGraphicsRunningProcesses):
         try:
             found = query(handle)
         except nvml.NVMLError_NotSupported:
-            continue  # the memory in use tells what there is to be told
+            continue  # the memory in use then decides
         answered = True
         processes |= {int(each.pid): each.usedGpuMemory for each in found if int(each.pid) not in own}
     try:

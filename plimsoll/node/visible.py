@@ -1,8 +1,8 @@
-"""Which GPUs a CUDA process started here would see, in which order, and how much each has free.
+"""Tells which GPUs a CUDA process started here would see, in which order, and how much memory each has free.
 
-NVML lists every GPU of the machine by its place on the bus. CUDA hides what `CUDA_VISIBLE_DEVICES` does not name and
-numbers the rest its own way, so "GPU 0 has room" means nothing until the two are matched. A part of a split GPU (MIG)
-is a GPU to CUDA, with memory of its own.
+NVML lists every GPU of the machine in the order of the bus. CUDA hides what `CUDA_VISIBLE_DEVICES` does not name and
+numbers the rest in its own way, so the two must be matched before "GPU 0 has room" means anything. To CUDA a part of a
+split GPU (MIG) is a GPU, with memory of its own.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ INSTANCE = "MIG-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hidden:
-    """Why it cannot be said which GPUs a CUDA process sees, or why it sees none; `fix` is the next step."""
+    """Why the GPUs of a CUDA process are unknown, or why it sees none; `fix` is the next step."""
 
     why: str
     fix: str
 
 
 def visible_gpus(node: Node) -> tuple[Gpu, ...] | Hidden:
-    """The node's GPUs in CUDA's order, never empty: the first is `cuda:0`.
-
-    An instance of a split GPU stands for itself, with its own UUID and memory, and the index of the whole GPU.
+    """The node's GPUs in CUDA's order, never empty: the first is `cuda:0`. An instance of a split GPU counts as a GPU,
+    with its own UUID and memory, and the index of the whole GPU.
     """
     if not node.gpus:
         why = node.why_unread("gpus") if any(entry.what == "gpus" for entry in node.unread) else "NVML lists no GPU"
@@ -49,8 +48,8 @@ def visible_gpus(node: Node) -> tuple[Gpu, ...] | Hidden:
 
 
 def free_memory(node: Node, gpu: Gpu) -> int | None:
-    """Bytes that a process could take on a GPU now; None where NVML did not say. A GPU without memory of its own takes
-    from the machine's RAM, within the limit of the control group."""
+    """Bytes that a process could take on a GPU now; None where NVML did not say. A GPU without memory of its own uses
+    the machine's RAM, within the control group's limit."""
     return node.memory.available if gpu.unified else gpu.memory_free
 
 
@@ -60,8 +59,8 @@ def total_memory(node: Node, gpu: Gpu) -> int | None:
 
 
 def _with_instances(node: Node, chosen: tuple[Gpu, ...]) -> tuple[Gpu, ...] | Hidden:
-    """The GPUs themselves, where none is split. CUDA shows a process one instance at most, and which one it is has to
-    be said, unless there is but one thing to see."""
+    """The GPUs, where none is split. CUDA shows a process at most one instance, and it must be named, unless there is
+    only one."""
     split = next((gpu for gpu in chosen if gpu.mig), None)
     if split is None:
         return chosen
@@ -73,7 +72,8 @@ def _with_instances(node: Node, chosen: tuple[Gpu, ...]) -> tuple[Gpu, ...] | Hi
 
 
 def _named_instance(node: Node, name: str) -> tuple[Gpu, ...] | Hidden:
-    """CUDA takes the beginning of an instance's UUID, and sees nothing beside the first instance that is named."""
+    """The instance that a name means. CUDA accepts the beginning of an instance's UUID, and sees nothing but the first
+    named instance."""
     fits = [(gpu, n) for gpu in node.gpus for n, part in enumerate(gpu.instances) if part.uuid.startswith(name)]
     if len(fits) == 1:
         return (as_gpu(*fits[0]),)
@@ -82,7 +82,7 @@ def _named_instance(node: Node, name: str) -> tuple[Gpu, ...] | Hidden:
 
 
 def as_gpu(gpu: Gpu, number: int) -> Gpu:
-    """An instance of a split GPU, by its place, as a GPU of its own."""
+    """An instance of a split GPU, by its position, as a GPU."""
     part = gpu.instances[number]
     return replace(
         gpu,
@@ -96,7 +96,7 @@ def as_gpu(gpu: Gpu, number: int) -> Gpu:
 
 
 def name_an_instance(node: Node) -> str:
-    """Never to undo the split: other people's work may run in the other instances."""
+    """The step that names an instance. Undoing the split is no step: others may work in the other instances."""
     known = [part.uuid for gpu in node.gpus for part in gpu.instances]
     if known:
         return f"export CUDA_VISIBLE_DEVICES={known[0]}" + (
@@ -109,7 +109,7 @@ def name_an_instance(node: Node) -> str:
 
 
 def doubtful_numbers(node: Node) -> Hidden | None:
-    """CUDA sorts by speed first: only among GPUs of one kind is that the bus order that NVML uses."""
+    """Why CUDA's numbers are uncertain: it sorts by speed, and only among GPUs of one kind is that NVML's bus order."""
     if node.environment.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
         return None
     for gpu in node.gpus:
@@ -133,7 +133,7 @@ def doubtful_numbers(node: Node) -> Hidden | None:
 
 
 def chosen_gpus(gpus: tuple[Gpu, ...], tokens: list[str]) -> tuple[Gpu, ...]:
-    """CUDA's own reading: it stops at the first name that fits no GPU, and a repeated one hides all."""
+    """The named GPUs, as CUDA reads the names: it stops at the first unknown one, and a repeated one hides all."""
     chosen: list[Gpu] = []
     for token in tokens:
         fits = [gpu for gpu in gpus if _names(token, gpu)]
@@ -146,7 +146,8 @@ def chosen_gpus(gpus: tuple[Gpu, ...], tokens: list[str]) -> tuple[Gpu, ...]:
 
 
 def _names(token: str, gpu: Gpu) -> bool:
-    """An index, or the beginning of a UUID that starts with `GPU-`; an instance (`MIG-...`) names no whole GPU."""
+    """True where a name means this GPU: its index, or the beginning of its UUID with `GPU-`; `MIG-...` names no whole
+    GPU."""
     if token.isdecimal():
         return int(token) == gpu.index
     return token.startswith("GPU-") and (gpu.uuid or "").startswith(token)

@@ -25,14 +25,14 @@ _IDLE: Final = 0x1
 
 @dataclass(slots=True)
 class Extreme:
-    """How low and how high a figure went, and every bit that it showed."""
+    """The lowest and highest value of a figure, and every bit that it had."""
 
     low: int
     high: int
     bits: int
 
     def take(self, value: int) -> None:
-        """Widen by one more sample."""
+        """Include one more sample."""
         self.low, self.high, self.bits = min(self.low, value), max(self.high, value), self.bits | value
 
 
@@ -51,11 +51,11 @@ class HealthWindow:
 
     @property
     def seconds(self) -> float:
-        """How long it was."""
+        """The length of the window."""
         return self.after.at - self.before.at
 
     def with_link(self, index: int, generation: int | None, width: int | None) -> HealthWindow:
-        """With what a host saw of a GPU's PCIe link while it copied."""
+        """The window with the PCIe link of a GPU as a host saw it during copies."""
         figures = dict(self.extremes.get(index, {}))
         for name, value in (("pcie.generation", generation), ("pcie.width", width)):
             if value is not None:
@@ -74,7 +74,7 @@ class WindowStart:
 
 
 class HealthWatch:
-    """The thread, and what it has seen. `start` before the first model loads, `stop` at the end."""
+    """The watching thread, and what it has seen. `start` it before the first model loads, `stop` it at the end."""
 
     def __init__(self, reader: HealthReader, log: KernelLog | None = None, interval: float = _INTERVAL) -> None:
         self._reader = reader
@@ -89,14 +89,14 @@ class HealthWatch:
         self._log.open()
         self._events = reader.events()
         self.earlier: tuple[KernelXid, ...] = tuple(self._log.before)
-        """What the kernel's log had of this start of the machine, before the watch began."""
+        """The Xids since boot that the kernel's log had before the watch began."""
 
     def start(self) -> None:
         """Begin to sample and to listen."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread and give back what it holds."""
+        """End the thread and release what it holds."""
         self._done.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -104,7 +104,7 @@ class HealthWatch:
         self._log.close()
 
     def begin(self) -> WindowStart:
-        """Begin a window with a look at everything."""
+        """Begin a window with a full reading."""
         start = WindowStart(before=self._reader.look())
         self._hear_kernel(start.before)
         with self._lock:
@@ -139,7 +139,7 @@ class HealthWatch:
             heard = self._events.wait(self._interval)
             with self._lock:
                 self._heard += heard
-            # Waiting for events is the pause; where there are none to wait for, or one came early, the rest is slept.
+            # Waiting for events is the pause; where there are no events, or one came early, sleep for the rest.
             self._done.wait(max(0.0, self._interval - (clock.monotonic() - began)))
             health = self._reader.glance()
             self._take(health)
@@ -153,13 +153,13 @@ class HealthWatch:
                     into = start.extremes.setdefault(gpu.index, {})
                     at_rest = bool((gpu.value("reasons") or 0) & _IDLE)
                     for name, reading in gpu.readings.items():
-                        # A link trains down at rest, and says nothing then of what it can do.
+                        # An idle link trains down, which says nothing about what it can do.
                         if reading.value is not None and not (at_rest and name.startswith("pcie.")):
                             into.setdefault(name, Extreme(reading.value, reading.value, 0)).take(reading.value)
 
     def _hear_kernel(self, health: Health) -> None:
         with self._lock:
-            # A GPU that is gone has no place any more, and the line that says so names the one that it had.
+            # A GPU that is gone has no address any more, and the log line about it names its last one.
             self._places |= {gpu.bus: gpu.index for gpu in health.gpus if gpu.bus}
             for line in self._log.fresh():
                 gpu = self._places.get(line.bus)
