@@ -1,1 +1,1 @@
-"""What a variant should cost, predicted from its configuration before anything is loaded."""
+"""Predicts what a variant costs from its configuration, before anything is loaded."""

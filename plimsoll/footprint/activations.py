@@ -1,7 +1,7 @@
-"""Memory of a forward pass beside the weights: the cache that stays, and the activations that do not.
+"""Memory of a forward pass besides the weights: the cache, which stays, and the activations, which do not.
 
-Plain numbers, so that a controller without torch can ask for any batch and length. Each figure is a polynomial in the
-two, because every tensor of a forward pass is as large as a product of shapes; the peak is the largest of them.
+Plain numbers, so that a controller without torch can compute any batch and length. Each figure is a polynomial in both,
+because the size of every tensor in a forward pass is a product of shapes; the peak is the largest figure.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """Bytes in use at one moment of a forward pass. `terms` are multiplied with 1, length, length^2, batch,
-    batch*length and batch*length^2; a negative one stands for what that moment has freed."""
+    """Bytes in use at one moment of a forward pass. `terms` are the factors of 1, length, length^2, batch, batch*length
+    and batch*length^2; a negative term is memory that was freed."""
 
     terms: tuple[int, int, int, int, int, int]
     operation: str
@@ -27,26 +27,26 @@ class Moment:
 
 
 def highest(moments: Iterable[Moment], batch: int, length: int) -> int:
-    """The most bytes that any of the moments takes; 0 for none."""
+    """The largest of the moments, in bytes; 0 for none."""
     return max((moment.at(batch, length) for moment in moments), default=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activations:
-    """The memory of forward passes, without weights and without the cache. Sequences are of one length: padding adds a
-    mask of length^2 bytes a sequence."""
+    """The memory of forward passes, without weights and cache, for sequences of one length: padding adds a mask of
+    length^2 bytes a sequence."""
 
     prefill: tuple[Moment, ...]
     """A prompt, up to the output head."""
     head: tuple[Moment, ...]
     """The output head over all positions, and what follows it."""
     decode: tuple[Moment, ...]
-    """One more token, where `length` are in the cache; empty where only a first pass could be followed."""
+    """One more token with `length` in the cache; empty where only a first pass could be followed."""
     last_logits: int
-    """Bytes a sequence of the logits that generation looks at: one position, with its float32 copy."""
+    """Bytes a sequence of the logits that generation uses: one position, with its float32 copy."""
 
     def of_prompt(self, batch: int, length: int, *, all_logits: bool = False) -> int:
-        """The peak of a prompt's pass; `all_logits` where every position's are wanted, not the last one's alone."""
+        """The peak of a prompt's pass; with `all_logits` for every position instead of the last."""
         body = highest(self.prefill, batch, length)
         return max(body, highest(self.head, batch, length) if all_logits else batch * self.last_logits)
 
@@ -58,12 +58,12 @@ class Activations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheLayer:
-    """What one layer keeps of the tokens it has seen, in bytes a sequence."""
+    """What one layer caches of the tokens it has seen, in bytes a sequence."""
 
     module: str
-    """The layer's name in the model, which says where it is placed."""
+    """The layer's name in the model, which decides its place."""
     state_bytes: int
-    """Whatever the length."""
+    """Bytes that do not depend on the length."""
     token_bytes: int
     window: int | None
     """The most tokens that are kept once decoding has begun; None for all."""
@@ -81,11 +81,11 @@ class Cache:
     layers: tuple[CacheLayer, ...]
 
     def of_prompt(self, batch: int, length: int) -> int:
-        """Bytes after a prompt's pass: a sliding window is a view of the whole prompt until the next token comes."""
+        """Bytes after a prompt's pass: until the next token a sliding window is a view of the whole prompt."""
         return batch * sum(layer.state_bytes + layer.token_bytes * length for layer in self.layers)
 
     def held(self, batch: int, tokens: int) -> int:
-        """Bytes while decoding, with so many tokens a sequence seen."""
+        """Bytes while decoding, after so many tokens of each sequence."""
         return batch * sum(layer.held(tokens) for layer in self.layers)
 
     @property

@@ -1,7 +1,6 @@
-"""How much of each GPU, and of RAM, a variant takes at its highest: while it is loaded, and at any workload.
+"""Computes the peak memory of a variant on each GPU and in RAM: while loading, and at any workload.
 
-What does not change with the workload is computed once, so that the largest batch or context that fits can be searched
-for.
+What does not depend on the workload is computed once, so that the largest fitting batch or context can be searched.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from plimsoll.footprint.load_peak import RAM, load_peaks
 from plimsoll.footprint.prediction import Prediction, Workload
 
 Placement = Mapping[str, str | int]
-"""Where each part of a model goes, by the beginnings of its parameters' names: a CUDA number, `cpu` or `disk`."""
+"""Where each part of a model goes, by prefixes of its parameters' names: a CUDA number, `cpu` or `disk`."""
 
 _SPREADING: Final = ("auto", "balanced", "balanced_low_0", "sequential")
 
@@ -32,23 +31,23 @@ class Demand:
     held: Mapping[int, int]
     """Once loaded: weights and buffers."""
     caches: Mapping[int, Cache]
-    """What the layers on each place cache; empty where it was not predicted."""
+    """The cache of the layers on each place; empty where it was not predicted."""
     placed: bool
-    """True where the planner said what goes where."""
+    """True where the planner's placement is known."""
     offloaded: int
-    """Bytes of weights that go to RAM or a disk though the device should be a GPU."""
+    """Bytes of weights that go to RAM or a disk instead of a GPU."""
 
     def at(self, workload: Workload) -> Mapping[int, int]:
-        """The most on each place, while loading or at the workload, whichever is more. Where a prediction has no cache
-        and activations, there is only loading to go by."""
+        """The peak on each place: the larger of loading and the workload; only loading where cache and activations were
+        not predicted."""
         peaks = Counter(self.load)
         for place, running in self._running(workload).items():
             peaks[place] = max(peaks[place], self.held.get(place, 0) + running)
         return peaks
 
     def _running(self, workload: Workload) -> Mapping[int, int]:
-        """Bytes beside the weights on each place that holds a layer: what its own layers cache, and the activations of
-        the moment, which wander from place to place."""
+        """Bytes besides the weights on each place with layers: the cache of its layers, and the activations, which move
+        from place to place."""
         whole, activations = self.prediction.running_bytes(workload), self.prediction.activations
         if whole is None or activations is None:
             return {}
@@ -63,14 +62,14 @@ class Demand:
 
 
 def layers_of(variant: Variant, demand: Demand) -> int:
-    """How many layers a variant has: those that cache something, or what the entry says where nothing was predicted."""
+    """The number of layers of a variant: those with a cache, or what the entry says where nothing was predicted."""
     cache = demand.prediction.cache
     return len(cache.layers) if cache is not None else int(variant.model.config.get("num_hidden_layers", 1))
 
 
 def demand_of(variant: Variant, prediction: Prediction, placement: Placement | None = None) -> Demand:
-    """The demand of a variant; `placement` is the planner's, for one that is spread over GPUs, which without it counts
-    as if it were on one."""
+    """The demand of a variant; `placement` is the planner's, for a variant that is spread over GPUs; without it, all is
+    counted on one GPU."""
     place_of = _placing(variant, placement)
     held: Counter[int] = Counter()
     for part in (*prediction.footprint.parameters, *prediction.footprint.buffers):
@@ -91,12 +90,12 @@ def demand_of(variant: Variant, prediction: Prediction, placement: Placement | N
 
 
 def is_spread(variant: Variant) -> bool:
-    """True where the entry leaves it to the planner which GPU holds which part."""
+    """True where the entry lets the planner choose which GPU holds which part."""
     return isinstance(variant.device_map, str) and variant.device_map in _SPREADING
 
 
 def _placing(variant: Variant, placement: Placement | None) -> Callable[[str], int]:
-    """Where a parameter goes: by the longest prefix of its name that the device map has, else the tier's device."""
+    """Where a parameter goes: by the longest prefix of its name in the device map, else to the tier's device."""
     device_map = variant.device_map if placement is None else placement
     if variant.tier.device == "cpu":
         return lambda _: RAM
@@ -113,8 +112,8 @@ def _entry(name: str, device_map: Placement) -> str | int:
 
 
 def _number(place: str | int) -> int:
-    """`1`, `"cuda:1"` and `"cuda"` by CUDA's number. Anything else counts as RAM, `disk` too: offloaded weights come
-    back through it."""
+    """CUDA's number of `1`, `"cuda:1"` or `"cuda"`. Anything else counts as RAM, even `disk`: offloaded weights come
+    back through RAM."""
     if isinstance(place, int):
         return place
     kind, _, number = place.partition(":")

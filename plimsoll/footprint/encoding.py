@@ -1,7 +1,6 @@
-"""A prediction as JSON data and back, for the cache on disk and for reports.
+"""Converts predictions to JSON data and back, for the cache on disk and for reports.
 
-Parameters are written as rows, since a deep model has a thousand of them and each name of a field would be written as
-often.
+Parameters are written as rows without field names, since a deep model has a thousand of them.
 """
 
 from __future__ import annotations

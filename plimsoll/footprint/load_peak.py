@@ -1,8 +1,8 @@
-"""The most memory that loading takes at once, on each place that weights go to.
+"""Computes the peak memory of loading, on each place that weights go to.
 
-transformers reads a checkpoint in the natural order of the names that its files have. A quantized weight is in 16 bit,
-and in what packing needs, while it is packed, and all that was read before it is there too; so the peak is where a
-large weight comes late. Experts that a checkpoint keeps apart are stacked, and their projections joined, before they
+transformers reads a checkpoint in the natural order of the names in its files. While a weight is packed, its 16-bit
+form and packing's temporary memory are there, and so is everything that was read before; so the peak is where a large
+weight comes late. Experts that a checkpoint stores separately are stacked, and their projections joined, before they
 are packed.
 """
 
@@ -19,18 +19,16 @@ from plimsoll.footprint.packing import packing_bytes
 from plimsoll.footprint.sizes import Footprint
 
 RAM: Final = -1
-"""Stands for the host's memory where other places are CUDA's numbers."""
+"""The key for the host's memory; other places have CUDA's numbers."""
 
 _HALF: Final = 2
 _LOADING_THREADS: Final = 4
-"""Tensors that transformers reads at once; one where weights are quantized as they are read."""
+"""Tensors that transformers reads at once; one at a time where weights are quantized while they are read."""
 
 
 def load_peaks(footprint: Footprint, quantization: Quantization, place_of: Callable[[str], int]) -> Mapping[int, int]:
-    """Bytes in use at the highest point of a load, for each place that a parameter or buffer goes to, and for RAM,
-    which tensors pass through on their way to another place.
-
-    Pages of the checkpoint's files, which a system may drop, are not counted.
+    """The peak in bytes of a load, on each place that parameters and buffers go to, and in RAM, through which tensors
+    pass. Pages of the checkpoint's files, which a system may drop, do not count.
     """
     held: Counter[int] = Counter()
     peaks: Counter[int] = Counter()
@@ -50,7 +48,7 @@ def load_peaks(footprint: Footprint, quantization: Quantization, place_of: Calla
             joined[place] = max(joined[place], moment - parameter.data_bytes)
         passing.add((parameter.shape, place == RAM))
     for place, size in held.items():
-        # Threads run ahead with what comes later, so that a join may happen when all is there.
+        # Threads read ahead, so that in the worst case everything is there when tensors are joined.
         peaks[place] = max(peaks[place], size + joined[place])
     most = max(_passing(math.prod(shape), quantization, stays=stays) for shape, stays in passing)
     peaks[RAM] = max(peaks[RAM], held[RAM] + most)
@@ -59,8 +57,8 @@ def load_peaks(footprint: Footprint, quantization: Quantization, place_of: Calla
 
 @lru_cache(maxsize=2**12)
 def _moment(shape: tuple[int, ...], data_bytes: int, scheme: Quantization | None, device: str) -> int:
-    """Bytes that one parameter takes at its highest while it is loaded; `scheme` is None for one that is not packed.
-    Layers are alike, so each of their answers is kept."""
+    """Peak bytes of one parameter while it is loaded; `scheme` is None for an unpacked one. Cached, because layers are
+    alike."""
     source = _HALF * math.prod(shape)
     joining = 2 * source if len(shape) == 3 else 0
     if scheme is None:
@@ -69,9 +67,8 @@ def _moment(shape: tuple[int, ...], data_bytes: int, scheme: Quantization | None
 
 
 def _passing(count: int, quantization: Quantization, *, stays: bool) -> int:
-    """Bytes of RAM that tensors of so many elements take beside what is kept in it: on their way to another place,
-    where int8 is copied back and other dtypes are converted; or as the source of what stays, in another dtype than that
-    of published checkpoints."""
+    """Temporary bytes of RAM for tensors of so many elements: on their way to another place, where int8 is copied back
+    and other dtypes are converted; or as the source of a copy in another dtype than the checkpoint's."""
     if quantization.is_quantized:
         return 0 if stays else _HALF * count
     if stays:
@@ -82,10 +79,10 @@ def _passing(count: int, quantization: Quantization, *, stays: bool) -> int:
 
 @lru_cache(maxsize=256)
 def _reading_order(names: tuple[str, ...]) -> tuple[int, ...]:
-    """The places of names in natural order. Kept, since the schemes of a model differ in no name."""
+    """The positions of names in natural order. Cached, since all schemes of a model have the same names."""
     return tuple(sorted(range(len(names)), key=lambda number: _natural(names[number])))
 
 
 def _natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Numbers by value, and before words: layer 10 comes after layer 9."""
+    """The natural sort key: numbers by value, and before words, so that layer 10 comes after layer 9."""
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in name.split("."))

@@ -1,7 +1,7 @@
-"""How many bytes a packed weight takes, by arithmetic alone: the same figures bitsandbytes allocates, to the byte.
+"""Computes the bytes of a packed weight: the same figures that bitsandbytes allocates, to the byte.
 
-It stands apart from the prediction because it needs no torch, and because these few numbers are what every quantized
-figure of the suite rests on. What counts as statistics is everything that must stay in memory to unpack the data:
+It is apart from the prediction because it needs no torch, and because every figure on quantization depends on these few
+numbers. Statistics are everything that must stay in memory to unpack the data:
 
 - int8 (LLM.int8): one float32 scale a row;
 - nf4: one float32 absmax a block of 64, and the 16-entry float32 code table, which bitsandbytes keeps once a tensor;
@@ -10,8 +10,8 @@ figure of the suite rests on. What counts as statistics is everything that must 
 
 The tables are not rounding errors: 1,092 bytes a tensor are 2 % of a tiny checkpoint.
 
-While a weight is packed it takes more for a moment, and how much depends on where: on a GPU a kernel writes the packed
-form at once, on a CPU bitsandbytes goes through float32 (measured with 0.50; tests hold these figures against it).
+While it is packed, a weight takes more: on a GPU a kernel writes the packed form directly, on a CPU bitsandbytes goes
+through float32 (measured with 0.50; tests compare these figures with it).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Packed:
 
 
 def packed(shape: Sequence[int], quantization: Quantization) -> Packed:
-    """The bytes that a weight of a logical shape takes under a scheme.
+    """The bytes of a weight of a logical shape under a scheme.
 
     Raises ValueError for a quantization that packs nothing.
     """
@@ -70,8 +70,8 @@ _INT8_ON_CPU: Final = 10
 
 
 def packing_bytes(shape: Sequence[int], quantization: Quantization, device: str) -> int:
-    """The most bytes in use at once while a weight is packed on `cpu` or `cuda`: the packed form is in it, the 16-bit
-    weight itself is not. 3-D weights are experts, which go one at a time.
+    """The peak bytes while a weight is packed on `cpu` or `cuda`, including the packed form, but not the 16-bit weight
+    itself. 3-D weights are experts, which are packed one at a time.
 
     Raises ValueError for a quantization that packs nothing.
     """
@@ -82,7 +82,7 @@ def packing_bytes(shape: Sequence[int], quantization: Quantization, device: str)
     one = _packing_one(shape[1:], quantization, device)
     if quantization is Quantization.INT8:
         return done + one
-    # Every piece is there until all are joined.
+    # All pieces are there until they are joined.
     count, plain = math.prod(shape), math.ceil(math.prod(shape) / BLOCK) * _FLOAT32
     pieces = math.ceil(count / 2) + plain
     nesting = plain + done - whole.data_bytes if quantization is Quantization.NF4_DQ else 0
@@ -98,6 +98,6 @@ def _packing_one(shape: Sequence[int], quantization: Quantization, device: str) 
     plain = math.ceil(count / BLOCK) * _FLOAT32
     if device == "cpu":
         return _NF4_ON_CPU * count + plain
-    # The absmax, and what is left of it without its mean, are there until it is packed itself.
+    # The absmax, with and without its mean, is there until it is packed itself.
     nested = plain + form.statistics_bytes if quantization is Quantization.NF4_DQ else 0
     return form.data_bytes + plain + nested

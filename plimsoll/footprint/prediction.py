@@ -1,7 +1,7 @@
-"""Everything that is predicted of one variant before a byte is loaded, as numbers that need no torch.
+"""A prediction: everything about one variant before a byte is loaded, as numbers that need no torch.
 
-A host computes it from the configuration; the controller keeps it, asks it for any batch and length, and writes it to
-a cache on disk.
+A host computes it from the configuration; the controller keeps it, evaluates it for any batch and length, and writes it
+to a cache on disk.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from plimsoll.footprint.sizes import Footprint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What a prediction is about: everything that it depends on, and nothing else, so that two variants that cost the
-    same are predicted once."""
+    """The subject of a prediction: exactly what it depends on, so that variants with the same costs are predicted
+    once."""
 
     config_json: str
     auto_class: str
@@ -29,17 +29,17 @@ class Subject:
     attention: str
     """`eager`, or `fused` for every kind of attention that works in one kernel."""
     experts_covered: bool = True
-    """False where fused experts stay in floats, as transformers and bitsandbytes leave them by themselves."""
+    """False where fused experts stay in floats, as transformers and bitsandbytes leave them by default."""
     floats: str = ""
-    """The torch dtype name of what is not packed; empty for the quantization's own."""
+    """The torch dtype name of unpacked parts; empty for the quantization's own."""
     implementation: str = "sdpa"
-    """transformers' name of the attention that is asked for, which a class may not have."""
+    """transformers' name of the chosen attention, which a class may not have."""
     skipped: tuple[str, ...] | None = None
     """The modules that the entry's own `llm_int8_skip_modules` keeps in floats; None for the default ones."""
 
     @property
     def dtype(self) -> str:
-        """The torch dtype name of what is not packed."""
+        """The torch dtype name of unpacked parts."""
         return self.floats or self.quantization.compute_dtype
 
     @classmethod
@@ -66,7 +66,7 @@ def _skipped(fields: object) -> tuple[str, ...] | None:
 
 
 _SIZES_NOTHING: Final = ("bos_token_id", "eos_token_id")
-"""Keys of a configuration in which a base model and its instructed one differ, and which no shape depends on."""
+"""Keys of a configuration in which a base model and its instructed version may differ, and which affect no shape."""
 
 
 def _canonical(config: Mapping[str, Any]) -> str:
@@ -76,13 +76,13 @@ def _canonical(config: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What a loaded model is asked to do at once: so many prompts of so many tokens, each continued by so many."""
+    """What a loaded model does at once: so many prompts of so many tokens, each continued by so many new tokens."""
 
     batch: int
     prompt: int
     new: int
     all_logits: bool = False
-    """True where the logits of every position of the prompt are wanted, as scoring texts does."""
+    """True where the logits of every position of the prompt are needed, as for scoring texts."""
 
     def __str__(self) -> str:
         tokens = "1 token" if self.prompt == 1 else f"{self.prompt:,} tokens"
@@ -93,8 +93,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchitectureFacts:
-    """What the configuration says of the architecture once its class has filled in the defaults; None for what it does
-    not have."""
+    """What the configuration says about the architecture, with the class's defaults; None for what it does not have."""
 
     hidden_size: int | None
     key_value_heads: int | None
@@ -104,7 +103,7 @@ class ArchitectureFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obstacle:
-    """Why an architecture cannot be run as its entry asks, whatever the machine: known before anything is loaded."""
+    """Why an architecture cannot be run as its entry asks, on any machine; known before anything is loaded."""
 
     have: str
     need: str
@@ -122,25 +121,24 @@ class Prediction:
     activations: Activations | None = None
     unpredicted: str = ""
     followed: str = ""
-    """The part of the model whose forward pass was followed, `thinker`; empty for the whole."""
+    """The part of the model whose forward pass was followed, such as `thinker`; empty for the whole."""
     obstacle: Obstacle | None = None
     remarks: tuple[str, ...] = ()
-    """What a reader of a plan must know: weights that the software stack will leave in floats, defaults that nobody
-    asked for."""
+    """Notes for the reader of a plan: weights that the software stack will leave in floats, unexpected defaults."""
 
     def __post_init__(self) -> None:
         if (self.cache is None or self.activations is None) and not self.unpredicted:
             raise ValueError("a prediction without cache or activations needs the reason why")
 
     def prompt_bytes(self, batch: int, prompt: int, *, all_logits: bool = False) -> int | None:
-        """The peak of a prompt's pass beside the weights: cache and activations. None where not predicted."""
+        """The peak of a prompt's pass besides the weights: cache and activations. None where not predicted."""
         if self.cache is None or self.activations is None:
             return None
         peak = self.activations.of_prompt(batch, prompt, all_logits=all_logits)
         return self.cache.of_prompt(batch, prompt) + peak
 
     def running_bytes(self, workload: Workload) -> int | None:
-        """The peak of a workload beside the weights: the prompt's pass, or the last token's. None where not
+        """The peak of a workload besides the weights: the prompt's pass, or the last token's. None where not
         predicted."""
         first = self.prompt_bytes(workload.batch, workload.prompt, all_logits=workload.all_logits)
         if first is None or self.cache is None or self.activations is None or not workload.new:

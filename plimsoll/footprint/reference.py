@@ -1,4 +1,4 @@
-"""What it takes to make the bf16 logits that a variant is compared with, one part of the model after the other."""
+"""Computes the memory and disk for making the bf16 reference logits, one part of the model after the other."""
 
 from __future__ import annotations
 
@@ -16,26 +16,25 @@ _PACKED: Final = "quantization_config"
 _HALF: Final = 2
 _ROWS: Final = 8
 _TOKENS: Final = 256
-"""The texts that are compared: eight short ones, or two of a paragraph, in one pass."""
+"""The texts of the comparison: eight short ones, or two paragraphs, in one pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceNeed:
-    """Bytes; the packed model is gone by then."""
+    """The need in bytes, after the packed model was dropped."""
 
     on_device: int
     """The largest part and the activations of one pass."""
     ram: int
-    """On the way to a GPU; the same as `on_device` where there is none."""
+    """In RAM, on the way to a GPU; the same as `on_device` without a GPU."""
     disk: int
-    """For experts that files keep apart, which are joined before they are used; weights are read where they lie."""
+    """On disk, for experts that files store separately, which are joined first; other weights are read in place."""
     read: int
-    """From the checkpoint."""
+    """Bytes read from the checkpoint."""
 
 
 def says_packed(path: Path) -> bool:
-    """True where a config.json says that its weights are packed; False for one that cannot be read, which loading
-    tells."""
+    """True where a config.json says that its weights are packed; False for an unreadable one, which loading reports."""
     try:
         return _PACKED in json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
@@ -43,8 +42,8 @@ def says_packed(path: Path) -> bool:
 
 
 def is_compared(variant: Variant) -> bool:
-    """True where the suite compares a variant with bf16: synthetic weights only where few layers of them are left, and
-    no weights that were saved packed, of which there are none in bf16."""
+    """True where the suite compares a variant with bf16: synthetic weights only if cut to few layers, and never weights
+    that were saved packed, which do not exist in bf16."""
     model = variant.model
     if model.is_packed:
         return False
@@ -53,7 +52,7 @@ def is_compared(variant: Variant) -> bool:
 
 
 def reference_need(variant: Variant, prediction: Prediction) -> ReferenceNeed | None:
-    """What the reference of a variant takes; None for one that is not compared."""
+    """The need of a variant's reference; None for a variant that is not compared."""
     if not is_compared(variant):
         return None
     footprint = prediction.footprint
@@ -61,7 +60,7 @@ def reference_need(variant: Variant, prediction: Prediction) -> ReferenceNeed | 
     parts: Counter[str] = Counter()
     for parameter in footprint.parameters:
         parts[parameter.name.rpartition(".")[0]] += _HALF * parameter.count
-    # Weights that are made up lie in no file, and come as a whole.
+    # Synthetic weights are in no file, and are made as a whole.
     part = whole if variant.model.source is WeightSource.SYNTHETIC else max(parts.values())
     moment = prediction.prompt_bytes(_ROWS, _TOKENS, all_logits=True) or 0
     joined = sum(_HALF * p.count for p in footprint.parameters if len(p.shape) == 3 and p.published not in ("", p.name))
@@ -69,5 +68,5 @@ def reference_need(variant: Variant, prediction: Prediction) -> ReferenceNeed | 
 
 
 def reference_place(variant: Variant) -> int:
-    """Where the reference computes: the first GPU, or RAM."""
+    """Where the reference is computed: the first GPU, or RAM."""
     return RAM if variant.tier.device == "cpu" else 0

@@ -1,4 +1,4 @@
-"""What a variant should store, parameter by parameter, predicted from its configuration before anything is loaded."""
+"""The predicted footprint of a variant: what it should store, parameter by parameter."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedParameter:
-    """One parameter or buffer as the architecture and the scheme say it should be stored; sizes in bytes."""
+    """One parameter or buffer as architecture and scheme prescribe it; sizes in bytes."""
 
     name: str
     shape: tuple[int, ...]
@@ -16,13 +16,13 @@ class ExpectedParameter:
     statistics_bytes: int
     storage_dtype: str
     reason: str
-    """Why it stays in floats (`embedding`, `output head`, `norm`, `router`, ...); empty where it is quantized."""
+    """Why it is not quantized (`embedding`, `output head`, `norm`, `router`, ...); empty where it is."""
     published: str = ""
-    """What files call it, of several tensors that are joined the first; empty where that is `name`."""
+    """Its name in files, or that of the first of several tensors that are joined; empty where it is `name`."""
 
     @property
     def is_experts(self) -> bool:
-        """True for a tensor that holds several experts: one that is no layer's `weight`, or has three dimensions."""
+        """True for a tensor with several experts: not named `weight`, or with three dimensions."""
         return len(self.shape) > 2 or not self.name.endswith("weight")
 
     @property

@@ -1,7 +1,7 @@
-"""Memory of a training step: what is trained and how, and the bytes that each part of it takes.
+"""Computes the memory of a training step, by its parts, for each way to train.
 
-Plain numbers, as in `activations`, so that a controller without torch can ask for any batch and length. What a step
-holds from one phase to the next is told apart from what it needs for a moment, the workspace.
+Plain numbers, as in `activations`, so that a controller without torch can compute any batch and length. Memory that a
+step holds from one phase to the next is distinct from the workspace, which it needs only for a moment.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from plimsoll.footprint.activations import Moment, highest
 
 _FLOAT32: Final = 4
 _STATES: Final = 2
-"""Averages that AdamW keeps of each gradient: of itself, and of its square."""
+"""Averages that AdamW keeps for each gradient: of the gradient, and of its square."""
 _BLOCK: Final = 256
 """Numbers of an 8-bit state that share one float32 scale (bitsandbytes 0.50, Optimizer2State)."""
 _LEAST_PACKED: Final = 4096
-"""Below so many numbers bitsandbytes keeps a tensor's states in float32."""
+"""For tensors with fewer numbers bitsandbytes keeps the states in float32."""
 _TABLES: Final = 2 * 256 * _FLOAT32
 """The two code tables of 8-bit states, which all tensors share."""
 _COPIES_ON_CPU: Final = 6
-"""Float32 copies of a tensor that an 8-bit update makes on a CPU, where no kernel does it in place."""
+"""Float32 copies of a tensor in an 8-bit update on a CPU, where no kernel works in place."""
 
 
 class Mode(StrEnum):
-    """What of a model is trained."""
+    """The trained part of a model."""
 
     FULL = "full"
-    """Every weight, in the dtype that it is stored in."""
+    """Every weight, in its stored dtype."""
     LORA = "lora"
-    """Two thin float32 matrices beside each linear layer but the output head; the model itself is frozen."""
+    """Two thin float32 matrices beside each linear layer except the output head; the model itself is frozen."""
     BRIDGE = "bridge"
-    """A small float32 network into the embeddings of a frozen model, from its own or from another frozen model."""
+    """A small float32 network into the embeddings of a frozen model, from that model or from another frozen one."""
 
 
 class Optimizer(StrEnum):
-    """Who updates the trained weights."""
+    """The optimizer of the trained weights."""
 
     ADAMW = "adamw"
     ADAMW_8BIT = "adamw-8bit"
-    """bitsandbytes' AdamW, whose states take a byte a number."""
+    """bitsandbytes' AdamW, whose states take one byte a number."""
     SGD = "sgd"
-    """Without momentum: it keeps nothing."""
+    """Without momentum, so without states."""
 
 
 DEFAULT_RANK: Final = 16
@@ -55,14 +55,14 @@ DEFAULT_BRIDGE: Final = 64 * 10**6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """How a model is trained, whatever the batch. `size` is the rank of LoRA, the parameters that a bridge has at the
-    most, and 0 for full training. Raises PlimsollError for a size that means nothing."""
+    """How a model is trained, for any batch. `size` is the rank of LoRA, the largest number of parameters of a bridge,
+    and 0 for full training. Raises PlimsollError for an invalid size."""
 
     mode: Mode
     size: int = 0
     optimizer: Optimizer = Optimizer.ADAMW
     checkpointing: bool = False
-    """True to keep only the inputs of layers, and compute the rest again in the backward pass."""
+    """True to keep only the inputs of layers, and recompute the rest in the backward pass."""
 
     def __post_init__(self) -> None:
         if (self.size > 0) != (self.mode is not Mode.FULL):
@@ -76,7 +76,7 @@ class Training:
 
 
 class Phase(StrEnum):
-    """The parts of a step in time."""
+    """The phases of a step."""
 
     FORWARD = "forward"
     BACKWARD = "backward"
@@ -85,60 +85,60 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepParts:
-    """The bytes of one step, measured or predicted alike."""
+    """The bytes of one step, measured or predicted."""
 
     weights: int
-    """Parameters and buffers, frozen and trained, with their quantization statistics."""
+    """All parameters and buffers, frozen and trained, with their quantization statistics."""
     activations: int
     """What the forward pass leaves for the backward pass, with the tokens and the loss."""
     gradients: int
     optimizer: int
     """States of the optimizer, once it has made an update."""
     peak: int
-    """The most in use at once, in a step after the first: all of the above is there, and more for a moment."""
+    """The peak of a step after the first: all of the above, and the workspace."""
     phase: Phase
-    """When that was."""
+    """The phase of the peak."""
     accumulated: bool = False
-    """True where earlier parts of a batch had left gradients when the forward pass began."""
+    """True where gradients of earlier parts of the batch were there when the forward pass began."""
 
     @property
     def held(self) -> int:
-        """What is kept through the phase of the peak."""
+        """The bytes that are held throughout the phase of the peak."""
         passing = self.phase is not Phase.UPDATE
         gradients = self.gradients if self.accumulated or not passing else 0
         return self.weights + self.optimizer + gradients + (self.activations if passing else 0)
 
     @property
     def workspace(self) -> int:
-        """What was there for a moment only, when most was in use."""
+        """The bytes that were in use only for a moment, at the peak."""
         return self.peak - self.held
 
 
 PARTS: Final = ("weights", "activations", "gradients", "optimizer", "workspace", "peak")
-"""The names of the parts, in the order in which they are told."""
+"""The names of the parts, in the order of reports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepPrediction:
-    """What a training step takes of one device, for any batch and length. Moments are without weights, states of the
-    optimizer and earlier gradients; sequences are of one length."""
+    """The memory of a training step on one device, for any batch and length. Moments exclude weights, optimizer states
+    and earlier gradients; sequences have one length."""
 
     weights: int
     trained_parameters: int
     gradients: int
     optimizer: int
     updating_on_cpu: int
-    """Bytes that the update of the largest tensor takes for a moment; on a GPU it takes none."""
+    """Temporary bytes for the update of the largest tensor; 0 on a GPU."""
     kept: Moment
-    """What lies between the two passes."""
+    """What is held between the two passes."""
     forward: tuple[Moment, ...]
     backward: tuple[Moment, ...]
-    """Of the first part of a batch, whose gradients come to be on the way."""
+    """For the first part of a batch, which creates the gradients."""
     backward_again: tuple[Moment, ...]
-    """Of a later part, which finds all gradients there and adds to them."""
+    """For a later part, which adds to the gradients."""
 
     def at(self, batch: int, length: int, *, accumulation: int = 1, device: str = "cuda") -> StepParts:
-        """The parts of a step whose batches, `accumulation` of them, have `batch` sequences of `length` tokens."""
+        """The parts of a step with `accumulation` batches of `batch` sequences of `length` tokens."""
         again = accumulation > 1
         earlier = self.gradients if again else 0
         heights = {
@@ -159,9 +159,8 @@ class StepPrediction:
 
 
 def optimizer_bytes(tensors: Iterable[tuple[int, int]], optimizer: Optimizer) -> int:
-    """Bytes of an optimizer's states for trained tensors, each given by its numbers and the bytes of one.
-
-    torch's fused AdamW counts its steps in a float32 a tensor; bitsandbytes' 8-bit one counts in Python.
+    """Bytes of an optimizer's states for trained tensors, each given by its count of numbers and the bytes of one.
+    torch's fused AdamW has a float32 step counter for each tensor; bitsandbytes' 8-bit AdamW counts in Python.
     """
     if optimizer is Optimizer.SGD:
         return 0
@@ -174,16 +173,16 @@ def optimizer_bytes(tensors: Iterable[tuple[int, int]], optimizer: Optimizer) ->
 
 
 def updating_on_cpu(counts: Iterable[int], optimizer: Optimizer) -> int:
-    """Bytes that an update takes for a moment on a CPU, for tensors of so many numbers: kernels work in place, but for
-    8-bit states there."""
+    """Temporary bytes of an update on a CPU, for tensors of so many numbers: kernels work in place, except for 8-bit
+    states."""
     if optimizer is not Optimizer.ADAMW_8BIT:
         return 0
     return _COPIES_ON_CPU * _FLOAT32 * max((count for count in counts if count >= _LEAST_PACKED), default=0)
 
 
 def bridge_width(size: int, entering: int, leaving: int) -> int:
-    """The inner width of a bridge of at most so many parameters between two hidden sizes. Raises PlimsollError where
-    not even one inner number fits."""
+    """The inner width of a bridge with at most so many parameters between two hidden sizes. Raises PlimsollError where
+    not even width 1 fits."""
     width = size // (entering + leaving)
     if width < 1:
         raise PlimsollError(

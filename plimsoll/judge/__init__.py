@@ -1,1 +1,1 @@
-"""Judging what was measured: pure comparisons of values, no torch."""
+"""Judges measurements: pure comparisons of values, without torch."""

@@ -1,4 +1,4 @@
-"""Which devices compute other bits than most of their product, and what a host is asked to find out."""
+"""Finds devices that compute other bits than most devices of their product, and makes the request for these bits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ATTENTION: Final = "sdpa"
 def bits_request(
     model: AgreementModel, quantization: Quantization, place: str, rounds: int, least_seconds: float = 0.0
 ) -> ComputeBits:
-    """What the host of a device is asked; `place` is torch's name of the device there."""
+    """The request to the host of a device; `place` is torch's name of the device there."""
     return ComputeBits(
         model=ComputeGolden(
             family=model.base.family,
@@ -38,8 +38,8 @@ def bits_request(
 
 
 def refuse_other_bits(request: ComputeBits, found: Bits) -> None:
-    """Raise PlimsollError where an answer does not speak of every way that was asked for, or of fewer rounds than two:
-    what was not computed, or once only, agrees with everything."""
+    """Raise PlimsollError for an answer that lacks a requested way of computing, or has fewer rounds than requested:
+    what was not computed, or only once, would agree with everything."""
     wanted = {way_name(batch, way) for batch in request.batches for way in WAYS}
     if found.digests.keys() != wanted:
         raise PlimsollError(
@@ -50,13 +50,13 @@ def refuse_other_bits(request: ComputeBits, found: Bits) -> None:
 
 
 def ways_apart(device: str, found: Mapping[str, Bits]) -> tuple[str, ...]:
-    """The ways in which a device's bits are not those of more than half of the devices, itself counted; `found` is by
-    device. Of two that differ nobody can say which is wrong, so both are apart."""
+    """The ways of computing in which a device's bits are not those of more than half of the devices, including itself;
+    `found` is by device. Where two devices differ, nobody can say which is wrong, so both count as apart."""
     return tuple(way for way in found[device].digests if _most_common(way, found) != found[device].digests[way])
 
 
 def minority(found: Mapping[str, Bits]) -> tuple[str, ...]:
-    """The devices that are apart in any way, in their order."""
+    """The devices that are apart in at least one way, in their order."""
     return tuple(device for device in found if ways_apart(device, found))
 
 

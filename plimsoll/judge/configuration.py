@@ -1,4 +1,4 @@
-"""Which differences between an entry's configuration and a checkpoint's config.json make it another model."""
+"""Decides which differences between an entry's configuration and a checkpoint's config.json make it another model."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ _HARMLESS: Final = frozenset(
         "use_cache",
     }
 )
-"""Keys that change nothing of what a loaded model computes: training, bookkeeping, what the suite sets itself; packing
+"""Keys that do not change what a loaded model computes: training, bookkeeping, and what the suite sets itself. Packing
 is judged by what is stored."""
 _TOKENS: Final = ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "unk_token_id")
 
 
 def is_other_model(difference: ConfigDifference) -> bool:
-    """True for a key that makes the checkpoint another model than its entry says: what an entry leaves to the
-    checkpoint cannot differ from it."""
+    """True for a key that makes the checkpoint another model than its entry says. A key that the entry leaves to the
+    checkpoint cannot differ."""
     return difference.stated and changes_the_model(difference)
 
 
 def changes_the_model(difference: ConfigDifference) -> bool:
-    """True for a key that what a loaded model computes, or where it ends, depends on."""
+    """True for a key that changes what a loaded model computes, or where it stops."""
     *parts, key = difference.key.split(".")
     if key in _TOKENS:
         return key == "eos_token_id"

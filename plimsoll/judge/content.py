@@ -1,7 +1,7 @@
-"""Are a loaded model's weights the checkpoint's, and do its packed layers compute with them?
+"""Judges whether a loaded model's weights are the checkpoint's, and whether its packed layers compute with them.
 
-The host has compared them; here is decided what that comes to. A tensor of the architecture that was not compared, or
-compared in no block, counts as wrong: no proof is no content.
+The host has compared them; this module judges the result. A tensor of the architecture that was not compared, or in no
+block, counts as wrong.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from plimsoll.host.protocol import Content, ProductError, TensorContent
 from plimsoll.judge.quantization import Discrepancy
 
 MOST_EXCESS: Final = 2e-4
-"""How far beyond its scheme's arithmetic a code or scale may lie, in parts of its block's largest weight. Rounding of
-float32 comes to at most 3e-5 (nested scales; all else 1e-6); a damaged code to 1e-2 and more."""
+"""How far a code or scale may be off beyond its scheme's arithmetic, as a fraction of its block's largest weight.
+Rounding in float32 gives at most 3e-5 (nested scales; otherwise 1e-6), a damaged code 1e-2 and more."""
 MOST_PRODUCT_ERROR: Final = 0.01
-"""Of a layer's output, root mean square: rounding to bfloat16 comes to .0028, a scale in bfloat16 to .004."""
+"""Largest relative error of a layer's output, root mean square: rounding to bfloat16 gives .0028, a scale in bfloat16
+.004."""
 MOST_SCALE_ERROR: Final = 0.004
-"""Of the output as a whole: rounding comes to .0011, a step of 1/128 for one of 1/127 to .008."""
+"""Largest deviation of the output's scale: rounding gives .0011, a step of 1/128 instead of 1/127 gives .008."""
 
 
 def check_content(footprint: Footprint, content: Content) -> tuple[Discrepancy, ...]:
-    """What is not the checkpoint's, and what nobody compared."""
+    """The tensors that differ from the checkpoint's, and those that were not compared."""
     compared = {tensor.name: tensor for tensor in content.tensors}
     wrong = [
         _wrong(part.name, f"it was never compared with the checkpoint ({part.reason or 'packed'})")
@@ -52,8 +53,8 @@ def _fault(tensor: TensorContent) -> str:
 
 
 def check_products(content: Content) -> tuple[Discrepancy, ...]:
-    """The kinds of packed layers that compute something else than their unpacked weights do. A model that is said to
-    be packed and has none is wrong, too."""
+    """The kinds of packed layers whose results differ from those of their unpacked weights. A packed model without any
+    such layer is wrong too."""
     if not content.products:
         return (_wrong("the model", "it has no packed layer that could be tried"),)
     return tuple(_wrong(product.name, text) for product in content.products if (text := _miscomputed(product)))
@@ -74,12 +75,12 @@ def _miscomputed(product: ProductError) -> str:
 
 
 def worst_excess(content: Content) -> float | None:
-    """The largest excess of all tensors; None where one has none, or where nothing was compared."""
+    """The largest excess of all tensors; None where a tensor has none, or where nothing was compared."""
     return _largest([tensor.excess for tensor in content.tensors])
 
 
 def worst_product(content: Content) -> float | None:
-    """The largest error of all kinds of layers; None where one was not tried, or there is none."""
+    """The largest error of all kinds of layers; None where one was not tried, or where there are none."""
     return _largest([product.error for product in content.products])
 
 

@@ -1,8 +1,8 @@
-"""Why a memory figure is out of its range: the causes that what was observed can show, each with its bytes.
+"""Explains a memory figure that is out of its range: the causes that can be seen, each with its bytes.
 
-A failed bound that says no more than "too much" sends its reader through the same list by hand: were the experts left
-in 16 bit, were the statistics double-quantized, does another process hold memory, is it pages of files. Nothing here
-changes a judgement.
+A failure that says only "too much" makes its reader go through the same list by hand: did the experts stay in 16 bit,
+were the statistics double-quantized, does another process hold memory, are these pages of files? Nothing here changes a
+judgement.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from plimsoll.units import format_bytes
 
 _PACKED: Final = ("uint8", "int8")
 _SMALL: Final = 0.01
-"""The fraction of a figure that is not worth naming."""
+"""The fraction of a figure below which a cause is not named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What is known of a loaded variant besides the figure; None and empty where it is not."""
+    """What is known about a loaded variant besides the figure; None or empty where it is unknown."""
 
     quantization: Quantization
     footprint: Footprint
@@ -35,15 +35,14 @@ class Observed:
     inventory: Inventory | None = None
     memory: HostMemory | None = None
     predicted: int | None = None
-    """Bytes that were predicted for the metric at its highest."""
+    """The highest number of bytes that was predicted for the metric."""
     others: int | None = None
     """Bytes of the GPUs that other processes held before anything was loaded."""
 
 
 def diagnose(judgement: Judgement, observed: Observed) -> tuple[str, ...]:
-    """The causes of a figure that is out of its range, the heaviest first; what explains nothing is left out.
-
-    Empty for a figure that was not measured, or that is in its range.
+    """The causes of a figure that is out of its range, the largest first, without those that explain nothing. Empty for
+    a figure that was not measured, or is in its range.
     """
     value, limit = judgement.measurement.value, judgement.limit
     if value is None or judgement.outcome.is_good:
@@ -61,7 +60,7 @@ def diagnose(judgement: Judgement, observed: Observed) -> tuple[str, ...]:
 
 
 def _stored(observed: Observed) -> list[tuple[int, str]]:
-    """What is stored otherwise than the scheme and the architecture would have it, with the bytes too many."""
+    """Weights that are not stored as scheme and architecture require, with their excess bytes."""
     if observed.inventory is None:
         return _could_be_smaller(observed)
     pairs = _pairs(observed, observed.inventory)
@@ -78,8 +77,8 @@ def _stored(observed: Observed) -> list[tuple[int, str]]:
 
 
 def _surplus(observed: Observed) -> list[tuple[int, str]]:
-    """Tensors that the architecture does not have, such as a head of its own in a checkpoint whose configuration ties
-    it to the embedding."""
+    """Tensors that the architecture does not have, such as a separate head in a checkpoint whose configuration ties it
+    to the embedding."""
     expected = {part.name for part in observed.footprint.parameters}
     records = observed.inventory.parameters if observed.inventory else ()
     surplus = [record for record in records if record.name not in expected]
@@ -97,7 +96,7 @@ def _surplus(observed: Observed) -> list[tuple[int, str]]:
 
 
 def _pairs(observed: Observed, inventory: Inventory) -> list[tuple[ExpectedParameter, ParameterRecord]]:
-    """What should be stored beside what is, for each parameter that is."""
+    """Pairs of what should be stored and what is, for each stored parameter."""
     records = {record.name: record for record in inventory.parameters}
     return [
         (expected, records[expected.name]) for expected in observed.footprint.parameters if expected.name in records
@@ -107,8 +106,8 @@ def _pairs(observed: Observed, inventory: Inventory) -> list[tuple[ExpectedParam
 def _statistics(
     pairs: Sequence[tuple[ExpectedParameter, ParameterRecord]], quantization: Quantization
 ) -> list[tuple[int, str]]:
-    """Statistics that do not take what the scheme gives them, with the bytes too many: fewer than none where small
-    weights are not double-quantized, whose tables are larger than what they save."""
+    """Statistics of another size than the scheme's, with their excess bytes: these are negative where small weights are
+    not double-quantized, as the tables would take more than they save."""
     others = [(e, r) for e, r in pairs if r.storage_dtype in _PACKED and r.statistics_bytes != e.statistics_bytes]
     if not others:
         return []
@@ -130,7 +129,8 @@ def _stored_otherwise(judgement: Judgement, observed: Observed) -> tuple[str, ..
 
 
 def _could_be_smaller(observed: Observed) -> list[tuple[int, str]]:
-    """Nothing is wrong, but plain nf4 keeps its statistics in float32: a document may have meant the other form."""
+    """A hint that plain nf4 keeps its statistics in float32, where a document may have meant nf4-dq: nothing is
+    wrong."""
     if observed.quantization is not Quantization.NF4:
         return []
     covered = [p for p in observed.footprint.parameters if p.quantized]
@@ -140,7 +140,7 @@ def _could_be_smaller(observed: Observed) -> list[tuple[int, str]]:
 
 
 def _beside(metric: str, observed: Observed) -> list[tuple[int, str]]:
-    """What is no weight: pages of files, and memory that others hold."""
+    """Causes other than weights: pages of files, and memory that others hold."""
     found = []
     memory = observed.memory
     if METRICS[metric].place is Place.RAM and memory is not None and memory.mapped_resident:
@@ -158,8 +158,7 @@ def _too_low(value: float, low: float, observed: Observed) -> tuple[str, ...]:
 
 
 def _unexplained(metric: str, value: float, high: float | None, observed: Observed) -> tuple[str, ...]:
-    """What is left of a figure once causes are taken off: either the limit cannot be kept, or something is there that
-    nobody predicted."""
+    """What the causes leave unexplained: either the limit cannot be kept, or there is memory that was not predicted."""
     if observed.predicted is None:
         return (_said("unpredicted"),)
     if high is not None and observed.predicted > high:
@@ -172,7 +171,7 @@ def _unexplained(metric: str, value: float, high: float | None, observed: Observ
 
 
 def _said(figure: str, **facts: object) -> str:
-    """The cause in the words of the table of symptoms."""
+    """The text of a cause from the table of symptoms."""
     return told_by({"figure": figure, **facts}).cause
 
 

@@ -1,5 +1,5 @@
-"""How far the logits of a golden model lie from the expected ones, by plain arithmetic: no library that computes logits
-has a part in it."""
+"""Computes how far the logits of a golden model are from the expected ones, in plain arithmetic, without any library
+that computes logits."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class GoldenErrors:
 
     @property
     def worst(self) -> str:
-        """The way with the largest error; one that gave a NaN before all others."""
+        """The way of computing with the largest error; one that gave NaN comes before all others."""
         return max(self.ways, key=lambda way: math.inf if math.isnan(self.ways[way]) else self.ways[way])
 
 
 def golden_request(model: GoldenModel, quantization: Quantization, device: str) -> ComputeGolden:
-    """What a host is asked for."""
+    """The request to a host for the logits of a golden model."""
     return ComputeGolden(
         family=model.family,
         architecture=model.architecture,
@@ -37,7 +37,7 @@ def golden_request(model: GoldenModel, quantization: Quantization, device: str) 
         device=device,
         tokens=model.asked(quantization),
         texts=model.texts,
-        # Packing and attention have nothing to do with each other: of packed weights one attention is enough.
+        # Packing and attention are independent: for packed weights one attention is enough.
         attentions=("sdpa",) if quantization.is_quantized else ("sdpa", "eager"),
     )
 
@@ -45,8 +45,8 @@ def golden_request(model: GoldenModel, quantization: Quantization, device: str) 
 def golden_errors(model: GoldenModel, request: ComputeGolden, answer: GoldenLogits) -> GoldenErrors:
     """The errors of a host's answer.
 
-    Raises PlimsollError where the answer does not speak of the weights and the ways that were asked for, and where the
-    expected logits are not those that were made.
+    Raises PlimsollError where the answer is for other weights or ways than requested, and where the file of expected
+    logits was changed.
     """
     if answer.weights_sha256 != model.weights_sha256:
         raise PlimsollError(
@@ -65,8 +65,8 @@ def golden_errors(model: GoldenModel, request: ComputeGolden, answer: GoldenLogi
 
 
 def _rows(model: GoldenModel, request: ComputeGolden) -> Iterator[tuple[str, list[int]]]:
-    """For each way the rows of the expected logits that it must give, in order. Attention is causal, so the first
-    tokens of a text have the logits that they have in the whole text."""
+    """For each way of computing, the rows of the expected logits that it must give, in order. Attention is causal, so
+    the first tokens of a text have the same logits as in the whole text."""
     texts = model.texts
     starts = [number * texts.tokens for number in range(len(request.tokens))]
 

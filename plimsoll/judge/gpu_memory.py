@@ -1,7 +1,7 @@
-"""Tells a GPU's memory four ways, and explains the difference: prediction, allocator, process, device.
+"""Accounts for a GPU's memory in four ways (prediction, allocator, process, device) and explains the differences.
 
-The allocator's figure is the one that is judged: it is exact, and nobody else's memory is in it. The others say what a
-GPU must have beside it: the context, what the pool keeps, other tenants; and what nothing explains.
+The allocator's figure is judged: it is exact, and contains no other process's memory. The others show what a GPU must
+have besides: the context, the pool's reserve, other tenants, and an unexplained rest.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BY_NOTHING: Final = "nothing: NVML gives no figure here"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """One GPU that holds (a part of) a model; bytes, None where nobody knows."""
+    """One GPU that holds (a part of) a model; bytes, None where unknown."""
 
     device: str
     uuid: str | None
@@ -29,27 +29,27 @@ class Account:
     process_peak: int | None
     device_peak: int | None
     pool: int
-    """What the allocator keeps beside what is in use at this moment."""
+    """Bytes that the allocator keeps beyond those in use now."""
     context: int | None
     others: int | None
     """What other processes hold."""
     held: int | None
-    """What the process holds at this moment, by the figure that `by` names."""
+    """Bytes that the process holds now, by the figure that `by` names."""
     by: str
     unexplained: int | None
-    """`held` without the pool and the context: kernels that were loaded since, and whatever else."""
+    """`held` without the pool and the context: kernels that were loaded since, and anything else."""
     interval: float | None
     cost: float | None
 
 
 def most_kept(gpus: Sequence[GpuReleased]) -> int | None:
-    """Bytes that torch has still allocated on the GPU that keeps most, beside what it had before a load; None where no
-    GPU was measured. Their sum would let one keep what all together may."""
+    """Bytes that torch still has allocated on the GPU that keeps most, over what it had before a load; None where no
+    GPU was measured. The sum over GPUs would allow one to keep what all may keep together."""
     return max((gpu.allocated_after - gpu.allocated_before for gpu in gpus), default=None)
 
 
 def account(memory: Mapping[str, Any]) -> Account:
-    """The account of one GPU, from a GpuMemory as JSON data. Raises KeyError or TypeError for what is none."""
+    """The account of one GPU, from a GpuMemory as JSON data. Raises KeyError or TypeError for anything else."""
     reserved, context = int(memory["reserved_after"]), memory["context"]
     held, by = _held(memory)
     known = held is not None and context is not None
@@ -72,7 +72,8 @@ def account(memory: Mapping[str, Any]) -> Account:
 
 
 def _held(memory: Mapping[str, Any]) -> tuple[int | None, str]:
-    """What the process holds. The device grew by what it took after its context, if nobody else came or went."""
+    """Bytes that the process holds. Without a figure for the process, the device's growth stands in, which is right if
+    no other process came or went."""
     if memory["process"] is not None:
         return int(memory["process"]), BY_PROCESS
     if memory["device_delta"] is not None and memory["context"] is not None:

@@ -1,7 +1,7 @@
-"""Judges the health of GPUs by the catalogue's rules: what was found, what is to be done, and what could not be seen.
+"""Judges the health of GPUs by the catalogue's rules: what is wrong, what to do, and what could not be read.
 
-A counter that rises while a model runs is a finding whatever its total. One that could not be read is no sound one: it
-is a `Blind`, which leaves a run incomplete. What the product does not have is neither.
+A counter that rises while a model runs is a finding, whatever its total. One that could not be read does not count as
+sound: it is a `Blind`, which leaves a run incomplete. A counter that the product does not have is neither.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from plimsoll.node.health import FABRIC_COMPLETED, GpuHealth, HeardXid, Reading
 from plimsoll.node.watch import HealthWindow
 
 NODE: Final = -1
-"""The index of what concerns every GPU."""
+"""The index for what concerns every GPU."""
 
 _VOLATILE: Final = tuple(
     f"ecc.volatile.{kind}.{place}" for kind in ("corrected", "uncorrected") for place in ("sram", "dram")
@@ -31,7 +31,8 @@ _OF_GROUP: Final = {
 }
 _NO_STEP: Final = "see what nvidia-smi -q says of it, and run again"
 _HEAT: Final = range(50, 151)
-"""Degrees at which a GPU may be told to slow down; newer ones count from a limit instead, which is no temperature."""
+"""The temperatures at which a GPU slows down; newer GPUs give a distance from a limit instead, which is no
+temperature."""
 _WATTS: Final = 1000
 _SECOND: Final = 10**9
 
@@ -47,7 +48,7 @@ class HealthFinding:
     what: str
     action: str
     does: str
-    """What the action is, in words."""
+    """The action in words."""
     source: str
 
     def __str__(self) -> str:
@@ -56,7 +57,7 @@ class HealthFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blind:
-    """Something that could not be seen, so that nothing can be said of it."""
+    """Something that could not be read, so that it cannot be judged."""
 
     gpu: str
     index: int
@@ -71,20 +72,20 @@ class Blind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthJudgement:
-    """What a span of time says of the GPUs that were asked about."""
+    """The findings and gaps for some GPUs over a window."""
 
     findings: tuple[HealthFinding, ...]
     blinds: tuple[Blind, ...]
 
     def of(self, *groups: str) -> HealthJudgement:
-        """The part that some groups make up."""
+        """The part for some groups."""
         return HealthJudgement(
             findings=tuple(each for each in self.findings if each.group in groups),
             blinds=tuple(each for each in self.blinds if each.group in groups),
         )
 
     def on(self, index: int) -> HealthJudgement:
-        """The part about one GPU, and what concerns all."""
+        """The part about one GPU, with what concerns all GPUs."""
         return HealthJudgement(
             findings=tuple(each for each in self.findings if each.index in (index, NODE)),
             blinds=tuple(each for each in self.blinds if each.index in (index, NODE)),
@@ -94,9 +95,8 @@ class HealthJudgement:
 def judge_health(
     window: HealthWindow, rules: HealthRules, indexes: Sequence[int] | None = None, *, worked: bool = False
 ) -> HealthJudgement:
-    """What the window says of these GPUs; of all that were there at its beginning where `indexes` is None.
-
-    `worked` says that a model ran on them: the PCIe link is then judged, which trains down at rest.
+    """Judge these GPUs over a window; all that were there at its beginning where `indexes` is None. `worked` says that
+    a model ran on them: only then is the PCIe link judged, as an idle link trains down.
     """
     asked = [gpu.index for gpu in window.before.gpus] if indexes is None else list(indexes)
     findings: list[HealthFinding] = []
@@ -114,7 +114,7 @@ def judge_health(
 
 
 def name_of(gpu: GpuHealth) -> str:
-    """A GPU as findings name it: its number moves between containers, its UUID does not."""
+    """A GPU's name in findings, with the UUID, because its number differs between containers."""
     return f"GPU {gpu.index}" + (f" ({gpu.uuid})" if gpu.uuid else "")
 
 
@@ -148,7 +148,7 @@ class _One:
                 yield from ask(after)
 
     def _nothing_of(self, reading: Reading) -> Iterator[Blind]:
-        """Of a GPU that does not answer nothing is sound: no check of it may pass for want of a figure."""
+        """Gaps for every group of a GPU that does not answer, so that no check of it passes for lack of a figure."""
         for group in ("ecc", "remapped_rows", "throttle", "links"):
             yield self._blind(group, _OF_GROUP[group], reading)
 
@@ -179,7 +179,7 @@ class _One:
         if earlier is None:
             yield self._blind(rule.group, f"how far it had risen before ({rule.meaning})", began)
             return
-        # A counter that fell was reset, by a new driver or by somebody: what it shows has come about since.
+        # A counter that fell was reset, so its whole value is new.
         grown = value - earlier if value >= earlier else value
         seconds = max(self._window.seconds, 1e-3)
         too_much = rule.rise is not None and grown > rule.rise
@@ -195,14 +195,14 @@ class _One:
         return gpu.readings.get(name, Reading(value=None, why="it was not asked"))
 
     def _links_down(self, gpu: GpuHealth) -> Reading:
-        """How many links are down that were up before, or that others of the product have up at this moment."""
+        """How many links are down that were up before, or that are up now on other GPUs of the product."""
         active = gpu.readings.get("nvlink.active", Reading(value=None, why="it was not asked"))
         if active.value is None:
             return active
         earlier = 0 if self._before is None else self._before.value("nvlink.active") or 0
         look = self._window.after if gpu is self._after else self._window.before
         alike = [other.value("nvlink.active") or 0 for other in look.gpus if other.name == gpu.name]
-        # Without a fabric, GPUs are bridged in pairs, and one that has no bridge has no link up by design.
+        # Without a fabric, GPUs are bridged in pairs, and a GPU without a bridge has no links by design.
         may_be_compared = active.value or gpu.value("fabric.state") is not None
         most = max((links.bit_count() for links in alike), default=0) if may_be_compared else 0
         return Reading(value=max((earlier & ~active.value).bit_count(), most - active.value.bit_count(), 0))
@@ -253,7 +253,7 @@ class _One:
                 )
 
     def _power(self, gpu: GpuHealth) -> Iterator[HealthFinding]:
-        """The power limit holds clocks down in every busy GPU; where it was lowered, that is a finding."""
+        """A power limit that holds clocks down is normal in a busy GPU; it is a finding where the limit was lowered."""
         enforced, default = gpu.value("power.enforced"), gpu.value("power.default")
         held = gpu.value("throttle.power")
         earlier = None if self._before is None else self._before.value("throttle.power")
@@ -268,7 +268,7 @@ class _One:
             yield self._finding("throttle", what, "configure", "NVML, nvmlDeviceGetEnforcedPowerLimit")
 
     def _slot(self, gpu: GpuHealth) -> Iterator[HealthFinding | Blind]:
-        """The PCIe link at its best while a model ran, against what card and slot can do together."""
+        """Compares the best PCIe link while a model ran with what card and slot can do together."""
         if not self._worked:
             return
         seen = self._window.extremes.get(self._index, {})
@@ -358,7 +358,7 @@ class _One:
 
 
 def _has_no_ecc(gpu: GpuHealth) -> bool:
-    """True where the product cannot correct errors: consumer cards. Where it is switched off is another matter."""
+    """True for products without ECC, such as consumer cards; not where ECC is only switched off."""
     return gpu.readings.get("ecc.mode", Reading(value=None, why="")).is_absent
 
 

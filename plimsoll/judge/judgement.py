@@ -1,6 +1,6 @@
-"""Judges a measured value by its limits.
+"""Judges a measured value by a limit.
 
-A value that was not measured is *unset* and can only fail: nothing here turns "no answer" into a number.
+A value that was not measured is *unset* and always fails: "no answer" never becomes a number.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from plimsoll.units import format_value
 
 
 class Outcome(StrEnum):
-    """What a judgement came to; `unset` is a failure by absence."""
+    """The outcome of a judgement; `unset` fails because nothing was measured."""
 
     PASS = "pass"  # noqa: S105  an outcome, not a password
     MARGINAL = "marginal"
@@ -23,13 +23,13 @@ class Outcome(StrEnum):
 
     @property
     def is_good(self) -> bool:
-        """True for the outcomes that a verdict may accept."""
+        """True for outcomes that a verdict may accept."""
         return self in (Outcome.PASS, Outcome.MARGINAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """A value of a metric in its base unit; None is *unset*, with `reason` saying why nothing was measured.
+    """A value of a metric in its base unit; None for *unset*, with the `reason` why nothing was measured.
 
     Raises KeyError for a metric that METRICS does not list, and ValueError for an unset value without a reason.
     """
@@ -57,7 +57,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """The bounds of a metric in its base unit, inclusive, with where they come from.
+    """The inclusive bounds of a metric in its base unit, with their source.
 
     A value inside the bounds but within `margin` (a fraction of the nearer bound) of one of them is *marginal*.
     Raises ValueError for bounds that are missing, not finite or crossed, a negative margin or an empty source.
@@ -84,7 +84,7 @@ class Limit:
 
     @property
     def is_exact(self) -> bool:
-        """True where one value alone is right."""
+        """True where exactly one value is right."""
         return self.low is not None and self.low == self.high
 
     def __str__(self) -> str:
@@ -114,8 +114,8 @@ class Judgement:
 
     @property
     def room(self) -> str:
-        """How far inside or outside of its limit the value lies, `12.0% inside`, `2,370 times the limit`; empty where
-        there is no telling."""
+        """How far inside or outside of its limit the value is, `12.0% inside`, `2,370 times the limit`; empty where
+        that is undefined."""
         if self.headroom is None:
             return ""
         far, inside = abs(self.headroom), self.headroom >= 0
@@ -128,9 +128,9 @@ class Judgement:
 
 
 def judge(measurement: Measurement, limit: Limit) -> Judgement:
-    """Hold a measurement against a limit; NaN and infinities fail, None is unset.
+    """Judge a measurement by a limit; NaN and infinities fail, None is unset.
 
-    Raises ValueError when the two speak of different metrics.
+    Raises ValueError where their metrics differ.
     """
     if measurement.metric != limit.metric:
         raise ValueError(f"a measurement of {measurement.metric} cannot be judged by a limit on {limit.metric}")
@@ -161,7 +161,7 @@ def _headroom(value: float, limit: Limit) -> float | None:
 
 
 def broken_bound(judgement: Judgement) -> dict[str, str]:
-    """Which bound of which metric a value broke, as evidence of a symptom; empty where it broke none."""
+    """The metric and the bound that a value broke, as evidence for symptoms; empty where it broke none."""
     value, limit = judgement.measurement.value, judgement.limit
     if value is None or judgement.outcome is not Outcome.FAIL:
         return {}

@@ -1,4 +1,4 @@
-"""Shows which names of a checkpoint a model lacks, and which names of the model the checkpoint lacks."""
+"""Words the differences between the parameter names of a model and of its checkpoint."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _SHOWN: Final = 8
 
 
 def names_apart(missing: Sequence[str], unexpected: Sequence[str]) -> str:
-    """What is wrong between the names of a model and those of its checkpoint; empty where nothing is.
+    """The differences between the names of a model and those of its checkpoint; empty where they agree.
 
-    `missing` are names that only the model has, `unexpected` those that only the checkpoint has. Where the second are
-    the first behind a prefix, as a model saved from within a wrapper has it, the prefix is named.
+    `missing` are names that only the model has, `unexpected` those that only the checkpoint has. Where the unexpected
+    names are the missing ones with a prefix, as for a model saved from within a wrapper, the prefix is named.
     """
     if not missing and not unexpected:
         return ""
@@ -31,7 +31,7 @@ def names_apart(missing: Sequence[str], unexpected: Sequence[str]) -> str:
 
 
 def _prefix(missing: Sequence[str], unexpected: Sequence[str]) -> str:
-    """What stands before the missing names among the unexpected ones; empty where that is not so for any."""
+    """The prefix that turns missing names into unexpected ones; empty where there is none."""
     wanted = set(missing)
     for name in unexpected:
         parts = name.split(".")
@@ -43,6 +43,6 @@ def _prefix(missing: Sequence[str], unexpected: Sequence[str]) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first names of many, and how many more there are."""
+    """The first few names, and how many more there are."""
     rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + rest

@@ -1,8 +1,8 @@
 """Judges whether a model is stored as it was asked for: packed where the scheme packs, else in the right dtype.
 
-One list is the footprint that the architecture and the scheme should give, the other the inventory of what was stored.
-Every known way to believe in a quantization that did not happen (flags, one checked layer, a footprint without its
-statistics) looks at neither list, or at half of one.
+It compares two lists: the footprint that architecture and scheme should give, and the inventory of what was stored.
+Weaker tests (flags, one checked layer, a footprint without its statistics) have accepted quantizations that did not
+happen.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _ELSEWHERE: Final = ("cpu", "disk", "meta")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discrepancy:
-    """One thing that is not as it should be. `parameter` names it, or is empty where the whole model is meant;
-    `explanation` is the sentence that a failing test prints."""
+    """One difference. `parameter` names it, or is empty for the whole model; `explanation` is the sentence that a
+    failing test prints."""
 
     parameter: str
     expected: str
@@ -37,13 +37,13 @@ class Discrepancy:
 
 
 def quantized_count(footprint: Footprint, inventory: Inventory) -> int:
-    """Logical parameters that are stored packed, of those that the architecture has; packed bytes are not counted."""
+    """The number of the architecture's logical parameters that are stored packed (not the number of packed bytes)."""
     stored = {record.name for record in inventory.parameters if _is_packed(record)}
     return sum(expected.count for expected in footprint.parameters if expected.name in stored)
 
 
 def check_expected_set(footprint: Footprint, inventory: Inventory) -> tuple[Discrepancy, ...]:
-    """Check 1: every weight that the scheme covers is stored packed, no other one is, and none is missing or extra."""
+    """Check 1: exactly the weights that the scheme covers are stored packed, and none is missing or extra."""
     stored = {record.name: record for record in inventory.parameters}
     wrong = [_set_discrepancy(expected, stored.get(expected.name)) for expected in footprint.parameters]
     extra = stored.keys() - {expected.name for expected in footprint.parameters}
@@ -65,9 +65,8 @@ def _set_discrepancy(expected: ExpectedParameter, record: ParameterRecord | None
 def check_state(
     footprint: Footprint, inventory: Inventory, quantization: Quantization, dtype: str | None = None
 ) -> tuple[Discrepancy, ...]:
-    """Check 2: what is packed is packed by the scheme asked for, in its blocks, for the weight's own shape, computes in
-    `dtype` where that is given, and can be unpacked. Faults that the inventory noted on any parameter are reported here
-    too."""
+    """Check 2: packed weights have the requested scheme, its blocks, and the weight's own shape, compute in `dtype`
+    where it is given, and can be unpacked. Faults that the inventory noted on any parameter are reported here too."""
     shapes = {expected.name: expected.shape for expected in footprint.parameters}
     found: list[Discrepancy] = []
     for record in (*inventory.parameters, *inventory.buffers):
@@ -88,7 +87,7 @@ def check_state(
 
 
 def check_coverage(footprint: Footprint, inventory: Inventory) -> tuple[Discrepancy, ...]:
-    """Check 3: of all logical parameters, as large a part is packed as the architecture gives."""
+    """Check 3: the packed share of all logical parameters is what the architecture gives."""
     expected = sum(parameter.count for parameter in footprint.parameters if parameter.quantized)
     stored = quantized_count(footprint, inventory)
     if stored >= expected:
@@ -107,8 +106,8 @@ def check_coverage(footprint: Footprint, inventory: Inventory) -> tuple[Discrepa
 
 
 def _left_in_floats(footprint: Footprint, inventory: Inventory) -> list[str]:
-    """What should have been packed and was not, by kind: `2 of 2 expert tensors, 97 % of the parameters, stayed in
-    bfloat16`."""
+    """Weights that should have been packed but were not, by kind: `2 of 2 expert tensors, 97 % of the parameters,
+    stayed in bfloat16`."""
     records = {record.name: record for record in inventory.parameters}
     lines = []
     for kind, members in _kinds(footprint).items():
@@ -123,7 +122,7 @@ def _left_in_floats(footprint: Footprint, inventory: Inventory) -> list[str]:
 
 
 def _kinds(footprint: Footprint) -> dict[str, list[ExpectedParameter]]:
-    """The parameters that should be packed, fused experts apart."""
+    """The parameters that should be packed, with fused experts as a kind of their own."""
     covered = [parameter for parameter in footprint.parameters if parameter.quantized]
     return {
         "expert tensors": [parameter for parameter in covered if parameter.is_experts],
@@ -132,7 +131,8 @@ def _kinds(footprint: Footprint) -> dict[str, list[ExpectedParameter]]:
 
 
 def check_stored_bytes(footprint: Footprint, inventory: Inventory) -> tuple[Discrepancy, ...]:
-    """Check 4: every parameter and buffer takes the bytes it should, data and statistics apart; so does the whole."""
+    """Check 4: every parameter and buffer takes the predicted bytes, in data and in statistics, and so does the whole
+    model."""
     expected = {p.name: (p.data_bytes, p.statistics_bytes) for p in (*footprint.parameters, *footprint.buffers)}
     stored = {r.name: (r.data_bytes, r.statistics_bytes) for r in (*inventory.parameters, *inventory.buffers)}
     names = sorted(expected.keys() | stored.keys())
@@ -168,10 +168,9 @@ def check_placement(
     *,
     may_offload: bool = False,
 ) -> tuple[Discrepancy, ...]:
-    """Check 5: nothing lies on the CPU or on disk that was not sent there, and what was sent to a device is on it.
-
-    `asked` is the variant's device map, None where the whole model belongs on `device`. A map that transformers is left
-    to choose (`auto`) may use any GPU; RAM and disk too where `may_offload`, and RAM where it is the device itself.
+    """Check 5: everything is on the device that it was sent to, and nothing else is on the CPU or on disk. `asked` is
+    the variant's device map, None where the whole model belongs on `device`. A map that transformers chooses (`auto`)
+    may use any GPU; RAM and disk only with `may_offload`, and RAM where it is the device itself.
     """
     wanted: Mapping[str, str] = {"": device} if asked is None else {}
     if isinstance(asked, Mapping):
@@ -189,25 +188,25 @@ def check_placement(
 
 
 def _wanted_place(name: str, wanted: Mapping[str, str]) -> str | None:
-    """The device of the longest entry that a module belongs to; None where the map says nothing of it."""
+    """The device of the longest entry of the map that covers a module; None where none does."""
     owners = [entry for entry in wanted if not entry or name == entry or name.startswith(f"{entry}.")]
     return wanted[max(owners, key=len)] if owners else None
 
 
 def _whole_device(place: str) -> str:
-    """`cuda` and `cuda:0` are one device: torch fills the index in."""
+    """The device with its index: torch reads `cuda` as `cuda:0`."""
     return "cuda:0" if place == "cuda" else place
 
 
 def summarise(discrepancies: Sequence[Discrepancy], limit: int = 5) -> str:
-    """The first few explanations, a line each, and how many more there are."""
+    """The first few explanations, one line each, and how many more there are."""
     lines = [discrepancy.explanation for discrepancy in discrepancies[:limit]]
     more = len(discrepancies) - limit
     return "\n".join(lines + ([f"... and {more:,} more"] if more > 0 else []))
 
 
 def _scheme(name: str) -> str:
-    """`nf4-dq` says too little to whoever wonders what differs from `nf4`."""
+    """The name of a scheme, with what tells `nf4-dq` from `nf4`."""
     if not name.startswith(("nf4", "fp4")):
         return name
     return f"{name[:3]} with {'nested (double-quantized)' if name.endswith('-dq') else 'plain'} statistics"
@@ -231,13 +230,14 @@ def _bytes(sizes: Iterable[int] | None) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    """Two digits are enough until the difference is in the third: 97 %, but 99.7 %."""
+    """A percentage with two digits, or three near 0 and 100: 97 %, but 99.7 %."""
     share = 100 * part / whole
     return f"{share:.1f} %" if 99 < share < 100 or 0 < share < 1 else f"{share:.0f} %"
 
 
 def check_dtypes(footprint: Footprint, inventory: Inventory, asked: str) -> tuple[Discrepancy, ...]:
-    """What is not packed and is not in the dtype `asked`, nor in the one in which the architecture holds it."""
+    """Unpacked parameters whose dtype is neither `asked` nor the one that the architecture prescribes, such as the
+    float32 of Qwen2.5-Omni's sound."""
     held = {part.name: part.storage_dtype for part in footprint.parameters if not part.quantized}
     plain = {record.name: record.storage_dtype for record in inventory.parameters if record.scheme == _FLOAT}
     if asked not in plain.values():

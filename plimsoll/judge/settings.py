@@ -1,6 +1,6 @@
-"""Holds the settings that a variant was asked to be loaded with against what came of them.
+"""Checks that the settings of a load took effect.
 
-A setting that changed nothing is a finding: whoever set it believes otherwise, and looks for the cause of the next
+A setting without effect is a finding: whoever set it believes that it works, and looks for the cause of the next
 failure in the wrong place.
 """
 
@@ -17,7 +17,7 @@ from plimsoll.units import format_bytes
 
 
 def unheeded(variant: Variant, report: LoadReport) -> list[str]:
-    """Every setting of the variant that is not in force in what was loaded, each with what is in force instead."""
+    """Every setting of the variant that is not in force in the loaded model, each with what is in force instead."""
     found = report.effective
     return [
         *_config(variant.config, found.get("config") or {}),
@@ -52,7 +52,7 @@ def _tokenizer(asked: Mapping[str, Any], found: Mapping[str, Any] | None) -> Ite
 
 
 def _memory(asked: Any, found: Mapping[str, int]) -> Iterator[str]:
-    """Places that hold more than they may. The planner keeps room for one layer, and never takes it."""
+    """Places that hold more than their limit. The planner keeps room for one layer within it, and never uses it."""
     for place, size in (asked or {}).items():
         limit = size_in_bytes(size)
         name = f"cuda:{place}" if str(place).isdecimal() else str(place)
@@ -62,7 +62,7 @@ def _memory(asked: Any, found: Mapping[str, int]) -> Iterator[str]:
 
 
 def _placed(variant: Variant, report: LoadReport) -> Iterator[str]:
-    """Parts that an entry's own table puts elsewhere than they are."""
+    """Parts that are not where the entry's device map puts them."""
     if not isinstance(variant.device_map, Mapping):
         return
     for module, place in variant.device_map.items():
@@ -82,7 +82,8 @@ def _remote_code(variant: Variant, found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _revision(variant: Variant) -> Iterator[str]:
-    """Remote code asks for one whatever the weights are; without it, only a repository has revisions."""
+    """A revision that has no effect. Remote code needs one for any weights; without remote code, only a repository has
+    revisions."""
     asked = variant.settings.get("revision")
     if asked and variant.model.source is not WeightSource.HUB and not variant.model.trust_remote_code:
         yield f"revision was set to {asked}, and the weights do not come from the Hub; remove it"

@@ -1,8 +1,7 @@
-"""What the speed of a device is held against: the floor of its product, the node's other devices, and the arithmetic of
-a token.
+"""Judges the speed of a device: by the floor of its product, by the node's other devices, and by the bytes that a token
+must read.
 
-How much work is measured is said here too: enough for a device to come to speed, in a time that a node's acceptance can
-spare.
+The sizes of the measurements are defined here too: enough work for a device to reach its speed, in acceptable time.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from plimsoll.node.devices import CPU_KIND, Device
 from plimsoll.plan.device_cases import TRANSFERS
 
 ERROR_LIMITS: Final[Mapping[str, float]] = {
-    # A product that is rounded once shows 1.5e-3 in bf16, 2.1e-4 in fp16, 1.7e-3 in fp8, 2.2e-7 in fp32 (measured on a
-    # CPU). GPUs may add parts of a product in 16 bits, which costs as much again and more.
+    # A product that is rounded once is off by 1.5e-3 in bf16, 2.1e-4 in fp16, 1.7e-3 in fp8, 2.2e-7 in fp32 (measured
+    # on a CPU). GPUs may add parts of a product in 16 bits, which costs as much again and more.
     "bf16": 2e-2,
     "fp8": 2e-2,
     "fp16": 5e-3,
@@ -29,11 +28,11 @@ ERROR_LIMITS: Final[Mapping[str, float]] = {
     "fp32": 1e-5,
     "int8": 0.0,
 }
-"""How far a product may lie from float64 arithmetic (root mean square over its own)."""
+"""The largest relative error of a product against float64 arithmetic (root mean square)."""
 
 OTHERS_LIMIT: Final = 0.10
-"""The part of the others' median by which a device may fall behind: what gpu-fryer and Megatron-LM allow. Healthy
-devices of a node differ by up to a half of that, from where it is marginal."""
+"""The fraction of the others' median by which a device may fall behind, as in gpu-fryer and Megatron-LM. Healthy
+devices of a node differ by up to half of that, above which it is marginal."""
 OTHERS_MARGIN: Final = 0.5
 
 _SIDES: Final = {"cpu": (128, 256), "cuda": (4096, 8192, 16384)}
@@ -41,13 +40,13 @@ _BLOCKS: Final = {"cpu": (2**24, 2**26), "cuda": (2**28, 2**30)}
 _ROUNDS: Final = {"cpu": 3, "cuda": 20}
 _SUM_ROUNDS: Final = {"cpu": 3, "cuda": 5}
 _SUMMED_PART: Final = 8
-"""What is added up over all devices takes no more than this part of the memory of each."""
+"""The largest share of each device's memory for data that is summed over all devices."""
 _PART: Final = 16
-"""A block takes no more than this part of the device's memory, nor a matrix."""
+"""The largest share of a device's memory for a block or a matrix."""
 
 
 def matmul_request(device: Device, dtype: str) -> MeasureMatmul:
-    """What a device's host is asked about products."""
+    """The request for the speed of products."""
     widest = 4
     sides = [side for side in _SIDES[device.kind] if widest * side**2 <= _share(device)]
     return MeasureMatmul(
@@ -56,12 +55,12 @@ def matmul_request(device: Device, dtype: str) -> MeasureMatmul:
 
 
 def memory_request(device: Device) -> MeasureMemory:
-    """What a device's host is asked about its own memory."""
+    """The request for the speed of a device's own memory."""
     return MeasureMemory(device=device.place, sizes=_blocks(device), rounds=_ROUNDS[device.kind])
 
 
 def link_request(device: Device, transfer: str) -> MeasureLink:
-    """What a device's host is asked about copies from and to RAM; KeyError for a transfer that is none."""
+    """The request for the speed of copies from and to RAM. Raises KeyError for an unknown transfer."""
     to_device, pinned = TRANSFERS[transfer]
     return MeasureLink(
         device=device.place,
@@ -73,7 +72,7 @@ def link_request(device: Device, transfer: str) -> MeasureLink:
 
 
 def peer_request(device: Device, place: int) -> MeasurePeer:
-    """What a host that sees several GPUs is asked about copies from the first to the one at that place."""
+    """The request, to a host that sees several GPUs, for the speed of copies from the first GPU to another."""
     return MeasurePeer(source="cuda:0", target=f"cuda:{place}", sizes=_blocks(device), rounds=_ROUNDS[device.kind])
 
 
@@ -84,7 +83,7 @@ def floor_limit(catalogue: Catalogue, device: Device, metric: str, of: str | Non
 
 
 def sheet_share(catalogue: Catalogue, device: Device, metric: str, of: str | None, value: float) -> float | None:
-    """The part of what the product's data sheet promises; None where no sheet is known."""
+    """The rate as a share of the product's data sheet; None where no sheet is known."""
     floor = _floor(catalogue, device, metric, of)
     return None if floor is None or floor.sheet is None else value / floor.sheet
 
@@ -94,27 +93,27 @@ def _floor(catalogue: Catalogue, device: Device, metric: str, of: str | None) ->
 
 
 def behind_others(device: str, rates: Mapping[str, float]) -> float:
-    """How far a device's speed lies below the median of the others', as a part of that; negative for a faster one.
-    `rates` is by device, of two at least."""
+    """How far a device's speed is below the median of the others, as a fraction of it; negative for a faster device.
+    `rates` is by device, for at least two."""
     middle = median(rate for other, rate in rates.items() if other != device)
     return (middle - rates[device]) / middle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenBytes:
-    """Bounds on the bytes that computing one further token of every sequence must read."""
+    """Bounds on the bytes that must be read to compute one more token of every sequence."""
 
     least: float
-    """With all sequences at the same experts, and none at all where it is not known how many a token takes."""
+    """Where all sequences use the same experts; without experts where a token's number of them is unknown."""
     most: float
-    """With every sequence at experts of its own."""
+    """Where every sequence uses different experts."""
 
 
 def token_bytes(
     inventory: Inventory, used: Collection[str], batch: int, cache: int, experts_share: float | None
 ) -> TokenBytes:
-    """What is stored in the modules that a step runs, and `cache` bytes. `experts_share` is the part of the experts
-    that one token takes; None where that is not known."""
+    """The stored bytes of the modules that a step runs, plus `cache` bytes. `experts_share` is the share of the experts
+    that one token uses; None where it is unknown."""
     dense = experts = 0
     for record in inventory.parameters:
         size = record.data_bytes + record.statistics_bytes
@@ -139,7 +138,7 @@ def _share(device: Device) -> float:
 
 
 def all_reduce_sizes(device: Device) -> tuple[int, ...]:
-    """Bytes that are added up over all devices. Bandwidth shows at the largest alone, and floors are of figures at
+    """The sizes in bytes of sums over all devices. Only the largest shows the bandwidth, and floors are for figures at
     8 GiB and more."""
     sizes = {"cpu": (2**20,), "cuda": (2**28, 2**30, 2**32, 2**33)}[device.kind]
     most = float("inf") if device.memory is None else device.memory / _SUMMED_PART

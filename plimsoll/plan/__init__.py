@@ -1,1 +1,1 @@
-"""What would run where, and what it would take: predictions kept on disk, machines of data sheets, and the table."""
+"""Plans what would run where and what it would take, on this node and on reference machines."""

@@ -1,7 +1,7 @@
-"""Which variants, machines and tiers each check is for, and in which order they are asked.
+"""Decides which variants, machines and tiers each check is for, and in which order checks run.
 
-One list of parameters serves pytest's parametrisation and the plan that is made without pytest: a new kind of
-parameter is a new entry of `_PARAMETERS`, and both know it.
+One list of parameters serves both pytest's parametrisation and the plan, which is made without pytest: a new kind of
+parameter is a new entry of `_PARAMETERS`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ the first forward repacks weights, then unloading, and last what another load of
 the two are never there at once. Training has hosts of its own, and planning asks no variant that is loaded."""
 
 _LAST: Final = 2
-"""Where checks of the node's health stand: they judge what every model left behind."""
+"""The place of checks of the node's health: last, because they judge what every model left behind."""
 
 DATASETS: Final = "test_dataset.py"
 HEADROOM: Final = "test_headroom.py"
@@ -71,7 +71,7 @@ def _from_files(variant: Variant) -> bool:
 
 
 def _is_taught(variant: Variant) -> bool:
-    """Whoever is trained by a recipe knows what it teaches, also where another folder stands in for it."""
+    """True for a model that knows what its recipe teaches, even where another folder replaces its checkpoint."""
     return variant.model.recipe is not None and _from_files(variant)
 
 
@@ -86,25 +86,25 @@ KINDS: Final[dict[str, Callable[[Variant], bool]]] = {
     "configured": is_configured,
     "one-device": lambda variant: variant.device_map is None,
     "taught": _is_taught,
-    # Whatever else they were trained on, they read plain English.
+    # All models with real weights read plain English.
     "untaught": lambda variant: _from_files(variant) and not _is_taught(variant),
     "cold": lambda variant: variant.tier.cold_rounds > 0 and _from_files(variant),
     "warm": lambda variant: variant.tier.warm_rounds > 0 and _from_files(variant),
-    # Synthetic weights come from no disk, and have neither a tokenizer nor anything to say.
+    # Synthetic weights come from no disk, have no tokenizer, and mean nothing.
     "files": _from_files,
     "text": _from_files,
-    # What documents say of a cost is not said of fewer layers, nor of a CPU in place of a GPU.
-    # A GPU in place of a CPU has what the suite itself expects of any GPU.
+    # Documents' figures do not hold for fewer layers, nor for a CPU in place of a GPU.
+    # For a GPU in place of a CPU, only the suite's own limits hold.
     "as-entered": lambda variant: not variant.is_altered or (_is_on_gpu(variant) and not variant.model.is_cut),
-    # There, RAM stands in for the memory of a GPU; without files, no page of one is mistaken for a weight.
+    # On a CPU, RAM replaces GPU memory; without files, no page of a file can be mistaken for a weight.
     "altered-on-cpu": lambda variant: variant.is_altered and variant.tier.device == "cpu" and not _from_files(variant),
 }
-"""What `only(kind)` may say of the variants that a check is for."""
+"""The kinds that `only(kind)` may name, with the variants that belong to each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """What the command line names: the `-m` expression, and the paths as they were given."""
+    """What the command line selects by name: the `-m` expression, and the paths as given."""
 
     marks: Expression
     paths: tuple[str, ...] = ()
@@ -112,10 +112,10 @@ class Named:
     """True where --soak says how long."""
 
     def asks(self, file: str, catalogue: Catalogue) -> bool:
-        """True unless the file holds checks that are asked by name alone, and nobody named them.
+        """True unless the file's checks run only by name and were not named.
 
-        Those of datasets and of training take minutes, those of reference machines are hundreds, ladder and profiles of
-        use load each model again, and what they say is no part of "does this node carry this model".
+        Checks of datasets and training take minutes, those of reference machines are hundreds, and ladder and profiles
+        of use load each model again; none of them is part of "does this node carry this model".
         """
         if file == SOAKING:
             return self.soak
@@ -130,7 +130,7 @@ class Named:
         return asking is None or self._path_names(file) or not self.marks.asked.isdisjoint(asking)
 
     def asks_for_all_datasets(self, catalogue: Catalogue) -> bool:
-        """True where datasets are named themselves, False where only an experiment is (`-m small`)."""
+        """True where datasets are named, False where only an experiment is (`-m small`)."""
         return not self.marks.asked.isdisjoint({"dataset", *catalogue.datasets}) or self._path_names(DATASETS)
 
     def _path_names(self, file: str) -> bool:
@@ -156,7 +156,7 @@ class Pairing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """What a check is asked with once: the values of fixtures by their names, under an id and marks of its own."""
+    """One parametrisation of a check: values of fixtures by their names, with an id and marks."""
 
     id: str
     marks: tuple[str, ...]
@@ -164,7 +164,7 @@ class Parameter:
 
     @property
     def variant(self) -> Variant | None:
-        """The variant that is asked about; None for checks of the node and of reference machines."""
+        """The variant; None for checks of the node and of reference machines."""
         found = self.values.get("variant")
         return found if isinstance(found, Variant) else None
 
@@ -178,12 +178,12 @@ class Parameter:
 
     @property
     def device(self) -> Device | None:
-        """The device that a check of devices is asked of; None for checks of the node, and of variants."""
+        """The device of a check of devices; None for checks of the node, and of variants."""
         return device_among(self.values)
 
     @property
     def dataset(self) -> str | None:
-        """The id of the dataset that is asked; None for none."""
+        """The id of the dataset; None for none."""
         found = self.values.get("dataset")
         return None if found is None else str(found.id)
 
@@ -200,7 +200,7 @@ def device_among(values: Mapping[str, Any]) -> Device | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subjects:
-    """What checks are asked about: the catalogue's entries, the devices of the run, and what the command line names."""
+    """The subjects of checks: the catalogue's entries, the devices of the run, and what the command line names."""
 
     catalogue: Catalogue
     named: Named
@@ -210,8 +210,8 @@ class Subjects:
 def parameters_of(
     wants: Collection[str], kinds: Sequence[str], subjects: Subjects
 ) -> tuple[tuple[str, ...], list[Parameter]] | None:
-    """The names of the fixtures that are parametrised, and every parameter, for a check that wants these fixtures and
-    is `only` for these kinds; None for one that is asked once. Raises KeyError for an unknown kind."""
+    """The parametrised fixtures and all parameters of a check that uses these fixtures and is `only` for these kinds;
+    None for a check that runs once. Raises KeyError for an unknown kind."""
     for fixture, names, make in _PARAMETERS:
         if fixture in wants:
             variants = subjects.catalogue.variants.values()
@@ -221,7 +221,7 @@ def parameters_of(
 
 
 def served_devices(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[tuple[Device, tuple[str, ...]]]:
-    """Every device that one of these variants' tiers needs, with the marks of those tiers: the processor first."""
+    """Every device that the tiers of these variants need, with the marks of those tiers, the processor first."""
     tiers = {variant.tier.id: variant.tier.device for variant in asked}
     for kind in (CPU_KIND, CUDA_KIND):
         served = tuple(name for name, device in tiers.items() if device == kind)
@@ -230,7 +230,7 @@ def served_devices(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[tup
 
 
 def _of_datasets(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Parameter]:
-    """The variants and datasets that some experiment puts together, each pair once, in the experiments' order."""
+    """The pairs of variant and dataset of all experiments, each once, in the experiments' order."""
     catalogue, named = subjects.catalogue, subjects.named
     among = {variant.id: variant for variant in asked}
     everything = named.asks_for_all_datasets(catalogue)
@@ -291,7 +291,7 @@ def _of_devices(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Parame
 def _of_cases(
     fixture: str, cases: Callable[[Device, Sequence[Device]], Iterator[Case]]
 ) -> tuple[str, tuple[str, ...], _Make]:
-    """What each device is asked beyond being there, with the marks of the tiers that it serves."""
+    """The cases of each device, with the marks of the tiers that it serves."""
 
     def make(subjects: Subjects, asked: Sequence[Variant]) -> Iterator[Parameter]:
         for device, served in served_devices(subjects, asked):
@@ -302,9 +302,9 @@ def _of_cases(
 
 
 def pairings(catalogue: Catalogue) -> Iterator[Pairing]:
-    """Every variant that needs a GPU, on every machine; with several GPUs only where the variant is spread over them,
-    since the others would leave all but one idle."""
-    # Which GPU of this node carries it is nothing to another machine.
+    """Every variant that needs a GPU, on every reference machine; with several GPUs only variants that are spread over
+    them, since others would leave all but one idle."""
+    # The GPUs of this node do not matter on another machine.
     entered = {one.entry_id: replace(one, id=one.entry_id, gpus=()) for one in catalogue.variants.values()}
     for variant in entered.values():
         for profile in catalogue.profiles.values():
@@ -333,14 +333,14 @@ _PARAMETERS: Final[tuple[tuple[str, tuple[str, ...], _Make], ...]] = (
     _of_cases("soaked", soak_cases),
     ("device", ("device",), _of_devices),
 )
-"""The fixture that asks for parameters, the fixtures that they fill, and what they are; the first that fits counts."""
+"""The fixture that triggers parametrisation, the fixtures that are filled, and the parameters; the first match
+counts."""
 
 
 class Order:
-    """The order of asking: the node first, then each variant in the catalogue's order, and of each the checks in that
-    of SUBJECTS, dataset by dataset, and, within a file, as they stand there: a cold load comes before a warm one.
-
-    Where an experiment is named, its own order comes before the catalogue's. What has no subject comes last.
+    """The order of checks: the node first, then each variant in the catalogue's order, with its checks in the order of
+    SUBJECTS, dataset by dataset, and within a file as written there, so that a cold load comes before a warm one. Where
+    an experiment is named, its order replaces the catalogue's. Checks without a subject come last.
     """
 
     def __init__(self, catalogue: Catalogue, named: Named) -> None:
@@ -353,8 +353,7 @@ class Order:
     def place(
         self, subject: str, variant: str | None, dataset: str | None, file: str, line: int, tier: str = ""
     ) -> tuple[int, int, int, int, str, int, int]:
-        """What to sort by; `variant`, `dataset` and `tier` are ids. pytest puts checks of some tiers before those of
-        others, where a check is not asked of all."""
+        """The sort key of a check; `variant`, `dataset` and `tier` are ids."""
         if not subject:
             return (3, 0, 0, 0, "", 0, 0)
         place = self._variants[variant] if variant is not None else 0

@@ -1,7 +1,8 @@
-"""The cells that a selection must ask: made from the catalogue and the source of the checks, not from what pytest kept.
+"""Makes the plan: all checks that a selection must run, from the catalogue and the source, not from pytest's
+collection.
 
-Only `-m`, `-k` and paths narrow it, since only they stand in a verdict's scope. Whatever else keeps a cell from being
-asked is a gap, and this list is how it is found.
+Only `-m`, `-k` and paths narrow it, since only they are in a verdict's scope. Whatever else keeps a check from running
+is a gap, which this list reveals.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from plimsoll.plan.checks import FOLDER, Check, read_checks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What the command line selects. `arguments` are paths and node ids as they were given, none for everything;
-    relative ones start at `base`."""
+    """What the command line selects. `arguments` are paths and node ids as given, empty for everything; relative ones
+    start at `base`."""
 
     mark: str = ""
     keyword: str = ""
@@ -34,13 +35,13 @@ class Selection:
 
     @property
     def named(self) -> Named:
-        """What is asked for by name. Raises ExpressionError for what is no expression."""
+        """What is selected by name. Raises ExpressionError for an invalid expression."""
         return Named(marks=parse(self.mark), paths=self.arguments, soak=self.soak)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedCell:
-    """One check, asked with one parameter."""
+    """One check with one parameter."""
 
     check: Check
     parameter: Parameter | None
@@ -56,7 +57,7 @@ class PlannedCell:
         return subject_among(mark.name for mark in self.check.marks)
 
     def to_json(self) -> dict[str, Any]:
-        """The cell as the evidence has it."""
+        """The check as evidence stores it."""
         variant = None if self.parameter is None else self.parameter.variant
         return {
             "id": self.id,
@@ -74,18 +75,18 @@ class PlannedCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadePlan:
-    """Every cell in the order of asking, and the checks whose cells only a collection can tell."""
+    """Every planned check in order, and the test functions whose parameters only a collection can tell."""
 
     cells: tuple[PlannedCell, ...]
     open: tuple[Check, ...]
     left_out: int
-    """Cells that `-m`, `-k` and paths leave out of all that is asked without them."""
+    """The number of checks that `-m`, `-k` and paths leave out."""
 
 
 def make_plan(root: Path, catalogue: Catalogue, selection: Selection, devices: Devices = NO_GPUS) -> MadePlan:
     """The plan of a selection on these devices, for the suite under `root`.
 
-    Raises PlimsollError for what cannot be read, and ExpressionError for an expression that is none.
+    Raises PlimsollError for what cannot be read, and ExpressionError for an invalid expression.
     """
     named = selection.named
     subjects = Subjects(catalogue=catalogue, named=named, devices=devices)
@@ -107,8 +108,8 @@ def subject_among(marks: Iterable[str]) -> str:
 
 
 def gpu_text(variant: Variant | None, device: Device | None) -> str | None:
-    """The GPUs of a cell as evidence has them, `gpu3` or `gpu0+gpu1`; None for a cell that needs none, and where there
-    is none."""
+    """The GPUs of a check as evidence stores them, `gpu3` or `gpu0+gpu1`; None for a check without, and where there is
+    no GPU."""
     if variant is not None:
         return "+".join(variant.gpus) or None
     return device.id if device is not None and device.cuda_name is not None else None
@@ -129,10 +130,10 @@ def _place(order: Order, cell: PlannedCell) -> tuple[int, int, int, int, str, in
 
 
 class _Selector:
-    """`-m`, `-k` and paths, as pytest applies them, on cells of ours."""
+    """Applies `-m`, `-k` and paths to our planned checks as pytest would."""
 
     def __init__(self, root: Path, selection: Selection) -> None:
-        # pytest takes blanks alone for an expression of -m that selects nothing, and for no expression of -k.
+        # pytest reads a blank -m as an expression that selects nothing, and a blank -k as none.
         self._nothing = bool(selection.mark) and not selection.mark.strip()
         self._marks = parse(selection.mark)
         self._words = parse(selection.keyword, "-k")
@@ -170,7 +171,7 @@ def _marks_of(cell: PlannedCell) -> list[tuple[str, Mapping[str, Any]]]:
 
 @dataclass(frozen=True, slots=True)
 class _Argument:
-    """A path, relative to the root, and the names behind its double colons; no path for what holds everything."""
+    """A path relative to the root, and the names behind its double colons; no path for one that contains everything."""
 
     path: str | None
     names: tuple[str, ...]
@@ -201,7 +202,7 @@ def _argument(argument: str, root: Path, selection: Selection) -> _Argument:
 
 
 def is_of_the_suite(arguments: Sequence[str], root: Path, base: Path) -> bool:
-    """True where one of the arguments holds, is, or lies in the folder of the checks."""
+    """True where an argument contains, is, or lies in the folder of the checks."""
     acceptance = (root / FOLDER).resolve()
     for argument in arguments:
         path = (base / argument.partition("::")[0]).resolve()

@@ -1,7 +1,7 @@
-"""Reads from the source of `acceptance/` which checks there are, without importing or collecting anything.
+"""Reads the checks from the source of `acceptance/`, without importing or collecting anything.
 
-What must be asked cannot be learnt from what pytest collected: options, plugins and a last run's failures narrow that
-before anybody looks. So the functions, their marks and the fixtures that they want are read from the text.
+pytest's collection cannot tell what must run: options, plugins and the failures of an earlier run may narrow it. So the
+functions, their marks and the fixtures that they use are read from the text.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any, Final
 from plimsoll.errors import PlimsollError
 
 FOLDER: Final = "acceptance"
-"""Where the checks lie, seen from the root of the suite."""
+"""The folder of the checks, below the root of the suite."""
 _FIXTURES: Final = "fixtures"
 _UNREADABLE: Final = object()
 _STEERING: Final = ("only", "measures", "usefixtures")
-"""Marks whose arguments decide what is planned: one that cannot be read from the source leaves the check open."""
+"""Marks whose arguments decide what is planned: where they cannot be read from the source, the check is open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckMark:
-    """A mark as it stands in the source; arguments that are no literals are left out."""
+    """A mark in the source; arguments that are not literals are left out."""
 
     name: str
     args: tuple[Any, ...] = ()
@@ -40,11 +40,11 @@ class Check:
     name: str
     line: int
     marks: tuple[CheckMark, ...]
-    """Its own, then those of its module."""
+    """Its own marks, then those of its module."""
     wants: frozenset[str]
-    """Every fixture that it needs, those of its fixtures included."""
+    """Every fixture that it needs, including those of its fixtures."""
     open: str = ""
-    """Why its cells cannot be derived from the source; empty where they can."""
+    """Why its parameters cannot be derived from the source; empty where they can."""
 
     @property
     def id(self) -> str:
@@ -52,14 +52,14 @@ class Check:
         return f"{self.file}::{self.name}"
 
     def arguments_of(self, mark: str) -> tuple[Any, ...]:
-        """The arguments of all marks of that name, in their order."""
+        """The arguments of all its marks of that name, in their order."""
         return tuple(argument for one in self.marks if one.name == mark for argument in one.args)
 
 
 def read_checks(root: Path) -> tuple[Check, ...]:
     """The checks under `root`, file by file, in the order of their lines.
 
-    Raises PlimsollError where there is no such folder, or a file in it is no Python.
+    Raises PlimsollError where the folder is missing, or a file in it is not valid Python.
     """
     folder = root / FOLDER
     files = sorted(folder.rglob("test_*.py"))
@@ -164,7 +164,7 @@ def _literal(node: ast.expr, constants: Mapping[str, Any]) -> Any:
 
 
 def _constants(module: ast.Module) -> dict[str, Any]:
-    """What the module calls its literals."""
+    """The module's constants with literal values."""
     found: dict[str, Any] = {}
     for node in module.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
@@ -189,7 +189,7 @@ def _fixtures(module: ast.Module) -> Iterator[_Fixture]:
 
 
 def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[str, ...]:
-    """The names that pytest takes for fixtures: arguments without a default."""
+    """The arguments that pytest fills with fixtures: those without a default."""
     given = node.args
     plain = [*given.posonlyargs, *given.args]
     plain = plain[: len(plain) - len(given.defaults)]

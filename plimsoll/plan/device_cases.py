@@ -1,4 +1,4 @@
-"""What each device of a run is asked beyond being there: speeds, and bits."""
+"""Lists the checks of each device of a run: speeds, golden models, and bits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DTYPES: Final[Mapping[str, tuple[str, ...]]] = {
 """The dtypes whose products are timed, by the kind of the device."""
 
 _LEAST_CAPABILITY: Final = {"bf16": (8, 0), "tf32": (8, 0), "fp8": (8, 9), "int8": (7, 5), "fp16": (7, 0)}
-"""The compute capability with which units for these products came (CUDA C++ Programming Guide, tensor cores)."""
+"""The first compute capability with units for these products (CUDA C++ Programming Guide, tensor cores)."""
 
 TRANSFERS: Final[Mapping[str, tuple[bool, bool]]] = {
     "to-device-pinned": (True, True),
@@ -27,13 +27,13 @@ TRANSFERS: Final[Mapping[str, tuple[bool, bool]]] = {
     "to-device-pageable": (True, False),
     "from-device-pageable": (False, False),
 }
-"""What `link_rate` is of: whether to the device, and whether from RAM that is pinned."""
+"""The transfers of `link_rate`: whether to the device, and whether with pinned RAM."""
 
 MEMORY: Final = "memory"
-"""Names the speed of a device's own memory beside dtypes and transfers."""
+"""The name for the speed of a device's own memory, beside dtypes and transfers."""
 
 _SOAKED: Final = (("cpu", "small"), ("cuda", "wide"))
-"""The model that each kind of device computes for as long as --soak says, in bf16: the widest that it computes."""
+"""The model that each kind of device runs for a soak, in bf16: the widest that it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +51,13 @@ class GoldenCase:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """The marks that select it beside its tiers'."""
+        """The marks that select it, besides those of its tiers."""
         return (self.family, self.quantization.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceCase:
-    """One speed of a device, and the devices that it takes or that it is compared with."""
+    """One speed of a device, with the other devices that take part or that it is compared with."""
 
     device: Device
     of: str
@@ -70,7 +70,7 @@ class DeviceCase:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """None beside its tiers'."""
+        """None, besides those of its tiers."""
         return ()
 
 
@@ -90,7 +90,7 @@ class BitsCase:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """The mark that selects it beside its tiers'."""
+        """The mark that selects it, besides those of its tiers."""
         return (self.quantization.value,)
 
 
@@ -110,39 +110,41 @@ def matmul_cases(device: Device, _devices: Sequence[Device]) -> Iterator[DeviceC
 
 
 def transfer_cases(device: Device, _devices: Sequence[Device]) -> Iterator[DeviceCase]:
-    """The ways between RAM and a GPU; a processor has none."""
+    """Transfers between RAM and a GPU; a processor has none."""
     if device.kind != CPU_KIND:
         for transfer in TRANSFERS:
             yield DeviceCase(device=device, of=transfer)
 
 
 def peer_cases(device: Device, devices: Sequence[Device]) -> Iterator[DeviceCase]:
-    """Each GPU of several with all others. A process sees one instance of a split GPU, and instances are not linked."""
+    """Copies from each of several GPUs to all others. Not for instances of split GPUs: a process sees only one, and
+    they are not linked."""
     others = tuple(other for other in devices if other != device and not other.is_instance)
     if device.kind != CPU_KIND and not device.is_instance and others:
         yield DeviceCase(device=device, of=f"{len(others)}-others", others=others)
 
 
 def rank_cases(device: Device, devices: Sequence[Device]) -> Iterator[DeviceCase]:
-    """All GPUs of several together, once; two processes of a processor, so that the same code is tried there."""
+    """One sum over all GPUs where there are several, and over two processes on a processor, so that the same code runs
+    there."""
     if device.kind == CPU_KIND:
         yield DeviceCase(device=device, of="2-processes", others=(device,))
         return
-    # NCCL refuses two ranks on one GPU, which instances of a split one are to it.
+    # NCCL refuses two ranks on one GPU, and so on instances of a split one.
     whole = [one for one in devices if not one.is_instance]
     if len(whole) > 1 and device == whole[0]:
         yield DeviceCase(device=device, of=f"{len(whole)}-gpus", others=tuple(whole[1:]))
 
 
 def alike_cases(device: Device, devices: Sequence[Device]) -> Iterator[DeviceCase]:
-    """Products and memory of each GPU beside the others of its product."""
+    """The speeds of products and memory of each GPU, compared with the others of its product."""
     if others := _same_product(device, devices):
         for of in (dtypes_of(device)[0], MEMORY):
             yield DeviceCase(device=device, of=of, others=others)
 
 
 def bits_cases(device: Device, _devices: Sequence[Device]) -> Iterator[BitsCase]:
-    """Every model that a device of this kind computes, in every form."""
+    """Every model that a device of this kind runs, in every form."""
     agreement = read_agreement()
     for model, quantization in product(agreement.models.values(), agreement.quantizations):
         if device.kind in model.devices:
@@ -150,19 +152,19 @@ def bits_cases(device: Device, _devices: Sequence[Device]) -> Iterator[BitsCase]
 
 
 def same_bits_cases(device: Device, devices: Sequence[Device]) -> Iterator[BitsCase]:
-    """The same, for each GPU of several of a product."""
+    """The bits cases for each of several GPUs of a product, which must agree."""
     if others := _same_product(device, devices):
         for case in bits_cases(device, devices):
             yield BitsCase(device=device, model=case.model, quantization=case.quantization, others=others)
 
 
 def soak_cases(device: Device, _devices: Sequence[Device]) -> Iterator[BitsCase]:
-    """One model that a device computes for long."""
+    """The model that a device runs for a soak."""
     yield BitsCase(device=device, model=dict(_SOAKED)[device.kind], quantization=Quantization.BF16)
 
 
 def dtypes_of(device: Device) -> tuple[str, ...]:
-    """The dtypes that a device has units for; all of its kind's where its compute capability is not known."""
+    """The dtypes that a device has units for; all of its kind where its compute capability is unknown."""
     known = None if device.compute_capability is None else tuple(map(int, device.compute_capability.split(".")))
     if device.kind == CPU_KIND or known is None:
         return DTYPES[device.kind]
@@ -170,7 +172,7 @@ def dtypes_of(device: Device) -> tuple[str, ...]:
 
 
 def _same_product(device: Device, devices: Sequence[Device]) -> tuple[Device, ...]:
-    """The other GPUs of a product; none for a processor, and for a GPU that tells no name."""
+    """The other GPUs of the product; none for a processor, and for a GPU without a name."""
     if device.kind == CPU_KIND or device.name is None:
         return ()
     return tuple(other for other in devices if other != device and other.name == device.name)

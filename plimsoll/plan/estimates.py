@@ -1,7 +1,7 @@
-"""Estimates what a plan tells beside fit: the largest context and batch, and how long a load should take.
+"""Estimates the largest context and batch, and how long a load should take.
 
-A load time is arithmetic on the speed of a disk and of the link to the GPU, not a measurement, and its assumptions
-travel with it: whoever reads the figure must see them.
+A load time is computed from the speed of a disk and of the link to the GPU, not measured, so its assumptions are shown
+with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Workload
 
 _MOST_TOKENS: Final = 2**24
-"""Where an architecture names no limit of its own."""
+"""The longest context to consider where an architecture has no limit of its own."""
 _MOST_SEQUENCES: Final = 2**16
 REPLY: Final = 256
 """New tokens that a batch must have room for beyond its prompts."""
@@ -24,20 +24,19 @@ REPLY: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """What fits on a machine with a variant loaded. None where cache and activations were not predicted."""
+    """What fits on a machine beside a loaded variant. None where cache and activations were not predicted."""
 
     context: int | None
-    """The longest prompt of one sequence, in tokens, with room for a token more; 0 where not even one fits."""
+    """The longest prompt of one sequence, in tokens, with room for one more token; 0 where not even one fits."""
     whole_context: bool
-    """True where that is all that the architecture was made for."""
+    """True where that is the architecture's own limit."""
     batch: int | None
     """The most prompts of `length` tokens at once, with room for 256 new ones each."""
     length: int
 
 
 def capacity(demand: Demand, room: Mapping[int, int], length: int) -> Capacity:
-    """The capacity of places with so many bytes each, contexts taken off. RAM that is not among them is not looked
-    at."""
+    """The capacity of places with so many bytes each, without contexts. RAM counts only where it is among them."""
     if demand.prediction.cache is None or demand.prediction.activations is None:
         return Capacity(context=None, whole_context=False, batch=None, length=length)
     limit = demand.prediction.facts.context_length or _MOST_TOKENS
@@ -54,7 +53,7 @@ def capacity(demand: Demand, room: Mapping[int, int], length: int) -> Capacity:
 
 
 def largest(fits: Callable[[int], bool], most: int) -> int:
-    """The largest number from 1 to `most` that fits, where all below it fit too; 0 where 1 does not."""
+    """The largest number from 1 to `most` that fits, assuming that all below it fit too; 0 where 1 does not."""
     if fits(most):
         return most
     below, above = 0, most
@@ -68,14 +67,14 @@ def largest(fits: Callable[[int], bool], most: int) -> int:
 
 
 DISK_RATE: Final = 2e9
-"""Bytes a second: what an NVMe drive of a server reads in one stream."""
+"""Bytes a second of a server's NVMe drive in one stream."""
 LINK_RATE: Final = 12e9
 """Bytes a second: pageable memory to a GPU over PCIe 4.0 x16; 5.0 and pinned memory reach several times that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssumedSpeeds:
-    """What a load time is reckoned with, in bytes a second."""
+    """The speeds from which a load time is computed, in bytes a second."""
 
     disk: float = DISK_RATE
     link: float = LINK_RATE
@@ -85,10 +84,10 @@ class AssumedSpeeds:
 
 
 def load_seconds(checkpoint: int, quantization: Quantization, device: str, speeds: AssumedSpeeds) -> float:
-    """Seconds to load a checkpoint of so many bytes that is in no cache; packing itself is not counted.
+    """Seconds to load an uncached checkpoint of so many bytes, without packing.
 
     Plain weights are read by several threads while others are copied; weights that are quantized on the fly come one
-    after another, and in int8 each goes back to RAM and to the GPU once more, as bitsandbytes has it.
+    after another, and bitsandbytes moves int8 weights back to RAM and to the GPU once more.
     """
     reading = checkpoint / speeds.disk
     if device == "cpu":

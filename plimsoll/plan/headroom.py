@@ -1,4 +1,4 @@
-"""How much room a GPU has for training: the largest batch that is safe, what limits it, and what would give more."""
+"""Computes a GPU's headroom for training: the largest safe batch, what limits it, and what would give more."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from plimsoll.plan.estimates import largest
 from plimsoll.plan.predictions import PredictionError, Predictions
 
 RESERVE: Final = 0.10
-"""Kept free of all that a step takes beside its weights: what a caching allocator loses between blocks and a kernel
-takes within an operation is not predicted. Nothing of it was measured on a GPU."""
+"""The share, of all that a step takes besides weights, that is kept free: losses of a caching allocator between blocks
+and kernels' memory within an operation are not predicted. Not measured on a GPU."""
 MOST_SEQUENCES: Final = 2**20
 _MOST_IN_TABLE: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is to be trained, and on how much."""
+    """The training whose headroom is wanted."""
 
     variant: Variant
     partner: Variant | None
@@ -39,22 +39,22 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headroom:
-    """A prediction on a GPU with so many bytes."""
+    """A predicted training step on a GPU with so many bytes."""
 
     wanted: Wanted
     step: StepPrediction
     memory: int
 
     def parts(self, batch: int, length: int | None = None) -> StepParts:
-        """What a step with so many sequences at once takes."""
+        """The memory of a step with so many sequences at once."""
         return self.step.at(batch, length or self.wanted.length, accumulation=self.wanted.accumulation)
 
     def left(self, batch: int, length: int | None = None) -> int:
-        """Bytes of the GPU beside a step and the CUDA context; negative for what is lacking."""
+        """Bytes that a step and the CUDA context leave free; negative for a lack."""
         return self.memory - CONTEXT_ALLOWANCE - self.parts(batch, length).peak
 
     def reserve(self, batch: int, length: int | None = None) -> int:
-        """Bytes that have to be left for a batch to be safe."""
+        """Bytes that must stay free for a batch to be safe."""
         parts = self.parts(batch, length)
         return int(RESERVE * (parts.peak - parts.weights))
 
@@ -63,36 +63,36 @@ class Headroom:
         return self.left(batch, length) >= self.reserve(batch, length)
 
     def safe_batch(self, length: int | None = None) -> int:
-        """The most sequences at once that are safe; 0 where one is too many."""
+        """The largest safe number of sequences at once; 0 where one is too many."""
         return largest(lambda batch: self.is_safe(batch, length), MOST_SEQUENCES)
 
     @property
     def limit(self) -> str:
-        """The part that is the largest in the smallest batch that is not safe: one of PARTS."""
+        """The largest part of the smallest unsafe batch: one of PARTS."""
         parts = self.parts(self.safe_batch() + 1)
         return max(PARTS[:-1], key=lambda name: int(getattr(parts, name)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Otherwise:
-    """What another way to train would give."""
+    """The batch that another way to train would allow."""
 
     training: Training
     batch: int | None
-    """The largest safe batch; None where no step of it could be predicted."""
+    """The largest safe batch; None where the step could not be predicted."""
     why: str = ""
-    """Then, why not."""
+    """Why it could not be predicted."""
 
 
 def headroom_of(wanted: Wanted, memory: int, predictions: Predictions) -> Headroom:
-    """The room for a training on a GPU with so many bytes. Raises PredictionError, and HostStartError."""
+    """The headroom for a training on a GPU with so many bytes. Raises PredictionError, and HostStartError."""
     return Headroom(
         wanted=wanted, step=predictions.step(wanted.training, wanted.variant, wanted.partner), memory=memory
     )
 
 
 def otherwise(wanted: Wanted, memory: int, predictions: Predictions) -> Iterator[Otherwise]:
-    """What computing layers again, or LoRA where all is trained, would give."""
+    """The alternatives: recomputing layers, and LoRA instead of full training."""
     for training in _ways(wanted):
         try:
             other = headroom_of(replace(wanted, training=training), memory, predictions)
@@ -111,8 +111,8 @@ def _ways(wanted: Wanted) -> Iterator[Training]:
 
 
 def table_sizes(room: Headroom) -> tuple[Sequence[int], Sequence[int]]:
-    """The batches and lengths of a table: powers of two up to what is just too many, and the length asked for, with a
-    quarter, half and twice of it."""
+    """The batches and lengths of the table: powers of two up to the first that is too many; and a quarter, half, once
+    and twice the length."""
     context = room.wanted.length
     lengths = sorted({max(1, context // 4), max(1, context // 2), context, 2 * context})
     most = max(1, room.safe_batch(lengths[0]))
@@ -122,7 +122,7 @@ def table_sizes(room: Headroom) -> tuple[Sequence[int], Sequence[int]]:
 
 
 def parse_count(text: str) -> int:
-    """`64M` as 64,000,000; `k`, `M` and `G` are powers of a thousand. Raises PlimsollError for anything else."""
+    """Read `64M` as 64,000,000; `k`, `M` and `G` are powers of a thousand. Raises PlimsollError for anything else."""
     scale = {"k": 10**3, "M": 10**6, "G": 10**9}.get(text[-1:], 1)
     digits = text[:-1] if scale > 1 else text
     if not digits.isdecimal() or int(digits) < 1:

@@ -1,4 +1,4 @@
-"""Room to train for people, as JSON, and as a picture."""
+"""Shows the headroom for training as text, as JSON, and as a picture."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _cell(room: Headroom, batch: int, length: int) -> str:
 
 
 def to_json(machine: str, room: Headroom, others: Sequence[Otherwise]) -> dict[str, Any]:
-    """The same as JSON data, sizes in bytes."""
+    """The headroom as JSON data, sizes in bytes."""
     wanted, batch = room.wanted, room.safe_batch()
     batches, lengths = table_sizes(room)
     return {
@@ -144,8 +144,7 @@ def _row(room: Headroom, batch: int, length: int) -> dict[str, Any]:
 
 
 def picture(room: Headroom) -> Svg:
-    """The parts of a step over the sequences at once, beside the memory of the GPU, as an SVG element. Needs
-    matplotlib."""
+    """The parts of a step by number of sequences, with the memory of the GPU, as an SVG element. Needs matplotlib."""
     from plimsoll.present.drawing import CATEGORIES, INK, drawing, svg
 
     safe = room.safe_batch()
@@ -169,7 +168,7 @@ def picture(room: Headroom) -> Svg:
 
 
 def _there(room: Headroom, batch: int, name: str) -> int:
-    """A part's bytes at the highest point: gradients are not there in every phase, nor are activations."""
+    """A part's bytes at the peak: gradients and activations are not there in every phase."""
     parts = room.parts(batch)
     away = {"activations": parts.phase is Phase.UPDATE, "gradients": parts.phase is not Phase.UPDATE}
     if away.get(name, False) and not (name == "gradients" and parts.accumulated):

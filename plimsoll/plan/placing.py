@@ -1,7 +1,7 @@
-"""Deals variants over the GPUs of a run, so that no GPU stays without a model that fits it.
+"""Deals variants to the GPUs of a run, so that no GPU stays without a model that fits it.
 
-The deal is made from what was predicted and from the memory that GPUs have in all: what is free changes from minute to
-minute, and one selection must mean the same checks tomorrow, in every worker, and when a run is gone on with.
+The deal depends on predictions and on the total memory of GPUs, not on free memory, which changes all the time: one
+selection must mean the same checks tomorrow, in every worker, and in a resumed run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from plimsoll.plan.predictions import Predictions
 
 
 class Policy(StrEnum):
-    """How variants are dealt."""
+    """The ways to deal variants."""
 
     SPREAD = "spread"
     EACH = "each"
@@ -34,7 +34,7 @@ class Policy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuChoice:
-    """What `--gpus` asks for."""
+    """The value of `--gpus`."""
 
     policy: Policy
     named: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class GpuChoice:
         return cls(policy=Policy.SPREAD, named=names)
 
     def among(self, devices: Devices) -> Devices:
-        """The devices that are left of those that a run could use. Raises PlimsollError for a name of none of them."""
+        """The chosen devices among those that a run could use. Raises PlimsollError for an unknown name."""
         if self.policy is Policy.FIRST:
             return Devices(gpus=devices.gpus[:1], others=devices.gpus[1:])
         if not self.named or not devices.gpus:
@@ -77,23 +77,23 @@ def _named(name: str, gpus: Sequence[Device]) -> list[Device]:
 _BEGINNING: Final = re.compile(r"(GPU|MIG)-.+")
 
 Set = tuple[Device, ...]
-"""GPUs that carry one copy of a variant together; the first is cuda:0 to it."""
+"""The GPUs that carry one copy of a variant together; its cuda:0 is the first."""
 Links = Mapping[frozenset[str], int]
-"""How well two GPUs are linked, by their ids; more is better. A pair that is not in it counts by its distance."""
+"""How well pairs of GPUs are linked, by their ids; more is better. A missing pair counts by its distance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuDemand:
-    """What a variant asks of GPUs."""
+    """What a variant needs of GPUs."""
 
     variant: str
     """The id of its entry."""
     holds: Callable[[Set], bool]
-    """True where these GPUs have the memory for it, used together."""
+    """True where these GPUs together have the memory for it."""
     least: int = 1
-    """On how few GPUs it can run at all: what its device map names."""
+    """The fewest GPUs that it can run on: those that its device map names."""
     most: int = 1
-    """On how many it may be spread; 1 for one that goes to one GPU whole."""
+    """The most GPUs that it may be spread over; 1 for a variant that goes to one GPU whole."""
 
 
 def deal(
@@ -103,7 +103,7 @@ def deal(
 
     Under `spread` each variant goes once to the GPUs with the fewest so far; then each GPU without a model gets a copy
     of the variant with the fewest that fits it. Under `each` a variant that one GPU holds goes to every one that holds
-    it. What no GPU holds is dealt to the largest, where the gate says what is wanting.
+    it. What no GPU holds is dealt to the largest, where the gate says what is lacking.
     """
     table = _Table(gpus=tuple(gpus), links=links)
     for demand in demands:
@@ -119,21 +119,21 @@ def deal(
 
 
 def _see_each_other(gpus: Set) -> bool:
-    """True for GPUs that one process can use together: of instances of split ones it sees one alone."""
+    """True for GPUs that one process can use together: it can see only one instance of a split GPU."""
     return len(gpus) == 1 or not any(gpu.is_instance for gpu in gpus)
 
 
 def deal_all(
     variants: Sequence[Variant], devices: Devices, policy: Policy, predictions: Predictions
 ) -> dict[str, tuple[Set, ...]]:
-    """The deal of variants that need a GPU over those of a run, by what is predicted of them and how GPUs are linked.
+    """The deal of the variants that need a GPU to the GPUs of a run, by their predictions and the links between GPUs.
     Raises HostStartError where predictions need a host and none can be started."""
     demands = [gpu_demand_of(variant, predictions, len(devices.gpus)) for variant in variants]
     return deal(demands, devices.gpus, policy, read_links(devices.gpus))
 
 
 def _fill(table: _Table, demands: Sequence[GpuDemand]) -> None:
-    """Give every GPU that has nothing a copy of something that fits it, where anything does."""
+    """Give every empty GPU a copy of a variant that fits it, if any does."""
     for gpu in table.gpus:
         if table.count[gpu]:
             continue
@@ -150,7 +150,7 @@ def _fill(table: _Table, demands: Sequence[GpuDemand]) -> None:
 
 
 class _Table:
-    """What is dealt so far."""
+    """The deal so far."""
 
     def __init__(self, gpus: Set, links: Links) -> None:
         self.gpus = gpus
@@ -164,12 +164,12 @@ class _Table:
             self.count[gpu] += 1
 
     def burden(self, gpus: Set) -> tuple[int, int]:
-        """What to take the least of: how much these GPUs carry already, then their place."""
+        """The sort key for GPUs: how much they carry already, then their position."""
         return sum(self.count[gpu] for gpu in gpus), self.gpus.index(gpus[0])
 
     def best_set(self, demand: GpuDemand, gpus: Sequence[Device], with_: Device | None = None) -> Set:
-        """The fewest GPUs that hold it, of these the best linked, of these the least burdened; where none hold it, as
-        many as it may have, the largest first."""
+        """The fewest GPUs that hold it; among these the best linked, then the least loaded. Where none hold it, as many
+        as it may have, the largest first."""
         for size in range(demand.least, min(demand.most, len(gpus)) + 1):
             sets = [one for one in combinations(gpus, size) if _see_each_other(one) and (with_ is None or with_ in one)]
             holding = [one for one in sets if demand.holds(one)]
@@ -182,7 +182,7 @@ class _Table:
         return tuple(gpu for gpu in gpus if gpu in chosen)
 
     def _linked(self, gpus: Set) -> tuple[int, int]:
-        """The weakest link among them, and how near they stand to each other where links are not known."""
+        """The weakest link among them; where links are unknown, how close they are to each other."""
         pairs = list(combinations(gpus, 2))
         known = [self._links.get(frozenset((a.id, b.id)), 0) for a, b in pairs]
         span = max((abs((a.index or 0) - (b.index or 0)) for a, b in pairs), default=0)
@@ -191,7 +191,7 @@ class _Table:
 
 def placed(catalogue: Catalogue, dealt: Mapping[str, Collection[Set]]) -> Catalogue:
     """The catalogue with a copy of each variant for every set of GPUs that it was dealt to, in the variant's place:
-    `llama-3.1-8b/nf4:gpu3`. Experiments ask the first copy alone: they compare models, and not GPUs."""
+    `llama-3.1-8b/nf4:gpu3`. Experiments ask only the first copy: they compare models, not GPUs."""
     copies = {
         name: [on_gpus(variant, one) for one in dealt[name]] if name in dealt else [variant]
         for name, variant in catalogue.variants.items()
@@ -205,7 +205,7 @@ def placed(catalogue: Catalogue, dealt: Mapping[str, Collection[Set]]) -> Catalo
 
 
 def on_the_only(catalogue: Catalogue, gpu: Device) -> Catalogue:
-    """The catalogue with every variant that needs a GPU on the one that a run has; ids are those of the entries."""
+    """The catalogue with every variant that needs a GPU on the run's only GPU; the ids stay those of the entries."""
     variants = {
         name: replace(variant, gpus=(gpu.id,)) if variant.tier.device == CUDA_KIND else variant
         for name, variant in catalogue.variants.items()
@@ -220,8 +220,7 @@ def on_gpus(variant: Variant, gpus: Set) -> Variant:
 
 
 def candidates(root: Path, catalogue: Catalogue, selection: Selection, devices: Devices) -> tuple[Variant, ...]:
-    """The variants that need a GPU and are asked anything, on whichever GPU: only they are dealt, so that a selection
-    has every GPU to itself."""
+    """The selected variants that need a GPU: only they are dealt, so that a selection can use every GPU."""
     on_gpu = [variant for variant in catalogue.variants.values() if variant.tier.device == CUDA_KIND]
     together = "+" in " ".join((selection.keyword, *selection.arguments))
     everywhere = {one.id: _anywhere(devices.gpus, together=together and is_spread(one)) for one in on_gpu}
@@ -238,8 +237,8 @@ def _anywhere(gpus: Set, *, together: bool) -> list[Set]:
 
 
 def gpu_demand_of(variant: Variant, predictions: Predictions, most: int) -> GpuDemand:
-    """What a variant asks of GPUs, by its prediction; `most` is how many there are. Of what cannot be predicted one GPU
-    is as good as any other: the gate says what is wrong."""
+    """What a variant needs of GPUs, by its prediction; `most` is the number of GPUs. For a variant that cannot be
+    predicted any GPU will do: the gate says what is wrong."""
     try:
         prediction = predictions.of(variant)
         need = need_of(variant, demand_of(variant, prediction))
@@ -266,7 +265,7 @@ def gpu_demand_of(variant: Variant, predictions: Predictions, most: int) -> GpuD
 
 
 def _each_holds(need: Need, gpus: Set) -> bool:
-    """True where each GPU has the memory for its part; one that does not say how much it has is believed."""
+    """True where each GPU has the memory for its part; a GPU of unknown size counts as large enough."""
     parts = need.vram if isinstance(need.vram, Mapping) else {}
     return all(
         number < len(gpus) and ((memory := gpus[number].memory) is None or size + need.vram_context <= memory)

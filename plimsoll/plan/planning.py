@@ -1,8 +1,8 @@
-"""Plans a machine: the gate's decision on each variant, with what it takes and what it leaves.
+"""Plans a machine: the gate's decision on each variant, with what the variant takes and leaves.
 
-The decision is the gate's own, with the need it would be given in a run; nothing here decides a second time. A
-reference machine of the data sheets is made to look like a node, so that the gate decides about both: a data sheet says
-nothing of RAM, disk or software, so what is not limited there is as large as it has to be, and the plan says how much.
+Only the gate decides, on the same need as in a run. A reference machine is turned into a node, so that the gate decides
+about both: a data sheet does not give RAM, disk or software, so these are taken as large as they need to be, and the
+plan says how much that is.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from plimsoll.plan.predictions import Predictions
 from plimsoll.units import format_bytes, format_seconds
 
 UNSTATED: Final = 2**62
-"""Bytes of what a data sheet says nothing about; more than any need."""
+"""Bytes of memory that a data sheet does not give; more than any need."""
 _NO_CAPABILITY: Final = "its data sheet names no compute capability, which is CUDA's"
 
 
 def node_of_profile(profile: Profile, packages: Mapping[str, str | None]) -> Node:
     """A node with the profile's GPUs, all of them free, and with the packages of this environment.
 
-    A build of torch without CUDA counts as one with it: the machine will have the one that suits it.
+    A build of torch without CUDA counts as one with CUDA: the machine will have the right build.
     """
     gpus = tuple(
         Gpu(
@@ -76,7 +76,7 @@ def node_of_profile(profile: Profile, packages: Mapping[str, str | None]) -> Nod
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedMachine:
-    """What is planned for: this node (`profile` is None), or a reference machine."""
+    """A machine to plan for: this node (`profile` is None), or a reference machine."""
 
     name: str
     node: Node
@@ -84,7 +84,7 @@ class PlannedMachine:
 
     @property
     def gpus(self) -> tuple[int, ...]:
-        """Free bytes of each GPU that CUDA sees; empty where there is none, or one's is not known."""
+        """Free bytes of each GPU that CUDA sees; empty where there is none, or where they are not all known."""
         visible = visible_gpus(self.node)
         free = () if isinstance(visible, Hidden) else tuple(free_memory(self.node, gpu) for gpu in visible)
         known = tuple(size for size in free if size is not None)
@@ -93,23 +93,23 @@ class PlannedMachine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deal:
-    """Which GPUs of a machine carry which variants, as a run there would have it."""
+    """Which GPUs of a machine would carry which variants in a run there."""
 
     devices: Devices
     sets: Mapping[str, Sequence[Set]]
-    """By the id of the entry: the GPUs of each copy."""
+    """Id of the entry -> the GPUs of each copy."""
 
     def copies(self, variant: Variant) -> list[tuple[Variant, Set]]:
-        """The variant on each of its sets of GPUs, under an id that names them; as it is, on none, where it was not
-        dealt."""
+        """The copies of a variant with their GPUs, under ids that name these; the variant itself, without GPUs, where
+        it was not dealt."""
         return [(on_gpus(variant, one), one) for one in self.sets.get(variant.id, ())] or [(variant, ())]
 
 
 def deal_of(
     machine: PlannedMachine, variants: Sequence[Variant], choice: GpuChoice, predictions: Predictions
 ) -> Deal | None:
-    """The deal of a machine with several GPUs; None where there is nothing to deal. Raises PlimsollError where the
-    choice names a GPU that the machine does not have."""
+    """The deal of a machine with several GPUs; None for one without. Raises PlimsollError where the choice names a GPU
+    that the machine does not have."""
     devices = choice.among(Devices.of(machine.node))
     if not devices.several:
         return None
@@ -124,39 +124,40 @@ def machine_of(profile: Profile) -> PlannedMachine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRow:
-    """One variant on one machine; sizes in bytes, None where not known."""
+    """One variant on one machine; sizes in bytes, None where unknown."""
 
     variant: Variant
     machine: str
     decision: Decision | str
-    """A text says why nothing could be decided."""
+    """The gate's decision, or a text that says why there is none."""
     device: str
     needed: int | None
-    """Memory of the GPUs with their contexts; of RAM for a variant on the CPU."""
+    """Memory of the GPUs with their contexts; RAM for a variant on the CPU."""
     least: int | None
-    """What torch allocates on the GPUs at the least: to load it, and to answer one token with one. None on the CPU."""
+    """The least that torch allocates on the GPUs: to load it, and to answer a prompt of one token with one token. None
+    on the CPU."""
     available: int | None
     left: int | None
-    """On the place with the least to spare. Negative is what is lacking there, or what the planner would put on the CPU
-    instead of a GPU."""
+    """What is left on the place with the least to spare; negative for what is lacking there, or what the planner would
+    move from a GPU to the CPU."""
     ram: int | None
     checkpoint: int | None
-    """Of its weights' files, whether they are here already or not; 0 where they are made up."""
+    """Bytes of its weights' files, present or not; 0 for synthetic weights."""
     seconds: float | None
-    """To load it, the page cache cold."""
+    """Seconds to load it with a cold page cache."""
     capacity: Capacity | None
-    """None where it would not run."""
+    """None where the variant would not run."""
     note: str
-    """What a reader must know beside the figures."""
+    """Notes for the reader, besides the figures."""
 
     @property
     def runs(self) -> bool:
-        """True where the gate would let it through, as far as the machine goes."""
+        """True where the gate would admit it to this machine."""
         return not isinstance(self.decision, (Skip, str))
 
 
 class Planner:
-    """Plans variants for machines. `length` is the prompt, in tokens, that the largest batch is reckoned with."""
+    """Plans variants for machines. `length` is the prompt in tokens for which the largest batch is computed."""
 
     def __init__(self, predictions: Predictions, speeds: AssumedSpeeds, length: int) -> None:
         self._predictions = predictions
@@ -165,7 +166,7 @@ class Planner:
         self._demands: dict[str, Demand] = {}
 
     def rows(self, variants: Iterable[Variant], machine: PlannedMachine, deal: Deal | None = None) -> list[PlanRow]:
-        """A row for each variant, in their order, and with a deal for each copy on its GPUs.
+        """A row for each variant, in order; with a deal, one for each copy on its GPUs.
 
         Raises HostStartError where predictions need a host and none can be started.
         """
@@ -223,8 +224,8 @@ class Planner:
 
 
 def _of_machine_alone(need: Need, machine: PlannedMachine) -> Need:
-    """The need as far as a machine can meet it: of a data sheet, whether the Hub gives the weights out is another
-    question, and a GPU that is not NVIDIA's has no compute capability to compare."""
+    """The need without what a reference machine cannot have: access to the Hub, and, for a GPU that is not NVIDIA's, a
+    compute capability."""
     profile = machine.profile
     if profile is None:
         return need
@@ -235,8 +236,8 @@ def _of_machine_alone(need: Need, machine: PlannedMachine) -> Need:
 
 
 def _access(variant: Variant, machine: PlannedMachine, size: int, promised: Mapping[Query, int]) -> Access | None:
-    """What to expect of the Hub and of the disk with its cache, on this node; `size` in bytes. None where the weights
-    come from elsewhere, or the machine is a data sheet. Raises OSError where that disk cannot be read."""
+    """The expected answer of the Hub, and the disk with its cache, on this node; `size` in bytes. None where the
+    weights come from elsewhere, and for a reference machine. Raises OSError where that disk cannot be read."""
     if machine.profile is not None or variant.model.source is not WeightSource.HUB or variant.model.hub_id is None:
         return None
     access = unasked(query_of(variant.model), size)
@@ -245,7 +246,7 @@ def _access(variant: Variant, machine: PlannedMachine, size: int, promised: Mapp
 
 
 def _fetched(access: Access | None) -> str:
-    """What of the weights would be fetched, and where to; empty where none of them come from the Hub."""
+    """Which weights would be fetched, and where to; empty where none come from the Hub."""
     if access is None:
         return ""
     if not access.missing:
@@ -289,7 +290,7 @@ def _left(need: Need, machine: PlannedMachine, free: Sequence[int]) -> int | Non
 
 
 def _one_lacks(need: Need, free: Sequence[int]) -> str:
-    """Which GPU is too small where all of them together would do; empty where that is not so."""
+    """Which GPU is too small where all together would suffice; empty in all other cases."""
     if need.offloaded or not isinstance(need.vram, Mapping):
         return ""
     rests = {n: free[n] - size - need.vram_context for n, size in need.vram.items() if n < len(free)}
@@ -342,15 +343,15 @@ def _undecided(variant: Variant, machine: PlannedMachine, reason: str) -> PlanRo
 
 
 def broken_promises(variant: Variant, row: PlanRow) -> list[str]:
-    """A sentence for each undisputed claim that the machine's memory is enough for, though the variant cannot do with
-    it; empty where the least was not predicted, or there is no such claim."""
+    """A sentence for each undisputed claim that a machine with so much memory is enough, though it is not; empty where
+    the least was not predicted, or there is no such claim."""
     if row.least is None or row.available is None:
         return []
     broken = []
     for metric in METRICS.values():
         if not metric.promises_room:
             continue
-        # What torch allocates is not all that a GPU must have.
+        # A GPU needs more than what torch allocates.
         beside = 0 if metric.place is Place.GPU else CONTEXT_LEAST
         for claim in variant.claims_on(metric.name):
             high = claim.limit_high

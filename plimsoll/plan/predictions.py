@@ -1,12 +1,12 @@
-"""Predicts variants, and keeps the predictions: from memory, from a cache on disk, or from a host that is asked.
+"""Predicts variants: from memory, from a cache on disk, or by asking a host.
 
-Predicting on the meta device takes tenths of a second a model, and importing torch takes seconds; so an entry of the
-cache belongs to everything that it depends on: the subject, the versions of the packages whose code was followed, and
-our own sources. What cannot be read, or is not what was written, counts as absent.
+Predicting on the meta device takes tenths of a second for a model, and importing torch takes seconds, so predictions
+are cached. A cache entry is keyed by everything that it depends on: the subject, the versions of the packages whose
+code was followed, and our own sources. An entry that is unreadable or was changed counts as absent.
 
-Who plans brings a way to ask hosts: pytest's fixtures have hosts of their own. The commands start some when the first
-prediction is missing, and share the models out over the cores, all variants of a model to one host, which builds it
-once.
+The caller brings a way to ask hosts: pytest's fixtures have hosts already. The commands start some when the first
+prediction is missing, and share the models out over the cores, with all variants of a model in one host, which builds
+it once.
 """
 
 from __future__ import annotations
@@ -43,28 +43,29 @@ from plimsoll.host.protocol import Predict, PredictPlacement, Request
 from plimsoll.host.training import PredictStep
 
 FOLDER: Final = "predictions"
-"""In our cache folder."""
+"""The folder in our cache."""
 _FOLLOWED: Final = ("torch", "transformers", "accelerate", "bitsandbytes")
 _DIGITS: Final = 32
 
 
 StepSubject = tuple[Training, tuple[Subject, ...]]
-"""What a training step is predicted of: the model, and the partner where there is one."""
+"""The subjects of a training step: the model, and the partner where there is one."""
 
 
 class PredictionStore:
-    """The predictions in one cache folder. `packages` are the versions they depend on; None for those installed."""
+    """The predictions in one cache folder. `packages` are the versions that they depend on; None for those
+    installed."""
 
     def __init__(self, folder: Path, packages: Mapping[str, str | None] | None = None) -> None:
         self.folder = folder / FOLDER
         self._versions = _installed() if packages is None else dict(packages)
 
     def path(self, subject: Subject) -> Path:
-        """Where the prediction for a subject is kept, whether it is there or not."""
+        """The path of a subject's prediction, whether it exists or not."""
         return self.folder / f"{self._key(asdict(subject))}.json"
 
     def read(self, subject: Subject) -> Prediction | None:
-        """The prediction for a subject; None where there is none that is whole."""
+        """The prediction for a subject; None where there is no valid one."""
         data = self._read(self.path(subject))
         try:
             return None if data is None else prediction_from_json(data)
@@ -72,20 +73,20 @@ class PredictionStore:
             return None
 
     def write(self, subject: Subject, prediction: Prediction) -> None:
-        """Keep a prediction, where the folder can be written to."""
+        """Store a prediction, if the folder can be written."""
         self._write(self.path(subject), prediction_to_json(prediction))
 
     def read_placement(self, subject: Subject, device_map: str, memory: Sequence[int]) -> Placement | None:
-        """Where the planner put the parts; None where that is not known."""
+        """The planner's placement; None where it is not stored."""
         data = self._read(self._placement_path(subject, device_map, memory))
         return data if data and all(isinstance(place, (str, int)) for place in data.values()) else None
 
     def write_placement(self, subject: Subject, device_map: str, memory: Sequence[int], placement: Placement) -> None:
-        """Keep a placement, where the folder can be written to."""
+        """Store a placement, if the folder can be written."""
         self._write(self._placement_path(subject, device_map, memory), placement)
 
     def read_step(self, what: StepSubject) -> StepPrediction | None:
-        """The prediction of a training step; None where there is none that is whole."""
+        """The prediction of a training step; None where there is no valid one."""
         data = self._read(self._step_path(what))
         try:
             return None if data is None else step_from_json(data)
@@ -93,7 +94,7 @@ class PredictionStore:
             return None
 
     def write_step(self, what: StepSubject, step: StepPrediction) -> None:
-        """Keep it, where the folder can be written to."""
+        """Store the prediction of a training step, if the folder can be written."""
         self._write(self._step_path(what), step_to_json(step))
 
     def _step_path(self, what: StepSubject) -> Path:
@@ -108,7 +109,7 @@ class PredictionStore:
         return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
     def _read(self, path: Path) -> Mapping[str, Any] | None:
-        """What was written to a path; None where its digest does not fit, or there is nothing."""
+        """The content of a path; None where it is missing, or its digest does not match."""
         try:
             digest, _, text = path.read_text(encoding="utf-8").partition("\n")
         except (OSError, UnicodeDecodeError):
@@ -123,7 +124,7 @@ class PredictionStore:
         digest = hashlib.sha256(text.encode()).hexdigest()
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            # Under a name of its own first: two plans may write at once, and either may be killed.
+            # Under a unique name first: two plans may write at once, and either may be killed.
             handle, unfinished = tempfile.mkstemp(dir=self.folder, prefix=".unfinished-")
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -146,9 +147,9 @@ def _installed() -> dict[str, str | None]:
 
 @cache
 def _sources() -> str:
-    """A digest of our own code that predicts, and of what it says about quantizations."""
+    """A digest of our own code on which predictions depend."""
     digest = hashlib.sha256()
-    # The predictor runs in a host, which imports torch: it is found as files, and not imported here.
+    # The predictor runs in a host, which imports torch, so its files are found without importing it.
     server = Path(plimsoll.host.__path__[0]) / "server"
     folders = Path(plimsoll.footprint.__path__[0]), server / "predict", server / "training"
     for path in (*(path for folder in folders for path in sorted(folder.glob("*.py"))), Path(entries.__file__)):
@@ -157,8 +158,7 @@ def _sources() -> str:
 
 
 def _limit(limits: Mapping[str, Any], gpu: int) -> int:
-    """Bytes that an entry lets the planner use of a GPU; none of one that its limits do not name, as accelerate has
-    it."""
+    """Bytes of a GPU that an entry lets the planner use; 0 for a GPU that its limits do not name, as in accelerate."""
     if not limits:
         return sys.maxsize
     return size_in_bytes(limits.get(str(gpu), 0)) or 0
@@ -170,7 +170,7 @@ _MOST_HOSTS: Final = 4
 
 
 class HostPool:
-    """Hosts that predict; a context manager, which ends them."""
+    """A pool of hosts that predict; a context manager, which ends them."""
 
     def __init__(self) -> None:
         self._hosts = Hosts()
@@ -193,8 +193,8 @@ class HostPool:
         return self._host.ask(request, deadline=DEADLINE)
 
     def fill(self, predictions: Predictions, variants: Sequence[Variant]) -> int:
-        """Predict what is missing, on several hosts at once; returns how many were. Failures are left for whoever asks
-        for the variant. Raises HostStartError."""
+        """Predict what is missing, on several hosts at once; returns the number. A failure is reported when its variant
+        is asked for. Raises HostStartError."""
         missing = predictions.missing(variants)
         if not missing:
             return 0
@@ -219,7 +219,7 @@ def _predict(host: Host, subjects: Sequence[Subject], keep: Callable[..., None])
 
 
 def _shares(subjects: Sequence[Subject], count: int) -> list[list[Subject]]:
-    """Subjects of one configuration stay together; the rest is dealt out in turn."""
+    """The subjects for each host: those of one configuration stay together, and groups are dealt out in turn."""
     groups: dict[str, list[Subject]] = {}
     for subject in subjects:
         groups.setdefault(subject.config_json, []).append(subject)
@@ -234,7 +234,7 @@ DEADLINE: Final = 120.0
 
 
 class PredictionError(PlimsollError):
-    """A variant could not be predicted, so it is not known what it takes."""
+    """A variant could not be predicted, so its needs are unknown."""
 
 
 class Asker(Protocol):
@@ -245,7 +245,7 @@ class Asker(Protocol):
 
 
 class Predictions:
-    """The predictions of one process; each is made once, and what failed is not tried again."""
+    """The predictions of one process; each is made once, and a failed one is not tried again."""
 
     def __init__(self, cache: Path, ask: Asker) -> None:
         self._store = PredictionStore(cache)
@@ -268,18 +268,18 @@ class Predictions:
         return found
 
     def missing(self, variants: Sequence[Variant]) -> list[Subject]:
-        """The subjects that neither memory nor disk has, each once."""
+        """The subjects without a prediction in memory or on disk, each once."""
         subjects = dict.fromkeys(Subject.of(variant) for variant in variants)
         return [subject for subject in subjects if not self._recall(subject)]
 
     def keep(self, subject: Subject, prediction: Prediction) -> None:
-        """Remember what a host has predicted."""
+        """Store a host's prediction."""
         self._known[subject] = prediction
         self._store.write(subject, prediction)
 
     def placement(self, variant: Variant, free: Sequence[int]) -> Placement | None:
-        """Where the planner puts the parts of a variant, on GPUs with so many free bytes each; None for a variant whose
-        entry says it itself. Raises as `of` does."""
+        """Where the planner puts the parts of a variant, on GPUs with so many free bytes each; None where the entry
+        itself decides. Raises as `of` does."""
         if not is_spread(variant) or not free:
             return None
         limits = variant.load_options.get("max_memory") or {}
@@ -298,7 +298,7 @@ class Predictions:
 
     def step(self, training: Training, variant: Variant, partner: Variant | None = None) -> StepPrediction:
         """What a training step of a variant takes, with a partner whose states cross a bridge into it. Raises as `of`
-        does, with what the mistake is where there is no such training."""
+        does, with the mistake where such a training is impossible."""
         subjects = tuple(Subject.of(one) for one in (variant, partner) if one is not None)
         key = (training, subjects)
         if key not in self._steps:
@@ -320,7 +320,7 @@ class Predictions:
         return step
 
     def _recall(self, subject: Subject) -> bool:
-        """True where a subject is known, be it from disk."""
+        """True where a subject's prediction is in memory or on disk."""
         if subject not in self._known and (found := self._store.read(subject)) is not None:
             self._known[subject] = found
         return subject in self._known

@@ -1,4 +1,4 @@
-"""A plan for people: a table a machine, what is skipped and how to change that, totals, and what the times assume."""
+"""Shows a plan: a table for each machine, what is skipped and how to change that, totals, and the assumptions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from plimsoll.present.terminal import LONGEST, aligned
 from plimsoll.units import format_bytes, format_seconds
 
 _LONGEST = 300
-"""Characters of a reason; some come with a traceback."""
+"""The most characters of a reason; some have a traceback."""
 _COLUMNS = columns(
     *("variant", "", "needed GB", "available GB", "left GB", "load", "context", "batch", ""), figures=range(2, 8)
 )
@@ -25,14 +25,14 @@ _COLUMNS = columns(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """What all that would run takes together."""
+    """The totals of all variants that would run."""
 
     variants: int
     running: int
     seconds: float
-    """Loading one after another."""
+    """Seconds to load them one after another."""
     disk: int
-    """Bytes of weights' files, those of each model once."""
+    """Bytes of weights' files, each model's once."""
 
 
 def totals_of(rows: Sequence[PlanRow]) -> Totals:
@@ -57,11 +57,11 @@ class Carrying:
     dealt: tuple[str, ...]
     """Ids of the copies that would go there."""
     runs: tuple[str, ...]
-    """Those of them that the gate lets through."""
+    """The ids that the gate admits."""
 
     @property
     def text(self) -> str:
-        """What it would carry, for people."""
+        """What it would carry, as a text."""
         if not self.used:
             return "left out by --gpus"
         if self.runs:
@@ -84,7 +84,7 @@ def carrying(rows: Sequence[PlanRow], deal: Deal) -> list[Carrying]:
 
 
 def render(machine: PlannedMachine, rows: Sequence[PlanRow], speeds: AssumedSpeeds, deal: Deal | None = None) -> str:
-    """One machine's table, and what each GPU would carry. Sizes are in GB, 10^9 bytes."""
+    """The table of a machine, and what each GPU would carry. Sizes are in GB, 10^9 bytes."""
     totals = totals_of(rows)
     table = aligned(Table(columns=_COLUMNS, rows=tuple(map(_cells, rows))), indent=0, widest=LONGEST)
     length = next((row.capacity.length for row in rows if row.capacity is not None), None)
@@ -146,7 +146,7 @@ def _context(fitting: Capacity | None) -> str:
 
 
 def to_json(machine: PlannedMachine, rows: Sequence[PlanRow], deal: Deal | None = None) -> dict[str, Any]:
-    """One machine's plan as JSON data, sizes in bytes and times in seconds; null where nothing is known."""
+    """The plan of a machine as JSON data, sizes in bytes and times in seconds; null where unknown."""
     totals = totals_of(rows)
     return {
         "machine": machine.name,

@@ -1,4 +1,4 @@
-"""What each variant is asked about training: in which ways, and on how much."""
+"""Lists the training checks of each variant: the ways to train, and the batch sizes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from plimsoll.footprint.training import DEFAULT_BRIDGE, DEFAULT_RANK, Mode, Trai
 from plimsoll.node.devices import CPU_KIND
 
 _BRIDGE: Final = {CPU_KIND: 2**14}
-"""Parameters of the bridge of a tiny model; a large one has that of the documents."""
+"""Parameters of a tiny model's bridge; a large model has the bridge of the documents."""
 _LENGTH: Final = {CPU_KIND: 96}
 _LONG: Final = 1536
 _BATCH: Final = 2
 STEPS: Final = 5
 RATES: Final = {Mode.FULL: 1e-3, Mode.LORA: 3e-3, Mode.BRIDGE: 3e-3}
-"""Learning rates with which a few steps on one text show."""
+"""Learning rates with which a few steps on one text lower the loss visibly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,21 +31,20 @@ class TrainingCase:
 
     @property
     def id(self) -> str:
-        """The parameter's id; it begins as the variant's does, so that `-k` selects both alike."""
+        """The parameter's id; it begins like the variant's, so that `-k` selects both."""
         return f"{self.variant.id}-{self.training.mode}"
 
 
 def replicated(variants: Iterable[Variant]) -> Variant | None:
-    """The variant that several ranks train: the first tiny one in bf16, which fits on every device; None where there
-    is none."""
+    """The variant that several ranks train: the first tiny one in bf16, which fits every device; None for none."""
     return next(
         (one for one in variants if one.model.recipe is not None and one.quantization is Quantization.BF16), None
     )
 
 
 def training_cases(variants: Iterable[Variant]) -> Iterator[TrainingCase]:
-    """The cases of the variants in bf16 that lie on one device, as the documents train: a bridge, LoRA, and for a tiny
-    model, which leaves room for it on any machine, all weights."""
+    """The cases of bf16 variants on one device, as in the documents: a bridge, LoRA, and for tiny models, which leave
+    room for it on any machine, full training."""
     for variant in variants:
         if variant.quantization is not Quantization.BF16 or variant.device_map is not None:
             continue
