@@ -1,1 +1,1 @@
-"""What documents say, held against prediction and, where there is evidence, against measurement."""
+"""Audits documents' claims by prediction and, where there is evidence, by measurement."""

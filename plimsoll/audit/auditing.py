@@ -1,5 +1,5 @@
-"""Every claim of the catalogue with what becomes of it: confirmed, plausible, tight, refuted, impossible, or that it
-cannot be judged, and why."""
+"""Judges every claim of the catalogue: confirmed, plausible, tight, refuted, impossible, or not to be judged, and
+why."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from plimsoll.units import format_value
 _NEAR: Final = 0.05
 """A figure that is expected within 5 % of its high bound, or in the last 5 % of its range, is tight."""
 _NEEDS_ROOM: Final = ("free_vram",)
-"""Metrics of which a claim's low bound says how much is enough: the need must not exceed it."""
+"""Metrics whose claimed low bound means "so much is enough": the need must not exceed it."""
 
 
 class Status(StrEnum):
-    """What becomes of a claim."""
+    """The statuses of a claim."""
 
     CONFIRMED = "confirmed"
-    """Measured so, or a fact of the architecture."""
+    """Measured, or a fact of the architecture."""
     PLAUSIBLE = "plausible"
-    """What is predicted lies inside; nobody has measured it."""
+    """The prediction is inside the claim's range; it was not measured."""
     TIGHT = "tight"
-    """Possible, but more is to be expected, or hardly less."""
+    """Possible, but the expected figure is above the claim, or only just below."""
     REFUTED = "refuted"
-    """Not impossible, but measured otherwise."""
+    """Possible, but measured otherwise."""
     IMPOSSIBLE = "impossible"
     """Arithmetic forbids it."""
     UNJUDGED = "cannot be judged"
-    """Nothing predicts it, and nobody has measured it."""
+    """Neither predicted nor measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +53,13 @@ class AuditFinding:
 
     @property
     def is_honest(self) -> bool:
-        """False where a claim that cannot be is not disputed, or one that can be is."""
+        """False for an impossible claim that is not disputed, and for a possible claim that is."""
         return (self.claim.disputed is not None) == (self.status is Status.IMPOSSIBLE)
 
     @property
     def apart(self) -> float | None:
-        """How far what is expected lies outside the claim's range, as a fraction of the nearer bound; 0 inside, None
-        where nothing is expected."""
+        """How far the expected figure is outside the claim's range, as a fraction of the nearer bound; 0 inside, None
+        without an expectation."""
         low, high, expected = self.claim.low, self.claim.high, self.bounds.expected
         if expected is None:
             return None
@@ -138,10 +138,8 @@ class Auditor:
 
 
 def judge_claim(claim: Claim, bounds: Bounds, measured: Sequence[float]) -> Status:
-    """What becomes of a claim, given what prediction allows and what was measured.
-
-    Arithmetic comes first, since a measurement of something else may carry the same name; then measurement, then what
-    is expected.
+    """The finding on a claim, by its predicted bounds and by what was measured. Arithmetic comes first, since a
+    measurement of something else may have the same name; then measurement, then expectation.
     """
     low, high = _sides(claim)
     if _outside(bounds, low, high):
@@ -160,12 +158,12 @@ def judge_claim(claim: Claim, bounds: Bounds, measured: Sequence[float]) -> Stat
 
 
 def _margin(low: float | None, high: float) -> float:
-    """How near to its high bound a figure is tight; a range of a few digits is not to be all margin."""
+    """The distance from the high bound below which a figure is tight; for a narrow range, only a part of it."""
     return min(_NEAR * high, _NEAR * (high - low)) if low is not None else _NEAR * high
 
 
 def _sides(claim: Claim) -> tuple[float | None, float | None]:
-    """The bounds that a figure must keep: a claim's limits, or both its bounds where it is a record alone."""
+    """The bounds that a figure must keep: a claim's limits, or both its bounds where it is only a record."""
     if claim.metric in _NEEDS_ROOM:
         return None, claim.low
     if claim.limits is LimitedSide.NONE:
@@ -181,7 +179,7 @@ def _outside(bounds: Bounds, low: float | None, high: float | None) -> bool:
 
 def measurements(runs: Iterable[RunRecord]) -> Mapping[tuple[str, str], tuple[float, ...]]:
     """Measured values by variant and metric; of a copy on one of several GPUs also by its entry's variant, of which
-    documents speak. What was planned or predicted is no measurement: such cells have no variant."""
+    documents speak. Planned and predicted figures are no measurements: their checks have no variant."""
     found: dict[tuple[str, str], list[float]] = {}
     for run in runs:
         for cell in run.plan:

@@ -1,8 +1,8 @@
 """Bounds a metric of a variant by prediction: the least, the expected and the most.
 
 A figure of the architecture is exact. Memory of a GPU has a least, which loading alone takes, and an expectation that
-depends on what the model is asked. Times depend on a disk or a network that no document names, so only what no disk can
-do is out of the question. For what nothing here predicts, the bounds say why.
+depends on what the model is asked. Times depend on a disk or a network that no document names, so only times that no
+disk can reach are impossible. Where nothing is predicted, the bounds say why.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from plimsoll.plan.estimates import LINK_RATE, AssumedSpeeds, load_seconds
 from plimsoll.units import format_bytes, format_seconds
 
 TYPICAL: Final = Workload(batch=1, prompt=2048, new=256)
-"""What a reader who is told how much memory a model needs will do with it at the least."""
+"""The least that a reader will do with a model when told how much memory it needs."""
 _LEAST_WORK: Final = Workload(batch=1, prompt=1, new=1)
 _ROUNDING: Final = 1.02
 """A caching allocator rounds each tensor up."""
 _WORKSPACE: Final = 64 * 2**20
 """Bytes that libraries keep for themselves through torch's allocator."""
 _CODE: Final = 4 * 2**30
-"""Bytes of RAM that the libraries of CUDA, prompts and allocator slack take at the most."""
+"""The most bytes of RAM for CUDA's libraries, prompts and allocator slack."""
 _FASTEST_DISK: Final = 14e9
 """Bytes a second: a PCIe 5.0 x4 drive."""
 _FASTEST_LINK: Final = 64e9
@@ -41,17 +41,17 @@ _USUAL_NETWORK: Final = 125e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What is possible for a metric, in its base unit; None on a side that nothing bounds."""
+    """The possible range of a metric, in its base unit; None on an unbounded side."""
 
     least: float | None = None
     expected: float | None = None
     most: float | None = None
     exact: bool = False
-    """True where arithmetic leaves no choice."""
+    """True where arithmetic gives one value."""
     basis: str
-    """What the figures rest on; where there are none, why."""
+    """How the figures were derived; where there are none, why."""
     instead: str = ""
-    """What a document could say."""
+    """What a document could say instead."""
 
 
 def bounds_of(claim: Claim, variant: Variant, demand: Demand) -> Bounds:
@@ -182,7 +182,7 @@ def _first_load_time(claim: Claim, variant: Variant, demand: Demand) -> Bounds: 
 
 
 def _speed(claim: Claim, size: int) -> str:
-    """A time says nothing without a speed."""
+    """A time as text, with the speed that it implies."""
     if claim.high is None:
         return ""
     rate = size / claim.high

@@ -1,8 +1,8 @@
 """Keeps what was expected of a variant in evidence: written before the first load, read by every report.
 
-A report is made years later, on a machine without the catalogue, torch or a cache of predictions. So what documents say
-of each variant and what prediction allows go into the evidence with the gate's decision; only what becomes of a claim
-is judged anew, for that depends on what was measured afterwards.
+A report may be made years later, on a machine without the catalogue, torch or a cache of predictions. So the claims on
+each variant and its predicted bounds go into evidence with the gate's decision; only the findings are computed anew, as
+they depend on what was measured afterwards.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def expectation_fields(variant: Variant, demand: Demand | None) -> dict[str, Any
 
 
 def recorded_bounds(gate: GateRecord) -> dict[str, Bounds]:
-    """By metric, what prediction allowed; empty where an early run did not record it, or none could be made."""
+    """Metric -> predicted bounds; empty where an early run did not record them, or none could be made."""
     return {metric: _read_bounds(bounds) for metric, bounds in gate.bounds.items() if metric in METRICS}
 
 
@@ -48,7 +48,7 @@ def recorded_claims(gate: GateRecord) -> Iterator[tuple[Claim, Bounds]]:
 
 
 def recorded_findings(record: RunRecord) -> list[AuditFinding]:
-    """Each recorded claim about each variant, with what becomes of it in the light of what the run measured."""
+    """The finding on each recorded claim about each variant, by what the run measured."""
     measured = measurements(record.runs)
     findings = []
     for gate in record.gates.values():

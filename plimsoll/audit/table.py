@@ -1,4 +1,4 @@
-"""An audit for people, gravest first, and as JSON."""
+"""Shows an audit as text, gravest first, and as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GRAVEST_FIRST: Final = (
     Status.UNJUDGED,
 )
 TOLD: Final = (Status.IMPOSSIBLE, Status.REFUTED, Status.TIGHT)
-"""Of which it is said what to write instead; the others may stand."""
+"""The statuses for which the table says what to write instead."""
 _NAMED: Final = 6
 _HANG: Final = 4
 
@@ -72,13 +72,13 @@ def _lines(alike: Sequence[AuditFinding]) -> list[str]:
 
 
 def instead(finding: AuditFinding) -> str:
-    """What to write instead; empty where the claim may stand, and for what somebody measured, which is no promise."""
+    """What to write instead; empty where the claim may stand, and for a document's measurement, which is no promise."""
     measured_by_others = finding.claim.limits is LimitedSide.NONE
     return finding.bounds.instead if finding.status in TOLD and not measured_by_others else ""
 
 
 def _dishonest(findings: Sequence[AuditFinding]) -> Section:
-    """Claims whose dispute does not go with the arithmetic."""
+    """Claims whose dispute contradicts the arithmetic."""
     entries = tuple(
         f"{f.claim.origin}: {f.claim.metric} of {', '.join(f.variants)} is {f.status} and "
         f"{'disputed' if f.claim.disputed is not None else 'not disputed'}"

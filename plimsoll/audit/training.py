@@ -1,8 +1,8 @@
 """Bounds for what documents say that training takes: a step of each usual way to train, followed on the meta device.
 
-A document that gives a figure for training seldom says how it trains. So the figure is held against several ways: what
-is expected is the way that the documents are about, a small bridge into a frozen model; the least and the most are
-those of the others, and the nearest is named.
+A document with a figure for training seldom says how it trains. So the figure is compared with several ways: the
+expected one is the documents' way, a small bridge into a frozen model; the others give the least and the most, and the
+nearest is named.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Way:
     name: str
     training: Training
     attention: str | None = None
-    """In place of the entry's own."""
+    """The attention, in place of the entry's own."""
     takes_two: bool = False
     """True where a second model can take part."""
 
@@ -50,7 +50,7 @@ WAYS: Final = (
 
 
 def is_about_training(claim: Claim) -> bool:
-    """True for a claim that these bounds are for."""
+    """True for a claim about training."""
     return METRICS[claim.metric].predicted in _RULES
 
 

@@ -1,6 +1,6 @@
-"""What a run recorded of datasets: what was asked how, and each answer token by token.
+"""Records of datasets in evidence: how each was asked, and each answer token by token.
 
-Enough is kept to compute every score and every uncertainty again without a GPU, a model or the dataset.
+They suffice to compute every score and uncertainty again without a GPU, a model or the dataset.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from plimsoll.evidence.encoding import decode_number
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """One variant asked one dataset: everything that decides what its answers can be compared with."""
+    """One variant asked one dataset: everything that decides which answers it can be compared with."""
 
     variant: str
     model: str
@@ -25,7 +25,7 @@ class Asking:
     tuned_from: str | None
     """The model that this one was instruction-tuned from; None for a base model."""
     parameters: int | None
-    """Logical parameters of the model; None where nobody counted them."""
+    """Logical parameters of the model; None where they were not counted."""
     dataset: str
     fingerprint: str
     """SHA-256 over the prompts in order, their golds and the settings: equal ones asked the same in the same way."""
@@ -36,7 +36,7 @@ class Asking:
     available: int
     """Examples that the split has."""
     chosen: int
-    """How many of them are asked: that many answers must be there before any of it is judged."""
+    """How many of them are asked: so many answers must be there before any figure is judged."""
     seed: int
     shots: int
     correct: CorrectnessRule
@@ -93,7 +93,7 @@ class AnswerRecord:
     ended: bool
     """True where the end token or the stop text came before the limit."""
     finite: bool
-    """False where a raw logit was NaN or infinite while it was made. Kept, so that a run which goes on knows it too."""
+    """False where a raw logit was NaN or infinite during generation. Recorded for runs that resume this one."""
     scores: Mapping[str, float]
     """Score -> value from 0 to 1; those that mean nothing for this kind of answer are missing."""
     correct: bool

@@ -1,7 +1,7 @@
-"""The checksums of evidence: each line carries its own, and that of the line before it by the same writer.
+"""Computes the checksums of evidence: each line has its own, and that of the writer's line before it.
 
 They guard against accidents, such as a flipped bit or lines that were lost, doubled or put in another order by a copy.
-Whoever can write the file can make them anew; a signed bundle is what guards against that.
+They do not stop somebody who can write the file, who can compute them anew; only a signed bundle does.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Final
 
 _SUM: Final = re.compile(rb',"sum":"(?P<sum>[0-9a-f]{16})"\}\s*')
 _LENGTH: Final = 16
-"""Hexadecimal digits: accidents do not look for collisions."""
+"""Hexadecimal digits: enough against accidents."""
 START: Final = ""
-"""What stands for the line before the first."""
+"""The checksum that stands for the line before the first."""
 
 
 def sealed(event: Mapping[str, Any], after: str) -> tuple[bytes, str]:
@@ -30,7 +30,7 @@ def sealed(event: Mapping[str, Any], after: str) -> tuple[bytes, str]:
 
 
 def is_whole(line: bytes) -> bool | None:
-    """True for a line with its right checksum, False for one that was altered, None for one without."""
+    """True for a line with the right checksum, False for an altered line, None for a line without a checksum."""
     found = _SUM.search(line[-64:])
     if found is None or found.end() != len(line[-64:]):
         return None

@@ -45,7 +45,7 @@ _RUN_KEYS: Final = frozenset(
         *("packages", "resumes", "edited"),
     }
 )
-"""What the start of a run may say."""
+"""The fields that the first event of a run may have."""
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class _Notes:
 
 
 class Collector:
-    """Takes events one by one with `add`; `record` gives what they come to. `faults` may be added to."""
+    """Takes events one by one with `add`; `record` returns the run. Callers may append to `faults`."""
 
     def __init__(self) -> None:
         self.events = 0
@@ -126,13 +126,13 @@ class Collector:
             self._torn.append(text)
 
     def begin(self, file: str) -> None:
-        """Say that the next events come from this file: within one, each writer's lines stand in their order."""
+        """Begin a file: within one file each writer's lines are in order."""
         self._file = file
         self._last = {}
 
     def add(self, data: Mapping[str, Any], whole: bool | None = None) -> bool:
-        """Take one event; False where it was here before. `whole` says whether its line has its right checksum; None
-        where it has none.
+        """Take one event; False for a duplicate. `whole` says whether its line has the right checksum; None where it
+        has none.
 
         Raises KeyError, TypeError or ValueError for an event that does not hold what `events.py` says, and
         PlimsollError for evidence of a newer format.
@@ -142,7 +142,7 @@ class Collector:
             raise TypeError("worker must be a text and seq a number from 1")
         self._check(whole)
         self._note_place(worker, number)
-        # The checksum of a whole line stands for all of it; writing the content anew took a third of reading's time.
+        # A right checksum stands for the whole line; serialising the content again took a third of the reading time.
         content = hash(data["sum"] if whole else json.dumps(data, sort_keys=True))
         if number in self._seen[worker]:
             if self._seen[worker][number] != content:
@@ -163,7 +163,7 @@ class Collector:
         self._unchained += whole is None
 
     def _note_place(self, worker: str, number: int) -> None:
-        """Within one file a writer's numbers rise; of old evidence it was allowed that lines are there twice."""
+        """Within one file a writer's numbers rise; in old evidence, lines could occur twice."""
         last = self._last.get(worker, 0)
         if self._chained and number <= last:
             how = "is there twice" if number in self._seen[worker] else f"stands behind event {last}"
@@ -171,7 +171,7 @@ class Collector:
         self._last[worker] = max(last, number)
 
     def record(self, folder: Path, files: tuple[EvidenceFile, ...]) -> RunRecord:
-        """Everything that was added."""
+        """The record of everything that was added."""
         starter, head = self._head or ("main", None)
         return RunRecord(
             folder=folder,
@@ -298,7 +298,7 @@ class Collector:
             bounds={str(metric): read_bounds(bounds) for metric, bounds in (data.get("bounds") or {}).items()},
             claims=tuple(read_claim(claim) for claim in data.get("claims") or ()),
         )
-        # Workers ask the same gate at different times; a skip that any of them met is the one to explain.
+        # Workers ask the same gate at different times; where any of them met a skip, that is the decision to report.
         if gate.variant not in self._gates or gate.decision != "run":
             self._gates[gate.variant] = gate
 
@@ -359,7 +359,7 @@ class Collector:
         return self._damaged[:_MOST_DAMAGE_NAMED] + ([f"{more} more lines cannot be read"] if more > 0 else [])
 
     def _missing(self) -> list[str]:
-        """A worker numbers its events without a gap, so one that is not here was lost."""
+        """Faults for lost events: a worker numbers its events without gaps."""
         faults = []
         for worker, seen in sorted(self._seen.items()):
             count = max(seen) - len(seen)
@@ -369,7 +369,7 @@ class Collector:
         return faults
 
     def _broken_chain(self) -> list[str]:
-        """Each line says which one it follows; where both are here, that must be so."""
+        """Faults in the chain: each line names the checksum of the one before it."""
         if not self._chained:
             return []
         faults = []
@@ -383,7 +383,7 @@ class Collector:
         return faults[:_MOST_DAMAGE_NAMED]
 
     def _unclosed(self, end: Finish | None) -> list[str]:
-        """Every writer says at its end how many lines it wrote: the last ones cannot get lost unnoticed."""
+        """Faults for lost last lines: every writer records at its end how many lines it wrote."""
         promised = self._head is not None and self._head[1].is_chained
         if not promised or end is None or end.interrupted:
             return []
@@ -408,7 +408,8 @@ class Collector:
 
 
 def _selection(data: Any) -> dict[str, Any]:
-    """What was selected. A key that is misspelt or missing would widen the scope; what is no text would garble it."""
+    """A checked selection: a misspelt or missing key would widen the scope, and a value of another type would garble
+    it."""
     needed = {"mark", "keyword", "paths"}
     unlike = (data.keys() - {*needed, "options"}) | (needed - data.keys())
     if unlike:

@@ -1,4 +1,4 @@
-"""Converts values to the fields of an event, and back.
+"""Converts values to the fields of events, and back.
 
 Writing and reading stand side by side so that neither can drift. Standard JSON has no NaN and no infinities, so these
 are written as the strings `"NaN"`, `"Infinity"` and `"-Infinity"`; `null` always means that there is no answer.
@@ -22,15 +22,15 @@ from plimsoll.symptoms.recognise import Diagnosis
 
 _NON_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _DEEPEST: Final = 64
-"""Levels of nesting that are written; what lies deeper is cut, so that a value which holds itself cannot hang a run."""
+"""Levels of nesting that are written; deeper ones are cut, so that a value that contains itself cannot hang a run."""
 
 
 SYMPTOMS: Final = "plimsoll_symptoms"
-"""The attribute of a test report that has what was recognised."""
+"""The attribute of a test report that holds its diagnoses."""
 
 
 def read_diagnoses(report: Mapping[str, Any]) -> tuple[Diagnosis, ...] | None:
-    """What was recognised when a report was made; None where nobody looked, or what stands there is none of ours."""
+    """The diagnoses of a report; None where none were recorded, or where they cannot be read."""
     listed = report.get(SYMPTOMS)
     if not isinstance(listed, list):
         return None
@@ -85,7 +85,7 @@ def decode_number(value: object) -> float | None:
 
 
 def measurement_fields(measurement: Measurement, context: Mapping[str, object] | None = None) -> dict[str, Any]:
-    """The fields of a MEASUREMENT event, but for the cell; `context` says how it was measured, in JSON data."""
+    """The fields of a MEASUREMENT event, without the cell; `context` says how it was measured, as JSON data."""
     return {
         "metric": measurement.metric,
         "value": measurement.value,
@@ -96,7 +96,7 @@ def measurement_fields(measurement: Measurement, context: Mapping[str, object] |
 
 
 def read_measurement(fields: Mapping[str, Any]) -> Measurement:
-    """Read back what `measurement_fields` gave. Raises KeyError, TypeError or ValueError where it cannot be true."""
+    """Read back what `measurement_fields` gave. Raises KeyError, TypeError or ValueError for invalid fields."""
     if fields["metric"] not in METRICS:
         raise ValueError(f"{fields['metric']!r} is no metric that this version knows")
     value = decode_number(fields["value"])
@@ -108,7 +108,7 @@ def read_measurement(fields: Mapping[str, Any]) -> Measurement:
 
 
 def judgement_fields(judgement: Judgement) -> dict[str, Any]:
-    """The fields of a JUDGEMENT event, but for the cell."""
+    """The fields of a JUDGEMENT event, without the cell."""
     return {
         "metric": judgement.measurement.metric,
         "value": judgement.measurement.value,
@@ -127,8 +127,8 @@ def judgement_fields(judgement: Judgement) -> dict[str, Any]:
 def read_judgement(fields: Mapping[str, Any]) -> Judgement:
     """Judge the recorded value by the recorded limit once more.
 
-    Raises KeyError, TypeError or ValueError where a field cannot be true, and ValueError where the recorded outcome
-    does not follow from the recorded figures: a verdict rests on figures, not on the word beside them.
+    Raises KeyError, TypeError or ValueError for invalid fields, and ValueError where the recorded outcome does not
+    follow from the recorded figures: a verdict depends on figures, not on the recorded word.
     """
     measurement = read_measurement(fields)
     limit = Limit(
@@ -150,8 +150,7 @@ def read_bounds(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_claim(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A claim in a GATE event, its figures as numbers. Raises KeyError, TypeError or ValueError where it cannot be
-    one."""
+    """A claim in a GATE event, its figures as numbers. Raises KeyError, TypeError or ValueError for an invalid one."""
     return {
         **fields,
         "metric": str(fields["metric"]),
@@ -173,7 +172,8 @@ def load_fields(report: LoadReport) -> dict[str, Any]:
 def health_fields(
     window: HealthWindow, judged: HealthJudgement, indexes: Sequence[int], earlier: Iterable[KernelXid] = ()
 ) -> dict[str, Any]:
-    """Everything but the variant: every figure before and after, how far samples went, Xids, findings and gaps."""
+    """The fields of a HEALTH event, without the variant: figures before and after, extremes of samples, Xids, findings,
+    gaps."""
     return {
         "gpus": list(indexes),
         "seconds": round(window.seconds, 3),

@@ -1,9 +1,9 @@
-"""The events of a run: what each line of `evidence.jsonl` may say.
+"""Defines the events of a run: the possible lines of `evidence.jsonl`.
 
 A line is `{"event": NAME, "at": ISO time, "worker": "main" | "gw0" ..., "seq": N, ...fields}`. `seq` counts the lines
-of one worker from 1, so that a line which got lost is missed; `sum` is the checksum of the line, and `after` that of
-the worker's line before it (`chain.py`). Names and fields are part of the format that `plimsoll report` reads back, so
-they are listed here and nowhere else; a change of meaning raises FORMAT.
+of one worker from 1, so that a lost line is noticed; `sum` is the checksum of the line, and `after` that of the
+worker's line before it (`chain.py`). Names and fields are part of the format that `plimsoll report` reads back, so they
+are listed here and nowhere else; a change of meaning raises FORMAT.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CHAINED_SINCE: Final = 2
 
 
 class Event(StrEnum):
-    """What happened; the fields of each are beside it."""
+    """The kinds of events; each is followed by its fields."""
 
     RUN = "run"
     """First line. format, run_id, plimsoll, program (`plimsoll run`; left out for pytest), arguments (list), selection

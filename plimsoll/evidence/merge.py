@@ -1,7 +1,7 @@
 """Merges runs into one record: those of workers, of nodes, or of a run that resumed another.
 
-The runs stay whole in `parts`, because only there can be judged what became of their cells. What is put together here
-is what reports list: loads, benchmarks, gates and the rest.
+The runs stay whole in `parts`, because the outcome of a check can only be judged there. Merged is what reports list:
+loads, benchmarks, gates and the rest.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _joined(tuples: Iterable[tuple[T, ...]]) -> tuple[T, ...]:
 
 
 def _head(heads: Sequence[RunHead]) -> RunHead | None:
-    """What was asked for in all. What only one of them was allowed is not allowed to the whole."""
+    """The head of the merged run. An allowance that only one run had does not count for all."""
     if not heads:
         return None
     newest = heads[-1]
@@ -104,7 +104,7 @@ def _edited(heads: Sequence[RunHead]) -> tuple[str, ...] | None:
 
 
 def _finish(parts: Sequence[RunRecord]) -> Finish | None:
-    """The last end; None where a run that nobody resumes has none."""
+    """The last run's end; None where a run that no other resumes has none."""
     went_on = resumers(parts)
     ends = [part.finish for part in parts if part.run_id not in went_on]
     finished = [end for end in ends if end is not None]
@@ -126,7 +126,7 @@ def _cells(parts: Sequence[RunRecord]) -> dict[str, CellEvidence]:
 
 
 def _benchmarks(parts: Sequence[RunRecord]) -> Iterator[Mapping[str, Any]]:
-    """Every row with the run that it is from, but for rows of cells that a later run asked again."""
+    """Every benchmark row with its run, except rows of checks that a later run repeated."""
     went_on = resumers(parts)
     plans: dict[str, tuple[Cell, ...]] = {part.run_id: part.plan for part in parts}
     for part in parts:

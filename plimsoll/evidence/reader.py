@@ -1,8 +1,8 @@
 """Reads evidence back into a `RunRecord`, whatever state a killed run, a full disk or a second writer left it in.
 
-Nothing is passed over in silence: each line that cannot be read, each line that is missing by its number and each
-contradiction is a fault of the record, and a record with faults is never accepted. Evidence of one run may lie in
-several files (workers, a second file beside a full disk), and one record may come from several runs.
+Nothing is silently ignored: each unreadable line, each missing number and each contradiction is a fault of the record,
+and a record with faults is never accepted. Evidence of one run may lie in several files (workers, a second file beside
+a full disk), and one record may come from several runs.
 """
 
 from __future__ import annotations
@@ -37,16 +37,17 @@ RESUMED_FOLDER: Final = "resumed"
 """The folder in a run folder with the evidence of the runs that it resumes, each `<run-id>.jsonl`."""
 
 _DAMAGE: Final = (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError)
-"""What a line that does not hold what it should raises while it is taken in."""
+"""The exceptions that an invalid line raises."""
 _MOST_DIGITS: Final = 30
-"""Of a whole number: bytes, tokens and identifiers have 20 at most, and some consumers turn them into floats."""
+"""The most digits of a whole number: bytes, tokens and identifiers have at most 20, and some consumers convert them to
+floats."""
 _LONGEST_LINE: Final = 64 * 2**20
-"""Bytes of a line. The longest that a run writes is its plan, with some 300 bytes a check."""
+"""The most bytes of a line. The longest line of a run is its plan, with some 300 bytes for each check."""
 _LONGEST_PATH: Final = 1000
 _ALL_DIGITS: Final = bytes.maketrans(b"0123456789", b"0" * 10)
 _UNUSUAL: Final = (b"NaN", b"Infinity", b"\x00", b"0" * (_MOST_DIGITS + 1), b"e000", b"E000", b"e+000", b"E+000")
-"""What stands, once each digit is a zero, in every line that has a number which is none or too large, or that is not in
-UTF-8: only such lines are looked at number by number, which takes three times as long."""
+"""Text that, once each digit is replaced by zero, occurs in every line with an invalid or too large number, or outside
+of UTF-8: only such lines are checked number by number, which takes three times as long."""
 _PLAIN_JSON: Final = json.JSONDecoder()
 _SECOND_FILE: Final = re.compile(rf"plimsoll-(?P<run>.+)-(main|gw\d+)({RESCUED})?\.jsonl")
 
@@ -79,14 +80,14 @@ def read_runs(runs: Sequence[Path], unwritten: Iterable[bytes] = (), *, alone: b
 
 
 def _evidence_path(run: Path) -> Path:
-    """The evidence that somebody names: a link to it is followed, since they said so; a link in a run folder is not."""
+    """The path of the evidence. A link that the user names is followed; a link inside a run folder is not."""
     if run.is_file() or run.suffix == ".jsonl":
         return run.resolve() if run.is_symlink() else run
     return run / EVIDENCE_FILE
 
 
 def _is_same(file: Path, known: Path) -> bool:
-    """True for a file that is given twice, and for the copy that a resuming run made of it."""
+    """True for the same file, and for the copy that a resuming run made of it."""
     with suppress(OSError):
         return file.samefile(known) or (file.is_file() and known.is_file() and filecmp.cmp(file, known, shallow=False))
     return False
@@ -94,14 +95,14 @@ def _is_same(file: Path, known: Path) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStart:
-    """Which run a file speaks of, and which one that resumes, as far as its first line says."""
+    """The run of a file, and the run that it resumes, by the file's first line."""
 
     run_id: str
     resumes: str | None = None
 
 
 def run_start(path: Path) -> RunStart:
-    """What the first line of an evidence file says of its run; by the file's name where that cannot be read."""
+    """The run of an evidence file, by its first line, or by its name where that cannot be read."""
     with suppress(OSError, ValueError, TypeError, RecursionError), _open(path) as file:
         first = _parse(file.readline(_LONGEST_LINE))
         if first.get("event") == "run" and isinstance(first.get("run_id"), str):
@@ -170,8 +171,8 @@ def _named(path: Path) -> str:
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open evidence for reading. Raises OSError for what is no file, since a pipe would be waited for and a device
-    never ends, and for a link that leads out of the run's folder: a folder may come from anybody."""
+    """Open evidence for reading. Raises OSError for what is not a regular file, since a pipe would block and a device
+    never ends, and for a link that leads out of the run's folder, which may come from anybody."""
     folder = path.parent.parent if path.parent.name == RESUMED_FOLDER else path.parent
     is_linked = path.is_symlink() or (path.parent != folder and path.parent.is_symlink())
     if is_linked and not path.resolve().is_relative_to(folder.resolve()):
@@ -226,7 +227,7 @@ def _reason(error: Exception) -> str:
 
 
 def _fallbacks(path: Path) -> Iterator[Path]:
-    """The second files of this run that are ours: anybody can put a file into the folder for temporary files."""
+    """This run's second files that belong to us: anybody can put files into the folder for temporary files."""
     with suppress(OSError):
         pattern = fallback_path(path, "*")
         prefix, suffix = pattern.name.rsplit("*", maxsplit=1)

@@ -1,7 +1,7 @@
-"""A run as its evidence tells it: what the reader gives and every report is made from.
+"""The record of a run, as read from evidence: the source of every report.
 
-Only what was recorded is in here; what follows from it is the verdict's business. The values are plain and frozen, so
-that several records can be merged, compared and written again.
+It holds only what was recorded; conclusions are the verdict's. The values are plain and frozen, so that several records
+can be merged, compared and written again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from plimsoll.suite import PYTEST
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One planned question to one variant, or to the node (then `variant` and what belongs to it are None)."""
+    """One planned check of a variant, or of the node (then `variant` and the fields about it are None)."""
 
     id: str
     """pytest's node id, without what xdist appends to it."""
@@ -38,12 +38,12 @@ class Cell:
     weights: str | None = None
     """Where the weights come from: `trained`, `hub`, `local`, `synthetic`."""
     gpu: str | None = field(default=None, compare=False)
-    """The GPUs that it is asked of, `gpu3` or `gpu0+gpu1`; None where it needs none, or there was none. With one GPU a
-    node, the same check is asked of another GPU on another node."""
+    """The GPUs that it runs on, `gpu3` or `gpu0+gpu1`; None where it needs none, or there was none. On nodes with one
+    GPU, the same check runs on each node's own GPU."""
 
     @property
     def gpus(self) -> tuple[str, ...]:
-        """The ids of these GPUs, one by one."""
+        """The ids of these GPUs."""
         return tuple(self.gpu.split("+")) if self.gpu else ()
 
     def to_json(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHead:
-    """What was asked for: the first line of the evidence."""
+    """The head of a run: the first line of the evidence."""
 
     run_id: str
     started: str
@@ -106,7 +106,7 @@ class RunHead:
     packages: Mapping[str, str] = field(default_factory=dict)
     """Distribution -> version of everything that was installed; empty where an early run did not record it."""
     edited: tuple[str, ...] | None = None
-    """Files of the suite that differ from the release; None where nobody looked."""
+    """Files of the suite that differ from the release; None where that was not checked."""
     resumes: Resumed | None = None
     format: int = FORMAT
     program: str = PYTEST
@@ -119,7 +119,7 @@ class RunHead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedWaivers:
-    """The waiver file that a run was given, as it was that day."""
+    """The waiver file of a run, as it was that day."""
 
     path: str
     text: str
@@ -140,9 +140,9 @@ class GateRecord:
     fix: str | None
     text: str
     bounds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By metric, what prediction allows; empty where it was not recorded. `plimsoll.audit.recorded` reads it."""
+    """Metric -> predicted bounds; empty where they were not recorded. `plimsoll.audit.recorded` reads them."""
     claims: tuple[Mapping[str, Any], ...] = ()
-    """What documents say of the variant, likewise."""
+    """Documents' claims on the variant, likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,20 +167,20 @@ class LoadRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A measurement with how it was made, in JSON data."""
+    """A measurement, and how it was made, as JSON data."""
 
     measurement: Measurement
     context: Mapping[str, Any]
 
     @property
     def causes(self) -> tuple[str, ...]:
-        """Why the figure is out of its range, where that was looked into; empty for one that is not."""
+        """Why the figure is out of its range, where causes were recorded; empty otherwise."""
         found = self.context.get("causes")
         return tuple(str(cause) for cause in found) if isinstance(found, list) else ()
 
     @property
     def action(self) -> str:
-        """What is to be done with the GPU whose figure is out of its range; empty where nothing is said of that."""
+        """What to do with a GPU whose figure is out of its range; empty where nothing is recommended."""
         found = self.context.get("action")
         return found if isinstance(found, str) else ""
 
@@ -198,7 +198,7 @@ class RecordedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellEvidence:
-    """Everything that was recorded about one cell, in the order in which it happened."""
+    """Everything that was recorded about one check, in order."""
 
     reports: tuple[Mapping[str, Any], ...] = ()
     """pytest's serialised reports of setup, call and teardown."""
@@ -210,7 +210,7 @@ class CellEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectError:
-    """A file that could not be collected: what it would have asked is not in the plan."""
+    """A file that could not be collected, so that its checks are not in the plan."""
 
     nodeid: str
     text: str
@@ -218,7 +218,7 @@ class CollectError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
-    """The end of a run. `exitstatus` is pytest's own, before the verdict had its say."""
+    """The end of a run. `exitstatus` is pytest's own, before the verdict replaced it."""
 
     at: str
     exitstatus: int
@@ -239,7 +239,7 @@ class EvidenceFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """One run, or several as one (`parts`). What a killed run did not get to is None or empty."""
+    """One run, or several as one (`parts`). What a killed run did not reach is None or empty."""
 
     folder: Path
     files: tuple[EvidenceFile, ...]
@@ -250,7 +250,7 @@ class RunRecord:
     gates: Mapping[str, GateRecord]
     """By variant."""
     cells: Mapping[str, CellEvidence]
-    """By id of the cell, planned or not; a cell that nothing was recorded about is not in here."""
+    """By id of the check, planned or not; checks without any record are missing."""
     loads: tuple[LoadRecord, ...]
     benchmarks: tuple[Mapping[str, Any], ...]
     """Rows in pytest-benchmark's own format."""
@@ -265,25 +265,24 @@ class RunRecord:
     health: tuple[Mapping[str, Any], ...] = ()
     """The HEALTH events."""
     askings: tuple[Asking, ...] = ()
-    """What was asked of which dataset; a resumed run says again what it resumes."""
+    """What was asked of which dataset; a resuming run repeats the earlier entries."""
     answers: tuple[AnswerRecord, ...] = ()
     """One for each example that was answered, in the order of answering."""
     collect_errors: tuple[CollectError, ...]
     finish: Finish | None
     faults: tuple[str, ...]
-    """What is wrong with the evidence itself: damaged or missing lines, plans that differ. None may be there when a
-    run is accepted."""
+    """Faults of the evidence itself: damaged or missing lines, plans that differ. A run with any cannot be accepted."""
     torn: tuple[str, ...] = ()
-    """Those of `faults` that say that a last line is half-written: what a kill or a power cut leaves."""
+    """The `faults` about a half-written last line, which a kill or a power cut leaves."""
     waivers: RecordedWaivers | None = None
     withheld: Mapping[str, str] = field(default_factory=dict)
     """Id of a planned cell -> why pytest did not run it."""
     again: str = ""
-    """The command that asks what was withheld."""
+    """The command that runs what was withheld."""
     gpus: tuple[RunGpu, ...] = ()
-    """Those that the environment left to the run, by index; none where there is none, and in old evidence."""
+    """GPUs that the environment left to the run, by index; empty where there is none, and in old evidence."""
     open: tuple[str, ...] = ()
-    """Checks whose cells are planned as pytest collected them."""
+    """Test functions whose checks were planned as pytest collected them."""
     parts: tuple[RunRecord, ...] = ()
     """The runs that were merged into this one, oldest first; empty for a single run."""
 
@@ -298,5 +297,5 @@ class RunRecord:
         return self.parts or (self,)
 
     def evidence_of(self, cell: Cell) -> CellEvidence:
-        """What was recorded about the cell; empty where nothing was."""
+        """The record of a check; empty where there is none."""
         return self.cells.get(cell.id, CellEvidence())

@@ -1,7 +1,7 @@
 """Makes the folder of a run, and points `latest` to it.
 
-Both are done before anything is measured: a place that cannot be written is found out before an hour of loading, not
-after it.
+Both happen before anything is measured, so that an unwritable folder is reported before an hour of loading, not after
+it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def create_run_folder(reports: Path, now: datetime) -> Path:
     PlimsollError where nothing can be written.
     """
     stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    # Some 40 characters are enough to tell nodes apart, and keep the names of files below every limit.
+    # Some 40 characters tell nodes apart, and keep file names below every limit.
     host = re.sub(r"[^A-Za-z0-9.-]+", "-", socket.gethostname().split(".")[0])[:40].strip("-.") or "node"
     try:
         reports.mkdir(parents=True, exist_ok=True)

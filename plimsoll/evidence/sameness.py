@@ -1,7 +1,6 @@
-"""Tells whether two runs rest on the same node with the same software.
+"""Compares the node and software of two runs.
 
-Results may be put together under one verdict only where they were measured on the same thing; where they were not,
-a reader must be told what differs.
+Only results from the same node and software may share one verdict; otherwise a reader must be told what differs.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _NOTHING = "nothing"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackDifference:
-    """One thing that differs; None where a side has nothing of the kind."""
+    """One difference; None where a side does not have the item."""
 
     what: str
     first: str | None
@@ -31,7 +30,7 @@ class StackDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunBasis:
-    """What figures depend on: the machine, its software, and the limits."""
+    """What the figures of a run depend on: the machine, its software, and the limits."""
 
     facts: Mapping[str, str | None]
     """Host, GPUs, driver, CUDA, kernel, Python, Plimsoll and packages, by name."""
@@ -40,7 +39,7 @@ class RunBasis:
 
     @classmethod
     def of(cls, node: Node, *, plimsoll: str, catalogues: tuple[Mapping[str, object], ...]) -> Self:
-        """The setting of a node with this version of Plimsoll and these catalogue files (`path`, `sha256`)."""
+        """The basis for a node with this version of Plimsoll and these catalogue files (`path`, `sha256`)."""
         facts = {
             "host name": node.hostname,
             "GPUs": ", ".join(map(_gpu, node.gpus)) or None,
@@ -55,11 +54,11 @@ class RunBasis:
 
     @classmethod
     def recorded(cls, node: Node, head: RunHead) -> Self:
-        """The setting of a run, as its evidence has it."""
+        """The basis of a run, from its evidence."""
         return cls.of(node, plimsoll=head.plimsoll, catalogues=head.catalogues)
 
     def differences(self, other: RunBasis) -> tuple[StackDifference, ...]:
-        """What differs, in a fixed order: the machine, its software, the limits."""
+        """The differences in a fixed order: the machine, its software, the limits."""
         names = dict.fromkeys((*self.facts, *other.facts))
         unlike = [
             StackDifference(what=name, first=self.facts.get(name), second=other.facts.get(name))
@@ -80,5 +79,5 @@ class RunBasis:
 
 
 def _gpu(gpu: Gpu) -> str:
-    """What tells a device from others of its kind: the UUID, else what is known."""
+    """What identifies a device: the UUID, else all that is known."""
     return gpu.uuid or f"{gpu.name or 'unnamed'} {gpu.serial or ''}".strip()

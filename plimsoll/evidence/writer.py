@@ -1,8 +1,8 @@
-"""Writes evidence as it happens: one event, one line, at once.
+"""Writes evidence at once: one line for each event.
 
-Whatever ends a run (a kill, a crash, a full disk), the lines before it stand. Several processes append to one file
-under xdist, so each line goes out in one write under a lock. A write that fails must never fail a test, nor lose what
-was measured: the lines then go to a second file, and the writer says so.
+Whatever ends a run (a kill, a crash, a full disk), earlier lines remain. Several processes append to one file
+under xdist, so each line goes out in one write under a lock. A failed write must neither fail a test nor lose
+measurements: the lines then go to a second file, and the writer says so.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ RESERVED: Final = ("event", "at", "worker", "seq", "after", "sum")
 """Fields that the writer sets on every line."""
 
 RESCUED: Final = "-rescued"
-"""In the name of a second file with what stood in evidence that was removed."""
+"""Part of the name of a second file with the content of removed evidence."""
 _NO_LOCKS_HERE: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def fallback_path(evidence: Path, worker: str) -> Path:
-    """Where the lines of a worker go that the run folder does not take.
+    """The second file for a worker's lines that the run folder does not take.
 
     Raises OSError where there is no folder for temporary files.
     """
@@ -52,7 +52,7 @@ class EvidenceWriter:
         self.path = path
         self.worker = worker
         self.failure: str | None = None
-        """Why lines could not be written to `path`, and where they lie instead; None while all are there."""
+        """Why lines could not be written to `path`, and where they are instead; None while all are there."""
         self._redact = redactor or Redactor.from_environment()
         self._lock = threading.Lock()
         self._seq = 0
@@ -60,11 +60,11 @@ class EvidenceWriter:
         self._pending: deque[bytes] = deque()
         self._in_fallback = 0
         self._fallback: Path | None = None
-        # Asked now, while there is room: gettempdir() tests a folder by writing into it.
+        # Called now, while there is room: gettempdir() tests a folder by writing into it.
         with suppress(OSError):
             self._fallback = fallback_path(path, worker)
         self._kept: int | None = None
-        """A descriptor of the file as it was: what stood in it can still be read once somebody has removed it."""
+        """A descriptor of the file, by which its content can still be read after somebody has removed it."""
         try:
             self._kept = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
             weakref.finalize(self, os.close, self._kept)
@@ -98,13 +98,13 @@ class EvidenceWriter:
             return tuple(self._pending)
 
     def rescue(self) -> None:
-        """At the end of a run: bring what stood in a file that was removed or replaced to a second file. The workers'
-        lines are in it too; so one process does it for all."""
+        """At the end of a run: copy the content of a removed or replaced file to a second file. It has the workers'
+        lines too, so one process does this for all."""
         with self._lock:
             if self._kept is None or _is_still(self.path, self._kept):
                 return
             try:
-                # Of its own, since what was written later lies in the other; its name comes before that one's.
+                # A separate second file, since later lines are in the other one; its name sorts before that one's.
                 path = fallback_path(self.path, f"{self.worker}{RESCUED}")
                 _claim(path)
                 append(path, os.pread(self._kept, os.fstat(self._kept).st_size, 0))
@@ -158,7 +158,7 @@ def _is_still(path: Path, descriptor: int) -> bool:
 def append(path: Path, data: bytes, same_as: int | None = None) -> None:
     """Append whole lines to an existing file, all or nothing.
 
-    The file is opened anew each time: a descriptor that is kept would go on writing into a file that somebody deleted.
+    The file is opened each time: a kept descriptor would continue to write into a deleted file.
     `same_as` is a descriptor of the file that it must still be. Raises OSError, also where only a part found room; that
     part is taken back.
     """
@@ -169,13 +169,13 @@ def append(path: Path, data: bytes, same_as: int | None = None) -> None:
         locked = _lock(descriptor)
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            # Another process was killed half-way through a line; it must not swallow this one.
+            # Another process was killed in the middle of a line, which must not swallow this one.
             data = b"\n" + data
         try:
             while data:
                 data = data[os.write(descriptor, data) :]
         except OSError:
-            if locked:  # else another process may have written behind it by now
+            if locked:  # otherwise another process may have written after it
                 with suppress(OSError):
                     os.ftruncate(descriptor, size)
             raise
@@ -195,7 +195,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _claim(path: Path) -> None:
-    """Make the file, or take it if it is ours: the folder is shared, and a stranger may have put a link there."""
+    """Make the file, or use it if it belongs to us: the folder is shared, and a stranger may have put a link there."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         if os.fstat(descriptor).st_uid != os.geteuid():

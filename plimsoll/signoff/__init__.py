@@ -1,1 +1,1 @@
-"""The sign-off: a bundle of everything that a verdict rests on, and the check that nothing in it was changed."""
+"""Signs off: bundles everything that a verdict follows from, and checks that nothing in a bundle was changed."""

@@ -1,9 +1,9 @@
-"""The zip archive of a bundle, of which every byte is determined by the names and contents of its files.
+"""Packs a bundle as a zip archive whose every byte is determined by the names and contents of its files.
 
 A zip archive has many places that readers pass over: times, attributes, comments, bytes between and behind the files,
-two entries of one name. Here each of them has one value only, so reading builds the archive anew and compares: whatever
-was changed, moved, added or re-packed is found. Files are stored, not compressed, because compressed bytes depend on
-the version of zlib, and because what is not compressed cannot be a bomb.
+two entries of one name. Here each of them has only one value, so reading rebuilds the archive and compares: any change,
+move, addition or re-packing is found. Files are stored uncompressed, because compressed bytes depend on the version of
+zlib, and because an uncompressed file cannot be a zip bomb.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ _FIRST_DAY: Final = 0x21
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _LONGEST_NAME: Final = 200
 _MOST_FILES: Final = 10_000
-"""Of an archive; a bundle has some twenty, and one more for each run that it goes on with and each catalogue file."""
+"""The most files of an archive; a bundle has some twenty, and one more for each run that it resumes and each catalogue
+file."""
 
 
 class BundleError(PlimsollError):
-    """A file that is no bundle, or so damaged that nothing more can be said of it."""
+    """A file that is no bundle, or is too damaged to be checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
-    """What an archive holds, and what is wrong with it; `files` are in the archive's order."""
+    """The content of an archive, and its faults; `files` are in the archive's order."""
 
     files: Mapping[str, bytes]
     comment: bytes
@@ -65,7 +66,7 @@ def pack(files: Mapping[str, bytes], comment: bytes) -> bytes:
 
 
 def unpack(data: bytes) -> Archive:
-    """What the archive holds. Raises BundleError where it is none, or no file in it can be told from another."""
+    """Read an archive. Raises BundleError for anything else, and where its files cannot be told apart."""
     files: dict[str, bytes] = {}
     problems: list[str] = []
     names: set[str] = set()

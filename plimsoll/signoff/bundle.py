@@ -1,7 +1,7 @@
-"""Makes a bundle: collects what a verdict rests on, writes the reports once more, and seals all of it.
+"""Makes a bundle: collects what a verdict follows from, makes the reports again, and seals everything.
 
-Nothing is taken from the run folder but the evidence. Every report is made again with the waivers of the day, so that
-what is signed says what the evidence says now, whatever lies beside it.
+Only the evidence is taken from the run folder. Every report is made again with the waivers of the day, so that what is
+signed agrees with the evidence, whatever else is in the folder.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from plimsoll.verdict.waivers import Waivers, parse_waivers, read_waivers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignOff:
-    """What a person puts their name to, and when (aware, UTC, whole seconds)."""
+    """What a person signs, and when (aware, UTC, whole seconds)."""
 
     operator: str
     reference: str
@@ -71,7 +71,7 @@ class RefusedError(PlimsollError):
 def make_bundle(run: Path, sign_off: SignOff, waivers: Path | None = None) -> Bundle:
     """The bundle of a run, with those that it resumes.
 
-    `waivers` take the place of those that the run was given; either must hold on the day of the sign-off. Raises
+    `waivers` replace those that the run was given; either must be valid on the day of the sign-off. Raises
     RefusedError for a verdict that is not ACCEPTED, WaiverError, and PlimsollError where a part of the bundle is
     missing or cannot be made.
     """
@@ -88,14 +88,15 @@ def make_bundle(run: Path, sign_off: SignOff, waivers: Path | None = None) -> Bu
         files[WAIVERS_FILE] = in_force.text.encode("utf-8")
     with tempfile.TemporaryDirectory(prefix="plimsoll-") as folder:
         record, verdict = restored(files, Path(folder), sign_off.at.date())
-        _refuse_unless_accepted(verdict)  # what is signed is what was copied, and a run may still be going on
+        _refuse_unless_accepted(verdict)  # the copy is signed, because a run may still be going on
         files.update(derived_files(record, verdict))
         files.update(_pages(Path(folder), in_force))
     return _seal(files, verdict, record.run_id, sign_off)
 
 
 def restored(files: Mapping[str, bytes], folder: Path, as_of: date) -> tuple[RunRecord, Verdict]:
-    """Lay out the evidence of a bundle in an empty folder as in a run's, and judge it with the bundle's waivers.
+    """Unpack the evidence of a bundle into an empty folder, laid out like a run's, and judge it with the bundle's
+    waivers.
 
     Raises PlimsollError where evidence or waivers cannot be read.
     """
@@ -128,7 +129,7 @@ def _evidence(record: RunRecord) -> Iterator[tuple[str, bytes]]:
 
 
 def _catalogue(record: RunRecord) -> Iterator[tuple[str, bytes]]:
-    """The files that gave the limits. Raises PlimsollError with all of those that are no longer what they were."""
+    """The files that gave the limits. Raises PlimsollError with all that have changed since the run."""
     shipped = {hashlib.sha256(content).hexdigest(): content for content in _shipped()}
     faults = []
     for digest, name in catalogue_names(record).items():
@@ -156,7 +157,7 @@ def _path(record: RunRecord, digest: str) -> Path:
 
 
 def _content(path: Path) -> bytes | str:
-    """What is in a file, or why nothing is. Evidence names it, and may name anything."""
+    """The content of a file, or why there is none. Evidence gives its path, which may be anything."""
     try:
         return read_file(path)
     except FileNotFoundError:
@@ -179,7 +180,7 @@ def _seal(files: Mapping[str, bytes], verdict: Verdict, run_id: str, sign_off: S
         run=run_id,
         verdict=verdict.word.value,
         statement=verdict.statement,
-        # A person writes them, and a link to a ticket may hold what lets its reader in.
+        # People write waivers, and a link to a ticket may contain a secret.
         operator=redact(sign_off.operator),
         reference=redact(sign_off.reference),
         signed_at=sign_off.at,
@@ -196,5 +197,5 @@ def _seal(files: Mapping[str, bytes], verdict: Verdict, run_id: str, sign_off: S
 
 
 def comment_for(manifest: bytes) -> bytes:
-    """The archive's comment: it binds the manifest, also where nobody has signed it."""
+    """The archive's comment, which binds the manifest even where it is unsigned."""
     return f"plimsoll bundle, manifest sha256:{hashlib.sha256(manifest).hexdigest()}".encode("ascii")

@@ -1,6 +1,4 @@
-"""The files of a bundle that follow from the evidence alone: made when it is signed, and again when it is
-checked.
-"""
+"""Makes the files of a bundle that follow from the evidence: when it is signed, and again when it is checked."""
 
 from __future__ import annotations
 
@@ -59,7 +57,7 @@ def catalogue_names(record: RunRecord) -> dict[str, str]:
 
 
 def inventory_text(record: RunRecord) -> str:
-    """inventory.json: the machines by what is engraved on them, for whoever keeps the list of assets."""
+    """inventory.json: the machines with their serial numbers, for asset management."""
     nodes = [
         {
             "hostname": node.hostname,

@@ -1,7 +1,7 @@
 """manifest.json: who signs what off, and the SHA-256 of every file in the bundle.
 
-It is what the signature is made of. It has one form for one content, down to the last space, so that a change which
-means nothing is found as well.
+The signature is over this file. One content has exactly one form, down to the last space, so that even a meaningless
+change is found.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """All that is signed."""
+    """Everything that is signed."""
 
     run: str
     verdict: str
@@ -49,15 +49,15 @@ class Manifest:
     operator: str
     reference: str
     signed_at: datetime
-    """Aware, in UTC, whole seconds. Waivers are judged as of this day."""
+    """Aware, in UTC, whole seconds. Waivers must be valid on this day."""
     plimsoll: str
     """The version that made the bundle."""
     signature: str
-    """UNSIGNED or SIGNED: so that a signature which was taken away is missed."""
+    """UNSIGNED or SIGNED, so that a removed signature is noticed."""
     files: tuple[FileEntry, ...]
 
     def to_bytes(self) -> bytes:
-        """The one form of this content."""
+        """The only form of this content."""
         data = {
             "schema": SCHEMA,
             **{field.name: getattr(self, field.name) for field in fields(self)},

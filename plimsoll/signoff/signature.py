@@ -1,6 +1,6 @@
-"""Signatures by SSH keys, through OpenSSH's own `ssh-keygen -Y`: no key handling of ours, and keys that people have.
+"""Signs and checks with SSH keys, through OpenSSH's `ssh-keygen -Y`: we handle no keys, and people use those they have.
 
-The namespace keeps a signature that was made for something else (a commit, a mail) from counting here.
+Because of the namespace a signature for something else (a commit, a mail) does not count here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _KEY: Final = re.compile(r"with (?P<key>\S+ key \S+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signer:
-    """Whose signature it is: the key, and the name that a file of allowed signers gives it (None where none was)."""
+    """The signer: the key, and its name in a file of allowed signers (None without such a file)."""
 
     key: str
     """`ED25519 key SHA256:...`"""
@@ -51,7 +51,7 @@ def sign(content: bytes, key: Path) -> tuple[bytes, Signer]:
     """
     if not key.is_file():
         raise PlimsollError(f"there is no key {key}; make one with ssh-keygen -t ed25519 -f {key}")
-    # What ssh-keygen has to say goes to the terminal: it may ask for the touch of a hardware key.
+    # ssh-keygen writes to the terminal, because it may ask for the touch of a hardware key.
     done = subprocess.run(  # noqa: S603  the program was looked up, its arguments are ours
         [_program(), "-q", "-Y", "sign", "-f", str(key), "-n", NAMESPACE],
         input=content,
@@ -66,9 +66,9 @@ def sign(content: bytes, key: Path) -> tuple[bytes, Signer]:
 def check(content: bytes, signature: bytes, allowed_signers: Path | None, at: datetime | None) -> Signer:
     """Who signed the content.
 
-    Without `allowed_signers` (the format of ssh-keygen(1)) only that the signature fits its own key; with it, that the
-    key is named there and was valid `at` that time. Raises BadSignature, and PlimsollError where ssh-keygen is missing
-    or there is no such file.
+    Without `allowed_signers` (the format of ssh-keygen(1)), checks only that the signature fits its own key; with it,
+    also that the key is listed there and was valid `at` that time. Raises BadSignature, and PlimsollError where
+    ssh-keygen is missing or there is no such file.
     """
     if not _is_canonical(signature):
         raise BadSignature("it does not have the form that ssh-keygen writes")
@@ -113,8 +113,8 @@ def _program() -> str:
 
 
 def _is_canonical(signature: bytes) -> bool:
-    """True for the one armour of a signature: ssh-keygen would overlook other line breaks, and bits that base64
-    leaves unused."""
+    """True for the canonical armour of a signature: ssh-keygen would accept other line breaks and unused base64
+    bits."""
     if not signature.startswith(_HEAD) or not signature.endswith(_FOOT):
         return False
     try:

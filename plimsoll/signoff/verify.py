@@ -1,6 +1,6 @@
 """Checks a bundle: that nothing was changed, who signed it, and that the verdict follows from the evidence.
 
-Every check is made even where another has failed, so that one reading tells all that is wrong.
+Every check is made even where another has failed, so that one run reports everything that is wrong.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from plimsoll.signoff.signature import BadSignature, Signer, check
 from plimsoll.verdict.verdict import Verdict, Word
 
 _ALWAYS: Final = (EVIDENCE_FILE, HTML_FILE, JUNIT_FILE)
-"""What must be there beside the files that follow from the evidence."""
+"""The required files besides those that follow from the evidence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What was found. The bundle holds where `problems` is empty."""
+    """The result. The bundle is sound where `problems` is empty."""
 
     manifest: Manifest | None
     """None where it cannot be read."""
@@ -70,7 +70,7 @@ def _read(path: Path) -> bytes:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            # A device says that it holds nothing, and never ends.
+            # A device has size 0 and never ends.
             raise PlimsollError(f"{path} is no file; a bundle is the zip that `plimsoll sign` wrote")
         if found.st_size > LARGEST:
             raise BundleError(f"it is larger than {LARGEST} bytes")
@@ -142,7 +142,7 @@ def _unlike(files: Mapping[str, bytes], manifest: Manifest, record: RunRecord, v
     if unlike := _results_differ(files.get(RESULTS_FILE, b""), record, verdict):
         yield f"{RESULTS_FILE} does not follow from the evidence: {unlike}"
     if manifest.plimsoll == plimsoll.__version__:
-        # Another version may word reports differently; what they come to was compared above.
+        # Another version may word reports differently; their results were compared above.
         made = derived_files(record, verdict)
         yield from (f"{name} does not follow from the evidence" for name in made if files.get(name) != made[name])
     for digest, name in catalogue_names(record).items():

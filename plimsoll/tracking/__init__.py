@@ -1,1 +1,1 @@
-"""Lets people follow a run where they already follow their others; nothing of a verdict comes from here."""
+"""Sends the figures of a run to experiment trackers; no verdict depends on them."""

@@ -1,7 +1,6 @@
-"""Tells trackers what a run measures while it goes on; `--track=jsonl` needs nothing but a file that `tail -f` follows.
+"""Sends what a run measures to trackers while it runs; `--track=jsonl` writes a file for `tail -f`.
 
-A tracker shows, it does not decide. Whatever goes wrong in one is said once and changes nothing else: `Guarded` sees to
-that.
+A tracker shows and does not decide. Its failure is reported once and changes nothing else: `Guarded` ensures that.
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ Numbers = Mapping[str, float]
 
 
 class Tracker(Protocol):
-    """Told of one run, in this order: `start` once, `log` often, `finish` once."""
+    """Follows one run; called in this order: `start` once, `log` often, `finish` once."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
 
     def start(self, run_id: str, config: Mapping[str, Any]) -> None:
         """A run begins; `config` is plain data that says what it is."""
 
     def log(self, numbers: Numbers) -> None:
-        """Figures by name, in base units, as they are now."""
+        """The current figures by name, in base units."""
 
     def finish(self) -> None:
         """The run is over."""
 
 
 class Guarded:
-    """Passes everything on to a tracker until it fails; then says so once, and leaves it alone."""
+    """Passes everything on to a tracker until it fails; then says so once, and stops using it."""
 
     def __init__(self, tracker: Tracker, warn: Callable[[str], None]) -> None:
         self._tracker = tracker
@@ -52,7 +51,7 @@ class Guarded:
         self._try(lambda: self._tracker.start(run_id, config))
 
     def log(self, numbers: Callable[[], Numbers]) -> None:
-        """Log what the function gives, where it gives anything; it fails as softly as the tracker itself."""
+        """Log the figures that the function returns, if any; its errors are handled like the tracker's."""
 
         def told() -> None:
             if found := numbers():
@@ -105,7 +104,7 @@ class JsonLinesTracker:
 
 @dataclass(slots=True)
 class _Answered:
-    """What was answered so far to one dataset by one variant."""
+    """The answers of one variant to one dataset so far."""
 
     answers: int = 0
     right: int = 0
@@ -114,7 +113,7 @@ class _Answered:
 
 
 class Figures:
-    """Remembers what running figures need. One for each run."""
+    """Computes running figures from events. One for each run."""
 
     def __init__(self) -> None:
         self._answered: dict[tuple[str, str], _Answered] = defaultdict(_Answered)
@@ -124,7 +123,7 @@ class Figures:
         """The figures that an event changes; none for most events.
 
         Measurements are named by their variant and metric, answers by dataset and variant, judgements are counted by
-        outcome. What was not measured is left out: there is no figure for it.
+        outcome. Figures that were not measured are left out.
         """
         if event is Event.MEASUREMENT:
             return _measured(fields)

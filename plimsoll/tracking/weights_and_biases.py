@@ -1,7 +1,7 @@
 """A tracker for Weights & Biases.
 
-Only figures and what is asked of the run go there. What its library gathers by itself (the console, the command line,
-the machine, the state of git, code) is turned off, because nobody has checked it for secrets.
+It sends only figures and the run's options. Everything that the library gathers by itself (the console, the command
+line, the machine, the state of git, code) is turned off, because it was not checked for secrets.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from plimsoll.extras import require
 from plimsoll.tracking.tracker import Numbers
 
 PROJECT: Final = "plimsoll"
-"""Unless WANDB_PROJECT names another one."""
+"""The project, unless WANDB_PROJECT names another."""
 _TIMEOUT: Final = 30.0
 """Seconds that a run waits for the service to answer, at its start and at its end."""
 
@@ -36,7 +36,7 @@ class WeightsAndBiasesTracker:
 
     def start(self, run_id: str, config: Mapping[str, Any]) -> None:
         """Open the run. Raises what wandb raises where it is not logged in or cannot be reached."""
-        # Here, and not above: it takes a second, and only a run that is tracked should.
+        # Imported here, because it takes a second that only tracked runs should spend.
         import wandb
 
         settings = wandb.Settings(
@@ -63,7 +63,7 @@ class WeightsAndBiasesTracker:
         )
 
     def log(self, numbers: Numbers) -> None:
-        """Hand the figures over; the library sends them in the background."""
+        """Pass the figures on; the library sends them in the background."""
         self._run.log({self._redact(name): value for name, value in numbers.items()})
 
     def finish(self) -> None:

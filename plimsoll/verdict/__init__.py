@@ -1,1 +1,1 @@
-"""What the evidence of a run comes to: the outcome of each planned cell, and the word over all of them."""
+"""Reaches the verdict from evidence: the outcome of each planned check, and the word over all of them."""

@@ -1,8 +1,7 @@
-"""Decides what became of one planned check, from its evidence alone.
+"""Decides the outcome of one planned check from its evidence.
 
-The worst of everything that was recorded counts, and what was not recorded counts against the cell: it passes only
-when setup, call and teardown each left a good report, every metric that it had to judge was judged, and no judgement
-is bad.
+The worst of everything that was recorded counts, and missing records count against the check: it passes only where
+setup, call and teardown each left a good report, every metric that it had to judge was judged, and no judgement is bad.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ PHASES: Final = ("setup", "call", "teardown")
 
 
 class CellOutcome(StrEnum):
-    """How a planned cell ended."""
+    """The outcomes of a planned check."""
 
     PASS = "pass"  # noqa: S105  an outcome, not a password
     MARGINAL = "marginal"
@@ -36,17 +35,17 @@ class CellOutcome(StrEnum):
 
     @property
     def is_good(self) -> bool:
-        """True for what a verdict may accept."""
+        """True for outcomes that a verdict may accept."""
         return self in (CellOutcome.PASS, CellOutcome.MARGINAL, CellOutcome.WAIVED)
 
     @property
     def is_gap(self) -> bool:
-        """True where nobody knows how the cell would have ended."""
+        """True where the check has no result."""
         return self in (CellOutcome.SKIP, CellOutcome.NOT_RUN)
 
     @property
     def word(self) -> str:
-        """As people read it behind a number: `2 passed`, `1 not run`."""
+        """The word after a number: `2 passed`, `1 not run`."""
         return _WORDS[self]
 
 
@@ -62,7 +61,7 @@ _WORDS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellResult:
-    """The outcome of a cell with what it rests on.
+    """The outcome of a check, with its reasons.
 
     `reason` is empty for a cell that passed, and has a line or more for each thing that is wrong. `code` and `fix` are
     the gate's, for a variant that it turned away. `duration` is in seconds over all phases, None where no phase was
@@ -72,11 +71,11 @@ class CellResult:
     cell: Cell
     outcome: CellOutcome
     run_id: str | None = None
-    """The run that it is from, where several are judged as one."""
+    """Its run, where several runs are judged as one."""
     waiver: Waiver | None = None
     """Set where the outcome is `waived`."""
     waived: CellOutcome | None = None
-    """What the outcome is without the waiver; `reason` explains it."""
+    """The outcome without the waiver; `reason` explains it."""
     reason: str = ""
     code: str | None = None
     fix: str | None = None
@@ -84,7 +83,7 @@ class CellResult:
     measurements: tuple[Measured, ...] = ()
     duration: float | None = None
     diagnoses: tuple[Diagnosis, ...] = ()
-    """The symptoms that a cell shows which failed or was skipped, the most specific first."""
+    """The symptoms of a check that failed or was skipped, the most specific first."""
 
 
 WORST_FIRST: Final = (
@@ -95,7 +94,7 @@ WORST_FIRST: Final = (
     CellOutcome.MARGINAL,
     CellOutcome.PASS,
 )
-"""Which outcome counts where several were reached."""
+"""The order of precedence where there are several outcomes."""
 
 
 def result_of(
@@ -110,8 +109,8 @@ def result_of(
 ) -> CellResult:
     """The outcome of one cell; `gate` is what the gate decided for its variant, where it was asked.
 
-    `withheld` says why pytest did not run it, where that is known, and `again` is the command that does. Old evidence
-    has no calls; where they are recorded, a reported pass needs exactly one that is clean.
+    `withheld` says why pytest did not run it, where that is known, and `again` is the command that runs it. Old
+    evidence has no calls; where they are recorded, a reported pass needs exactly one clean call.
     """
     faults = _faults(evidence) if planned else ["it was not in the plan: nobody knows what else ran unplanned"]
     skipped = [report for report in evidence.reports if report["outcome"] == "skipped"]
@@ -142,8 +141,8 @@ def result_of(
 
 
 def _diagnoses(evidence: CellEvidence, reason: str, code: str | None) -> tuple[Diagnosis, ...]:
-    """What the run recognised, by the catalogue that it had. Evidence of before it looked is looked at now, by the
-    shipped table and as of a bare machine, for nobody knows what it ran in."""
+    """The diagnoses that the run recorded, by its own catalogue. Older evidence without them is diagnosed now, by the
+    shipped table and as on a bare machine, because its surroundings are unknown."""
     recorded = [found for report in evidence.reports if (found := read_diagnoses(report)) is not None]
     if recorded:
         return tuple({each.symptom: each for found in recorded for each in found}.values())
@@ -153,7 +152,7 @@ def _diagnoses(evidence: CellEvidence, reason: str, code: str | None) -> tuple[D
 
 
 def _faults(evidence: CellEvidence) -> list[str]:
-    """What makes the cell a failure, the figures first: they say more than the assertion that they made fail."""
+    """The reasons for a failure, figures first: they say more than the assertion that failed because of them."""
     figures = [str(judgement) for judgement in evidence.judgements if not judgement.outcome.is_good]
     if figures:
         figures += [f"cause: {cause}" for measured in evidence.measurements for cause in measured.causes]
@@ -168,8 +167,8 @@ def _faults(evidence: CellEvidence) -> list[str]:
 
 
 def _hidden_failures(evidence: CellEvidence) -> list[str]:
-    """What a call raised where pytest reports that all is well: it was called again until it passed, or a plugin wrote
-    another report."""
+    """Failures that pytest's report hides: the check was called again until it passed, or a plugin wrote another
+    report."""
     if any(report["outcome"] != "passed" for report in evidence.reports):
         return []
     passed = any(report["when"] == "call" for report in evidence.reports)
@@ -179,7 +178,7 @@ def _hidden_failures(evidence: CellEvidence) -> list[str]:
 
 
 def _miscalled(evidence: CellEvidence) -> str:
-    """Why a reported pass is none, though no call failed."""
+    """Why a reported pass does not count, though no call failed."""
     if len(evidence.calls) == 1:
         return ""
     if evidence.calls:
@@ -193,7 +192,7 @@ def _failure(report: Mapping[str, Any]) -> str:
 
 
 def crash_text(report: Mapping[str, Any]) -> str:
-    """Why a phase did not pass, as its serialised report has it; empty where it says nothing."""
+    """The error of a phase from its serialised report; empty where there is none."""
     longrepr = report.get("longrepr")
     if isinstance(longrepr, str):
         return longrepr.strip()
@@ -206,8 +205,8 @@ def crash_text(report: Mapping[str, Any]) -> str:
 
 
 def _skip(report: Mapping[str, Any], gate: GateRecord | None) -> tuple[str | None, str, str | None]:
-    """Code, reason and fix. What a test needs beside its variant, such as the data of a dataset, may be lacking where
-    the gate said run; the same words then stand in the test's own report."""
+    """Code, reason and fix. A test may lack something besides its variant, such as a dataset's rows, though the gate
+    said run; its own report then has a skip of the same form."""
     if "wasxfail" in report:
         return "xfail", f"expected to fail ({report['wasxfail'] or 'no reason given'})", None
     if gate is not None and gate.decision == "skip":
@@ -243,15 +242,17 @@ def _duration(evidence: CellEvidence) -> float | None:
 
 
 NOT_ASKED: Final = "not asked, because "
-"""How the reason of a check begins that failed since an earlier one had: a model that did not load answers none."""
+"""The beginning of the reason of a check that failed because an earlier one had: a model that did not load answers
+none."""
 _SETUP: Final = "setup: "
 
 
 def cause_of(reason: str) -> str:
-    """What checks of one variant may have failed of alike: the reason without where it was met."""
+    """The cause that failed checks of one variant may share: the reason without the place where it was met."""
     return reason.removeprefix(_SETUP).removeprefix(NOT_ASKED).strip()
 
 
 def was_not_asked(reason: str) -> bool:
-    """True where a check failed before it asked anything. Two that asked, and say the same, failed each of its own."""
+    """True where a check failed before it asked anything. Two checks that asked and give the same reason failed
+    independently."""
     return reason.startswith((_SETUP, NOT_ASKED))

@@ -1,4 +1,4 @@
-"""Finds what forbids accepting a run whatever its checks say, and what readers must know besides."""
+"""Finds faults, for which a run cannot be accepted whatever its checks say, and notes for readers."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from plimsoll.verdict.cells import CellOutcome, CellResult
 from plimsoll.verdict.union import lineages, run_results
 
 _UNREMARKABLE_ENDS: Final = (0, 1, 5)
-"""pytest's statuses for a session that went through: all passed, some failed, nothing collected."""
+"""pytest's statuses for a complete session: all passed, some failed, nothing collected."""
 _MOST_DIFFERENCES: Final = 8
 
 
 def record_faults(record: RunRecord) -> list[str]:
     """The faults of every run in the record; with several, each says which run it is about.
 
-    That a run was cut short is excused where another resumed it: what that one's end says counts.
+    An interrupted run is no fault where another resumed it: then that run's end counts.
     """
     went_on = {run.run_id for line in lineages(record.runs) for run in line[:-1]}
     return _faults(record.runs, went_on)
 
 
 def lasting_faults(record: RunRecord) -> list[str]:
-    """The faults of a record that no run which resumes it can mend."""
+    """The faults of a record that no resuming run can repair."""
     return _faults(record.runs, {run.run_id for run in record.runs})
 
 
@@ -89,7 +89,7 @@ def _failed(results: Sequence[CellResult]) -> bool:
 
 
 def _plans_that_differ(runs: Sequence[RunRecord]) -> list[str]:
-    """One id must mean one question: with other weights, say, a result cannot stand for the other."""
+    """Faults where one id means different checks, for example with other weights."""
     faults = []
     planned: dict[str, tuple[RunRecord, object]] = {}
     for run in runs:
@@ -106,7 +106,7 @@ def _plans_that_differ(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def record_notes(record: RunRecord) -> list[str]:
-    """What a reader of the verdict must know, though it does not change the word."""
+    """Notes that a reader of the verdict must know, though they do not change the word."""
     notes = _notes_on_runs(record.runs) if record.parts else []
     if record.run is not None:
         own = [str(file.get("path")) for file in record.run.catalogues if not file.get("shipped")]
@@ -147,7 +147,7 @@ def record_notes(record: RunRecord) -> list[str]:
 
 
 def _notes_on_weights(record: RunRecord) -> list[str]:
-    """Which models were not loaded from the weights that their entries name."""
+    """Notes on models that were not loaded from the weights that their entries name."""
     options = [run.run.selection.get("options") or {} for run in record.runs if run.run is not None]
     folders = dict.fromkeys(str(folder) for option in options for folder in option.get("model_dir") or ())
     named = [f"weights are not the entry's own: {folder} (--model-dir)" for folder in folders]
@@ -159,7 +159,7 @@ def _notes_on_weights(record: RunRecord) -> list[str]:
 
 
 def _notes_on_alterations(variants: Sequence[str], planned: int) -> list[str]:
-    """What the cells of altered variants say nothing about; `variants` has the variant of each."""
+    """Notes on what checks of altered variants do not show; `variants` has the variant of each check."""
     counts = Counter(alteration for variant in variants for alteration in alterations_of(variant))
     missing = {
         CPU: "it stands in for a GPU, whose memory and speed are not measured",
@@ -175,7 +175,7 @@ def _notes_on_alterations(variants: Sequence[str], planned: int) -> list[str]:
 
 
 def _notes_on_settings(record: RunRecord) -> list[str]:
-    """Settings of --load-config that changed nothing, each with the reason; and that none did."""
+    """Notes on settings of --load-config that changed nothing, each with the reason, or on all of them."""
     notes: dict[str, None] = {}
     for run in record.runs:
         given = ((run.run.selection.get("options") or {}) if run.run is not None else {}).get("load_config")
@@ -197,7 +197,7 @@ def _notes_on_settings(record: RunRecord) -> list[str]:
 
 
 def _notes_on_runs(runs: Sequence[RunRecord]) -> list[str]:
-    """Where the parts of the verdict come from, and in what those places differ."""
+    """Notes on the runs of the verdict, and on how their nodes differ."""
     notes = []
     for run in runs:
         resumes = None if run.run is None else run.run.resumes

@@ -1,4 +1,4 @@
-"""Which GPUs a verdict speaks of, and which of those that a run had carried no model: such a run is not complete."""
+"""Finds the GPUs of a verdict's scope, and GPUs of a run that carried no model, which leave the run incomplete."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from plimsoll.verdict.union import lineages
 
 
 def on_gpus(run: RunRecord, runs: Sequence[RunRecord]) -> str:
-    """` on 8 of 8 GPUs`, ` on 2 of 8 GPUs: gpu3, gpu5`, for the scope of a run among others; empty where no GPU was
-    asked anything, and on a node with one."""
+    """` on 8 of 8 GPUs`, ` on 2 of 8 GPUs: gpu3, gpu5`, for a scope; empty where no GPU was checked, and on a node with
+    one."""
     total = max(_count(run.node), len(run.gpus))
     asked = {gpu for each in _line_of(run, runs) for cell in each.plan for gpu in cell.gpus}
     if not asked or total < 2:
@@ -24,7 +24,8 @@ def on_gpus(run: RunRecord, runs: Sequence[RunRecord]) -> str:
 
 
 def idle_gpus(record: RunRecord) -> list[str]:
-    """A fault for each run of models that had GPUs which carried none, in that run or in another of the record."""
+    """A fault for each run of models with GPUs that carried no model, neither in that run nor in another of the
+    record."""
     carried = {name for run in record.runs for gpu in run.gpus if gpu.id in _carrying(run) for name in _names(run, gpu)}
     faults = []
     for line in lineages(record.runs):
@@ -40,7 +41,7 @@ def idle_gpus(record: RunRecord) -> list[str]:
 
 
 def left_out(record: RunRecord) -> list[str]:
-    """A note on each run that left out GPUs which it could have used."""
+    """A note for each run that left out GPUs that it could have used."""
     notes = []
     for run in record.runs:
         if (out := [gpu for gpu in run.gpus if not gpu.used]) and any(cell.gpus for cell in run.plan):
@@ -50,12 +51,12 @@ def left_out(record: RunRecord) -> list[str]:
 
 
 def _carrying(run: RunRecord) -> set[str]:
-    """The ids of GPUs that a model was planned on: one that did not run there is a gap of its own."""
+    """The ids of GPUs on which a model was planned; a model that did not run there is a gap of its own."""
     return {gpu for cell in run.plan if cell.variant is not None for gpu in cell.gpus}
 
 
 def _names(run: RunRecord, gpu: RunGpu) -> set[str]:
-    """What tells a GPU from all others, of whichever node."""
+    """What identifies a GPU among those of all nodes."""
     host = "" if run.node is None else run.node.hostname
     return {gpu.uuid or f"{host} {gpu.id}"}
 
@@ -65,7 +66,7 @@ def _names_of(gpus: Sequence[RunGpu]) -> str:
 
 
 def _closing(run: RunRecord, idle: Iterable[RunGpu]) -> str:
-    """The command that has them carry a model: what was selected by mark, and where that fits none of them, the tiny
+    """The command that runs a model on them: those selected by mark, or, where none of these fits, the tiny
     checkpoints, which fit every GPU."""
     selection = {} if run.run is None else run.run.selection
     which = f"--gpus={','.join(gpu.uuid or gpu.id for gpu in idle)}"
@@ -81,7 +82,7 @@ def _line_of(run: RunRecord, runs: Sequence[RunRecord]) -> Sequence[RunRecord]:
 
 
 def _count(node: Node | None) -> int:
-    """The GPUs of a node, an instance of a split one for itself."""
+    """The number of GPUs of a node, where each instance of a split GPU counts."""
     return 0 if node is None else sum(map(_parts, node.gpus))
 
 

@@ -1,8 +1,8 @@
 """Unites the results of several runs.
 
-A run that resumes another fills its gaps: where the earlier has no result, the later one's counts. Between runs
-that have nothing to do with each other (other nodes, another day) nothing fills anything: of each cell the worst
-outcome counts, a gap is worse than a result, and both are shown. So no run can make another look better.
+A run that resumes another fills its gaps: where the earlier has no result, the later one's counts. Independent runs
+(other nodes, another day) fill no gaps of each other: for each check the worst outcome counts, a gap is worse than a
+result, and both are shown. So no run can make another look better.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from plimsoll.verdict.waiving import Waived, recorded_waivers, waive
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReading:
-    """How a cell ended in one run."""
+    """How a check ended in one run."""
 
     result: CellResult
     node: str | None
@@ -28,7 +28,7 @@ class RunReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
-    """A cell that ended differently in several runs; the worst counts."""
+    """A check that ended differently in several runs; the worst outcome counts."""
 
     cell: str
     readings: tuple[RunReading, ...]
@@ -43,7 +43,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Union:
-    """Planned cells in the order of the plans, then cells that ran unplanned."""
+    """The planned checks in the order of the plans, then checks that ran unplanned."""
 
     results: tuple[CellResult, ...]
     conflicts: tuple[Conflict, ...]
@@ -52,7 +52,7 @@ class Union:
 
 
 def united_results(record: RunRecord, waivers: Waivers | None = None) -> Union:
-    """The results of a record, of one run or many. `waivers` take the place of those that the runs were given."""
+    """The results of a record of one or more runs. `waivers` replace those that the runs were given."""
     united, conflicts = [], []
     for line in lineages(record.runs):
         results, clashes = _went_on(line)
@@ -61,7 +61,7 @@ def united_results(record: RunRecord, waivers: Waivers | None = None) -> Union:
     results, clashes = _worst([waived.results for waived in united], record.runs)
     faults = [fault for waived in united for fault in waived.faults]
     if waivers is not None:
-        # Given for all runs at once: a waiver that covers a cell of one of them has its match.
+        # These waivers are for all runs together: it is enough if one covers a check of one run.
         faults = [str(fault) for fault in waivers.faults_over(cell.id for cell in record.plan)]
     unneeded = {cell: note for waived in united for cell, note in waived.unneeded.items()}
     needed = {result.cell.id for result in results if result.outcome is CellOutcome.WAIVED}
@@ -74,9 +74,8 @@ def united_results(record: RunRecord, waivers: Waivers | None = None) -> Union:
 
 
 def lineages(runs: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...], ...]:
-    """Runs with those that they resume, oldest first; one for each run that no other resumes.
-
-    Every run is in one: runs that claim to resume each other, which cannot be, stand alone.
+    """Each run that no other resumes, with the runs that it resumes, oldest first. Every run is in one lineage: runs
+    that claim to resume each other, which is impossible, stand alone.
     """
     by_id = {run.run_id: run for run in runs}
     went_on = resumers(runs)
@@ -96,7 +95,7 @@ def lineages(runs: Sequence[RunRecord]) -> tuple[tuple[RunRecord, ...], ...]:
 
 
 def run_results(run: RunRecord) -> tuple[CellResult, ...]:
-    """The result of every planned cell of one run in the order of its plan, then of every cell that ran without."""
+    """The result of every planned check of one run in the order of its plan, then of every unplanned check."""
     planned = {cell.id: cell for cell in run.plan}
     results = [
         result_of(
@@ -115,7 +114,7 @@ def run_results(run: RunRecord) -> tuple[CellResult, ...]:
 
 
 def _went_on(line: Sequence[RunRecord]) -> tuple[tuple[CellResult, ...], list[Conflict]]:
-    """Of each cell the result, else the newest gap."""
+    """For each check its result, else the newest gap."""
     found: dict[str, list[CellResult]] = {}
     for run in line:
         for result in run_results(run):

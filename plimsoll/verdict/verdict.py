@@ -1,7 +1,7 @@
-"""ACCEPTED, REJECTED or INCOMPLETE over a stated scope: the one place where the word is decided.
+"""Decides ACCEPTED, REJECTED or INCOMPLETE over a stated scope; nothing else decides it.
 
-It is computed from the evidence that was written, not from what pytest counted, so that it can be computed again, and
-so that nothing which got lost on the way can make it better.
+The verdict is computed from evidence, not from pytest's counts, so that it can be computed again, and so that nothing
+that gets lost can improve it.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ class Word(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """Planned cells that have no result for the same reason, and the command that closes the gap."""
+    """Planned checks without a result for the same reason, and the command that closes the gap."""
 
     outcome: CellOutcome
     """`skip` or `not_run`."""
     code: str | None
     """The gate's code, where the gate turned the variants away."""
     reasons: tuple[str, ...]
-    """Distinct ones, in the order of the plan."""
+    """The distinct variants, in the order of the plan."""
     fix: str | None
     cells: tuple[str, ...]
     diagnosis: Diagnosis | None = None
-    """The symptom that they show, where one was recognised."""
+    """Their symptom, where one was recognised."""
 
     def __str__(self) -> str:
         """`20 cells skipped (no_gpu): needs 1 GPU, has none`."""
@@ -61,30 +61,30 @@ class Gap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The word, and everything that it rests on."""
+    """The word, with everything that it follows from."""
 
     word: Word
     scope: str
-    """What it speaks of, as a user would select it again: `-m tiny`."""
+    """The scope, as a user would select it again: `-m tiny`."""
     planned: int
     results: tuple[CellResult, ...]
-    """In the order of the plan; cells that ran unplanned come last."""
+    """In the order of the plan; checks that ran unplanned come last."""
     gaps: tuple[Gap, ...]
     faults: tuple[str, ...]
-    """Why the run cannot be accepted whatever its cells say: it did not finish, its evidence is damaged, ..."""
+    """Why the run cannot be accepted whatever its checks say: it did not finish, its evidence is damaged, ..."""
     notes: tuple[str, ...]
     """What a reader of the verdict must know, though it does not change the word."""
     allow_incomplete: bool
     conflicts: tuple[Conflict, ...] = ()
-    """Cells that ended differently in several runs; `results` has the worst of each."""
+    """Checks that ended differently in several runs; `results` has the worst of each."""
 
     def count(self, outcome: CellOutcome) -> int:
-        """The number of cells that ended so."""
+        """The number of checks with this outcome."""
         return sum(result.outcome is outcome for result in self.results)
 
     @property
     def counts(self) -> tuple[tuple[CellOutcome, int], ...]:
-        """How many cells ended in which way, for people: waivers are mentioned only where there are some."""
+        """The number of checks by outcome, as a text: waivers are mentioned only where there are some."""
         counts = [(outcome, self.count(outcome)) for outcome in CellOutcome]
         return tuple((outcome, n) for outcome, n in counts if n or outcome is not CellOutcome.WAIVED)
 
@@ -92,8 +92,8 @@ class Verdict:
     def exit_status(self) -> int:
         """The exit status of a run that was not interrupted.
 
-        `--allow-incomplete` excuses cells that have no result. It does not excuse an empty plan, nor a fault: of such
-        a run nobody knows what it would have shown.
+        `--allow-incomplete` excuses checks without a result, but neither an empty plan nor a fault: what such a run
+        would have shown is unknown.
         """
         if self.word is Word.ACCEPTED:
             return EXIT_ACCEPTED
@@ -111,7 +111,8 @@ class Verdict:
             passed = f"{self.count(CellOutcome.PASS)} of {counted(self.planned, 'check')} passed"
         counts = "".join(f", {n} {outcome.word}" for outcome, n in self.counts if n and outcome is not CellOutcome.PASS)
         more = f" (and {counted(len(self.faults) - 1, 'more fault')})" if len(self.faults) > 1 else ""
-        # A fault says what is wrong before its first semicolon, and what to do after it: too long for this line.
+        # The text of a fault up to its first semicolon says what is wrong; the rest, what to do, is too long for this
+        # line.
         first = self.faults[0].partition("; ")[0] if self.faults else ""
         fault = f"; {first}{more}" if first and self.word is not Word.REJECTED else ""
         return f"{self.word} over {self.scope}: {passed}{counts}{fault}"
@@ -144,8 +145,8 @@ def reach_verdict(record: RunRecord, evidence_failure: str | None = None, waiver
 
 
 def scope_of(record: RunRecord) -> str:
-    """What was selected, as the options that select it again, and on how many of the node's GPUs, where there are
-    several; of several runs each scope once."""
+    """The options that select the scope again, and on how many of the node's GPUs, where there are several; each
+    distinct scope of several runs once."""
     return " + ".join(dict.fromkeys(f"{_scope(run.run)}{on_gpus(run, record.runs)}" for run in record.runs))
 
 
@@ -173,7 +174,7 @@ def _word(planned: int, results: Sequence[CellResult], faults: Sequence[str]) ->
 
 
 def _again(record: RunRecord) -> str | None:
-    """The command that runs what was not run; None where it would have to be another on each node."""
+    """The command that runs what was not run; None where each node needs another command."""
     lines = lineages(record.runs)
     if record.parts:
         newest = lines[0][-1]
@@ -183,7 +184,7 @@ def _again(record: RunRecord) -> str | None:
 
 
 def _gaps(results: Sequence[CellResult], again: str | None) -> tuple[Gap, ...]:
-    """Cells without a result by what would close the gap: the gate's code and fix, else the reason."""
+    """Checks without a result, grouped by what would close the gap: the gate's code and fix, else the reason."""
     groups: dict[tuple[CellOutcome, str | None, str | None], list[CellResult]] = {}
     for result in results:
         if result.outcome.is_gap:

@@ -1,8 +1,8 @@
-"""Waivers: who answers for a cell that has no good result, why, and until when.
+"""Reads waivers: who accepts a check without a good result, why, and until when.
 
-They are a file of the user's, kept apart from catalogue and evidence, because they are decisions of people and not
-facts about a machine. A waiver that is expired, misspelt or covers nothing is an error: each of them would let a reader
-believe that somebody had decided something.
+They are a user's file, apart from catalogue and evidence, because they are decisions of people and not facts about a
+machine. A waiver that is expired, misspelt or covers nothing is an error: a reader would believe that somebody had
+decided something.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from plimsoll.usertoml.suggest import did_you_mean
 
 _KEYS: Final = ("cells", "who", "why", "until")
 _MOST_BY_PATTERN: Final = 50
-"""Cells that the wildcards of a file may cover: more must be named one by one."""
+"""The most checks that the wildcards of a file may cover: more must be named one by one."""
 _COUNTED_AT_A_GLANCE: Final = 5
-"""So few cells may be all that was planned."""
+"""So few checks may all be covered, even if they are the whole plan."""
 _LONGEST: Final = timedelta(days=366)
-"""How far ahead the last day of a waiver may lie."""
+"""How far in the future the last day of a waiver may be."""
 _WILDCARDS: Final = re.compile(r"[*?]")
 _OF_EVERY_CELL: Final = re.compile(r"acceptance|test|\bpy\b|[^A-Za-z0-9]+")
-"""What stands in the id of every cell, and so says of none which it is."""
+"""Text that is in the id of every check, and so identifies none."""
 _TURNING: Final = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 _LOOK_LIKE_NOTHING: Final = "\u115f\u1160\u2800\u3164\uffa0"
-"""Characters that Unicode calls letters or symbols, and that show nothing."""
+"""Invisible characters that Unicode classes as letters or symbols."""
 _EXAMPLE: Final = "a [[waiver]] has `cells`, `who`, `why` and `until`"
 
 
@@ -49,10 +49,10 @@ class WaiverError(PlimsollError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiver:
-    """One decision to accept cells without a good result."""
+    """One decision to accept checks without a good result."""
 
     cells: str
-    """A pattern for the ids of cells: `*` and `?` are wildcards, everything else means itself."""
+    """A pattern for the ids of checks: `*` and `?` are wildcards, everything else is literal."""
     who: str
     why: str
     until: date
@@ -80,7 +80,7 @@ class Waivers:
     """The waivers of one file, all of them valid on the day `as_of`."""
 
     label: str
-    """The file as messages name it."""
+    """The file's name in messages."""
     text: str
     sha256: str
     as_of: date
@@ -91,8 +91,8 @@ class Waivers:
         return next((waiver for waiver in self.entries if waiver.covers(cell)), None)
 
     def faults_over(self, cells: Iterable[str]) -> tuple[Fault, ...]:
-        """What is wrong with the waivers over these cells: a fault for each that covers none of them, and one where
-        wildcards cover more than a person counts."""
+        """The faults of the waivers for these checks: one for each waiver that covers none, and one where wildcards
+        cover too many."""
         planned = tuple(dict.fromkeys(cells))
         return (*self._unmatched(planned), *self._uncounted(planned))
 
@@ -128,7 +128,7 @@ class Waivers:
 def read_waivers(path: Path, as_of: date) -> Waivers:
     """Read a waiver file as of a day (UTC). Raises WaiverError with every fault, expired waivers among them.
 
-    Reports name the file without its folder: they must not depend on where somebody kept it.
+    Reports name the file without its folder, so that they do not depend on where it was.
     """
     content = read_bytes(path, str(path))
     text = content if isinstance(content, Fault) else text_of(content, str(path))
@@ -190,8 +190,8 @@ def _text_fault(where: str, key: str, table: Mapping[str, Any]) -> Fault | None:
 
 
 def _is_visible(text: str) -> bool:
-    """True for a text with letters or digits, and without characters that turn, hide or break what is shown. Those that
-    join letters belong to some scripts, and are let through."""
+    """True for a text with letters or digits, and without characters that reverse, hide or break what is shown. Joiners
+    are allowed, as some scripts need them."""
     hiding = any(
         (unicodedata.category(c) == "Cc" and c not in "\n\t") or unicodedata.bidirectional(c) in _TURNING for c in text
     )
@@ -202,7 +202,7 @@ def _until_fault(where: str, table: Mapping[str, Any], as_of: date) -> Fault | N
     if "until" not in table:
         return Fault(where=where, what="is missing", fix="a waiver has an end: until = 2026-12-31")
     until = table["until"]
-    if type(until) is not date:  # a date with a time is a subclass, and in whose time zone would it be
+    if type(until) is not date:  # a datetime is a subclass, and its time zone would be unclear
         return Fault(
             where=where, what=f"must be a date, not {shown(until)}", fix="write until = 2026-12-31, without quotes"
         )

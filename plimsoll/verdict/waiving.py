@@ -17,13 +17,12 @@ class Waived:
     results: tuple[CellResult, ...]
     faults: tuple[str, ...] = ()
     unneeded: Mapping[str, str] = field(default_factory=dict)
-    """Id of a cell that is well without its waiver -> a sentence that says so."""
+    """Id of a check that is good without its waiver -> a sentence that says so."""
 
 
 def waive(results: Sequence[CellResult], waivers: Waivers | None, planned: frozenset[str]) -> Waived:
-    """Apply waivers to the results of planned cells.
-
-    What ran without having been planned cannot be waived: nobody knows what else did.
+    """Apply waivers to the results of planned checks. An unplanned check cannot be waived: nobody knows what else ran
+    unplanned.
     """
     if waivers is None:
         return Waived(results=tuple(results))
