@@ -15,8 +15,13 @@ from plimsoll.symptoms.shipped import shipped_symptoms
 NO_PERMISSION: Final = 4
 DRIVER_NOT_LOADED: Final = 9
 TIMEOUT: Final = 10
+IRQ_ISSUE: Final = 11
 LIBRARY_NOT_FOUND: Final = 12
+FUNCTION_NOT_FOUND: Final = 13
 GPU_IS_LOST: Final = 15
+RESET_REQUIRED: Final = 16
+OPERATING_SYSTEM: Final = 17
+VERSION_MISMATCH: Final = 18
 UNKNOWN: Final = 999
 
 
