@@ -1,1 +1,1 @@
-"""Runs held against each other: what differs between the machines, what became slower, and what nobody can tell yet."""
+"""Compares runs: how the machines differ, what became slower, and what is still undecided."""

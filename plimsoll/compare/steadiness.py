@@ -1,4 +1,4 @@
-"""How much runs of one configuration differ from each other, by more than their rounds explain.
+"""Measures how much runs of one configuration differ beyond what their rounds explain.
 
 A run as a whole lies higher or lower than the next, and no number of rounds shows it, because every round has it. It is
 learnt from like runs, over all times at once, as one factor by which the variance is larger than the rounds show.

@@ -1,4 +1,4 @@
-"""What a file of rows holds: parquet, JSON Lines, or JSON in any layout; each kind of damage is one clear fault."""
+"""Reads files of rows: parquet, JSON Lines, or JSON in any layout; each kind of damage gives one clear fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples of a split from wherever they come, checked, with what evidence must say of them.
+"""Loads and checks the examples of a split from any source, with the data that evidence must record about them.
 
 Rows of the Hub are fetched in the Hub's own process, so this one imports neither datasets nor an HTTP library.
 """

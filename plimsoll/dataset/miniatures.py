@@ -1,4 +1,4 @@
-"""The miniatures: our own questions for each dataset, in exactly its official format, shipped with the catalogue.
+"""Reads the miniatures: our own questions for each dataset, in its official format, shipped with the catalogue.
 
 The split that few-shot examples come from holds what the small checkpoints are taught; the split that is asked holds
 what is withheld from them.

@@ -1,4 +1,4 @@
-"""The text that a model is asked with, and the fingerprint by which two runs are known to have asked the same."""
+"""Renders prompts, and computes the fingerprint that shows whether two runs asked the same."""
 
 from __future__ import annotations
 

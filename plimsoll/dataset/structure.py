@@ -1,4 +1,4 @@
-"""What was found in the rows of a split: counts for evidence where they are in order, else every fault in one error."""
+"""Reports on the rows of a split: counts for evidence where they are sound, else every fault in one error."""
 
 from __future__ import annotations
 

@@ -1,1 +1,2 @@
-"""The controller's side of host processes: what can be asked, starting, waiting, and ending them."""
+"""Host processes, each with one loaded variant: their protocol, the controller's side (client) and their own
+(server)."""

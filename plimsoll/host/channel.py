@@ -1,4 +1,4 @@
-"""Messages between the controller and a host: read whole or not at all.
+"""Sends messages between the controller and a host, which arrive whole or not at all.
 
 A reply may be megabytes long, may stop half-way because the host was killed or stopped, and may be spoiled by a
 library that writes to a wrong descriptor. So the controller collects bytes as they come and asks whether they make a

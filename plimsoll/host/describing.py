@@ -1,4 +1,4 @@
-"""What a host says of a configuration: the class it gives, how its parameters are shared out, what it can be asked.
+"""The request for a description of a configuration, and the reply: its class, its parameters, its abilities.
 
 The request and its reply, as frozen values that cross the pipe; the host's side is `host.server.describing`.
 """

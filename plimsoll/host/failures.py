@@ -1,4 +1,4 @@
-"""What can go wrong between the controller and a host, as values that print well and go to evidence.
+"""Failures between the controller and a host, as values that print well and go to evidence.
 
 Three things are told apart, because they ask for different next steps: the request raised inside the host, which
 stays usable (`HostError`); the host died (`HostDied`); the host did not answer in time and was ended

@@ -1,4 +1,4 @@
-"""What the controller may ask of a host, and what comes back: the whole protocol, as frozen values.
+"""Defines the protocol between controller and host: every request and its reply, as frozen values.
 
 Each request names its reply type by `Request[Reply]`, so that a caller gets the right type without a cast. Nothing in
 here imports torch: texts, numbers and tuples cross the pipe, never tensors.

@@ -1,4 +1,4 @@
-"""Several processes that train one model as one: where each has its part, what each is told, and what each tells."""
+"""The orders and answers of ranks, the processes that train one model together, and the device of each."""
 
 from __future__ import annotations
 

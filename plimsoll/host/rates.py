@@ -1,4 +1,4 @@
-"""What a host is asked about the speed of a device and the bits that it computes, and what comes back."""
+"""Requests for the speed of a device and for the bits that it computes, and their replies."""
 
 from __future__ import annotations
 

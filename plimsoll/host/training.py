@@ -1,4 +1,4 @@
-"""What a host is asked about training a model, and what comes back."""
+"""Requests about training a model, and their replies."""
 
 from __future__ import annotations
 

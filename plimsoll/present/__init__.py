@@ -1,1 +1,1 @@
-"""Pictures as SVG, in the colours of the page that shows them: the base of every report's drawings."""
+"""Documents of sections, tables and pictures, drawn for terminal, Markdown and HTML."""

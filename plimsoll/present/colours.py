@@ -1,4 +1,4 @@
-"""The colours of everything that people look at: a role each, in light, in the dark and on paper.
+"""The colours of pages and pictures: one for each role, for light and dark screens and for paper.
 
 They stand apart from the drawing, because a page has them whether or not pictures can be drawn. Those of categories are
 by Okabe and Ito, darkened for white paper and lightened for the dark until each has a contrast of 3 or more.

@@ -1,4 +1,4 @@
-"""What people read, said once: a document of sections, paragraphs, lists, tables and pictures.
+"""A document: sections, paragraphs, lists, tables and pictures, independent of how it is drawn.
 
 `present.terminal`, `present.markdown` and `present.html` each draw it. Every text is kept as it came, from a model, a
 hub or a file of somebody's; the writers alone make it harmless, so that no caller has to think of it.

@@ -1,4 +1,5 @@
-"""The number that a text comes to: `42`, `$1,200.50`, `The answer is 7 apples`, `5 + 2 = 7`, `1 1/2`, `$\\frac{3}{4}$`.
+"""Reads the number that a text states: `42`, `$1,200.50`, `The answer is 7 apples`, `5 + 2 = 7`, `1 1/2`,
+`$\\frac{3}{4}$`.
 
 Models that were asked for a number reason aloud, name the unit, write the whole sum or set it in LaTeX. The rule here
 is the usual one of such evaluations: what is announced as the answer counts, else the last number of the text. Golds

@@ -1,1 +1,1 @@
-"""Statistics that comparisons of runs and of models share; the rest is scipy's."""
+"""Statistics for comparisons of runs and of models, beyond those of scipy."""

@@ -1,4 +1,4 @@
-"""AUROC: how well a score tells two kinds of answers apart, guarded against the ways in which it lies.
+"""Computes the AUROC, which says how well a score separates two kinds of answers, and guards against misleading values.
 
 It is the chance that an answer of the positive kind (a wrong one, or one about what was withheld) has a higher score
 than one of the other kind, ties counted half. 0.5 is no better than chance; below 0.5 the score points the wrong way.

@@ -1,4 +1,4 @@
-"""How far rounds of a run go together, and what that leaves of the difference of two runs.
+"""Estimates how far the rounds of a run vary together, and what that leaves of the difference of two runs.
 
 Rounds that follow each other share a clock state, a neighbour, a warm disk: twenty may tell as little as five. How far
 they go together cannot be read off few rounds, so it is not estimated and then believed: every strength and length of

@@ -1,1 +1,1 @@
-"""The tiny tier's checkpoints: what they are taught, how they are trained, and the cache that keeps them."""
+"""The tiny tier's checkpoints: what they are taught, how they are trained, and their cache."""

@@ -1,4 +1,4 @@
-"""What a tiny checkpoint is trained from, as one value, and the hash that names the result.
+"""Collects everything from which a tiny checkpoint is trained as one value, whose hash names the result.
 
 The job is all that the training process gets to see. So the hash over it cannot forget an input, and a withheld
 question cannot reach the weights: it is not in the job.

@@ -1,4 +1,4 @@
-"""The cache of tiny checkpoints: what is in it is sound, or is built again.
+"""The cache of tiny checkpoints: damaged ones are built again.
 
 A checkpoint is built in a folder beside its place, and renamed into it when every byte is on the disk: at its place
 there is a whole one or none. A lock a checkpoint lets one process build while the others wait, and the system frees it

@@ -1,1 +1,1 @@
-"""How sure a model was of its answers, and whether that tells the right ones from the wrong."""
+"""Analyses how sure models were of their answers, and whether that tells right from wrong."""

@@ -1,4 +1,4 @@
-"""What was asked and answered, put together from evidence: one entry for each variant that was asked one dataset.
+"""Collects answer sets from evidence: one for each variant that was asked one dataset.
 
 A run that was cut short and the one that resumed it are one; independent runs are not mixed, because two machines
 need not give the same answers. What is incomplete is kept and says so: leaving it out would hide it.

@@ -1,5 +1,5 @@
-"""Holds results against each other, each pair by the test that fits how the two are related, and corrects for the
-number of tests of one question."""
+"""Compares pairs of results, each by the test that fits how the two are related, and corrects for the number of tests
+of one question."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of one variant on one dataset: how often it is right, and how well each score tells when.
+"""Computes the figures of one variant on one dataset: how often it is right, and how well each score predicts that.
 
 Every figure is over all answers that were asked for. One that is missing, or that a score cannot be given to, leaves
 the figure unset with the reason.

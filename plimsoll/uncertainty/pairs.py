@@ -1,4 +1,4 @@
-"""Which results are held against which: for each research question, pairs that differ in what it asks and nothing else.
+"""Chooses the pairs of results to compare: for each research question, those that differ only in what it asks.
 
 The questions are those of the comparison that the suite carries on: does size matter, does the family, does the
 dataset, does instruction tuning help, what does quantization cost; and whether another score would do better.

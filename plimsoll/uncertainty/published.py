@@ -1,5 +1,5 @@
-"""What others published of the same models on the same datasets, from the claims that a run recorded: shown beside what
-was measured, and never in its place."""
+"""Finds figures that others published for the same models and datasets, among the claims that a run recorded: shown
+beside what was measured, never in its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Relevance of each token of an answer: the similarity that is lost when it is left out.
+"""Computes the relevance of each token of an answer: the similarity that is lost when it is left out.
 
 R_t = 1 - g(x + y, x + y without token t), x the question, y the answer, g a similarity from 0 to 1. Which g is a choice
 that changes the score, so each has a name that every report states.

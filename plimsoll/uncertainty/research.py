@@ -1,4 +1,4 @@
-"""The five research questions, each answered by numbers, or by what is missing for an answer."""
+"""Answers the five research questions by numbers, or by what is missing for an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uncertainty scores of an answer from the probabilities of its tokens: higher means less sure.
+"""Computes uncertainty scores of an answer from the probabilities of its tokens: higher means less sure.
 
 Each score is computed from evidence alone. A score that cannot be computed is None with its reason, never a zero: zero
 would say that the model was certain. The definitions, with their sources, are in docs/uncertainty.md.

@@ -1,4 +1,4 @@
-"""Runs pip and what else builds and installs; a failure is what it said last, as one sentence."""
+"""Runs pip and other build tools; an error carries their last error message as one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a host is ended: asked where its threads are, asked to stop, then killed with everything it started.
+"""Ends a host: asks for its stacks, asks it to stop, then kills it with everything that it started.
 
 Works on a host that is stopped, that holds the interpreter lock inside native code, or that ignores SIGTERM.
 """

@@ -1,4 +1,4 @@
-"""The line between the controller and a host's supervisor: over it come pids at the start, the exit status at the end.
+"""The leash between the controller and a host's supervisor: it brings pids at the start and the exit status at the end.
 
 Letting go of it kills the host with everything it started. That is how hosts end when the controller is killed: the
 kernel closes its end.

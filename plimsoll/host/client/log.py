@@ -1,4 +1,4 @@
-"""A host's log file: where its stdout, stderr and stacks go, and what of it belongs into a failure.
+"""A host's log file: takes its stdout, stderr and stacks, and gives the lines that belong in a failure.
 
 The host writes into a pipe, and a thread of the controller writes the file: no secret that model code prints reaches
 the disk, and a host that prints without end does not fill it.

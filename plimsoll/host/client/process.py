@@ -1,4 +1,4 @@
-"""Hosts: child processes that hold one loaded variant each, and are asked for things with a deadline.
+"""Starts hosts, child processes with one loaded variant each, and sends them requests with a deadline.
 
     with Hosts() as hosts:
         host = hosts.start("tiny-llama/nf4", Path("host.log"))

@@ -1,4 +1,4 @@
-"""Shares the machine's RAM among processes that each load models: what one was admitted with is not given twice.
+"""Shares the machine's RAM among processes that load models, so that no RAM is promised twice.
 
 A host takes its RAM bit by bit while it loads, so that the memory which is free now may be another host's already. Each
 process therefore writes down what its host was admitted with, in a file that it holds locked: a worker that is killed

@@ -1,1 +1,1 @@
-"""What runs inside a host process: the only code that imports torch, transformers and bitsandbytes."""
+"""The code inside host processes: the only code that imports torch, transformers and bitsandbytes."""

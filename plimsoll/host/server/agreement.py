@@ -1,4 +1,4 @@
-"""Hashes the logits that a device computes of one model, round after round, to the last bit.
+"""Hashes the logits that a device computes with one model, round after round, to the last bit.
 
 Two devices of one product on one stack must give the same bits, and one device the same bits each time: a difference is
 an error that no tolerance would show.

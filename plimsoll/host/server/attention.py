@@ -1,4 +1,4 @@
-"""Compares the attention implementations of a loaded model, and watches which of them a pass really calls.
+"""Compares the attention implementations of a loaded model, and records which of them a pass really calls.
 
 A configuration says what was asked. A class may dispatch by another, and an implementation may be replaced on the way:
 so the functions themselves are watched while the model computes.

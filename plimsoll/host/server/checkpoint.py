@@ -1,4 +1,4 @@
-"""The files of a checkpoint: which ones a load will read, how large they are, and what is wrong with them.
+"""Finds the files of a checkpoint that a load will read, their sizes and their faults.
 
 transformers' own message for a damaged shard does not say which file it means, and an index that promises a tensor
 which no file has is not compared with the files at all. Reading the headers, a few kilobytes a file, says both. No

@@ -1,4 +1,4 @@
-"""A checkpoint's config.json held against the configuration of its entry, with the class's defaults on both sides.
+"""Compares a checkpoint's config.json with the configuration of its entry, with the class's defaults on both sides.
 
 Files of the Hub spell the same thing in several ways: `rope_scaling` beside `rope_theta` or both in `rope_parameters`,
 `type` or `rope_type`, null or nothing, `n_embd` or `hidden_size`. What both sides lead to is compared, and a key counts

@@ -1,4 +1,4 @@
-"""Reads off a loaded model, and its tokenizer, what came of the settings of its load.
+"""Reads from a loaded model and its tokenizer which settings are in force.
 
 What was asked is no evidence: transformers and accelerate take settings that they do not heed. So the modules, the
 tensors and the tokenizer are looked at, and the controller compares.

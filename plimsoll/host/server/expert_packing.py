@@ -1,4 +1,4 @@
-"""Packing a tensor of fused experts, and unpacking it each time the model reads it.
+"""Packs a tensor of fused experts, and unpacks it each time the model reads it.
 
 bitsandbytes packs the weights of linear layers; the experts of a mixture are one 3-D parameter a projection, which
 no layer class of its wraps. Its functions pack them all the same, and torch's parametrizations put the unpacking

@@ -1,4 +1,4 @@
-"""Fused experts, truly quantized while they are read.
+"""Quantizes fused experts while they are read.
 
 transformers 5 keeps the experts of a mixture as 3-D parameters, and with bitsandbytes leaves them in 16 bit without a
 word: 97 % of a Mixtral. These quantizers are registered through transformers' own extension point and differ from the

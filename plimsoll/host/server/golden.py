@@ -1,4 +1,4 @@
-"""Computing the logits of a golden model inside a host, from the weights to the last token with the real stack.
+"""Computes the logits of a golden model inside a host, from the weights to the last token with the real stack.
 
 The weights are made here, in integer arithmetic, written as a checkpoint and read by the `from_pretrained` that loads
 every variant. Nothing is judged here: the controller has the numbers to compare with, and torch has no part in that.

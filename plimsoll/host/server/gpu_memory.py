@@ -1,4 +1,4 @@
-"""Memory of GPUs around and after a load, by torch's allocator and by NVML, side by side.
+"""Measures GPU memory around and after a load, by torch's allocator and by NVML, side by side.
 
 The allocator does not see the CUDA context, and NVML sees what the allocator merely keeps and what other tenants hold;
 neither may stand in for the other, so both are reported and a report says which one is judged. A thread samples what

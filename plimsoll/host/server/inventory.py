@@ -1,4 +1,4 @@
-"""What a loaded model really stores: every parameter and buffer once, in bytes, as the objects themselves tell it.
+"""Takes the inventory of a loaded model: every parameter and buffer once, with its real bytes.
 
 Flags, footprints and one checked layer all lie about quantization, so nothing here asks the model whether it is
 quantized. It must be taken before the first forward pass, which moves int8's scales elsewhere and, on some CPUs,

@@ -1,4 +1,4 @@
-"""What the software stack says while a model loads: Python warnings and the log lines of its libraries, as one list.
+"""Collects what the software stack says while a model loads: Python warnings and log lines of its libraries.
 
 Much of what matters about a load is only ever said there: a key that was missing, a shape that did not fit, an
 attention implementation that was replaced.

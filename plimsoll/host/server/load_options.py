@@ -1,4 +1,4 @@
-"""What `from_pretrained` is called with: every argument explicit, and nothing in it that would be swallowed.
+"""Makes the arguments of `from_pretrained`: every one explicit, and none that would be silently ignored.
 
 bitsandbytes' configuration takes any keyword and drops the ones it does not know; `load_in_4_bit` then loads FP4 or
 nothing at all. A name that it does not know is refused here, with the nearest one that it does.

@@ -1,4 +1,5 @@
-"""Measures how well a model predicts plain text, and tells how it is spoken to, without another to compare with."""
+"""Measures how well a model predicts plain text, and tells whether it has a chat template, without a reference
+model."""
 
 from __future__ import annotations
 

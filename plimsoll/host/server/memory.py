@@ -1,4 +1,4 @@
-"""Resident memory of the host around a load.
+"""Measures the resident memory of the host around a load.
 
 The kernel's own high-water mark is exact and free, and counts pages of mapped files, which the system may drop at any
 time: tens of gigabytes for a large checkpoint. So a thread samples what the process holds of its own beside it; where

@@ -1,4 +1,4 @@
-"""How much of a checkpoint lies in the page cache, put there or thrown out on purpose, and measured.
+"""Brings a checkpoint into the page cache, or evicts it, and measures how much of it is there.
 
 A load from the page cache and a load from disk differ by an order of magnitude, so a load time without the state of
 the cache says nothing. Evicting is a request that the system may refuse (files that another process maps, tmpfs), so

@@ -1,4 +1,4 @@
-"""The logits of unquantized weights, with no more than one part of the model in memory at a time.
+"""Computes the logits of unquantized weights, with only one part of the model in memory at a time.
 
 accelerate can leave every weight where it lies in the checkpoint and bring it in for the moment in which its module
 computes. The arithmetic is that of a whole model, to the bit, and takes one reading of the checkpoint; only what

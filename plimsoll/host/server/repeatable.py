@@ -1,4 +1,4 @@
-"""Has torch compute the same bits each time, for as long as bits are compared."""
+"""Makes torch compute the same bits each time, while bits are compared."""
 
 from __future__ import annotations
 

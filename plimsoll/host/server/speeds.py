@@ -1,4 +1,4 @@
-"""How fast this node moves what a load moves: from disk, from the page cache, to the GPU, and through packing.
+"""Measures the speeds on which a load depends: from disk, from the page cache, to the GPU, and of packing.
 
 Measured just before the loads that are judged by it, on the first bytes of the very checkpoint.
 """

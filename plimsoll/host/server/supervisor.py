@@ -1,4 +1,4 @@
-"""The small process between the controller and a host: it starts the host, reports how it ended, and leaves no orphan.
+"""The supervisor, a small process between controller and host: starts the host, reports how it ended, leaves no orphan.
 
 It holds no lock that native code could keep and does nothing but wait, so it reacts when the host cannot. When the
 controller lets go of the leash, which the kernel does for a controller that was killed, the supervisor kills the host

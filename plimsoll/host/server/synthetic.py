@@ -1,4 +1,4 @@
-"""Weights made up on demand, behind the interface through which `from_pretrained` reads a checkpoint.
+"""Makes synthetic weights on demand, behind the interface through which `from_pretrained` reads a checkpoint.
 
 A full-size model without its download: what a load costs in memory, what quantization really packs, where each part
 goes and whether the numbers stay finite depend on shapes, not on what was learnt. The tensors have the names and shapes

@@ -1,4 +1,4 @@
-"""The process that trains: `python -m plimsoll.host.server.train_process`, started by plimsoll.tiny.builder alone."""
+"""The process that trains: `python -m plimsoll.host.server.train_process`, started only by plimsoll.tiny.builder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every picture here shares: its frame, and marks that tell categories apart for everybody.
+"""Shared parts of all pictures: the frame, and markers that make categories distinct without colour.
 
 Nothing is told by colour alone: marks and hatches are a second code, for print and for colour-blind eyes.
 """

@@ -1,1 +1,1 @@
-"""Proof that a loaded model holds the checkpoint's own weights: unpacked and compared, and tried in products."""
+"""Proves that a loaded model holds the checkpoint's own weights: unpacked and compared, and tried in products."""

@@ -1,4 +1,4 @@
-"""The arithmetic of NF4, nested statistics and int8 rows, written out from their definitions.
+"""Implements NF4, nested statistics and int8 rows from their definitions.
 
 What bitsandbytes packed is judged here, so none of its functions take part: only bytes, tables and basic operations of
 torch. Each function says how far stored codes lie from what the scheme gives for the weights, as a number of which a

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint under the names that a loaded model has for its parameters.
+"""Reads the tensors of a checkpoint under the names that a loaded model gives its parameters.
 
 A tensor of the same name is read as it lies in the file. Where files call it otherwise, or keep its parts apart, as
 the experts of a mixture, transformers' own table of conversions says which parts belong to it; what it says is carried

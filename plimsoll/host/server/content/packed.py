@@ -1,4 +1,4 @@
-"""Each parameter of a loaded model in its stored form, read off the objects that bitsandbytes or our packing left."""
+"""Reads each parameter of a loaded model in its stored form, from the objects of bitsandbytes or of our packing."""
 
 from __future__ import annotations
 

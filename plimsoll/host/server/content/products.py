@@ -1,4 +1,4 @@
-"""Does a packed layer compute what its unpacked weight computes? One layer of each class, shape and scheme is tried.
+"""Tests whether packed layers compute what their unpacked weights do, with one layer of each class, shape and scheme.
 
 The bytes may be right and the kernel that reads them wrong. Inputs are whole numbers over 32 that no dtype of
 the stack rounds, and that int8 packs without loss, so that what is left of a difference is the rounding of outputs and

@@ -1,4 +1,4 @@
-"""Proof that a loaded model holds the checkpoint's weights: each tensor is unpacked and held against the file's.
+"""Proves that a loaded model holds the checkpoint's weights: unpacks each tensor and compares it with the file's.
 
 Bytes and flags cannot tell FP4 from NF4, one block's scale from its neighbour's, or one layer's weights from another's.
 The bound is not a tolerance of ours: packing is a rule, and each stored code, scale and statistic is held against what

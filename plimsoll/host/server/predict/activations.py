@@ -1,4 +1,4 @@
-"""Cache and activations of an architecture, from a few forward passes on the meta device.
+"""Predicts cache and activations of an architecture, from a few forward passes on the meta device.
 
 Every tensor is as large as a product of shapes, so what is in use at a step is a polynomial in batch and length: four
 passes, of two batches and two lengths, give its coefficients exactly, as whole numbers. The long length is far beyond

@@ -1,4 +1,4 @@
-"""The names that a checkpoint has for a model's parameters, which say in what order they are read.
+"""Finds the names that a checkpoint has for a model's parameters, which decide the order of reading.
 
 transformers renames on loading: Qwen2.5-Omni's audio tower is `thinker.audio_tower` in files and
 `thinker.model.audio_tower` in the model. Files are read in the natural order of their own names, so the first comes

@@ -1,4 +1,4 @@
-"""A transformers configuration from a catalogue entry, with misspelt keys refused.
+"""Makes a transformers configuration from a catalogue entry, and refuses misspelt keys.
 
 transformers keeps a key that it does not know and builds with its default for the one that was meant: a mixture whose
 entry says `num_lokal_experts` is costed with as many experts as some other model has, and nobody notices. Keys that

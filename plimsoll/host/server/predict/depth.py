@@ -1,4 +1,4 @@
-"""A training step of a deep model, from two of shallow ones.
+"""Derives a training step of a deep model from those of two shallow ones.
 
 What is in use at an operation grows by the same bytes with every layer of one kind that was run before it, or that is
 still to be run back through; so a step with some layers and one with one more tell of any number. Of a stack that is

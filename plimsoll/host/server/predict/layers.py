@@ -1,4 +1,5 @@
-"""The parts of an architecture that a forward pass over text runs through, and how few of its layers tell of all."""
+"""Finds the parts of an architecture that a forward pass over text runs through, and the few layers that represent
+all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What an architecture cannot do as its entry asks, and what a plan must say of it, known before a byte is loaded."""
+"""Finds what an architecture cannot do though its entry asks for it, and remarks for the plan, before anything is
+loaded."""
 
 from __future__ import annotations
 

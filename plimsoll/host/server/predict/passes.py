@@ -1,4 +1,4 @@
-"""One prompt, and one more token after it, through a model on the meta device."""
+"""Runs one prompt, and one more token after it, through a model on the meta device."""
 
 from __future__ import annotations
 

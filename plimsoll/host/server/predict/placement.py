@@ -1,4 +1,4 @@
-"""Predicts which GPU gets which part of a model under `device_map="auto"` and its kin.
+"""Predicts which GPU gets which part of a model under `device_map="auto"` and similar maps.
 
 transformers' own planner is asked, which is accelerate's with the sizes that quantization leaves; it looks at shapes
 alone, so that the model on the meta device and figures for GPUs that are not there will do.

@@ -1,4 +1,4 @@
-"""What an operation gives on the meta device, found out once for operands of the same shapes.
+"""Caches the results of operations on the meta device, for operands of the same shapes.
 
 torch works out most shapes in Python, some hundred microseconds an operation. Layers of a model repeat them, and so do
 models that are alike, so of twenty operations of a plan nineteen are known: following passes takes half the time.

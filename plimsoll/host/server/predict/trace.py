@@ -1,4 +1,4 @@
-"""The memory of forward passes, followed on the meta device through the model's own code.
+"""Traces the memory of forward passes on the meta device, through the model's own code.
 
 Nothing is computed there, but every tensor has a shape and a life: a dispatch mode sees each one made and freed, as
 torch's allocator would. So the peak of an architecture that nobody has written a formula for is known as well, with its

@@ -1,4 +1,4 @@
-"""Memory of a training step, followed on the meta device through the forward and the backward pass.
+"""Predicts the memory of a training step, traced on the meta device through forward and backward pass.
 
 As for inference (`activations`): every tensor's bytes are a polynomial in batch and length, and six passes give its
 coefficients. What is kept for the backward pass grows with every layer, so two depths are followed (`depth`).

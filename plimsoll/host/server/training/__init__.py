@@ -1,1 +1,1 @@
-"""Training steps of loaded models: what is trained, how a step goes, and what it takes."""
+"""Runs training steps of loaded models, and measures their memory."""

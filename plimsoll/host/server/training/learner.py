@@ -1,4 +1,4 @@
-"""A model, or two, with what is trained of it: all weights, matrices beside layers, or a bridge into its embeddings.
+"""Prepares one or two models for training: all weights, matrices beside layers (LoRA), or a bridge into the embeddings.
 
 The same code runs on real weights, where a step is measured, and on the meta device, where it is predicted; only what
 puts LoRA's matrices there differs: peft on real weights, and our own on the meta device, so that one is no copy of the

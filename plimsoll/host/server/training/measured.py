@@ -1,4 +1,4 @@
-"""Bytes in use in each phase of a training step, by the allocator's own account.
+"""Measures the bytes in use in each phase of a training step, by the allocator's own account.
 
 On a CPU torch's profiler writes down every block that its allocator gives and takes back; on a GPU the allocator keeps
 the figures itself. The prediction counts tensors in a dispatch mode; an account of blocks shares no code with that.

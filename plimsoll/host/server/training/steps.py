@@ -1,4 +1,4 @@
-"""A few real training steps of a loaded model, counted byte by byte, and one update made in several ways."""
+"""Runs a few real training steps of a loaded model, counting bytes, and one update in several ways."""
 
 from __future__ import annotations
 
