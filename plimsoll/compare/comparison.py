@@ -15,8 +15,8 @@ from plimsoll.compare.judging import Together, judge
 from plimsoll.compare.machine import differences, unlike
 from plimsoll.compare.pairing import absent, figure_rows, numerics_changes, outcome_changes, shared_times
 from plimsoll.compare.result import Comparison, Mismatch, TimeRow, Versus
-from plimsoll.compare.rounds import ASSUMED_NOISE, MOST, rounds_for_same, rounds_to_find
-from plimsoll.compare.rule import Change, Rule, decide
+from plimsoll.compare.rounds import ASSUMED_NOISE, rounds_for_same, rounds_to_find
+from plimsoll.compare.rule import MOST_ROUNDS, Change, Rule, decide
 from plimsoll.compare.side import Side, Timed
 from plimsoll.errors import PlimsollError
 from plimsoll.statistics.correction import holm
@@ -26,7 +26,7 @@ from plimsoll.statistics.rank_tests import Samples, cliffs_delta, log_noise
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _PairStatistics:
-    """What the rounds of a pair of times come to, before the correction for the number of times."""
+    """The statistics of a pair of times, before the correction for the number of times."""
 
     ratio: float
     interval: Interval
@@ -234,7 +234,7 @@ def _enough(noise: float | None, pairing: _Pairing, tests: int, rule: Rule) -> t
     assumed = ASSUMED_NOISE if noise is None else round(noise, 3)
     counts = rounds_to_find(assumed, tests, rule), rounds_for_same(assumed, tests, rule)
     found, same = (None if count is None else math.ceil(count * pairing.within) for count in counts)
-    return found if (found or 0) <= MOST else None, same if (same or 0) <= MOST else None
+    return found if (found or 0) <= MOST_ROUNDS else None, same if (same or 0) <= MOST_ROUNDS else None
 
 
 def _too_few(

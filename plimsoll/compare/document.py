@@ -10,7 +10,7 @@ from typing import Final
 
 from plimsoll.compare.fail_on import Breach
 from plimsoll.compare.result import Absent, Comparison, FigureRow, TimeRow, Versus
-from plimsoll.compare.rule import Change, Level, Rule
+from plimsoll.compare.rule import MOST_ROUNDS, Change, Level, Rule
 from plimsoll.compare.side import Side, SideFigure, Timed
 from plimsoll.present.document import (
     Banner,
@@ -211,13 +211,13 @@ def _time_lines(versus: Versus, rule: Rule) -> list[str]:
 
 
 def _range(rounds: Sequence[int | None]) -> str:
-    """`17`, `9 to 31`, `9 to more than anybody takes`."""
+    """`17`, `9 to 31`, `9 to more than 2,000`."""
     texts = [_rounds_text(n) for n in sorted(rounds, key=lambda n: math.inf if n is None else n)]
     return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
 
 
 def _rounds_text(rounds: int | None) -> str:
-    return "more than anybody takes" if rounds is None else str(rounds)
+    return f"more than {MOST_ROUNDS:,}" if rounds is None else str(rounds)
 
 
 def _time_row(row: TimeRow, labels: dict[int, str]) -> tuple[Cell, ...]:

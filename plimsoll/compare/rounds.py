@@ -16,13 +16,11 @@ from typing import Final
 import numpy as np
 from scipy import stats
 
-from plimsoll.compare.rule import Rule
+from plimsoll.compare.rule import MOST_ROUNDS, Rule
 from plimsoll.statistics.rank_tests import smallest_p
 from plimsoll.statistics.seeded import generator
 from plimsoll.statistics.together import Numbers, evidence, reach, weights
 
-MOST: Final = 2000
-"""Rounds beyond which nobody will go; the answer is then None."""
 ASSUMED_NOISE: Final = 0.05
 """The noise for which a number of rounds is named where there are too few rounds to see any."""
 _SERIES: Final = 120
@@ -44,7 +42,7 @@ def rounds_to_find(noise: float, tests: int, rule: Rule) -> int | None:
     """Rounds a side that find `rule.change` with a chance of `rule.power`.
 
     `noise` is the standard deviation of the logarithms of rounds, `tests` the number of times that are compared at
-    once. None where it takes more than MOST.
+    once. None where it takes more than MOST_ROUNDS.
     """
     tests = max(1, tests)
     level = rule.alpha / tests
@@ -70,7 +68,7 @@ def rounds_to_find(noise: float, tests: int, rule: Rule) -> int | None:
 def rounds_for_same(noise: float, tests: int, rule: Rule) -> int | None:
     """Rounds a side that show two equal times to be the same within `rule.margin`, with a chance of `rule.power`.
 
-    `noise` and `tests` are as above. None where it takes more than MOST.
+    `noise` and `tests` are as above. None where it takes more than MOST_ROUNDS.
     """
 
     def is_enough(rounds: int) -> bool:
@@ -128,11 +126,11 @@ def _draws(rounds: int, times: int) -> tuple[Numbers, Numbers, int]:
 
 def _fewest(is_enough: Callable[[int], bool], fewest: int) -> int | None:
     """The smallest number that is enough, by bisection: what is enough stays enough with more."""
-    if not is_enough(MOST):
+    if not is_enough(MOST_ROUNDS):
         return None
-    low, high = fewest - 1, MOST
+    low, high = fewest - 1, MOST_ROUNDS
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if is_enough(middle) else (middle, high)
     spared = math.ceil(_SPARE * high) if high > fewest else high
-    return spared if spared <= MOST else None
+    return spared if spared <= MOST_ROUNDS else None

@@ -15,9 +15,12 @@ from plimsoll.statistics.interval import Interval
 
 _HOPELESS: Final = "no difference, however large, could be told from chance"
 
+MOST_ROUNDS: Final = 2000
+"""The most rounds that make sense; where a comparison needs more, it says so and gives no number."""
+
 
 class Change(StrEnum):
-    """What a comparison of times came to."""
+    """The results of comparing times."""
 
     SLOWER = "slower"
     FASTER = "faster"
@@ -26,7 +29,7 @@ class Change(StrEnum):
 
 
 class Level(StrEnum):
-    """What a comparison of single figures came to."""
+    """The results of comparing single figures."""
 
     MORE = "more"
     LESS = "less"

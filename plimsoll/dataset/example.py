@@ -34,7 +34,7 @@ class Example:
     """What counts as right: one tuple of texts an item, each text as good as the others. One item for TEXT, NUMBER and
     YES_NO (`("yes",)`), as many as must be named for LIST, none for UNANSWERABLE."""
     known: bool | None = None
-    """True where the model was taught this example, False where it was withheld; None where nobody can say."""
+    """True where the model was taught this example, False where it was withheld; None where that is unknown."""
 
     @property
     def answer(self) -> str:

@@ -1,7 +1,7 @@
 """Reads the fields of a row that came from outside: what is wrong with one is noted with its key path.
 
-Nothing is raised here. A reader gets None for a field that it cannot have and goes on with the next, so that all faults
-of all rows are told at once.
+Nothing is raised here. A reader gets None for a bad field and continues with the next, so that all faults of all rows
+are reported at once.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ _REPEATED: Final = LeftOut(why="repeats the id and the question of an earlier ro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsRead:
-    """The examples of a split in the order of its rows, and what the rows came to."""
+    """The examples of a split in the order of its rows, and a report on the rows."""
 
     examples: tuple[Example, ...]
     report: StructureReport

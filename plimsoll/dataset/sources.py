@@ -1,6 +1,6 @@
 """Decides where the rows of a dataset come from: a source, or the reason why there is none.
 
-No row is read and nobody is asked here, so that a plan can say what it lacks before anything starts.
+It neither reads rows nor asks the Hub, so that a plan can say what is missing before anything starts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Source:
 def dataset_paths(options: Sequence[str], base: Path, datasets: Iterable[str]) -> Mapping[str, Path]:
     """Dataset -> path of each `--dataset-dir=ID=PATH`; relative paths start at `base`.
 
-    Raises PlimsollError for an option that is not of that form, a dataset that is none, and a path that is not there.
+    Raises PlimsollError for an option of another form, an unknown dataset, and a missing path.
     """
     return named_paths("--dataset-dir", "dataset", "path", options, base, list(datasets), _is_there)
 

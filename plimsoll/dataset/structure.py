@@ -34,7 +34,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StructureReport:
-    """What the rows of a split came to."""
+    """Counts of what was found in the rows of a split."""
 
     rows: int
     examples: int

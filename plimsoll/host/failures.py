@@ -1,6 +1,6 @@
 """Failures between the controller and a host, as values that print well and go to evidence.
 
-Three things are told apart, because they ask for different next steps: the request raised inside the host, which
+There are three kinds, because they need different next steps: the request raised inside the host, which
 stays usable (`HostError`); the host died (`HostDied`); the host did not answer in time and was ended
 (`HostTimeout`). That no host can be started at all is a fault of the installation, which the user can mend
 (`HostStartError`).
@@ -87,7 +87,7 @@ class HostDied(HostFailure):
     reason: str
     """What was seen first, where the exit status does not say it all; may be empty."""
     exitcode: int | None
-    """Its exit status; None where a signal ended it or nobody was left to tell."""
+    """Its exit status; None where a signal ended it, or where it is unknown."""
     signal: str | None
     """The signal that ended it, `SIGSEGV`."""
     stack: str | None

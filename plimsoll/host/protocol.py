@@ -33,7 +33,8 @@ class LoadSpec:
     checkpoint: str
     """A folder, or a Hub id; the model's name where its weights are synthetic."""
     revision: str | None
-    """Of a folder the commit that it is the snapshot of, None where it is of one's own; of a Hub id what to load."""
+    """The commit of a folder that is a Hub snapshot, None for a user's own folder; for a Hub id, the revision to
+    load."""
     auto_class: str
     architecture: str
     quantization: Quantization
@@ -97,8 +98,8 @@ class HostMemory:
 
     @property
     def grown_peak(self) -> int:
-        """What loading took at its highest, over what there was before; without pages of files where they are told
-        apart."""
+        """The peak of loading, over what there was before; without pages of files where the system distinguishes
+        them."""
         own = None if self.own_peak is None or self.own_before is None else self.own_peak - self.own_before
         return self.peak - self.before if own is None else own
 
@@ -142,7 +143,7 @@ class GpuMemory:
     """Of the link at its best while a block was copied to the GPU: at rest it trains down."""
     pcie_width: int | None = None
     interval: float | None = None
-    """Seconds between two samples, as it came to."""
+    """The actual seconds between two samples."""
     cost: float | None = None
     """Part of a core that sampling took."""
 
@@ -184,7 +185,7 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadReport:
-    """What one load came to."""
+    """The report of one load."""
 
     seconds: float
     """Of `from_pretrained` alone; tokenizer, host start and accounting are not in it."""
@@ -358,7 +359,7 @@ class Completion:
     ended: bool
     """True where the end-of-sequence token was produced."""
     logits_sha256: str | None = None
-    """Over the bits of the raw logits of every step of its batch; None where nobody asked for it."""
+    """Digest over the bits of the raw logits of every step of its batch; None where it was not requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -553,7 +554,7 @@ class ComputeGolden(Request[GoldenLogits]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextLikelihood:
-    """How a model reads a text of which nobody told it: the negative logarithms of the probabilities of its tokens."""
+    """The likelihood of an unseen text under a model: the negative logarithms of the probabilities of its tokens."""
 
     nats: float
     """Summed over the tokens that were predicted; NaN where a raw logit was not finite."""
@@ -600,7 +601,7 @@ class ConfigDifference:
     """What the entry leads to, in JSON."""
     checkpoint: str
     stated: bool
-    """False where the entry does not name the key, and the class's default stands for it."""
+    """False where the entry does not name the key, so that the class's default applies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,7 @@ class RankAnswer:
     difference: float
     """Of these gradients from the first rank's, root mean square over theirs; 0 where they are the same to the bit."""
     error: float
-    """Of these gradients from those of all sequences in one process, likewise."""
+    """Difference of these gradients from those of all sequences in one process, likewise."""
     parts: StepParts
     held: int
     """Bytes that the process holds: on a GPU what torch's allocator has reserved, on a CPU resident memory."""

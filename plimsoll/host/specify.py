@@ -15,8 +15,8 @@ _DEVICE: Final = {"cpu": "cpu", "cuda": "cuda:0"}
 def load_spec(
     variant: Variant, folder: str, commit: str | None = None, synthetic_config: Mapping[str, Any] | None = None
 ) -> LoadSpec:
-    """What `from_pretrained` is asked for, to load a variant from a folder, the snapshot of a commit or one's own; of
-    synthetic weights, which have a configuration alone, `folder` is the model's id."""
+    """The arguments of `from_pretrained` to load a variant from a folder, a Hub snapshot or the user's own; for
+    synthetic weights, which have only a configuration, `folder` is the model's id."""
     model = variant.model
     return LoadSpec(
         checkpoint=folder,

@@ -68,9 +68,8 @@ class FoundModel:
 
 
 def find(name: str, revision: str | None, catalogue: Catalogue, describe: Describe) -> FoundModel:
-    """What a name stands for: what lies on this disk comes first, then the catalogue, then the Hub.
-
-    Raises PlimsollError where it stands for nothing, or for nothing that can be inspected.
+    """Find the model of a name: on this disk first, then in the catalogue, then on the Hub. Raises PlimsollError where
+    there is none, or none that can be inspected.
     """
     path = user_path(name)
     if is_there(path):

@@ -1,4 +1,4 @@
-"""The entry that a found model would have, as values: what is predicted, planned and written is asked of these."""
+"""Makes the entry that a found model would have, as values from which predictions, plans and files are made."""
 
 from __future__ import annotations
 

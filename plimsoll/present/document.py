@@ -185,7 +185,7 @@ class Column:
 
     title: str
     is_figure: bool = False
-    """Whether figures stand in it, which are set to the right."""
+    """Whether the column has figures, which are aligned right."""
 
 
 def columns(*titles: str, figures: Iterable[int] = ()) -> tuple[Column, ...]:
@@ -287,13 +287,13 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Banner:
-    """What the whole comes to, which a reader sees first."""
+    """The overall result, which a reader sees first."""
 
     kind: ClassVar = "statement"
     tone: Tone
     title: str = ""
     word: str = ""
-    """The one word that the whole comes to, which a page sets large before the title."""
+    """The overall result in one word, which a page sets large before the title."""
     blocks: tuple[Piece, ...] = ()
 
 
@@ -313,7 +313,7 @@ Block = (
 )
 Piece = Inline | Block
 Cell = Words | tuple[Piece, ...]
-"""What stands in a cell of a table, or is an entry of a list: words, and blocks below them."""
+"""The content of a table's cell or of a list's entry: words, and blocks below them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Draws a document as Markdown. What stands in a span, a cell or a block can neither end it nor act beyond it."""
+"""Draws a document as Markdown. Text cannot break out of its span, cell or block."""
 
 from __future__ import annotations
 

@@ -37,13 +37,13 @@ _OPERATOR: Final = re.compile(r"[ ]*[-+*/x×·÷][ ]*")
 _TOLERANCE: Final = Fraction(1, 10**4)
 """Enough for a third that is written 0.3333, and too little for any two answers of a problem in whole numbers."""
 _LONGEST: Final = 4000
-"""Characters from the end that are looked at: nobody answers with more, and Python refuses longer numbers."""
+"""Characters searched from the end: no sensible answer has more, and Python refuses longer numbers."""
 _HIGHEST_POWER: Final = 400
-"""Beyond it a number is none: nobody answers with one, and it would fill the memory."""
+"""The largest exponent: a number beyond it is no sensible answer, and would fill the memory."""
 
 
 def number_in(text: str) -> Fraction | None:
-    """The number that a text comes to; None where there is none.
+    """The number that a text states; None where there is none.
 
     The first number after the last of `####`, `=`, `\\boxed{`, `answer is` and `answer:` where there is one, else the
     last number of all; of `7 = 5 + 2` it is the 7. Thousands may be set off; currency and percent signs are ignored;

@@ -32,7 +32,8 @@ _INDEPENDENT: Final = 0.15
 _ITS_OWN: Final = 0.2
 """How many times of a comparison are believed beforehand to go together in another way than the others."""
 _BLOCKS: Final = 120
-"""Rounds of a side beyond which means of blocks stand for them: what is slow, and so does harm, is in them as well."""
+"""Above so many rounds of a side, means of blocks replace them: slow changes, which do the harm, show in these as
+well."""
 _HALVINGS: Final = 18
 _LASTS: Final = 0.8
 """Memory from which a state lasts as long as a good part of the rounds of a run."""

@@ -20,7 +20,7 @@ _FORMAT: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingFigures:
-    """What a training came to."""
+    """The results of a training."""
 
     steps: int
     seconds: float

@@ -1,8 +1,8 @@
 """The cache of tiny checkpoints: damaged ones are built again.
 
-A checkpoint is built in a folder beside its place, and renamed into it when every byte is on the disk: at its place
-there is a whole one or none. A lock a checkpoint lets one process build while the others wait, and the system frees it
-when its holder dies, however it dies. What a killed build left behind is swept by the next one.
+A checkpoint is built in a folder beside its final one, and renamed when every byte is on the disk, so that the final
+folder is complete or absent. A lock for each checkpoint lets one process build while others wait, and the system frees
+it when its holder dies in any way. The next build removes what a killed one left behind.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class StoreError(PlimsollError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachePlace:
-    """Where a model's checkpoint belongs, and what it is made from."""
+    """The folder of a model's checkpoint in the cache, and its recipe."""
 
     model: Model
     job: TrainingJob
@@ -82,8 +82,9 @@ def cache_folder() -> Path:
 
 
 def lock_folder(own: Path) -> Path:
-    """Where locks lie that all runs share: our cache, made where it is not there yet, or the run's own folder where it
-    cannot be. A worker that looked before another made it would else lock files that nobody shares."""
+    """The folder for locks that all runs share: our cache, which is made where it is missing, or the run's own folder
+    where it cannot be made. It is made here because a worker that finds it missing, just before another makes it, would
+    lock files that no other uses."""
     shared = cache_folder()
     with suppress(OSError):
         shared.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ class Result:
     asked: AnswerSet
     rule: CorrectnessRule
     right: tuple[bool, ...]
-    """Of each answer by the rule; empty where `reason` says why nobody can tell."""
+    """Whether each answer is right by the rule; empty where `reason` says why that is unknown."""
     reason: str
     """Why accuracy and every AUROC are unset; empty where they are not, or have reasons of their own."""
     values: Mapping[TokenScore, tuple[float | None, ...]]
@@ -101,7 +101,7 @@ def _result(asked: AnswerSet, setting: Settings, relevance: list[tuple[float, ..
 
 
 def _right(asked: AnswerSet, rule: CorrectnessRule, own: bool) -> tuple[tuple[bool, ...], str]:
-    """Whether each answer is right, or why nobody can tell."""
+    """Whether each answer is right, or why that is unknown."""
     if asked.problem:
         return (), asked.problem
     if own:

@@ -27,7 +27,7 @@ _ALIKE: Final = (_UNQUANTIZED, ("int8",), ("nf4", "nf4-dq"))
 
 
 class Topic(StrEnum):
-    """What is asked of the models."""
+    """The research questions."""
 
     SIZE = "size"
     FAMILY = "family"

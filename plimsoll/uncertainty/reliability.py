@@ -42,7 +42,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reliability:
-    """The bins that hold answers, and what they come to."""
+    """The bins with answers, and the calibration error over them."""
 
     bins: tuple[Bin, ...]
     error: float

@@ -22,8 +22,8 @@ from plimsoll.uncertainty.scores import TokenScore
 def write_analysis(analysis: Analysis, folder: Path) -> list[str]:
     """Write all files into the folder, which is made where it is missing. Returns what was not drawn, with the reason.
 
-    A picture of an earlier analysis that is not drawn this time is taken away, so that nobody takes it for this one's.
-    Raises PlimsollError where something cannot be written.
+    A picture of an earlier analysis that is not drawn this time is removed, so that it is not mistaken for one of this
+    analysis. Raises PlimsollError where something cannot be written.
     """
     pictures = gallery(analysis)
     texts = {

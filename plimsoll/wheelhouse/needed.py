@@ -50,7 +50,7 @@ class Target:
 
 @dataclass(slots=True)
 class _Closure:
-    """Distributions by canonical name that a set of requirements comes to."""
+    """All distributions that a set of requirements needs, by canonical name."""
 
     target: Target
     here: frozenset[str]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from plimsoll.compare.judging import judge
-from plimsoll.compare.rounds import MOST, rounds_for_same, rounds_to_find
-from plimsoll.compare.rule import Change, Rule, decide
+from plimsoll.compare.rounds import rounds_for_same, rounds_to_find
+from plimsoll.compare.rule import MOST_ROUNDS, Change, Rule, decide
 from plimsoll.statistics.correction import holm
 from plimsoll.statistics.interval import Interval
 from plimsoll.statistics.rank_tests import cliffs_delta, exact_p, log_noise, pair_quantiles, smallest_p
@@ -163,7 +163,7 @@ def test_rounds_for_same_grow_with_the_noise_and_shrink_with_the_margin() -> Non
     assert found == sorted(set(found))
     wide = rounds_for_same(0.05, 10, Rule(margin=0.10))
     assert wide is not None
-    assert wide < found[2] <= MOST
+    assert wide < found[2] <= MOST_ROUNDS
 
 
 def test_ties_of_many_times_are_not_floored_by_a_number_of_permutations() -> None:

@@ -47,7 +47,7 @@ def kill(pid: int, leash: Leash) -> str:
     leash.let_go()
     if leash.await_exit(_REAP_LIMIT) and leash.exit is not None and leash.exit.is_known:
         return "killed by SIGKILL"
-    # The supervisor is stopped or was killed itself, so nobody but the controller is left to do it.
+    # The supervisor is stopped or was killed itself, so the controller has to do it.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
     with suppress(ProcessLookupError):

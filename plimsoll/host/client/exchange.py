@@ -1,7 +1,7 @@
 """Sends one request and waits for its reply, no longer than the deadline, whatever state the host is in.
 
 Both directions go through one poll loop: a stopped host neither reads a long request nor finishes a half-sent reply,
-and the end of the process is told apart from silence.
+and the end of the process is distinct from silence.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Exit:
 
     @property
     def is_known(self) -> bool:
-        """False where nobody was left to tell."""
+        """False where the supervisor died before it could report."""
         return self.code is not None or self.signal is not None
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
 """Tells whether a process that missed a deadline was short of processor time, by the kernel's own accounts.
 
-A host that hangs on an idle machine is a fault; one that waits for its turn behind others says nothing of its model.
-Linux alone tells; elsewhere nobody was ever short of time.
+A host that hangs on an idle machine is a fault; one that waits for a busy processor says nothing about its model. Only
+Linux has these accounts; on other systems no process counts as short of time.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class ProcessorTime:
 
 
 def starved(before: ProcessorTime | None, after: ProcessorTime | None, processors: int | None = None) -> str | None:
-    """How short of processor time a process was between two moments, in words; None where it was not, or nobody can
-    tell."""
+    """How short of processor time a process was between two moments, as a text; None where it was not, or where that is
+    unknown."""
     if before is None or after is None or after.at <= before.at:
         return None
     processors = processors or os.cpu_count() or 1

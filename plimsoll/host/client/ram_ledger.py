@@ -85,10 +85,10 @@ class RamLedger:
     def reserve(
         self, size: int, timeout: float, waiting: Waiting = lambda _why, _seconds: None
     ) -> RamShare | RamWanting:
-        """A share of so many bytes, waited for while others hold what is wanting, `timeout` seconds at the most.
-        `waiting` is called again and again with the reason and the seconds that it took so far.
+        """Reserve a share of so many bytes, waiting up to `timeout` seconds while others hold what is missing.
+        `waiting` is called repeatedly with the reason and the seconds so far.
 
-        Where nobody else holds anything it is given: what the machine has was judged by the gate.
+        Where no other process holds a share, it is granted: the gate has judged what the machine has.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         began = clock.monotonic()
@@ -114,8 +114,8 @@ class RamLedger:
         return RamWanting(available=self._available(), promised=promised, others=len(shares))
 
     def _held(self, path: Path) -> tuple[int, int] | None:
-        """The bytes of another's share and the process that takes them; None for one's own, and for one whose holder is
-        no more, which is cleared away."""
+        """The bytes of another process's share, and the process that uses them; None for our own share, and for a dead
+        holder's, which is removed."""
         if path in self._own:
             return None
         try:

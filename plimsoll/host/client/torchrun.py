@@ -25,7 +25,7 @@ from plimsoll.redaction import Redactor
 
 _MODULE: Final = "plimsoll.host.server.rank_process"
 _LINES: Final = 12
-"""The last lines of a rank's log that are told."""
+"""The number of last lines of a rank's log that a failure shows."""
 _ENDING: Final = 10.0
 """Seconds that torchrun has to end its ranks."""
 

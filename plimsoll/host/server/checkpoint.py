@@ -30,7 +30,7 @@ _HEADER_LIMIT: Final = 100_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointFiles:
-    """The files that hold the weights. `revision` is the commit for a Hub snapshot, None for a folder of one's own."""
+    """The files that hold the weights. `revision` is the commit for a Hub snapshot, None for a user's own folder."""
 
     folder: Path
     files: tuple[Path, ...]
@@ -49,7 +49,7 @@ class CheckpointFiles:
 def locate(checkpoint: str, revision: str | None, *, allow_pickle: bool) -> CheckpointFiles | None:
     """The checkpoint on this disk; None for a Hub id whose weights have not been downloaded.
 
-    With a folder, `revision` is the commit that it is the snapshot of, and None where it is of one's own.
+    With a folder, `revision` is the commit of the snapshot, and None for a user's own folder.
     Raises LoadFailed where there is no such folder or id, where only a refused pickle checkpoint is there, where the
     index cannot be read, and where a file that it lists is missing.
     """

@@ -95,7 +95,7 @@ def _effective(config: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _stated(config: Mapping[str, Any], kind: Any, prefix: str = "") -> Iterator[str]:
-    """The keys that an entry names, in the spelling of the class; a table that it says is null stands for its type."""
+    """The keys that an entry names, in the spelling of the class; a table that is null counts as naming its type."""
     spelt: Mapping[str, str] = getattr(kind, "attribute_map", {})
     for key, value in config.items():
         path = f"{prefix}{spelt.get(key, key)}"
@@ -129,7 +129,7 @@ def _spellings(key: str) -> Iterator[str]:
 
 
 def _is_read_by_nobody(key: str, ours: Mapping[str, Any], found: Mapping[str, Any], entry: Any) -> bool:
-    """True for a key that one side alone has and the class has no field for, such as what other programs leave in
+    """True for a key on one side only that the class has no field for, such as those that other programs leave in
     files."""
     if ours.get(key) is not None and found.get(key) is not None:
         return False

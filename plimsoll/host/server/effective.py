@@ -21,7 +21,7 @@ from plimsoll.host.server.failures import LoadFailed, LoadFailure
 
 
 def effective(model: Any, asked: Any, tokenizer: Any, spec: LoadSpec) -> dict[str, Any]:
-    """The settings as they are in force, as JSON data; `asked` is the part of the model that text is asked of."""
+    """The settings in force, as JSON data; `asked` is the part of the model that reads text."""
     config = asked.config.get_text_config()
     found: dict[str, Any] = {
         "dtype": _dtypes(model),

@@ -32,7 +32,7 @@ class LoadFailure(StrEnum):
 
 
 class LoadFailed(PlimsollError):  # noqa: N818  it reads as what happened, and a report prints it so
-    """A load that came to nothing. `kind` tells the faults apart; the message names the file and the reason."""
+    """A failed load. `kind` classifies the fault; the message names the file and the reason."""
 
     def __init__(self, kind: LoadFailure, message: str) -> None:
         # Both go to the base class, because pickle rebuilds an exception from its `args`.

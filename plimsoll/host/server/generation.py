@@ -95,7 +95,7 @@ def encode(loaded: LoadedModel, questions: Sequence[Prompt], *, right: bool = Fa
     right, where no token that counts looks."""
     rows = [question_ids(loaded, question) for question in questions]
     width = max(map(len, rows))
-    # What stands in masked places changes nothing, so a model without a padding token takes any.
+    # Masked positions do not matter, so a model without a padding token takes any token.
     pad = loaded.model.generation_config.pad_token_id or 0
     ids, mask = (
         torch.tensor([part + fill if right else fill + part for part, fill in padded])

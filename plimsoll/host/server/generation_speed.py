@@ -68,7 +68,7 @@ def _round(model: Any, prompt: torch.Tensor, new_tokens: int) -> tuple[float, fl
     _wait(devices)
     began = clock.monotonic()
     positions = torch.arange(width, device=prompt.device)[None].expand(len(prompt), -1)
-    # As generate() does it: the logits of a long prompt are larger than all else, and nobody looks at them.
+    # As generate() does it: the logits of a long prompt would be larger than everything else, and are not needed.
     only_last = {"logits_to_keep": 1} if "logits_to_keep" in signature(model.forward).parameters else {}
     output = model(input_ids=prompt, position_ids=positions, use_cache=True, **only_last)
     choice = output.logits[:, -1:].argmax(-1)

@@ -1,7 +1,7 @@
 """Measures GPU memory around and after a load, by torch's allocator and by NVML, side by side.
 
 The allocator does not see the CUDA context, and NVML sees what the allocator merely keeps and what other tenants hold;
-neither may stand in for the other, so both are reported and a report says which one is judged. A thread samples what
+neither can replace the other, so both are reported, and a report says which one is judged. A thread samples what
 NVML says, because only the allocator keeps its own peaks.
 """
 
@@ -95,7 +95,7 @@ class _Gpu:
 
     def _link_while_copying(self) -> tuple[int | None, int | None]:
         """Generation and width of the PCIe link at their best while a block is copied: at rest the link trains down,
-        and a small model is copied before anybody could look."""
+        and a small model is copied too quickly to be sampled."""
         if self._handle is None:
             return None, None
         block = torch.zeros(_COPIED, dtype=torch.uint8)

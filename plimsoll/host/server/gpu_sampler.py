@@ -45,7 +45,7 @@ class MemorySample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What sampling took: the part of a core, and the seconds between samples that it came to."""
+    """The cost of sampling: the share of a core, and the actual seconds between samples."""
 
     share: float | None
     interval: float | None
@@ -67,7 +67,7 @@ class _Track:
     def take(self, seconds: float, look: MemorySample) -> None:
         self.device_peak = higher(self.device_peak, look.device)
         self.process_peak = higher(self.process_peak, look.process)
-        # The highest of so many stands for them: a peak must not be thinned away.
+        # The highest of so many samples is kept for all: thinning must not lose a peak.
         self._waiting.append((round(seconds, 3), look.device, look.process, look.allocated, look.reserved))
         if len(self._waiting) < self._every:
             return

@@ -116,7 +116,7 @@ def configured(spec: LoadSpec) -> Any:
 
 
 def _heeded(spec: LoadSpec, config: Any) -> Any:
-    """The same configuration, once every setting was found to stand in it. Raises LoadFailed for one that does not."""
+    """The configuration, after checking that it has every setting. Raises LoadFailed for one that it lacks."""
     text = config.get_text_config()
     for name, asked in spec.config.items():
         if name not in fields_of(type(text)):

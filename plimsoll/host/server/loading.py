@@ -53,7 +53,7 @@ class LoadedModel:
     model: Any
     """What is asked: the part of it that takes text and gives logits, which in most models is all."""
     tokenizer: Any
-    """None where the weights are synthetic: nobody trained one."""
+    """None for synthetic weights, which have no tokenizer."""
     report: LoadReport
     spec: LoadSpec
     """What was asked for."""
@@ -126,7 +126,8 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
 
 
 def _asked(model: Any) -> Any:
-    """The part that text is asked of; the whole where none can be told, so that asking fails with the model's words."""
+    """The part of the model that reads text; the whole where it cannot be found, so that requests fail with the model's
+    own error."""
     try:
         return text_part(model)[1]
     except NotFollowedError:

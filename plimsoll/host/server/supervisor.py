@@ -44,7 +44,7 @@ def supervise(order: dict[str, Any], channel: int, leash: int, log: int) -> int:
         if status is None:
             _, status = os.waitpid(host, 0)
         sweep()
-        with suppress(OSError):  # the controller may be gone: nobody wants to know
+        with suppress(OSError):  # the controller may be gone, and then nobody needs the report
             line.sendall(json.dumps({"exit": os.waitstatus_to_exitcode(status)}).encode() + b"\n")
     return 0
 

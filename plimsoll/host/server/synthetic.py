@@ -32,7 +32,7 @@ _CPU: Final = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticCheckpoint:
-    """What takes the place of a checkpoint: the class and configuration to load, and every tensor by its name."""
+    """The substitute for a checkpoint: the class and configuration to load, and every tensor by its name."""
 
     model_class: Any
     configuration: Any

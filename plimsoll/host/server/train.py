@@ -244,7 +244,8 @@ def _batches(examples: Sequence[_Example], size: int, seed: int) -> Iterator[lis
 
 
 def _padded(batch: Sequence[_Example], pad: int) -> dict[str, torch.Tensor]:
-    """Padded on the right; the loss sees answers and end tokens alone, for nobody asks the model for questions."""
+    """A batch padded on the right; the loss covers only answers and end tokens, because the model need not produce
+    questions."""
     shape = (len(batch), max(len(example.tokens) for example in batch))
     tokens, labels = torch.full(shape, pad), torch.full(shape, _IGNORED)
     mask = torch.zeros(shape, dtype=torch.long)

@@ -137,8 +137,8 @@ def logical_shape(module: nn.Module, parameter: nn.Parameter) -> tuple[int, ...]
 class Coverage:
     """Why each parameter of a model stays in floats under a scheme; an empty reason means that it is packed.
 
-    `skip` are the modules that an entry's own `llm_int8_skip_modules` names, None where it has no such list. A list of
-    one's own stands in the place of the default, so that the output head is packed unless it is named.
+    `skip` are the modules that an entry's own `llm_int8_skip_modules` names, None where it has no such list. Such a
+    list replaces the default, so that the output head is packed unless the list names it.
     """
 
     def __init__(self, model: nn.Module, *, experts_covered: bool = True, skip: Sequence[str] | None = None) -> None:

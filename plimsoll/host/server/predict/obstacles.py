@@ -122,8 +122,8 @@ def unpackable(model: nn.Module, footprint: Footprint) -> Iterator[str]:
 
 
 def unasked_defaults(model: Any, subject: Subject) -> Iterator[str]:
-    """Numbers of a configuration that the entry leaves out and that may be null, where null is another model: one that
-    was forgotten in `config_null` would be costed, and tried, as what it is not."""
+    """Numbers of a configuration that the entry leaves out and that may be null, where null means another model: a key
+    that was forgotten in `config_null` would be predicted, and tested, as a model that it is not."""
     config = model.config
     given = json.loads(subject.config_json)
     if not is_dataclass(config):

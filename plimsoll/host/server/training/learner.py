@@ -141,7 +141,7 @@ class Objective(nn.Module):
 
 
 def _again(model: Any) -> str:
-    """What transformers calls computing activations again: releases before 5.20 call it by what it is for."""
+    """transformers' name for recomputing activations, which differs in releases before 5.20."""
     return "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
 
 
