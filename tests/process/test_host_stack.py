@@ -76,6 +76,14 @@ def test_unloading_returns_the_memory(hosts: Hosts, spec: LoadSpec, tmp_path: Pa
     host.close()
 
 
+def test_what_bitsandbytes_compiles_is_compiled_when_it_is_called(hosts: Hosts, tmp_path: Path) -> None:
+    """torch's compiler takes a quarter of what importing the stack takes, and no load calls what it is asked for."""
+    host = hosts.start("one", tmp_path / "host.log")
+    state = host.ask(call("compile_late"), DEADLINE)
+    assert state == {"imported before": False, "asked": [("own", {"dynamic": False})], "answers": [5, 6], "back": True}
+    host.close()
+
+
 def test_releasing_collects_cycles(hosts: Hosts, tmp_path: Path) -> None:
     host = hosts.start("one", tmp_path / "host.log")
     assert host.ask(call("release_a_cycle"), DEADLINE) is True

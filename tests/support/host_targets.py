@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from plimsoll.errors import PlimsollError
@@ -203,6 +204,30 @@ def stack_state() -> dict[str, object]:
         "threads": len(list(Path("/proc/self/task").iterdir())),
         "sum": float(torch.ones(64, 64).matmul(torch.ones(64, 64)).sum()),
     }
+
+
+def compile_late() -> dict[str, object]:
+    """Whether torch's compiler is imported, and what becomes of functions that are to be compiled meanwhile."""
+    from plimsoll.host.server import preload
+
+    imported = "torch._inductor.compile_fx" in sys.modules
+    asked: list[tuple[str, dict[str, object]]] = []
+
+    def compile_now(model: Callable[..., int], **options: object) -> Callable[..., int]:
+        asked.append((model.__name__, options))
+        return lambda *arguments: 1 + model(*arguments)
+
+    torch = SimpleNamespace(compile=compile_now)
+    with preload._compiled_when_called(torch):
+
+        @torch.compile(dynamic=False)  # type: ignore[untyped-decorator]
+        def own(number: int) -> int:
+            return number
+
+        if asked:
+            raise AssertionError("compiled before it was called")
+    answers = [own(4), own(5)]
+    return {"imported before": imported, "asked": asked, "answers": answers, "back": torch.compile is compile_now}
 
 
 def _descriptors() -> list[int]:

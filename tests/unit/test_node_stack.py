@@ -118,3 +118,25 @@ def test_the_recorded_names_are_real_distributions() -> None:
     recorded = {name.lower().replace("_", "-") for name in stack.RECORDED}
     # The last two are for some models alone: they are recorded where they are there.
     assert recorded - installed <= {"plimsoll", "flash-attn", "sentencepiece"}
+
+
+def test_everything_installed_is_named_as_its_metadata_name_it() -> None:
+    parsed = [(found.metadata["Name"], found.version) for found in metadata.distributions()]
+    assert stack.everything_installed() == {str(canonicalize_name(name)): version for name, version in parsed if name}
+
+
+def test_names_are_read_from_the_head_alone_however_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A README may show the metadata of another package, and old tools wrote headers in any letters."""
+    for name, said in {
+        "One.Two-1.dist-info/METADATA": "Metadata-Version: 2.1\nname: One.Two\nVERSION: 1\n\nName: other\nVersion: 9\n",
+        "old-3.egg-info/PKG-INFO": "Name: old\nVersion: 3\n",
+        "removed-4.dist-info/RECORD": "",
+    }.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(said)
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.path", [str(tmp_path)])
+        found = stack.everything_installed()
+    assert found == {"old": "3", "one-two": "1"}
