@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from fixtures.workers import host_threads
 from plimsoll.tiny.store import Store
 from tests.support.broken_checkpoints import shipped
+from tests.support.commands import SERVERS
 from tests.support.made_once import recorded_once
 from tests.support.subsession import ROOT, Outcome
 
@@ -72,6 +73,13 @@ def built_cache(request: pytest.FixtureRequest) -> Iterator[Path]:
             _write_back(path)
         patch.setenv("PLIMSOLL_CACHE", own)
         yield built
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fork_server_of_commands() -> Iterator[None]:
+    """End the fork server that the commands of a file had in common."""
+    yield
+    SERVERS.end()
 
 
 def _write_back(path: Path) -> None:

@@ -33,11 +33,13 @@ def read_elsewhere(site: Path, folder: Path) -> subprocess.CompletedProcess[str]
 def install(site: Path) -> None:
     """The package and its data, laid out as pyproject.toml tells the wheel to be."""
     built = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
+    # Other tests write bytecode meanwhile, under names that are gone before they can be copied.
+    without = shutil.ignore_patterns("__pycache__")
     for package in built["wheel"]["packages"]:
-        shutil.copytree(ROOT / package, site / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, site / package, ignore=without)
     for source, target in built["wheel"]["force-include"].items():
         if (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, site / target)
+            shutil.copytree(ROOT / source, site / target, ignore=without)
         else:
             shutil.copy(ROOT / source, site / target)
 

@@ -127,7 +127,7 @@ def building(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[psutil.
 def test_after_kill_9_no_build_goes_on(tmp_path: Path) -> None:
     with building(tmp_path) as (process, trainers):
         process.kill()
-        gone, alive = psutil.wait_procs(trainers, timeout=10)
+        gone, alive = psutil.wait_procs(trainers, timeout=60)
     assert (len(gone), alive) == (2, [])
     store = Store(tmp_path / "cache")
     assert store.paths() == ()
@@ -137,7 +137,7 @@ def test_after_kill_9_no_build_goes_on(tmp_path: Path) -> None:
 def test_after_an_interrupt_no_build_goes_on_and_nothing_is_left(tmp_path: Path) -> None:
     with building(tmp_path) as (process, trainers):
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 130
+        assert process.wait(timeout=60) == 130
         assert psutil.wait_procs(trainers, timeout=1)[1] == []
     assert [path.name for path in (tmp_path / "cache" / "tiny").iterdir()] == [".locks"]
 

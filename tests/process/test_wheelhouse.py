@@ -76,7 +76,9 @@ def checkout(tmp_path: Path) -> Path:
     (root / "plimsoll").mkdir(parents=True)
     for name in ("__init__.py", "errors.py", "extras.py"):
         shutil.copy(ROOT / "plimsoll" / name, root / "plimsoll")
-    shutil.copytree(ROOT / "plimsoll" / "wheelhouse", root / "plimsoll" / "wheelhouse")
+    # Other tests write bytecode meanwhile, under names that are gone before they can be copied.
+    without = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "plimsoll" / "wheelhouse", root / "plimsoll" / "wheelhouse", ignore=without)
     for name in ("Makefile", "constraints.txt"):
         shutil.copy(ROOT / name, root)
     (root / "pyproject.toml").write_text(PROJECT)
