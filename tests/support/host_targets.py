@@ -208,7 +208,7 @@ def stack_state() -> dict[str, object]:
 
 def compile_late() -> dict[str, object]:
     """Whether torch's compiler is imported, and what becomes of functions that are to be compiled meanwhile."""
-    from plimsoll.host.server import preload
+    from plimsoll.host.server.compiling import compiled_when_called
 
     imported = "torch._inductor.compile_fx" in sys.modules
     asked: list[tuple[str, dict[str, object]]] = []
@@ -218,7 +218,7 @@ def compile_late() -> dict[str, object]:
         return lambda *arguments: 1 + model(*arguments)
 
     torch = SimpleNamespace(compile=compile_now)
-    with preload._compiled_when_called(torch):
+    with compiled_when_called(torch):
 
         @torch.compile(dynamic=False)  # type: ignore[untyped-decorator]
         def own(number: int) -> int:

@@ -6,7 +6,6 @@ unusable in every child. What importing wants to know of GPUs, a child process s
 
 from __future__ import annotations
 
-import functools
 import importlib
 import json
 import os
@@ -14,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
+
+from plimsoll.host.server.compiling import compiled_when_called
 
 _ENVIRONMENT: Final = {
     # Ask NVML, not the CUDA runtime, whether there is a GPU: the runtime would be initialised by the question.
@@ -72,36 +73,6 @@ def _told_by_a_child(torch: Any) -> Iterator[None]:
     finally:
         for name, original in originals.items():
             setattr(torch.cuda, name, original)
-
-
-@contextmanager
-def _compiled_when_called(torch: Any) -> Iterator[None]:
-    """While the stack is imported, put off what `torch.compile` does until what it is given is called.
-
-    bitsandbytes decorates four functions with it, and each use imports torch's compiler at once, which is a quarter of
-    what the whole stack takes; no load calls them where bitsandbytes has its native library.
-    """
-    compile_now = torch.compile
-
-    def put_off(model: Any = None, **options: Any) -> Any:
-        if model is None:
-            return functools.partial(put_off, **options)
-
-        @functools.cache
-        def compiled() -> Any:
-            return compile_now(model, **options)
-
-        @functools.wraps(model)
-        def call(*arguments: Any, **named: Any) -> Any:
-            return compiled()(*arguments, **named)
-
-        return call
-
-    torch.compile = put_off
-    try:
-        yield
-    finally:
-        torch.compile = compile_now
 
 
 def _look(torch: Any) -> _Gpus:
@@ -185,7 +156,7 @@ def _preload() -> None:
         os.environ.setdefault(name, value)
     torch = importlib.import_module("torch")
     with _told_by_a_child(torch):
-        with _compiled_when_called(torch):
+        with compiled_when_called(torch):
             importlib.import_module("bitsandbytes")
         for module in MODULES:
             importlib.import_module(module)
