@@ -27,8 +27,8 @@ SCENARIOS = {
 """gpu02 has a GPU that must be replaced, gpu05 another driver, gpu07 a GPU that others use and never leave."""
 CHOSEN = ("-m", "gpu1b", "-k", "health and not while_used or test_gpus_answer")
 WITH_TENANTS = ("-m", "gpu1b", "-k", "health and not while_used or test_gpus_answer or test_tenants", "--tenants=wait")
-LATE = 45.0
-"""Seconds for which a node stands still."""
+LATE = 35.0
+"""Seconds for which a node stands still beyond what a sound run takes: a straggler is 30 s above the median."""
 
 pytestmark = pytest.mark.usefixtures("no_color")
 
@@ -103,7 +103,11 @@ def test_eight_nodes_of_which_five_are_odd_have_one_verdict_and_each_its_reason(
     assert halted
     send(halted, signal.SIGSTOP)
     began = time.monotonic()
-    slurm.wait("gpu04's time", lambda: time.monotonic() - began > LATE, LATE + 10)
+    prompt = sorted({*NODES} - {"gpu03", "gpu04", "gpu07"})
+    for node in prompt:
+        wait_for(slurm, reports, node, "finish")
+    late = max(LATE, 0.6 * (time.monotonic() - began)) + time.monotonic() - began
+    slurm.wait("gpu04's time", lambda: time.monotonic() - began > late, late + 10)
     send(halted, signal.SIGCONT)
     ended = slurm.wait_for_end(job, timeout=240)
     said = log.read_text()
@@ -137,15 +141,18 @@ def test_eight_nodes_of_which_five_are_odd_have_one_verdict_and_each_its_reason(
 
 def test_a_run_that_does_not_end_when_told_to_is_killed_in_time_for_the_verdict(slurm: Cluster, tmp_path: Path) -> None:
     reports, log = tmp_path / "job", tmp_path / "job.log"
-    batch = script(tmp_path, "--nodes=1", "--time=2", "--lead=90", "--shared")
+    batch = script(tmp_path, "--nodes=1", "--time=30", "--lead=30", "--shared")
     options = ["--nodelist=gpu06", f"--output={log}"]
     job = slurm.submit(batch, *CHOSEN, options=options, env=environment(reports))
     wait_for(slurm, reports, "gpu06", "plan")
     # srun too: it then waits for ever, as where a process is stuck in a driver and cannot be killed.
     send(runs_of(slurm, "gpu06"), signal.SIGSTOP)
+    # What Slurm sends when the time limit is near; that it does, the eight nodes show. Here the limit is far, or a busy
+    # machine would reach it before the run stands still.
+    assert slurm.run("scancel", "--batch", "--signal=TERM", job).returncode == 0
     ended = slurm.wait_for_end(job, timeout=300)
     assert ended["ExitCode"] == "6:0", log.read_text()
-    assert ended["JobState"] == "FAILED", "not TIMEOUT: the script ended by itself"
+    assert ended["JobState"] == "FAILED", "not TIMEOUT, nor CANCELLED: the script ended by itself"
     assert "the runs do not end, killed as they are" in log.read_text()
     fleet = fleet_of(reports)
     assert fleet["statement"].startswith("INCOMPLETE over 1 expected node: 0 accepted, 1 incomplete")

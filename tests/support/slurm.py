@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -76,19 +75,21 @@ class Cluster:
         told = self.run("scontrol", "--oneliner", "show", "job", job).stdout
         return dict(word.partition("=")[::2] for word in told.split() if "=" in word)
 
-    def wait(self, what: str, holds: Callable[[], bool], timeout: float = 120.0) -> None:
-        """Wait until something holds. Raises AssertionError, with what the controller said, where it never does."""
+    def wait(self, what: str, holds: Callable[[], bool], timeout: float = 120.0, every: float = 0.05) -> None:
+        """Wait until something holds, and look `every` so many seconds. Raises AssertionError, with what the controller
+        said, where it never does."""
         end = time.monotonic() + timeout
         while not holds():
             if time.monotonic() > end:
                 logs = "\n".join((path.read_text(errors="replace"))[-3000:] for path in self.folder.glob("*.log"))
                 raise AssertionError(f"{what}: never within {timeout:g} s\n{logs}")
-            time.sleep(0.05)
+            time.sleep(every)
 
     def wait_for_end(self, job: str, timeout: float) -> dict[str, str]:
         """The state of a job once it has ended."""
         over = ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL")
-        self.wait(f"the end of job {job}", lambda: self.state(job).get("JobState") in over, timeout)
+        # Each look is a process, on a machine that the job needs.
+        self.wait(f"the end of job {job}", lambda: self.state(job).get("JobState") in over, timeout, every=0.5)
         return self.state(job)
 
     def processes_of(self, node: str) -> list[psutil.Process]:
@@ -104,17 +105,21 @@ class Cluster:
     def cut_power(self, node: str) -> None:
         """End everything of a node at once, its daemon first, as a power failure does."""
         daemon = psutil.Process(self.daemons[node].pid)
-        stepds = [p for p in psutil.process_iter() if _is_stepd_of(p, node)]
-        for process in (*daemon.children(recursive=True), daemon, *stepds, *self.processes_of(node)):
+        for process in (*daemon.children(recursive=True), daemon, *_stepds(self, node), *self.processes_of(node)):
             with suppress(psutil.Error):
                 process.kill()
 
 
-def _is_stepd_of(process: psutil.Process, node: str) -> bool:
+def _stepds(made: Cluster, node: str) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _is_stepd_of(process, made, node)]
+
+
+def _is_stepd_of(process: psutil.Process, made: Cluster, node: str) -> bool:
+    """Whether it is a step's keeper on this node of this cluster; another one may run beside it."""
     with suppress(psutil.Error, OSError):
-        return process.name() == "slurmstepd" and f"/{node}" in " ".join(
-            process.cmdline() + list(process.environ().values())
-        )
+        if process.name() == "slurmstepd":
+            words = " ".join(process.cmdline() + list(process.environ().values()))
+            return f"/{node}" in words and str(made.folder) in words
     return False
 
 
@@ -252,17 +257,13 @@ def _daemon(made: Cluster, name: str, command: list[str]) -> None:
 
 
 def _stop(made: Cluster) -> None:
-    """End the daemons and whatever they started, and nothing else: by their own process numbers."""
+    """End the daemons and whatever they started, and nothing else: by their own process numbers. At once, for nothing
+    of theirs is kept, and a slurmctld that is asked to end waits for nodes that are gone."""
     for node in made.nodes:
-        for process in made.processes_of(node):
+        for process in (*_stepds(made, node), *made.processes_of(node)):
             with suppress(psutil.Error):
                 process.kill()
-    for daemon in reversed(made.daemons.values()):
-        with suppress(ProcessLookupError):
-            daemon.send_signal(signal.SIGTERM)
     for daemon in made.daemons.values():
-        try:
-            daemon.wait(_ENDS)
-        except subprocess.TimeoutExpired:
-            daemon.kill()
-            daemon.wait()
+        daemon.kill()
+    for daemon in made.daemons.values():
+        daemon.wait(_ENDS)
