@@ -156,21 +156,39 @@ def test_shots_stand_before_the_question_and_are_recorded(tmp_path: Path) -> Non
 # --- what must not end green
 
 
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [
-        ("drops", "examples_scored 35"),
-        ("shuffles", "taught_answered"),
-        ("zeroes", "known_auroc 0.5"),
-        ("negates", "known_auroc 0"),
-        ("breaks", "a raw logit was NaN or infinite while answering"),
-    ],
-)
-def test_a_planted_fault_is_rejected(fault: str, said: str, tmp_path: Path) -> None:
-    env = {"PYTHONPATH": str(ROOT), "CARELESS": fault}
-    outcome = run_suite(tmp_path, *NQ, "-p", "tests.support.plugins.careless_answers", env=env)
-    assert outcome.status == 1, outcome.output
-    assert said in outcome.output
+CARELESS = {
+    "tiny-llama": ("drops", "examples_scored", 35.0),
+    "tiny-qwen": ("shuffles", "taught_answered", None),
+    "tiny-mistral": ("zeroes", "known_auroc", 0.5),
+    "tiny-mixtral": ("negates", "known_auroc", None),
+}
+"""Model -> what happens to its answers, the figure that fails of it, and its value where only one will do."""
+
+
+@pytest.fixture(scope="module")
+def careless(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """One run, in which the answers of each model are spoilt in another way."""
+    planted = {**{model: fault for model, (fault, *_) in CARELESS.items()}, "tiny-phi": "breaks"}
+    env = {"PYTHONPATH": str(ROOT), "CARELESS": json.dumps(planted)}
+    asked = ("-m", "tiny and nq and bf16", "-k", "nq", "-p", "tests.support.plugins.careless_answers")
+    return run_suite(tmp_path_factory.mktemp("careless"), *asked, env=env, timeout=600)
+
+
+@pytest.mark.parametrize("model", CARELESS)
+def test_a_planted_fault_is_rejected(careless: Outcome, model: str) -> None:
+    assert careless.status == 1, careless.output
+    _, metric, value = CARELESS[model]
+    cells = [cell for cell in careless.results["cells"] if cell["model"] == model]
+    (figure,) = {one["value"] for cell in cells for one in cell["judgements"] if one["metric"] == metric}
+    (reason,) = [cell["reason"] for cell in cells if f"fail: {metric} " in str(cell["reason"])]
+    assert value is None or figure == value, reason
+    assert metric != "known_auroc" or figure <= 0.5, reason
+
+
+def test_a_logit_that_is_no_number_is_rejected(careless: Outcome) -> None:
+    cells = [cell for cell in careless.results["cells"] if cell["model"] == "tiny-phi"]
+    reasons = [str(cell["reason"]) for cell in cells if cell["outcome"] == "fail"]
+    assert any("a raw logit was NaN or infinite while answering" in reason for reason in reasons), cells
 
 
 # --- going on
