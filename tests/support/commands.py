@@ -1,8 +1,8 @@
 """Runs `plimsoll COMMAND` in the process of the test, with the arguments, folder and environment of a real one.
 
-Hosts that commands start are real processes, but those of a file come from one fork server as long as folder and
-environment are the same: each command would import the model stack otherwise, which takes longer than what it is asked
-for. That commands start a server of their own and end it, real ones show in tests/process/test_inspect_command.py.
+Hosts that commands start are real processes, but those of a file come from one fork server as long as the environment
+is the same: each command would import the model stack otherwise, which takes longer than what it is asked for. That
+commands start a server of their own and end it, real ones show in tests/process/test_inspect_command.py.
 
 That a process passes the status and both streams on is shown with real ones in tests/process/test_cli.py and
 tests/process/test_report_command.py. What depends on the process itself (imports, signals, terminals, closed pipes)
@@ -36,7 +36,8 @@ class _KeptServer(ForkServer):
 
 
 class _Servers:
-    """The fork server of the last command. Another environment, folder or path of modules has another one."""
+    """The fork server of the last command. Another environment or path of modules has another one; another folder need
+    not: a host that was told a path in words of its controller's folder would not find it."""
 
     def __init__(self) -> None:
         self._key: object = None
@@ -44,7 +45,7 @@ class _Servers:
 
     def take(self, modules: Sequence[str], import_limit: float) -> ForkServer:
         """In place of the class: the server that is there, or a new one."""
-        key = (tuple(modules), import_limit, dict(os.environ), Path.cwd(), list(sys.path))
+        key = (tuple(modules), import_limit, dict(os.environ), [entry or str(Path.cwd()) for entry in sys.path])
         if self._server is None or key != self._key or not self._server.is_alive:
             self.end()
             self._key, self._server = key, _KeptServer(modules, import_limit)
