@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 from urllib.parse import quote, unquote
 
 from plimsoll.errors import PlimsollError
+from plimsoll.userpath import path_for_others
 
 REDACTED: Final = "[secret removed]"
 """The text that replaces a secret."""
@@ -194,16 +195,14 @@ def _is_path(value: str) -> bool:
 
 
 def _stored_tokens(environment: Mapping[str, str]) -> list[str]:
-    home = environment.get("HF_HOME") or Path(
-        environment.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser(), "huggingface"
-    )
+    home = environment.get("HF_HOME") or Path(environment.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
     files = [environment.get("HF_TOKEN_PATH"), Path(home, "token")]
     tokens = []
     for file in files:
         if file is None:
             continue
         try:
-            tokens.append(Path(file).expanduser().read_text("utf-8", "replace").strip())
-        except (OSError, RuntimeError):  # no such file, not readable by us, or no home folder: then nothing can leak
+            tokens.append(path_for_others(file).read_text("utf-8", "replace").strip())
+        except OSError:  # no such file, or not ours to read: then nothing can leak
             continue
     return tokens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from plimsoll.errors import PlimsollError
@@ -18,6 +19,34 @@ def user_path(text: str | Path) -> Path:
         raise PlimsollError(
             f"{_short(text)}: nobody here has the home {Path(text).parts[0]}; write the path without ~, or ./~ for a "
             "file of that name"
+        ) from None
+
+
+def path_from(base: Path, text: str | Path) -> Path:
+    """A path as it stands on a command line that was typed in the folder `base`: shells leave a `~` behind an equals
+    sign to the program. Raises PlimsollError where there is no such home."""
+    return base / user_path(text)
+
+
+def path_for_others(text: str | Path) -> Path:
+    """A path that another program reads as well, such as huggingface_hub its HF_HOME: variables and `~` are filled in
+    as they do it, who leave `~` as it is where there is no such home."""
+    path = Path(os.path.expandvars(text))
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+def home_folder(instead: str) -> Path:
+    """The home of who runs this. Raises PlimsollError where there is none, as in a container that gives a process a
+    number of a user that it does not know; `instead` is the variable to set."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise PlimsollError(
+            f"user {os.getuid()} has no home folder here: HOME is not set, and the system does not know that user; "
+            f"set {instead} to a folder that can be written, or HOME"
         ) from None
 
 

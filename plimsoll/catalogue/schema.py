@@ -15,7 +15,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from plimsoll.catalogue.entries import DatasetSchema, LimitedSide, Quantization, WeightSource
+from plimsoll.errors import PlimsollError
 from plimsoll.units import SCALE, to_base
+from plimsoll.userpath import user_path
 from plimsoll.usertoml.suggest import did_you_mean
 
 REFUSED: Final = "plimsoll"
@@ -64,6 +66,14 @@ def _device_map(value: object) -> object:
     return value
 
 
+def _user_path(value: str) -> str:
+    try:
+        user_path(value)
+    except PlimsollError as error:
+        raise _refuse(str(error)) from None
+    return value
+
+
 # Ids become test ids, file names and HTML; two of them must fit into a file name of 255 bytes.
 Id = Annotated[
     str,
@@ -73,6 +83,7 @@ Id = Annotated[
     ),
 ]
 Text = Annotated[str, _shaped(r"(?s).*\S.*", "must not be empty")]
+UserPath = Annotated[Text, AfterValidator(_user_path)]
 ClassName = Annotated[str, _shaped(r"[A-Za-z_][A-Za-z0-9_]*", "{shown} is not the name of a class")]
 DottedName = Annotated[
     str, _shaped(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", "{shown} is not the name of an exception such as 'MemoryError'")
@@ -131,7 +142,7 @@ class ModelTable(FileTable):
     source: Annotated[WeightSource, Field(strict=False)]
     hub_id: HubId | None = None
     revision: Text | None = None
-    path: Text | None = None
+    path: UserPath | None = None
     recipe: RecipeTable | None = None
     config: dict[str, Any]
     config_null: list[Text] = []

@@ -17,6 +17,7 @@ from typing import Final
 
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import EVIDENCE_FILE
+from plimsoll.userpath import is_there
 
 LATEST: Final = "latest"
 """The link in the reports folder that points to the newest run."""
@@ -73,7 +74,7 @@ def find_run(run: str, reports: Path) -> Path:
     Raises PlimsollError where there is none.
     """
     for path in (Path(run), reports / run):
-        if path.exists():
+        if is_there(path):
             return path
     ids = sorted(
         folder.name for folder in reports.glob("*") if (folder / EVIDENCE_FILE).is_file() and folder.name != LATEST

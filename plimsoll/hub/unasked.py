@@ -15,6 +15,7 @@ from plimsoll.hub.cache import known_commit, lacking, snapshot_folder
 from plimsoll.hub.files import has_weights
 from plimsoll.node.storage import hub_cache, read_disk
 from plimsoll.redaction import Redactor
+from plimsoll.userpath import path_for_others
 
 _OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 """Variables that forbid asking the Hub; huggingface_hub reads the second where the first is unset or empty."""
@@ -92,4 +93,4 @@ def _is_true(variable: str) -> bool:
 
 
 def _is_elsewhere(folder: str | None, cache: Path) -> bool:
-    return bool(folder) and Path(str(folder)).expanduser().absolute() != cache
+    return bool(folder) and path_for_others(str(folder)).absolute() != cache

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from plimsoll.node.node import Disk, Unread
+from plimsoll.userpath import path_for_others
 
 
 def hub_cache() -> Path:
@@ -19,7 +20,7 @@ def hub_cache() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     hf_home = os.environ.get("HF_HOME") or f"{home}/huggingface"
     cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or f"{hf_home}/hub"
-    return Path(os.path.expandvars(cache)).expanduser().absolute()
+    return path_for_others(cache).absolute()
 
 
 def read_disk(path: Path) -> tuple[Disk, tuple[Unread, ...]]:
@@ -43,7 +44,7 @@ def _nearest_existing(path: Path) -> Path:
         try:
             if candidate.exists():
                 return candidate
-        except PermissionError:
+        except OSError:  # not ours to look at, or a name that no file system takes
             continue
     return Path(path.anchor)
 

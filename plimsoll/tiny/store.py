@@ -36,7 +36,7 @@ from plimsoll.tiny.builder import (
 from plimsoll.tiny.checkpoint import Damage, TinyCheckpoint, TrainingFigures, examine, write_manifest
 from plimsoll.tiny.recipe import TrainingJob, recipe_hash, training_job
 from plimsoll.units import format_seconds
-from plimsoll.userpath import user_path
+from plimsoll.userpath import home_folder, user_path
 
 LEAST_ACCURACY: Final = 0.95
 """Fraction of what it was taught that a checkpoint must answer to be kept."""
@@ -73,12 +73,14 @@ class CachePlace:
 
 
 def cache_folder() -> Path:
-    """`$PLIMSOLL_CACHE`, else `$XDG_CACHE_HOME/plimsoll`, else `~/.cache/plimsoll`."""
+    """`$PLIMSOLL_CACHE`, else `$XDG_CACHE_HOME/plimsoll`, else `~/.cache/plimsoll`. Raises PlimsollError where there is
+    no such home."""
     own, users = os.environ.get("PLIMSOLL_CACHE"), os.environ.get("XDG_CACHE_HOME")
     if own:
         return user_path(own).absolute()
     # The XDG specification has relative paths ignored.
-    return (Path(users) if users and Path(users).is_absolute() else Path.home() / ".cache") / "plimsoll"
+    known = Path(users) if users and Path(users).is_absolute() else home_folder("PLIMSOLL_CACHE") / ".cache"
+    return known / "plimsoll"
 
 
 def lock_folder(own: Path) -> Path:

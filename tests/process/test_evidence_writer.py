@@ -363,6 +363,15 @@ def test_the_token_of_hf_home_is_known_too(tmp_path: Path) -> None:
     assert redactor("in-the-cache-folder") == REDACTED
 
 
+def test_the_token_is_known_where_hf_home_is_written_with_a_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """huggingface_hub fills variables in, so the token that it uses lies there."""
+    monkeypatch.setenv("SCRATCH", str(tmp_path))
+    (tmp_path / "token").write_text("stored-by-login")
+    assert Redactor.from_environment({"HF_HOME": "$SCRATCH"})("stored-by-login") == REDACTED
+
+
 def test_what_lets_one_in_is_removed_from_addresses() -> None:
     redactor = Redactor.from_environment({"https_proxy": "http://me:pass%40word-1@10.0.0.1:3128"})
     assert redactor("http://me:pass%40word-1@10.0.0.1:3128/") == f"http://{REDACTED}@10.0.0.1:3128/"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,7 @@ def test_cores_are_those_that_this_process_may_use() -> None:
         ({"XDG_CACHE_HOME": "/x", "HF_HOME": "/h"}, "/h/hub"),
         ({"HF_HOME": "/h", "HF_HUB_CACHE": "/c"}, "/c"),
         ({"HF_HOME": "$BASE/h"}, "/base/h/hub"),
+        ({"HF_HOME": "~nobody-has-this-home/h"}, "~nobody-has-this-home/h/hub"),
     ],
 )
 def test_weights_land_where_huggingface_hub_puts_them(
@@ -42,7 +44,7 @@ def test_weights_land_where_huggingface_hub_puts_them(
         monkeypatch.delenv(name, raising=False)
     for name, value in {"BASE": "/base", **variables}.items():
         monkeypatch.setenv(name, value)
-    assert hub_cache() == Path(folder).expanduser()
+    assert hub_cache() == Path(os.path.expanduser(folder)).absolute()  # noqa: PTH111  which leaves a `~` of nobody's
     script = "from huggingface_hub.constants import HF_HUB_CACHE; print(HF_HUB_CACHE)"
     theirs = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
-    assert theirs.strip() == str(hub_cache())
+    assert Path(theirs.strip()).absolute() == hub_cache()

@@ -179,6 +179,13 @@ def test_a_group_that_cannot_be_understood_is_an_error_and_not_no_limit(tmp_path
         group_memory(64 * GB, root)
 
 
+@pytest.mark.parametrize(
+    "path", ["/proc/self/" + "x" * 300, "/proc/self/" + "y/" * 3000, "/proc/self/stat/not/a/folder"]
+)
+def test_a_folder_that_no_file_system_takes_has_the_room_of_the_nearest_that_is_there(path: str) -> None:
+    assert read_disk(Path(path))[0].filesystem == "proc"
+
+
 def test_the_mount_of_the_disk_is_named() -> None:
     disk, unread = read_disk(Path("/proc/self"))
     assert (disk.filesystem, unread) == ("proc", ())

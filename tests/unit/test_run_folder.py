@@ -94,3 +94,8 @@ def test_a_run_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
     (tmp_path / "latest").symlink_to("d")
     with pytest.raises(PlimsollError, match=r"the newest in .* are b, c, d$"):
         find_run("z", tmp_path)
+
+
+def test_a_name_that_no_file_system_takes_is_one_clear_message(tmp_path: Path) -> None:
+    with pytest.raises(PlimsollError, match=r"^x{200}\.\.\.: cannot be looked at: File name too long$"):
+        find_run("x" * 5000, tmp_path)
