@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from plimsoll.host.client.forkserver import ForkServer
 from plimsoll.host.client.log import FILE_LIMIT, TAIL_LIMIT
 from plimsoll.host.client.process import Host, Hosts
 from plimsoll.host.failures import HostDied, HostError, HostStartError
@@ -346,3 +349,32 @@ def test_a_new_server_after_close(tmp_path: Path) -> None:
     for _ in range(2):
         assert hosts.start("one", tmp_path / "host.log").ask(call("add", x=1, y=1), DEADLINE) == 2
         hosts.close()
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_system_that_refuses_a_process_is_told_and_nothing_stays_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "python"
+    monkeypatch.setattr(sys, "executable", str(gone))
+    before = open_files()
+    with Hosts(stack=None) as hosts, pytest.raises(HostStartError) as caught:
+        hosts.start("x", tmp_path / "x.log")
+    assert str(caught.value) == f"no host can be started: {gone}: No such file or directory"
+    assert open_files() == before
+
+
+def test_a_server_that_does_not_end_is_reaped_though_ctrl_c_cuts_the_wait(tmp_path: Path) -> None:
+    server = ForkServer((), 60.0)
+    before = open_files()
+    os.kill(server.pid, signal.SIGSTOP)
+    cut = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    cut.start()
+    with pytest.raises(KeyboardInterrupt):
+        server.stop()
+    cut.join()
+    assert not psutil.pid_exists(server.pid)
+    assert open_files() == before - 2

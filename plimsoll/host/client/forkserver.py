@@ -41,7 +41,10 @@ class ServerGoneError(Exception):
 
 
 class ForkServer:
-    """One running fork server. Importing begins at once, in the background; `fork` waits for it."""
+    """One running fork server. Importing begins at once, in the background; `fork` waits for it.
+
+    Raises HostStartError where the system refuses the process.
+    """
 
     def __init__(self, modules: Sequence[str], import_limit: float) -> None:
         self._import_limit = import_limit
@@ -49,7 +52,7 @@ class ForkServer:
         self._kept = _kept_from_imports()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the server runs
         self._control, theirs = socket.socketpair()
-        with theirs:
+        try:
             self._process = subprocess.Popen(  # noqa: S603  our own interpreter, our own code
                 [sys.executable, "-P", "-c", _BOOT],
                 stdin=theirs.fileno(),
@@ -58,6 +61,12 @@ class ForkServer:
                 start_new_session=True,
                 env={name: value for name, value in os.environ.items() if name not in self._kept},
             )
+        except OSError as error:
+            self._control.close()
+            self._output.close()
+            raise HostStartError(f"no host can be started: {sys.executable}: {error.strerror or error}") from None
+        finally:
+            theirs.close()
         order = {"path": [entry or str(Path.cwd()) for entry in sys.path], "modules": list(modules)}
         with suppress(BrokenPipeError):  # where it has died already, `fork` says how
             self._control.sendall(json.dumps(order).encode() + b"\n")
@@ -119,12 +128,14 @@ class ForkServer:
         """End the server; hosts that it forked live on. Safe to call again."""
         self._control.close()
         try:
-            self._process.wait(_STOP_LIMIT)
-        except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-        self._output.close()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_LIMIT)
+        finally:  # a Ctrl-C while it is waited for leaves no process that nobody waits for
+            if self.is_alive:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+            self._output.close()
 
     def _await_ready(self) -> None:
         answer = self._first_answer()
