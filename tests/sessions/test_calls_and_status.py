@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.subsession import Outcome, run_inside, run_suite
+from tests.support.subsession import ROOT, Outcome, run_inside, run_suite
 
 STACK = ("-m", "node", "-k", "stack")
 MEDDLING = ("-p", "tests.support.plugins.meddling")
@@ -117,6 +117,17 @@ def test_a_plugin_that_the_suite_stands_on_cannot_be_left_out(arguments: tuple[s
 def test_plugins_of_packages_must_be_loaded(tmp_path: Path) -> None:
     outcome = run_inside(tmp_path, *STACK, env={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
     assert_one_usage_error(outcome, "metadata, html, benchmark; unset PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+
+
+@pytest.mark.parametrize("option", ["--rootdir=", "-c"])
+def test_a_root_that_is_not_the_suites_is_refused(option: str, tmp_path: Path) -> None:
+    settings = tmp_path / "other" / "pytest.ini"
+    settings.parent.mkdir()
+    settings.write_text("[pytest]\n")
+    given = f"{option}{settings}" if option == "-c" else f"{option}{settings.parent}"
+    outcome = run_inside(tmp_path, *STACK, given)
+    message = f"pytest takes {settings.parent} for the root, and the suite's is {ROOT}: leave out --rootdir and -c"
+    assert_one_usage_error(outcome, message)
 
 
 def test_python_without_assertions_is_refused(tmp_path: Path) -> None:
