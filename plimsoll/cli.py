@@ -4,21 +4,64 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from typing import Final
 
 from plimsoll.commands.parser import build_parser
 from plimsoll.errors import PlimsollError
 
 USAGE_ERROR: Final = 2
+INTERNAL_ERROR: Final = 3
+"""A defect of ours, as pytest has it. Python's own 1 would read as REJECTED, and have Slurm drain a sound node."""
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 """The status that a shell reports for a program ended by SIGPIPE; 1 would mean REJECTED."""
 
+_NO_ROOM: Final = (ENOSPC, EDQUOT, EFBIG, EIO)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; a user's mistake gives one message, never a traceback."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
+    """Run one command and return its exit status; a user's mistake gives one message, never a traceback.
+
+    With `argv`, the caller is in this process, and gets the exceptions that a defect of ours raises.
+    """
+    if argv is not None:
+        return _command(list(argv))
+    _open_closed_streams()
+    try:
+        return _command(sys.argv[1:])
+    except Exception as error:  # noqa: BLE001  whatever it is, its status must not be that of a verdict
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            _throw_output_away()
+            sys.stderr.write(f"plimsoll: error: the output, or a file, could not be written: {error.strerror}\n")
+            return USAGE_ERROR
+        traceback.print_exc()
+        return INTERNAL_ERROR
+
+
+def _open_closed_streams() -> None:
+    """Open the standard streams that a caller closed, as some daemons do, on the null device: otherwise the next file to
+    be opened would take their place."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # which takes the lowest number that is free
+    sys.stdin = sys.stdin or open(0, encoding="utf-8")  # noqa: SIM115  open for as long as the process lives
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _throw_output_away() -> None:
+    """Discard what standard output did not take: otherwise the interpreter complains again when it flushes at exit."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _command(arguments: Sequence[str]) -> int:
     try:
         status = _run(arguments)
         sys.stdout.flush()
@@ -28,8 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader (`head`) has gone; without this the interpreter complains again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _throw_output_away()  # the reader (`head`) has gone
         return BROKEN_PIPE
     return status
 

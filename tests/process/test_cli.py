@@ -112,6 +112,39 @@ def test_a_reader_that_leaves_early_is_not_a_traceback() -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_stream_that_the_caller_closed_changes_nothing(closed: str, tmp_path: Path) -> None:
+    """As some daemons start their programs; a status of 1 would be a rejection."""
+    told = tmp_path / "probe.txt"
+    script = f'exec "$@" {closed}'
+    command = ["sh", "-c", script, "sh", sys.executable, "-m", "plimsoll", "probe", "--recorded", H100]
+    with told.open("w") as file:
+        done = subprocess.run(command, check=False, stdout=file, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("H100" in told.read_text()) == (">&-" not in closed.replace("2>&-", ""))
+
+
+def test_output_that_finds_no_room_is_one_error() -> None:
+    command = [sys.executable, "-m", "plimsoll", "probe", "--recorded", H100]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr == "plimsoll: error: the output, or a file, could not be written: No space left on device\n"
+
+
+def test_a_defect_has_no_status_of_a_verdict() -> None:
+    script = (
+        "import sys; import plimsoll.commands.probe as probe; from plimsoll.cli import main\n"
+        "def broken(*_): raise LookupError('a defect')\n"
+        "probe.SystemProbe = probe.RecordedProbe = broken\n"
+        "sys.argv = ['plimsoll', 'probe']\n"
+        "sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == "LookupError: a defect"
+
+
 def test_probing_imports_neither_torch_nor_pytest_nor_other_commands() -> None:
     script = (
         "import sys; from plimsoll.cli import main; status = main(['probe', '--json'])\n"
