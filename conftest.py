@@ -18,6 +18,7 @@ FIXTURE_MODULES: Final = (
     "fixtures.waivers",
     "fixtures.resume",
     "fixtures.run",
+    "fixtures.lasting",
     "fixtures.tracking",
     "fixtures.selection",
     "fixtures.devices",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from tests.support.subsession import Outcome, run_suite
+from tests.support.subsession import ROOT, Outcome, command, environment, run_suite
 from tests.support.terminals import on_a_terminal
 
 SOME = ("-m", "tiny", "-k", "tiny-llama/bf16 and (test_free or stored_bytes or warm_load)")
@@ -75,3 +79,28 @@ def test_an_old_terminal_is_told_in_words(tmp_path: Path) -> None:
     status, output = on_a_terminal("pytest", *asked, PYTHONIOENCODING="ascii")
     assert status == 0
     assert "ok tiny-llama/bf16" in output
+
+
+@pytest.fixture(params=["a full disk", "a reader that left"])
+def spent(request: pytest.FixtureRequest) -> Iterator[IO[str]]:
+    if request.param == "a full disk":
+        with Path("/dev/full").open("w") as full:
+            yield full
+    else:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "w") as left:
+            yield left
+
+
+def test_a_run_outlives_its_terminal(spent: IO[str], tmp_path: Path) -> None:
+    """Python's own status of 1 would be a rejection."""
+    words = command(tmp_path, "-m", "node", "-k", "stack", "acceptance/test_node.py")
+    done = subprocess.run(
+        words, cwd=ROOT, env=environment(), stdout=spent, stderr=subprocess.PIPE, text=True, check=False, timeout=240
+    )
+    outcome = Outcome(status=done.returncode, output=done.stderr, reports=tmp_path)
+    assert (outcome.status, outcome.verdict) == (0, "ACCEPTED"), outcome.output
+    [line] = outcome.output.splitlines()
+    assert line.startswith("plimsoll: nothing more can be written to standard output (")
+    assert line.endswith(f"; the run goes on, and its verdict will stand in {outcome.folder}")
