@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ CHECKS: Final = "acceptance"
 PYTEST, RUN = "pytest", "plimsoll run"
 """The two programs that start a run."""
 _VARIABLE: Final = "PLIMSOLL_RUN"
+_STOPPING: Final = ("--exitfirst", "--sw", "--stepwise")
+_FLAGS: Final = re.compile(r"-[xvqsl]+")
+"""Options of one letter and no value, which may stand together: `-xv`."""
 
 
 def suite_root() -> Path | None:
@@ -62,6 +66,23 @@ def _in_suite(path: str, root: Path, here: Path) -> str:
     if file.partition("/")[0] != CHECKS or here == root:
         return path
     return path if (here / file).exists() and not (root / file).exists() else str(root / path)
+
+
+def going_on(arguments: Sequence[str]) -> list[str]:
+    """The arguments without what has pytest stop early: -x, --maxfail and their kind."""
+    kept = []
+    given = iter(arguments)
+    for argument in given:
+        if argument == "--maxfail":
+            next(given, None)
+        elif argument in _STOPPING or argument.startswith("--maxfail="):
+            continue
+        elif _FLAGS.fullmatch(argument):
+            rest = argument.replace("x", "")
+            kept += [] if rest == "-" else [rest]
+        else:
+            kept.append(argument)
+    return kept
 
 
 def command(program: str, *arguments: str) -> str:

@@ -13,11 +13,11 @@ from enum import StrEnum
 from typing import Final
 
 from plimsoll.evidence.record import RunHead, RunRecord
-from plimsoll.suite import PYTEST, command
+from plimsoll.suite import PYTEST, command, going_on
 from plimsoll.symptoms.recognise import Diagnosis
 from plimsoll.units import counted
 from plimsoll.verdict.cells import CellOutcome, CellResult
-from plimsoll.verdict.faults import record_faults, record_notes
+from plimsoll.verdict.faults import lasting_faults, record_faults, record_notes
 from plimsoll.verdict.gpus import idle_gpus, left_out, on_gpus
 from plimsoll.verdict.union import Conflict, lineages, united_results
 from plimsoll.verdict.waivers import Waivers
@@ -174,13 +174,28 @@ def _word(planned: int, results: Sequence[CellResult], faults: Sequence[str]) ->
 
 
 def _again(record: RunRecord) -> str | None:
-    """The command that runs what was not run; None where each node needs another command."""
+    """The command that runs what was not run; None where each node needs another command. A run that was cut short is
+    resumed: what it measured need not be measured again."""
     lines = lineages(record.runs)
     if record.parts:
         newest = lines[0][-1]
         program = PYTEST if newest.run is None else newest.run.program
         return f"{program} --resume={newest.run_id}" if len(lines) == 1 else None
-    return None if record.run is None else command(record.run.program, *record.run.arguments)
+    if record.run is None:
+        return None
+    was_cut = record.finish is None or record.finish.interrupted
+    if was_cut and record.node is not None and not lasting_faults(record):
+        return command(record.run.program, f"--resume={record.run_id}", *_reports_folder(record.run.arguments))
+    return command(record.run.program, *going_on(record.run.arguments))
+
+
+def _reports_folder(arguments: Sequence[str]) -> list[str]:
+    """The option that says where the runs lie, where it was given."""
+    option = "--report-dir"
+    places = [place for place, argument in enumerate(arguments) if argument.partition("=")[0] == option]
+    if not places:
+        return []
+    return [*arguments[places[-1] : places[-1] + (1 if "=" in arguments[places[-1]] else 2)]]
 
 
 def _gaps(results: Sequence[CellResult], again: str | None) -> tuple[Gap, ...]:

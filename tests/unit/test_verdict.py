@@ -21,6 +21,7 @@ from plimsoll.verdict.cells import CellOutcome, CellResult
 from plimsoll.verdict.verdict import Word, reach_verdict
 from tests.support.run_events import (
     OLD_FORMAT,
+    RUN_ID,
     Line,
     cell,
     crash,
@@ -226,6 +227,28 @@ def test_what_was_not_run_is_run_again_by_the_same_command(tmp_path: Path) -> No
     (gap,) = verdict.gaps
     assert (gap.fix, gap.cells) == ("pytest -m 'tiny and not phi'", (TIMED.id,))
     assert str(gap) == "1 check not run: nothing was reported"
+
+
+@pytest.mark.parametrize("end", ["interrupted", "killed"])
+def test_what_a_run_did_not_come_to_is_asked_by_one_that_goes_on(tmp_path: Path, end: str) -> None:
+    events = [event for event in good_run([PLAIN, TIMED])[:-1] if event.get("cell") != TIMED.id]
+    events[0] = start(arguments=["-m", "tiny", "-n", "2", "--report-dir", "my reports"])
+    events += [finish(2, interrupted=True, reason="KeyboardInterrupt")] if end == "interrupted" else []
+    (gap,) = verdict_on(tmp_path, events).gaps
+    assert (gap.fix, gap.cells) == (f"pytest --resume={RUN_ID} --report-dir 'my reports'", (TIMED.id,))
+    nowhere = [event for event in events if event["event"] != "node"]
+    (gap,) = verdict_on(tmp_path / "nowhere", nowhere).gaps
+    assert gap.fix == "pytest -m tiny -n 2 --report-dir 'my reports'", "without a node it could not be resumed"
+
+
+@pytest.mark.parametrize(
+    "given", [["-x"], ["--exitfirst"], ["--maxfail=1"], ["--maxfail", "1"], ["-xv"], ["-vx"], ["--stepwise"], ["--sw"]]
+)
+def test_what_was_not_run_is_not_stopped_early_once_more(tmp_path: Path, given: list[str]) -> None:
+    events = good_run([PLAIN, TIMED])
+    events[0] = start(arguments=["-m", "tiny", *given])
+    (gap,) = verdict_on(tmp_path, [event for event in events if event.get("cell") != TIMED.id]).gaps
+    assert gap.fix == ("pytest -m tiny -v" if "v" in given[0] and not given[0].startswith("--") else "pytest -m tiny")
 
 
 def test_an_empty_plan_is_incomplete_whatever_is_allowed(tmp_path: Path) -> None:
