@@ -97,6 +97,11 @@ WORST_FIRST: Final = (
 """The order of precedence where there are several outcomes."""
 
 
+UNPLANNED: Final = "it was not in the plan: nobody knows what else ran unplanned"
+"""Why the result of a check does not count that did not fail. It does not make the node bad either: a plugin had it
+asked, or the evidence has lost its plan."""
+
+
 def result_of(
     cell: Cell,
     evidence: CellEvidence,
@@ -112,11 +117,13 @@ def result_of(
     `withheld` says why pytest did not run it, where that is known, and `again` is the command that runs it. Old
     evidence has no calls; where they are recorded, a reported pass needs exactly one clean call.
     """
-    faults = _faults(evidence) if planned else ["it was not in the plan: nobody knows what else ran unplanned"]
+    faults = _faults(evidence)
     skipped = [report for report in evidence.reports if report["outcome"] == "skipped"]
     code = fix = None
     if faults:
         outcome, reason = CellOutcome.FAIL, "\n".join(faults)
+    elif not planned:
+        outcome, reason = CellOutcome.NOT_RUN, UNPLANNED
     elif skipped:
         outcome, (code, reason, fix) = CellOutcome.SKIP, _skip(skipped[0], gate)
     elif withheld and not evidence.reports:

@@ -68,6 +68,10 @@ def _of_the_end(run: RunRecord, results: Sequence[CellResult], *, continued: boo
         faults.append(f"pytest's exit status was {end.exitstatus}, but the evidence shows no failure")
     if run.node is None:
         faults.append("the node was not recorded: nobody knows what the figures belong to")
+    planned = {cell.id for cell in run.plan}
+    unplanned = [result.cell.id for result in results if result.cell.id not in planned]
+    if unplanned:
+        faults.append(f"{counted(len(unplanned), 'check')} ran that no plan has, the first is {unplanned[0]}")
     if run.collect_errors and not continued:
         first = run.collect_errors[0].nodeid
         faults.append(f"{counted(len(run.collect_errors), 'file')} could not be collected, the first is {first}")

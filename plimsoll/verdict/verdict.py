@@ -16,7 +16,7 @@ from plimsoll.evidence.record import RunHead, RunRecord
 from plimsoll.suite import PYTEST, command, going_on
 from plimsoll.symptoms.recognise import Diagnosis
 from plimsoll.units import counted
-from plimsoll.verdict.cells import CellOutcome, CellResult
+from plimsoll.verdict.cells import UNPLANNED, CellOutcome, CellResult
 from plimsoll.verdict.faults import lasting_faults, record_faults, record_notes
 from plimsoll.verdict.gpus import idle_gpus, left_out, on_gpus
 from plimsoll.verdict.union import Conflict, lineages, united_results
@@ -209,7 +209,7 @@ def _gaps(results: Sequence[CellResult], again: str | None) -> tuple[Gap, ...]:
             outcome=outcome,
             code=group[0].code,
             reasons=tuple(dict.fromkeys(result.reason for result in group)),
-            fix=fix or (again if outcome is CellOutcome.NOT_RUN else None),
+            fix=fix or (again if outcome is CellOutcome.NOT_RUN and group[0].reason != UNPLANNED else None),
             cells=tuple(result.cell.id for result in group),
             diagnosis=next((each for result in group for each in result.diagnoses), None),
         )

@@ -186,14 +186,37 @@ def test_a_cell_without_all_its_reports_is_not_run(tmp_path: Path, phases: list[
     assert (result.outcome, result.reason) == (CellOutcome.NOT_RUN, reason)
 
 
-def test_a_cell_that_was_not_planned_is_shown_and_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_cell_that_was_not_planned_is_shown_and_forbids_to_accept(tmp_path: Path, allowed: bool) -> None:
+    """It says nothing against the node: a plugin had it asked, or the plan is lost."""
     stray = cell("test_stray")
     events = good_run([PLAIN])
+    events[0] = start(allow_incomplete=allowed)
     verdict = verdict_on(tmp_path, [*events[:-1], *good_cell(stray), events[-1]])
-    assert verdict.word is Word.REJECTED
+    assert (verdict.word, verdict.exit_status) == (Word.INCOMPLETE, 6)
     assert verdict.planned == 1
-    assert [result.cell.id for result in verdict.results] == [PLAIN.id, stray.id]
+    assert [(result.cell.id, result.outcome) for result in verdict.results] == [
+        (PLAIN.id, CellOutcome.PASS),
+        (stray.id, CellOutcome.NOT_RUN),
+    ]
     assert verdict.results[1].reason == "it was not in the plan: nobody knows what else ran unplanned"
+    assert f"1 check ran that no plan has, the first is {stray.id}" in verdict.faults
+    assert [gap.fix for gap in verdict.gaps] == [None], "the same command would ask it unplanned once more"
+
+
+def test_a_cell_that_was_not_planned_and_fails_is_a_failure(tmp_path: Path) -> None:
+    stray = cell("test_stray")
+    events = good_run([PLAIN])
+    broken = [report(stray, "setup"), report(stray, "call", "failed", crash("it broke"))]
+    verdict = verdict_on(tmp_path, [*events[:-1], *broken, events[-1]])
+    assert verdict.word is Word.REJECTED
+    assert verdict.results[1].reason == "it broke"
+
+
+def test_a_plan_that_was_lost_is_no_failure_of_the_node(tmp_path: Path) -> None:
+    events = [event for event in good_run([PLAIN]) if event["event"] != "plan"]
+    verdict = verdict_on(tmp_path, events)
+    assert (verdict.word, verdict.planned, verdict.exit_status) == (Word.INCOMPLETE, 0, 5)
 
 
 def test_everything_skipped_is_incomplete(tmp_path: Path) -> None:
