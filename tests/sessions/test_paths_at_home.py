@@ -39,7 +39,7 @@ def test_options_of_the_suite_read_a_path_from_home(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "w.toml").write_text("[[waiver]]\ncells = 7\n")
     outcome = run_inside(tmp_path / "reports", "--waivers=~/w.toml", "-m", "node", "-k", "stack")
-    assert f"{tmp_path / 'w.toml'}" in outcome.output
+    assert "w.toml: waiver[0].cells: must be a text, not 7" in outcome.output
     (tmp_path / "my.toml").write_text("[[modle]]\n")
     outcome = run_inside(tmp_path / "reports", "--catalogue=~/my.toml", "-m", "node", "-k", "stack")
-    assert "[[modle]]" in outcome.output or "modle" in outcome.output
+    assert "modle" in outcome.output
