@@ -12,7 +12,7 @@ from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.host.failures import HostDied, HostError, HostFailure, HostStartError
 from plimsoll.host.protocol import Generated, LoadReport
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
-from plimsoll.ladder.rungs import Rung
+from plimsoll.ladder.rungs import TOKENS, Rung
 from plimsoll.symptoms.recognise import Diagnosis, Seen, recognise
 
 PAGE: Final = "docs/ladder.md"
@@ -72,7 +72,7 @@ class Attempt:
     report: LoadReport | None = None
     generated: Generated | None = None
     findings: tuple[str, ...] = ()
-    """What is to be known of one that works: settings without effect, a short answer."""
+    """What is to be known of one that works: settings without effect."""
     skip: Skip | None = None
     """The gate's decision, where that was it."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -138,6 +138,22 @@ def not_numbers(rung: Rung, report: LoadReport, generated: Generated) -> Attempt
         outcome=RungOutcome.FAILED,
         why=f"raw logits were NaN or infinite within {len(generated.completions[0].token_ids)} tokens",
         diagnoses=(told,),
+        report=report,
+        generated=generated,
+        settings=dict(rung.settings.given),
+    )
+
+
+def too_short(rung: Rung, report: LoadReport, generated: Generated) -> Attempt | None:
+    """A rung that gave fewer tokens than it was asked for, past every end; None for one that gave all. Of none at all
+    no logit was looked at, so that nothing was found to be wrong with any."""
+    given = [len(completion.token_ids) for completion in generated.completions]
+    if given and min(given) >= TOKENS:
+        return None
+    return Attempt(
+        rung=rung,
+        outcome=Outcome.FAILED,
+        why=f"gave {min(given, default=0)} of {TOKENS} tokens, though it was to go on past every end",
         report=report,
         generated=generated,
         settings=dict(rung.settings.given),

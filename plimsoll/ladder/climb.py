@@ -13,7 +13,17 @@ from plimsoll.host.client.process import Host
 from plimsoll.host.failures import HostFailure, HostStartError
 from plimsoll.host.protocol import Call, Generate, Load, LoadSpec, Prompt, Unload
 from plimsoll.judge.settings import unheeded
-from plimsoll.ladder.attempt import Attempt, RungOutcome, failed, implied, incomplete, not_numbers, refused, worked
+from plimsoll.ladder.attempt import (
+    Attempt,
+    RungOutcome,
+    failed,
+    implied,
+    incomplete,
+    not_numbers,
+    refused,
+    too_short,
+    worked,
+)
 from plimsoll.ladder.rungs import BF16, FP16, RUNGS, TOKENS, Room, Rung, best_dtype, rung, variant_on, weight_bytes
 
 QUESTION: Final = "The capital of France is"
@@ -175,5 +185,10 @@ def _asked(ladder: Ladder, step: Rung, variant: Variant, spec: LoadSpec, host: H
     generated = host.ask(asked, deadline=tier.request_deadline)
     if not generated.finite:
         return not_numbers(step, report, generated)
+    if (short := too_short(step, report, generated)) is not None:
+        return short
     host.ask(Unload(), deadline=tier.request_deadline)
-    return worked(step, report, generated, unheeded(variant, report))
+    findings = unheeded(variant, report)
+    if report.attention != variant.attention:
+        findings.append(f"{variant.attention} attention was asked for, and {report.attention} is in use")
+    return worked(step, report, generated, findings)

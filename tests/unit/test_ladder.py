@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,18 @@ from plimsoll.catalogue.entries import Quantization, Variant
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.host.failures import HostDied, HostError, Raised
+from plimsoll.host.protocol import Completion, Generate, Generated, Load, Unload
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
+from plimsoll.host.specify import load_spec
 from plimsoll.ladder.attempt import Attempt, RungOutcome, failed, implied, refused
-from plimsoll.ladder.climb import Ladder, climb, why_implied
+from plimsoll.ladder.climb import Climb, Ladder, climb, why_implied
 from plimsoll.ladder.document import conclusion, lines_of, to_json
 from plimsoll.ladder.entry import variant_table
 from plimsoll.ladder.rungs import RUNGS, Room, Rung, best_dtype, rung, variant_on
 from plimsoll.plan.asking import Named
 from plimsoll.plan.cells import Selection, make_plan
 from plimsoll.symptoms.recognise import Diagnosis
+from tests.support.load_reports import load_report
 
 ROOT = Path(__file__).parents[2]
 ROOM = Room(gpus=(80 * 10**9,), ram=64 * 10**9, weights=8 * 10**9)
@@ -177,6 +181,46 @@ def test_what_the_gate_refuses_for_all_is_asked_once_and_limits_pass_its_memory(
     with pytest.raises(AssertionError, match="tried"):
         climb(_ladder(phi, gate=small, specify=specify), every=True)
     assert asked == ["phi-3-mini-4k-instruct/max-memory"]
+
+
+class Recorded:
+    """The replies of a host that loads and gives so many tokens: no real one gives fewer than it is asked for."""
+
+    def __init__(self, tokens: int, attention: str) -> None:
+        load = load_report(attention=attention)
+        completion = Completion(text="", token_ids=tuple(range(tokens)), prompt_tokens=6, ended=False)
+        answer = Generated(
+            completions=(completion,), finite=True, clean_endings=True, pad_token=None, eos_tokens=(), seconds=1.0
+        )
+        self._replies = {Load: load, Generate: answer, Unload: None}
+
+    def ask(self, request: Any, deadline: float) -> Any:
+        return self._replies[type(request)]
+
+    def close(self) -> None:
+        pass
+
+
+def _climbed_by(host: Recorded, base: Variant) -> Climb:
+    specify = partial(load_spec, folder="x")
+    return climb(_ladder(base, start=lambda _: host, specify=specify, device="cpu"))
+
+
+@pytest.mark.parametrize("tokens", [0, 9])
+def test_a_rung_that_gives_fewer_tokens_than_asked_does_not_work(phi: Variant, tokens: int) -> None:
+    climbed = _climbed_by(Recorded(tokens, "eager"), phi)
+    assert climbed.working is None
+    assert {one.why for one in climbed.attempts} == {
+        f"gave {tokens} of 10 tokens, though it was to go on past every end"
+    }
+    assert _climbed_by(Recorded(10, "eager"), phi).working is not None
+
+
+def test_another_attention_than_the_rungs_is_a_finding(phi: Variant) -> None:
+    assert [one.findings for one in _climbed_by(Recorded(10, "eager"), phi).attempts] == [(), ()]
+    assert [one.findings for one in _climbed_by(Recorded(10, "sdpa"), phi).attempts] == [
+        ("eager attention was asked for, and sdpa is in use",)
+    ] * 2
 
 
 def test_a_rung_without_a_known_symptom_still_says_what_it_saw() -> None:

@@ -26,11 +26,11 @@ from plimsoll.catalogue.settings import (
 )
 from plimsoll.errors import CatalogueError, PlimsollError
 from plimsoll.footprint.prediction import Subject
-from plimsoll.host.protocol import CacheState, HostMemory, Inventory, LoadReport
 from plimsoll.judge.quantization import check_placement
 from plimsoll.judge.settings import unheeded
 from plimsoll.metrics import METRICS, MetricKind
 from plimsoll.plan.asking import KINDS
+from tests.support.load_reports import load_report
 
 
 @pytest.fixture(scope="module")
@@ -235,30 +235,6 @@ def test_an_entrys_settings_are_checked_too(tmp_path: Path, lines: str, said: st
     assert said in str(caught.value)
 
 
-def _report(**effective: Any) -> LoadReport:
-    return LoadReport(
-        seconds=1.0,
-        cache=CacheState(asked="as-is", resident=None),
-        checkpoint_bytes=0,
-        checkpoint_files=(),
-        resolved_revision=None,
-        memory=HostMemory(before=0, peak=0, after=0, method="x"),
-        gpus=(),
-        model_class="Phi3ForCausalLM",
-        missing_keys=(),
-        unexpected_keys=(),
-        mismatched_keys=(),
-        meta_parameters=(),
-        device_map={"": "cpu"},
-        attention="eager",
-        experts=None,
-        expert_quantization=None,
-        warnings=(),
-        inventory=Inventory(parameters=(), buffers=()),
-        effective=effective,
-    )
-
-
 def test_settings_that_are_not_in_force_are_findings(phi: Variant) -> None:
     variant = replace(
         phi,
@@ -270,7 +246,7 @@ def test_settings_that_are_not_in_force_are_findings(phi: Variant) -> None:
     )
     without = unheeded(
         variant,
-        _report(
+        load_report(
             config={"sliding_window": None, "rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4}},
             tokenizer={"padding_side": "right", "chat_template": None},
             bytes={"cuda:0": 2_000_000, "cpu": 5},
@@ -291,11 +267,11 @@ def test_a_revision_of_what_is_no_repository_is_a_finding_beside_settings_that_h
     given = {"dtype": "float16", "revision": "c" * 40}
     altered = configured(phi, settings_of(given, "x"))
     assert altered.dtype == "float16"
-    assert unheeded(altered, _report()) == [
+    assert unheeded(altered, load_report()) == [
         f"revision was set to {'c' * 40}, and the weights do not come from the Hub; remove it"
     ]
     hub = replace(phi, model=replace(phi.model, source=WeightSource.HUB))
-    assert unheeded(configured(hub, settings_of(given, "x")), _report()) == []
+    assert unheeded(configured(hub, settings_of(given, "x")), load_report()) == []
 
 
 def test_settings_that_are_in_force_are_none(phi: Variant) -> None:
@@ -303,9 +279,10 @@ def test_settings_that_are_in_force_are_none(phi: Variant) -> None:
         phi, config={"sliding_window": 64}, tokenizer={"use_fast": True}, load_options={"max_memory": {"cpu": "1MB"}}
     )
     assert (
-        unheeded(variant, _report(config={"sliding_window": 64}, tokenizer={"use_fast": True}, bytes={"cpu": 9})) == []
+        unheeded(variant, load_report(config={"sliding_window": 64}, tokenizer={"use_fast": True}, bytes={"cpu": 9}))
+        == []
     )
-    assert unheeded(variant, _report(config={"sliding_window": 64}))[0].startswith("use_fast of the tokenizer")
+    assert unheeded(variant, load_report(config={"sliding_window": 64}))[0].startswith("use_fast of the tokenizer")
 
 
 def test_weights_beside_a_device_are_no_fault_where_limits_ask_for_them() -> None:
