@@ -8,6 +8,7 @@ when each run ended.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from pathlib import Path
 from plimsoll import clock
 from plimsoll.errors import PlimsollError
 from plimsoll.fleet.fleet import Fleet, outcome_counts
+from plimsoll.fleet.outliers import Outlier
 from plimsoll.fleet.summary import NodeSummary
 from plimsoll.report.write import write_atomically
 from plimsoll.verdict.cells import CellOutcome
@@ -63,12 +65,14 @@ def _families(fleet: Fleet, now: datetime) -> Iterator[Family]:
     yield Family(
         "plimsoll_fleet_accepted", "1 where the fleet is accepted", (Sample((), float(fleet.word is Word.ACCEPTED)),)
     )
-    words = tuple(Sample((("verdict", word.value),), float(fleet.count(word))) for word in Word)
+    counts = Counter(map(fleet.word_of, fleet.nodes))
+    words = tuple(Sample((("verdict", word.value),), float(counts[word])) for word in Word)
     yield Family("plimsoll_fleet_nodes", "nodes with this verdict", words)
     missing = len(fleet.missing) if fleet.expected.names else max(0, (fleet.expected.count or 0) - len(fleet.nodes))
     yield Family("plimsoll_fleet_nodes_missing", "expected nodes without evidence", (Sample((), float(missing)),))
-    yield _of_nodes(fleet.nodes, "accepted", "1 where the node is accepted", lambda n: float(n.word is Word.ACCEPTED))
-    yield _of_nodes(fleet.nodes, "rejected", "1 where the node is rejected", lambda n: float(n.word is Word.REJECTED))
+    for word in (Word.ACCEPTED, Word.REJECTED):
+        name = word.value.lower()
+        yield Family(f"plimsoll_node_{name}", f"1 where the node is {name}", tuple(_has_word(fleet, word)))
     yield _of_nodes(fleet.nodes, "planned_checks", "checks that were planned", lambda n: float(n.planned))
     checks = tuple(
         Sample((("node", node.name), ("outcome", outcome.value)), float(outcome_counts(node)[outcome]))
@@ -79,11 +83,28 @@ def _families(fleet: Fleet, now: datetime) -> Iterator[Family]:
     yield _of_nodes(fleet.nodes, "gpus", "GPUs of the node", lambda n: float(len(n.gpus)))
     yield _of_nodes(fleet.nodes, "run_seconds", "wall time of its run", lambda n: n.seconds)
     yield _of_nodes(fleet.nodes, "run_end_timestamp_seconds", "when its run ended", _ended)
-    slow = tuple(
-        Sample((("node", one.node), ("gpu", one.gpu or ""), ("check", one.check or "")), one.behind)
-        for one in fleet.outliers.outliers
-    )
+    slow = tuple(Sample(_what_is_slow(one), one.behind) for one in fleet.outliers.outliers)
     yield Family("plimsoll_slower_ratio", "part by which a GPU or a node lies behind its like", slow)
+
+
+def _what_is_slow(one: Outlier) -> tuple[tuple[str, str], ...]:
+    """All that tells one from another: of two lines with the same labels the exporter takes none of the file."""
+    return (
+        ("node", one.node),
+        ("gpu", one.gpu or ""),
+        ("check", one.check or ""),
+        ("metric", one.metric or ""),
+        ("look", one.look.value),
+        ("product", one.product),
+    )
+
+
+def _has_word(fleet: Fleet, word: Word) -> Iterator[Sample]:
+    """Among the others; an expected node that left nothing is known to be neither accepted nor rejected."""
+    for node in fleet.nodes:
+        yield Sample((("node", node.name),), float(fleet.word_of(node) is word))
+    for name in fleet.missing if fleet.expected.names else ():
+        yield Sample((("node", name),), 0.0)
 
 
 def _of_nodes(

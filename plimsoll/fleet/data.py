@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from plimsoll.evidence.encoding import encode
 from plimsoll.fleet.differences import Difference, Group
-from plimsoll.fleet.draining import drain_command
-from plimsoll.fleet.fleet import Fleet, reason_of
+from plimsoll.fleet.fleet import Fleet
 from plimsoll.fleet.numerics import BitsApart
 from plimsoll.fleet.outliers import Outlier
 from plimsoll.fleet.stragglers import Straggler
@@ -44,7 +43,7 @@ def fleet_data(fleet: Fleet) -> dict[str, Any]:
         "notes": list(fleet.notes),
         "fail_on": [condition.value for condition in fleet.fail_on],
         "breaches": [condition.value for condition in fleet.breaches],
-        "nodes": [_node(node, oddities.get(node.name, [])) for node in fleet.nodes],
+        "nodes": [_node(fleet, node, oddities.get(node.name, [])) for node in fleet.nodes],
         "differences": [_difference(each) for each in fleet.differences],
         "outliers": [_outlier(each) for each in fleet.outliers.outliers],
         "looks": fleet.outliers.looks,
@@ -56,20 +55,23 @@ def fleet_data(fleet: Fleet) -> dict[str, Any]:
 
 
 def node_lines(fleet: Fleet) -> Iterator[str]:
-    """One line of JSON for each node, those without evidence included; the last is about the fleet."""
+    """One line of JSON for each node, and for each that is expected by name and left nothing."""
     oddities = fleet.oddities()
     for node in fleet.nodes:
-        data = {"schema": NODE_SCHEMA, **_node(node, oddities.get(node.name, []))}
+        data = {"schema": NODE_SCHEMA, **_node(fleet, node, oddities.get(node.name, []))}
         yield json.dumps(encode(data), allow_nan=False, separators=(",", ":"))
     for name in fleet.missing if fleet.expected.names else ():
-        lost = {"schema": NODE_SCHEMA, "name": name, "verdict": Word.INCOMPLETE.value, "statement": "no evidence"}
+        word = Word.INCOMPLETE.value
+        lost = {"schema": NODE_SCHEMA, "name": name, "verdict": word, "in_fleet": word, "statement": "no evidence"}
         yield json.dumps(lost, separators=(",", ":"))
 
 
-def _node(node: NodeSummary, oddities: list[str]) -> dict[str, Any]:
+def _node(fleet: Fleet, node: NodeSummary, oddities: list[str]) -> dict[str, Any]:
     return {
         "name": node.name,
         "verdict": node.word.value,
+        "in_fleet": fleet.word_of(node).value,
+        "in_fleet_why": fleet.why(node),
         "statement": node.statement,
         "scope": node.scope,
         "planned": node.planned,
@@ -100,7 +102,7 @@ def _node(node: NodeSummary, oddities: list[str]) -> dict[str, Any]:
             {"id": run.run_id, "started": run.started, "ended": run.ended, "sha256": list(run.sha256)}
             for run in node.runs
         ],
-        "drain": drain_command(node.name, reason_of(node)) if node.word is Word.REJECTED else None,
+        "drain": fleet.drain(node),
     }
 
 

@@ -11,8 +11,7 @@ from statistics import median
 from typing import Final
 
 from plimsoll.fleet.differences import Difference
-from plimsoll.fleet.draining import drain_command, drain_reason
-from plimsoll.fleet.fleet import Fleet, outcome_counts, reason_of
+from plimsoll.fleet.fleet import Fleet, outcome_counts
 from plimsoll.fleet.names import compressed, natural
 from plimsoll.fleet.outliers import ALPHA, FLOOR, Outlier
 from plimsoll.fleet.stragglers import FACTOR, LEAST
@@ -381,10 +380,10 @@ def _wall_time(fleet: Fleet) -> Section | None:
     known = [node.seconds for node in fleet.nodes if node.seconds is not None]
     if len(known) < 2:
         return None
-    unended = len(fleet.nodes) - len(known)
+    unknown = len(fleet.nodes) - len(known)
     text = (
         f"From {format_seconds(min(known))} to {format_seconds(max(known))}, median {format_seconds(median(known))}"
-        + (f"; {counted(unended, 'node')} did not end" if unended else "")
+        + (f"; that of {counted(unknown, 'node')} is not known" if unknown else "")
         + "."
     )
     late = [(code(one.node), f": {one}") for one in fleet.stragglers]
@@ -429,17 +428,8 @@ def _method(fleet: Fleet) -> Section:
 
 
 def drain_commands(fleet: Fleet) -> list[str]:
-    """For each node that is rejected, or computes wrong bits, the command that takes it out of service, for somebody to
-    read and to run."""
-    wrong = {one.node: one for one in fleet.numerics.apart if one.is_told}
-    found = []
-    for node in fleet.nodes:
-        if node.word is Word.REJECTED:
-            found.append(drain_command(node.name, reason_of(node)))
-        elif (one := wrong.get(node.name)) is not None:
-            reason = f"{one.gpu or 'the processor'} computes other bits than most of its product"
-            found.append(drain_command(node.name, drain_reason(reason)))
-    return found
+    """For each node that is rejected, or computes wrong bits, the command that takes it out of service."""
+    return [command for node in fleet.nodes if (command := fleet.drain(node)) is not None]
 
 
 def drain_section(fleet: Fleet) -> Section | None:

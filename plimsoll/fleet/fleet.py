@@ -12,14 +12,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
 from plimsoll.errors import PlimsollError
+from plimsoll.fleet.completeness import Fault, asked_less, by_node, fewer_gpus, gpus_twice, not_asked_again
 from plimsoll.fleet.differences import Difference, find_differences
-from plimsoll.fleet.draining import drain_reason
+from plimsoll.fleet.draining import drain_command, drain_reason
 from plimsoll.fleet.expected import Expected
 from plimsoll.fleet.names import compressed, natural
-from plimsoll.fleet.numerics import Numerics, compare_bits
+from plimsoll.fleet.numerics import BitsApart, Numerics, compare_bits
 from plimsoll.fleet.outliers import FigureKey, FigureValue, OutlierSearch, find_outliers
 from plimsoll.fleet.reading import Unreadable
 from plimsoll.fleet.stragglers import Straggler, find_stragglers
@@ -40,7 +42,7 @@ class Condition(StrEnum):
     STRAGGLER = "straggler"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Fleet:
     """All nodes as one."""
 
@@ -51,6 +53,8 @@ class Fleet:
     missing: tuple[str, ...]
     faults: tuple[str, ...]
     """Why the fleet cannot be accepted whatever its nodes say."""
+    in_doubt: Mapping[str, tuple[str, ...]]
+    """Node -> those of the faults that speak of it."""
     notes: tuple[str, ...]
     differences: tuple[Difference, ...]
     outliers: OutlierSearch
@@ -89,6 +93,34 @@ class Fleet:
         """The nodes with this verdict."""
         return sum(node.word is word for node in self.nodes)
 
+    def word_of(self, node: NodeSummary) -> Word:
+        """The verdict on a node among the others, who may know better than its own evidence."""
+        told = [one.is_told for one in self._apart.get(node.name, ())]
+        if node.word is Word.REJECTED or any(told):
+            return Word.REJECTED
+        return Word.INCOMPLETE if told or node.name in self.in_doubt else node.word
+
+    def why(self, node: NodeSummary) -> list[str]:
+        """What the others know of a node: the bits that it does not share with them, and what of it is in doubt."""
+        return [*map(str, self._apart.get(node.name, ())), *self.in_doubt.get(node.name, ())]
+
+    @cached_property
+    def _apart(self) -> dict[str, list[BitsApart]]:
+        found: dict[str, list[BitsApart]] = {}
+        for one in self.numerics.apart:
+            found.setdefault(one.node, []).append(one)
+        return found
+
+    def drain(self, node: NodeSummary) -> str | None:
+        """The command that takes a rejected node out of service, for somebody to read and to run."""
+        if self.word_of(node) is not Word.REJECTED:
+            return None
+        if node.word is Word.REJECTED:
+            return drain_command(node.name, reason_of(node))
+        one = next(one for one in self._apart[node.name] if one.is_told)
+        reason = f"{one.gpu or 'the processor'} computes other bits than most of its product"
+        return drain_command(node.name, drain_reason(reason))
+
     @property
     def statement(self) -> str:
         """`INCOMPLETE over 8 expected nodes: 6 accepted, 1 incomplete, 1 without evidence; ...`."""
@@ -113,10 +145,7 @@ class Fleet:
         """Node -> what is odd about it beside its verdict: its minority of facts, slowness, bits, wall time."""
         found: dict[str, list[str]] = {}
         for apart in self.numerics.apart:
-            who = f"{apart.gpu} computes" if apart.gpu else "computes"
-            how = "other bits than most of its product" if apart.is_told else "bits that no majority shares"
-            text = f"{who} {how}: {apart.check} ({apart.way}), {apart.ways} of {apart.of} ways"
-            found.setdefault(apart.node, []).append(text)
+            found.setdefault(apart.node, []).append(str(apart))
         for outlier in self.outliers.outliers:
             found.setdefault(outlier.node, []).append(str(outlier))
         for straggler in self.stragglers:
@@ -161,13 +190,11 @@ def judge_fleet(
     nodes, notes, dropped = _one_a_node(summaries, newest=newest)
     names = [node.name for node in nodes]
     missing = asked_for.missing(names)
+    lacking = [*gpus_twice(nodes), *fewer_gpus(nodes, asked_for.gpus), *asked_less(nodes), *dropped]
     faults = [
         *_left_nothing(asked_for, missing, len(nodes)),
         *(f"{each.path}: {each.why}" for each in unreadable),
-        *_gpus_twice(nodes),
-        *_fewer_gpus(nodes, asked_for.gpus),
-        *_asked_less(nodes),
-        *dropped,
+        *(fault.text for fault in lacking),
     ]
     if surplus := asked_for.surplus(names):
         notes.append(f"nobody expects {compressed(surplus)}, and all the same they count")
@@ -182,6 +209,7 @@ def judge_fleet(
         expected=asked_for,
         missing=missing,
         faults=tuple(faults),
+        in_doubt=by_node(lacking),
         notes=tuple(notes),
         differences=find_differences(nodes),
         outliers=find_outliers(_figures(nodes)),
@@ -211,7 +239,7 @@ def _word(nodes: Sequence[NodeSummary], faults: Sequence[str], numerics: Numeric
     return Word.INCOMPLETE
 
 
-def _one_a_node(summaries: Sequence[NodeSummary], *, newest: bool) -> tuple[list[NodeSummary], list[str], list[str]]:
+def _one_a_node(summaries: Sequence[NodeSummary], *, newest: bool) -> tuple[list[NodeSummary], list[str], list[Fault]]:
     """The nodes by name, notes, and faults."""
     by_name: dict[str, list[NodeSummary]] = {}
     for summary in summaries:
@@ -222,7 +250,7 @@ def _one_a_node(summaries: Sequence[NodeSummary], *, newest: bool) -> tuple[list
         nodes.append(own[-1] if newest else _worst_of(own))
         if len(own) > 1:
             several.append(name)
-            faults += _not_asked_again(own) if newest else []
+            faults += not_asked_again(own) if newest else []
     if not several:
         return nodes, [], []
     how = "the newest of each counts" if newest else "the worst outcome of each check counts; --newest takes the last"
@@ -233,27 +261,6 @@ def _age(summary: NodeSummary) -> tuple[bool, str, str]:
     """A key that sorts the newest last. A run whose start is lost may be the newest, and so counts as that."""
     last = summary.runs[-1]
     return last.started is None, last.started or "", last.run_id
-
-
-def _not_asked_again(own: Sequence[NodeSummary]) -> list[str]:
-    """A fault where the newest run was not asked what had no good result before: only a newer answer replaces one."""
-    newest = own[-1]
-    bad: dict[tuple[str, str], str] = {}
-    for each in own[:-1]:
-        for one in each.asked:
-            bad.pop((one.check, one.gpu), None)
-            if not one.outcome.is_good:
-                bad[one.check, one.gpu] = f"{one.outcome.word} in {each.runs[-1].run_id}"
-    asked = {(one.check, one.gpu) for one in newest.asked}
-    lack = [(check, gpu, how) for (check, gpu), how in bad.items() if (check, gpu) not in asked]
-    if not lack:
-        return []
-    check, gpu, how = lack[0]
-    on = f" on {gpu}" if gpu else ""
-    return [
-        f"the newest run of {newest.name} was not asked {counted(len(lack), 'check')} that had no good result before, "
-        f"such as {check}{on}, {how}; run the same selection again"
-    ]
 
 
 def _worst_of(own: Sequence[NodeSummary]) -> NodeSummary:
@@ -281,88 +288,6 @@ def _worst_of(own: Sequence[NodeSummary]) -> NodeSummary:
         faults=tuple(f"{each.runs[-1].run_id}: {fault}" for each in own for fault in each.faults),
         digests=tuple(dict.fromkeys(one for each in own if each.stack == newest.stack for one in each.digests)),
     )
-
-
-def _gpus_twice(nodes: Iterable[NodeSummary]) -> list[str]:
-    """The evidence of one node must not stand for two."""
-    holders: dict[str, list[str]] = {}
-    for node in nodes:
-        for gpu in node.gpus:
-            if gpu.uuid is not None:
-                holders.setdefault(gpu.uuid, []).append(node.name)
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for uuid, names in holders.items():
-        if len(names) > 1:
-            groups.setdefault(tuple(sorted(names, key=natural)), []).append(uuid)
-    return [
-        f"{', '.join(names)} have the same {counted(len(uuids), 'GPU')} ({uuids[0]}"
-        f"{', ...' if len(uuids) > 1 else ''}); one node's evidence cannot speak for another"
-        for names, uuids in groups.items()
-    ]
-
-
-def _kind(node: NodeSummary) -> tuple[str, ...]:
-    """What says which nodes are held against each other: a GPU whose name cannot be read makes no kind of its own."""
-    known = {gpu.product for gpu in node.gpus if gpu.product}
-    return tuple(sorted(known)) or node.products
-
-
-def _fewer_gpus(nodes: Sequence[NodeSummary], said: Mapping[str, int]) -> list[str]:
-    """A GPU that the driver does not list any more is in no plan: others of its kind tell that it is missing.
-
-    One of them is enough: where half of the nodes lost a GPU, or most, there is no majority that has all.
-    """
-    faults = [
-        f"{node.name} has {counted(len(node.gpus), 'GPU')}, and {said[node.name]} are expected"
-        for node in nodes
-        if node.name in said and len(node.gpus) < said[node.name]
-    ]
-    kinds: dict[tuple[str, ...], list[NodeSummary]] = {}
-    for node in nodes:
-        kinds.setdefault(_kind(node), []).append(node)
-    for node in nodes:
-        # A node without any may be of whatever kind: its driver may see none of its GPUs.
-        group = kinds[_kind(node)] if node.gpus else nodes
-        usual = max(len(each.gpus) for each in group)
-        if len(node.gpus) < usual and node.name not in said:
-            has = [each.name for each in group if len(each.gpus) == usual]
-            whose = f"most nodes of its kind have {usual}" if 2 * len(has) > len(group) else f"{has[0]} has {usual}"
-            faults.append(
-                f"{node.name} has {counted(len(node.gpus), 'GPU')}, and {whose}; if that is right, say so in the file "
-                f"of --expect-nodes: {node.name} {len(node.gpus)}"
-            )
-    return faults
-
-
-def _asked_less(nodes: Sequence[NodeSummary]) -> list[str]:
-    """Nodes that were not asked what another of their kind was, or not on as many of their GPUs: nobody knows how they
-    would have done."""
-    kinds: dict[tuple[object, ...], list[NodeSummary]] = {}
-    for node in nodes:
-        kinds.setdefault((_kind(node), len(node.gpus)), []).append(node)
-    found: dict[tuple[str, ...], list[str]] = {}
-    faults = []
-    for group in kinds.values():
-        checks = {node.name: {one.check for one in node.asked} for node in group}
-        every = set().union(*checks.values())
-        for name, own in checks.items():
-            if lack := every - own:
-                found.setdefault(tuple(sorted(lack)), []).append(name)
-        on = {node.name: len({gpu for one in node.asked for gpu in one.gpu.split("+") if gpu}) for node in group}
-        faults += [
-            f"{node.name} was asked on {on[node.name]} of its {counted(len(node.gpus), 'GPU')}, and others of its kind "
-            f"on {max(on.values())}; run the same selection on all of them"
-            for node in group
-            if on[node.name] < max(on.values())
-        ]
-    return [
-        *(
-            f"{compressed(names)} {'was' if len(names) == 1 else 'were'} not asked {counted(len(lack), 'check')} that "
-            f"others of the kind were asked, such as {lack[0]}; run the same selection on all of them"
-            for lack, names in found.items()
-        ),
-        *faults,
-    ]
 
 
 def _figures(nodes: Iterable[NodeSummary]) -> dict[FigureKey, list[FigureValue]]:

@@ -6,11 +6,16 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from plimsoll.present.foreign_text import one_line
+
 _DIGITS: Final = re.compile(r"(\d+)")
 _NUMBERED: Final = re.compile(r"(?P<before>.*?)(?P<number>\d+)(?P<after>\D*)", re.DOTALL)
-_LIST: Final = re.compile(r"(?P<before>[^\[\]]*)\[(?P<inside>[\d,-]+)\](?P<after>[^\[\]]*)")
+_LIST: Final = re.compile(r"(?P<before>[^\[\]]*)\[(?P<inside>[\d,-]+)\](?P<after>.*)", re.DOTALL)
+_OUTSIDE: Final = re.compile(r",(?![^\[\]]*\])")
+"""A comma that stands in no brackets."""
 _RANGE: Final = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
 MOST_EXPANDED: Final = 100_000
+_MOST_BRACKETS: Final = 8
 
 
 def natural(name: str) -> tuple[tuple[int, str, int], ...]:
@@ -36,25 +41,48 @@ def compressed(names: Iterable[str]) -> str:
 
 
 def expanded(text: str) -> list[str]:
-    """The names that `gpu[01-16,18]` stands for; a name without brackets stands for itself.
+    """The names that `gpu[01-16,18],login1` and `rack[1-2]-gpu[01-04]` stand for, as Slurm writes them; a name without
+    brackets and commas stands for itself.
 
     Raises ValueError for brackets that are no list, and for more names than any fleet has.
     """
-    if "[" not in text and "]" not in text:
-        return [text]
-    found = _LIST.fullmatch(text)
-    if found is None:
-        raise ValueError(f"{text!r} is no list of nodes such as gpu[01-16]")
+    found: list[str] = []
+    for part in _OUTSIDE.split(text):
+        if not part:
+            raise ValueError(f"{one_line(text, 80)!r} has a comma with no name beside it")
+        found += _expanded(part, text)
+        _refuse_many(len(found), text)
+    return found
+
+
+def _expanded(part: str, text: str) -> list[str]:
+    """The names of one list, the first of its brackets first."""
+    if "[" not in part and "]" not in part:
+        return [part]
+    found = _LIST.fullmatch(part)
+    if found is None or part.count("[") > _MOST_BRACKETS:
+        raise ValueError(f"{one_line(text, 80)!r} is no list of nodes such as gpu[01-16]")
+    numbers = _numbers(found["inside"], text)
+    ends = _expanded(found["after"], text) if found["after"] else [""]
+    _refuse_many(len(numbers) * len(ends), text)
+    return [f"{found['before']}{number}{end}" for number in numbers for end in ends]
+
+
+def _numbers(inside: str, text: str) -> list[str]:
     numbers: list[str] = []
-    for part in found["inside"].split(","):
+    for part in inside.split(","):
         one = _RANGE.fullmatch(part)
         if one is None or int(one["last"] or one["first"]) < int(one["first"]):
-            raise ValueError(f"{part!r} in {text!r} is no range such as 01-16")
+            raise ValueError(f"{one_line(part, 80)!r} in {one_line(text, 80)!r} is no range such as 01-16")
         first, last = int(one["first"]), int(one["last"] or one["first"])
-        if last - first >= MOST_EXPANDED:
-            raise ValueError(f"{text!r} stands for more than {MOST_EXPANDED} nodes")
+        _refuse_many(last - first + 1, text)
         numbers += [str(number).zfill(len(one["first"])) for number in range(first, last + 1)]
-    return [f"{found['before']}{number}{found['after']}" for number in numbers]
+    return numbers
+
+
+def _refuse_many(count: int, text: str) -> None:
+    if count > MOST_EXPANDED:
+        raise ValueError(f"{one_line(text, 80)!r} stands for more than {MOST_EXPANDED} nodes")
 
 
 def _ranges(numbers: list[str]) -> Iterator[str]:

@@ -31,6 +31,12 @@ class BitsApart:
     is_told: bool
     """False where no bits are those of more than half, so that nobody can say which are wrong."""
 
+    def __str__(self) -> str:
+        """`gpu2 computes other bits than most of its product: ... (batch 1, whole), 2 of 2 ways`."""
+        who = f"{self.gpu} computes" if self.gpu else "computes"
+        how = "other bits than most of its product" if self.is_told else "bits that no majority shares"
+        return f"{who} {how}: {self.check} ({self.way}), {self.ways} of {self.of} ways"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numerics:

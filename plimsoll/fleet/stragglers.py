@@ -41,13 +41,13 @@ class Straggler:
 
 
 def find_stragglers(nodes: Sequence[NodeSummary]) -> tuple[Straggler, ...]:
-    """Nodes above `FACTOR` times the median of those with the same products and scope, the slowest first."""
+    """Nodes above `FACTOR` times the median of those with the same products and scope, the latest first."""
     groups: dict[tuple[object, ...], list[NodeSummary]] = {}
     for node in nodes:
         if node.seconds is not None:
             groups.setdefault((node.products, node.scope), []).append(node)
     found = [one for group in groups.values() if len(group) >= _FEWEST for one in _of_group(group)]
-    return tuple(sorted(found, key=lambda one: (-one.seconds / one.middle, natural(one.node))))
+    return tuple(sorted(found, key=lambda one: (one.middle - one.seconds, natural(one.node))))
 
 
 def _of_group(group: Sequence[NodeSummary]) -> list[Straggler]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from plimsoll.evidence.record import RunRecord
@@ -177,6 +178,7 @@ def node_name(record: RunRecord) -> str:
     return record.folder.parent.name if record.folder.name.startswith("2") else record.folder.name
 
 
+@lru_cache(maxsize=2**16)
 def check_name(cell: str) -> str:
     """The id of a check without the GPU that it was asked of: `acceptance/test_health.py::test_ecc`."""
     return _EMPTY.sub("", _GPU_IN_ID.sub("", cell))
@@ -326,6 +328,8 @@ def _seconds(runs: Sequence[RunRecord]) -> float | None:
             span = datetime.fromisoformat(run.finish.at) - datetime.fromisoformat(run.run.started)
         except (ValueError, TypeError):
             return None
+        if span.total_seconds() < 0.0:
+            return None  # its clock was set back
         total += span.total_seconds()
     return total
 

@@ -15,6 +15,7 @@ import pytest
 from plimsoll.commands.schema import schema
 from plimsoll.evidence.chain import START, sealed
 from plimsoll.evidence.events import Event
+from plimsoll.fleet.data import fleet_data
 from plimsoll.fleet.discovery import find_lineages
 from plimsoll.fleet.document import drain_commands
 from plimsoll.fleet.expected import read_expected
@@ -163,6 +164,9 @@ def test_a_gpu_that_computes_other_bits_rejects_the_fleet_though_its_node_is_acc
     assert fleet.numerics.apart[0].agreeing == 8
     assert "  node03 ACCEPTED by itself, and other bits" in terminal_lines(fleet)
     assert len(drain_commands(fleet)) == 1, "the node that rejects the fleet can be taken out of service"
+    told = {node["name"]: (node["verdict"], node["in_fleet"], node["drain"]) for node in fleet_data(fleet)["nodes"]}
+    assert told["node03"] == ("ACCEPTED", "REJECTED", drain_commands(fleet)[0])
+    assert told["node01"] == ("ACCEPTED", "ACCEPTED", None)
 
 
 def test_of_two_nodes_with_other_bits_both_are_named(tmp_path: Path) -> None:
@@ -218,6 +222,14 @@ def test_a_node_that_took_long_is_named(tmp_path: Path) -> None:
     assert fleet.word is Word.ACCEPTED
 
 
+@pytest.mark.parametrize("usual", [0.0, -5.0])
+def test_runs_that_took_no_time_by_their_clocks_make_no_straggler_impossible(tmp_path: Path, usual: float) -> None:
+    runs = {f"node{number:02}": spoiled(seconds=usual) for number in (1, 2, 3)}
+    fleet = made_fleet(tmp_path, 4, node04=spoiled(seconds=100.0), **runs)
+    assert [one.node for one in fleet.stragglers] == (["node04"] if usual == 0.0 else [])
+    assert all(node.seconds is None or node.seconds >= 0.0 for node in fleet.nodes)
+
+
 def test_a_gpu_that_is_not_listed_any_more_makes_its_node_incomplete_in_the_fleet(tmp_path: Path) -> None:
     write_fleet_of(tmp_path / "nodes", 4, node04=spoiled(gpus=7))
     fleet = fleet_in(tmp_path / "nodes")
@@ -228,6 +240,8 @@ def test_a_gpu_that_is_not_listed_any_more_makes_its_node_incomplete_in_the_flee
         "--expect-nodes: node04 7"
     )
     assert fleet.faults == (said,)
+    assert [fleet.word_of(node) for node in fleet.nodes] == [Word.ACCEPTED] * 3 + [Word.INCOMPLETE]
+    assert [fleet.why(node) for node in fleet.nodes] == [[], [], [], [said]]
     expected = tmp_path / "nodes.txt"
     expected.write_text("node[01-03] 8\nnode04 7\n")
     assert fleet_in(tmp_path / "nodes", str(expected)).word is Word.ACCEPTED
@@ -492,6 +506,9 @@ def test_a_mistake_is_one_message(tmp_path: Path, arguments: list[str], says: st
         ("gpu[9-1]\n", "line 1: '9-1' in 'gpu[9-1]' is no range such as 01-16; "),
         ("gpu[1-3\n", "line 1: 'gpu[1-3' is no list of nodes such as gpu[01-16]; "),
         ("gpu[1-999999]\n", "line 1: 'gpu[1-999999]' stands for more than 100000 nodes; "),
+        ("gpu[1-999]n[1-999]\n", "line 1: 'gpu[1-999]n[1-999]' stands for more than 100000 nodes; "),
+        ("gpu1,,gpu3\n", "line 1: 'gpu1,,gpu3' has a comma with no name beside it; "),
+        ("a" + "[1]" * 3000 + "\n", "is no list of nodes such as gpu[01-16]; "),
         ("gpu1 eight\n", "line 1: 'gpu1 eight'; "),
         ("gpu1 99999\n", "line 1: 'gpu1 99999'; "),
     ],
@@ -509,6 +526,8 @@ def test_names_are_compressed_as_slurm_writes_them_and_expand_again() -> None:
     assert sorted(names, key=natural)[:3] == ["gpu1", "gpu2", "gpu08"]
     assert expanded("gpu[08-10,12]-x") == ["gpu08-x", "gpu09-x", "gpu10-x", "gpu12-x"]
     assert expanded("login") == ["login"]
+    assert expanded(compressed(names)) == ["gpu1", "gpu2", "gpu08", "gpu09", "gpu10", "r2n1", "r2n3", "login"]
+    assert expanded("rack[1-2]-gpu[08-09]") == ["rack1-gpu08", "rack1-gpu09", "rack2-gpu08", "rack2-gpu09"]
 
 
 @pytest.mark.parametrize(
