@@ -27,16 +27,32 @@ _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?")
 _LONGEST_MESSAGE: Final = 800
 
 _ACCEPT: Final = """\
-reports="/evidence/nodes/${PLIMSOLL_NODE:?}"
-# Before its deadline a pod is sent SIGTERM: Ctrl-C for the run, which then ends with what it has.
+# What a node left in an earlier Job must not stand for one that leaves nothing in this.
+reports="/evidence/${PLIMSOLL_JOB:?}/nodes/${PLIMSOLL_NODE:?}"
+# Before its deadline a pod is sent SIGTERM: Ctrl-C for the run, which then ends with what it has. Without job control
+# bash has what runs in the background ignore that.
+set -m
 trap 'kill -INT "$run" 2>/dev/null' TERM
 python3 -m pytest "--report-dir=$reports" "$@" & run=$!
-while kill -0 "$run" 2>/dev/null; do wait "$run"; status=$?; done
+# A signal ends `wait`, and not what it waits for. Of what has ended bash keeps the status.
+while kill -0 "$run" 2>/dev/null; do wait "$run"; done
+wait "$run"; status=$?
 plimsoll report latest "--report-dir=$reports" --no-pages | tail -n 20 | tail -c 4000 > /dev/termination-log
 exit "$status"
 """
 _JUDGE: Final = """\
-plimsoll fleet /evidence/nodes --expect-nodes @NODES@ --output /evidence/fleet > /tmp/said; status=$?
+told() { echo "INCOMPLETE: $1" | tee /dev/termination-log; exit 6; }
+set -- /evidence/*/nodes
+[ -d "$1" ] || told "no run began"
+[ "$#" -eq 1 ] || told "the claim has runs of several Jobs, $*: give each acceptance a claim of its own"
+job="${1%/nodes}"
+if [ -e "$job/judged" ] && [ -z "$(find "$1" -newer "$job/judged" -print -quit)" ]; then
+  told "nothing was written since $1 was judged; that verdict lies in $job/fleet"
+fi
+touch "$job/judging"
+plimsoll fleet "$1" --expect-nodes @NODES@ --output "$job/fleet" > /tmp/said; status=$?
+# 2: no verdict was reached.
+[ "$status" -eq 2 ] || mv "$job/judging" "$job/judged"
 cat /tmp/said; tail -n 1 /tmp/said | tail -c 4000 > /dev/termination-log
 exit "$status"
 """
@@ -74,10 +90,23 @@ def manifest_text(job: KubernetesJob) -> str:
         "SECONDS": str(job.seconds),
         "SELECTOR": json.dumps(dict(job.selector or {})),
         "SELECTION": json.dumps(list(job.selection)),
-        "ACCEPT": json.dumps(_ACCEPT),
-        "JUDGE": json.dumps(_JUDGE.replace("@NODES@", str(job.nodes))),
+        "ACCEPT": json.dumps(scripts(job).accept),
+        "JUDGE": json.dumps(scripts(job).judge),
     }
     return re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], template)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scripts:
+    """What bash runs in the pods."""
+
+    accept: str
+    judge: str
+
+
+def scripts(job: KubernetesJob) -> Scripts:
+    """What the pods of these Jobs run: that of a node, and that of the verdict."""
+    return Scripts(accept=_ACCEPT, judge=_JUDGE.replace("@NODES@", str(job.nodes)))
 
 
 def _refuse(job: KubernetesJob) -> None:
@@ -97,7 +126,11 @@ def patches(fleet: Mapping[str, Any], at: str) -> Iterator[str]:
     """The commands that tell each node its verdict, as a label and a condition; `fleet` is the data of fleet.json, `at`
     the time in ISO format with a Z. Raises PlimsollError where it is none."""
     for node in fleet["nodes"]:
-        yield from _patch(str(node["name"]), str(node["verdict"]), str(node["statement"]), at)
+        word = str(node.get("in_fleet", node["verdict"]))
+        # Where the others know better, what the node says of itself is not why.
+        why = "; ".join(map(str, node["in_fleet_why"])) if "in_fleet_why" in node else "held against the others"
+        said = str(node["statement"]) if word == node["verdict"] else f"{word} in the fleet: {why}"
+        yield from _patch(str(node["name"]), word, said, at)
     for name in fleet["expected"]["missing"] if fleet["expected"]["names"] else ():
         yield from _patch(str(name), Word.INCOMPLETE.value, "no evidence", at)
 

@@ -176,6 +176,27 @@ def test_a_requeued_job_goes_on_where_its_run_was_cut_short(slurm: Cluster, tmp_
     assert (fleet["verdict"], len(node["runs"])) == ("ACCEPTED", 2)
 
 
+def test_runs_of_another_job_do_not_stand_for_those_of_this(slurm: Cluster, tmp_path: Path) -> None:
+    reports = tmp_path / "job"
+    reports.mkdir()
+    (reports / "of-job-0").touch()
+    batch = script(tmp_path, "--nodes=1", "--shared")
+    options = ["--nodelist=gpu01", f"--output={tmp_path}/job.log"]
+    ended = slurm.wait_for_end(slurm.submit(batch, *CHOSEN, options=options, env=environment(reports)), timeout=60)
+    assert ended["ExitCode"] == "2:0"
+    assert (
+        "has runs of another job (of-job-0); give PLIMSOLL_REPORTS a new folder" in (tmp_path / "job.log").read_text()
+    )
+    # Nor do those that no job left.
+    (reports / "of-job-0").unlink()
+    (reports / "nodes" / "gpu01").mkdir(parents=True)
+    ended = slurm.wait_for_end(slurm.submit(batch, *CHOSEN, options=options, env=environment(reports)), timeout=60)
+    assert ended["ExitCode"] == "2:0"
+    assert "has runs already, and not of this job" in (tmp_path / "job.log").read_text()
+    judged = slurm.submit(batch, "--judge", "1", "1", options=options, env=environment(reports))
+    assert slurm.wait_for_end(judged, timeout=60)["ExitCode"] == "6:0"
+
+
 def test_an_array_has_a_job_a_node_and_another_job_judges_all(slurm: Cluster, tmp_path: Path) -> None:
     reports = tmp_path / "job"
     batch = script(tmp_path, "--nodes=2", "--array")

@@ -25,6 +25,10 @@ KINDS = {
     "PersistentVolumeClaim": "io.k8s.api.core.v1.PersistentVolumeClaim",
     "NodeCondition": "io.k8s.api.core.v1.NodeCondition",
 }
+OTHER_BITS = (
+    "gpu0 computes other bits than most of its product: "
+    "acceptance/test_agreement.py::test_repeats_to_the_bit[wide/bf16] (batch 1, whole), 2 of 2 ways; "
+)
 ASKED = ("--image=registry.example/plimsoll:0.1", "--nodes=16", "-m", "gpu70b and not soak")
 
 
@@ -69,7 +73,10 @@ def test_each_node_has_a_pod_and_one_that_fails_ends_no_other() -> None:
     assert apart["labelSelector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
     [container] = pod["containers"]
     assert container["args"] == ["-m", "gpu70b and not soak"]
-    assert container["env"] == [{"name": "PLIMSOLL_NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]
+    assert {one["name"]: one["valueFrom"]["fieldRef"]["fieldPath"] for one in container["env"]} == {
+        "PLIMSOLL_NODE": "spec.nodeName",
+        "PLIMSOLL_JOB": "metadata.labels['batch.kubernetes.io/controller-uid']",
+    }
     assert {"key": "node.kubernetes.io/unschedulable", "operator": "Exists", "effect": "NoSchedule"} in pod[
         "tolerations"
     ]
@@ -119,6 +126,22 @@ def test_nodes_are_told_their_verdict_by_commands_that_nothing_runs(tmp_path: Pa
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", each["lastTransitionTime"])
     assert [each["status"] for each in conditions] == ["False", "True", "False", "True"]
     assert {each["type"] for each in conditions} == {CONDITION}
+
+
+def test_a_node_that_only_the_others_find_at_fault_is_not_told_that_it_is_accepted(tmp_path: Path) -> None:
+    wrong = {"node02": lambda made: replace(made, bits=dict.fromkeys(range(8), "aa"))}
+    write_fleet_of(tmp_path / "nodes", 4, node03=lambda made: replace(made, gpus=7), **wrong)
+    plimsoll("fleet", tmp_path / "nodes", f"--output={tmp_path}/fleet.json")
+    lines = [
+        shlex.split(line) for line in plimsoll("kubernetes", "patches", tmp_path / "fleet.json").stdout.splitlines()
+    ]
+    words = ["accepted", "rejected", "incomplete", "accepted"]
+    assert [line[-1] for line in lines[::2]] == [f"plimsoll/verdict={word}" for word in words]
+    patch = json.loads(lines[3][-1].removeprefix("--patch="))["status"]["conditions"][0]
+    assert patch["status"] == "True"
+    assert patch["message"].startswith(f"REJECTED in the fleet: {OTHER_BITS}")
+    patch = json.loads(lines[5][-1].removeprefix("--patch="))["status"]["conditions"][0]
+    assert patch["message"].startswith("INCOMPLETE in the fleet: node03 has 7 GPUs, and most nodes of its kind have 8")
 
 
 @pytest.mark.parametrize(("text", "says"), [("{}", "is no fleet.json of this version"), ("x", "it is not JSON")])
