@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,13 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="of a node with several runs the newest counts, instead of the worst outcome of each check",
     )
+    parser.add_argument(
+        "--max-age",
+        type=_age,
+        metavar="HOURS",
+        help="how long ago a run that counts may have ended (default: no limit; a note names nodes whose run is a week "
+        "older than the newest)",
+    )
     parser.add_argument("--fail-on", type=_conditions, default=(), metavar="WORDS", help="difference,outlier,straggler")
     parser.add_argument(
         "--output",
@@ -96,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
     expected = read_expected(options.expect_nodes)
     lineages = find_lineages(options.runs, options.report_dir)
     read, unread = split(read_nodes(lineages, options.jobs))
-    fleet = judge_fleet(read, unread, expected, options.fail_on, newest=options.newest)
+    fleet = judge_fleet(read, unread, expected, options.fail_on, newest=options.newest, most_age=options.max_age)
     sys.stdout.write(_printed(fleet, options))
     sys.stdout.flush()
     for path in outputs:
@@ -121,6 +129,13 @@ def _conditions(text: str) -> tuple[Condition, ...]:
         return read_conditions(text)
     except PlimsollError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _age(text: str) -> timedelta:
+    hours = float(text)
+    if not 0.0 < hours < 1e6:
+        raise ValueError(text)
+    return timedelta(hours=hours)
 
 
 def _jobs(text: str) -> int:

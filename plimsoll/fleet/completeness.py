@@ -51,6 +51,31 @@ def gpus_twice(nodes: Iterable[NodeSummary]) -> list[Fault]:
     ]
 
 
+def two_machines(own: Sequence[NodeSummary], *, newest: bool) -> list[Fault]:
+    """A fault where runs under one name have no GPU in common: they are of two machines, and one is not judged.
+
+    With `newest` that is no fault, for the GPUs may have been exchanged, unless the runs were made at the same time.
+    """
+    for place, later in enumerate(own):
+        for earlier in own[:place]:
+            uuids = [{gpu.uuid for gpu in each.gpus if gpu.uuid is not None} for each in (earlier, later)]
+            if not all(uuids) or uuids[0] & uuids[1] or (newest and not _overlap(earlier, later)):
+                continue
+            text = (
+                f"{earlier.runs[-1].run_id} and {later.runs[-1].run_id} are both of {later.name}, and have no GPU in "
+                "common; give each machine a name of its own (PLIMSOLL_NODE), or, where its GPUs were exchanged, take "
+                "the newest (--newest)"
+            )
+            return [Fault(text, (later.name,))]
+    return []
+
+
+def _overlap(earlier: NodeSummary, later: NodeSummary) -> bool:
+    """Whether one began before the other ended; of a run without an end nobody knows."""
+    began, ended = later.runs[0].started, earlier.runs[-1].ended
+    return began is not None and ended is not None and began < ended
+
+
 def _kind(node: NodeSummary) -> tuple[str, ...]:
     """What says which nodes are held against each other: a GPU whose name cannot be read makes no kind of its own."""
     known = {gpu.product for gpu in node.gpus if gpu.product}
@@ -71,6 +96,14 @@ def fewer_gpus(nodes: Sequence[NodeSummary], said: Mapping[str, int]) -> list[Fa
     for node in nodes:
         kinds.setdefault(_kind(node), []).append(node)
     for node in nodes:
+        if len(node.gpus) < node.most_gpus and node.name not in said:
+            has, had = counted(len(node.gpus), "GPU"), counted(node.most_gpus, "GPU")
+            text = (
+                f"{node.name} has {has} in its newest run, and had {had} before; if that is right, say so in the file "
+                f"of --expect-nodes: {node.name} {len(node.gpus)}"
+            )
+            faults.append(Fault(text, (node.name,)))
+            continue
         # A node without any may be of whatever kind: its driver may see none of its GPUs.
         group = kinds[_kind(node)] if node.gpus else nodes
         usual = max(len(each.gpus) for each in group)

@@ -62,7 +62,9 @@ def _evidence_in(path: Path) -> Iterator[Path]:
             yield (folder / EVIDENCE_FILE).resolve()
             continue
         is_within = folder == path or (run is not None and run in folder.parents)
-        if not is_within and (not (folders or files) or _RUN.fullmatch(folder.name)):
+        # A link is nothing that a node left: `latest` stays where its run is gone.
+        is_empty = all((folder / name).is_symlink() for name in (*folders, *files))
+        if not is_within and (is_empty or _RUN.fullmatch(folder.name)):
             yield (folder / EVIDENCE_FILE).resolve()
     yield from (Path(folder, EVIDENCE_FILE).resolve() for folder in shut)
 

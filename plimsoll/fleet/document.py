@@ -6,6 +6,7 @@ has a row for each of its GPUs too. So a thousand nodes fit on a page that is re
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Final
@@ -44,6 +45,8 @@ _TONES: Final = {Word.ACCEPTED: Tone.GOOD, Word.REJECTED: Tone.BAD, Word.INCOMPL
 _ORDER: Final = (Word.REJECTED, Word.INCOMPLETE, Word.ACCEPTED)
 _OTHER_BITS: Final[tuple[Inline, ...]] = (" by itself, and ", Span(text="other bits", tone=Tone.BAD))
 _MOST_COLUMNS: Final = 24
+_FEW_NODES: Final = 3
+"""From which a failure of most of them is no chance."""
 _MOST_ODD: Final = 200
 """Odd nodes that are told in full; all stand in the list of nodes and in the file for programs."""
 _MOST_SCOPES: Final = 3
@@ -437,5 +440,20 @@ def drain_section(fleet: Fleet) -> Section | None:
     found = drain_commands(fleet)
     if not found:
         return None
-    told = "Nothing has been run. What takes the rejected nodes out of service in Slurm:"
-    return Section(title="Take out of service", blocks=(_paragraph(told), Verbatim(text="\n".join(found))))
+    told = [*_of_most(fleet), "Nothing has been run. What takes the rejected nodes out of service in Slurm:"]
+    return Section(title="Take out of service", blocks=(*map(_paragraph, told), Verbatim(text="\n".join(found))))
+
+
+def _of_most(fleet: Fleet) -> list[str]:
+    """A warning where most nodes fail the same check: that is seldom their own fault."""
+    asked: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for node in fleet.nodes:
+        asked.update({one.check for one in node.asked})
+        failed.update({one.check for one in node.asked if one.outcome is CellOutcome.FAIL})
+    return [
+        f"{check} failed on {count} of {counted(asked[check], 'node')}: look first at what they share (the entry and "
+        "its limits, the software, the network), for it may be no fault of the nodes."
+        for check, count in failed.most_common(1)
+        if count >= _FEW_NODES and 2 * count > asked[check]
+    ]

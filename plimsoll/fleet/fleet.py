@@ -11,12 +11,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from typing import Final
 
+from plimsoll import clock
 from plimsoll.errors import PlimsollError
-from plimsoll.fleet.completeness import Fault, asked_less, by_node, fewer_gpus, gpus_twice, not_asked_again
+from plimsoll.fleet.age import in_no_order, old_among, too_old
+from plimsoll.fleet.completeness import (
+    Fault,
+    asked_less,
+    by_node,
+    fewer_gpus,
+    gpus_twice,
+    not_asked_again,
+    two_machines,
+)
 from plimsoll.fleet.differences import Difference, find_differences
 from plimsoll.fleet.draining import drain_command, drain_reason
 from plimsoll.fleet.expected import Expected
@@ -180,24 +192,35 @@ def judge_fleet(
     fail_on: tuple[Condition, ...] = (),
     *,
     newest: bool = False,
+    now: datetime | None = None,
+    most_age: timedelta | None = None,
 ) -> Fleet:
     """Judge the nodes as one.
 
     A node with several runs that have nothing to do with each other counts by the worst of them; with `newest`, by
-    that which began last.
+    that which began last. With `most_age`, no run that counts may have ended longer before `now`.
     """
     asked_for = expected or Expected()
-    nodes, notes, dropped = _one_a_node(summaries, newest=newest)
+    at = clock.now() if now is None else now
+    nodes, notes, of_several = _one_a_node(summaries, at, newest=newest)
     names = [node.name for node in nodes]
     missing = asked_for.missing(names)
-    lacking = [*gpus_twice(nodes), *fewer_gpus(nodes, asked_for.gpus), *asked_less(nodes), *dropped]
+    lacking = [
+        *gpus_twice(nodes),
+        *fewer_gpus(nodes, asked_for.gpus),
+        *asked_less(nodes),
+        *of_several,
+        *(too_old(nodes, at, most_age) if most_age is not None else ()),
+    ]
+    unread = [Fault(f"{each.path}: {each.why}", _beside(Path(each.path), summaries)) for each in unreadable]
     faults = [
         *_left_nothing(asked_for, missing, len(nodes)),
-        *(f"{each.path}: {each.why}" for each in unreadable),
-        *(fault.text for fault in lacking),
+        *(fault.text for fault in (*unread, *lacking)),
     ]
     if surplus := asked_for.surplus(names):
         notes.append(f"nobody expects {compressed(surplus)}, and all the same they count")
+        notes += _otherwise_named(missing, surplus)
+    notes += [] if most_age is not None else old_among(nodes)
     if asked_for.total is None:
         notes.append("a node that left nothing is not missed: --expect-nodes says which there are")
     elif asked_for.count is not None and len(nodes) > asked_for.count:
@@ -209,7 +232,7 @@ def judge_fleet(
         expected=asked_for,
         missing=missing,
         faults=tuple(faults),
-        in_doubt=by_node(lacking),
+        in_doubt=by_node([*unread, *lacking]),
         notes=tuple(notes),
         differences=find_differences(nodes),
         outliers=find_outliers(_figures(nodes)),
@@ -227,6 +250,22 @@ def _left_nothing(expected: Expected, missing: Sequence[str], found: int) -> lis
     return [f"{counted(expected.count or 0, 'node')} are expected, and {found} left evidence"]
 
 
+def _otherwise_named(missing: Iterable[str], surplus: Iterable[str]) -> list[str]:
+    """A note on names that differ from expected ones by their domain or their case alone."""
+    short = {name.partition(".")[0].lower() for name in missing}
+    alike = [name for name in surplus if name.partition(".")[0].lower() in short]
+    return (
+        [f"{compressed(alike)}: expected under another name? Set PLIMSOLL_NODE, or expect that name"] if alike else []
+    )
+
+
+def _beside(path: Path, summaries: Iterable[NodeSummary]) -> tuple[str, ...]:
+    """The node whose folder evidence that says nothing lies in, where runs of that node alone lie there."""
+    folder = path.parent.parent
+    names = {each.name for each in summaries for run in each.runs if Path(run.folder).parent == folder}
+    return tuple(names) if len(names) == 1 else ()
+
+
 def _is_excused(node: NodeSummary) -> bool:
     return node.word is Word.ACCEPTED or (node.allow_incomplete and node.planned > 0 and not node.faults)
 
@@ -239,7 +278,9 @@ def _word(nodes: Sequence[NodeSummary], faults: Sequence[str], numerics: Numeric
     return Word.INCOMPLETE
 
 
-def _one_a_node(summaries: Sequence[NodeSummary], *, newest: bool) -> tuple[list[NodeSummary], list[str], list[Fault]]:
+def _one_a_node(
+    summaries: Sequence[NodeSummary], now: datetime, *, newest: bool
+) -> tuple[list[NodeSummary], list[str], list[Fault]]:
     """The nodes by name, notes, and faults."""
     by_name: dict[str, list[NodeSummary]] = {}
     for summary in summaries:
@@ -247,10 +288,12 @@ def _one_a_node(summaries: Sequence[NodeSummary], *, newest: bool) -> tuple[list
     nodes, several, faults = [], [], []
     for name, own in sorted(by_name.items(), key=lambda item: natural(item[0])):
         own.sort(key=_age)
-        nodes.append(own[-1] if newest else _worst_of(own))
+        chosen = own[-1] if newest else _worst_of(own)
+        nodes.append(replace(chosen, most_gpus=max(each.most_gpus for each in own)))
         if len(own) > 1:
             several.append(name)
-            faults += not_asked_again(own) if newest else []
+            faults += two_machines(own, newest=newest)
+            faults += [*not_asked_again(own), *in_no_order(own, now)] if newest else []
     if not several:
         return nodes, [], []
     how = "the newest of each counts" if newest else "the worst outcome of each check counts; --newest takes the last"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,13 +30,21 @@ class Unreadable:
 
 
 def read_nodes(lineages: Sequence[Lineage], processes: int | None = None) -> Iterator[NodeSummary | Unreadable]:
-    """The summary of each, in their order; never more than a few records are held at a time."""
+    """The summary of each, in their order; never more than a few records are held at a time.
+
+    Raises PlimsollError where a process that reads is killed.
+    """
     count = min(_MOST_PROCESSES, _cores() if processes is None else processes)
     if count < 2 or len(lineages) <= _ALONE_UP_TO:
         yield from map(read_node, lineages)
         return
-    with ProcessPoolExecutor(max_workers=count) as pool:
-        yield from pool.map(read_node, lineages, chunksize=4)
+    try:
+        with ProcessPoolExecutor(max_workers=count) as pool:
+            yield from pool.map(read_node, lineages, chunksize=4)
+    except BrokenProcessPool:
+        raise PlimsollError(
+            "a process that read evidence was killed, likely for memory; --jobs 1 reads one node after the other"
+        ) from None
 
 
 def read_node(lineage: Lineage) -> NodeSummary | Unreadable:

@@ -127,6 +127,9 @@ class NodeSummary:
     """The first, those of failures before those of gaps; `asked` counts all."""
     faults: tuple[str, ...]
     gpus: tuple[GpuSummary, ...]
+    """Those of the newest run."""
+    most_gpus: int
+    """How many any of its runs found."""
     facts: Mapping[str, str]
     stack: str
     """What decides which bits are computed, beside the product."""
@@ -161,6 +164,7 @@ def summarise(record: RunRecord, verdict: Verdict) -> NodeSummary:
         reasons=_reasons(verdict.results),
         faults=verdict.faults,
         gpus=_gpus(newest, node),
+        most_gpus=max((len(run.node.gpus) for run in record.runs if run.node is not None), default=0),
         facts={} if node is None else _facts(node, newest),
         stack="" if node is None else _stack(node, newest),
         figures=tuple(_figures(verdict.results)),

@@ -152,7 +152,7 @@ def too_short(rung: Rung, report: LoadReport, generated: Generated) -> Attempt |
         return None
     return Attempt(
         rung=rung,
-        outcome=Outcome.FAILED,
+        outcome=RungOutcome.FAILED,
         why=f"gave {min(given, default=0)} of {TOKENS} tokens, though it was to go on past every end",
         report=report,
         generated=generated,

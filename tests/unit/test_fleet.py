@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,19 @@ def spoiled(**changes: Any) -> Spoil:
     return lambda made: replace(made, **changes)
 
 
-def fleet_in(folder: Path, expect: str | None = None, *fail_on: Condition, newest: bool = False) -> Fleet:
+NOW = datetime(2026, 11, 27, tzinfo=UTC)
+"""A week after the runs that are made up."""
+
+
+def fleet_in(
+    folder: Path,
+    expect: str | None = None,
+    *fail_on: Condition,
+    newest: bool = False,
+    most_age: timedelta | None = None,
+) -> Fleet:
     read, unread = split(read_nodes(find_lineages([str(folder)], folder), 1))
-    return judge_fleet(read, unread, read_expected(expect), fail_on, newest=newest)
+    return judge_fleet(read, unread, read_expected(expect), fail_on, newest=newest, now=NOW, most_age=most_age)
 
 
 def made_fleet(folder: Path, count: int = 8, expect: str | None = None, **changes: Spoil) -> Fleet:
@@ -342,6 +353,123 @@ def test_what_a_file_system_keeps_is_no_node(kept: str, tmp_path: Path) -> None:
         write_node(folder, MadeNode(name="node01", run="20261119T000000Z-node01-aaaa", failing=((1, "xid"),)))
     fleet = fleet_in(tmp_path / "nodes", "3")
     assert (fleet.word, fleet.faults, fleet.notes) == (Word.ACCEPTED, (), ())
+
+
+def test_of_a_folder_a_link_alone_is_nothing_that_a_node_left(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 2)
+    (tmp_path / "node03").mkdir()
+    (tmp_path / "node03" / "latest").symlink_to("20261120T125901Z-node03-ab12")
+    fleet = fleet_in(tmp_path)
+    assert fleet.word is Word.INCOMPLETE
+    assert [fault.partition(":")[0] for fault in fleet.faults] == [f"{tmp_path}/node03/evidence.jsonl"]
+
+
+def test_evidence_that_says_nothing_puts_the_node_in_doubt_whose_folder_it_lies_in(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 2)
+    lost = tmp_path / "node01" / "20261121T000000Z-node01-aa01"
+    lost.mkdir()
+    fleet = fleet_in(tmp_path)
+    assert [fleet.word_of(node) for node in fleet.nodes] == [Word.INCOMPLETE, Word.ACCEPTED]
+    # Of a folder with runs of several nodes nobody knows whose it is.
+    for node in ("node01", "node02"):
+        for run in (tmp_path / node).iterdir():
+            run.rename(tmp_path / run.name)
+        (tmp_path / node).rmdir()
+    fleet = fleet_in(tmp_path)
+    assert (len(fleet.faults), [fleet.word_of(node) for node in fleet.nodes]) == (1, [Word.ACCEPTED] * 2)
+
+
+def test_a_gpu_that_a_node_had_in_an_earlier_run_is_missed(tmp_path: Path) -> None:
+    """Where all of a kind lost one, or the node is alone of its kind, no other node tells."""
+    write_node(tmp_path, MadeNode(name="node01", run="20261119T000000Z-node01-aa01"))
+    write_node(tmp_path, MadeNode(name="node01", gpus=7, run="20261121T000000Z-node01-aa01"), dated("2026-11-21", 7))
+    said = (
+        "node01 has 7 GPUs in its newest run, and had 8 GPUs before; if that is right, say so in the file of "
+        "--expect-nodes: node01 7"
+    )
+    assert fleet_in(tmp_path, "1").faults == (said,)
+    assert fleet_in(tmp_path, "1", newest=True).faults == (said,)
+    (tmp_path / "nodes.txt").write_text("node01 7\n")
+    assert fleet_in(tmp_path, str(tmp_path / "nodes.txt"), newest=True).word is Word.ACCEPTED
+
+
+def dated(day: str, gpus: int = 8, name: str = "node01", **changes: Any) -> list[Any]:
+    """The events of a run of another day, of a minute after midnight."""
+    made = MadeNode(name=name, gpus=gpus, run=f"{day.replace('-', '')}T000000Z-{name}-aa01", **changes)
+    head, *rest, end = events_of(made)
+    return [{**head, "at": f"{day}T00:00:00+00:00"}, *rest, {**end, "at": f"{day}T00:01:00+00:00"}]
+
+
+@pytest.mark.parametrize(("day", "word"), [("2026-11-19", Word.ACCEPTED), ("2026-11-20", Word.INCOMPLETE)])
+def test_runs_under_one_name_that_share_no_gpu_are_of_two_machines(tmp_path: Path, day: str, word: Word) -> None:
+    write_node(tmp_path, MadeNode(name="node01"))
+    other = MadeNode(name="node01", uuid_of="other", run=f"{day.replace('-', '')}T000000Z-node01-aa01")
+    events = dated(day, uuid_of="other")
+    if day == "2026-11-20":
+        events[-1]["at"] = "2026-11-20T13:00:00+00:00"  # while the first one ran
+    write_node(tmp_path, other, events)
+    fleet = fleet_in(tmp_path, "1")
+    assert (fleet.word, len(fleet.faults)) == (Word.INCOMPLETE, 1)
+    assert "are both of node01, and have no GPU in common; give each machine a name of its own" in fleet.faults[0]
+    assert fleet_in(tmp_path, "1", newest=True).word is word
+
+
+def test_evidence_that_is_too_old_speaks_for_no_node(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 3)
+    write_node(
+        tmp_path, MadeNode(name="node04", run="20261001T000000Z-node04-aa01"), dated("2026-10-01", name="node04")
+    )
+    fleet = fleet_in(tmp_path, "4")
+    assert fleet.word is Word.ACCEPTED
+    assert fleet.notes == (
+        "what node04 left is more than 7 days older than the newest: is it of this acceptance? --max-age HOURS refuses "
+        "what is older",
+    )
+    fleet = fleet_in(tmp_path, "4", most_age=timedelta(hours=200))
+    assert (fleet.word, fleet.notes) == (Word.INCOMPLETE, ())
+    assert fleet.faults == (
+        "what node04 left ended longer ago than 200 h, the most that is allowed, such as 20261001T000000Z-node04-aa01; "
+        "run them again, or leave old runs out",
+    )
+    assert [fleet.word_of(node) for node in fleet.nodes] == [Word.ACCEPTED] * 3 + [Word.INCOMPLETE]
+
+
+@pytest.mark.parametrize("day", ["1970-01-01", "2027-01-01"])
+def test_a_run_at_a_time_that_cannot_be_is_neither_fresh_nor_the_newest(tmp_path: Path, day: str) -> None:
+    run = f"{day.replace('-', '')}T000000Z-node01-aa01"
+    write_node(tmp_path, MadeNode(name="node01", run=run), dated(day, failing=((1, "xid"),)))
+    write_fleet_of(tmp_path, 2)
+    fleet = fleet_in(tmp_path, "2", newest=True)
+    assert (fleet.word, [fleet.word_of(node) for node in fleet.nodes][1]) == (
+        Word.INCOMPLETE if day < "2026" else Word.REJECTED,
+        Word.ACCEPTED,
+    )
+    assert f"by its clock {run} of node01 began at no time that can be" in fleet.faults[0]
+    fleet = fleet_in(tmp_path, "2", most_age=timedelta(hours=200))
+    assert fleet.faults == (
+        f"what node01 left ended at no time that can be, so that nobody knows how old it is, such as {run}; set their "
+        "clocks, and run again",
+    )
+
+
+def test_a_node_that_is_expected_by_another_form_of_its_name_is_told(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path / "nodes", 2, node02=spoiled(environment={"PLIMSOLL_NODE": "Node02.cluster.local"}))
+    (tmp_path / "nodes.txt").write_text("node[01-02]\n")
+    fleet = fleet_in(tmp_path / "nodes", str(tmp_path / "nodes.txt"))
+    assert (fleet.word, fleet.missing) == (Word.INCOMPLETE, ("node02",))
+    assert (
+        fleet.notes[-1] == "Node02.cluster.local: expected under another name? Set PLIMSOLL_NODE, or expect that name"
+    )
+
+
+@pytest.mark.parametrize(("failing", "is_warned"), [(2, False), (3, True)])
+def test_a_failure_of_most_nodes_is_told_before_they_are_taken_out_of_service(
+    tmp_path: Path, failing: int, is_warned: bool
+) -> None:
+    spoils = {f"node{number:02}": spoiled(failing=((3, "ecc"),)) for number in range(1, failing + 1)}
+    lines = terminal_lines(made_fleet(tmp_path, 4, **spoils))
+    said = f"acceptance/test_health.py::test_ecc failed on {failing} of 4 nodes: look first at what they share"
+    assert any(said in line for line in lines) is is_warned
 
 
 def test_one_nodes_evidence_does_not_stand_for_two(tmp_path: Path) -> None:
