@@ -1,22 +1,19 @@
-"""The fleet's verdict as a document: the odd nodes first, then nodes against checks, then what differs and how far.
-
-Nodes whose checks ended alike share a row, under a name that Slurm takes (`gpu[01-16]`); a node that is not wholly well
-has a row for each of its GPUs too. So a thousand nodes fit on a page that is read in a minute.
-"""
+"""The fleet's verdict as a document: the odd nodes first, then nodes against checks, then what differs and how far."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import Final
 
 from plimsoll.fleet.differences import Difference
 from plimsoll.fleet.fleet import Fleet, outcome_counts
-from plimsoll.fleet.names import compressed, natural
+from plimsoll.fleet.matrix import LONGEST_NAMES, MOST_COLUMNS, matrix_section, question_of
+from plimsoll.fleet.names import natural
 from plimsoll.fleet.outliers import ALPHA, FLOOR, Outlier
 from plimsoll.fleet.stragglers import FACTOR, LEAST
-from plimsoll.fleet.summary import Asked, NodeSummary
+from plimsoll.fleet.summary import NodeSummary
 from plimsoll.present.document import (
     BREAK,
     Banner,
@@ -38,24 +35,21 @@ from plimsoll.present.document import (
 )
 from plimsoll.present.foreign_text import one_line
 from plimsoll.units import counted, format_seconds, format_value
-from plimsoll.verdict.cells import WORST_FIRST, CellOutcome
+from plimsoll.verdict.cells import CellOutcome
 from plimsoll.verdict.verdict import Word
 
 _TONES: Final = {Word.ACCEPTED: Tone.GOOD, Word.REJECTED: Tone.BAD, Word.INCOMPLETE: Tone.NEAR}
 _ORDER: Final = (Word.REJECTED, Word.INCOMPLETE, Word.ACCEPTED)
 _OTHER_BITS: Final[tuple[Inline, ...]] = (" by itself, and ", Span(text="other bits", tone=Tone.BAD))
-_MOST_COLUMNS: Final = 24
 _FEW_NODES: Final = 3
 """From which a failure of most of them is no chance."""
 _MOST_ODD: Final = 200
 """Odd nodes that are told in full; all stand in the list of nodes and in the file for programs."""
 _MOST_SCOPES: Final = 3
-_MOST_ROWS: Final = 1200
 _MOST_REASONS: Final = 5
 _MOST_ODDITIES: Final = 8
 _MOST_GROUPS: Final = 6
 _MOST_LISTED: Final = 300
-_LONGEST_NAMES: Final = 300
 _LONGEST_REASON: Final = 400
 
 
@@ -64,7 +58,7 @@ def fleet_document(fleet: Fleet) -> Document:
     sections = (
         _faults(fleet),
         _odd_nodes(fleet),
-        _matrix(fleet),
+        matrix_section(fleet.nodes),
         _differences(fleet.differences),
         _outliers(fleet),
         _numerics(fleet),
@@ -178,94 +172,6 @@ def _reason(node: NodeSummary, place: int) -> Cell:
     return (Sign(outcome=reason.outcome.value), " ", code(reason.check), f"{more}: {first}")
 
 
-_Name = Callable[[str], str]
-
-
-def _file(check: str) -> str:
-    return check.partition("::")[0].rpartition("/")[2].removesuffix(".py").removeprefix("test_")
-
-
-def _question(check: str) -> str:
-    return check.partition("::")[2].partition("[")[0].removeprefix("test_")
-
-
-def _whole(check: str) -> str:
-    return check.partition("::")[2].removeprefix("test_") or check
-
-
-def _column_of(nodes: Iterable[NodeSummary]) -> _Name:
-    """The finest name of checks that leaves a table which a person can read."""
-    checks = {one.check for node in nodes for one in node.asked}
-    for name in (_whole, _question):
-        if len({name(check) for check in checks}) <= _MOST_COLUMNS:
-            return name
-    return _file
-
-
-def _matrix(fleet: Fleet) -> Section | None:
-    name = _column_of(fleet.nodes)
-    heads = tuple(dict.fromkeys(name(one.check) for node in fleet.nodes for one in node.asked))
-    if not heads:
-        return None
-    patterns: dict[tuple[object, ...], list[NodeSummary]] = {}
-    for node in fleet.nodes:
-        # A node that is not wholly well has a row of its own, for which GPU it is must be told.
-        is_well = all(one.outcome is CellOutcome.PASS for one in node.asked)
-        own = _cells(node.asked, heads, name)
-        patterns.setdefault((len(node.gpus), *map(str, own), "" if is_well else node.name), []).append(node)
-    rows: list[tuple[Cell, ...]] = []
-    for group in sorted(patterns.values(), key=lambda group: (_badness(group[0]), natural(group[0].name))):
-        rows += _rows(group, heads, name)
-    shown = rows[:_MOST_ROWS]
-    more = [] if len(shown) == len(rows) else [_paragraph(f"and {len(rows) - len(shown)} more rows, in fleet.json")]
-    how = "Rows are nodes, and GPUs of those that are not wholly well; a cell is the worst of its checks."
-    return Section(
-        title="Nodes, GPUs and checks",
-        anchor="matrix",
-        blocks=(
-            Paragraph(words=how),
-            Table(columns=columns("node", "GPUs", *heads), rows=tuple(shown), notable=_MOST_ROWS),
-            *more,
-        ),
-    )
-
-
-def _badness(node: NodeSummary) -> int:
-    return min((WORST_FIRST.index(one.outcome) for one in node.asked), default=len(WORST_FIRST))
-
-
-def _rows(group: Sequence[NodeSummary], heads: Sequence[str], name: _Name) -> list[tuple[Cell, ...]]:
-    first = group[0]
-    names = compressed(node.name for node in group)
-    several = f" ({len(group)} nodes)" if len(group) > 1 else ""
-    label = f"{one_line(names, _LONGEST_NAMES)}{several}"
-    rows: list[tuple[Cell, ...]] = [
-        (code(label), str(len(first.gpus) or "none"), *_cells(first.asked, heads, name)),
-    ]
-    if len(group) == 1 and len(first.gpus) > 1 and _badness(first) < WORST_FIRST.index(CellOutcome.PASS):
-        for gpu in first.gpus:
-            own = [one for one in first.asked if gpu.id in one.gpu.split("+")]
-            if own:
-                rows.append((f"{first.name} {gpu.id}", "", *_cells(own, heads, name)))
-    return rows
-
-
-def _cells(asked: Iterable[Asked], heads: Sequence[str], name: _Name) -> list[Cell]:
-    found: dict[str, list[CellOutcome]] = {}
-    for one in asked:
-        found.setdefault(name(one.check), []).append(one.outcome)
-    return [_cell(found.get(head, [])) for head in heads]
-
-
-def _cell(outcomes: Sequence[CellOutcome]) -> Cell:
-    if not outcomes:
-        return ""
-    worst = min(outcomes, key=WORST_FIRST.index)
-    alike = outcomes.count(worst)
-    sign = Sign(outcome=worst.value)
-    return sign if alike == len(outcomes) else (sign, f" {alike}/{len(outcomes)}")
-
-
 def _differences(differences: Sequence[Difference]) -> Section | None:
     if not differences:
         return None
@@ -300,7 +206,7 @@ def _others(difference: Difference) -> Cell:
             *([BREAK] if entries else []),
             strong(one_line(group.value, 120)),
             ": ",
-            code(one_line(group.named, _LONGEST_NAMES)),
+            code(one_line(group.named, LONGEST_NAMES)),
         ]
     if len(groups) > _MOST_GROUPS:
         entries += [BREAK, f"and {len(groups) - _MOST_GROUPS} more values"]
@@ -333,7 +239,8 @@ def _outliers(fleet: Fleet) -> Section | None:
 
 def _outlier(one: Outlier) -> tuple[Cell, ...]:
     unit = one.unit or "1"
-    what = f"{counted(one.figures, 'figure')} together" if one.check is None else f"{_whole(one.check)}: {one.metric}"
+    alone = None if one.check is None else f"{question_of(one.check)}: {one.metric}"
+    what = alone or f"{counted(one.figures, 'figure')} together"
     return (
         code(one.node),
         one.gpu or "all",
@@ -358,14 +265,14 @@ def _numerics(fleet: Fleet) -> Section | None:
     else:
         lines = [held]
     if found.alone:
-        lines.append(f"Alone in its product and stack: {one_line(', '.join(found.alone), _LONGEST_NAMES)}.")
+        lines.append(f"Alone in its product and stack: {one_line(', '.join(found.alone), LONGEST_NAMES)}.")
     rows = tuple(
         (
             code(one.node),
             one.gpu or "processor",
             one.product,
             f"{one.ways} of {one.of}",
-            f"{_whole(one.check)} ({one.way})",
+            f"{question_of(one.check)} ({one.way})",
             f"{one.agreeing} of {one.devices} have its bits"
             + ("" if one.is_told else "; no bits are those of more than half: nobody can say which are wrong"),
         )
@@ -413,7 +320,7 @@ def _nodes(fleet: Fleet) -> Section | None:
     return Section(
         title="All nodes",
         anchor="nodes",
-        fold=Fold.OPEN if len(rows) <= _MOST_COLUMNS else Fold.CLOSED,
+        fold=Fold.OPEN if len(rows) <= MOST_COLUMNS else Fold.CLOSED,
         blocks=(Table(columns=head, rows=rows, notable=0),),
     )
 

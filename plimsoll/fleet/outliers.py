@@ -5,10 +5,6 @@ from the median. A GPU lies out by the median over its figures, a node by what m
 faster quartile). So three families of looks come about, each by a robust z (median, and median of absolute deviations):
 nodes against nodes, GPUs against their nodes, figures against their GPUs. The families share the chance of a false
 alarm, and Holm corrects each for its number. What is out by less than a floor is never named: healthy GPUs differ too.
-
-Noise is not believed to be normal. Few values tell their spread badly, GPUs of one node share its heat and its host,
-and some noise has tails: each of them lowers the degrees of freedom of the t distribution that a z is held against.
-Where there are thousands of figures, their own tail is continued as well, and the larger chance counts.
 """
 
 from __future__ import annotations
@@ -20,8 +16,9 @@ from enum import StrEnum
 from statistics import median
 from typing import Final
 
+from plimsoll.fleet.noise import chance_of_noise, scale_of
 from plimsoll.statistics.correction import holm
-from plimsoll.statistics.robust import MAD_EFFICIENCY, freedom_of, quantile, spread, student_tail
+from plimsoll.statistics.robust import quantile
 from plimsoll.units import counted, format_value
 
 ALPHA: Final = 0.05
@@ -33,24 +30,11 @@ FEWEST: Final = 4
 
 _FEWEST_FIGURES: Final = 3
 """Figures of a GPU from which its speed as a whole is looked at."""
-_RESOLUTION: Final = 0.001
-"""The least spread that is believed, as a part of the value: some clocks count no finer."""
-_LIGHTEST: Final = 12.0
-"""Degrees of freedom of the tail that is assumed where none is seen: a few hundred values cannot show a normal one."""
-_HEAVIEST: Final = 1.0
-_ASSUMED: Final = 4.0
-"""The same where there are too few values to see any tail."""
-_SEEN_FROM: Final = 30
-_CONTINUED_FROM: Final = 500
-_TAIL: Final = 0.02
 _QUARTILE: Final = 0.25
 _NODE_FROM: Final = 4
 """GPUs of a node from which they tell what is the node's and what a GPU's own."""
 _SHARES: Final = (0.2, 0.6, 0.2)
 """Of the chance of a false alarm, for figures, GPUs and nodes."""
-_SHARED: Final = 0.5
-"""How far the GPUs of a node are believed to go together where there are too few nodes to tell."""
-_FEW_NODES: Final = 6
 
 
 class Look(StrEnum):
@@ -265,7 +249,7 @@ def _figure_looks(measured: Sequence[_Measured], gpus: Mapping[Place, float]) ->
             for one in own
         ]
         middle = median(residuals)
-        scale = _scale(residuals, middle)
+        scale = scale_of(residuals, middle)
         groups.append(
             [
                 _Deviation(
@@ -302,7 +286,7 @@ def _looks(
         place = (one.value.node, "") if look is Look.NODE else one.place
         figures[place] = figures.get(place, 0) + 1
     middle = median(outs.values())
-    scale = _scale(list(outs.values()), middle)
+    scale = scale_of(list(outs.values()), middle)
     group = [
         _Deviation(
             look=look,
@@ -316,87 +300,17 @@ def _looks(
     ]
     others = list((outs if noise is None else noise).values())
     centre = median(others)
-    others_scale = _scale(others, centre)
+    others_scale = scale_of(others, centre)
     return _judged(group, [(other - centre) / others_scale for other in others])
-
-
-def _scale(values: Sequence[float], middle: float) -> float:
-    return max(spread(values, middle), _RESOLUTION)
 
 
 def _judged(group: Sequence[_Deviation], noise: Sequence[float]) -> list[tuple[_Deviation, float]]:
     """Each deviation with the chance of one as far out to the slow side; `noise` shows the tail, where it can."""
-    few = MAD_EFFICIENCY * (_independent(group) - 1.0)
-    freedom = 1.0 / (1.0 / max(few, 0.5) + 1.0 / _tail_freedom(noise))
-    # Far out on the slow side lie faults, which are no noise. Noise makes fast as well as slow: there it is alone.
-    continued = _ContinuedTail.of([z for z in noise if z < 0.0])
-    found = []
+    outs: dict[str, list[float]] = {}
     for each in group:
-        chance = 1.0 if each.z <= 0.0 else max(student_tail(each.z, freedom), continued.chance(each.z))
-        found.append((each, chance))
-    return found
-
-
-def _tail_freedom(noise: Sequence[float]) -> float:
-    """Degrees of freedom of the noise, from how far out its twentieth part lies, and no lighter than can be shown."""
-    if len(noise) < _SEEN_FROM:
-        return _ASSUMED
-    ordered = sorted(map(abs, noise))
-    half = quantile(ordered, 0.5)
-    if half <= 0.0:
-        return _HEAVIEST
-    # As heavy as it may be: more than a standard error above what is seen, which with few values is much.
-    ratio = quantile(ordered, 0.95) / half * (1.0 + 2.0 / math.sqrt(len(ordered)))
-    return freedom_of(ratio, _HEAVIEST, _LIGHTEST)
-
-
-@dataclass(frozen=True, slots=True)
-class _ContinuedTail:
-    """The tail of many values, continued as a power of the distance (Hill)."""
-
-    share: float
-    begins: float
-    power: float
-
-    @classmethod
-    def of(cls, noise: Sequence[float]) -> _ContinuedTail:
-        """None to speak of where there are too few values."""
-        if len(noise) < _CONTINUED_FROM:
-            return cls(0.0, 1.0, 1.0)
-        ordered = sorted(map(abs, noise), reverse=True)
-        count = int(_TAIL * len(ordered))
-        begins = ordered[count]
-        mean = sum(math.log(value / begins) for value in ordered[:count]) / count
-        # One standard error heavier than it looks.
-        return cls(count / len(ordered), begins, (1.0 - 1.0 / math.sqrt(count)) / max(mean, 0.01))
-
-    def chance(self, z: float) -> float:
-        """Of a value as far out on one side; zero where nothing is known, and within what is no tail."""
-        return 0.0 if z <= self.begins else self.share / 2.0 * (z / self.begins) ** -self.power
-
-
-def _independent(group: Sequence[_Deviation]) -> float:
-    """As how many values these count: GPUs of one node share its heat, its host and its day."""
-    nodes: dict[str, list[float]] = {}
-    for each in group:
-        nodes.setdefault(each.node, []).append(each.out)
-    several = len(group) / len(nodes)
-    if several <= 1.0 or len(nodes) == 1:
-        return float(len(group))
-    return len(group) / (1.0 + (several - 1.0) * _shared(list(nodes.values())))
-
-
-def _shared(nodes: Sequence[Sequence[float]]) -> float:
-    """The part of the variance that the GPUs of a node share, by medians."""
-    if len(nodes) < _FEW_NODES:
-        return _SHARED
-    middles = [median(outs) for outs in nodes]
-    between = _scale(middles, median(middles)) ** 2
-    residuals = [out - middle for outs, middle in zip(nodes, middles, strict=True) for out in outs]
-    within = _scale(residuals, 0.0) ** 2
-    each = len(residuals) / len(nodes)
-    own = max(0.0, between - 1.57 * within / each)  # the median of several has so much of their variance left
-    return own / (own + within)
+        outs.setdefault(each.node, []).append(each.out)
+    chance = chance_of_noise(list(outs.values()), noise)
+    return [(each, chance(each.z)) for each in group]
 
 
 def _outlier(product: str, each: _Deviation, chance: float) -> Outlier:
