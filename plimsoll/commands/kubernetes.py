@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plimsoll import clock
-from plimsoll.engines.kubernetes import KubernetesJob, manifest_text, patches, read_fleet_file
+from plimsoll.engines.kubernetes import TIME, KubernetesJob, manifest_text, patches, read_fleet_file
 from plimsoll.engines.slurm_script import arguments_of
+from plimsoll.errors import PlimsollError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -79,8 +80,14 @@ def run_manifest(options: argparse.Namespace) -> int:
 
 def run_patches(options: argparse.Namespace) -> int:
     """Print the commands. Raises PlimsollError where there is no such file."""
-    at = clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-    lines = list(patches(read_fleet_file(options.fleet), at))
+    at = clock.now().strftime(TIME)
+    fleet = read_fleet_file(options.fleet)
+    try:
+        lines = list(patches(fleet, at))
+    except (KeyError, TypeError, AttributeError):
+        raise PlimsollError(
+            f"{options.fleet} lacks what a fleet.json has; make it anew: plimsoll fleet --output"
+        ) from None
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0
 

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,8 @@ from plimsoll.verdict.verdict import Word
 LABEL: Final = "plimsoll/verdict"
 CONDITION: Final = "PlimsollNotAccepted"
 """A condition of a node is True where something is wrong with it, as node-problem-detector has it."""
+TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
+"""How Kubernetes writes times."""
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?")
 _NODE_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?")
@@ -130,9 +133,18 @@ def patches(fleet: Mapping[str, Any], at: str) -> Iterator[str]:
         # Where the others know better, what the node says of itself is not why.
         why = "; ".join(map(str, node["in_fleet_why"])) if "in_fleet_why" in node else "held against the others"
         said = str(node["statement"]) if word == node["verdict"] else f"{word} in the fleet: {why}"
-        yield from _patch(str(node["name"]), word, said, at)
+        # The condition of a node that was heard of last month must not look like one of today.
+        yield from _patch(str(node["name"]), word, said, at, _ended(node) or at)
     for name in fleet["expected"]["missing"] if fleet["expected"]["names"] else ():
-        yield from _patch(str(name), Word.INCOMPLETE.value, "no evidence", at)
+        yield from _patch(str(name), Word.INCOMPLETE.value, "no evidence", at, at)
+
+
+def _ended(node: Mapping[str, Any]) -> str | None:
+    ends = [run["ended"] for run in node["runs"] if run["ended"] is not None]
+    try:
+        return max(datetime.fromisoformat(end).astimezone(UTC) for end in ends).strftime(TIME) if ends else None
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def read_fleet_file(path: Path) -> dict[str, Any]:
@@ -149,21 +161,21 @@ def read_fleet_file(path: Path) -> dict[str, Any]:
     return data
 
 
-def condition(verdict: str, statement: str, at: str) -> dict[str, Any]:
-    """The condition of a node: True where it is not accepted."""
+def condition(verdict: str, statement: str, at: str, heard: str) -> dict[str, Any]:
+    """The condition of a node: True where it is not accepted. `heard` is when its run ended."""
     return {
         "type": CONDITION,
         "status": "False" if verdict == Word.ACCEPTED.value else "True",
         "reason": f"Plimsoll{verdict.capitalize()}",
         "message": one_line(statement, _LONGEST_MESSAGE),
-        "lastHeartbeatTime": at,
+        "lastHeartbeatTime": heard,
         "lastTransitionTime": at,
     }
 
 
-def _patch(node: str, verdict: str, statement: str, at: str) -> Iterator[str]:
+def _patch(node: str, verdict: str, statement: str, at: str, heard: str) -> Iterator[str]:
     if _NODE_NAME.fullmatch(node) is None:
         raise PlimsollError(f"{one_line(node, 80)!r} is no name of a node in Kubernetes; was PLIMSOLL_NODE set?")
-    patch = json.dumps({"status": {"conditions": [condition(verdict, statement, at)]}})
+    patch = json.dumps({"status": {"conditions": [condition(verdict, statement, at, heard)]}})
     yield shlex.join(["kubectl", "label", "--overwrite", "node", node, f"{LABEL}={verdict.lower()}"])
     yield shlex.join(["kubectl", "patch", "node", node, "--subresource=status", "--type=strategic", f"--patch={patch}"])

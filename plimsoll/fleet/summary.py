@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from pathlib import PurePosixPath
 from typing import Any, Final
 
-from plimsoll.evidence.record import RunRecord
+from plimsoll.evidence.record import RunHead, RunRecord
 from plimsoll.metrics import METRICS, MetricKind
 from plimsoll.node.node import Gpu, Node
 from plimsoll.verdict.cells import CellOutcome, CellResult
@@ -272,6 +273,10 @@ def _facts(node: Node, run: RunRecord) -> dict[str, str]:
         "CUDA of torch": node.torch_cuda,
         "plimsoll": None if head is None else head.plimsoll,
         "limits": None if head is None else ("shipped" if head.limits_are_shipped else "changed"),
+        "catalogues": None if head is None else _catalogues(head),
+        "edited files of the suite": None
+        if head is None or head.edited is None
+        else (", ".join(head.edited) or "none"),
         **{f"package {name}": version or "not installed" for name, version in packages.items()},
         **{
             f"environment {name}": value
@@ -280,6 +285,12 @@ def _facts(node: Node, run: RunRecord) -> dict[str, str]:
         },
     }
     return {name: value or "not read" for name, value in facts.items()}
+
+
+def _catalogues(head: RunHead) -> str:
+    """Which entries and limits a node was judged by: the files by name and the beginning of their digests."""
+    files = {f"{PurePosixPath(str(file['path'])).name} {str(file['sha256'])[:8]}" for file in head.catalogues}
+    return ", ".join(sorted(files)) or "none"
 
 
 def _stack(node: Node, run: RunRecord) -> str:

@@ -143,6 +143,17 @@ def test_what_differs_is_told_with_the_minority_named(
     assert any(text.startswith(f"{what} is {value}") for text in fleet.oddities()["node04"])
 
 
+def test_limits_and_files_of_the_suite_by_which_a_node_alone_was_judged_are_told(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 3)
+    other = MadeNode(name="node04")
+    head, *rest = events_of(other)
+    changed = {"catalogues": [{"path": "/x/tiny.toml", "sha256": "ab" * 32, "shipped": False}], "edited": ["a/b.py"]}
+    write_node(tmp_path, other, [{**head, **changed}, *rest])
+    told = {each.what: [(group.value, group.named) for group in each.groups] for each in fleet_in(tmp_path).differences}
+    assert told["catalogues"] == [("tiny.toml 00000000", "node[01-03]"), ("tiny.toml abababab", "node04")]
+    assert told["edited files of the suite"] == [("none", "node[01-03]"), ("a/b.py", "node04")]
+
+
 def test_a_gpu_that_differs_within_its_node_is_named_by_itself(tmp_path: Path) -> None:
     fleet = made_fleet(tmp_path, 3, node02=spoiled(power_limit={1: 600, 5: 600}))
     [difference] = fleet.differences

@@ -125,6 +125,9 @@ def test_nodes_are_told_their_verdict_by_commands_that_nothing_runs(tmp_path: Pa
         validate("NodeCondition", each)
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", each["lastTransitionTime"])
     assert [each["status"] for each in conditions] == ["False", "True", "False", "True"]
+    # A condition is as old as the run that it tells of.
+    assert [each["lastHeartbeatTime"] for each in conditions[:3]] == ["2026-11-20T13:09:01Z"] * 3
+    assert conditions[3]["lastHeartbeatTime"] == conditions[3]["lastTransitionTime"]
     assert {each["type"] for each in conditions} == {CONDITION}
 
 
@@ -144,7 +147,14 @@ def test_a_node_that_only_the_others_find_at_fault_is_not_told_that_it_is_accept
     assert patch["message"].startswith("INCOMPLETE in the fleet: node03 has 7 GPUs, and most nodes of its kind have 8")
 
 
-@pytest.mark.parametrize(("text", "says"), [("{}", "is no fleet.json of this version"), ("x", "it is not JSON")])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{}", "is no fleet.json of this version"),
+        ("x", "it is not JSON"),
+        ('{"schema": "plimsoll/fleet/1", "nodes": [{"name": "a"}]}', "lacks what a fleet.json has"),
+    ],
+)
 def test_what_is_no_fleet_is_one_message(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "fleet.json").write_text(text)
     done = plimsoll("kubernetes", "patches", tmp_path / "fleet.json")
