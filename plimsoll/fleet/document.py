@@ -152,6 +152,10 @@ def _word(word: Word) -> Span:
     return Span(text=word.value, tone=_TONES[word])
 
 
+def _words(alone: Word, among: Word) -> Cell:
+    return _word(alone) if alone is among else (_word(alone), " by itself, ", _word(among), " among the others")
+
+
 def _why(node: NodeSummary, oddities: Sequence[str]) -> Bullets:
     entries: list[Cell] = [one_line(fault) for fault in node.faults[:_MOST_REASONS]]
     entries += [_reason(node, place) for place in range(min(len(node.reasons), _MOST_REASONS))]
@@ -308,7 +312,7 @@ def _nodes(fleet: Fleet) -> Section | None:
     rows = tuple(
         (
             code(node.name),
-            _word(node.word),
+            _words(node.word, fleet.word_of(node)),
             ", ".join(f"{n} {o.word}" for o in CellOutcome if (n := outcome_counts(node)[o])) or "nothing planned",
             f"{len(node.gpus)} {' + '.join(node.products)}" if node.gpus else " + ".join(node.products),
             "" if node.seconds is None else format_seconds(node.seconds),

@@ -25,7 +25,7 @@ from plimsoll.fleet.names import compressed, expanded, natural
 from plimsoll.fleet.outliers import Look
 from plimsoll.fleet.reading import read_nodes, split
 from plimsoll.fleet.summary import check_name
-from plimsoll.fleet.write import terminal_lines
+from plimsoll.fleet.write import markdown_text, terminal_lines
 from plimsoll.verdict.verdict import Word
 from tests.support.commands import plimsoll
 from tests.support.fleet_runs import MadeNode, events_of, node_of, without_cells, write_fleet_of, write_node
@@ -262,6 +262,9 @@ def test_a_gpu_that_is_not_listed_any_more_makes_its_node_incomplete_in_the_flee
         "--expect-nodes: node04 7"
     )
     assert fleet.faults == (said,)
+    told = [row for row in markdown_text(fleet).splitlines() if row.startswith("| `node04`") and "by itself" in row]
+    assert len(told) == 1
+    assert "ACCEPTED by itself, INCOMPLETE among the others" in told[0].replace("**", "")
     assert [fleet.word_of(node) for node in fleet.nodes] == [Word.ACCEPTED] * 3 + [Word.INCOMPLETE]
     assert [fleet.why(node) for node in fleet.nodes] == [[], [], [], [said]]
     expected = tmp_path / "nodes.txt"
