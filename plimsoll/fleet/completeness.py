@@ -97,10 +97,10 @@ def fewer_gpus(nodes: Sequence[NodeSummary], said: Mapping[str, int]) -> list[Fa
         kinds.setdefault(_kind(node), []).append(node)
     for node in nodes:
         if len(node.gpus) < node.most_gpus and node.name not in said:
-            has, had = counted(len(node.gpus), "GPU"), counted(node.most_gpus, "GPU")
             text = (
-                f"{node.name} has {has} in its newest run, and had {had} before; if that is right, say so in the file "
-                f"of --expect-nodes: {node.name} {len(node.gpus)}"
+                f"{node.name} has {counted(len(node.gpus), 'GPU')} in its newest run, and had "
+                f"{counted(node.most_gpus, 'GPU')} before; if that is right, say so in the file of --expect-nodes: "
+                f"{node.name} {len(node.gpus)}"
             )
             faults.append(Fault(text, (node.name,)))
             continue

@@ -247,7 +247,8 @@ def test_a_node_that_took_long_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("usual", [0.0, -5.0])
 def test_runs_that_took_no_time_by_their_clocks_make_no_straggler_impossible(tmp_path: Path, usual: float) -> None:
     runs = {f"node{number:02}": spoiled(seconds=usual) for number in (1, 2, 3)}
-    fleet = made_fleet(tmp_path, 4, node04=spoiled(seconds=100.0), **runs)
+    write_fleet_of(tmp_path, 4, node04=spoiled(seconds=100.0), **runs)
+    fleet = fleet_in(tmp_path)
     assert [one.node for one in fleet.stragglers] == (["node04"] if usual == 0.0 else [])
     assert all(node.seconds is None or node.seconds >= 0.0 for node in fleet.nodes)
 
@@ -481,7 +482,8 @@ def test_a_failure_of_most_nodes_is_told_before_they_are_taken_out_of_service(
     tmp_path: Path, failing: int, is_warned: bool
 ) -> None:
     spoils = {f"node{number:02}": spoiled(failing=((3, "ecc"),)) for number in range(1, failing + 1)}
-    lines = terminal_lines(made_fleet(tmp_path, 4, **spoils))
+    write_fleet_of(tmp_path, 4, **spoils)
+    lines = terminal_lines(fleet_in(tmp_path))
     said = f"acceptance/test_health.py::test_ecc failed on {failing} of 4 nodes: look first at what they share"
     assert any(said in line for line in lines) is is_warned
 
