@@ -43,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Open the standard streams that a caller closed, as some daemons do, on the null device: otherwise the next file to
-    be opened would take their place."""
+    """Open the standard streams that a caller closed, as some daemons do, on the null device: otherwise the next file
+    to be opened would take their place."""
     for number in range(3):
         try:
             os.fstat(number)

@@ -6,6 +6,7 @@ import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from plimsoll.host.describing import Description
 from plimsoll.hub.files import has_tokenizer
 from plimsoll.inspection.finding import FoundModel, NameKind
 from plimsoll.inspection.inspection import Inspection
-from plimsoll.inspection.model import UNKNOWN, attention_of, model_of, variant_of
+from plimsoll.inspection.model import SKIP_KEY, SKIP_TABLE, UNKNOWN, attention_of, model_of, skipped_of, variant_of
 from plimsoll.inspection.weighing import Weighed
 from plimsoll.judge.own_limits import ram, vram_peak
 from plimsoll.present.foreign_text import one_line
@@ -205,12 +206,17 @@ def _tables(
 
 
 def _variants(inspection: Inspection, choice: EntryChoices, description: Description) -> Iterator[str]:
-    """A table for what goes to one device, and one for what the planner has to spread."""
+    """A table for what goes to one device, and one for what the planner has to spread; of each another for what keeps
+    some layers in floats."""
     weighed = {one.quantization: one for one in inspection.weighed}
     attention = attention_of(description.attention)
-    for several in (False, True):
-        on_gpus = choice.tier.device == "cuda"
-        those = [str(q) for q in choice.quantizations if (weighed[q].spread and on_gpus) is several]
+    on_gpus = choice.tier.device == "cuda"
+    for several, keeps in product((False, True), repeat=2):
+        those = [
+            str(q)
+            for q in choice.quantizations
+            if (weighed[q].spread and on_gpus) is several and bool(skipped_of(description, q)) is keeps
+        ]
         if not those:
             continue
         table = ["[[variant]]", f"models = [{text(choice.id)}]", f"quantizations = {value(those)}"]
@@ -219,6 +225,11 @@ def _variants(inspection: Inspection, choice: EntryChoices, description: Descrip
             table.append(f"attention = {text(attention)}  # its class has no other that torch brings")
         if several:
             table.append('device_map = "auto"  # no GPU of a data sheet holds it alone')
+        if keeps:
+            table.append(
+                "# Its class multiplies with the weights of these layers itself, which it cannot once they are packed."
+            )
+            table.append(f"load_options.{SKIP_TABLE}.{SKIP_KEY} = {value(list(description.skipped))}")
         yield "\n".join(table)
 
 
@@ -246,7 +257,7 @@ def _claims(inspection: Inspection, choice: EntryChoices, model: Model, descript
 def _claims_of(one: Weighed, choice: EntryChoices, model: Model, description: Description) -> Iterator[str]:
     if one.prediction is None:
         return
-    variant = variant_of(model, one.quantization, choice.tier, description.attention)
+    variant = variant_of(model, one.quantization, choice.tier, description)
     demand = demand_of(variant, one.prediction)
     stored = one.prediction.footprint.weight_bytes
     by = f"predicted by plimsoll add from the configuration, transformers {description.transformers}"

@@ -33,6 +33,8 @@ _NO_ADVICE: Final = frozenset(
 )
 """Keys of generation_config.json that are no advice on how to ask."""
 _MOST_ITEMS: Final = 8
+SKIP_TABLE: Final = "quantization_config"
+SKIP_KEY: Final = "llm_int8_skip_modules"
 UNKNOWN: Final = "unknown"
 
 
@@ -60,19 +62,24 @@ def model_of(found: FoundModel, description: Description, id_: str) -> Model:
     )
 
 
-def variant_of(
-    model: Model, quantization: Quantization, tier: Tier, attention: Sequence[str], device_map: str | None = None
-) -> Variant:
-    """One way to load it, with the attention that its class supports."""
+def variant_of(model: Model, quantization: Quantization, tier: Tier, description: Description) -> Variant:
+    """One way to load it: with the attention that its class supports, and with those layers in floats that it cannot
+    have packed."""
+    skipped = skipped_of(description, quantization)
     return Variant(
         id=f"{model.id}/{quantization}",
         model=model,
         quantization=quantization,
         tier=tier,
-        attention=attention_of(attention),
-        device_map=device_map,
+        attention=attention_of(description.attention),
+        load_options={SKIP_TABLE: {SKIP_KEY: skipped}} if skipped else {},
         origin=ORIGIN,
     )
+
+
+def skipped_of(description: Description, quantization: Quantization) -> list[str]:
+    """The layers that an entry must name to be kept in floats; empty where the quantization does well without."""
+    return list(description.skipped) if quantization.is_quantized else []
 
 
 def attention_of(supported: Sequence[str]) -> str:

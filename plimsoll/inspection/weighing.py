@@ -79,7 +79,7 @@ class Scales:
 
     def weigh(self, model: Model, quantization: Quantization) -> Weighed:
         """What one quantization of the model takes. Raises HostStartError."""
-        variant = variant_of(model, quantization, self._tier, self._description.attention)
+        variant = variant_of(model, quantization, self._tier, self._description)
         refused = self._refused(quantization)
         try:
             prediction = self._predictions.of(variant)

@@ -15,8 +15,8 @@ from plimsoll.catalogue.entries import Catalogue, Quantization, Variant
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.prediction import Subject
+from plimsoll.host import specify
 from plimsoll.host.describing import Describe, Description
-from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.server.describing import describe
 from plimsoll.host.server.loading import load
 from plimsoll.host.server.predict.variant import predict_all
@@ -82,20 +82,6 @@ def written(inspection: Inspection, folder: Path, catalogue: Catalogue) -> list[
     return [variant for variant in read_catalogue([path]).variants.values() if variant.model.id == "own"]
 
 
-def spec_of(variant: Variant) -> LoadSpec:
-    return LoadSpec(
-        checkpoint=str(variant.model.path),
-        revision=None,
-        auto_class=variant.model.auto_class,
-        architecture=variant.model.architecture,
-        quantization=variant.quantization,
-        device="cpu",
-        device_map=None,
-        attention=variant.attention,
-        generation=variant.model.generation,
-    )
-
-
 # Twelve architectures that no entry has ------------------------------------------------------------------------------
 
 
@@ -110,7 +96,7 @@ def test_the_entry_that_is_written_predicts_the_bytes_that_the_checkpoint_stores
     assert [variant.quantization for variant in variants] == ([USUAL[0]] if name == "falcon" else list(USUAL))
     for variant in variants:
         (claim,) = variant.claims_on("weight_bytes")
-        inventory = load(spec_of(variant), "as-is").report.inventory
+        inventory = load(specify.load_spec(variant, str(variant.model.path)), "as-is").report.inventory
         assert claim.low == claim.high == inventory.stored_bytes
         assert "predicted" in claim.source
         footprint = predict_all(Subject.of(variant)).footprint
@@ -332,7 +318,11 @@ def test_weights_that_are_packed_in_a_scheme_of_ours_are_entered_in_it(
     assert variant.quantization is scheme
     assert variant.model.is_packed
     (claim,) = variant.claims_on("weight_bytes")
-    assert load(spec_of(variant), "as-is").report.inventory.stored_bytes == claim.low == claim.high
+    assert (
+        load(specify.load_spec(variant, str(variant.model.path)), "as-is").report.inventory.stored_bytes
+        == claim.low
+        == claim.high
+    )
     with pytest.raises(PlimsollError, match=f"the weights are packed already, as {scheme}, which wins over"):
         takeable(inspection, [Quantization.BF16])
 

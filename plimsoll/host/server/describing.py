@@ -23,6 +23,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.errors import PlimsollError
 from plimsoll.host.describing import Counts, Describe, Description, Shape
+from plimsoll.host.server.predict.bypassed import names_to_skip
 from plimsoll.host.server.predict.config import configuration_of
 from plimsoll.host.server.predict.coverage import (
     build_skeleton,
@@ -102,6 +103,7 @@ def describe(request: Describe) -> Description:
         dtype=_saved_dtype(raw),
         scheme=_scheme(raw),
         not_packed=_not_packed(model),
+        skipped=names_to_skip(model),
         config=config,
         config_null=nulls,
     )

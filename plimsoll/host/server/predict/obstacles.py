@@ -13,6 +13,7 @@ from torch import nn
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.footprint.prediction import Obstacle, Subject
 from plimsoll.footprint.sizes import Footprint
+from plimsoll.host.server.predict.bypassed import names_to_skip, packed_all_the_same
 from plimsoll.host.server.predict.coverage import build_skeleton, is_packable, owned_parameters
 
 SUPPORTS: Final = {
@@ -36,6 +37,7 @@ def obstacle_of(model: Any, subject: Subject) -> Obstacle | None:
         _encoder(model)
         or _silent(model)
         or _packed_entry(model, subject.quantization)
+        or _bypassed(model, subject)
         or _attention(model, subject.implementation)
     )
 
@@ -82,6 +84,22 @@ def _packed_entry(model: Any, asked: Quantization) -> Obstacle | None:
         have=f"a quantization_config in the entry's config: weights that are packed already, as {scheme}",
         need=f"weights in floats for {asked}: a checkpoint's own scheme wins over what is asked for",
         fix=other_scheme_fix(scheme),
+    )
+
+
+def _bypassed(model: Any, subject: Subject) -> Obstacle | None:
+    if not subject.quantization.is_quantized:
+        return None
+    found = packed_all_the_same(model, subject.skipped)
+    if not found:
+        return None
+    readers = ", ".join(sorted(set(found.values())))
+    layers = ", ".join(sorted({name.rpartition(".")[2] for name in found}))
+    names = json.dumps([*dict.fromkeys((*(subject.skipped or ()), *names_to_skip(model)))])
+    return Obstacle(
+        have=f"{readers}, which multiplies with the weight of {layers} itself: packed, that raises",
+        need=f"a model whose layers multiply with their own weights, for {subject.quantization} to pack them",
+        fix=f"keep them in floats: load_options.quantization_config.llm_int8_skip_modules = {names} in the variant",
     )
 
 

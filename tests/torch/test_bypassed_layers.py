@@ -1,0 +1,100 @@
+"""Layers whose weight a class multiplies with by itself: found without a byte, and raised by the class once packed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.footprint.prediction import Subject
+from plimsoll.host.server.predict.bypassed import bypassed_layers, names_to_skip
+from plimsoll.host.server.predict.coverage import skeleton_of
+from plimsoll.host.server.predict.variant import predict_all
+from plimsoll.symptoms.recognise import Seen, recognise
+from plimsoll.symptoms.surroundings import Surroundings
+from tests.support.small_architectures import TWELVE, save_small
+
+SKIP = ("dt_proj", "lm_head")
+PACKED = (Quantization.INT8, Quantization.NF4)
+
+
+def skeleton(name: str) -> torch.nn.Module:
+    architecture, model_type, given = TWELVE[name]
+    return skeleton_of(transformers.AutoConfig.for_model(model_type, **given), architecture, "bfloat16")
+
+
+def subject(quantization: Quantization, skipped: tuple[str, ...] | None = None) -> Subject:
+    architecture, model_type, given = TWELVE["mamba"]
+    config = transformers.AutoConfig.for_model(model_type, **given).to_json_string(use_diff=True)
+    return Subject(
+        config_json=config,
+        auto_class="AutoModelForCausalLM",
+        architecture=architecture,
+        quantization=quantization,
+        attention="eager",
+        implementation="eager",
+        skipped=skipped,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(TWELVE.keys() - {"mamba"}))
+def test_of_other_classes_none_is_bypassed(name: str) -> None:
+    assert names_to_skip(skeleton(name)) == ()
+
+
+def test_a_mamba_multiplies_with_the_weight_of_its_time_step_itself() -> None:
+    model = skeleton("mamba")
+    assert bypassed_layers(model) == {f"backbone.layers.{layer}.mixer.dt_proj": "MambaMixer" for layer in range(2)}
+    assert names_to_skip(model) == SKIP
+
+
+@pytest.mark.parametrize("quantization", PACKED)
+def test_packed_it_raises_and_with_them_in_floats_it_answers(quantization: Quantization, tmp_path: Path) -> None:
+    """What is predicted, really done by the libraries."""
+    folder = save_small("mamba", tmp_path)
+    ids = torch.tensor([[1, 5, 6, 7]])
+    with pytest.raises(RuntimeError, match=r"to have the same dtype|Expected size for first two dimensions"):
+        load(folder, quantization, None)(input_ids=ids)
+    assert load(folder, quantization, list(SKIP))(input_ids=ids).logits.isfinite().all()
+
+
+def load(folder: Path, quantization: Quantization, skip: list[str] | None) -> Any:
+    bits: dict[str, Any] = {"load_in_8bit": True} if quantization is Quantization.INT8 else {"load_in_4bit": True}
+    config = transformers.BitsAndBytesConfig(llm_int8_skip_modules=skip, **bits)
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        folder, quantization_config=config, dtype=torch.bfloat16, device_map="cpu"
+    )
+
+
+@pytest.mark.parametrize("quantization", PACKED)
+def test_a_variant_that_packs_them_has_an_obstacle_with_the_way_past_it(quantization: Quantization) -> None:
+    obstacle = predict_all(subject(quantization)).obstacle
+    assert obstacle is not None
+    assert obstacle.have == "MambaMixer, which multiplies with the weight of dt_proj itself: packed, that raises"
+    assert obstacle.fix == (
+        'keep them in floats: load_options.quantization_config.llm_int8_skip_modules = ["dt_proj", "lm_head"] in the '
+        "variant"
+    )
+    assert predict_all(subject(quantization, SKIP)).obstacle is None
+    other = predict_all(subject(quantization, ("lm_head",))).obstacle
+    assert other is not None
+    assert 'llm_int8_skip_modules = ["lm_head", "dt_proj"]' in other.fix
+
+
+def test_in_floats_nothing_is_in_the_way() -> None:
+    assert predict_all(subject(Quantization.BF16)).obstacle is None
+    assert predict_all(replace(subject(Quantization.BF16), skipped=())).obstacle is None
+
+
+def test_the_error_of_a_class_that_nobody_looked_through_is_told_right(tmp_path: Path) -> None:
+    model = load(save_small("mamba", tmp_path), Quantization.INT8, None)
+    with pytest.raises(RuntimeError) as caught:
+        model(input_ids=torch.tensor([[1, 5, 6, 7]]))
+    (found,) = recognise(Seen.of(caught.value), place=Surroundings())
+    assert found.cause.startswith("code of the model multiplies with the weight of a layer that is packed")
+    assert "llm_int8_skip_modules" in found.next
