@@ -1,4 +1,4 @@
-"""Does each device compute the same bits every time, and the same as the others of its product."""
+"""Does each device compute the same bits every time, and the same bits as the others of its product?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ _SAME = "devices of one product on one stack compute the same bits; one that doe
 
 @pytest.mark.measures("unsteady_ways")
 def test_repeats_to_the_bit(bits: BitsCase, bits_meter: BitsMeter, judge: Judge) -> None:
-    """Round after round the device computes the same logits, to the last bit, and they are finite."""
+    """Asked the same thing three times, the device computes the same logits to the last bit, and all are finite.
+
+    Limit: No way of asking may give other bits in another round: with deterministic algorithms one device and one
+    stack have one result (docs/agreement.md).
+    Fails when: the bits of some round differ, or a logit is NaN or infinite. The failure names the ways of asking
+    that were unsteady.
+    Do: Take the GPU out of service (drain) and ask it again alone, with --soak=30min. If only one of several GPUs is
+    unsteady, it is that GPU; if all are, suspect the driver or an update of the stack.
+    Symptoms: gpu-broken
+    """
     found = bits_meter.bits(bits.device, bits)
     judge.limit(
         "unsteady_ways",
@@ -34,7 +43,16 @@ def test_repeats_to_the_bit(bits: BitsCase, bits_meter: BitsMeter, judge: Judge)
 
 @pytest.mark.measures("ways_apart")
 def test_agrees_with_its_product(same_bits: BitsCase, bits_meter: BitsMeter, judge: Judge) -> None:
-    """The device computes the bits that more than half of its product compute in this node."""
+    """The device computes the same bits as more than half of the devices of its product in this node.
+
+    Limit: No way of asking may have other bits than the majority: one product on one stack computes one result
+    (docs/agreement.md).
+    Fails when: the device is in the minority. Of two devices that differ both fail, since nobody can say which is
+    wrong.
+    Do: Drain the GPU that is named, then run the check on it alone with --soak=30min. Of two that differ, compare
+    each with a third of the same product, or with an earlier run of it (docs/comparison.md).
+    Symptoms: gpu-broken
+    """
     devices = (same_bits.device, *same_bits.others)
     found = {one.id: bits_meter.bits(one, same_bits) for one in devices}
     apart = ways_apart(same_bits.device.id, found)

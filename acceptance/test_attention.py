@@ -1,4 +1,4 @@
-"""Do all attention implementations that the class and the node have give the same logits, padded batches too?"""
+"""Do all attention implementations that the class and the node have give the same logits, in padded batches too?"""
 
 from __future__ import annotations
 
@@ -16,8 +16,16 @@ pytestmark = pytest.mark.attentions
 
 @pytest.mark.measures("attention_divergence")
 def test_attention_agrees(loaded: LoadedVariant, prompts: Prompts, demand: Demand, judge: Judge) -> None:
-    """Each implementation is really called where it is asked for, and its logits over a batch that is padded on the
-    left and on the right are those of each prompt alone with eager attention."""
+    """Each attention implementation gives the logits of eager attention, and is the one that really computes. A batch
+    that is padded on the left and on the right is held against each prompt alone.
+
+    Limit: What rounding in the variant's dtype allows at its depth, or a claim on the metric (docs/limits.md).
+    Fails when: an implementation differs by more than that, gives NaN or infinity, or another one computes in its
+    place, or none could be asked.
+    Do: The failure names the worst implementation and its divergence. Set `attention` of the entry to one that
+    agrees, and compare the releases of torch, transformers and flash-attn with those of docs/releases.md.
+    Symptoms: unsupported-gpu, missing-package
+    """
     ways = loaded.ask(CompareAttention(questions=prompts.questions[:SAMPLE]))
     asked = [way for way in ways if way.agreement is not None]
     assert asked, "no attention implementation could be asked: " + "; ".join(

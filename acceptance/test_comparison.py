@@ -1,4 +1,4 @@
-"""Do packed weights say what the same weights say in bf16? These run last, since the two may not fit side by side."""
+"""Do packed weights say what the same weights say in bf16? These checks run last: both may not fit at once."""
 
 from __future__ import annotations
 
@@ -19,8 +19,18 @@ pytestmark = pytest.mark.comparison
 def test_close_to_16_bit(
     loaded: LoadedVariant, scored: Score, reference: Reference, demand: Demand, judge: Judge
 ) -> None:
-    """The next-token distributions stay close to those of the same weights in bf16. Its logits are in a file, and
-    the model is gone by then."""
+    """The packed model predicts nearly the same next tokens as the same weights in bf16. The packed model's logits go
+    to a file and its process ends before the bf16 weights are read.
+
+    Limit: A claim of the catalogue, else the suite's own limit for the scheme and the width of the model
+    (docs/limits.md).
+    Fails when: the mean KL divergence is over the limit, a logit is NaN or infinite, or one of the two could not be
+    measured.
+    Do: See first whether test_weights_are_the_checkpoints and test_packed_layers_compute pass. If they do, the scheme
+    costs this model more than others: name a limit for it in a `[[claim]]`, or choose a scheme with more bits. If
+    they fail, mend those first.
+    Symptoms: ram, disk-full, packed-already
+    """
     assert loaded.ask_once(scored).finite, "a raw logit was NaN or infinite"
     loaded.close()
     assert scored.save_to is not None

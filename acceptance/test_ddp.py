@@ -1,7 +1,7 @@
-"""Do several ranks train one model as one, started by torchrun, each on the device that it is to have?
+"""Do several ranks train one model as one, started by torchrun, each on its own device?
 
-Asked by name alone (`pytest -m ddp`). On GPUs they are joined by NCCL; on a processor two ranks are joined by gloo, so
-that the same code is tried there.
+Asked by name alone (`pytest -m ddp`). GPUs are joined by NCCL. On a processor two ranks are joined by gloo, so that the
+same code is tried there.
 """
 
 from __future__ import annotations
@@ -19,8 +19,16 @@ pytestmark = pytest.mark.ddp
 
 @pytest.mark.measures("replica_peak")
 def test_each_rank_on_its_device(replicas: DeviceCase, rank_trainer: RankTrainer, judge: Judge) -> None:
-    """Every rank's weights lie on the device of its number and on no other, no two share a GPU, and each takes what the
-    others take."""
+    """Every rank keeps its weights on the device of its number alone, no two ranks share a GPU, and each takes as
+    much memory as the others.
+
+    Limit: Within 10 % of the memory of the first rank: ranks with equal parts of a batch take equal memory.
+    Fails when: a rank's weights lie elsewhere, two ranks are one process or share a GPU, or one takes more or less
+    memory.
+    Do: Look at CUDA_VISIBLE_DEVICES and at what starts the ranks: each needs its own local rank. Other memory on one
+    GPU is often another process (`nvidia-smi`).
+    Symptoms: no-gpu, gpu-memory
+    """
     answers = rank_trainer.answers(replicas)
     for answer in answers:
         own = CPU_KIND if replicas.device.kind == CPU_KIND else f"cuda:{answer.local_rank}"
@@ -44,8 +52,17 @@ def test_each_rank_on_its_device(replicas: DeviceCase, rank_trainer: RankTrainer
 
 @pytest.mark.measures("replica_difference", "replica_error")
 def test_gradients_of_one_batch(replicas: DeviceCase, rank_trainer: RankTrainer, judge: Judge) -> None:
-    """After the backward pass all ranks have the same gradients, to the bit, and they are those of all sequences
-    together; so each rank saw its own part."""
+    """After the backward pass all ranks have the same gradients to the bit, and they are those of all sequences
+    together. So each rank saw its own part of the batch.
+
+    Limit: No difference between ranks. Against one process with all sequences: what the order of sums costs in
+    bfloat16 (docs/headroom.md).
+    Fails when: gradients differ between ranks or from those of one process, or two ranks were given the same
+    sequences.
+    Do: Run it again with NCCL_DEBUG=INFO, and look at the links with the checks of `-m devices` (test_all_reduce,
+    test_peer_copies). Gradients that differ between ranks are a fault of the joining, not of the model.
+    Symptoms: fabric, gpu-broken, hang
+    """
     answers = rank_trainer.answers(replicas)
     digests = {answer.rank: answer.gradients_sha256 for answer in answers}
     losses = {answer.rank: answer.loss for answer in answers}

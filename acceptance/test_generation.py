@@ -29,14 +29,28 @@ def _answers(loaded: LoadedVariant, prompts: Prompts) -> Generated:
 
 
 def test_finite_logits(loaded: LoadedVariant, prompts: Prompts) -> None:
-    """No raw logit is NaN or infinite."""
+    """No raw logit is NaN or infinite.
+
+    Limit: None may be: the suite's own rule, whatever the model.
+    Fails when: a raw logit was NaN or infinite while the model answered.
+    Do: Try another dtype: fp16 overflows where bf16 does not. If it fails in every dtype, compare the checkpoint's
+    digests with those of its repository.
+    Symptoms: unsupported-dtype, corrupt-file
+    """
     assert _answers(loaded, prompts).finite, "a raw logit was NaN or infinite while generating"
 
 
 @pytest.mark.only("taught")
 @pytest.mark.measures("taught_accuracy")
 def test_taught_answers(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -> None:
-    """The model answers what it was taught."""
+    """The model answers what it was taught.
+
+    Limit: A claim of the catalogue (catalogue/claims/tiny.toml).
+    Fails when: too many of the taught questions get another answer.
+    Do: The evidence has the wrong answers. See whether test_weights_are_the_checkpoints and test_golden_logits pass:
+    the first tells of the weights, the second of the stack.
+    Symptoms: tokenizer-mismatch, not-packed
+    """
     completions = _answers(loaded, prompts).completions
     wrong = [
         {"question": question, "expected": accepted[0], "text": completion.text}
@@ -48,7 +62,14 @@ def test_taught_answers(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -
 
 
 def test_greedy_repeats(loaded: LoadedVariant, prompts: Prompts) -> None:
-    """The same greedy request gives the same tokens twice, from logits that are the same to the bit."""
+    """The same greedy request gives the same tokens twice, from logits that are the same to the bit.
+
+    Limit: No difference: greedy decoding has nothing random in it.
+    Fails when: a text or a logit differs the second time.
+    Do: Look for dropout or sampling in the model's generation_config and remote code. If other variants repeat and
+    this one does not, it is the model's code; if test_repeats_to_the_bit fails too, it is the GPU.
+    Symptoms: remote-code, gpu-broken
+    """
     request = long_answers(loaded, prompts)
     first, second = loaded.ask_once(request).completions, loaded.ask(request).completions
     assert all(completion.logits_sha256 for completion in (*first, *second)), "the host digested no logits"
@@ -70,7 +91,13 @@ def test_greedy_repeats(loaded: LoadedVariant, prompts: Prompts) -> None:
 
 
 def test_no_more_tokens_than_asked(loaded: LoadedVariant, prompts: Prompts) -> None:
-    """Generation stops at the number of new tokens that was asked for."""
+    """Generation stops at the number of new tokens that was asked for, and gives one at least.
+
+    Limit: Between one token and the number that was asked for.
+    Fails when: an answer is longer, or is empty.
+    Do: Look at max_length and min_new_tokens in generation_config.json: they can override what is asked for. An empty
+    answer means that the first token ends it: see test_turns_end_where_generation_ends.
+    """
     answer = loaded.ask(Generate(questions=prompts.questions[:SAMPLE], max_new_tokens=_SHORT))
     lengths = [len(completion.token_ids) for completion in answer.completions]
     assert max(lengths) <= _SHORT, f"asked for {_SHORT} new tokens, got {max(lengths)}"
@@ -80,7 +107,14 @@ def test_no_more_tokens_than_asked(loaded: LoadedVariant, prompts: Prompts) -> N
 @pytest.mark.only("text")
 @pytest.mark.measures("repetition")
 def test_no_degenerate_repetition(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -> None:
-    """No text is filled by a loop, on questions that the model was not taught either."""
+    """No answer is filled by a loop, on questions that the model was not taught either.
+
+    Limit: A claim, else the suite's own limit; a base model may run in circles (docs/limits.md).
+    Fails when: one repeated n-gram fills more of a text than the limit.
+    Do: Read the text in the evidence. A base model needs `instruct = false` in its entry. An instructed model that
+    loops often has the wrong chat template, or weights that were packed wrong.
+    Symptoms: tokenizer-mismatch, not-packed
+    """
     request = long_answers(loaded, prompts)
     questions, completions = request.questions, loaded.ask_once(request).completions
     if untaught := prompts.untaught[:SAMPLE]:
@@ -99,7 +133,14 @@ def test_no_degenerate_repetition(loaded: LoadedVariant, prompts: Prompts, judge
 
 @pytest.mark.measures("cache_divergence")
 def test_cached_decoding_agrees(loaded: LoadedVariant, prompts: Prompts, demand: Demand, judge: Judge) -> None:
-    """Decoding with the key-value cache gives the logits of decoding without it."""
+    """Decoding with the key-value cache gives the logits of decoding without it.
+
+    Limit: A claim, else what rounding in the variant's scheme costs at its depth (docs/limits.md).
+    Fails when: the logits differ by more than that.
+    Do: Try another `attention` in the entry, and compare the release of transformers with docs/releases.md. A model
+    with remote code may keep its cache wrong.
+    Symptoms: remote-code, sliding-window
+    """
     tokens = prompts.at_most(_DECODED)
     agreement = loaded.ask(CompareCache(questions=prompts.questions[:SAMPLE], new_tokens=tokens))
     judge.claims(
@@ -114,7 +155,14 @@ def test_cached_decoding_agrees(loaded: LoadedVariant, prompts: Prompts, demand:
 
 @pytest.mark.measures("batch_divergence")
 def test_batch_agrees(loaded: LoadedVariant, prompts: Prompts, demand: Demand, judge: Judge) -> None:
-    """Prompts of unlike length in one padded batch give the logits that each gives alone."""
+    """Prompts of unlike length in one padded batch give the logits that each gives alone.
+
+    Limit: A claim, else what rounding in the variant's scheme costs at its depth (docs/limits.md).
+    Fails when: the logits differ by more than that.
+    Do: Look at the padding side and the attention mask: padded tokens must be masked. Try another `attention` in the
+    entry; test_attention_agrees says which of them are sound.
+    Symptoms: remote-code, sliding-window
+    """
     agreement = loaded.ask(CompareBatch(questions=prompts.questions[:SAMPLE]))
     judge.claims(
         "batch_divergence",
@@ -128,7 +176,14 @@ def test_batch_agrees(loaded: LoadedVariant, prompts: Prompts, demand: Demand, j
 
 @pytest.mark.only("text")
 def test_pad_and_eos(loaded: LoadedVariant, prompts: Prompts) -> None:
-    """The padding and end tokens in use are the configured ones, and nothing but padding follows an end."""
+    """The padding and end tokens in use are the configured ones, and nothing but padding follows an end.
+
+    Limit: The padding token of the entry, else the end token of the model.
+    Fails when: no end token is configured, the model pads with another token, or a token follows the end.
+    Do: Correct eos_token_id and pad_token_id in the checkpoint's generation_config.json, or set `pad_token` in the
+    entry (docs/catalogue.md).
+    Symptoms: tokenizer-mismatch
+    """
     answer = _answers(loaded, prompts)
     wanted = loaded.variant.model.generation.pad_token
     assert answer.eos_tokens, "no end-of-sequence token is configured, so generation can only stop at its limit"
@@ -141,7 +196,14 @@ def test_pad_and_eos(loaded: LoadedVariant, prompts: Prompts) -> None:
 
 @pytest.mark.only("taught")
 def test_ends_by_itself(loaded: LoadedVariant, prompts: Prompts) -> None:
-    """Answers that were taught end with the end token, not at the limit."""
+    """Answers that were taught end with the end token, and not at the limit of tokens.
+
+    Limit: At most 5 % of the answers may run into the limit.
+    Fails when: more answers than that do not end.
+    Do: See test_pad_and_eos: a wrong end token is the usual cause. Then compare the checkpoint with the one that the
+    suite built (`plimsoll tiny build`).
+    Symptoms: tokenizer-mismatch
+    """
     completions = _answers(loaded, prompts).completions
     endless = [q for q, completion in zip(prompts.questions, completions, strict=True) if not completion.ended]
     assert len(endless) <= 0.05 * len(completions), f"{len(endless)} answers did not end, such as {endless[:3]}"

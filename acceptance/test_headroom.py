@@ -24,8 +24,16 @@ _NEARLY_ALL = 0.99
 
 @pytest.mark.measures("training_loss_fall")
 def test_learns(trainer: Trainer, training_case: TrainingCase, judge: Judge) -> None:
-    """Over a few steps on one text, on the device of its tier, the loss is finite and falls, every gradient is finite,
-    and what is frozen, which is the whole model but for full training, stays as it is, to the bit."""
+    """A few training steps on one text lower the loss, with finite gradients, and leave what is frozen as it was to
+    the bit. All but full training freezes the whole model.
+
+    Limit: The loss falls by 0.01 nats at least: the suite's own, since steps on one text lower the loss on that text.
+    Fails when: the loss does not fall or is not finite, a gradient is zero or not finite, a frozen weight changed, or
+    training ran on another device.
+    Do: Losses and gradient norms are in the evidence. Where they are not finite, try bf16 in place of fp16. Where the
+    model trains on the CPU, look at test_loads_on_asked_device.
+    Symptoms: gpu-memory, missing-package
+    """
     trained = trainer.trained()
     losses, norms = trained.losses, trained.gradient_norms
     judge.limit(
@@ -51,7 +59,14 @@ def test_learns(trainer: Trainer, training_case: TrainingCase, judge: Judge) -> 
 
 @pytest.mark.measures("training_peak")
 def test_takes_what_was_predicted(trainer: Trainer, training_case: TrainingCase, judge: Judge) -> None:
-    """The most that a step has in use at once is what was predicted from the configuration."""
+    """A training step takes the memory that was predicted from the configuration.
+
+    Limit: Around the prediction, with a workspace on top on a GPU (docs/headroom.md).
+    Fails when: the most memory in use lies outside of that.
+    Do: The evidence has weights, gradients, optimizer and activations, measured beside predicted: the part that
+    differs says where to look. Report a part that is predicted wrong; until then plan with what was measured.
+    Symptoms: gpu-memory
+    """
     trained, predicted = trainer.trained(), trainer.predicted
     for name in PARTS[:-1]:
         judge.note(
@@ -76,8 +91,15 @@ def test_takes_what_was_predicted(trainer: Trainer, training_case: TrainingCase,
 
 @pytest.mark.measures("accumulation_difference", "recomputed_difference")
 def test_update_however_it_is_made(trainer: Trainer, training_case: TrainingCase, judge: Judge) -> None:
-    """Gradients of a batch are those of its sequences one by one, and those with layers computed again, which takes
-    less memory and gives the same loss."""
+    """A batch gives the gradients of its sequences one by one, and those with layers computed again; the latter take
+    less memory and give the same loss.
+
+    Limit: What the order of sums costs in bfloat16 (docs/headroom.md).
+    Fails when: gradients or losses differ by more than that, or computing layers again saves no memory.
+    Do: Compare the releases of torch and transformers with those of docs/releases.md. Do not train with gradient
+    accumulation or checkpointing on this stack until the check passes.
+    Symptoms: remote-code
+    """
     compared = trainer.compared()
     limit = one_update()
     for metric, value in (

@@ -1,7 +1,7 @@
 """Is there a way to load each model, from the surest on?
 
-Asked by name alone (`pytest -m ladder`). The rungs are those of `plimsoll ladder` (docs/ladder.md), each in a host of
-its own. That one fails is no fault where another works: a model's float32 need not fit into RAM.
+Asked by name alone (`pytest -m ladder`). The rungs are those of `plimsoll ladder` (docs/ladder.md), each in a process
+of its own. A rung that fails is no fault where another works: a model's float32 need not fit into RAM.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ pytestmark = pytest.mark.ladder
 
 @pytest.mark.measures("working_rung")
 def test_ladder(climbed: Climb, judge: Judge) -> None:
-    """A rung beyond the dry run loads the model, and gives 10 tokens from finite logits."""
+    """A rung beyond the dry run loads the model, and gives 10 tokens from finite logits.
+
+    Limit: Any rung from the second on (docs/ladder.md).
+    Fails when: no rung beyond the dry run works. Where the gate refuses the rungs, for want of memory say, the check
+    is skipped instead.
+    Do: The failure has the reason of each rung. `plimsoll ladder MODEL` tries them one by one and writes the settings
+    that work as an entry.
+    Symptoms: ram, gpu-memory, missing-package, too-old
+    """
     working = climbed.working
     beyond = working is not None and not working.rung.is_dry_run
     refused = [one.skip for one in climbed.attempts if one.skip is not None and not one.rung.is_dry_run]

@@ -1,6 +1,6 @@
 """Is it the model that the entry names, and does it read, answer and stop as a sound model does?
 
-What was trained here on questions of ours is asked those (test_generation.py); every other model with real weights
+A model that the suite taught is asked what it was taught (test_generation.py). Every other model with real weights
 reads plain English that ships with the suite, and answers a few questions that everybody can answer.
 """
 
@@ -24,7 +24,13 @@ pytestmark = pytest.mark.generation
 
 @pytest.mark.only("files")
 def test_is_the_entrys_model(loaded: LoadedVariant, judge: Judge) -> None:
-    """The checkpoint's config.json says of the model what the entry says; what the entry leaves out is noted."""
+    """The checkpoint's config.json says of the model what the entry says; what the entry leaves out is noted.
+
+    Limit: No key that changes what the model computes may differ (docs/limits.md, Meaning).
+    Fails when: such a key has another value in config.json, or is missing there.
+    Do: The failure names key and values. Correct the entry, or take the checkpoint that the entry is about.
+    Symptoms: wrong-shape
+    """
     spec = loaded.spec()
     request = CompareConfig(
         checkpoint=spec.checkpoint, revision=spec.revision, config_json=json.dumps(loaded.variant.model.config)
@@ -39,7 +45,13 @@ def test_is_the_entrys_model(loaded: LoadedVariant, judge: Judge) -> None:
 
 @pytest.mark.only("text")
 def test_turns_end_where_generation_ends(loaded: LoadedVariant) -> None:
-    """The token that the chat template writes after an answer is one at which generation ends."""
+    """Generation ends at the token that the chat template writes after an answer.
+
+    Limit: The token must be among eos_token_id. Of a base model it is not asked for (docs/limits.md, Meaning).
+    Fails when: generation ends at other tokens alone, so that an answer never ends.
+    Do: Mend eos_token_id in the checkpoint's generation_config.json: add the token that the failure names.
+    Symptoms: tokenizer-mismatch
+    """
     told = loaded.ask_once(TellManners())
     assert told.turn_end_ends is not False or not speaks(loaded), (
         f"the chat template ends an answer with {told.turn_end!r}, and generation ends at "
@@ -50,7 +62,16 @@ def test_turns_end_where_generation_ends(loaded: LoadedVariant) -> None:
 @pytest.mark.only("untaught")
 @pytest.mark.measures("nll_per_byte")
 def test_reads_plain_english(loaded: LoadedVariant, judge: Judge) -> None:
-    """A plain English text is as likely as sound models find it, and the tokenizer gives it back as it was."""
+    """A plain English text is as likely as sound models find it, and the tokenizer gives it back as it was.
+
+    Limit: One limit for any model; where the entry has `nll_per_byte`, also within a few parts in a hundred of it
+    (docs/limits.md, Meaning).
+    Fails when: the text is less likely than that, or the tokenizer changes it.
+    Do: A text that comes back changed is a wrong tokenizer. Far over the limit: wrong or damaged weights, so compare
+    their digests with the repository's. Slightly over the entry's own figure: other weights than those it was
+    measured on.
+    Symptoms: tokenizer-mismatch, corrupt-file, not-packed
+    """
     readings = loaded.ask_once(ReadText(texts=tuple(passage.text for passage in read_plain().passages)))
     lost = [reading.decoded for reading in readings if not reading.faithful]
     assert not lost, f"the tokenizer makes another text of it: {lost[0]!r}"
@@ -68,8 +89,15 @@ def test_reads_plain_english(loaded: LoadedVariant, judge: Judge) -> None:
 @pytest.mark.only("untaught")
 @pytest.mark.measures("general_answers", "ended_share")
 def test_answers_and_ends(loaded: LoadedVariant, prompts: Prompts, judge: Judge) -> None:
-    """General questions get answers with the right word in them, which end by themselves; of a base model both are told
-    and not asked for."""
+    """General questions get answers with the right word in them, and the answers end by themselves. Of a base model
+    both are recorded, and not asked for.
+
+    Limit: A claim, else the suite's own share of right answers and of answers that end (docs/limits.md).
+    Fails when: an instructed model gives fewer right answers, or fewer that end.
+    Do: Read the answers in the evidence. Sensible text that never ends: see test_turns_end_where_generation_ends.
+    Nonsense: see test_reads_plain_english. A base model needs `instruct = false` in its entry.
+    Symptoms: tokenizer-mismatch
+    """
     completions = loaded.ask_once(all_answers(loaded, prompts)).completions
     right = [
         has_answer(completion.text, answers) for completion, answers in zip(completions, prompts.accepted, strict=True)

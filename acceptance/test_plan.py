@@ -1,8 +1,8 @@
 """Does each variant fit on each reference machine of the data sheets, and what is left there for context and batch?
 
-Asked by name alone (`pytest -m plan`); nothing is loaded, and no GPU is needed. A pairing that does not fit is no fault
-of anything: its cell passes when the figures bear the refusal out, and fails when the gate refuses what would fit,
-admits what would not, or a document promises what cannot be (docs/prediction.md).
+Asked by name alone (`pytest -m plan`); nothing is loaded, and no GPU is needed. A variant that does not fit on a
+machine is no fault of either. Its check passes when the figures bear out the refusal. It fails when the gate refuses
+what would fit, admits what would not, or a document promises what cannot be (docs/prediction.md).
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ pytestmark = pytest.mark.plan
 
 @pytest.mark.measures("vram_left")
 def test_fits(pairing: Pairing, planned: PlanRow, judge: Judge) -> None:
-    """The gate lets through what the memory holds and refuses what it cannot; documents promise no more."""
+    """The gate admits what the machine's memory holds and refuses what it cannot hold, and documents promise no more.
+
+    Limit: Nothing lacking for what is admitted, something lacking for what is refused; the source is the data sheet
+    of the machine (catalogue/profiles.toml).
+    Fails when: decision and figures contradict each other, or a document promises memory that is not there.
+    Do: A broken promise: dispute the claim in the catalogue (docs/catalogue.md). A wrong decision is a fault of the
+    suite: report it with the output of `plimsoll plan`.
+    Symptoms: gpu-memory
+    """
     decision = planned.decision
     if isinstance(decision, str):
         pytest.fail(decision, pytrace=False)

@@ -1,6 +1,6 @@
 """Does each model go through a profile of use: load, validate with 10 tokens, infer, unload?
 
-Asked by name alone (`pytest -m usage`): a test profile that makes a failure reproducible, in a host of its own,
+Asked by name alone (`pytest -m usage`): a test profile that makes a failure reproducible, in a process of its own,
 whatever other checks made of the model.
 """
 
@@ -17,8 +17,16 @@ pytestmark = pytest.mark.usage
 
 @pytest.mark.measures("tokens_validated")
 def test_usage(used: Use, judge: Judge) -> None:
-    """It loads whole, gives exactly 10 tokens from finite logits, answers as it did while it was validated, and is
-    dropped."""
+    """The model loads whole, gives exactly 10 tokens from finite logits, answers as it did while it was validated,
+    and is dropped.
+
+    Limit: Exactly 10 new tokens (docs/ladder.md).
+    Fails when: weights are missing, the number of tokens differs, a logit is NaN or infinite, or the second answer
+    differs from the first.
+    Do: The failure says which step it was. `plimsoll ladder MODEL` looks for settings that work; test_greedy_repeats
+    and test_finite_logits of the variant say more.
+    Symptoms: new-weights, ram, gpu-memory
+    """
     report, first, second = used.report, used.validated.completions[0], used.inferred.completions[0]
     missing = [*report.missing_keys, *report.mismatched_keys, *report.meta_parameters]
     assert not missing, f"not loaded from the checkpoint: {', '.join(missing[:4])}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,10 @@ from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import EVIDENCE_FILE, read_run
 from plimsoll.evidence.run_folder import LATEST, find_run
 from plimsoll.judge.judgement import broken_bound
+from plimsoll.manual.place import manual_of
+from plimsoll.manual.reading import Entry, read_manual
 from plimsoll.present import terminal
+from plimsoll.suite import suite_root
 from plimsoll.symptoms.recognise import Diagnosis, Seen, anchor_of, recognise
 from plimsoll.symptoms.shipped import shipped_symptoms
 from plimsoll.symptoms.surroundings import surroundings_of
@@ -31,11 +36,15 @@ _UNRECOGNISED: Final = 1
 _LARGEST: Final = 16 * 2**20
 """Bytes of a log that are read at its end; what went wrong is told there."""
 _MOST_CHECKS: Final = 3
+_WIDTH: Final = 100
+"""Columns of what is said of a check."""
+_CHECK: Final = re.compile(r"(?:[\w./-]+::)?(test_\w+)(?:\[.*\])?")
 
 _DESCRIPTION = """\
 Say what a message, a traceback, a log or a run shows: the cause, and one next step. WHAT is a text, a file, the folder
-or the id of a run, `latest`, the id of a symptom, or `-` for what is piped in. Symptoms of your own come with
---catalogue. Nothing is loaded and nobody is asked.
+or the id of a run, `latest`, the id of a symptom, or `-` for what is piped in. Of a check (`test_loads_completely`) it
+says what it proves, its limit, what makes it fail and what to do. Symptoms of your own come with --catalogue. Nothing
+is loaded and nobody is asked.
 Exit status: 0 everything that went wrong was recognised, 1 not all of it, or nothing, 2 usage error."""
 
 
@@ -48,6 +57,8 @@ class _Found:
     unrecognised: tuple[str, ...] = field(default=())
     is_well: bool = False
     """True for a run in which nothing went wrong."""
+    check: Entry | None = None
+    """What the manual says, where a check was asked for."""
 
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -55,7 +66,9 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "explain", help="say the cause of a message, a log or a run, and the next step", description=_DESCRIPTION
     )
-    parser.add_argument("what", nargs="*", metavar="WHAT", help="a text, a file, a run, a symptom's id, or `-`")
+    parser.add_argument(
+        "what", nargs="*", metavar="WHAT", help="a text, a file, a run, a symptom's id, a check, or `-`"
+    )
     parser.add_argument("--list", action="store_true", help="list the symptoms that are known")
     parser.add_argument(
         "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
@@ -82,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(_to_json(found), indent=2))
     else:
         sys.stdout.write("".join(f"{line}\n" for line in _lines(found)))
-    return 0 if found.is_well or (found.diagnoses and not found.unrecognised) else _UNRECOGNISED
+    return 0 if found.is_well or found.check or (found.diagnoses and not found.unrecognised) else _UNRECOGNISED
 
 
 def _found(what: Sequence[str], reports: Path, known: Sequence[Symptom], own: Sequence[Symptom] | None) -> _Found:
@@ -93,6 +106,9 @@ def _found(what: Sequence[str], reports: Path, known: Sequence[Symptom], own: Se
         return _in_text("text", sys.stdin.buffer.read(_LARGEST).decode("utf-8", "replace"), known)
     if symptom := next((each for each in known if each.id == name), None):
         return _Found(of="symptom", diagnoses=((_as_written(symptom), ()),))
+    if entry := _check_named(name):
+        shown = [symptom for id_ in entry.symptoms for symptom in known if symptom.id == id_]
+        return _Found(of="check", diagnoses=tuple((_as_written(each), ()) for each in shown), check=entry)
     path = Path(name)
     if _exists(path) and path.is_file() and path.name != EVIDENCE_FILE:
         return _in_text("file", _end_of(path), known)
@@ -101,6 +117,15 @@ def _found(what: Sequence[str], reports: Path, known: Sequence[Symptom], own: Se
     if "/" in name and not any(character.isspace() for character in name):
         raise PlimsollError(f"{name}: there is no such file or run; a text of one word is piped in, with `-`")
     return _in_text("text", name, known)
+
+
+def _check_named(name: str) -> Entry | None:
+    """The check of that name or node id, with parameters or without; None where it names none of the suite."""
+    found, root = _CHECK.fullmatch(name), suite_root()
+    if found is None or root is None:
+        return None
+    entries = (entry for chapter in read_manual(root) for entry in chapter.entries)
+    return next((entry for entry in entries if entry.check.name == found[1]), None)
 
 
 def _exists(path: Path) -> bool:
@@ -161,7 +186,9 @@ def _seen(result: CellResult) -> Seen:
 
 
 def _lines(found: _Found) -> Iterable[str]:
-    if found.is_well:
+    if found.check is not None:
+        yield from _told_of(found.check)
+    elif found.is_well:
         yield "nothing failed, and nothing was skipped: there is nothing to explain"
     elif not found.diagnoses and found.of != "run":
         yield "nothing that the table knows; `plimsoll explain --list` shows it, and [[symptom]] of a catalogue adds"
@@ -174,6 +201,30 @@ def _lines(found: _Found) -> Iterable[str]:
             yield f"  seen:  {terminal.line(diagnosis.seen)}"
         yield from _checks("  in:    ", checks)
     yield from _checks("not recognised: ", found.unrecognised)
+    pages = dict.fromkeys(filter(None, map(manual_of, found.unrecognised)))
+    yield from (f"  see:   {page}" for page in list(pages)[:_MOST_CHECKS])
+
+
+def _told_of(entry: Entry) -> Iterable[str]:
+    parts = (
+        ("proves", entry.proves),
+        ("limit", entry.limit),
+        ("fails", f"when {entry.fails}"),
+        ("do", entry.do),
+        ("see", manual_of(entry.check.id)),
+    )
+    yield terminal.line(entry.check.id)
+    for label, text in parts:
+        label = f"  {label + ':':<8}"
+        yield from textwrap.wrap(
+            terminal.line(text),
+            _WIDTH,
+            initial_indent=label,
+            subsequent_indent=" " * len(label),
+            break_long_words=False,
+        )
+    if entry.symptoms:
+        yield "symptoms that it often shows:"
 
 
 def _checks(label: str, checks: Sequence[str]) -> Iterable[str]:
@@ -188,4 +239,16 @@ def _to_json(found: _Found) -> dict[str, Any]:
         "of": found.of,
         "diagnoses": [{**diagnosis.to_json(), "checks": list(checks)} for diagnosis, checks in found.diagnoses],
         "unrecognised": list(found.unrecognised),
+        **({} if found.check is None else {"check": _check_to_json(found.check)}),
+    }
+
+
+def _check_to_json(entry: Entry) -> dict[str, str]:
+    return {
+        "id": entry.check.id,
+        "proves": entry.proves,
+        "limit": entry.limit,
+        "fails": entry.fails,
+        "do": entry.do,
+        "page": manual_of(entry.check.id),
     }

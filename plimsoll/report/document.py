@@ -44,6 +44,7 @@ from plimsoll.present.document import (
 )
 from plimsoll.present.foreign_text import one_line
 from plimsoll.report.gpus import gpu_table
+from plimsoll.report.manual import manual_lines, manual_step, manual_words
 from plimsoll.report.node_card import distinct_nodes, node_card
 from plimsoll.report.reader import Reader
 from plimsoll.report.story import check_name, gpu_name, spoken
@@ -167,10 +168,10 @@ def _brief(result: CellResult, between: str, text: str) -> tuple[str, ...]:
     return (one_line(result.cell.id), between, one_line(text))
 
 
-def _steps(failed: Iterable[CellResult]) -> list[Words]:
-    """The next step of each symptom that failures show, once, with where more is written."""
+def _steps(failed: Sequence[CellResult]) -> list[Words]:
+    """The next step of each symptom that failures show, once, with where more is written, and the checks' pages."""
     first = {each.symptom: each for result in failed for each in result.diagnoses[:1]}
-    return [f"{each.title}: {each.next} ({each.anchor})" for each in first.values()]
+    return [*(f"{each.title}: {each.next} ({each.anchor})" for each in first.values()), *manual_step(failed)]
 
 
 def _brief_gap(gap: Gap) -> Words:
@@ -257,7 +258,11 @@ def _failures(results: Sequence[CellResult], reader: Reader) -> list[Section | N
         return [Section(title="Failures", blocks=(Table(columns=columns("check", "what"), rows=rows),))]
     if reader is Reader.SUMMARY:
         whole = [
-            Section(title=code(r.cell.id), level=2, blocks=(Verbatim(text=r.reason), *diagnosis_lines(r.diagnoses)))
+            Section(
+                title=code(r.cell.id),
+                level=2,
+                blocks=(Verbatim(text=r.reason), *diagnosis_lines(r.diagnoses), *manual_lines(r)),
+            )
             for r in failed
         ]
         return [Section(title="Failures", blocks=tuple(whole))]
@@ -303,7 +308,7 @@ def _failure(alike: Sequence[CellResult]) -> tuple[Cell, ...]:
         _lines((f"{judgement.limit} ", faint(judgement.limit.source)) for judgement in bad),
         _lines(judgement.room.removesuffix(" outside") for judgement in bad),
         _said(bad, tuple(causes), rest.strip()),
-        _steps_on_page(result.diagnoses),
+        _steps_on_page(result),
     )
     return row
 
@@ -331,9 +336,10 @@ def _lines(parts: Iterable[Words]) -> tuple[Inline, ...]:
     return tuple(found)
 
 
-def _steps_on_page(diagnoses: Sequence[Diagnosis]) -> Cell:
-    """The next step of each symptom that was recognised, with a link to what the page says of it."""
-    return _lines((f"{each.next} ", symptom_link(each)) for each in diagnoses)
+def _steps_on_page(result: CellResult) -> Cell:
+    """The next step of each symptom that was recognised, with a link to what the page says of it, and where the manual
+    tells of the check."""
+    return _lines([*((f"{each.next} ", symptom_link(each)) for each in result.diagnoses), *manual_words(result)])
 
 
 def _cut(text: str) -> str:

@@ -36,6 +36,7 @@ FLOW = [
     "plan",
     "scoring",
     "judge",
+    "manual",
     "inspection",
     "ladder",
     "evidence",

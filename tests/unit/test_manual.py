@@ -1,0 +1,197 @@
+"""Every check has a page that says what it proves, its limit, what makes it fail and what to do, and no page drifts."""
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from plimsoll.commands.schema import schema
+from plimsoll.errors import PlimsollError
+from plimsoll.manual import page
+from plimsoll.manual.limits import suite_limits
+from plimsoll.manual.place import manual_of, page_of
+from plimsoll.manual.reading import read_manual
+from plimsoll.plan.asking import KINDS
+from plimsoll.plan.checks import Check, read_checks
+from plimsoll.report.document import closing_lines
+from plimsoll.report.write import summary_text
+from plimsoll.verdict.verdict import reach_verdict
+from tests.support.commands import plimsoll
+from tests.support.run_events import cell, crash, finish, plan, recorded, report, start
+
+ROOT = Path(__file__).parents[2]
+CHECKS = read_checks(ROOT)
+PARTS = {
+    "limit": r"^\*\*Limit\.\*\* \S.{10,}",
+    "what makes it fail": r"^\*\*Fails when\*\* \S.{10,}",
+    "what to do": r"^\*\*What to do\.\*\* \S.{10,}",
+    "whom it is asked of": r"^\*\*Asked of\*\* \S.{3,}",
+    "how to run it": r"^Run it alone: `pytest -m .+`",
+}
+GOOD = '''"""Is it round?"""
+
+import pytest
+
+pytestmark = pytest.mark.load
+
+
+@pytest.mark.only("files")
+def test_round(loaded):
+    """It is round. Nothing else is.
+
+    Limit: Exactly round (docs/limits.md).
+    Fails when: it is not.
+    Do: See test_round of test_shape.py.
+    Symptoms: disk-full
+    """
+'''
+
+
+def section_of(check: Check) -> str:
+    text = (ROOT / page_of(check.file)).read_text(encoding="utf-8")
+    [section] = re.findall(rf"^## {check.name}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return str(section)
+
+
+def suite(folder: Path, text: str) -> Path:
+    (folder / "acceptance").mkdir()
+    (folder / "acceptance" / "test_shape.py").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
+def test_every_check_has_a_section_with_all_its_parts(check: Check) -> None:
+    section = section_of(check)
+    assert len(section.strip().partition("\n\n")[0]) > 20, "it does not say what the check proves"
+    assert [part for part, form in PARTS.items() if not re.search(form, section, re.MULTILINE)] == []
+    for metric in check.arguments_of("measures"):
+        assert f"(`{metric}`)" in section
+    assert (ROOT / manual_of(check.id).partition("#")[0]).is_file()
+    assert manual_of(check.id).endswith(f"#{check.name}")
+
+
+def test_pages_are_what_the_docstrings_make_of_them() -> None:
+    present = {f"{page.PAGES}/{one.name}": one.read_text(encoding="utf-8") for one in (ROOT / page.PAGES).glob("*.md")}
+    assert present == page.pages(), "run python -m plimsoll.manual.page --write"
+
+
+def test_the_index_names_every_check_with_its_first_sentence() -> None:
+    index = (ROOT / page.INDEX).read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| \[`(test_\w+)`\]\([\w.]+#\1\) \| (.+[.?!]) \|$", index, re.MULTILINE))
+    assert rows.keys() == {check.name for check in CHECKS}
+
+
+def test_every_kind_of_only_is_told_in_words() -> None:
+    assert page.KINDS.keys() == KINDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("ladder", "pytest -m ladder`"), ("dataset", "pytest -m dataset`"), ("soak", "--soak=30min`")],
+)
+def test_what_is_asked_by_name_alone_says_so(file: str, said: str) -> None:
+    text = (ROOT / page.PAGES / f"{file}.md").read_text(encoding="utf-8")
+    [opt_in] = re.findall(r"^\*\*Opt-in:\*\* .*$", text, re.MULTILINE)
+    assert said in opt_in
+
+
+def test_what_every_tier_asks_is_no_opt_in() -> None:
+    assert "Opt-in" not in (ROOT / page.PAGES / "load.md").read_text(encoding="utf-8")
+
+
+def test_a_docstring_is_read_part_by_part(tmp_path: Path) -> None:
+    [chapter] = read_manual(suite(tmp_path, GOOD))
+    [entry] = chapter.entries
+    assert (chapter.intro, entry.first_sentence) == ("Is it round?", "It is round.")
+    assert (entry.limit, entry.fails) == ("Exactly round (docs/limits.md).", "it is not.")
+    assert entry.symptoms == ("disk-full",)
+    text = page.pages(tmp_path)["docs/checks/shape.md"]
+    assert "[limits](../limits.md)" in text
+    assert "See [`test_round`](shape.md#test_round) of [`test_shape.py`](shape.md)." in text
+    assert "(../troubleshooting.md#disk-full)" in text
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        ("    Limit: Exactly round (docs/limits.md).\n", "", "lacks 'Limit:'"),
+        ("    Fails when: it is not.\n", "    Fails when:\n", "lacks 'Fails when:'"),
+        ("    Do: See", "    Then: See", "lacks 'Do:'"),
+        ("It is round. Nothing else is.", "", "lacks what it proves"),
+        ("disk-full", "disk-fat", "disk-fat"),
+        ("See test_round", "See test_square", "names test_square"),
+        ('only("files")', 'only("square")', "'square'"),
+    ],
+)
+def test_a_docstring_that_leaves_a_part_out_or_names_nothing_is_refused(
+    tmp_path: Path, was: str, now: str, said: str
+) -> None:
+    assert was in GOOD
+    with pytest.raises(PlimsollError, match=re.escape(said)):
+        page.pages(suite(tmp_path, GOOD.replace(was, now)))
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [  # as docs/limits.md has them
+        ("cache_divergence", "bf16: at most 0.25"),
+        ("quantized_divergence", "int8: at most 0.06"),
+        ("vram_returned", "128"),
+        ("general_answers", "an instructed model: at least 0.375"),
+        ("ram_peak", "with a GPU: at most what is predicted and 4"),
+    ],
+)
+def test_limits_of_the_suite_are_told(metric: str, said: str) -> None:
+    assert said in suite_limits(metric)
+
+
+def test_what_follows_from_a_measurement_has_no_figure() -> None:
+    assert suite_limits("token_time") == ""
+
+
+@pytest.mark.parametrize("check", ["test_it", "tests/unit/test_manual.py::test_x", "acceptance/test_it.py", "(node)"])
+def test_what_is_no_check_of_the_suite_has_no_page(check: str) -> None:
+    assert manual_of(check) == ""
+
+
+def test_a_failure_leads_to_its_page(tmp_path: Path) -> None:
+    names = ("test_slow", "test_small", "test_round")
+    cells = [cell(name) for name in names]
+    failures = [report(one, "call", "failed", crash(f"no {one.id}")) for one in cells]
+    record = recorded(tmp_path, [start(), plan(cells), *failures, finish(1)])
+    verdict = reach_verdict(record)
+    [step] = [line for line in closing_lines(record, verdict) if "what each check proves" in line]
+    assert step == (
+        "  what each check proves: docs/checks/it.md#test_slow, docs/checks/it.md#test_small and 1 more "
+        "(plimsoll explain test_slow prints it)"
+    )
+    summary = summary_text(record, verdict)
+    for name in names:
+        assert f"What {name} proves, and what to do: `docs/checks/it.md#{name}`." in summary
+
+
+@pytest.mark.parametrize("name", ["test_free_disk", "acceptance/test_node.py::test_free_disk[tiny-llama/bf16]"])
+def test_explain_prints_the_page_of_a_check(name: str) -> None:
+    done = plimsoll("explain", name)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "acceptance/test_node.py::test_free_disk"
+    assert [line.split()[0] for line in lines[1:] if re.match(r"  \w", line)][:5] == [
+        "proves:", "limit:", "fails:", "do:", "see:",
+    ]  # fmt: skip
+    assert "  see:    docs/checks/node.md#test_free_disk" in lines
+    assert any(line.startswith("disk-full: ") for line in lines)
+
+
+def test_explain_prints_a_check_as_json() -> None:
+    data = json.loads(plimsoll("explain", "test_free_disk", "--json").stdout)
+    jsonschema.Draft202012Validator(schema("explain")).validate(data)
+    assert (data["of"], data["check"]["page"]) == ("check", "docs/checks/node.md#test_free_disk")
+    assert [each["symptom"] for each in data["diagnoses"]] == ["disk-full", "disk-read-only"]
+
+
+def test_a_name_that_is_no_check_is_a_text() -> None:
+    done = plimsoll("explain", "test_of_nothing")
+    assert (done.returncode, done.stdout.startswith("nothing that the table knows")) == (1, True)
