@@ -8,6 +8,7 @@
 # make releases   the quick part of the tiny tier with each minor release of transformers; docs/releases.md
 # make wheelhouse PYTHON_VERSION=3.12   collect what a node without a network needs beside its torch (docs/air-gapped.md)
 # make offline  install from the wheelhouse, on that node; `make offline PYTHON=/path/to/python3` for the one with torch
+# make site    the site of docs/ in build/site, by mkdocs in an environment of its own; a broken link is an error
 # make setup   the virtual environment alone; `make setup PYTHON=python3.12` for another interpreter
 
 PYTHON ?= python3
@@ -32,7 +33,7 @@ EXTRAS ?= suite models
 ALSO ?=
 MOST_MB ?= 60
 
-.PHONY: setup tiny gpu check test style digests real fleet releases wheelhouse offline clean FORCE
+.PHONY: setup tiny gpu check test style digests real fleet releases wheelhouse offline site clean FORCE
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -96,6 +97,16 @@ wheelhouse: $(STAMP)
 offline: $(ASKED)
 	@"$(PYTHON)" -m plimsoll.wheelhouse.install "$(WHEELHOUSE)" $(VENV)
 	@touch $(STAMP)
+
+# Apart from $(VENV): who works on the suite needs no mkdocs, and the site no torch.
+.make/site/.installed: pyproject.toml constraints.txt
+	"$(PYTHON)" -m venv --clear .make/site
+	.make/site/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+site: .make/site/.installed
+	.make/site/bin/mkdocs build --strict --clean --quiet
+	@echo "the site: build/site/index.html"
 
 clean:
 	rm -rf $(VENV) .make .mypy_cache .ruff_cache .pytest_cache
