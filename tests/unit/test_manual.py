@@ -11,7 +11,7 @@ from plimsoll.commands.schema import schema
 from plimsoll.errors import PlimsollError
 from plimsoll.manual import page
 from plimsoll.manual.limits import suite_limits
-from plimsoll.manual.place import manual_of, page_of
+from plimsoll.manual.place import PAGES, manual_of, page_of
 from plimsoll.manual.reading import read_manual
 from plimsoll.plan.asking import KINDS
 from plimsoll.plan.checks import Check, read_checks
@@ -73,7 +73,7 @@ def test_every_check_has_a_section_with_all_its_parts(check: Check) -> None:
 
 
 def test_pages_are_what_the_docstrings_make_of_them() -> None:
-    present = {f"{page.PAGES}/{one.name}": one.read_text(encoding="utf-8") for one in (ROOT / page.PAGES).glob("*.md")}
+    present = {f"{PAGES}/{one.name}": one.read_text(encoding="utf-8") for one in (ROOT / PAGES).glob("*.md")}
     assert present == page.pages(), "run python -m plimsoll.manual.page --write"
 
 
@@ -92,13 +92,13 @@ def test_every_kind_of_only_is_told_in_words() -> None:
     [("ladder", "pytest -m ladder`"), ("dataset", "pytest -m dataset`"), ("soak", "--soak=30min`")],
 )
 def test_what_is_asked_by_name_alone_says_so(file: str, said: str) -> None:
-    text = (ROOT / page.PAGES / f"{file}.md").read_text(encoding="utf-8")
+    text = (ROOT / PAGES / f"{file}.md").read_text(encoding="utf-8")
     [opt_in] = re.findall(r"^\*\*Opt-in:\*\* .*$", text, re.MULTILINE)
     assert said in opt_in
 
 
 def test_what_every_tier_asks_is_no_opt_in() -> None:
-    assert "Opt-in" not in (ROOT / page.PAGES / "load.md").read_text(encoding="utf-8")
+    assert "Opt-in" not in (ROOT / PAGES / "load.md").read_text(encoding="utf-8")
 
 
 def test_a_docstring_is_read_part_by_part(tmp_path: Path) -> None:
