@@ -65,7 +65,7 @@ def test_packed_it_raises_and_with_them_in_floats_it_answers(quantization: Quant
 
 def load(folder: Path, quantization: Quantization, skip: list[str] | None) -> Any:
     bits: dict[str, Any] = {"load_in_8bit": True} if quantization is Quantization.INT8 else {"load_in_4bit": True}
-    config = transformers.BitsAndBytesConfig(llm_int8_skip_modules=skip, **bits)
+    config = transformers.BitsAndBytesConfig(llm_int8_skip_modules=skip, **bits)  # type: ignore[no-untyped-call]
     return transformers.AutoModelForCausalLM.from_pretrained(
         folder, quantization_config=config, dtype=torch.bfloat16, device_map="cpu"
     )

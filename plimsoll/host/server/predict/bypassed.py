@@ -60,11 +60,11 @@ def names_to_skip(model: nn.Module) -> tuple[str, ...]:
     return (*names, *(name for name, module in model.named_modules() if module is head)) if names else ()
 
 
-class _Readers(TorchDispatchMode):
+class _Readers(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types its modes in part
     """Notes who reads the weight of a linear layer while the layer itself is not at work."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: dict[str, str] = {}
         self._model = model
         self._at_work: list[nn.Module] = []
