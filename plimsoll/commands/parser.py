@@ -48,10 +48,11 @@ exit status:
   0    done; for a command that gives a verdict: ACCEPTED
   1    REJECTED: at least one planned check failed; of a bundle: it does not hold
   2    usage error, or a mistake that the message tells how to mend
+  3    a defect of Plimsoll's own, with a traceback
   5    nothing was planned, so there is no verdict to speak of
   6    INCOMPLETE: none failed, but not all that was planned has an answer
   130  interrupted
-  141  whoever read the output left before its end
+  141  the reader of the output left before its end
 """
 
 
