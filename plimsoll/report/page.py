@@ -15,6 +15,7 @@ from plimsoll.evidence.record import RunRecord
 from plimsoll.present import html
 from plimsoll.present.colours import COLOURS
 from plimsoll.present.document import Block, Link, Paragraph, Section, TableOfContents, plain
+from plimsoll.report.attentions import attention_section
 from plimsoll.report.document import verdict_document
 from plimsoll.report.gpu_memory import gpu_memory_section
 from plimsoll.report.health import health_section
@@ -27,7 +28,13 @@ from plimsoll.verdict.verdict import Verdict
 SectionMaker = Callable[[RunRecord], Section | None]
 """Makes a section; None where the run has nothing for it. The same record must give the same bytes."""
 
-FIGURES: Final[tuple[SectionMaker, ...]] = (model_section, timeline_section, gpu_memory_section, health_section)
+FIGURES: Final[tuple[SectionMaker, ...]] = (
+    model_section,
+    timeline_section,
+    gpu_memory_section,
+    health_section,
+    attention_section,
+)
 """What was measured; sections of rooms that come after this one in the flow stand behind these."""
 RECORDS: Final[tuple[SectionMaker, ...]] = (claims_section, load_section, environment_section)
 """What one looks up."""
