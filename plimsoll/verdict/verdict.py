@@ -99,14 +99,14 @@ class Verdict:
             return EXIT_ACCEPTED
         if self.word is Word.REJECTED:
             return EXIT_REJECTED
-        if not self.planned:
+        if not self.planned and not self.results:
             return EXIT_NOTHING_PLANNED
         return EXIT_ACCEPTED if self.allow_incomplete and not self.faults else EXIT_INCOMPLETE
 
     @property
     def statement(self) -> str:
         """The verdict in one line: `INCOMPLETE over -m tiny: 310 of 330 cells passed, 20 skipped`."""
-        passed = "nothing was planned"
+        passed = "no plan was recorded" if self.results else "nothing was planned"
         if self.planned:
             passed = f"{self.count(CellOutcome.PASS)} of {counted(self.planned, 'check')} passed"
         counts = "".join(f", {n} {outcome.word}" for outcome, n in self.counts if n and outcome is not CellOutcome.PASS)

@@ -214,9 +214,11 @@ def test_a_cell_that_was_not_planned_and_fails_is_a_failure(tmp_path: Path) -> N
 
 
 def test_a_plan_that_was_lost_is_no_failure_of_the_node(tmp_path: Path) -> None:
+    """Nor is it an empty selection, which has a status of its own."""
     events = [event for event in good_run([PLAIN]) if event["event"] != "plan"]
     verdict = verdict_on(tmp_path, events)
-    assert (verdict.word, verdict.planned, verdict.exit_status) == (Word.INCOMPLETE, 0, 5)
+    assert (verdict.word, verdict.planned, verdict.exit_status) == (Word.INCOMPLETE, 0, 6)
+    assert "no plan was recorded" in verdict.statement
 
 
 def test_everything_skipped_is_incomplete(tmp_path: Path) -> None:
