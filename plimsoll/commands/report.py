@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from plimsoll import clock
 from plimsoll.errors import PlimsollError
-from plimsoll.evidence.reader import read_runs
+from plimsoll.evidence.reader import EVIDENCE_FILE, read_runs
 from plimsoll.evidence.run_folder import find_run
 from plimsoll.report.document import closing_lines
-from plimsoll.report.pages import why_no_pages, write_pages
+from plimsoll.report.pages import HTML_FILE, JUNIT_FILE, why_no_pages, write_pages
 from plimsoll.report.write import (
     SUMMARY_FILE,
     append_step_summary,
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Read the evidence of a run, write results.json, summary.md and benchmark.json from it, and, where pytest is installed,
-report.html and junit.xml; then print how it ended. Works for a run that was killed or whose disk ran full: what it had
-measured is there, and the verdict says INCOMPLETE. Several runs are judged as one: of a cell that ended differently the
-worst counts, and all are shown.
+report.html and junit.xml, unless they were written after the last of the evidence; then print how it ended. Works for a
+run that was killed or whose disk ran full: what it had measured is there, and the verdict says INCOMPLETE. Several runs
+are judged as one: of a cell that ended differently the worst counts, and all are shown.
 Exit status: 0 ACCEPTED, 1 REJECTED, 5 nothing was planned, 6 INCOMPLETE (0 where the run had --allow-incomplete and
 nothing but results is missing), 2 where there is no evidence, a waiver is wrong, or a report cannot be written."""
 
@@ -53,9 +53,13 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--waivers", type=Path, metavar="FILE", help="judge with these waivers, as of today, instead of the runs' own"
     )
-    parser.add_argument(
-        "--no-pages", action="store_true", help="leave out report.html and junit.xml, for which pytest is started"
+    pages = parser.add_mutually_exclusive_group()
+    pages.add_argument(
+        "--pages",
+        action="store_true",
+        help="write report.html and junit.xml, for which pytest is started, though the run has them already",
     )
+    pages.add_argument("--no-pages", action="store_true", help="never write them")
     parser.add_argument("--ctrf", action="store_true", help="write ctrf.json too, in the Common Test Report Format")
     parser.add_argument(
         "--step-summary", action="store_true", help="append the summary to that of the step, in a job of GitHub Actions"
@@ -80,7 +84,9 @@ def run(options: argparse.Namespace) -> int:
     if options.ctrf:
         problems += write_ctrf(record, verdict, folder)
     notes = []
-    if not options.no_pages:
+    if not (options.pages or options.no_pages) and _has_pages(record.folder, folder, options.waivers):
+        notes.append(f"{HTML_FILE} and {JUNIT_FILE} are as they were written after the run; --pages writes them again")
+    elif not options.no_pages:
         if (missing := why_no_pages()) is not None:
             notes.append(f"not written: {missing}")
         elif (problem := write_pages(runs, folder, options.waivers)) is not None:
@@ -94,6 +100,25 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.flush()
         raise PlimsollError(f"{'; '.join(problems)}; use --output DIR for another folder")
     return verdict.exit_status
+
+
+def _has_pages(run: Path, folder: Path, waivers: Path | None) -> bool:
+    """True where the pages of this folder are those of its run: nothing was recorded since they were written, and
+    nothing judges anew."""
+    if waivers is not None or folder.resolve() != run.resolve():
+        return False
+    try:
+        recorded = (run / EVIDENCE_FILE).stat().st_mtime_ns
+        return all(_written(folder / name) >= recorded for name in (HTML_FILE, JUNIT_FILE))
+    except OSError:
+        return False
+
+
+def _written(path: Path) -> int:
+    """When a page was written. Raises OSError where there is none."""
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    return path.stat().st_mtime_ns
 
 
 def _folder(output: Path | None, own: Path, *, several: bool) -> Path:

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
 
 from plimsoll.compare.rule import Rule
-from plimsoll.statistics.rank_tests import exact_p, pair_quantiles
+from plimsoll.statistics.rank_tests import average_ranks, exact_p, pair_quantiles
 from plimsoll.statistics.together import IS_SLOW, SHARES, Evidence, Numbers, evidence, reach, tails, weights
 
 _SHOWN: Final = 0.95
@@ -78,7 +77,7 @@ def judge(groups: Sequence[Group], rule: Rule, *, between: float = 1.0) -> tuple
 
 
 def _ranked(group: Group) -> Group:
-    ranks = stats.rankdata(np.concatenate(group, axis=-1), axis=-1)
+    ranks = average_ranks(np.concatenate(group, axis=-1))
     count = group[0].shape[-1]
     return ranks[..., :count], ranks[..., count:]
 

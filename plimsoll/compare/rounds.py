@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from plimsoll.compare.rule import MOST_ROUNDS, Rule
 from plimsoll.statistics.rank_tests import smallest_p
@@ -75,7 +75,7 @@ def rounds_for_same(noise: float, tests: int, rule: Rule) -> int | None:
         left = rule.log_margin / _error(noise, rounds) - _distances(
             min(rounds, _DRAWN_ROUNDS), max(1, tests), 1.0 - rule.confidence
         )
-        return float(np.mean(np.maximum(0.0, 1.0 - 2.0 * stats.norm.sf(left)))) >= _aim(rule)
+        return float(np.mean(np.maximum(0.0, 1.0 - 2.0 * special.ndtr(-left)))) >= _aim(rule)
 
     return _fewest(is_enough, rule.fewest_rounds)
 
@@ -86,9 +86,9 @@ def _rank_distance(shift: float) -> float:
 
     `shift` is in standard deviations of a round. It cannot grow beyond that of two sides without overlap.
     """
-    places = stats.norm.ppf((np.arange(2000) + 0.5) / 2000)
-    ranks = stats.norm.cdf(places) + stats.norm.cdf(places + shift)
-    return float((2.0 * stats.norm.cdf(shift / math.sqrt(2.0)) - 1.0) / (ranks.std() * math.sqrt(2.0)))
+    places = special.ndtri((np.arange(2000) + 0.5) / 2000)
+    ranks = special.ndtr(places) + special.ndtr(places + shift)
+    return float((2.0 * special.ndtr(shift / math.sqrt(2.0)) - 1.0) / (ranks.std() * math.sqrt(2.0)))
 
 
 def _error(noise: float, rounds: int) -> float:
@@ -97,7 +97,7 @@ def _error(noise: float, rounds: int) -> float:
 
 
 def _chance(distance: Numbers) -> float:
-    return float(np.mean(stats.norm.cdf(distance)))
+    return float(np.mean(special.ndtr(distance)))
 
 
 def _aim(rule: Rule) -> float:

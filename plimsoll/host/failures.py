@@ -14,7 +14,6 @@ from pathlib import Path
 
 from plimsoll.errors import PlimsollError
 from plimsoll.symptoms.recognise import Seen, recognise
-from plimsoll.symptoms.shipped import shipped_symptoms
 from plimsoll.units import format_seconds
 
 
@@ -174,7 +173,7 @@ class HostTimeout(HostFailure):
 
 def _hint(signal: str) -> str:
     """Who mostly sends a signal, and where to look; empty for one that the table of symptoms does not know."""
-    found = recognise(Seen(signal=signal), shipped_symptoms())
+    found = recognise(Seen(signal=signal))
     return f"{found[0].cause}: {found[0].next}" if found else ""
 
 

@@ -10,7 +10,6 @@ from typing import Final
 
 from plimsoll.node.node import Gpu, Node
 from plimsoll.symptoms.recognise import Seen, recognise, told_by
-from plimsoll.symptoms.shipped import shipped_symptoms
 
 NO_PERMISSION: Final = 4
 DRIVER_NOT_LOADED: Final = 9
@@ -28,7 +27,7 @@ UNKNOWN: Final = 999
 def next_step(code: int | None, otherwise: str | int) -> str:
     """What fixes NVML's error of this number, by the table of symptoms; `otherwise`, a step or another number, is used
     for a number that does not tell the cause."""
-    found = recognise(Seen(evidence={"nvml": code}), shipped_symptoms())
+    found = recognise(Seen(evidence={"nvml": code}))
     if found:
         return found[0].next
     return told_by({"nvml": otherwise}).next if isinstance(otherwise, int) else otherwise

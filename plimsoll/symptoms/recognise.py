@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Self
 
 from plimsoll.catalogue.entries import Symptom, SymptomSign
-from plimsoll.symptoms.shipped import shipped_symptoms
 from plimsoll.symptoms.surroundings import Surroundings, here
 from plimsoll.usertoml.phrases import filled, phrase
 
@@ -115,7 +114,7 @@ def recognise(
     (`Catalogue.symptoms`); None for the shipped ones. `place` is where it happened, which chooses the next step; None
     for the surroundings of this process. Imports no torch.
     """
-    known = shipped_symptoms() if symptoms is None else symptoms
+    known = _shipped() if symptoms is None else symptoms
     text = _Text(seen)
     if text.skip_code and "skip" not in seen.evidence:
         seen = replace(seen, evidence={**seen.evidence, "skip": text.skip_code})
@@ -124,12 +123,19 @@ def recognise(
     return tuple(_diagnosis(match, surrounded) for match in _told(found))
 
 
+def _shipped() -> Sequence[Symptom]:
+    # What reads and checks the table takes a quarter of a second to import, and most runs have no symptom.
+    from plimsoll.symptoms.shipped import shipped_symptoms
+
+    return shipped_symptoms()
+
+
 def told_by(evidence: Mapping[str, object], place: Surroundings | None = None) -> Diagnosis:
     """The shipped table's diagnosis of something that the suite itself found. `place` as for `recognise`.
 
     Raises LookupError where the table has none, which means that code and table have drifted apart.
     """
-    found = recognise(Seen(evidence=evidence), shipped_symptoms(), place)
+    found = recognise(Seen(evidence=evidence), place=place)
     if not found:
         raise LookupError(f"catalogue/symptoms.toml says nothing of {dict(evidence)!r:.200}")
     return found[0]

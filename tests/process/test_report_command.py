@@ -182,6 +182,31 @@ def test_a_page_that_cannot_be_written_is_told_and_nothing_else_is_left(tmp_path
     }
 
 
+def test_pages_that_are_newer_than_the_evidence_are_left(tmp_path: Path) -> None:
+    evidence = write_events(tmp_path / "run", numbered(good_run([ONE])))
+    pages = [tmp_path / "run" / name for name in ("report.html", "junit.xml")]
+    for page in pages:
+        page.write_text("as the run left it")
+    note = "report.html and junit.xml are as they were written after the run; --pages writes them again"
+    done = run_report("run", cwd=tmp_path, pages=True)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, note)
+    assert [page.read_text() for page in pages] == ["as the run left it"] * 2
+    # Something was recorded since.
+    later = pages[0].stat().st_mtime_ns + 10**9
+    os.utime(evidence, ns=(later, later))
+    done = run_report("run", cwd=tmp_path, pages=True)
+    assert note not in done.stdout
+    assert all("ACCEPTED" in page.read_text() for page in pages)
+
+
+def test_pages_are_written_again_where_that_is_asked(tmp_path: Path) -> None:
+    write_events(tmp_path / "run", numbered(good_run([ONE])))
+    for name in ("report.html", "junit.xml"):
+        (tmp_path / "run" / name).write_text("as the run left it")
+    assert run_report("run", "--pages", cwd=tmp_path, pages=True).returncode == 0
+    assert "ACCEPTED over -m tiny" in (tmp_path / "run" / "report.html").read_text()
+
+
 WITHOUT_PYTEST = """
 import sys
 from importlib.util import find_spec

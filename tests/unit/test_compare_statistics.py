@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import stats
 
 from plimsoll.compare.judging import judge
 from plimsoll.compare.rounds import rounds_for_same, rounds_to_find
 from plimsoll.compare.rule import MOST_ROUNDS, Change, Rule, decide
 from plimsoll.statistics.correction import holm
 from plimsoll.statistics.interval import Interval
-from plimsoll.statistics.rank_tests import cliffs_delta, exact_p, log_noise, pair_quantiles, smallest_p
+from plimsoll.statistics.rank_tests import average_ranks, cliffs_delta, exact_p, log_noise, pair_quantiles, smallest_p
 from tests.support.compare_runs import noisy
 
 RULE = Rule(alpha=0.05)
@@ -54,6 +55,20 @@ def test_ties_are_counted_and_not_approximated(base: tuple[float, ...], other: t
     p = float(exact_p(array(*base), array(*other)))
     assert p == pytest.approx(enumerated_p(array(*base), array(*other)))
     assert p >= smallest_p(5, 5) - 1e-12
+
+
+@pytest.mark.parametrize("digits", [9, 1, 0], ids=["no ties", "some", "many"])
+@pytest.mark.parametrize(("few", "many"), [(1, 9), (5, 6), (7, 7), (30, 30), (90, 110)])
+def test_the_rank_test_is_scipys(few: int, many: int, digits: int) -> None:
+    random = np.random.default_rng(few)
+    base = np.round(random.normal(size=(4, few)), digits)
+    other = np.round(random.normal(size=(4, many)) + 0.5, digits)
+    both = np.concatenate([base, other], axis=-1)
+    assert average_ranks(both) == pytest.approx(stats.rankdata(both, axis=-1))
+    counted = few < 90
+    if not counted or digits == 9:
+        method = "exact" if counted else "asymptotic"
+        assert exact_p(base, other) == pytest.approx(stats.mannwhitneyu(base, other, axis=-1, method=method).pvalue)
 
 
 def test_rounds_that_are_all_the_same_do_not_differ() -> None:

@@ -20,7 +20,6 @@ from plimsoll.host.server.checkpoint import CheckpointFiles, file_of, find_damag
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.predict.coverage import skeleton_of
 from plimsoll.symptoms.recognise import Seen, recognise
-from plimsoll.symptoms.shipped import shipped_symptoms
 
 _MISMATCH: Final = re.compile(r"^(\S.*?)\s*\|\s*MISMATCH\s*\|.*?Size\(\[(.*?)\]\).*?Size\(\[(.*?)\]\)", re.MULTILINE)
 """A row of transformers' load report: name, shape in the checkpoint, shape in the model."""
@@ -79,7 +78,7 @@ _OF_THE_GPU: Final = frozenset(
 
 def _step_to_cuda(said: str) -> str | None:
     """What to do where CUDA says that it cannot use the GPU; None where it says anything else."""
-    found = recognise(Seen(text=said), shipped_symptoms())
+    found = recognise(Seen(text=said))
     return next((each.next for each in found if each.symptom in _OF_THE_GPU), None)
 
 
