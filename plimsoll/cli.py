@@ -10,6 +10,7 @@ from contextlib import suppress
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from typing import Final
 
+from plimsoll.commands.output import printing
 from plimsoll.commands.parser import build_parser
 from plimsoll.errors import PlimsollError
 
@@ -88,5 +89,6 @@ def _run(arguments: Sequence[str]) -> int:
         parser.print_help(sys.stderr)
         return USAGE_ERROR
     options = parser.parse_args(arguments)
-    status: int = options.run(options)
+    with printing(options):
+        status: int = options.run(options)
     return status

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plimsoll.commands.output import add_output
 from plimsoll.compare.baselines import FOLDER, baselines, find_baseline, save_baseline
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.run_folder import find_run
@@ -33,7 +34,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     save.set_defaults(run=run_save)
 
     listing = _action(actions, "list", "list the baselines with their verdicts")
-    listing.add_argument("--json", action="store_true", help="print JSON")
+    add_output(listing, "print JSON")
     listing.set_defaults(run=run_list)
 
     show = _action(actions, "show", "show the machine and the verdict of a baseline")

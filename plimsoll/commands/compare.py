@@ -7,8 +7,9 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from plimsoll.commands.output import add_output
 from plimsoll.compare.fail_on import (
     FailCondition,
     exit_status,
@@ -24,6 +25,9 @@ from plimsoll.report.write import append_step_summary, required_step_summary, wr
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
+
+_PRINTED: Final = Path("-")
+"""What `--json` without a file stands for, as a lone dash does."""
 
 _DESCRIPTION = """\
 Hold one or more runs against the first: times by a rank test with a bootstrap interval, corrected for the number of
@@ -88,7 +92,16 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="PERCENT",
         help=f"the chance of any false `slower` or `faster` in the whole comparison (default: {rule.alpha * 100:g})",
     )
-    for option, what in (("markdown", "Markdown"), ("html", "a page with pictures"), ("json", "JSON")):
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        type=Path,
+        const=_PRINTED,
+        metavar="FILE",
+        help="print JSON; with FILE, which the next word is, write it there beside what is printed",
+    )
+    add_output(parser)
+    for option, what in (("markdown", "Markdown"), ("html", "a page with pictures")):
         parser.add_argument(f"--{option}", type=Path, metavar="FILE", help=f"write {what} to FILE")
     parser.add_argument(
         "--step-summary", action="store_true", help="append the Markdown to the step's summary, in GitHub Actions"
@@ -107,6 +120,7 @@ def run(options: argparse.Namespace) -> int:
     if options.html is not None:
         require("compare", "the page of a comparison", ("matplotlib", "jinja2"))
     from plimsoll.compare.comparison import compare
+    from plimsoll.compare.data import comparison_text
     from plimsoll.compare.texts import terminal_lines
 
     paths = [find_source(name, options.report_dir) for name in (options.base, *options.others, *options.like)]
@@ -115,8 +129,11 @@ def run(options: argparse.Namespace) -> int:
     rule = Rule(margin=options.margin, alpha=options.alpha)
     comparison = compare(sides[:count], rule, likes=sides[count:], force_unlike=options.force_unlike)
     status = exit_status(comparison, options.fail_on, allow_undecided=options.allow_undecided)
-    lines = terminal_lines(comparison, options.fail_on, status, quiet=options.quiet)
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    if options.json == _PRINTED:
+        sys.stdout.write(comparison_text(comparison, options.fail_on, findings(comparison, options.fail_on), status))
+    else:
+        lines = terminal_lines(comparison, options.fail_on, status, quiet=options.quiet)
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
     _write(comparison, status, options, step)
     return status
@@ -132,7 +149,7 @@ def _write(comparison: Comparison, status: int, options: argparse.Namespace, ste
         sys.stderr.write("" if problem is None else f"plimsoll: {problem}\n")
     if options.markdown is not None:
         _write_file(options.markdown, lambda: markdown_text(comparison, found))
-    if options.json is not None:
+    if options.json not in (None, _PRINTED):
         _write_file(options.json, lambda: comparison_text(comparison, options.fail_on, found, status))
     if options.html is not None:
         _write_file(options.html, lambda: page_text(comparison, found))

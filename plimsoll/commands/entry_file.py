@@ -15,7 +15,7 @@ from plimsoll.userpath import is_there
 
 def add_out(parser: argparse.ArgumentParser, words: str) -> None:
     """Add what names the file; `words` is the help of --out."""
-    parser.add_argument("--out", type=Path, metavar="FILE", help=words)
+    parser.add_argument("--output", "--out", dest="out", type=Path, metavar="FILE", help=words)
     parser.add_argument("--force", action="store_true", help="overwrite the file where there is one")
 
 

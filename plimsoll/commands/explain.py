@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plimsoll.catalogue.entries import Symptom
 from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.commands.output import add_output
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import EVIDENCE_FILE, read_run
 from plimsoll.evidence.run_folder import LATEST, find_run
@@ -76,7 +77,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--catalogue", action="append", default=[], type=Path, metavar="FILE", help="a catalogue file of your own"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_output(parser, "print JSON")
     parser.set_defaults(run=run)
 
 

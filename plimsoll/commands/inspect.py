@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.commands.output import add_output
 from plimsoll.hub.client import describe
 from plimsoll.inspection.inspecting import Inspector
 from plimsoll.inspection.table import render, to_json
@@ -33,7 +34,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "inspect", help="show what a model asks for, from its name, before it is loaded", description=_DESCRIPTION
     )
     add_model(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON: sizes in bytes, null for what is not known")
+    add_output(parser, "print JSON: sizes in bytes, null for what is not known")
     parser.set_defaults(run=run)
 
 

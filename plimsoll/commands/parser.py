@@ -6,8 +6,10 @@ Only the module of a command that is asked for is imported, so that `plimsoll pr
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Iterator
 from importlib import import_module
-from typing import Final
+from typing import Final, NoReturn
 
 import plimsoll
 
@@ -56,9 +58,41 @@ exit status:
 """
 
 
+_CHOICE: Final = re.compile(r"invalid choice: '(?P<word>[^']*)' \(choose from (?P<known>.*)\)$")
+_UNRECOGNIZED: Final = re.compile(r"unrecognized arguments: .*?(?P<word>--?[A-Za-z][\w-]*)")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says which command, choice or option a mistyped one is nearest to."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the message, and the nearest name where there is one."""
+        super().error(f"{message}{self._hint(message)}")
+
+    def _hint(self, message: str) -> str:
+        # Looking for near names imports difflib, which no command that is understood needs.
+        from plimsoll.usertoml.suggest import nearest
+
+        if (choice := _CHOICE.search(message)) is not None:
+            near = nearest(choice["word"], [name.strip("'") for name in choice["known"].split(", ")])
+        elif (option := _UNRECOGNIZED.search(message)) is not None:
+            near = nearest(option["word"], self._options())
+        else:
+            near = None
+        return "" if near is None else f"; did you mean '{near}'?"
+
+    def _options(self) -> Iterator[str]:
+        """The options of this parser and of the commands whose options are known."""
+        for action in self._actions:
+            yield from action.option_strings
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  argparse has no public name for it
+                for parser in action.choices.values():
+                    yield from parser._options()  # noqa: SLF001  of its own class
+
+
 def build_parser(*asked: str | None) -> argparse.ArgumentParser:
     """The parser, with the options of the commands that are asked for; of the others it knows what they do."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="plimsoll",
         description=_DESCRIPTION,
         epilog=_EPILOG,

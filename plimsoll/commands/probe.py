@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plimsoll.commands.output import add_output
 from plimsoll.node.node import Gpu, Node
 from plimsoll.node.probe import Probe, RecordedProbe, SystemProbe
 from plimsoll.node.stack import check_stack
@@ -30,7 +31,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "secrets among the environment variables are masked. Exit status: 0 shown, what could not be read "
         "included, 2 usage error or a file that cannot be read.",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, which --recorded reads back")
+    add_output(parser, "print JSON, which --recorded reads back")
     parser.add_argument("--recorded", type=Path, metavar="FILE", help="show the node that FILE holds instead")
     parser.set_defaults(run=run)
 

@@ -8,6 +8,7 @@ import sys
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
+from plimsoll.commands.output import add_output
 from plimsoll.present.document import Table, columns
 from plimsoll.present.terminal import LONGEST, aligned
 
@@ -48,6 +49,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("name", nargs="?", choices=tuple(SCHEMAS), metavar="NAME", help=", ".join(SCHEMAS))
     parser.add_argument("--list", action="store_true", help="list the names, and what each describes")
+    add_output(parser)
     parser.set_defaults(run=run)
 
 

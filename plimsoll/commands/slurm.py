@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plimsoll import clock
+from plimsoll.commands.output import add_output
 from plimsoll.engines.slurm_script import BatchJob, arguments_of, script_text
 from plimsoll.engines.stamp import DEFAULT_STAMP, Found, check_stamp, hints, present_node
 from plimsoll.errors import PlimsollError
@@ -93,7 +94,7 @@ def _add_check(actions: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "--max-age", type=float, default=168.0, metavar="HOURS", help="how old a stamp may be (default: 168, a week)"
     )
     check.add_argument("--node", metavar="NAME", help="the node's name for Slurm (default: SLURMD_NODENAME, host name)")
-    check.add_argument("--json", action="store_true", help="print JSON")
+    add_output(check, "print JSON")
     check.add_argument("--nagios", action="store_true", help="the statuses of Nagios: 0 OK, 2 CRITICAL, 3 UNKNOWN")
     check.add_argument("--drain", action="store_true", help="run the scontrol command instead of only printing it")
     _add_stamp_option(check)

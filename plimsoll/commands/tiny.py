@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from plimsoll.catalogue.entries import Model, WeightSource
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.clock import monotonic
+from plimsoll.commands.output import add_output
 from plimsoll.errors import PlimsollError
 from plimsoll.present.document import Table, columns
 from plimsoll.present.terminal import LONGEST, aligned
@@ -51,7 +52,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     build.set_defaults(run=run_build)
 
     listing = actions.add_parser("list", help=_LIST_SUMMARY, description=_LIST)
-    listing.add_argument("--json", action="store_true", help="print JSON")
+    add_output(listing, "print JSON")
     listing.add_argument("--verify", action="store_true", help="exit with status 1 unless all are built and sound")
     listing.set_defaults(run=run_list)
 

@@ -61,7 +61,9 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "run_names", nargs="+", metavar="RUN", help="a run folder, an evidence file, a run id, or `latest`"
     )
     parser.add_argument(
+        "--output",
         "--out",
+        dest="out",
         type=Path,
         metavar="DIR",
         help="write the files here (default: `uncertainty` in the run's folder; needed for several runs)",

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plimsoll.commands.output import add_output
 from plimsoll.present.foreign_text import one_line
 from plimsoll.signoff.verify import Verification, verify_bundle
 
@@ -31,7 +32,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("verify", help=_SUMMARY, description=_DESCRIPTION)
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the zip that `plimsoll sign` wrote")
     parser.add_argument("--allowed-signers", type=Path, metavar="FILE", help="whose signatures count")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_output(parser, "print JSON")
     parser.set_defaults(run=run)
 
 

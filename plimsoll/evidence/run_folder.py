@@ -18,6 +18,7 @@ from typing import Final
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import EVIDENCE_FILE
 from plimsoll.userpath import is_there
+from plimsoll.usertoml.suggest import nearest
 
 LATEST: Final = "latest"
 """The link in the reports folder that points to the newest run."""
@@ -79,7 +80,9 @@ def find_run(run: str, reports: Path) -> Path:
     ids = sorted(
         folder.name for folder in reports.glob("*") if (folder / EVIDENCE_FILE).is_file() and folder.name != LATEST
     )
+    near = nearest(run, [LATEST, *ids]) if ids else None
     known = f"the newest in {reports} are {', '.join(ids[-3:])}" if ids else f"{reports} holds no runs"
+    known += f"; did you mean '{near}'?" if near else ""
     raise PlimsollError(f"no run {run!r}: it is neither a folder nor an evidence file, and {known}")
 
 
