@@ -1,6 +1,6 @@
-"""How long it takes until something happens: collecting every check, `plimsoll --help`, `plimsoll plan`.
+"""How long it takes until something happens: collecting every check, `plimsoll --help`, `plan`, `audit`, `compare`.
 
-    python benchmarks/startup.py [--rounds 5] [--no-bytecode]
+    python -m benchmarks.startup [--rounds 5] [--no-bytecode]
 
 Every command is a process. Each round starts all of them, one after the other, so that other work on the machine
 burdens all alike; a command is told as a multiple of `python -c "import pytest"` of the same round. Collecting is also
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll import clock
+from tests.support.compare_runs import noisy, timed_events, write_run
 
 ROOT: Final = Path(__file__).parents[1]
 _IMPORT: Final = "python -c 'import pytest'"
@@ -71,8 +72,9 @@ def taken(command: Command, environment: Mapping[str, str]) -> tuple[Taken, str]
     return Taken(wall=clock.monotonic() - began, processor=processor() - before), done.stdout
 
 
-def commands(tests: Path) -> dict[str, Command]:
-    """What is measured, by its name; pytest's own part is collected in a folder `tests`."""
+def commands(tests: Path, runs: Sequence[Path]) -> dict[str, Command]:
+    """What is measured, by its name; pytest's own part is collected in a folder `tests`. `runs` are two to compare."""
+    base, other = map(str, runs)
     collect = ("-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider")
     return {
         _IMPORT: Command(arguments=("-c", "import pytest")),
@@ -80,7 +82,21 @@ def commands(tests: Path) -> dict[str, Command]:
         _EMPTY: Command(arguments=(*collect, "-p", "no:hypothesispytest", "-p", "no:anyio"), cwd=tests),
         "plimsoll --help": Command(arguments=("-m", "plimsoll", "--help")),
         "plimsoll plan, warm": Command(arguments=("-m", "plimsoll", "plan")),
+        "plimsoll audit": Command(arguments=("-m", "plimsoll", "audit")),
+        "plimsoll compare": Command(arguments=("-m", "plimsoll", "compare", base, other)),
+        "plimsoll report --no-pages": Command(arguments=("-m", "plimsoll", "report", base, "--no-pages")),
     }
+
+
+def write_runs(folder: Path) -> list[Path]:
+    """Two runs in which a dozen variants were loaded five times."""
+    return [
+        write_run(
+            folder / name,
+            timed_events({f"model-{n}/nf4": noisy(10 * number + n, 5) for n in range(12)}, run_id=name),
+        )
+        for number, name in enumerate(("base", "other"))
+    ]
 
 
 def write_empty_tests(folder: Path, count: int) -> None:
@@ -109,7 +125,7 @@ def main() -> int:
         else:
             environment["PYTHONPYCACHEPREFIX"] = str(bytecode)
             environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        measured = commands(tests)
+        measured = commands(tests, write_runs(Path(temporary)))
         _, said = taken(measured[_SUITE], environment)
         count = int(re.findall(r"^(\d+) tests collected", said, re.MULTILINE)[-1])
         write_empty_tests(tests, count)
@@ -124,7 +140,7 @@ def main() -> int:
         wall = told([one[name].wall for one in rounds])
         cpu = told([one[name].processor for one in rounds])
         times = told([one[name].processor / one[_IMPORT].processor for one in rounds], "5.1f")
-        print(f"{name:26} wall {wall} s   processor {cpu} s   times the import {times}")
+        print(f"{name:27} wall {wall} s   processor {cpu} s   times the import {times}")
     own = [one[_SUITE].processor / one[_EMPTY].processor for one in rounds]
     print(f"collecting, of empty tests {told(own)}")
     return 0

@@ -66,7 +66,7 @@ def unasked(query: Query, size: int) -> Access:
     return Access(
         query=query,
         answer=Reply.CACHED if whole else Reply.OFFLINE_MODE if forbidden else Reply.GRANTED,
-        endpoint=Redactor.from_environment()(os.environ.get("HF_ENDPOINT") or "https://huggingface.co"),
+        endpoint=_endpoint(),
         cache=str(cache),
         free=disk.free,
         offline_by=forbidden,
@@ -75,6 +75,12 @@ def unasked(query: Query, size: int) -> Access:
         files=(HubFile(path="its weights", size=size, digest=None),),
         present=size if whole else min(size, 0 if folder is None else _weights_in(folder)),
     )
+
+
+def _endpoint() -> str:
+    """Where the Hub is; an address of the user's may hold a password."""
+    named = os.environ.get("HF_ENDPOINT")
+    return Redactor.from_environment()(named) if named else "https://huggingface.co"
 
 
 def _weights_in(folder: Path) -> int:

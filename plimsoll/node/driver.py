@@ -6,10 +6,12 @@ missing. Each cause has one step: "install the driver" on a node that has two of
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from plimsoll.node.node import Gpu, Node
 from plimsoll.symptoms.recognise import Seen, recognise, told_by
+from plimsoll.symptoms.surroundings import Surroundings, here
 
 NO_PERMISSION: Final = 4
 DRIVER_NOT_LOADED: Final = 9
@@ -27,10 +29,16 @@ UNKNOWN: Final = 999
 def next_step(code: int | None, otherwise: str | int) -> str:
     """What fixes NVML's error of this number, by the table of symptoms; `otherwise`, a step or another number, is used
     for a number that does not tell the cause."""
-    found = recognise(Seen(evidence={"nvml": code}))
+    return _next_step(code, otherwise, here())
+
+
+@lru_cache(maxsize=64)
+def _next_step(code: int | None, otherwise: str | int, place: Surroundings) -> str:
+    # A plan asks it for every variant of a node without a GPU.
+    found = recognise(Seen(evidence={"nvml": code}), place=place)
     if found:
         return found[0].next
-    return told_by({"nvml": otherwise}).next if isinstance(otherwise, int) else otherwise
+    return told_by({"nvml": otherwise}, place).next if isinstance(otherwise, int) else otherwise
 
 
 def step_to_a_gpu(node: Node) -> str:

@@ -245,7 +245,16 @@ def gpu_demand_of(variant: Variant, predictions: Predictions, most: int) -> GpuD
     except PlimsollError:
         return GpuDemand(variant=variant.id, holds=lambda _: True)
 
+    known: dict[tuple[int | None, ...], bool] = {}
+
     def spread(gpus: Set) -> bool:
+        # Hundreds of sets of a node's GPUs have the same memory.
+        sizes = tuple(gpu.memory for gpu in gpus)
+        if sizes not in known:
+            known[sizes] = fits(gpus)
+        return known[sizes]
+
+    def fits(gpus: Set) -> bool:
         memory = tuple(gpu.memory or 0 for gpu in gpus)
         if not isinstance(need.vram, int) or need.vram + need.vram_context * len(gpus) > sum(memory):
             return False

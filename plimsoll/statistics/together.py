@@ -14,6 +14,7 @@ no part.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,7 +35,9 @@ _ITS_OWN: Final = 0.2
 _BLOCKS: Final = 120
 """Above so many rounds of a side, means of blocks replace them: slow changes, which do the harm, show in these as
 well."""
-_HALVINGS: Final = 18
+_NEAR: Final = 2.0**-18
+"""The precision of a distance, as a share of the interval that holds it."""
+_MOST_STEPS: Final = 18
 _LASTS: Final = 0.8
 """Memory from which a state lasts as long as a good part of the rounds of a run."""
 
@@ -176,14 +179,32 @@ def tails(weight: Numbers, distance: Numbers, freedom: int) -> tuple[Numbers, Nu
 
 
 def reach(weight: Numbers, scale: Numbers, freedom: int, level: float) -> Numbers:
-    """The distance beyond which a t mixture with these scales lies with the chance `level`, both sides together."""
+    """The distance beyond which a t mixture with these scales lies with the chance `level`, both sides together.
+
+    Newton's method, in logarithms, for tails fall by a power; a step that leaves the interval that holds the distance
+    halves it instead.
+    """
     one = float(special.stdtrit(freedom, 1.0 - level / 2.0))
     low, high = one * scale.min(axis=-1), one * scale.max(axis=-1)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2.0
-        is_short = _beyond(weight, scale, freedom, middle) > level
-        low, high = np.where(is_short, middle, low), np.where(is_short, high, middle)
-    return np.asarray(high)
+    near = _NEAR * (high - low) + np.spacing(high)
+    distance = following = one * np.sqrt((weight * scale**2).sum(axis=-1))
+    for _ in range(_MOST_STEPS):
+        beyond = _beyond(weight, scale, freedom, distance)
+        low, high = np.where(beyond > level, distance, low), np.where(beyond > level, high, distance)
+        fall = distance * _density(weight, scale, freedom, distance) / beyond
+        step = distance * np.exp(np.log(beyond / level) / fall)
+        following = np.where((step >= low) & (step <= high), step, (low + high) / 2.0)
+        if (np.abs(following - distance) <= near).all():
+            break
+        distance = following
+    return np.asarray(following)
+
+
+def _density(weight: Numbers, scale: Numbers, freedom: int, distance: Numbers) -> Numbers:
+    """How fast the chance of lying beyond falls with the distance."""
+    height = math.exp(math.lgamma((freedom + 1) / 2.0) - math.lgamma(freedom / 2.0)) / math.sqrt(freedom * math.pi)
+    shape = (1.0 + (distance[..., None] / scale) ** 2 / freedom) ** (-(freedom + 1) / 2.0)
+    return np.asarray(2.0 * height * (weight / scale * shape).sum(axis=-1))
 
 
 def _beyond(weight: Numbers, scale: Numbers, freedom: int, distance: Numbers) -> Numbers:

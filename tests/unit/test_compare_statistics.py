@@ -19,6 +19,7 @@ from plimsoll.compare.rule import MOST_ROUNDS, Change, Rule, decide
 from plimsoll.statistics.correction import holm
 from plimsoll.statistics.interval import Interval
 from plimsoll.statistics.rank_tests import average_ranks, cliffs_delta, exact_p, log_noise, pair_quantiles, smallest_p
+from plimsoll.statistics.together import reach
 from tests.support.compare_runs import noisy
 
 RULE = Rule(alpha=0.05)
@@ -226,3 +227,17 @@ def test_a_hundred_thousand_rounds_are_judged_without_filling_the_memory() -> No
 
 def test_many_rounds_that_are_all_the_same_do_not_differ() -> None:
     assert float(exact_p(np.ones(100), np.ones(100))) == 1.0
+
+
+@pytest.mark.parametrize("freedom", [1, 3, 37, 117])
+@pytest.mark.parametrize("level", [0.05, 1e-4])
+def test_a_mixture_lies_beyond_its_reach_with_the_chance_asked_for(freedom: int, level: float) -> None:
+    """Also where one scale is a hundred times the other, and where all are the same."""
+    random = np.random.default_rng(freedom)
+    weight = random.dirichlet(np.full(25, 0.3), size=50)
+    scale = np.exp(random.normal(0.0, 1.5, size=(50, 25)))
+    scale[0] = 2.0
+    found = reach(weight, scale, freedom, level)
+    beyond = 2.0 * (weight * stats.t.sf(found[:, None] / scale, freedom)).sum(axis=-1)
+    assert beyond == pytest.approx(np.full(50, level), rel=1e-4)
+    assert found[0] == pytest.approx(2.0 * stats.t.isf(level / 2.0, freedom))
