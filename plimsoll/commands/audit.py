@@ -13,9 +13,11 @@ from plimsoll.audit.table import render, to_json
 from plimsoll.catalogue.expression import compile_expression
 from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.commands.output import add_output
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.run_folder import find_run
-from plimsoll.plan.predictions import HostPool, Predictions
+from plimsoll.plan.predictions import HostPool, NoStackError, Predictions
+from plimsoll.plan.shipped import Shipped
 from plimsoll.tiny.store import cache_folder
 
 if TYPE_CHECKING:
@@ -54,25 +56,32 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--catalogue", action="append", default=[], type=Path, metavar="FILE", help="a catalogue file of your own"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, figures in base units")
+    add_output(parser, "print JSON, figures in base units")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the audit. Raises PlimsollError for an unknown mark or run, and where no host can be started."""
+    """Print the audit. Raises PlimsollError for an unknown mark or run, and where no host can be started
+    or torch is missing for one."""
     catalogue = read_catalogue(options.catalogue, known_marks=suite_marks())
     known = dict.fromkeys(mark for variant in catalogue.variants.values() for mark in variant.all_marks)
     selects = compile_expression(options.marks, known)
     variants = [variant for variant in catalogue.variants.values() if selects(variant.all_marks)]
     runs = [read_run(find_run(name, options.report_dir)) for name in options.evidence]
     with HostPool() as hosts:
-        predictions = Predictions(cache_folder(), hosts.ask)
+        predictions = Predictions(cache_folder(), hosts.ask, Shipped.read())
         hosts.fill(predictions, variants)
         findings = list(Auditor(catalogue, predictions, runs).findings({variant.id for variant in variants}))
+    if predictions.unmade:
+        # A claim of which nothing is known would read as one that goes with the arithmetic, or does not.
+        raise NoStackError(predictions.why_unmade())
     if not findings:
         print(f"plimsoll: -m '{options.marks}' selects no variant of which anything is claimed", file=sys.stderr)
         return _NOTHING
     if runs and not any(finding.measured for finding in findings):
         print(_NOT_MEASURED, file=sys.stderr)
-    print(json.dumps(to_json(findings), indent=2) if options.json else render(findings))
+    if options.json:
+        print(json.dumps({**to_json(findings), "predictions": predictions.origin_data()}, indent=2))
+    else:
+        print("\n\n".join(filter(None, (render(findings), predictions.origin))))
     return 0 if all(finding.is_honest for finding in findings) else _DISHONEST

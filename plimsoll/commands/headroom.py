@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from plimsoll.catalogue.entries import Catalogue, Variant
 from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.commands.output import add_output
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import require
 from plimsoll.footprint.training import DEFAULT_BRIDGE, Mode, Optimizer, Training
@@ -19,6 +20,7 @@ from plimsoll.plan.headroom import Wanted, headroom_of, otherwise, parse_count
 from plimsoll.plan.headroom_table import picture, render, to_json
 from plimsoll.plan.planning import PlannedMachine, machine_of
 from plimsoll.plan.predictions import HostPool, Predictions
+from plimsoll.plan.shipped import Shipped
 from plimsoll.present.document import Svg
 from plimsoll.tiny.store import cache_folder
 from plimsoll.usertoml.suggest import did_you_mean
@@ -55,7 +57,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--catalogue", action="append", default=[], type=Path, metavar="FILE", help="a catalogue file of your own"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, sizes in bytes")
+    add_output(parser, "print JSON, sizes in bytes")
     parser.set_defaults(run=run)
 
 
@@ -77,14 +79,13 @@ def run(options: argparse.Namespace) -> int:
         raise PlimsollError(f"{machine.name} has no GPU to train on: name a reference machine, --profile h100-80g")
     memory = min(machine.gpus)
     with HostPool() as hosts:
-        predictions = Predictions(cache_folder(), hosts.ask)
+        predictions = Predictions(cache_folder(), hosts.ask, Shipped.read())
         room = headroom_of(wanted, memory, predictions)
         others = list(otherwise(wanted, memory, predictions))
-    print(
-        json.dumps(to_json(machine.name, room, others), indent=2)
-        if options.json
-        else render(machine.name, room, others)
-    )
+    if options.json:
+        print(json.dumps({**to_json(machine.name, room, others), "predictions": predictions.origin_data()}, indent=2))
+    else:
+        print("\n\n".join(filter(None, (render(machine.name, room, others), predictions.origin))))
     if options.picture is not None:
         _draw(options.picture, picture(room))
     return 0 if room.safe_batch() else _TOO_LITTLE

@@ -14,12 +14,14 @@ from plimsoll.catalogue.entries import Catalogue, Profile, Variant
 from plimsoll.catalogue.expression import compile_expression
 from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.commands.output import add_output
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
 from plimsoll.plan.estimates import DISK_RATE, LINK_RATE, AssumedSpeeds
 from plimsoll.plan.placing import GpuChoice, Policy
 from plimsoll.plan.planning import PlannedMachine, Planner, deal_of, machine_of
 from plimsoll.plan.predictions import HostPool, Predictions
+from plimsoll.plan.shipped import Shipped
 from plimsoll.plan.table import render, to_json
 from plimsoll.tiny.store import cache_folder
 from plimsoll.usertoml.suggest import did_you_mean
@@ -35,7 +37,8 @@ _DESCRIPTION = """\
 Show what would run on this node, or on a reference machine (--profile): memory needed, available and left, the time a
 load should take, the largest context and batch that fit, and for what would be skipped the reason and the fix; of
 several GPUs, which one carries what, and which would carry nothing (--gpus). Nothing is loaded or downloaded, and the
-Hub is not asked. What is predicted once is kept in the cache folder.
+Hub is not asked. Predictions for the shipped entries come with them, so that a plan for a reference machine needs no
+torch; what else is predicted is kept in the cache folder.
 Exit status: 0 planned, 2 usage error, 5 nothing selected, 6 where a variant could not be predicted."""
 
 
@@ -61,7 +64,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--catalogue", action="append", default=[], type=Path, metavar="FILE", help="a catalogue file of your own"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, sizes in bytes and times in seconds")
+    add_output(parser, "print JSON, sizes in bytes and times in seconds")
     parser.add_argument(
         "--length",
         type=_positive,
@@ -88,10 +91,11 @@ def run(options: argparse.Namespace) -> int:
         print(f"plimsoll: -m '{options.marks}' selects none of {len(catalogue.variants)} variants", file=sys.stderr)
         return _NOTHING
     choice = GpuChoice.of(options.gpus) if options.gpus else GpuChoice(policy=Policy.SPREAD)
-    machines = [machine_of(profile) for profile in _profiles(catalogue, options.profile)] or [_this_node()]
+    shipped = Shipped.read()
+    machines = [machine_of(one, shipped.packages) for one in _profiles(catalogue, options.profile)] or [_this_node()]
     speeds = AssumedSpeeds(disk=options.disk_speed, link=options.link_speed)
     with HostPool() as hosts:
-        predictions = Predictions(cache_folder(), hosts.ask)
+        predictions = Predictions(cache_folder(), hosts.ask, shipped)
         hosts.fill(predictions, variants)
         planner = Planner(predictions, speeds, options.length)
         deals = [
@@ -102,13 +106,17 @@ def run(options: argparse.Namespace) -> int:
             (machine, planner.rows(variants, machine, deal), deal)
             for machine, deal in zip(machines, deals, strict=True)
         ]
+    decided = [not isinstance(row.decision, str) for _, rows, _ in plans for row in rows]
     if options.json:
         assumptions = {"disk_bytes_per_second": speeds.disk, "link_bytes_per_second": speeds.link}
-        print(json.dumps({"assumptions": assumptions, "plans": [to_json(*plan) for plan in plans]}, indent=2))
-    else:
-        print("\n\n".join(render(machine, rows, speeds, deal) for machine, rows, deal in plans))
-    undecided = any(isinstance(row.decision, str) for _, rows, _ in plans for row in rows)
-    return _UNDECIDED if undecided else 0
+        told = {"assumptions": assumptions, "predictions": predictions.origin_data()}
+        print(json.dumps({**told, "plans": [to_json(*plan) for plan in plans]}, indent=2))
+    elif any(decided) or not predictions.unmade:
+        closing = [predictions.origin] if predictions.origin else []
+        print("\n\n".join([*(render(machine, rows, speeds, deal) for machine, rows, deal in plans), *closing]))
+    if predictions.unmade:
+        print(f"plimsoll: {predictions.why_unmade()}", file=sys.stderr)
+    return 0 if all(decided) else _UNDECIDED
 
 
 def _selected(catalogue: Catalogue, expression: str) -> list[Variant]:

@@ -117,9 +117,13 @@ def deal_of(
     return Deal(devices=devices, sets=deal_all(needing, devices, choice.policy, predictions))
 
 
-def machine_of(profile: Profile) -> PlannedMachine:
-    """A reference machine, with the packages of this environment."""
-    return PlannedMachine(name=profile.id, node=node_of_profile(profile, installed_packages()), profile=profile)
+def machine_of(profile: Profile, stack: Mapping[str, str] | None = None) -> PlannedMachine:
+    """A reference machine, with the packages of this environment; where torch is not among them, what is missing is
+    taken from the `stack` that predictions were made with."""
+    packages = installed_packages()
+    if packages.get("torch") is None:
+        packages = {name: version or (stack or {}).get(name) for name, version in packages.items()}
+    return PlannedMachine(name=profile.id, node=node_of_profile(profile, packages), profile=profile)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

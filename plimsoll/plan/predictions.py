@@ -1,4 +1,4 @@
-"""Predicts variants: from memory, from a cache on disk, or by asking a host.
+"""Predicts variants: from memory, from the predictions that ship, from a cache on disk, or by asking a host.
 
 Predicting on the meta device takes tenths of a second for a model, and importing torch takes seconds, so predictions
 are cached. A cache entry is keyed by everything that it depends on: the subject, the versions of the packages whose
@@ -11,29 +11,21 @@ it once.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import asdict
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
-import plimsoll.footprint
-import plimsoll.host
-from plimsoll.catalogue import entries
 from plimsoll.catalogue.entries import Variant
 from plimsoll.catalogue.settings import size_in_bytes
 from plimsoll.errors import PlimsollError
+from plimsoll.extras import why_missing
 from plimsoll.footprint.demand import Placement, is_spread
-from plimsoll.footprint.encoding import prediction_from_json, prediction_to_json, step_from_json, step_to_json
+from plimsoll.footprint.encoding import prediction_to_json, step_to_json
 from plimsoll.footprint.prediction import Prediction, Subject
 from plimsoll.footprint.training import StepPrediction, Training
 from plimsoll.gate.need import CONTEXT_ALLOWANCE
@@ -41,120 +33,12 @@ from plimsoll.host.client.process import Host, Hosts
 from plimsoll.host.failures import HostFailure
 from plimsoll.host.protocol import Predict, PredictPlacement, Request
 from plimsoll.host.training import PredictStep
+from plimsoll.plan.prediction_store import PredictionStore, StepSubject
+from plimsoll.plan.shipped import Shipped, placement_data, step_data, write_shipped
 
-FOLDER: Final = "predictions"
-"""The folder in our cache."""
-_FOLLOWED: Final = ("torch", "transformers", "accelerate", "bitsandbytes")
-_DIGITS: Final = 32
-
-
-StepSubject = tuple[Training, tuple[Subject, ...]]
-"""The subjects of a training step: the model, and the partner where there is one."""
-
-
-class PredictionStore:
-    """The predictions in one cache folder. `packages` are the versions that they depend on; None for those
-    installed."""
-
-    def __init__(self, folder: Path, packages: Mapping[str, str | None] | None = None) -> None:
-        self.folder = folder / FOLDER
-        self._versions = _installed() if packages is None else dict(packages)
-
-    def path(self, subject: Subject) -> Path:
-        """The path of a subject's prediction, whether it exists or not."""
-        return self.folder / f"{self._key(asdict(subject))}.json"
-
-    def read(self, subject: Subject) -> Prediction | None:
-        """The prediction for a subject; None where there is no valid one."""
-        data = self._read(self.path(subject))
-        try:
-            return None if data is None else prediction_from_json(data)
-        except (KeyError, TypeError, ValueError):
-            return None
-
-    def write(self, subject: Subject, prediction: Prediction) -> None:
-        """Store a prediction, if the folder can be written."""
-        self._write(self.path(subject), prediction_to_json(prediction))
-
-    def read_placement(self, subject: Subject, device_map: str, memory: Sequence[int]) -> Placement | None:
-        """The planner's placement; None where it is not stored."""
-        data = self._read(self._placement_path(subject, device_map, memory))
-        return data if data and all(isinstance(place, (str, int)) for place in data.values()) else None
-
-    def write_placement(self, subject: Subject, device_map: str, memory: Sequence[int], placement: Placement) -> None:
-        """Store a placement, if the folder can be written."""
-        self._write(self._placement_path(subject, device_map, memory), placement)
-
-    def read_step(self, what: StepSubject) -> StepPrediction | None:
-        """The prediction of a training step; None where there is no valid one."""
-        data = self._read(self._step_path(what))
-        try:
-            return None if data is None else step_from_json(data)
-        except (KeyError, TypeError, ValueError):
-            return None
-
-    def write_step(self, what: StepSubject, step: StepPrediction) -> None:
-        """Store the prediction of a training step, if the folder can be written."""
-        self._write(self._step_path(what), step_to_json(step))
-
-    def _step_path(self, what: StepSubject) -> Path:
-        training, subjects = what
-        return self.folder / f"{self._key([asdict(training), [asdict(one) for one in subjects]])}.json"
-
-    def _placement_path(self, subject: Subject, device_map: str, memory: Sequence[int]) -> Path:
-        return self.folder / f"{self._key([asdict(subject), device_map, list(memory)])}.json"
-
-    def _key(self, what: object) -> str:
-        text = json.dumps([what, self._versions, _sources()], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
-
-    def _read(self, path: Path) -> Mapping[str, Any] | None:
-        """The content of a path; None where it is missing, or its digest does not match."""
-        try:
-            digest, _, text = path.read_text(encoding="utf-8").partition("\n")
-        except (OSError, UnicodeDecodeError):
-            return None
-        if hashlib.sha256(text.encode()).hexdigest() != digest:
-            return None
-        data = json.loads(text)
-        return data if isinstance(data, dict) else None
-
-    def _write(self, path: Path, data: Mapping[str, Any]) -> None:
-        text = json.dumps(data, separators=(",", ":"))
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        with suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # Under a unique name first: two plans may write at once, and either may be killed.
-            handle, unfinished = tempfile.mkstemp(dir=self.folder, prefix=".unfinished-")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(f"{digest}\n{text}")
-                Path(unfinished).replace(path)
-            except OSError:
-                Path(unfinished).unlink(missing_ok=True)
-                raise
-
-
-def _installed() -> dict[str, str | None]:
-    versions: dict[str, str | None] = {}
-    for name in _FOLLOWED:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
-    return versions
-
-
-@cache
-def _sources() -> str:
-    """A digest of our own code on which predictions depend."""
-    digest = hashlib.sha256()
-    # The predictor runs in a host, which imports torch, so its files are found without importing it.
-    server = Path(plimsoll.host.__path__[0]) / "server"
-    folders = Path(plimsoll.footprint.__path__[0]), server / "predict", server / "training"
-    for path in (*(path for folder in folders for path in sorted(folder.glob("*.py"))), Path(entries.__file__)):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+_NEEDED: Final = ("torch", "transformers", "accelerate")
+"""Modules without which no host predicts."""
+_NAMED: Final = 3
 
 
 def _limit(limits: Mapping[str, Any], gpu: int) -> int:
@@ -165,6 +49,7 @@ def _limit(limits: Mapping[str, Any], gpu: int) -> int:
 
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 _MOST_HOSTS: Final = 4
 
@@ -187,16 +72,17 @@ class HostPool:
         self._logs.cleanup()
 
     def ask(self, request: Request[R]) -> R:
-        """Ask one host. Raises HostFailure and HostStartError."""
+        """Ask one host. Raises HostFailure, HostStartError, and NoStackError where torch and its kin are missing."""
+        require_stack()
         if self._host is None or not self._host.is_alive:
             self._host = self._start("prediction")
         return self._host.ask(request, deadline=DEADLINE)
 
     def fill(self, predictions: Predictions, variants: Sequence[Variant]) -> int:
-        """Predict what is missing, on several hosts at once; returns the number. A failure is reported when its variant
-        is asked for. Raises HostStartError."""
+        """Predict what is missing, on several hosts at once; returns the number. A failure, and a missing torch, are
+        reported when the variant is asked for. Raises HostStartError."""
         missing = predictions.missing(variants)
-        if not missing:
+        if not missing or why_no_stack():
             return 0
         shares = _shares(missing, min(_MOST_HOSTS, os.cpu_count() or 1))
         hosts = [self._start(f"prediction-{number}") for number in range(len(shares))]
@@ -237,21 +123,41 @@ class PredictionError(PlimsollError):
     """A variant could not be predicted, so its needs are unknown."""
 
 
+class NoStackError(PredictionError):
+    """What predicts is not installed, and what ships does not have the answer."""
+
+
+def why_no_stack() -> str | None:
+    """What is missing to predict anything, and the command that installs it; None where all is there."""
+    return why_missing("models", "predicting", _NEEDED)
+
+
+def require_stack() -> None:
+    """Raise NoStackError where what predicts is not installed."""
+    if (missing := why_no_stack()) is not None:
+        raise NoStackError(missing)
+
+
 class Asker(Protocol):
     """A way to ask a host."""
 
     def __call__(self, request: Request[R]) -> R:
-        """The reply. Raises HostFailure and HostStartError."""
+        """The reply. Raises HostFailure, HostStartError and NoStackError."""
 
 
 class Predictions:
-    """The predictions of one process; each is made once, and a failed one is not tried again."""
+    """The predictions of one process; each is made once, and a failed one is not tried again. Shipped ones come first,
+    where they are given."""
 
-    def __init__(self, cache: Path, ask: Asker) -> None:
+    def __init__(self, cache: Path, ask: Asker, shipped: Shipped | None = None) -> None:
         self._store = PredictionStore(cache)
         self._ask = ask
+        self._shipped = shipped
+        self._as_shipped = False
+        self._made_here = False
+        self._unmade: dict[str, str] = {}
         self._known: dict[Subject, Prediction | PredictionError] = {}
-        self._placed: dict[tuple[object, ...], Placement | PredictionError] = {}
+        self._placed: dict[tuple[Subject, str, tuple[int, ...]], Placement | PredictionError] = {}
         self._steps: dict[StepSubject, StepPrediction | PredictionError] = {}
 
     def of(self, variant: Variant, *, experts_covered: bool | None = None) -> Prediction:
@@ -263,9 +169,7 @@ class Predictions:
         if not self._recall(subject):
             self._known[subject] = self._predicted(variant.id, subject)
         found = self._known[subject]
-        if isinstance(found, PredictionError):
-            raise PredictionError(str(found))
-        return found
+        return self._whole(variant.id, found)
 
     def missing(self, variants: Sequence[Variant]) -> list[Subject]:
         """The subjects without a prediction in memory or on disk, each once."""
@@ -274,6 +178,7 @@ class Predictions:
 
     def keep(self, subject: Subject, prediction: Prediction) -> None:
         """Store a host's prediction."""
+        self._made_here = True
         self._known[subject] = prediction
         self._store.write(subject, prediction)
 
@@ -289,12 +194,9 @@ class Predictions:
         subject = Subject.of(variant)
         key = (subject, str(variant.device_map), memory)
         if key not in self._placed:
-            found = self._store.read_placement(subject, str(variant.device_map), memory)
-            self._placed[key] = found or self._place(variant, subject, memory)
+            self._placed[key] = self._find_placement(variant, subject, memory)
         placed = self._placed[key]
-        if isinstance(placed, PredictionError):
-            raise PredictionError(str(placed))
-        return placed
+        return self._whole(variant.id, placed)
 
     def step(self, training: Training, variant: Variant, partner: Variant | None = None) -> StepPrediction:
         """What a training step of a variant takes, with a partner whose states cross a bridge into it. Raises as `of`
@@ -302,17 +204,91 @@ class Predictions:
         subjects = tuple(Subject.of(one) for one in (variant, partner) if one is not None)
         key = (training, subjects)
         if key not in self._steps:
-            self._steps[key] = self._store.read_step(key) or self._step(variant.id, key)
+            self._steps[key] = self._find_step(variant.id, key)
         found = self._steps[key]
+        return self._whole(variant.id, found)
+
+    def _whole(self, name: str, found: T | PredictionError) -> T:
+        """What was found for a variant. Raises PredictionError for the reason why there is nothing; of a missing stack
+        with the variant's name, for several share one prediction."""
+        if isinstance(found, NoStackError):
+            self._unmade[name] = str(found)
+            raise NoStackError(f"{name}: {found}")
         if isinstance(found, PredictionError):
             raise PredictionError(str(found))
         return found
+
+    @property
+    def unmade(self) -> Mapping[str, str]:
+        """What could not be predicted for want of torch and its kin, by name: why."""
+        return self._unmade
+
+    @property
+    def origin(self) -> str:
+        """Where the predictions that were asked for come from, for people; empty where none ships with them."""
+        if not self._as_shipped or self._shipped is None:
+            return ""
+        stack = ", ".join(f"{name} {version}" for name, version in self._shipped.made_with.items())
+        more = "; the others were predicted here" if self._made_here else ""
+        return f"predictions as shipped with Plimsoll, made with {stack}{more}"
+
+    def why_unmade(self) -> str:
+        """One line on what could not be predicted, and what to install."""
+        names = [*self._unmade]
+        told = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+        return f"not predicted: {told}: {next(iter(self._unmade.values()))}"
+
+    def origin_data(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        made_with = self._shipped.made_with if self._as_shipped and self._shipped is not None else None
+        return {"shipped": made_with, "predicted_here": self._made_here}
+
+    def write_shipped(self, path: Path, packages: Mapping[str, str]) -> None:
+        """Write all that was asked for, and could be predicted, as a file that ships; `packages` are the versions of
+        the stack. Raises OSError."""
+        known = {subject: one for subject, one in self._known.items() if isinstance(one, Prediction)}
+        placed = [(placement_data(*key), one) for key, one in self._placed.items() if isinstance(one, Mapping)]
+        steps = [
+            (step_data(*key), step_to_json(one)) for key, one in self._steps.items() if isinstance(one, StepPrediction)
+        ]
+        write_shipped(path, packages, {one: prediction_to_json(told) for one, told in known.items()}, (*placed, *steps))
+
+    def _find_placement(
+        self, variant: Variant, subject: Subject, memory: tuple[int, ...]
+    ) -> Placement | PredictionError:
+        if self._shipped and (placed := self._shipped.placement(subject, str(variant.device_map), memory)) is not None:
+            self._as_shipped = True
+            return placed
+        found = self._store.read_placement(subject, str(variant.device_map), memory)
+        self._made_here |= found is not None
+        return found or self._place(variant, subject, memory)
+
+    def _find_step(self, name: str, what: StepSubject) -> StepPrediction | PredictionError:
+        if self._shipped and (step := self._shipped.step(*what)) is not None:
+            self._as_shipped = True
+            return step
+        found = self._store.read_step(what)
+        self._made_here |= found is not None
+        return found or self._step(name, what)
+
+    def _asked(self, request: Request[R]) -> R:
+        """What a host answers. Raises what `Asker` raises, of a missing stack also why what ships does not do."""
+        try:
+            answer = self._ask(request)
+        except NoStackError as error:
+            why = self._shipped.unusable if self._shipped is not None else ""
+            reason = f"the predictions that ship do not count here ({why})" if why else "no prediction of it ships"
+            raise NoStackError(f"{reason}, and {error}") from None
+        self._made_here = True
+        return answer
 
     def _step(self, name: str, what: StepSubject) -> StepPrediction | PredictionError:
         training, (subject, *others) = what
         request = PredictStep(subject=subject, partner=others[0] if others else None, training=training)
         try:
-            step = self._ask(request)
+            step = self._asked(request)
+        except NoStackError as error:
+            return error
         except HostFailure as failure:
             told = failure.__cause__ if isinstance(failure.__cause__, PlimsollError) else failure
             return PredictionError(f"no prediction of a training step of {name}: {told}")
@@ -320,14 +296,22 @@ class Predictions:
         return step
 
     def _recall(self, subject: Subject) -> bool:
-        """True where a subject's prediction is in memory or on disk."""
-        if subject not in self._known and (found := self._store.read(subject)) is not None:
+        """True where a subject's prediction is in memory, ships, or is on disk."""
+        if subject in self._known:
+            return True
+        if self._shipped and (shipped := self._shipped.prediction(subject)) is not None:
+            self._as_shipped = True
+            self._known[subject] = shipped
+        elif (found := self._store.read(subject)) is not None:
+            self._made_here = True
             self._known[subject] = found
         return subject in self._known
 
     def _predicted(self, name: str, subject: Subject) -> Prediction | PredictionError:
         try:
-            prediction = self._ask(Predict(subject=subject))
+            prediction = self._asked(Predict(subject=subject))
+        except NoStackError as error:
+            return error
         except HostFailure as failure:
             return PredictionError(f"the prediction for {name} failed, so it is not known what it needs:\n{failure}")
         self._store.write(subject, prediction)
@@ -335,7 +319,10 @@ class Predictions:
 
     def _place(self, variant: Variant, subject: Subject, memory: tuple[int, ...]) -> Placement | PredictionError:
         try:
-            placement = self._ask(PredictPlacement(subject=subject, device_map=str(variant.device_map), memory=memory))
+            request = PredictPlacement(subject=subject, device_map=str(variant.device_map), memory=memory)
+            placement = self._asked(request)
+        except NoStackError as error:
+            return error
         except HostFailure as failure:
             return PredictionError(f"no placement for {variant.id}, so it is not known where it goes:\n{failure}")
         self._store.write_placement(subject, str(variant.device_map), memory, placement)

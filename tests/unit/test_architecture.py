@@ -49,6 +49,7 @@ FLOW = [
     "signoff",
     "fleet",
     "engines",
+    "shipping",
     "commands",
     "cli",
     "__main__",

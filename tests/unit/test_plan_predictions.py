@@ -20,7 +20,8 @@ from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.gate.need import need_of
 from plimsoll.host.failures import HostError, Raised
 from plimsoll.host.protocol import Predict, PredictPlacement
-from plimsoll.plan.predictions import PredictionError, Predictions, PredictionStore
+from plimsoll.plan.prediction_store import PredictionStore
+from plimsoll.plan.predictions import PredictionError, Predictions
 
 CATALOGUE = read_catalogue()
 LLAMA = CATALOGUE.variants["llama-3.2-1b/nf4"]

@@ -7,9 +7,12 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +85,13 @@ def pins() -> dict[str, str]:
 
 
 @cache
+def locked() -> list[dict[str, Any]]:
+    """The packages of uv.lock."""
+    found: list[dict[str, Any]] = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    return found
+
+
+@cache
 def providers_here() -> Mapping[str, list[str]]:
     return packages_distributions()
 
@@ -105,3 +115,42 @@ def test_what_is_pinned_is_needed() -> None:
     # Also by an extra that `dev` leaves out, as LoRA's: the version that it was tried with is pinned all the same.
     named = {canonicalize_name(one.name) for one in declared()}
     assert sorted(set(pins()) - closure() - named) == []
+
+
+RENEW = "uv lock; or for one package: uv lock --upgrade-package NAME==VERSION"
+
+
+def test_the_lock_of_uv_has_the_pinned_versions() -> None:
+    found: dict[str, set[str]] = {}
+    for one in locked():
+        if one["name"] != PROJECT["name"]:
+            found.setdefault(one["name"], set()).add(one["version"])
+    assert {name: versions for name, versions in found.items() if name in pins() and versions != {pins()[name]}} == {}
+    assert sorted(closure() - set(found)) == [], RENEW
+
+
+def test_the_lock_of_uv_is_of_what_is_declared() -> None:
+    (ours,) = [one for one in locked() if one["name"] == PROJECT["name"]]
+
+    def told(one: dict[str, Any]) -> tuple[str, frozenset[str], str, str]:
+        return one["name"], frozenset(one.get("extras", ())), one.get("specifier", ""), one.get("marker", "")
+
+    base = list(map(Requirement, PROJECT["dependencies"]))
+    # Extras of ours within extras are told as what they bring.
+    extras = {extra: set(needed(extra)) - set(base) for extra in PROJECT["optional-dependencies"]}
+    expected = {
+        (canonicalize_name(one.name), frozenset(one.extras), str(one.specifier), marker)
+        for marker, lines in (("", base), *((f"extra == '{extra}'", lines) for extra, lines in extras.items()))
+        for one in lines
+    }
+    found = {
+        (name, extras, str(SpecifierSet(text)), marker)
+        for name, extras, text, marker in map(told, ours["metadata"]["requires-dist"])
+    }
+    assert found == expected, RENEW
+
+
+def test_the_lock_of_uv_names_the_public_index_alone() -> None:
+    sources = {one["source"].get("registry") for one in locked() if one["name"] != PROJECT["name"]}
+    files = [file for one in locked() for file in (*one.get("wheels", ()), *([one["sdist"]] if "sdist" in one else []))]
+    assert all(file["hash"].startswith("sha256:") for file in files)
