@@ -47,7 +47,7 @@ def test_a_shipped_placement_is_the_planners(name: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("mode", [Mode.BRIDGE, Mode.LORA])
-@pytest.mark.parametrize("name", ["llama-3.2-1b/bf16", "qwen2.5-1.5b/bf16"])
+@pytest.mark.parametrize("name", ["llama-3.2-1b/bf16", "llama-3.2-3b/bf16"])
 def test_a_shipped_step_is_what_the_stack_predicts(name: str, mode: Mode) -> None:
     subject = Subject.of(CATALOGUE.variants[name])
     training = Training(mode=mode, size=DEFAULT_BRIDGE if mode is Mode.BRIDGE else DEFAULT_RANK)
