@@ -96,7 +96,8 @@ def _ways_of(ranks: Sequence[int], chosen: int) -> Samples:
     ways[0, 0] = 1.0
     for rank in ranks:
         ways[1:, rank:] += ways[:-1, : furthest + 1 - rank]
-    return ways[-1]
+    chosen_all: Samples = ways[-1]
+    return chosen_all
 
 
 def pair_quantiles(base: Samples, other: Samples, tail: Samples) -> tuple[Samples, Samples, Samples]:

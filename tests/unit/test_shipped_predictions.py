@@ -33,6 +33,10 @@ def never(request: Any) -> Any:
     raise AssertionError(f"a host was asked {request}")
 
 
+def others(request: Any) -> Any:
+    return OTHER
+
+
 def without_stack(request: Any) -> Any:
     raise NoStackError("predicting needs torch, which is not installed; install the extra: pip install it")
 
@@ -123,7 +127,7 @@ def test_a_damaged_file_is_said_to_be_that(tmp_path: Path, content: bytes) -> No
 
 
 def test_what_ships_comes_before_the_cache_and_the_host(shipped: Shipped, tmp_path: Path) -> None:
-    older = Predictions(tmp_path, lambda _: OTHER)
+    older = Predictions(tmp_path, others)
     assert older.of(LLAMA) == OTHER
     assert older.origin == ""
     predictions = Predictions(tmp_path, never, shipped)
