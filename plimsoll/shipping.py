@@ -8,7 +8,8 @@ and what it asked for is what is written.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -18,13 +19,14 @@ from plimsoll.catalogue.entries import Catalogue, Quantization, Variant
 from plimsoll.catalogue.files import shipped_root
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
+from plimsoll.footprint.prediction import Subject
 from plimsoll.footprint.training import DEFAULT_BRIDGE, Mode, Training
 from plimsoll.node.devices import CUDA_KIND, seen_by
 from plimsoll.node.stack import installed_packages
 from plimsoll.plan.headroom import Wanted, headroom_of, otherwise
 from plimsoll.plan.placing import GpuChoice, Policy
 from plimsoll.plan.planning import PlannedMachine, deal_of, machine_of
-from plimsoll.plan.predictions import HostPool, PredictionError, Predictions, require_stack
+from plimsoll.plan.predictions import HostPool, PredictionError, Predictions, hosts_at_once, require_stack
 from plimsoll.plan.shipped import FILE, Shipped, public
 from plimsoll.tiny.store import cache_folder
 
@@ -35,19 +37,24 @@ _LENGTH: Final = 2048
 
 def ask_all(catalogue: Catalogue, predictions: Predictions) -> None:
     """Ask for everything that the commands ask of a catalogue: each variant, its places on each reference machine under
-    each way to deal, the training that claims are about, and the usual ways to train. What cannot be predicted is left
-    out, for whoever asks is told why. Raises HostStartError and NoStackError."""
+    each way to deal, the training that claims are about, and the usual ways to train. Raises HostStartError."""
     variants = list(catalogue.variants.values())
+    # Steps take most of the time, and a model's in one thread follow one another in one host.
+    with ThreadPoolExecutor(max_workers=hosts_at_once()) as threads:
+        list(threads.map(lambda wanted: _ask_steps(wanted, predictions), _usual(variants)))
     for profile in catalogue.profiles.values():
+        machine = machine_of(profile)
         for policy in (None, *Policy):
-            _ask_places(variants, machine_of(profile), policy, predictions)
+            _ask_places(variants, machine, policy, predictions)
     list(Auditor(catalogue, predictions).findings(set(catalogue.variants)))
-    for wanted in _usual(variants):
-        try:
-            headroom_of(wanted, 0, predictions)
-        except PredictionError:
-            continue
-        list(otherwise(wanted, 0, predictions))
+
+
+def _ask_steps(wanted: Wanted, predictions: Predictions) -> None:
+    try:
+        headroom_of(wanted, 0, predictions)
+    except PredictionError:
+        return
+    list(otherwise(wanted, 0, predictions))
 
 
 def _ask_places(
@@ -62,17 +69,21 @@ def _ask_places(
                 predictions.placement(copy, here.gpus if copy.tier.device == CUDA_KIND else ())
 
 
-def _usual(variants: Sequence[Variant]) -> Iterator[Wanted]:
-    """What `plimsoll headroom MODEL` asks without an option, where a model stands for its bf16. To follow a step takes
-    seconds, so the other quantizations do not ship."""
+def _usual(variants: Sequence[Variant]) -> list[Wanted]:
+    """What `plimsoll headroom MODEL` asks without an option, where a model stands for its bf16; alike models once. To
+    follow a step takes seconds, so the other quantizations do not ship."""
     training = Training(mode=Mode.BRIDGE, size=DEFAULT_BRIDGE)
-    for variant in variants:
-        if variant.tier.device == CUDA_KIND and variant.id == f"{variant.model.id}/{Quantization.BF16}":
-            yield Wanted(variant=variant, partner=None, training=training, length=_LENGTH)
+    usual = {
+        Subject.of(variant): Wanted(variant=variant, partner=None, training=training, length=_LENGTH)
+        for variant in variants
+        if variant.tier.device == CUDA_KIND and variant.id == f"{variant.model.id}/{Quantization.BF16}"
+    }
+    return list(usual.values())
 
 
 def write() -> None:
-    """Make the file anew. Raises HostStartError, NoStackError, and OSError where it cannot be written."""
+    """Make the file anew. Raises HostStartError, NoStackError, PredictionError where one failed that might not fail
+    again, and OSError where the file cannot be written."""
     require_stack()
     catalogue = read_catalogue()
     with HostPool() as hosts:

@@ -7,7 +7,7 @@ because the size of every tensor in a forward pass is a product of shapes; the p
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +79,22 @@ class Cache:
     """The keys and values (or states) of all layers."""
 
     layers: tuple[CacheLayer, ...]
+    _alike: tuple[tuple[CacheLayer, int], ...] = field(init=False, repr=False, compare=False)
+    """One layer of each kind, and how many there are: a search for the largest batch asks often."""
+
+    def __post_init__(self) -> None:
+        kinds: dict[tuple[int, int, int | None], list[CacheLayer]] = {}
+        for layer in self.layers:
+            kinds.setdefault((layer.state_bytes, layer.token_bytes, layer.window), []).append(layer)
+        object.__setattr__(self, "_alike", tuple((layers[0], len(layers)) for layers in kinds.values()))
 
     def of_prompt(self, batch: int, length: int) -> int:
         """Bytes after a prompt's pass: until the next token a sliding window is a view of the whole prompt."""
-        return batch * sum(layer.state_bytes + layer.token_bytes * length for layer in self.layers)
+        return batch * sum(count * (one.state_bytes + one.token_bytes * length) for one, count in self._alike)
 
     def held(self, batch: int, tokens: int) -> int:
         """Bytes while decoding, after so many tokens of each sequence."""
-        return batch * sum(layer.held(tokens) for layer in self.layers)
+        return batch * sum(count * one.held(tokens) for one, count in self._alike)
 
     @property
     def token_bytes(self) -> int:

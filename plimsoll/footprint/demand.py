@@ -107,8 +107,9 @@ def _placing(variant: Variant, placement: Placement | None) -> Callable[[str], i
 
 
 def _entry(name: str, device_map: Placement) -> str | int:
-    prefixes = [key for key in device_map if not key or name == key or name.startswith(f"{key}.")]
-    return device_map[max(prefixes, key=len)] if prefixes else 0
+    while name and name not in device_map:
+        name = name.rpartition(".")[0]
+    return device_map.get(name, 0)
 
 
 def _number(place: str | int) -> int:

@@ -16,7 +16,7 @@ from typing import Final
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.footprint.packing import packing_bytes
-from plimsoll.footprint.sizes import Footprint
+from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 
 RAM: Final = -1
 """The key for the host's memory; other places have CUDA's numbers."""
@@ -37,16 +37,20 @@ def load_peaks(footprint: Footprint, quantization: Quantization, place_of: Calla
     joined: Counter[int] = Counter()
     passing: set[tuple[tuple[int, ...], bool]] = set()
     is_quantized = quantization.is_quantized
+    # Layers are alike.
+    moments: dict[tuple[tuple[int, ...], int, bool, bool], int] = {}
     for number in _reading_order(tuple(p.published or p.name for p in footprint.parameters)):
         parameter = footprint.parameters[number]
         place = place_of(parameter.name)
-        device = "cpu" if place == RAM else "cuda"
-        moment = _moment(parameter.shape, parameter.data_bytes, quantization if parameter.quantized else None, device)
+        kind = (parameter.shape, parameter.data_bytes, parameter.quantized, place == RAM)
+        if kind not in moments:
+            moments[kind] = _moment(parameter, quantization, "cpu" if place == RAM else "cuda")
+            passing.add((parameter.shape, place == RAM))
+        moment = moments[kind]
         peaks[place] = max(peaks[place], held[place] + moment)
         held[place] += parameter.data_bytes + parameter.statistics_bytes
         if not is_quantized:
             joined[place] = max(joined[place], moment - parameter.data_bytes)
-        passing.add((parameter.shape, place == RAM))
     for place, size in held.items():
         # Threads read ahead, so that in the worst case everything is there when tensors are joined.
         peaks[place] = max(peaks[place], size + joined[place])
@@ -55,15 +59,13 @@ def load_peaks(footprint: Footprint, quantization: Quantization, place_of: Calla
     return peaks
 
 
-@lru_cache(maxsize=2**12)
-def _moment(shape: tuple[int, ...], data_bytes: int, scheme: Quantization | None, device: str) -> int:
-    """Peak bytes of one parameter while it is loaded; `scheme` is None for an unpacked one. Cached, because layers are
-    alike."""
-    source = _HALF * math.prod(shape)
-    joining = 2 * source if len(shape) == 3 else 0
-    if scheme is None:
-        return max(data_bytes, joining)
-    return max(joining, source + packing_bytes(shape, scheme, device))
+def _moment(parameter: ExpectedParameter, scheme: Quantization, device: str) -> int:
+    """Peak bytes of one parameter while it is loaded."""
+    source = _HALF * math.prod(parameter.shape)
+    joining = 2 * source if len(parameter.shape) == 3 else 0
+    if not parameter.quantized:
+        return max(parameter.data_bytes, joining)
+    return max(joining, source + packing_bytes(parameter.shape, scheme, device))
 
 
 def _passing(count: int, quantization: Quantization, *, stays: bool) -> int:

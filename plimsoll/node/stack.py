@@ -153,7 +153,7 @@ def _inside(have: str | None, need: SpecifierSet) -> bool:
 
 def _installed(name: str) -> str | None:
     try:
-        return metadata.version(name)
+        return _name_and_version(metadata.distribution(name))[1]
     except metadata.PackageNotFoundError:
         return None
 

@@ -11,14 +11,16 @@ it once.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 from plimsoll.catalogue.entries import Variant
 from plimsoll.catalogue.settings import size_in_bytes
@@ -29,12 +31,14 @@ from plimsoll.footprint.encoding import prediction_to_json, step_to_json
 from plimsoll.footprint.prediction import Prediction, Subject
 from plimsoll.footprint.training import StepPrediction, Training
 from plimsoll.gate.need import CONTEXT_ALLOWANCE
-from plimsoll.host.client.process import Host, Hosts
 from plimsoll.host.failures import HostFailure
 from plimsoll.host.protocol import Predict, PredictPlacement, Request
 from plimsoll.host.training import PredictStep
 from plimsoll.plan.prediction_store import PredictionStore, StepSubject
-from plimsoll.plan.shipped import Shipped, placement_data, step_data, write_shipped
+from plimsoll.plan.shipped import IMPOSSIBLE, Shipped, placement_data, step_data, write_shipped
+
+if TYPE_CHECKING:
+    from plimsoll.host.client.process import Host, Hosts
 
 _NEEDED: Final = ("torch", "transformers", "accelerate")
 """Modules without which no host predicts."""
@@ -55,12 +59,14 @@ _MOST_HOSTS: Final = 4
 
 
 class HostPool:
-    """A pool of hosts that predict; a context manager, which ends them."""
+    """A pool of hosts that predict, as many as threads ask at once; a context manager, which ends them."""
 
     def __init__(self) -> None:
-        self._hosts = Hosts()
+        self._hosts: Hosts | None = None
         self._logs = tempfile.TemporaryDirectory(prefix="plimsoll-")
-        self._host: Host | None = None
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self._idle: list[Host] = []
 
     def __enter__(self) -> Self:
         return self
@@ -68,15 +74,19 @@ class HostPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._hosts.close()
+        if self._hosts is not None:
+            self._hosts.close()
         self._logs.cleanup()
 
     def ask(self, request: Request[R]) -> R:
-        """Ask one host. Raises HostFailure, HostStartError, and NoStackError where torch and its kin are missing."""
+        """Ask a host that nobody else asks. Raises HostFailure, HostStartError, and NoStackError where torch and its
+        kin are missing."""
         require_stack()
-        if self._host is None or not self._host.is_alive:
-            self._host = self._start("prediction")
-        return self._host.ask(request, deadline=DEADLINE)
+        host = self._free()
+        try:
+            return host.ask(request, deadline=DEADLINE)
+        finally:
+            self._idle.append(host)
 
     def fill(self, predictions: Predictions, variants: Sequence[Variant]) -> int:
         """Predict what is missing, on several hosts at once; returns the number. A failure, and a missing torch, are
@@ -84,15 +94,36 @@ class HostPool:
         missing = predictions.missing(variants)
         if not missing or why_no_stack():
             return 0
-        shares = _shares(missing, min(_MOST_HOSTS, os.cpu_count() or 1))
-        hosts = [self._start(f"prediction-{number}") for number in range(len(shares))]
-        self._host = self._host or hosts[0]
+        shares = _shares(missing, hosts_at_once())
+        hosts = [self._start() for _ in shares]
         with ThreadPoolExecutor(max_workers=len(hosts)) as threads:
             list(threads.map(lambda host, share: _predict(host, share, predictions.keep), hosts, shares))
+        self._idle += hosts
         return len(missing)
 
-    def _start(self, name: str) -> Host:
+    def _free(self) -> Host:
+        """A host that nobody asks, of those that there are or a new one."""
+        while True:
+            try:
+                host = self._idle.pop()
+            except IndexError:
+                return self._start()
+            if host.is_alive:
+                return host
+
+    def _start(self) -> Host:
+        # Most plans need no host, and the import takes a tenth of their time.
+        from plimsoll.host.client.process import Hosts
+
+        with self._lock:
+            self._hosts = self._hosts or Hosts()
+            name = f"prediction-{next(self._numbers)}"
         return self._hosts.start(name, Path(self._logs.name) / f"{name}.log", threads=1)
+
+
+def hosts_at_once() -> int:
+    """The most hosts that are worth starting here."""
+    return min(_MOST_HOSTS, os.cpu_count() or 1)
 
 
 def _predict(host: Host, subjects: Sequence[Subject], keep: Callable[..., None]) -> None:
@@ -121,6 +152,14 @@ DEADLINE: Final = 120.0
 
 class PredictionError(PlimsollError):
     """A variant could not be predicted, so its needs are unknown."""
+
+
+class ImpossibleStepError(PredictionError):
+    """A training step means nothing for a model, or cannot be followed: asked again, a host would say the same."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"no prediction of a training step of {name}: {reason}")
+        self.reason = reason
 
 
 class NoStackError(PredictionError):
@@ -244,13 +283,14 @@ class Predictions:
         return {"shipped": made_with, "predicted_here": self._made_here}
 
     def write_shipped(self, path: Path, packages: Mapping[str, str]) -> None:
-        """Write all that was asked for, and could be predicted, as a file that ships; `packages` are the versions of
-        the stack. Raises OSError."""
+        """Write all that was asked for as a file that ships; `packages` are the versions of the stack. Raises OSError,
+        and PredictionError for what failed and might not fail again: the file would lack it."""
+        for failed in (*self._known.values(), *self._placed.values(), *self._steps.values()):
+            if isinstance(failed, PredictionError) and not isinstance(failed, ImpossibleStepError):
+                raise failed
         known = {subject: one for subject, one in self._known.items() if isinstance(one, Prediction)}
         placed = [(placement_data(*key), one) for key, one in self._placed.items() if isinstance(one, Mapping)]
-        steps = [
-            (step_data(*key), step_to_json(one)) for key, one in self._steps.items() if isinstance(one, StepPrediction)
-        ]
+        steps = [(step_data(*key), _told(one)) for key, one in self._steps.items()]
         write_shipped(path, packages, {one: prediction_to_json(told) for one, told in known.items()}, (*placed, *steps))
 
     def _find_placement(
@@ -266,7 +306,7 @@ class Predictions:
     def _find_step(self, name: str, what: StepSubject) -> StepPrediction | PredictionError:
         if self._shipped and (step := self._shipped.step(*what)) is not None:
             self._as_shipped = True
-            return step
+            return ImpossibleStepError(name, step) if isinstance(step, str) else step
         found = self._store.read_step(what)
         self._made_here |= found is not None
         return found or self._step(name, what)
@@ -290,8 +330,9 @@ class Predictions:
         except NoStackError as error:
             return error
         except HostFailure as failure:
-            told = failure.__cause__ if isinstance(failure.__cause__, PlimsollError) else failure
-            return PredictionError(f"no prediction of a training step of {name}: {told}")
+            if isinstance(failure.__cause__, PlimsollError):
+                return ImpossibleStepError(name, str(failure.__cause__))
+            return PredictionError(f"no prediction of a training step of {name}: {failure}")
         self._store.write_step(what, step)
         return step
 
@@ -327,3 +368,10 @@ class Predictions:
             return PredictionError(f"no placement for {variant.id}, so it is not known where it goes:\n{failure}")
         self._store.write_placement(subject, str(variant.device_map), memory, placement)
         return placement
+
+
+def _told(step: StepPrediction | PredictionError) -> Mapping[str, Any]:
+    """A step, or why there is none, as JSON data."""
+    if isinstance(step, StepPrediction):
+        return step_to_json(step)
+    return {IMPOSSIBLE: step.reason if isinstance(step, ImpossibleStepError) else str(step)}

@@ -2,8 +2,8 @@
 
 The file holds what `plan`, `audit` and `headroom` ask of the shipped entries, and says which versions of the stack it
 was made with. An entry counts where its digest matches: the same subject, our own sources as they were, and no other
-version of a package than the one that was followed. A package that is not installed contradicts nothing.
-`python -m plimsoll.shipping --write` makes the file.
+version of a package than the one that was followed. A package that is not installed contradicts nothing. A file that
+is damaged counts nowhere: its first line is the SHA-256 of the rest. `python -m plimsoll.shipping --write` makes it.
 
 Predictions of one model differ little between quantizations, so each column of a table of parameters is kept once.
 """
@@ -11,6 +11,7 @@ Predictions of one model differ little between quantizations, so each column of 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from plimsoll.catalogue.files import shipped_root
-from plimsoll.errors import PlimsollError
+from plimsoll.extras import DISTRIBUTION
 from plimsoll.footprint.demand import Placement
 from plimsoll.footprint.encoding import prediction_from_json, step_from_json
 from plimsoll.footprint.prediction import Prediction, Subject
@@ -28,6 +29,10 @@ from plimsoll.plan.prediction_keys import FOLLOWED, followed_versions, key_of, s
 
 FILE: Final = "predictions.json.gz"
 """In the folder of the catalogue."""
+IMPOSSIBLE: Final = "impossible"
+"""The only key of an entry for a step that cannot be predicted: why."""
+_FORMAT: Final = 1
+"""Of the file: another one is not read."""
 _TABLES: Final = ("parameters", "buffers")
 """The tables of a prediction whose columns are shared."""
 
@@ -66,21 +71,20 @@ class Shipped:
 
     @classmethod
     def read(cls) -> Self:
-        """The shipped file, as far as it counts with what is installed. Raises PlimsollError for one that is
-        damaged."""
+        """The shipped file, as far as it counts with what is installed."""
         return cls.stored(shipped_root()).here(followed_versions(), sources())
 
     @classmethod
     def stored(cls, root: Path) -> Self:
-        """The file in a catalogue's folder, wherever it counts. Raises PlimsollError for one that is damaged."""
+        """The file in a catalogue's folder, wherever it counts; without entries where it is missing or damaged."""
         path = root / FILE
         try:
-            data = json.loads(gzip.decompress(path.read_bytes()))
-            return cls(**{name: data[name] for name in ("packages", "sources", "entries", "columns")})
+            return cls(**_content(path.read_bytes()))
         except FileNotFoundError:
-            return cls(packages={}, sources="", entries={}, columns=(), unusable=f"no {FILE} is in {path.parent}")
+            why = f"{path} is missing: restore it, or install {DISTRIBUTION} again"
         except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
-            raise PlimsollError(f"{path} cannot be read ({error}): install plimsoll again") from None
+            why = f"{path} is damaged ({error}): restore it, or install {DISTRIBUTION} again"
+        return cls(packages={}, sources="", entries={}, columns=(), unusable=why)
 
     def here(self, installed: Mapping[str, str | None], here: str) -> Self:
         """The same, for an environment with these versions and for sources with that digest."""
@@ -110,16 +114,30 @@ class Shipped:
         """Where the planner put the parts; None where that is not known."""
         return self._entry(placement_data(subject, device_map, memory))
 
-    def step(self, training: Training, subjects: Iterable[Subject]) -> StepPrediction | None:
-        """The prediction of a training step; None where none counts."""
+    def step(self, training: Training, subjects: Iterable[Subject]) -> StepPrediction | str | None:
+        """The prediction of a training step, or why it cannot be predicted; None where none counts."""
         data = self._entry(step_data(training, subjects))
-        return None if data is None else step_from_json(data)
+        if data is None or IMPOSSIBLE in data:
+            return None if data is None else str(data[IMPOSSIBLE])
+        return step_from_json(data)
 
     def _entry(self, what: object) -> Mapping[str, Any] | None:
         if not self.entries:
             return None
         found: Mapping[str, Any] | None = self.entries.get(key_of(what, self.made_with, self.sources))
         return found
+
+
+def _content(file: bytes) -> dict[str, Any]:
+    """The fields of a file. Raises OSError, EOFError, zlib.error, ValueError, KeyError and TypeError for one that is
+    damaged."""
+    digest, _, text = gzip.decompress(file).partition(b"\n")
+    if hashlib.sha256(text).hexdigest().encode() != digest:
+        raise ValueError("its digest does not match")
+    data = json.loads(text)
+    if data["format"] != _FORMAT:
+        raise ValueError(f"its format is {data['format']}, and not {_FORMAT}")
+    return {name: data[name] for name in ("packages", "sources", "entries", "columns")}
 
 
 class Folding:
@@ -161,10 +179,13 @@ def write_shipped(
     told = [(subject_data(subject), folding.folded(data)) for subject, data in predictions.items()]
     entries = {key_of(what, made_with, digest): data for what, data in (*told, *others)}
     data = {
+        "format": _FORMAT,
         "packages": dict(packages),
         "sources": digest,
         "entries": dict(sorted(entries.items())),
         "columns": folding.columns,
     }
+    text = json.dumps(data, separators=(",", ":")).encode()
+    digest = hashlib.sha256(text).hexdigest().encode()
     # No time and no name within, so that the same predictions are the same bytes.
-    path.write_bytes(gzip.compress(json.dumps(data, separators=(",", ":")).encode(), mtime=0))
+    path.write_bytes(gzip.compress(digest + b"\n" + text, mtime=0))

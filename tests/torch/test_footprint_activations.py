@@ -16,7 +16,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.footprint.activations import Activations, CacheLayer, Moment
-from plimsoll.host.server.predict.activations import ForwardPasses
+from plimsoll.host.server.predict.activations import ForwardPasses, outer
 from plimsoll.host.server.predict.coverage import skeleton_of
 from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.predict.trace import Experts, Operation, Product, Watch, int8_product
@@ -269,3 +269,9 @@ def test_the_highest_moment_counts() -> None:
     assert activations.of_prompt(2, 100) == 100**2 + 2 * (20 * 100 + 2 * 100**2)
     assert activations.of_prompt(1000, 1) == 1 + 1000 * 22
     assert activations.of_token(400, 5) == 400 * 22 + 1  # no decoding was followed: a prompt of one token stands in
+
+
+def test_of_alike_moments_the_first_is_named() -> None:
+    """A prediction is the same each time, to the word: strings are hashed differently in every process."""
+    alike = [Moment(terms=(0, 0, 0, 0, 9, 0), operation=f"aten.{name}") for name in "mnopqrstuvwxyzabcdefghijkl"]
+    assert outer(alike) == (alike[0],)

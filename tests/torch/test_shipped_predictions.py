@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,9 +12,11 @@ from plimsoll.catalogue.entries import Variant
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.footprint.demand import is_spread
 from plimsoll.footprint.prediction import Subject
-from plimsoll.footprint.training import DEFAULT_BRIDGE, DEFAULT_RANK, Mode, Training
-from plimsoll.gate.need import CONTEXT_ALLOWANCE
+from plimsoll.footprint.training import DEFAULT_BRIDGE, DEFAULT_RANK, Mode, StepPrediction, Training
+from plimsoll.host.protocol import PredictPlacement
 from plimsoll.host.server.predict.variant import predict_all, predict_placement, predict_training
+from plimsoll.plan.planning import machine_of
+from plimsoll.plan.predictions import Predictions
 from plimsoll.plan.shipped import Shipped
 
 CATALOGUE = read_catalogue()
@@ -35,14 +39,23 @@ def test_a_shipped_prediction_is_what_the_stack_predicts(variant: Variant) -> No
     assert SHIPPED.prediction(subject) == predict_all(subject)
 
 
-@pytest.mark.parametrize("name", ["llama-3.1-70b-instruct/nf4", "mixtral-8x7b-instruct-v0.1/int8"])
-@pytest.mark.parametrize("count", [1, 2, 4])
-def test_a_shipped_placement_is_the_planners(name: str, count: int) -> None:
-    variant = CATALOGUE.variants[name]
-    assert is_spread(variant)
-    memory = (CATALOGUE.profiles["h100-80g"].memory - CONTEXT_ALLOWANCE,) * count
-    asked = Subject.of(variant), str(variant.device_map), memory
-    assert SHIPPED.placement(*asked) == predict_placement(*asked)
+def here(request: Any) -> Any:
+    """What a host would answer."""
+    assert isinstance(request, PredictPlacement)
+    return predict_placement(request.subject, request.device_map, request.memory)
+
+
+def nowhere(request: Any) -> Any:
+    raise AssertionError(f"a host was asked {request}")
+
+
+@pytest.mark.parametrize("variant", [one for one in CATALOGUE.variants.values() if is_spread(one)], ids=lambda v: v.id)
+@pytest.mark.parametrize("profile", ["h100-80g-x2", "h100-80g-x8", "mi300x-192g-x4"])
+def test_a_shipped_placement_is_the_planners(tmp_path: Path, variant: Variant, profile: str) -> None:
+    gpus = machine_of(CATALOGUE.profiles[profile]).gpus
+    placed = Predictions(tmp_path, nowhere, SHIPPED).placement(variant, gpus)
+    assert placed
+    assert placed == Predictions(tmp_path, here).placement(variant, gpus)
 
 
 @pytest.mark.parametrize("mode", [Mode.BRIDGE, Mode.LORA])
@@ -51,5 +64,5 @@ def test_a_shipped_step_is_what_the_stack_predicts(name: str, mode: Mode) -> Non
     subject = Subject.of(CATALOGUE.variants[name])
     training = Training(mode=mode, size=DEFAULT_BRIDGE if mode is Mode.BRIDGE else DEFAULT_RANK)
     step = SHIPPED.step(training, (subject,))
-    assert step is not None
+    assert isinstance(step, StepPrediction)
     assert asdict(step) == asdict(predict_training(training, subject))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import sys
 from dataclasses import replace
@@ -16,17 +17,23 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.encoding import prediction_to_json
 from plimsoll.footprint.prediction import Subject
+from plimsoll.footprint.training import DEFAULT_BRIDGE, Mode, Training
+from plimsoll.host.failures import HostDied, HostError, Raised
 from plimsoll.host.protocol import Predict
 from plimsoll.plan.planning import machine_of
 from plimsoll.plan.prediction_keys import FOLLOWED, sources
 from plimsoll.plan.predictions import NoStackError, PredictionError, Predictions
-from plimsoll.plan.shipped import FILE, Folding, Shipped, unfolded, write_shipped
-from plimsoll.shipping import main
+from plimsoll.plan.shipped import FILE, Folding, Shipped, placement_data, unfolded, write_shipped
+from plimsoll.shipping import ask_all, main
 from tests.support.commands import plimsoll
 from tests.unit.test_plan_predictions import LLAMA, PREDICTION, SPREAD
 
 VERSIONS = {"torch": "2.13.0", "transformers": "5.23.0", "accelerate": "1.15.0", "bitsandbytes": "0.50.2"}
 OTHER = replace(PREDICTION, remarks=("another",))
+
+
+RENEW = "make predictions"
+CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 
 
 def never(request: Any) -> Any:
@@ -44,26 +51,28 @@ def without_stack(request: Any) -> Any:
 @pytest.fixture
 def shipped(tmp_path: Path) -> Shipped:
     """What a file ships that has a prediction of one variant, and a placement of another."""
-    placed = ([_data(SPREAD), "auto", [10, 10]], {"model": 0})
+    placed = (placement_data(Subject.of(SPREAD), "auto", [10, 10]), {"model": 0})
     write_shipped(tmp_path / FILE, VERSIONS, {Subject.of(LLAMA): prediction_to_json(PREDICTION)}, [placed])
     return Shipped.stored(tmp_path)
 
 
-def _data(variant: Any) -> Any:
-    from dataclasses import asdict
-
-    return asdict(Subject.of(variant))
-
-
 def test_the_file_is_of_these_sources() -> None:
-    assert Shipped.stored(shipped_root()).sources == sources(), "make it anew: python -m plimsoll.shipping --write"
+    """Any edit of what predicts makes it stale."""
+    assert Shipped.stored(shipped_root()).sources == sources(), RENEW
 
 
-def test_each_variant_of_the_catalogue_ships() -> None:
-    stored = Shipped.stored(shipped_root())
-    catalogue = read_catalogue()
-    missing = [one.id for one in catalogue.variants.values() if stored.prediction(Subject.of(one)) is None]
-    assert missing == []
+def test_it_was_made_with_the_versions_that_are_pinned() -> None:
+    pinned = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
+    made_with = Shipped.stored(shipped_root()).made_with
+    assert made_with == {name: pinned[name] for name in FOLLOWED}, RENEW
+
+
+def test_all_that_the_commands_ask_of_the_catalogue_ships(tmp_path: Path) -> None:
+    """Variants, places on each machine under each deal, training steps: none is answered by a host."""
+    predictions = Predictions(tmp_path, without_stack, Shipped.stored(shipped_root()))
+    ask_all(read_catalogue(), predictions)
+    assert dict(predictions.unmade) == {}, RENEW
+    assert predictions.origin_data()["predicted_here"] is False
 
 
 def test_a_prediction_comes_back_as_it_was_written(shipped: Shipped) -> None:
@@ -112,18 +121,61 @@ def test_they_count_for_the_sources_that_made_them(shipped: Shipped) -> None:
 
 def test_no_file_ships_nothing(tmp_path: Path) -> None:
     none = Shipped.stored(tmp_path).here({}, sources())
-    assert none.unusable == f"no {FILE} is in {tmp_path}"
+    assert none.unusable == f"{tmp_path / FILE} is missing: restore it, or install plimsoll-gpu again"
     assert none.prediction(Subject.of(LLAMA)) is None
 
 
+def _packed(text: bytes) -> bytes:
+    return gzip.compress(hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
+
+
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"plain text", gzip.compress(b"{"), gzip.compress(b"[]"), gzip.compress(b"{}"), gzip.compress(b"{}")[:-9]],
+    ("content", "why"),
+    [
+        (b"", "its digest does not match"),
+        (b"plain text", "Not a gzipped file (b'pl')"),
+        (gzip.compress(b"{}"), "its digest does not match"),
+        (_packed(b"{}")[:-9], "Compressed file ended before the end-of-stream marker was reached"),
+        (_packed(b"{"), "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        (_packed(b"[]"), "list indices must be integers or slices, not str"),
+        (_packed(b"{}"), "'format'"),
+        (_packed(b'{"format": 1}'), "'packages'"),
+        (_packed(b'{"format": 2}'), "its format is 2, and not 1"),
+    ],
 )
-def test_a_damaged_file_is_said_to_be_that(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / FILE).write_bytes(content)
-    with pytest.raises(PlimsollError, match=r"predictions\.json\.gz cannot be read .*: install plimsoll again"):
-        Shipped.stored(tmp_path)
+def test_a_damaged_file_counts_nowhere_and_says_so(tmp_path: Path, content: bytes, why: str) -> None:
+    path = tmp_path / FILE
+    path.write_bytes(content)
+    found = Shipped.stored(tmp_path).here({}, sources())
+    assert found.unusable == f"{path} is damaged ({why}): restore it, or install plimsoll-gpu again"
+    assert not found.entries
+
+
+def test_no_flipped_bit_gives_another_figure(shipped: Shipped, tmp_path: Path) -> None:
+    """One in every byte of the file; those that gzip does not look at hold no figure."""
+    whole = (tmp_path / FILE).read_bytes()
+    refused = 0
+    for place, byte in enumerate(whole):
+        (tmp_path / FILE).write_bytes(whole[:place] + bytes([byte ^ 1 << place % 8]) + whole[place + 1 :])
+        found = Shipped.stored(tmp_path)
+        assert found.unusable or found == shipped, f"byte {place}"
+        refused += bool(found.unusable)
+    assert refused > len(whole) - 10
+
+
+def test_a_figure_that_was_edited_is_noticed(shipped: Shipped, tmp_path: Path) -> None:
+    text = gzip.decompress((tmp_path / FILE).read_bytes())
+    assert text.count(b'"token_bytes":4') == 1
+    (tmp_path / FILE).write_bytes(gzip.compress(text.replace(b'"token_bytes":4', b'"token_bytes":5')))
+    assert "its digest does not match" in Shipped.stored(tmp_path).unusable
+
+
+def test_a_file_that_does_not_count_is_predicted_anew_or_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"damaged")
+    damaged = Shipped.stored(tmp_path).here({}, sources())
+    assert Predictions(tmp_path / "torch", others, damaged).of(LLAMA) == OTHER
+    with pytest.raises(NoStackError, match=r"do not count here \(.*is damaged .*\), and predicting needs torch"):
+        Predictions(tmp_path / "none", without_stack, damaged).of(LLAMA)
 
 
 def test_what_ships_comes_before_the_cache_and_the_host(shipped: Shipped, tmp_path: Path) -> None:
@@ -181,9 +233,47 @@ def test_a_reference_machine_without_torch_has_the_stack_of_the_predictions(monk
 
 
 def test_the_commands_say_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 0, "make it anew: python -m plimsoll.shipping --write"
+    assert main([]) == 0, RENEW
     assert main(["--wirte"]) == 2
     assert capsys.readouterr().err == "usage: python -m plimsoll.shipping [--write]\n"
     said = plimsoll("plan", "-m", "gpu8b", "--profile", "h100-80g", "--json")
     assert json.loads(said.stdout)["predictions"]["predicted_here"] is False
     assert "torch" not in sys.modules
+
+
+TRAINING = Training(mode=Mode.BRIDGE, size=DEFAULT_BRIDGE)
+
+
+def refuses(request: Any) -> Any:
+    """A host whose stack cannot follow such a step."""
+    raised = Raised(kind="PlimsollError", message="", traceback="", mistake=PlimsollError("it is not followed"))
+    raise HostError(host="prediction", request="PredictStep", seconds=1.0, log=Path("log"), raised=raised) from (
+        raised.mistake
+    )
+
+
+def is_killed(request: Any) -> Any:
+    end: dict[str, Any] = {"reason": "", "exitcode": None, "signal": "SIGKILL", "stack": None, "last_lines": ()}
+    raise HostDied(host="prediction", request="PredictStep", seconds=9.0, log=Path("log"), **end)
+
+
+def test_that_a_step_is_impossible_ships_too(tmp_path: Path) -> None:
+    made = Predictions(tmp_path / "cache", refuses)
+    with pytest.raises(PredictionError) as told:
+        made.step(TRAINING, LLAMA)
+    made.write_shipped(tmp_path / FILE, VERSIONS)
+    alone = Predictions(tmp_path / "none", without_stack, Shipped.stored(tmp_path))
+    with pytest.raises(PredictionError) as again:
+        alone.step(TRAINING, LLAMA)
+    assert str(again.value) == str(told.value) == f"no prediction of a training step of {LLAMA.id}: it is not followed"
+    assert dict(alone.unmade) == {}
+
+
+def test_what_might_not_fail_again_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    """A host that a small machine kills must not leave a file that lacks a step."""
+    made = Predictions(tmp_path / "cache", is_killed)
+    with pytest.raises(PredictionError):
+        made.step(TRAINING, LLAMA)
+    with pytest.raises(PredictionError, match=f"a training step of {LLAMA.id}"):
+        made.write_shipped(tmp_path / FILE, VERSIONS)
+    assert not (tmp_path / FILE).exists()

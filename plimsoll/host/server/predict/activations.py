@@ -137,9 +137,10 @@ def _quadratic(at_short: int, at_long: int, short: int) -> tuple[int, int, int]:
 
 
 def outer(moments: Sequence[Moment]) -> tuple[Moment, ...]:
-    """Those that can be the highest for some batch and length: none that another exceeds in every term."""
+    """Those that can be the highest for some batch and length: none that another exceeds in every term; of alike ones
+    the first, so that a prediction is the same each time."""
     kept: list[Moment] = []
-    for moment in sorted(set(moments), key=lambda m: m.at(1, 1024), reverse=True):
+    for moment in sorted(dict.fromkeys(moments), key=lambda m: m.at(1, 1024), reverse=True):
         if not any(all(a >= b for a, b in zip(other.terms, moment.terms, strict=True)) for other in kept):
             kept.append(moment)
     return tuple(kept)
