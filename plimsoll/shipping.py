@@ -109,7 +109,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     if not (why := Shipped.read().unusable):
         return 0
-    sys.stderr.write(f"{FILE} does not count here: {why}\nmake it anew: python -m plimsoll.shipping --write\n")
+    sys.stderr.write(f"{FILE} does not count here: {why}\nmake it anew: make predictions\n")
     return 1
 
 

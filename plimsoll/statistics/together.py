@@ -66,24 +66,36 @@ class _Design:
 
 @lru_cache(maxsize=8)
 def _design(first: int, second: int) -> _Design:
-    side = np.repeat([0, 1], [first, second])
     place = np.concatenate([np.arange(first), np.arange(second)]).astype(np.float64)
-    model = np.stack([side == 0, side == 1, place - place.mean()], axis=1).astype(np.float64)
-    distance = np.abs(place[:, None] - place)
-    together = side[:, None] == side
-    parts = []
-    for share, memory in _GRID:
-        correlation = np.where(together, share * memory**distance, 0.0)
-        np.fill_diagonal(correlation, 1.0)
-        inverse = np.linalg.inv(correlation)
-        information = model.T @ inverse @ model
-        covariance = np.linalg.inv(information)
-        estimate = covariance @ model.T @ inverse
-        weight = -0.5 * (np.linalg.slogdet(correlation)[1] + np.linalg.slogdet(information)[1])
-        variance = covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1]
-        parts.append((inverse - inverse @ model @ estimate, estimate[1] - estimate[0], variance, weight))
-    projections, contrasts, variances, weights = (np.array(part) for part in zip(*parts, strict=True))
-    return _Design(projections, contrasts, variances, weights, first + second - model.shape[1])
+    sides = np.repeat([[1.0, 0.0], [0.0, 1.0]], [first, second], axis=0)
+    model = np.column_stack([sides, place - place.mean()])
+    # Rounds of different sides are independent, so each side is inverted by itself: large matrices are slow, and a
+    # library of linear algebra shares them out among all cores, of which a busy machine has none to spare.
+    inverse = np.zeros((len(_GRID), first + second, first + second))
+    inverse[:, :first, :first], of_first = _inverse(first)
+    inverse[:, first:, first:], of_second = _inverse(second)
+    seen = inverse @ model
+    information = model.T @ seen
+    covariance = np.linalg.inv(information)
+    estimate = covariance @ np.swapaxes(seen, 1, 2)
+    return _Design(
+        projections=inverse - seen @ estimate,
+        contrasts=estimate[:, 1] - estimate[:, 0],
+        variances=covariance[:, 0, 0] + covariance[:, 1, 1] - 2.0 * covariance[:, 0, 1],
+        log_weights=-0.5 * (of_first + of_second + np.linalg.slogdet(information)[1]),
+        freedom=first + second - model.shape[1],
+    )
+
+
+@lru_cache(maxsize=4)
+def _inverse(count: int) -> tuple[Numbers, Numbers]:
+    """The inverse of the correlation of so many rounds, and the logarithm of its determinant, at each point of the
+    grid."""
+    places = np.arange(count)
+    distance = np.abs(places[:, None] - places).astype(np.float64)
+    correlation = SHARES[:, None, None] * _GRID[:, 1, None, None] ** distance
+    correlation[:, places, places] = 1.0
+    return np.linalg.inv(correlation), np.linalg.slogdet(correlation)[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import hashlib
 import json
@@ -21,7 +22,7 @@ from plimsoll.footprint.training import DEFAULT_BRIDGE, Mode, Training
 from plimsoll.host.failures import HostDied, HostError, Raised
 from plimsoll.host.protocol import Predict
 from plimsoll.plan.planning import machine_of
-from plimsoll.plan.prediction_keys import FOLLOWED, sources
+from plimsoll.plan.prediction_keys import FOLLOWED, source_files, sources
 from plimsoll.plan.predictions import NoStackError, PredictionError, Predictions
 from plimsoll.plan.shipped import FILE, Folding, Shipped, placement_data, unfolded, write_shipped
 from plimsoll.shipping import ask_all, main
@@ -33,7 +34,7 @@ OTHER = replace(PREDICTION, remarks=("another",))
 
 
 RENEW = "make predictions"
-CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
+ROOT = Path(__file__).parents[2]
 
 
 def never(request: Any) -> Any:
@@ -62,7 +63,7 @@ def test_the_file_is_of_these_sources() -> None:
 
 
 def test_it_was_made_with_the_versions_that_are_pinned() -> None:
-    pinned = dict(line.split("==") for line in CONSTRAINTS.read_text().splitlines() if "==" in line)
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
     made_with = Shipped.stored(shipped_root()).made_with
     assert made_with == {name: pinned[name] for name in FOLLOWED}, RENEW
 
@@ -277,3 +278,31 @@ def test_what_might_not_fail_again_is_not_left_out_in_silence(tmp_path: Path) ->
     with pytest.raises(PredictionError, match=f"a training step of {LLAMA.id}"):
         made.write_shipped(tmp_path / FILE, VERSIONS)
     assert not (tmp_path / FILE).exists()
+
+
+DECIDES_NO_FIGURE = {
+    "plimsoll/errors.py": "errors alone",
+    "plimsoll/extras.py": "says what is not installed",
+    "plimsoll/clock.py": "real steps are timed",
+    "plimsoll/host/protocol.py": "requests",
+    "plimsoll/host/training.py": "requests",
+    "plimsoll/host/server/loading.py": "real steps load a model",
+    "plimsoll/host/server/repeatable.py": "real steps are repeated",
+    "plimsoll/catalogue/settings.py": "what it merges is the subject",
+    "plimsoll/catalogue/entries.py": "what it says of quantizations is in the digest, and all else in the subject",
+}
+
+
+def test_an_edit_of_all_that_decides_a_figure_makes_the_file_stale() -> None:
+    """Whatever a module that predicts imports of ours is in the digest, or decides no figure."""
+    followed = set(source_files())
+    others: dict[str, set[str]] = {}
+    for path in followed:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("plimsoll"):
+                for alias in node.names:
+                    place = ROOT / str(node.module).replace(".", "/")
+                    module = next(p for p in (place / f"{alias.name}.py", place.with_suffix(".py")) if p.is_file())
+                    if module not in followed:
+                        others.setdefault(module.relative_to(ROOT).as_posix(), set()).add(path.name)
+    assert set(others) == set(DECIDES_NO_FIGURE), others
