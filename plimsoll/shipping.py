@@ -42,8 +42,9 @@ def ask_all(catalogue: Catalogue, predictions: Predictions) -> None:
     # Steps take most of the time, and a model's in one thread follow one another in one host.
     with ThreadPoolExecutor(max_workers=hosts_at_once()) as threads:
         list(threads.map(lambda wanted: _ask_steps(wanted, predictions), _usual(variants)))
-    for profile in catalogue.profiles.values():
-        machine = machine_of(profile)
+    # Machines with the same memory are dealt alike.
+    machines = {machine.gpus: machine for machine in map(machine_of, catalogue.profiles.values())}
+    for machine in machines.values():
         for policy in (None, *Policy):
             _ask_places(variants, machine, policy, predictions)
     list(Auditor(catalogue, predictions).findings(set(catalogue.variants)))

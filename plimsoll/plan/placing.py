@@ -241,7 +241,7 @@ def gpu_demand_of(variant: Variant, predictions: Predictions, most: int) -> GpuD
     predicted any GPU will do: the gate says what is wrong."""
     try:
         prediction = predictions.of(variant)
-        need = need_of(variant, demand_of(variant, prediction))
+        need = need_of(variant, predictions.demand(variant))
     except PlimsollError:
         return GpuDemand(variant=variant.id, holds=lambda _: True)
 

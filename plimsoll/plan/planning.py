@@ -167,7 +167,6 @@ class Planner:
         self._predictions = predictions
         self._speeds = speeds
         self._length = length
-        self._demands: dict[str, Demand] = {}
 
     def rows(self, variants: Iterable[Variant], machine: PlannedMachine, deal: Deal | None = None) -> list[PlanRow]:
         """A row for each variant, in order; with a deal, one for each copy on its GPUs.
@@ -220,11 +219,7 @@ class Planner:
     def _demand(self, variant: Variant, free: Sequence[int]) -> Demand:
         prediction = self._predictions.of(variant)
         placement = self._predictions.placement(variant, free) if variant.tier.device == "cuda" else None
-        if placement is not None:
-            return demand_of(variant, prediction, placement)
-        if variant.id not in self._demands:
-            self._demands[variant.id] = demand_of(variant, prediction)
-        return self._demands[variant.id]
+        return self._predictions.demand(variant) if placement is None else demand_of(variant, prediction, placement)
 
 
 def _of_machine_alone(need: Need, machine: PlannedMachine) -> Need:

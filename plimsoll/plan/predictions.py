@@ -26,7 +26,7 @@ from plimsoll.catalogue.entries import Variant
 from plimsoll.catalogue.settings import size_in_bytes
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import why_missing
-from plimsoll.footprint.demand import Placement, is_spread
+from plimsoll.footprint.demand import Demand, Placement, demand_of, is_spread
 from plimsoll.footprint.encoding import prediction_to_json, step_to_json
 from plimsoll.footprint.prediction import Prediction, Subject
 from plimsoll.footprint.training import StepPrediction, Training
@@ -198,6 +198,7 @@ class Predictions:
         self._known: dict[Subject, Prediction | PredictionError] = {}
         self._placed: dict[tuple[Subject, str, tuple[int, ...]], Placement | PredictionError] = {}
         self._steps: dict[StepSubject, StepPrediction | PredictionError] = {}
+        self._demands: dict[tuple[Subject, str, str], Demand] = {}
 
     def of(self, variant: Variant, *, experts_covered: bool | None = None) -> Prediction:
         """What a variant takes; `experts_covered` as for `Subject.of`.
@@ -209,6 +210,14 @@ class Predictions:
             self._known[subject] = self._predicted(variant.id, subject)
         found = self._known[subject]
         return self._whole(variant.id, found)
+
+    def demand(self, variant: Variant) -> Demand:
+        """The demand of a variant where no planner places it: deals and plans for many machines ask it often. Raises as
+        `of` does."""
+        key = (Subject.of(variant), str(variant.device_map), variant.tier.device)
+        if key not in self._demands:
+            self._demands[key] = demand_of(variant, self.of(variant))
+        return self._demands[key]
 
     def missing(self, variants: Sequence[Variant]) -> list[Subject]:
         """The subjects without a prediction in memory or on disk, each once."""

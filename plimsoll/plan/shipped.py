@@ -176,8 +176,10 @@ def write_shipped(
     """Write the file. `predictions` are JSON data by subject, `others` placements and steps by what their digests are
     made of. Raises OSError."""
     made_with, digest, folding = {name: packages.get(name) for name in FOLLOWED}, sources(), Folding()
-    told = [(subject_data(subject), folding.folded(data)) for subject, data in predictions.items()]
-    entries = {key_of(what, made_with, digest): data for what, data in (*told, *others)}
+    keyed = {key_of(subject_data(subject), made_with, digest): data for subject, data in predictions.items()}
+    # In the order of the keys, for hosts answer in any.
+    entries = {key: folding.folded(keyed[key]) for key in sorted(keyed)}
+    entries |= {key_of(what, made_with, digest): data for what, data in others}
     data = {
         "format": _FORMAT,
         "packages": dict(packages),

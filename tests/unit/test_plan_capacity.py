@@ -15,7 +15,7 @@ import pytest
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.footprint.activations import Activations, Cache, CacheLayer, Moment
-from plimsoll.footprint.demand import Demand
+from plimsoll.footprint.demand import Demand, demand_of
 from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import ArchitectureFacts, Prediction, Workload
 from plimsoll.footprint.sizes import Footprint
@@ -111,6 +111,9 @@ class Fixed:
 
     def of(self, variant: Any, **_: Any) -> Prediction:
         return self._prediction
+
+    def demand(self, variant: Any) -> Demand:
+        return demand_of(variant, self._prediction)
 
     def placement(self, variant: Any, free: Any) -> None:
         return None

@@ -83,6 +83,18 @@ def test_a_prediction_comes_back_as_it_was_written(shipped: Shipped) -> None:
     assert shipped.placement(Subject.of(SPREAD), "auto", (10, 11)) is None
 
 
+def test_the_order_of_answers_changes_no_byte(tmp_path: Path) -> None:
+    backwards = replace(PREDICTION.footprint, parameters=PREDICTION.footprint.parameters[::-1])
+    told = {
+        Subject.of(LLAMA): prediction_to_json(PREDICTION),
+        Subject.of(SPREAD): prediction_to_json(replace(PREDICTION, footprint=backwards)),
+    }
+    placed = [(placement_data(Subject.of(SPREAD), "auto", [size]), {"model": 0}) for size in (1, 2)]
+    for name, turn in (("one", 1), ("other", -1)):
+        write_shipped(tmp_path / name, VERSIONS, dict(list(told.items())[::turn]), placed[::turn])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+
+
 def test_columns_are_kept_once() -> None:
     folding = Folding()
     first, second = (folding.folded(prediction_to_json(one)) for one in (PREDICTION, OTHER))
