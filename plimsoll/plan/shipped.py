@@ -178,7 +178,7 @@ def write_shipped(
     made_with, digest, folding = {name: packages.get(name) for name in FOLLOWED}, sources(), Folding()
     keyed = {key_of(subject_data(subject), made_with, digest): data for subject, data in predictions.items()}
     # In the order of the keys, for hosts answer in any.
-    entries = {key: folding.folded(keyed[key]) for key in sorted(keyed)}
+    entries: dict[str, Mapping[str, Any]] = {key: folding.folded(keyed[key]) for key in sorted(keyed)}
     entries |= {key_of(what, made_with, digest): data for what, data in others}
     data = {
         "format": _FORMAT,
@@ -188,6 +188,6 @@ def write_shipped(
         "columns": folding.columns,
     }
     text = json.dumps(data, separators=(",", ":")).encode()
-    digest = hashlib.sha256(text).hexdigest().encode()
+    content = hashlib.sha256(text).hexdigest().encode() + b"\n" + text
     # No time and no name within, so that the same predictions are the same bytes.
-    path.write_bytes(gzip.compress(digest + b"\n" + text, mtime=0))
+    path.write_bytes(gzip.compress(content, mtime=0))

@@ -149,7 +149,7 @@ def test_probing_imports_neither_torch_nor_pytest_nor_other_commands() -> None:
     script = (
         "import sys; from plimsoll.cli import main; status = main(['probe', '--json'])\n"
         "heavy = {'torch', 'transformers', 'bitsandbytes', 'huggingface_hub', 'pytest', 'pydantic'}\n"
-        "known = {'plimsoll.commands.parser', 'plimsoll.commands.probe'}\n"
+        "known = {f'plimsoll.commands.{name}' for name in ('parser', 'output', 'probe')}\n"
         "commands = {m for m in sys.modules if m.startswith('plimsoll.commands.')} - known\n"
         "print(status, sorted(heavy & sys.modules.keys()), sorted(commands), file=sys.stderr)"
     )

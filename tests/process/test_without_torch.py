@@ -115,6 +115,35 @@ def test_what_does_not_ship_is_not_guessed(folder: Path, own: Path) -> None:
     assert "llama-3.2-1b/nf4 " in alone.stdout, "what ships is planned all the same"
 
 
+ALTERED = {
+    "skip": 'quantizations = ["int8"]\nload_options.quantization_config = { llm_int8_skip_modules = ["lm_head"] }',
+    "eager": 'quantizations = ["bf16"]\nattention = "eager"',
+    "rope": 'quantizations = ["bf16"]\nconfig.rope_parameters = { rope_type = "default", rope_theta = 9.0 }',
+    "auto": 'quantizations = ["nf4"]\ndevice_map = "auto"\nload_options = { max_memory = { 0 = "20GB" } }',
+}
+"""Ways to load a shipped model that no shipped entry has."""
+ON_GPU = ("model.embed_tokens", "model.rotary_emb", "model.layers", "model.norm")
+MAPPED = "\n".join(
+    ('quantizations = ["bf16"]', *(f'device_map."{name}" = 0' for name in ON_GPU), 'device_map.lm_head = "cpu"')
+)
+
+
+def test_an_altered_entry_is_not_given_the_figures_of_the_shipped_one(folder: Path, tmp_path: Path) -> None:
+    """Where parts go changes no prediction, and is reckoned here; all else is another model to predict."""
+    path = tmp_path / "own.toml"
+    shared = 'models = ["llama-3.1-8b"]\ntier = "gpu8b"'
+    variants = {**ALTERED, "mapped": MAPPED}
+    path.write_text("\n".join(f'[[variant]]\nname = "{name}"\n{shared}\n{rest}' for name, rest in variants.items()))
+    done = command(folder, "plan", "-m", "gpu8b", "--profile", "h100-80g", "--catalogue", str(path), "--json")
+    assert done.returncode == 6
+    rows = {row["variant"]: row for row in printed(done)["plans"][0]["rows"]}
+    refused = [name for name, row in rows.items() if row["decision"] == "error"]
+    assert sorted(refused) == sorted(f"llama-3.1-8b/{name}" for name in ALTERED)
+    whole, mapped = rows["llama-3.1-8b/bf16"], rows["llama-3.1-8b/mapped"]
+    assert mapped["decision"] == "run"
+    assert 0 < mapped["needed_bytes"] < whole["needed_bytes"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
