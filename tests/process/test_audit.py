@@ -36,7 +36,7 @@ def answer(request: Any) -> Any:
 
 @cache
 def findings() -> tuple[AuditFinding, ...]:
-    """Every finding of the shipped catalogue, as predictions that ship give it: tests/torch holds these against torch."""
+    """Every finding of the shipped catalogue, from predictions that ship: tests/torch holds these against torch."""
     predictions = Predictions(Path("/nonexistent"), answer, Shipped.read())
     return tuple(Auditor(CATALOGUE, predictions).findings(set(CATALOGUE.variants)))
 
