@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.light import light, link_dependencies
 from tests.support.subsession import ROOT, environment, read_events
 
 SOME = ("-m", "tiny", "-k", "tiny-llama/bf16 and (test_free or stored_bytes)")
@@ -105,3 +106,22 @@ def test_help_is_ours_and_pytests_is_to_be_had(installed: Path, tmp_path: Path) 
     assert "Everything after `run` is pytest's" in plimsoll(installed, tmp_path, "run", "--help").stdout
     assert "--load-rounds" in plimsoll(installed, tmp_path, "run", "--", "--help").stdout
     assert not (tmp_path / "reports").exists(), "help leaves no run behind"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan", "-m", "gpu8b", "--profile", "h100-80g"),
+        ("audit", "-m", "gpu8b"),
+        ("headroom", "llama-3.1-8b", "--profile", "h100-80g"),
+    ],
+    ids=lambda words: str(words[0]),
+)
+def test_the_wheel_answers_without_torch(
+    installed: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """From the predictions that it carries, in an environment with the command line's own libraries."""
+    packages = link_dependencies(tmp_path_factory.getbasetemp() / "packages without torch")
+    done = light(packages, "-m", "plimsoll", *arguments, cwd=tmp_path, root=installed)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith("predictions as shipped with Plimsoll, made with torch ")

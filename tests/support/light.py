@@ -46,8 +46,9 @@ def _files(lines: list[str]) -> Iterator[Path]:
         yield from (Path(str(found.locate_file(top))) for top in sorted(tops))
 
 
-def light(folder: Path, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run `python ARGUMENTS` in the environment of a folder that `link_dependencies` filled."""
-    env = {**environment({"PYTHONPATH": f"{folder}:{ROOT}"}), "PYTHONSAFEPATH": "1"}
+def light(folder: Path, *arguments: str, cwd: Path = ROOT, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run `python ARGUMENTS` in the environment of a folder that `link_dependencies` filled; the library is that of
+    `root`, this checkout or where a wheel was unpacked."""
+    env = {**environment({"PYTHONPATH": f"{folder}:{root}"}), "PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-S", *arguments]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
