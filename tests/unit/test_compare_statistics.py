@@ -19,7 +19,7 @@ from plimsoll.compare.rule import MOST_ROUNDS, Change, Rule, decide
 from plimsoll.statistics.correction import holm
 from plimsoll.statistics.interval import Interval
 from plimsoll.statistics.rank_tests import average_ranks, cliffs_delta, exact_p, log_noise, pair_quantiles, smallest_p
-from plimsoll.statistics.together import reach
+from plimsoll.statistics.together import _GRID, evidence, reach
 from tests.support.compare_runs import noisy
 
 RULE = Rule(alpha=0.05)
@@ -241,3 +241,23 @@ def test_a_mixture_lies_beyond_its_reach_with_the_chance_asked_for(freedom: int,
     beyond = 2.0 * (weight * stats.t.sf(found[:, None] / scale, freedom)).sum(axis=-1)
     assert beyond == pytest.approx(np.full(50, level), rel=1e-4)
     assert found[0] == pytest.approx(2.0 * stats.t.isf(level / 2.0, freedom))
+
+
+@pytest.mark.parametrize(("first", "second"), [(3, 7), (12, 12)])
+def test_what_rounds_say_is_what_generalised_least_squares_gives(first: int, second: int) -> None:
+    """At each strength and length of memory: by least squares over rounds that were made independent."""
+    x = np.random.default_rng(3).normal(size=first + second)
+    place = np.array([*range(first), *range(second)], dtype=float)
+    side = np.arange(first + second) >= first
+    model = np.column_stack([~side, side, place - place.mean()])
+    told = evidence(x[None, :first], x[None, first:])
+    for number, (share, memory) in enumerate(_GRID):
+        correlation = np.where(side[:, None] == side, share * memory ** np.abs(place[:, None] - place), 0.0)
+        np.fill_diagonal(correlation, 1.0)
+        white = np.linalg.inv(np.linalg.cholesky(correlation))
+        found, (squares,), *_ = np.linalg.lstsq(white @ model, white @ x, rcond=None)
+        covariance = np.linalg.inv(model.T @ np.linalg.inv(correlation) @ model)
+        contrast = np.array([-1.0, 1.0, 0.0])
+        error = math.sqrt(contrast @ covariance @ contrast * squares / told.freedom)
+        assert told.difference[0, number] == pytest.approx(contrast @ found)
+        assert told.deviation[0, number] == pytest.approx(error)
