@@ -10,6 +10,7 @@ from contextlib import suppress
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from typing import Final
 
+from plimsoll.child.exits import hear_of_children
 from plimsoll.commands.output import printing
 from plimsoll.commands.parser import build_parser
 from plimsoll.errors import PlimsollError
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is not None:
         return _command(list(argv))
     _open_closed_streams()
+    hear_of_children()
     try:
         return _command(sys.argv[1:])
     except Exception as error:  # noqa: BLE001  whatever it is, its status must not be that of a verdict

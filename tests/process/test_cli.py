@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -122,6 +123,24 @@ def test_a_stream_that_the_caller_closed_changes_nothing(closed: str, tmp_path: 
         done = subprocess.run(command, check=False, stdout=file, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
     assert ("H100" in told.read_text()) == (">&-" not in closed.replace("2>&-", ""))
+
+
+def test_a_command_hears_how_its_children_end_though_its_launcher_ignored_them() -> None:
+    """Python takes a status that it cannot have for 0: a child that failed would have done well."""
+    script = (
+        "import subprocess, sys; import plimsoll.commands.probe as probe; from plimsoll.cli import main\n"
+        "def asked(*_): sys.exit(subprocess.run([sys.executable, '-c', 'raise SystemExit(7)']).returncode)\n"
+        "probe.SystemProbe = probe.RecordedProbe = asked\n"
+        "sys.argv = ['plimsoll', 'probe']\n"
+        "sys.exit(main())"
+    )
+
+    def ignore() -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, preexec_fn=ignore)
+    assert (done.returncode, done.stderr) == (7, "")
 
 
 def test_output_that_finds_no_room_is_one_error() -> None:

@@ -216,6 +216,28 @@ def test_what_a_host_finds_itself_in(host: Host) -> None:
     assert not {"pytest", "torch"} & state["modules"], "the main script was not run again"
 
 
+@pytest.mark.parametrize("inherited", ["ignored", "blocked"])
+def test_hosts_start_and_their_ends_are_heard_though_a_launcher_hid_them(inherited: str, tmp_path: Path) -> None:
+    """`trap '' CHLD` of a launcher, or a mask of its signals, goes on to all that it starts."""
+    log = tmp_path / "host.log"
+    handler, mask = signal.getsignal(signal.SIGCHLD), signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    hosts = Hosts(stack="tests.support.waiting_stack")
+    try:
+        if inherited == "ignored":
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        else:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
+        host = hosts.start("one", log)
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    with hosts:
+        assert host.ask(call("state"), DEADLINE)["subprocess"] == b"1\n"
+        with pytest.raises(HostDied) as caught:
+            host.ask(call("die_by", number=signal.SIGTERM, text="on its own"), DEADLINE)
+    assert caught.value.signal == "SIGTERM"
+
+
 def test_a_host_holds_its_log_and_its_channel_and_nothing_of_others(hosts: Hosts, tmp_path: Path) -> None:
     others = [hosts.start(f"other-{n}", tmp_path / "other.log") for n in range(3)]
     host = hosts.start("one", tmp_path / "one.log")

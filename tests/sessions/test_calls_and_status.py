@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.subsession import ROOT, Outcome, run_inside, run_suite
+from tests.support.subsession import ROOT, Outcome, environment, run_inside, run_suite
 
 STACK = ("-m", "node", "-k", "stack")
 MEDDLING = ("-p", "tests.support.plugins.meddling")
@@ -27,6 +29,20 @@ def cell(outcome: Outcome) -> tuple[str, str]:
     """Outcome and reason of the cell that was meddled with."""
     [found] = [one for one in outcome.results["cells"] if one["id"] == TINY]
     return found["outcome"], found["reason"]
+
+
+def test_a_session_hears_of_its_children_though_its_launcher_ignored_them() -> None:
+    """Under nohup-like launchers; the status of a child that a check starts would else be lost, and taken for 0."""
+    script = (
+        "import signal, sys, pytest\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "status = pytest.main(['--collect-only', '-q', 'acceptance/test_usage.py'])\n"
+        "sys.exit(status or signal.getsignal(signal.SIGCHLD) is not signal.SIG_DFL)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_each_call_is_recorded_by_the_suite(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+from plimsoll.child.exits import hear_of_children
 from plimsoll.host.server import linux
 from plimsoll.host.server.supervisor import supervise, sweep
 
@@ -26,6 +27,7 @@ def main(modules: Sequence[str]) -> None:
     faulthandler.enable()
     linux.set_name("plimsoll-fork")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    hear_of_children()
     with socket.socket(fileno=_take_stdin()) as control:
         # Importing makes many objects and hardly any garbage: to look for some takes an eighth of the time.
         gc.disable()

@@ -55,8 +55,10 @@ def _signals() -> tuple[int, int]:
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+    numbers = (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
         signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # a launcher may have blocked them
     return reader, writer
 
 
