@@ -135,6 +135,20 @@ def test_plugins_of_packages_must_be_loaded(tmp_path: Path) -> None:
     assert_one_usage_error(outcome, "metadata, html, benchmark; unset PYTEST_DISABLE_PLUGIN_AUTOLOAD")
 
 
+@pytest.mark.parametrize("option", ["--forked", "--isolate", "--parallel-threads=2", "--iterations=3"])
+def test_a_plugin_that_runs_checks_by_itself_is_refused(option: str, tmp_path: Path) -> None:
+    outcome = run_inside(tmp_path, *STACK, "-p", "tests.support.plugins.own_runner", option)
+    named = option.partition("=")[0]
+    assert_one_usage_error(outcome, f"{named} has a plugin run checks in processes or threads of its own")
+
+
+def test_plugins_that_warn_or_are_idle_fail_no_check(tmp_path: Path) -> None:
+    plugins = ("-p", "tests.support.plugins.warning", "-p", "tests.support.plugins.own_runner")
+    outcome = run_suite(tmp_path, *STACK, *plugins)
+    assert (outcome.status, outcome.verdict) == (0, "ACCEPTED"), outcome.output
+    assert "DeprecationWarning: an old name of a library" in outcome.output
+
+
 @pytest.mark.parametrize("option", ["--rootdir=", "-c"])
 def test_a_root_that_is_not_the_suites_is_refused(option: str, tmp_path: Path) -> None:
     settings = tmp_path / "other" / "pytest.ini"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,12 @@ import pytest
 from plimsoll.cli import main
 from plimsoll.commands.run import pytest_arguments
 from plimsoll.suite import PACKAGE, PYTEST, RUN, SHIPPED, asked_paths, called_with, command, suite_root, telling
+
+
+def test_a_warning_fails_a_test_of_the_suites_own() -> None:
+    """Unlike a check: warnings of a node's own plugins and libraries say nothing of the node."""
+    with pytest.raises(UserWarning, match="something is old"):
+        warnings.warn("something is old", UserWarning, stacklevel=1)
 
 
 def test_a_checkout_has_its_suite_beside_the_library() -> None:
