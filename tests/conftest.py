@@ -32,8 +32,9 @@ settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make warnings errors. Give this worker's tests, and every process that they start, the worker's share of the cores, and Ctrl-C: who
-    starts the tests in the background of a script has it ignored, and so would all that they start."""
+    """Make warnings errors. Give this worker's tests, and every process that they start, the worker's share of the
+    cores, and Ctrl-C: who starts the tests in the background of a script has it ignored, and so would all that they
+    start."""
     config.addinivalue_line("filterwarnings", "error")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
