@@ -39,6 +39,10 @@ class Original(Protocol):
     def shape(self) -> tuple[int, ...]:
         """Of the whole tensor, as the model has it."""
 
+    @property
+    def parts(self) -> tuple[StoredTensor, ...]:
+        """The tensors of the files that it is made of."""
+
     def rows(self, start: int, stop: int) -> torch.Tensor:
         """Some rows, in the checkpoint's own dtype."""
 
@@ -53,9 +57,23 @@ def flat_rows(original: Original, start: int, stop: int) -> torch.Tensor:
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor of the file; `slice` is what safetensors gives for one that is not read yet."""
+    """A tensor of the file under its name there; `slice` is what safetensors gives for one that is not read yet."""
 
+    name: str
     slice: Any
+
+    @property
+    def declared(self) -> torch.dtype:
+        """The format of its numbers, as the file declares it."""
+        if isinstance(self.slice, torch.Tensor):
+            return self.slice.dtype
+        # safetensors has names of its own for them: a first row tells what they are in torch.
+        return cast("torch.dtype", (self.slice[0:1] if self.shape else self.slice[...]).dtype)
+
+    @property
+    def parts(self) -> tuple[StoredTensor, ...]:
+        """Itself."""
+        return (self,)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -87,6 +105,11 @@ class Transposed:
         """Rows and columns exchanged."""
         return self.matrix.shape[::-1]
 
+    @property
+    def parts(self) -> tuple[StoredTensor, ...]:
+        """Those of the matrix."""
+        return self.matrix.parts
+
     def rows(self, start: int, stop: int) -> torch.Tensor:
         """Columns of the matrix."""
         return self.matrix.rows(0, self.matrix.shape[0])[:, start:stop].T
@@ -107,6 +130,11 @@ class Stacked:
         """Experts, their rows together, columns."""
         return (len(self.experts), self._height, self.experts[0][0].shape[1])
 
+    @property
+    def parts(self) -> tuple[StoredTensor, ...]:
+        """Those of all experts."""
+        return tuple(tensor for expert in self.experts for matrix in expert for tensor in matrix.parts)
+
     def rows(self, start: int, stop: int) -> torch.Tensor:
         """The rows of the parts that they fall into."""
         return torch.cat(list(self._pieces(start, stop)))
@@ -126,8 +154,11 @@ class Stacked:
 class Converted:
     """A tensor that only a conversion of transformers gives, which is carried out whole when it is first asked for."""
 
-    def __init__(self, shape: tuple[int, ...], convert: Callable[[], torch.Tensor]) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], parts: tuple[StoredTensor, ...], convert: Callable[[], torch.Tensor]
+    ) -> None:
         self.shape = shape
+        self.parts = parts
         self._convert = convert
         self._made: torch.Tensor | None = None
 
@@ -152,7 +183,7 @@ class CheckpointTensors:
 
     def stored(self, name: str) -> StoredTensor | None:
         """A tensor by the name that it has in a file; None where no file has it."""
-        return StoredTensor(self._slices[name]) if name in self._slices else None
+        return StoredTensor(name, self._slices[name]) if name in self._slices else None
 
     def of(self, names: Sequence[str], shape: tuple[int, ...]) -> Original | None:
         """The tensor for a parameter that has these names in the model and this shape; None where the checkpoint has
@@ -175,10 +206,13 @@ class CheckpointTensors:
             return None
         pattern = parts[0][1]
         if pattern is None:
-            return StoredTensor(self._slices[parts[0][0]])
+            return StoredTensor(parts[0][0], self._slices[parts[0][0]])
         converter = self._converters[pattern]
-        stacked = _stacked(converter, [(StoredTensor(self._slices[source]), by) for source, by in parts])
-        return stacked or Converted(shape, lambda: self._convert(converter, target, name, parts))
+        stored = [(StoredTensor(source, self._slices[source]), by) for source, by in parts]
+        tensors = tuple(tensor for tensor, _ in stored)
+        return _stacked(converter, stored) or Converted(
+            shape, tensors, lambda: self._convert(converter, target, name, parts)
+        )
 
     def _by_target(self) -> dict[str, list[tuple[str, str | None]]]:
         """For each parameter the file's tensors that make it up, each with the pattern that a conversion knows it

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -29,7 +29,15 @@ from plimsoll.host.server.content.arithmetic import (
     row_error,
     scaled_by,
 )
-from plimsoll.host.server.content.original import CheckpointTensors, Original, Transposed, flat_rows, opened
+from plimsoll.host.server.content.declared import integer_fault, mixed_halves
+from plimsoll.host.server.content.original import (
+    CheckpointTensors,
+    Original,
+    StoredTensor,
+    Transposed,
+    flat_rows,
+    opened,
+)
 from plimsoll.host.server.content.packed import EightBit, FourBit, Holding, holdings
 from plimsoll.host.server.content.products import try_products
 from plimsoll.host.server.effective import brought_in_by_name
@@ -56,8 +64,12 @@ def prove(loaded: LoadedModel, request: ProveContent) -> Content:
     with opened(loaded.spec, loaded.checkpoint) as slices, torch.inference_mode():
         tensors = CheckpointTensors(model, slices)
         elsewhere = brought_in_by_name(model)
-        proofs = [_proved(holding, tensors, loaded, elsewhere, whole=request.whole) for holding in holdings(model)]
-        proofs += _buffers(model, tensors, whole=request.whole)
+        read: dict[str, tuple[StoredTensor, ...]] = {}
+        proofs = [
+            _proved(holding, tensors, loaded, elsewhere, read, whole=request.whole) for holding in holdings(model)
+        ]
+        proofs += _buffers(model, tensors, read, whole=request.whole)
+        proofs = _held_against_declared(proofs, read)
     with torch.inference_mode():
         products = tuple(try_products(model))
     return Content(tensors=tuple(proofs), products=products, seconds=clock.monotonic() - started)
@@ -68,9 +80,11 @@ def _proved(
     tensors: CheckpointTensors,
     loaded: LoadedModel,
     elsewhere: Mapping[str, Callable[[], torch.Tensor]],
+    read: dict[str, tuple[StoredTensor, ...]],
     *,
     whole: bool,
 ) -> TensorContent:
+    """`read` gets the tensors of the files that the parameter was held against, where those are floats."""
     name, form = holding.names[0], holding.form
     parameter: torch.Tensor = holding.parameter
     if parameter.is_meta:
@@ -88,10 +102,12 @@ def _proved(
     original = tensors.of(holding.names, shape)
     if original is None:
         return _faulty(name, _scheme(form), "the checkpoint has no tensor for it")
+    if form is not None and (packed := _packed_file(name, form, tensors)) is not None:
+        return packed
+    if form is not None or parameter.is_floating_point():
+        read[name] = original.parts
     if form is None:
         return _exact(name, parameter, original, whole=whole)
-    if (packed := _packed_file(name, form, tensors)) is not None:
-        return packed
     if issubclass(getattr(holding.module, "source_cls", type(holding.module)), Conv1D):
         original = Transposed(original)
     if original.shape != shape:
@@ -102,7 +118,23 @@ def _proved(
     return _eight_bit(name, form, original, dtype, whole=whole)
 
 
-def _buffers(model: Any, tensors: CheckpointTensors, *, whole: bool) -> Iterator[TensorContent]:
+def _held_against_declared(
+    proofs: Sequence[TensorContent], read: Mapping[str, tuple[StoredTensor, ...]]
+) -> list[TensorContent]:
+    """The proofs, with a fault for each tensor whose numbers its file declares to be of another format."""
+    kinds = {part.name: part.declared for parts in read.values() for part in parts}
+    mixed = mixed_halves(kinds)
+    faults = {name: integer_fault(name, kind) or mixed.get(name, "") for name, kind in kinds.items()}
+
+    def fault_of(name: str) -> str:
+        return next((faults[part.name] for part in read.get(name, ()) if faults[part.name]), "")
+
+    return [replace(proof, fault=proof.fault or fault_of(proof.name)) for proof in proofs]
+
+
+def _buffers(
+    model: Any, tensors: CheckpointTensors, read: dict[str, tuple[StoredTensor, ...]], *, whole: bool
+) -> Iterator[TensorContent]:
     """Those that are saved: what a model works out anew has nothing in the file to be held against."""
     saved = model.state_dict(keep_vars=True).keys()
     for name, buffer in model.named_buffers():
@@ -111,6 +143,8 @@ def _buffers(model: Any, tensors: CheckpointTensors, *, whole: bool) -> Iterator
             if original is None:
                 yield _faulty(name, "float", "the checkpoint has no tensor for it")
             else:
+                if buffer.is_floating_point():
+                    read[name] = original.parts
                 yield _exact(name, buffer, original, whole=whole)
 
 
