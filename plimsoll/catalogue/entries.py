@@ -220,6 +220,8 @@ class Model:
     nll_per_byte: float | None = None
     """Its known negative log-likelihood of the shipped plain text in bf16, in nats a byte; None where nobody measured
     it."""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """File of its checkpoint -> the SHA-256 digest that it must have, for as many files as the entry names."""
     marks: tuple[str, ...] = ()
     is_cut: bool = False
     """True where a run removed layers: id and `config` say how many are left."""

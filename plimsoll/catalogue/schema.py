@@ -92,6 +92,11 @@ Signal = Annotated[str, _shaped(r"SIG[A-Z0-9]+", "{shown} is not a signal such a
 HubId = Annotated[
     str, _shaped(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", "{shown} is not a Hub id such as 'owner/name'")
 ]
+FileName = Annotated[
+    str,
+    _shaped(r"(?!/|\./)(?!(.*/)?\.\.(/|$))[^\\\0]*[^/\\\0]", "{shown} is not the name of a file in the folder"),
+]
+Sha256 = Annotated[str, _shaped(r"[0-9a-f]{64}", "{shown} is not the 64 digits of a SHA-256, as sha256sum prints them")]
 Capability = Annotated[str, _shaped(r"[0-9]+\.[0-9]+", "{shown} is not a compute capability such as '9.0'")]
 Seconds = Annotated[float, _quantity("s", "30 min")]
 Bytes = Annotated[float, _quantity("bytes", "80 GB")]
@@ -157,6 +162,7 @@ class ModelTable(FileTable):
     tuned_from: Id | None = None
     instruct: bool | None = None
     nll_per_byte: Annotated[float, Field(gt=0)] | None = None
+    sha256: dict[FileName, Sha256] = {}
     marks: list[Text] = []
     replaces: bool = False
 

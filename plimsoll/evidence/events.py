@@ -41,10 +41,12 @@ class Event(StrEnum):
     anything loaded, in base units: bounds ({metric: {least, expected, most, exact, basis, instead}}), and claims
     ([{metric, low, high, source, quote, limits, conditions, disputed, origin, bounds}]), what documents say of it."""
     HUB = "hub"
-    """state ("asked" | "fetched" | "failed"), repository, revision (as the entry has it), commit. Asked: answer, text,
-    endpoint, bytes (of all files that are needed), present (of those in the cache), cache (its folder), free (bytes
-    there). Fetched: folder, bytes, downloaded, seconds, from_cache, checked (files hashed now), check_seconds,
-    unchecked (files of which nobody says a hash). Failed: text."""
+    """state ("asked" | "fetched" | "failed" | "vouched"), repository, revision (as the entry has it), commit. Asked:
+    answer, text, endpoint, bytes (of all files that are needed), present (of those in the cache), cache (its folder),
+    free (bytes there). Fetched: folder, bytes, downloaded, seconds, from_cache, checked (files hashed now),
+    check_seconds, unchecked (files of which nobody says a hash). Failed: text. Vouched, of a folder on this disk:
+    folder, known (how many of its files have a hash that somebody names), unknown (the others), changed (those of known
+    with another content, which somebody may have changed on purpose)."""
     HOST = "host"
     """variant, pid, state ("started" | "request" | "died" | "timeout" | "closed"), request, seconds, exitcode, signal,
     stderr (last lines), stack, log (path), error (what a request raised), reason (why it ended)."""

@@ -158,8 +158,30 @@ def _notes_on_weights(record: RunRecord) -> list[str]:
     others = dict.fromkeys(str(option["weights"]) for option in options if option.get("weights") in ("hub", "local"))
     return [
         *named,
+        *_notes_on_files(record),
         *(f"weights are not the entries' own where those name others: --weights={other}" for other in others),
     ]
+
+
+def _notes_on_files(record: RunRecord) -> list[str]:
+    """Notes on folders of which not every file could be held against a hash that somebody names."""
+    notes: dict[str, None] = {}
+    for event in record.hub:
+        if event.get("state") != "vouched":
+            continue
+        folder, unknown, changed = event.get("folder"), _names(event.get("unknown")), _names(event.get("changed"))
+        if unknown and not event.get("known"):
+            notes[f"nothing vouches for the files of {folder}: no digest of any of them is known"] = None
+        elif unknown:
+            notes[f"no digest is known of {counted(len(unknown), 'file')} of {folder}, such as {unknown[0]}"] = None
+        if changed:
+            text = f"{counted(len(changed), 'file')} of {folder} {'was' if len(changed) == 1 else 'were'} changed since"
+            notes[f"{text} their digests were noted: {', '.join(changed)}"] = None
+    return [*notes]
+
+
+def _names(found: object) -> list[str]:
+    return [str(name) for name in found] if isinstance(found, list | tuple) else []
 
 
 def _notes_on_alterations(variants: Sequence[str], planned: int) -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,8 @@ from fixtures.weights import RunWeights
 from plimsoll.catalogue.entries import Catalogue, WeightSource
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
+from plimsoll.tiny.checkpoint import MANIFEST
+from tests.support.broken_checkpoints import copy_damaged, rewrite
 from tests.support.hub_repositories import hub_catalogue, hub_entry, make_repository
 from tests.support.hub_server import Repository, serving
 from tests.support.subsession import run_inside, run_suite
@@ -119,6 +124,31 @@ def test_weights_from_a_folder_in_a_run(trained: dict[str, Path], tmp_path: Path
     assert note in outcome.results["verdict"]["notes"]
     assert f"note: {note}" in outcome.output
     assert outcome.verdict == "INCOMPLETE"
+
+
+def test_files_of_a_folder_are_held_against_what_is_known_of_them(trained: dict[str, Path], tmp_path: Path) -> None:
+    """Weights of which a few are zero talk like sound ones, so that only their digest tells."""
+
+    def zeroed(name: str, entry: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
+        return entry, bytes(len(content)) if name.endswith("layers.0.self_attn.k_proj.weight") else content
+
+    known, unknown = tmp_path / "known", tmp_path / "unknown"
+    copy_damaged(trained["tiny-qwen"], unknown, lambda folder: None)
+    copy_damaged(trained["tiny-llama"], known, lambda folder: rewrite(folder, zeroed))
+    shutil.copy(trained["tiny-llama"] / MANIFEST, known)
+    outcome = run_suite(
+        tmp_path / "reports",
+        *("-m", "tiny", "-k", "(tiny-llama/bf16 or tiny-qwen/bf16) and test_loads_completely"),
+        *(f"--model-dir=tiny-llama={known}", f"--model-dir=tiny-qwen={unknown}"),
+    )
+    llama, qwen = (outcome.cell("test_loads_completely", f"tiny-{name}/bf16") for name in ("llama", "qwen"))
+    assert (llama["outcome"], qwen["outcome"]) == ("fail", "pass"), outcome.output
+    assert f"{known} holds other files than it should" in llama["reason"]
+    assert re.search(
+        r"^  model-\d+-of-\d+\.safetensors: is not what plimsoll\.json says$", llama["reason"], re.MULTILINE
+    )
+    note = f"nothing vouches for the files of {unknown}: no digest of any of them is known"
+    assert [line for line in outcome.results["verdict"]["notes"] if "vouches" in line] == [note]
 
 
 def test_a_wrong_folder_is_a_usage_error(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from plimsoll.catalogue.entries import Model
 from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.tiny.checkpoint import MANIFEST
 
 Damage = Callable[[Path], None]
 
@@ -59,8 +60,8 @@ def shipped(name: str) -> Model:
 
 
 def copy_damaged(source: Path, target: Path, damage: Damage) -> Path:
-    """A copy of a checkpoint with something done to it."""
-    shutil.copytree(source, target)
+    """A copy of a checkpoint with something done to it, and without the manifest, which would give it away at once."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(MANIFEST))
     damage(target)
     return target
 

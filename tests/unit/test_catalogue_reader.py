@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 import re
+import tomllib
 from dataclasses import FrozenInstanceError, asdict
 from pathlib import Path
 
@@ -227,6 +228,29 @@ def test_local_path_is_relative_to_its_file(tmp_path: Path, monkeypatch: pytest.
     assert models["near"].path == tmp_path / "weights"
     assert models["far"].path == Path("/srv/weights")
     assert models["home"].path == Path("/home/me/weights")
+
+
+@pytest.mark.parametrize(
+    ("digests", "message"),
+    [
+        (f'{{ "model.safetensors" = "{"0a" * 32}", "sub/x.json" = "{"f" * 64}" }}', ""),
+        ('{ "model.safetensors" = "0123" }', "'0123' is not the 64 digits of a SHA-256"),
+        (f'{{ "sub/../../x" = "{"0" * 64}" }}', "'sub/../../x' is not the name of a file in the folder"),
+        (f'{{ "/etc/passwd" = "{"0" * 64}" }}', "'/etc/passwd' is not the name of a file in the folder"),
+    ],
+)
+def test_an_entry_may_name_the_digests_of_its_files(digests: str, message: str, tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "my.toml",
+        '[[model]]\nid = "mine"\nfamily = "llama"\narchitecture = "LlamaForCausalLM"\n'
+        'source = "local"\npath = "weights"\nlicence = "MIT"\nconfig = { model_type = "llama" }\n'
+        f"generation = {{ max_new_tokens = 4 }}\nsha256 = {digests}\n",
+    )
+    if not message:
+        assert dict(read_catalogue([path]).models["mine"].sha256) == tomllib.loads(f"x = {digests}")["x"]
+        return
+    with pytest.raises(CatalogueError, match=re.escape(message)):
+        read_catalogue([path])
 
 
 def test_files_are_named_with_their_digests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -474,6 +474,34 @@ def test_a_figure_is_judged_by_itself_not_by_the_word_beside_it(value: Any) -> N
 
 
 @pytest.mark.parametrize(
+    ("found", "notes"),
+    [
+        ({"known": 4, "unknown": [], "changed": []}, []),
+        (
+            {"known": 0, "unknown": ["a.safetensors", "config.json"], "changed": []},
+            ["nothing vouches for the files of /mine: no digest of any of them is known"],
+        ),
+        (
+            {"known": 3, "unknown": ["tekken.json"], "changed": ["config.json"]},
+            [
+                "no digest is known of 1 file of /mine, such as tekken.json",
+                "1 file of /mine was changed since their digests were noted: config.json",
+            ],
+        ),
+        ({"known": 2, "unknown": 7, "changed": {"a": 1}}, []),
+    ],
+)
+def test_files_that_nobody_vouches_for_stand_in_the_scope(
+    tmp_path: Path, found: dict[str, Any], notes: list[str]
+) -> None:
+    ours = {"state": "vouched", "repository": None, "revision": None, "commit": None, "folder": "/mine", **found}
+    first, *rest = good_run([PLAIN])
+    verdict = verdict_on(tmp_path, [first, line(Event.HUB, **ours), *rest])
+    assert verdict.word is Word.ACCEPTED
+    assert [note for note in verdict.notes if "/mine" in note] == notes
+
+
+@pytest.mark.parametrize(
     ("options", "notes"),
     [
         ({"model_dir": ["tiny-llama=/mine"]}, ["weights are not the entry's own: tiny-llama=/mine (--model-dir)"]),

@@ -1,0 +1,131 @@
+"""Holds the files of a checkpoint's folder against what was written down of them when they came: their hashes.
+
+A few wrong bytes, a bias of zeros or two exchanged rows leave a model that talks, and no check of what it says can tell
+them. So whoever vouches for a file is asked, in this order:
+
+- the entry, where it names SHA-256 digests (`sha256`);
+- the record that `hf download --local-dir` leaves beside the files, or the name of the blob that a file of the Hub's
+  cache links to;
+- `plimsoll.json`, the manifest of a tiny checkpoint.
+
+Nobody vouches for other files, which a verdict says.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from plimsoll.hub.access import HubFile
+from plimsoll.hub.cache import digest_of, indexed_files
+from plimsoll.hub.checking import Count, check
+from plimsoll.hub.contents import SETTINGS
+from plimsoll.hub.files import INDEX, is_inside, needed_files
+
+_ENTRY: Final = "the entry (sha256)"
+_DOWNLOAD: Final = ".cache/huggingface/download"
+_CACHE: Final = "the Hub's cache"
+_MANIFEST: Final = "plimsoll.json"
+_HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_LATER: Final = 1.0
+"""Seconds after its record was written from which huggingface_hub takes a file for changed by somebody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vouched:
+    """What is known of the files of a folder that a load reads."""
+
+    known: tuple[str, ...]
+    """Those whose hash somebody names."""
+    unknown: tuple[str, ...]
+    """The others."""
+    changed: tuple[str, ...]
+    """Those of `known` that somebody may well have changed on purpose: settings, and what was written after it came."""
+    faults: Mapping[str, str]
+    """File -> what is wrong with it, for the rest of those with another content."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record:
+    """What somebody says of a file."""
+
+    digest: str
+    by: str
+    until: float | None = None
+    """The time at which it was said, where a later change would be somebody's own."""
+
+
+def vouch(
+    folder: Path,
+    named: Mapping[str, str],
+    notes: Path,
+    count: Count,
+    *,
+    of_the_hub: bool = False,
+    remote_code: bool = False,
+    allow_pickle: bool = False,
+) -> Vouched:
+    """Hash the files that a load reads, except those that `notes`, a file of ours, lists as sound and unchanged.
+
+    `named` are the digests of the entry; `of_the_hub` is True for an entry that names a repository, whose weights
+    nobody may have changed. Raises OSError where a file cannot be read.
+    """
+    there = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    manifest = _manifest(folder)
+    needed = needed_files(
+        there, remote_code=remote_code, allow_pickle=allow_pickle, indexed=indexed_files(folder / INDEX) or ()
+    )
+    needed = tuple(dict.fromkeys(name for name in (*needed, *named) if name != _MANIFEST and name in there))
+    records = {name: record for name in needed if (record := _record(folder, name, named, manifest)) is not None}
+    files = [
+        HubFile(path=name, size=(folder / name).stat().st_size, digest=record.digest)
+        for name, record in records.items()
+    ]
+    unlike = check(folder, files, notes, count).faults
+    changed = tuple(name for name in unlike if _is_own(folder / name, name, records[name], of_the_hub=of_the_hub))
+    faults = {name: f"is not what {records[name].by} says" for name in unlike if name not in changed}
+    faults |= {name: f"is missing, and {_ENTRY} names it" for name in named if not (folder / name).is_file()}
+    return Vouched(
+        known=tuple(records), unknown=tuple(n for n in needed if n not in records), changed=changed, faults=faults
+    )
+
+
+def _record(folder: Path, name: str, named: Mapping[str, str], manifest: Mapping[str, str]) -> _Record | None:
+    if name in named:
+        return _Record(digest=named[name], by=_ENTRY)
+    if (found := _downloaded(folder, name)) is not None:
+        return found
+    if (blob := digest_of(folder / name)) is not None:
+        return _Record(digest=blob, by=_CACHE)
+    return _Record(digest=manifest[name], by=_MANIFEST) if name in manifest else None
+
+
+def _downloaded(folder: Path, name: str) -> _Record | None:
+    """What huggingface_hub wrote down: the commit, the hash and the time, a line each."""
+    try:
+        _, digest, until = (folder / _DOWNLOAD / f"{name}.metadata").read_text("utf-8").split("\n")[:3]
+        record = _Record(digest=digest.strip(), by="its download record (.cache/huggingface)", until=float(until))
+    except (OSError, ValueError):
+        return None
+    return record if _HASH.fullmatch(record.digest) else None
+
+
+def _manifest(folder: Path) -> dict[str, str]:
+    try:
+        files: list[Any] = json.loads((folder / _MANIFEST).read_text("utf-8"))["files"]
+        found = {file["name"]: file["sha256"] for file in files}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {name: str(digest) for name, digest in found.items() if is_inside(name) and _HASH.fullmatch(str(digest))}
+
+
+def _is_own(file: Path, name: str, record: _Record, *, of_the_hub: bool) -> bool:
+    if record.by == _ENTRY:
+        return False
+    if name in SETTINGS:
+        return True
+    return not of_the_hub and record.until is not None and file.stat().st_mtime - _LATER > record.until

@@ -1,0 +1,150 @@
+"""What is known of the files in a folder, and which of them are not what they were."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub._local_folder import write_download_metadata
+
+from plimsoll.hub.vouching import Vouched, vouch
+
+WEIGHTS = "model.safetensors"
+FILES = (WEIGHTS, "config.json", "tokenizer.json")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The files of a checkpoint, as far as their hashes matter."""
+    made = tmp_path / "mine"
+    made.mkdir()
+    for name in (*FILES, "README.md"):
+        (made / name).write_bytes(name.encode() * 50)
+    return made
+
+
+def sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def blob_id(file: Path) -> str:
+    content = file.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def as_downloaded(folder: Path) -> None:
+    """What huggingface_hub's own code writes down."""
+    for name in FILES:
+        digest = sha256(folder / name) if name == WEIGHTS else blob_id(folder / name)
+        write_download_metadata(folder, name, "c" * 40, digest)
+
+
+def with_manifest(folder: Path) -> None:
+    files = [{"name": name, "bytes": 1, "sha256": sha256(folder / name)} for name in FILES]
+    (folder / "plimsoll.json").write_text(json.dumps({"files": files}))
+
+
+def linked(folder: Path) -> None:
+    """As in the Hub's cache."""
+    blobs = folder.parent / "blobs"
+    blobs.mkdir()
+    for name in FILES:
+        blob = blobs / (sha256(folder / name) if name == WEIGHTS else blob_id(folder / name))
+        (folder / name).rename(blob)
+        (folder / name).symlink_to(Path("..", "blobs", blob.name))
+
+
+def damage(file: Path, *, seen: bool = False) -> None:
+    """Turn a byte, as a disk does, without a later time; `seen` with one, as somebody would who wrote it."""
+    before = file.stat()
+    content = bytearray(file.read_bytes())
+    content[3] ^= 1
+    file.write_bytes(content)
+    later = 60_000_000_000 if seen else 0
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + later))
+
+
+def asked(folder: Path, named: dict[str, str] | None = None, **options: Any) -> Vouched:
+    return vouch(folder, named or {}, folder.parent / "notes.json", lambda _: None, **options)
+
+
+@pytest.mark.parametrize("record", [as_downloaded, with_manifest, linked])
+def test_files_as_they_came_are_known(record: Any, folder: Path) -> None:
+    record(folder)
+    found = asked(folder)
+    assert sorted(found.known) == sorted(FILES)
+    assert (found.unknown, found.changed, found.faults) == ((), (), {})
+
+
+@pytest.mark.parametrize(
+    ("record", "by"),
+    [
+        (as_downloaded, "its download record (.cache/huggingface)"),
+        (with_manifest, "plimsoll.json"),
+        (linked, "the Hub's cache"),
+    ],
+)
+@pytest.mark.parametrize("name", [WEIGHTS, "tokenizer.json"])
+def test_a_turned_byte_is_found(record: Any, by: str, name: str, folder: Path) -> None:
+    record(folder)
+    damage(folder / name)
+    assert asked(folder).faults == {name: f"is not what {by} says"}
+
+
+def test_a_file_that_was_found_sound_is_hashed_again_once_it_changes(folder: Path) -> None:
+    as_downloaded(folder)
+    assert asked(folder).faults == {}
+    read: list[int] = []
+    vouch(folder, {}, folder.parent / "notes.json", read.append)
+    assert read == [], "what has not changed is not read again"
+    time.sleep(0.02)
+    (folder / WEIGHTS).write_bytes(b"other" * 100)
+    os.utime(folder / WEIGHTS, (0, 0))
+    assert asked(folder).faults.keys() == {WEIGHTS}
+
+
+def test_settings_that_somebody_edited_are_told_and_no_fault(folder: Path) -> None:
+    as_downloaded(folder)
+    damage(folder / "config.json", seen=True)
+    found = asked(folder)
+    assert (found.changed, found.faults) == (("config.json",), {})
+
+
+def test_weights_of_ones_own_over_those_that_came_are_told_and_no_fault(folder: Path) -> None:
+    """A model that was tuned and saved where its base was downloaded."""
+    as_downloaded(folder)
+    damage(folder / WEIGHTS, seen=True)
+    assert asked(folder).changed == (WEIGHTS,)
+    assert asked(folder, of_the_hub=True).faults.keys() == {WEIGHTS}, "an entry of the Hub means the Hub's"
+
+
+def test_the_entry_has_the_first_word(folder: Path) -> None:
+    as_downloaded(folder)
+    named = {name: sha256(folder / name) for name in (*FILES, "README.md")}
+    assert asked(folder, named).faults == {}
+    damage(folder / "config.json", seen=True)
+    damage(folder / "README.md", seen=True)
+    (folder / "tokenizer.json").unlink()
+    assert asked(folder, named).faults == {
+        "config.json": "is not what the entry (sha256) says",
+        "README.md": "is not what the entry (sha256) says",
+        "tokenizer.json": "is missing, and the entry (sha256) names it",
+    }
+
+
+def test_nobody_vouches_for_a_folder_without_a_record(folder: Path) -> None:
+    found = asked(folder)
+    assert (found.known, sorted(found.unknown), found.faults) == ((), sorted(FILES), {})
+
+
+@pytest.mark.parametrize("text", ["", "c\n", "c\nno hash\n1.0\n", "c\n" + "0" * 64 + "\nlater\n"])
+def test_a_record_that_cannot_be_read_is_none(text: str, folder: Path) -> None:
+    as_downloaded(folder)
+    (folder / ".cache" / "huggingface" / "download" / f"{WEIGHTS}.metadata").write_text(text)
+    (folder / "plimsoll.json").write_text(text or '{"files": [{"name": "../x", "sha256": 3}]}')
+    assert asked(folder).unknown == (WEIGHTS,)
