@@ -77,8 +77,9 @@ class Description:
     """The quantization that the weights were saved in, as the configuration says; empty for floats."""
     not_packed: Mapping[str, str]
     """Quantizations that the software stack cannot apply to all that they should cover, each with the reason."""
-    skipped: tuple[str, ...]
-    """What `llm_int8_skip_modules` must name for the class to work packed; empty where the default list will do."""
+    skipped: Mapping[str, tuple[str, ...]]
+    """Quantization -> what `llm_int8_skip_modules` must name for the class to work in it; without those for which the
+    default list will do."""
     config: Mapping[str, Any]
     """The keyword arguments for an entry: `model_type` and the keys that the class reads."""
     config_null: tuple[str, ...]

@@ -211,11 +211,10 @@ def _variants(inspection: Inspection, choice: EntryChoices, description: Descrip
     weighed = {one.quantization: one for one in inspection.weighed}
     attention = attention_of(description.attention)
     on_gpus = choice.tier.device == "cuda"
-    for several, keeps in product((False, True), repeat=2):
+    kept = {q: tuple(skipped_of(description, q)) for q in choice.quantizations}
+    for several, keeps in product((False, True), dict.fromkeys(sorted(kept.values()))):
         those = [
-            str(q)
-            for q in choice.quantizations
-            if (weighed[q].spread and on_gpus) is several and bool(skipped_of(description, q)) is keeps
+            str(q) for q in choice.quantizations if (weighed[q].spread and on_gpus) is several and kept[q] == keeps
         ]
         if not those:
             continue
@@ -227,9 +226,9 @@ def _variants(inspection: Inspection, choice: EntryChoices, description: Descrip
             table.append('device_map = "auto"  # no GPU of a data sheet holds it alone')
         if keeps:
             table.append(
-                "# Its class multiplies with the weights of these layers itself, which it cannot once they are packed."
+                "# Packed in this way, layers of these names raise: its class uses them as packed ones cannot be used."
             )
-            table.append(f"load_options.{SKIP_TABLE}.{SKIP_KEY} = {value(list(description.skipped))}")
+            table.append(f"load_options.{SKIP_TABLE}.{SKIP_KEY} = {value(list(keeps))}")
         yield "\n".join(table)
 
 

@@ -79,7 +79,7 @@ def variant_of(model: Model, quantization: Quantization, tier: Tier, description
 
 def skipped_of(description: Description, quantization: Quantization) -> list[str]:
     """The layers that an entry must name to be kept in floats; empty where the quantization does well without."""
-    return list(description.skipped) if quantization.is_quantized else []
+    return list(description.skipped.get(str(quantization), ()))
 
 
 def attention_of(supported: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ def skeleton(name: str) -> torch.nn.Module:
     return skeleton_of(transformers.AutoConfig.for_model(model_type, **given), architecture, "bfloat16")
 
 
-def subject(quantization: Quantization, skipped: tuple[str, ...] | None = None) -> Subject:
-    architecture, model_type, given = TWELVE["mamba"]
+def subject(quantization: Quantization, skipped: tuple[str, ...] | None = None, name: str = "mamba") -> Subject:
+    architecture, model_type, given = TWELVE[name]
     config = transformers.AutoConfig.for_model(model_type, **given).to_json_string(use_diff=True)
     return Subject(
         config_json=config,
@@ -44,13 +45,38 @@ def subject(quantization: Quantization, skipped: tuple[str, ...] | None = None) 
 
 @pytest.mark.parametrize("name", sorted(TWELVE.keys() - {"mamba"}))
 def test_of_other_classes_none_is_bypassed(name: str) -> None:
-    assert names_to_skip(skeleton(name)) == ()
+    model = skeleton(name)
+    assert bypassed_layers(model) == {}
+    assert names_to_skip(model, Quantization.NF4) == ()
+    assert names_to_skip(model, Quantization.INT8) == (("kv_b_proj", "lm_head") if name == "deepseek-v3" else ())
 
 
 def test_a_mamba_multiplies_with_the_weight_of_its_time_step_itself() -> None:
     model = skeleton("mamba")
     assert bypassed_layers(model) == {f"backbone.layers.{layer}.mixer.dt_proj": "MambaMixer" for layer in range(2)}
-    assert names_to_skip(model) == SKIP
+    assert names_to_skip(model, Quantization.NF4) == names_to_skip(model, Quantization.INT8) == SKIP
+    assert names_to_skip(model, Quantization.BF16) == ()
+
+
+@pytest.mark.parametrize("skip", [None, ["kv_b_proj", "lm_head"]])
+def test_what_int8_cannot_multiply_raises_and_in_floats_it_answers(skip: list[str] | None, tmp_path: Path) -> None:
+    """The latent attention gives a layer four dimensions, which on a GPU is refused in words and here in none."""
+    model = load(save_small("deepseek-v3", tmp_path), Quantization.INT8, skip)
+    ids = torch.tensor([[1, 5, 6, 7, 8]])
+    with nullcontext() if skip else pytest.raises(RuntimeError, match="The size of tensor a"):
+        assert model(input_ids=ids).logits.isfinite().all()
+
+
+def test_int8_of_such_a_class_has_an_obstacle_and_other_quantizations_have_none() -> None:
+    obstacle = predict_all(subject(Quantization.INT8, name="deepseek-v3")).obstacle
+    assert obstacle is not None
+    assert obstacle.have == (
+        "DeepseekV3Attention, which gives kv_b_proj inputs of 4 dimensions: packed in int8, that raises"
+    )
+    assert 'llm_int8_skip_modules = ["kv_b_proj", "lm_head"]' in obstacle.fix
+    assert predict_all(subject(Quantization.INT8, ("kv_b_proj", "lm_head"), name="deepseek-v3")).obstacle is None
+    for quantization in (Quantization.NF4, Quantization.NF4_DQ, Quantization.BF16):
+        assert predict_all(subject(quantization, name="deepseek-v3")).obstacle is None
 
 
 @pytest.mark.parametrize("quantization", PACKED)

@@ -72,7 +72,7 @@ def described(total: int) -> Description:
         dtype=None,
         scheme="",
         not_packed={},
-        skipped=(),
+        skipped={},
         config={"model_type": "llama"},
         config_null=(),
     )

@@ -103,7 +103,7 @@ def describe(request: Describe) -> Description:
         dtype=_saved_dtype(raw),
         scheme=_scheme(raw),
         not_packed=_not_packed(model),
-        skipped=names_to_skip(model),
+        skipped={str(each): names for each in Quantization if (names := names_to_skip(model, each))},
         config=config,
         config_null=nulls,
     )

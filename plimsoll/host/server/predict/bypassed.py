@@ -1,12 +1,14 @@
-"""Finds linear layers whose weight other code of the model multiplies with, past the layer itself.
+"""Finds linear layers that raise once they are packed, in one short pass on the meta device, for every class alike.
 
-A packed weight has another shape and dtype, so such a model raises as soon as it is asked: Mamba's mixer multiplies
-with the weight of `dt_proj` itself. One short pass on the meta device tells, for every class alike.
+- Other code of the model multiplies with the layer's weight, past the layer: a packed one has another shape and dtype.
+  Mamba's mixer does so with `dt_proj`.
+- The layer gets inputs of four dimensions: bitsandbytes multiplies two and three in int8, on a GPU as on a processor.
+  The latent attention of DeepSeek-V3 gives `kv_b_proj` such.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final
@@ -16,6 +18,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from plimsoll.catalogue.entries import Quantization
 from plimsoll.host.server.predict.coverage import Coverage, is_linear, output_head
 from plimsoll.host.server.predict.trace import key_of
 
@@ -24,48 +27,72 @@ _KEPT: Final = 4
 """How many models' answers are kept: quantizations of one model are asked for one after another."""
 _PRODUCTS: Final = ("aten.mm", "aten.bmm", "aten.addmm", "aten.baddbmm", "aten.mv", "aten.matmul", "aten.linear")
 """What packed weights cannot take part in. Classes that only scale a weight once know the packed ones."""
+_INT8_TAKES: Final = (2, 3)
+"""Dimensions of inputs that bitsandbytes multiplies in int8."""
 
 
-@lru_cache(maxsize=_KEPT)
 def bypassed_layers(model: nn.Module) -> Mapping[str, str]:
     """The full name of each linear layer whose weight is multiplied with past it, with the class of the module that
     does so.
 
     A pass that cannot be followed to its end tells of what came before.
     """
+    return _watched(model).found
+
+
+def unusual_inputs(model: nn.Module) -> Mapping[str, tuple[str, int]]:
+    """The full name of each linear layer with inputs that int8 does not take: the class of the module that gives them,
+    and their dimensions."""
+    return _watched(model).unusual
+
+
+def packed_all_the_same(model: nn.Module, skip: Sequence[str] | None = None) -> Mapping[str, str]:
+    """Of the bypassed layers those that a scheme packs; `skip` is the entry's own list, None for the default."""
+    return {name: bypassed_layers(model)[name] for name in _packed(model, bypassed_layers(model), skip)}
+
+
+def unusual_in_int8(model: nn.Module, skip: Sequence[str] | None = None) -> Mapping[str, tuple[str, int]]:
+    """Of the layers with unusual inputs those that int8 packs; `skip` as for `packed_all_the_same`."""
+    return {name: unusual_inputs(model)[name] for name in _packed(model, unusual_inputs(model), skip)}
+
+
+def _packed(model: nn.Module, names: Iterable[str], skip: Sequence[str] | None) -> list[str]:
+    coverage = Coverage(model, skip=skip)
+    modules = dict(model.named_modules())
+    return [name for name in names if coverage.packs_weight_of(name, modules[name])]
+
+
+@lru_cache(maxsize=_KEPT)
+def _watched(model: nn.Module) -> _Readers:
     watch = _Readers(model)
     ids = torch.zeros(1, _TOKENS, dtype=torch.long, device="meta")
     # The code of a model raises anything, where a tensor without values cannot tell.
     with torch.inference_mode(), watch.installed(), suppress(Exception):
         model(input_ids=ids)
-    return watch.found
+    return watch
 
 
-def packed_all_the_same(model: nn.Module, skip: Sequence[str] | None = None) -> Mapping[str, str]:
-    """Of the bypassed layers those that a scheme packs; `skip` is the entry's own list, None for the default."""
-    coverage = Coverage(model, skip=skip)
-    modules = dict(model.named_modules())
-    return {
-        name: reader for name, reader in bypassed_layers(model).items() if coverage.packs_weight_of(name, modules[name])
-    }
-
-
-def names_to_skip(model: nn.Module) -> tuple[str, ...]:
-    """What `llm_int8_skip_modules` must name for this class to work packed; empty where the default list will do.
+def names_to_skip(model: nn.Module, quantization: Quantization) -> tuple[str, ...]:
+    """What `llm_int8_skip_modules` must name for this class to work in a quantization; empty where the default list
+    will do.
 
     A list of one's own takes the place of the default, so that the output head is named too.
     """
-    names = sorted({name.rpartition(".")[2] for name in packed_all_the_same(model)})
+    if not quantization.is_quantized:
+        return ()
+    raising = {*packed_all_the_same(model), *(unusual_in_int8(model) if quantization is Quantization.INT8 else ())}
+    names = sorted({name.rpartition(".")[2] for name in raising})
     head = output_head(model)
     return (*names, *(name for name, module in model.named_modules() if module is head)) if names else ()
 
 
 class _Readers(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types its modes in part
-    """Notes who reads the weight of a linear layer while the layer itself is not at work."""
+    """Notes who reads the weight of a linear layer while the layer itself is not at work, and who gives it what."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.found: dict[str, str] = {}
+        self.unusual: dict[str, tuple[str, int]] = {}
         self._model = model
         self._at_work: list[nn.Module] = []
         self._layers: dict[int, tuple[str, nn.Module]] = {
@@ -92,7 +119,13 @@ class _Readers(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch typ
             for hook in hooks:
                 hook.remove()
 
-    def _enter(self, module: nn.Module, _: Any) -> None:
+    def _enter(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        weight = getattr(module, "weight", None)
+        name, layer = self._layers.get(key_of(weight), ("", None)) if isinstance(weight, torch.Tensor) else ("", None)
+        if layer is module and inputs and isinstance(inputs[0], torch.Tensor) and self._at_work:
+            dimensions = inputs[0].dim()
+            if dimensions not in _INT8_TAKES:
+                self.unusual.setdefault(name, (type(self._at_work[-1]).__name__, dimensions))
         self._at_work.append(module)
 
     def _leave(self, *_: Any) -> None:

@@ -4,7 +4,7 @@ loaded."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from torch import nn
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.footprint.prediction import Obstacle, Subject
 from plimsoll.footprint.sizes import Footprint
-from plimsoll.host.server.predict.bypassed import names_to_skip, packed_all_the_same
+from plimsoll.host.server.predict.bypassed import names_to_skip, packed_all_the_same, unusual_in_int8
 from plimsoll.host.server.predict.coverage import build_skeleton, is_packable, owned_parameters
 
 SUPPORTS: Final = {
@@ -91,16 +91,32 @@ def _bypassed(model: Any, subject: Subject) -> Obstacle | None:
     if not subject.quantization.is_quantized:
         return None
     found = packed_all_the_same(model, subject.skipped)
-    if not found:
+    if found:
+        readers = ", ".join(sorted(set(found.values())))
+        return Obstacle(
+            have=f"{readers}, which multiplies with the weight of {_layers(found)} itself: packed, that raises",
+            need=f"a model whose layers multiply with their own weights, for {subject.quantization} to pack them",
+            fix=_in_floats(model, subject),
+        )
+    unusual = unusual_in_int8(model, subject.skipped) if subject.quantization is Quantization.INT8 else {}
+    if not unusual:
         return None
-    readers = ", ".join(sorted(set(found.values())))
-    layers = ", ".join(sorted({name.rpartition(".")[2] for name in found}))
-    names = json.dumps([*dict.fromkeys((*(subject.skipped or ()), *names_to_skip(model)))])
+    givers = ", ".join(sorted({giver for giver, _ in unusual.values()}))
+    dimensions = " or ".join(str(count) for count in sorted({count for _, count in unusual.values()}))
     return Obstacle(
-        have=f"{readers}, which multiplies with the weight of {layers} itself: packed, that raises",
-        need=f"a model whose layers multiply with their own weights, for {subject.quantization} to pack them",
-        fix=f"keep them in floats: load_options.quantization_config.llm_int8_skip_modules = {names} in the variant",
+        have=f"{givers}, which gives {_layers(unusual)} inputs of {dimensions} dimensions: packed in int8, that raises",
+        need="a model whose layers get inputs of two or three dimensions, which bitsandbytes multiplies in int8",
+        fix=_in_floats(model, subject),
     )
+
+
+def _layers(names: Iterable[str]) -> str:
+    return ", ".join(sorted({name.rpartition(".")[2] for name in names}))
+
+
+def _in_floats(model: Any, subject: Subject) -> str:
+    names = json.dumps([*dict.fromkeys((*(subject.skipped or ()), *names_to_skip(model, subject.quantization)))])
+    return f"keep them in floats: load_options.quantization_config.llm_int8_skip_modules = {names} in the variant"
 
 
 def other_scheme_fix(scheme: str) -> str:
