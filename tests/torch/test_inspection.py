@@ -93,7 +93,9 @@ def test_the_entry_that_is_written_predicts_the_bytes_that_the_checkpoint_stores
     assert enterable(inspection).architecture == TWELVE[name][0]
     variants = written(inspection, tmp_path, catalogue)
     # A class whose weights the stack does not pack can be had in 16 bits alone.
-    assert [variant.quantization for variant in variants] == ([USUAL[0]] if name == "falcon" else list(USUAL))
+    # int8 of the latent attention keeps other layers in floats, and so has a table to itself.
+    expected = [USUAL[0]] if name == "falcon" else list(USUAL)
+    assert sorted(variant.quantization for variant in variants) == sorted(expected)
     for variant in variants:
         (claim,) = variant.claims_on("weight_bytes")
         inventory = load(specify.load_spec(variant, str(variant.model.path)), "as-is").report.inventory
