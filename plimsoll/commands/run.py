@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ is the same as `pytest` there. Reports land in ./reports, of a checkout in its o
 otherwise.
 Exit status: 0 ACCEPTED, 1 REJECTED, 2 interrupted, or the suite is not installed, 5 nothing was planned, 6 INCOMPLETE,
 else pytest's own."""
+_ADDED: Final = "PYTEST_ADDOPTS"
+"""Options that pytest adds to each command line."""
 _NEEDED: Final = ("pytest", "pytest_html", "pytest_benchmark", "xdist")
 
 
@@ -45,10 +48,19 @@ def start(arguments: Sequence[str]) -> int:
     root = suite_root()
     if root is None:
         raise PlimsollError("the suite is not in this installation; install plimsoll again")
+    _refuse_open_quotes()
     given = list(arguments[1:] if arguments[:1] == ["--"] else arguments)
     command = [sys.executable, "-m", "pytest", *pytest_arguments(given, root, Path.cwd())]
     sys.stdout.flush()
     os.execve(sys.executable, command, _environment(given))  # noqa: S606  our own interpreter, our own suite
+
+
+def _refuse_open_quotes() -> None:
+    """pytest would answer with a traceback, and with the status of REJECTED."""
+    try:
+        shlex.split(os.environ.get(_ADDED, ""))
+    except ValueError as error:
+        raise PlimsollError(f"{_ADDED} cannot be read ({error}): mend its quotes, or unset it") from None
 
 
 def _environment(given: Sequence[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.subsession import ROOT, Outcome, environment, run_inside, run_suite
+from tests.support.subsession import ROOT, Outcome, command, environment, run_inside, run_suite
 
 STACK = ("-m", "node", "-k", "stack")
 MEDDLING = ("-p", "tests.support.plugins.meddling")
@@ -29,6 +29,20 @@ def cell(outcome: Outcome) -> tuple[str, str]:
     """Outcome and reason of the cell that was meddled with."""
     [found] = [one for one in outcome.results["cells"] if one["id"] == TINY]
     return found["outcome"], found["reason"]
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_a_caller_closed_change_no_status(closed: str, tmp_path: Path) -> None:
+    """As a daemon starts its programs; pytest would end with 1, which is that of REJECTED."""
+    called = ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *command(tmp_path, *STACK)]
+    done = subprocess.run(called, cwd=ROOT, env=environment(), check=False)
+    assert done.returncode == 0
+    assert Outcome(status=0, output="", reports=tmp_path).verdict == "ACCEPTED"
+
+
+def test_checks_that_come_by_the_name_of_a_module_are_refused(tmp_path: Path) -> None:
+    outcome = run_inside(tmp_path, *STACK, "--pyargs", "acceptance.test_node")
+    assert_one_usage_error(outcome, "name checks by their paths, such as acceptance/test_node.py")
 
 
 def test_a_session_hears_of_its_children_though_its_launcher_ignored_them() -> None:

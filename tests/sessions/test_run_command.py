@@ -53,6 +53,14 @@ def test_a_path_that_is_named_is_the_scope_whoever_names_it(here: Path, workers:
     assert head_of(here)["selection"]["paths"] == [str(ROOT / "acceptance" / "test_node.py")]  # type: ignore[index]
 
 
+def test_added_options_that_cannot_be_read_are_one_error(here: Path) -> None:
+    done = plimsoll_run(here, PYTEST_ADDOPTS="-k 'test_stack")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "plimsoll: error: PYTEST_ADDOPTS cannot be read (No closing quotation): mend its quotes, or unset it\n"
+    )
+
+
 def test_without_a_check_of_the_suite_nothing_is_green(here: Path) -> None:
     done = plimsoll_run(here, "acceptance/test_own.py")
     assert done.returncode == 4, done.stdout + done.stderr
