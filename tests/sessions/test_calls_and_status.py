@@ -74,6 +74,21 @@ def test_a_call_that_a_plugin_swallows_is_no_pass(tmp_path: Path) -> None:
     assert cell(outcome) == ("not_run", "pytest reports a pass, but the check was never called")
 
 
+def test_a_function_that_a_plugin_puts_in_place_of_the_check_is_no_call(tmp_path: Path) -> None:
+    outcome = meddled(tmp_path, "replace")
+    assert (outcome.status, outcome.verdict) == (6, "INCOMPLETE")
+    assert cell(outcome) == ("not_run", "pytest reports a pass, but the check was never called")
+
+
+def test_what_a_wrapper_of_a_plugin_swallows_fails(tmp_path: Path) -> None:
+    outcome = meddled(tmp_path, "soften")
+    assert (outcome.status, outcome.verdict) == (1, "REJECTED")
+    what, reason = cell(outcome)
+    assert what == "fail"
+    assert "raised AttributeError: " in reason
+    assert reason.endswith("but pytest reports a pass")
+
+
 def test_a_second_call_is_no_pass(tmp_path: Path) -> None:
     outcome = meddled(tmp_path, "again")
     assert (outcome.status, outcome.verdict) == (6, "INCOMPLETE")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 from collections.abc import Generator
@@ -26,6 +27,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = items[:2]
     if "double" in DONE:
         items += items[:1]
+    for item in items:
+        if isinstance(item, pytest.Function) and item.name.endswith("[tiny]"):
+            if "replace" in DONE:
+                item.obj = lambda **_: None
+            if "soften" in DONE:
+                item.obj = _softened(item.obj)
+
+
+def _softened(function: Any) -> Any:
+    """As plugins do that collect failures, or make them warnings."""
+
+    @functools.wraps(function)
+    def call(**arguments: Any) -> None:
+        with contextlib.suppress(Exception):
+            function(**{**arguments, "node": None})
+
+    return call
 
 
 @pytest.hookimpl(wrapper=True, specname="pytest_collection_modifyitems")
