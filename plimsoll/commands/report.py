@@ -11,7 +11,7 @@ from plimsoll import clock
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import EVIDENCE_FILE, read_runs
 from plimsoll.evidence.run_folder import find_run
-from plimsoll.report.document import closing_lines
+from plimsoll.report.closing import closing_lines
 from plimsoll.report.pages import HTML_FILE, JUNIT_FILE, why_no_pages, write_pages
 from plimsoll.report.write import (
     SUMMARY_FILE,

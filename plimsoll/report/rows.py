@@ -17,7 +17,7 @@ from plimsoll.evidence.encoding import encode, read_judgement
 from plimsoll.present import html
 from plimsoll.present.document import Sign, Words, faint, strong
 from plimsoll.present.foreign_text import printable
-from plimsoll.report.document import margin, value_of
+from plimsoll.report.failures import margin, value_of
 from plimsoll.report.symptoms import symptom_link
 from plimsoll.symptoms.recognise import Diagnosis
 

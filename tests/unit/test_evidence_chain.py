@@ -15,7 +15,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.evidence.chain import START, is_whole, sealed
 from plimsoll.evidence.events import FORMAT, Event
 from plimsoll.evidence.reader import read_run
-from plimsoll.report.document import closing_lines
+from plimsoll.report.closing import closing_lines
 from plimsoll.report.results import results_text
 from plimsoll.report.write import summary_text
 from plimsoll.verdict.verdict import Verdict, Word, reach_verdict

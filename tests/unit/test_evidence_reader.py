@@ -13,7 +13,7 @@ from plimsoll.evidence.events import Event
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import Cell
 from plimsoll.evidence.writer import fallback_path
-from plimsoll.report.document import closing_lines
+from plimsoll.report.closing import closing_lines
 from plimsoll.verdict.cells import CellOutcome
 from plimsoll.verdict.verdict import Word, reach_verdict
 from tests.support.run_events import (

@@ -15,7 +15,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.reader import read_run, read_runs
 from plimsoll.evidence.record import Cell
-from plimsoll.report.document import closing_lines
+from plimsoll.report.closing import closing_lines
 from plimsoll.report.results import results, results_schema, results_text
 from plimsoll.report.write import summary_text
 from plimsoll.verdict.cells import CellOutcome

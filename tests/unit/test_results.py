@@ -15,7 +15,7 @@ import pytest
 from plimsoll.evidence.record import RunRecord
 from plimsoll.present.foreign_text import one_line, printable
 from plimsoll.present.markdown import escaped as markdown
-from plimsoll.report.document import closing_lines
+from plimsoll.report.closing import closing_lines
 from plimsoll.report.node_card import node_card
 from plimsoll.report.results import results, results_schema, results_text
 from plimsoll.report.write import summary_text, write_atomically, write_reports

@@ -11,7 +11,7 @@ import pytest
 
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.record import Cell
-from plimsoll.report.document import closing_lines
+from plimsoll.report.closing import closing_lines
 from plimsoll.report.results import results, results_schema
 from plimsoll.report.write import summary_text
 from plimsoll.verdict.cells import CellOutcome
