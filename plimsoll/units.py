@@ -99,6 +99,56 @@ def format_value(value: float, base_unit: str) -> str:
     return text if base_unit == "1" else f"{text} {base_unit}"
 
 
+_STEPS: Final = {
+    "bytes": (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1.0)),
+    "bytes/s": (("TB/s", 1e12), ("GB/s", 1e9), ("MB/s", 1e6), ("kB/s", 1e3), ("bytes/s", 1.0)),
+    "FLOP/s": (("TFLOP/s", 1e12), ("GFLOP/s", 1e9), ("MFLOP/s", 1e6), ("FLOP/s", 1.0)),
+    "s": (("s", 1.0), ("ms", 1e-3)),
+}
+_BINARY: Final = (("TiB", 2.0**40), ("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10))
+
+
+def format_brief(value: float, base_unit: str) -> str:
+    """A value in one unit and three digits, for a page that has the rest in a tooltip: `5.09 GB`, `0.1 ms`,
+    `506 TFLOP/s`, `4 min 05 s`."""
+    if not math.isfinite(value) or (base_unit == "s" and abs(value) >= 120):
+        return format_value(value, base_unit)
+    if base_unit == "1" and float(value).is_integer():
+        return f"{value:,.0f}"
+    unit, scale = step_of(value, base_unit)
+    text = _three_digits(value / scale)
+    return text if base_unit == "1" else f"{text} {unit}"
+
+
+def format_exact(value: float, base_unit: str) -> str:
+    """The same value in the other unit system and as it was measured: `4.74 GiB, 5,090,000,000 bytes`."""
+    if not math.isfinite(value):
+        return format_value(value, base_unit)
+    exact = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}"
+    text = exact if base_unit == "1" else f"{exact} {base_unit}"
+    if not base_unit.startswith("bytes"):
+        return text
+    rate = base_unit.removeprefix("bytes")
+    binary = next(((unit, scale) for unit, scale in _BINARY if abs(value) >= scale), None)
+    return text if binary is None else f"{value / binary[1]:.2f} {binary[0]}{rate}, {text}"
+
+
+def step_of(value: float, base_unit: str) -> tuple[str, float]:
+    """The unit in which a value is read best, and its factor: `("GB", 1e9)`."""
+    steps = _STEPS.get(base_unit, ((base_unit, 1.0),))
+    return next((step for step in steps if abs(value) >= step[1]), (base_unit, 1.0) if value == 0 else steps[-1])
+
+
+def _three_digits(value: float) -> str:
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    if abs(value) < 1e-3:
+        return f"{value:.2g}"
+    digits = 2 - math.floor(math.log10(abs(value)))
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".")
+
+
 def counted(count: int, noun: str) -> str:
     """`1 cell`, `330 cells`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

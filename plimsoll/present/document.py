@@ -261,6 +261,29 @@ class TableOfContents:
     links: tuple[Link, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """One of several things that a reader compares at a glance; a page alone has them."""
+
+    title: str
+    word: Span
+    """Its state, which has a tone of its own."""
+    tone: Tone
+    """Of all that is said on it: the colour of its edge."""
+    note: str = ""
+    """What it is, smaller."""
+    facts: tuple[tuple[str, Cell], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiles:
+    """Tiles side by side, as many in a row as the window has room for."""
+
+    kind: ClassVar = "tiles"
+    label: str
+    tiles: tuple[Tile, ...]
+
+
 class Fold(StrEnum):
     """Whether a section unfolds under its title, where it is drawn as a page."""
 
@@ -310,6 +333,7 @@ Block = (
     | Gallery
     | Shares
     | TableOfContents
+    | Tiles
 )
 Piece = Inline | Block
 Cell = Words | tuple[Piece, ...]

@@ -38,6 +38,7 @@ from plimsoll.report.reader import Reader
 from plimsoll.report.story import check_name, spoken
 from plimsoll.report.symptoms import diagnosis_link, symptom_section
 from plimsoll.report.tallies import variant_table, variants_on_page
+from plimsoll.report.tiles import node_sections
 from plimsoll.symptoms.recognise import Diagnosis
 from plimsoll.units import counted, format_bytes, format_seconds
 from plimsoll.verdict.cells import CellOutcome, CellResult
@@ -65,16 +66,16 @@ def verdict_document(record: RunRecord, verdict: Verdict, reader: Reader) -> Doc
         *_waived(verdict.results, on_page=on_page),
         listed("Conflicts: the worst counts", [code(str(conflict)) for conflict in verdict.conflicts]),
         *(variants_on_page(verdict.results) if on_page else variant_table(verdict.results)),
-        *([] if reader is Reader.STEP else gpu_table(record, verdict.results)),
+        *(gpu_table(record, verdict.results) if reader is Reader.SUMMARY else []),
         *([*_marginal(verdict.results), *_loads(record.loads)] if reader is Reader.SUMMARY else []),
     ]
     found = [section for section in topics if section is not None]
-    nodes = _nodes(record)
     if not on_page:
-        return Document(title=verdict.statement, blocks=(_head(record, verdict), *found, *nodes))
+        return Document(title=verdict.statement, blocks=(_head(record, verdict), *found, *_nodes(record)))
     # Who opens the page wants to know why, before on what.
     urgent = [section for section in found if section.title in _BEFORE_THE_NODE]
     rest = [section for section in found if section not in urgent]
+    nodes = node_sections(record, verdict.results)
     return Document(title=verdict.statement, blocks=(_banner(record, verdict), *urgent, *nodes, *rest))
 
 

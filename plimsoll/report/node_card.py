@@ -12,11 +12,16 @@ from plimsoll.units import format_bytes
 def distinct_nodes(record: RunRecord) -> list[Node]:
     """The machines that a record is about, each as it was when it was last probed; a run that was killed early has
     none."""
-    found: dict[tuple[str, tuple[str | None, ...]], Node] = {}
+    return [node for node, _ in node_groups(record)]
+
+
+def node_groups(record: RunRecord) -> list[tuple[Node, list[RunRecord]]]:
+    """The same machines, each with the runs that were made on it."""
+    found: dict[tuple[str, tuple[str | None, ...]], list[RunRecord]] = {}
     for run in record.runs:
         if run.node is not None:
-            found[run.node.hostname, tuple(gpu.uuid for gpu in run.node.gpus)] = run.node
-    return list(found.values())
+            found.setdefault((run.node.hostname, tuple(gpu.uuid for gpu in run.node.gpus)), []).append(run)
+    return [(node, runs) for runs in found.values() if (node := runs[-1].node) is not None]
 
 
 def node_card(node: Node) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from counted work, and the run holds them against the others'.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,6 +83,13 @@ def test_each_says_which_gpu_it_is_and_what_is_to_be_done(sick: Outcome) -> None
         assert text.splitlines()[-1] in sick.output
     page = (sick.folder / "report.html").read_text()
     assert "action: reset: end what uses the GPU" in page
+    tiles = page.partition('class="plimsoll-tiles"')[2].partition("</ul></section>")[0].split("plimsoll-tile ")[1:]
+    words = [re.findall(r'plimsoll-state [^"]*">([^<]*)', tile)[0] for tile in tiles]
+    assert words == ["sound", "sound", "sound", "sick", "sound", "sound", "sick", "sound"]
+    assert [("plimsoll-tone-bad" in tile.partition(">")[0]) for tile in tiles] == [
+        index in (2, 3, 5, 6) for index in range(8)
+    ]
+    assert "bf16 behind its product <strong" in tiles[5]
 
 
 def test_counters_rose_and_the_gpu_was_lost_under_a_model_and_not_before(sick: Outcome) -> None:

@@ -16,6 +16,7 @@ from plimsoll.present.document import (
     Block,
     Bullets,
     Column,
+    Contents,
     Document,
     Facts,
     Fold,
@@ -26,11 +27,14 @@ from plimsoll.present.document import (
     Paragraph,
     Picture,
     Section,
+    Shares,
     Sign,
     Span,
     Style,
     Svg,
     Table,
+    Tile,
+    Tiles,
     Tone,
     Verbatim,
     Words,
@@ -66,6 +70,12 @@ def blocks_of(text: str) -> tuple[Block, ...]:
         Gallery(pictures=(Picture(title=text, alt=text, element=SVG),)),
         Picture(title=text, how=text, element=SVG, name=text, width=3.0),
         Picture(title=text, missing=text),
+        Shares(label=text, parts=((text, 1),)),
+        Contents(label=text, links=(Link(text=text, to=text),)),
+        Tiles(
+            label=text,
+            tiles=(Tile(title=text, word=Span(text=text), tone=Tone.BAD, note=text, facts=((text, words[1]),)),),
+        ),
     )
     folded = [
         Section(title=text, note=text, anchor=text, level=level, fold=fold, blocks=inner)

@@ -1,0 +1,66 @@
+"""Measured values and their limits in one unit and three digits, with the exact ones for a pointer on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from plimsoll.judge.judgement import Judgement, Limit, Measurement
+from plimsoll.metrics import METRICS
+from plimsoll.present.document import Span, Style
+from plimsoll.units import format_brief, format_exact
+
+_SHARES: Final = ("behind_others", "bandwidth_share", "taught_accuracy", "quantized_fraction", "dataset_accuracy")
+"""Parts of a whole, which people read in per cent."""
+
+
+def brief_value(measurement: Measurement) -> Span:
+    """The value; what was not measured says so, and why for a pointer on it."""
+    value, unit = measurement.value, measurement.unit
+    if value is None:
+        return Span(text="not measured", style=Style.STRONG, title=measurement.reason)
+    return Span(text=brief(value, measurement.metric), style=Style.STRONG, title=format_exact(value, unit))
+
+
+def brief(value: float, metric: str) -> str:
+    """A value of a metric in one unit and three digits; a share in per cent."""
+    if metric in _SHARES and math.isfinite(value):
+        return f"{format_brief(100 * value, '1')} %"
+    return format_brief(value, METRICS[metric].unit)
+
+
+def brief_limit(limit: Limit) -> Span:
+    """`at least 584 TFLOP/s`, with its source for a pointer on it."""
+    return Span(text=limit_text(limit), style=Style.FAINT, title=f"{exact_limit(limit)} [{limit.source}]")
+
+
+def limit_text(limit: Limit) -> str:
+    """The bounds as `str(limit)` has them, in one unit and three digits."""
+    return _bounds(limit, lambda bound: brief(bound, limit.metric))
+
+
+def exact_limit(limit: Limit) -> str:
+    """The bounds as they are, in the other unit too."""
+    return _bounds(limit, lambda bound: format_exact(bound, METRICS[limit.metric].unit))
+
+
+def _bounds(limit: Limit, form: Callable[[float], str]) -> str:
+    low, high = (None if bound is None else form(bound) for bound in (limit.low, limit.high))
+    if limit.is_exact:
+        return f"exactly {low}"
+    if low is None:
+        return f"at most {high}"
+    return f"at least {low}" if high is None else f"{low} to {high}"
+
+
+def beside_limit(judgement: Judgement) -> tuple[str, str]:
+    """Value and limit of a judgement as texts that differ where the figures do: `5.09 GB` and `at most 3.56 GB`."""
+    value, unit = judgement.measurement.value, judgement.measurement.unit
+    if value is None:
+        return "not measured", limit_text(judgement.limit)
+    metric, bounds = judgement.measurement.metric, (judgement.limit.low, judgement.limit.high)
+    text = brief(value, metric)
+    if any(bound is not None and bound != value and brief(bound, metric) == text for bound in bounds):
+        return format_exact(value, unit), exact_limit(judgement.limit)
+    return text, limit_text(judgement.limit)
