@@ -262,6 +262,39 @@ class TableOfContents:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """A row of a chart; places on the scale are in thousandths of its length, from the left."""
+
+    label: str
+    value: float
+    """By which rows are sorted."""
+    end: int
+    """The place of the value."""
+    text: str
+    """The value for people."""
+    exact: str
+    """All that is known of it, for a pointer on it."""
+    sign: Sign | None = None
+    """How it was judged, beside it and as its colour; None where nothing was judged."""
+    room: float | None = None
+    """The part of its limit by which it lies inside, negative outside."""
+    limits: tuple[int, ...] = ()
+    bands: tuple[tuple[int, int], ...] = ()
+    expected: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarChart:
+    """One figure of many things, a row each, on one scale; a page alone has it."""
+
+    kind: ClassVar = "bars"
+    label: str
+    ticks: tuple[tuple[int, str], ...]
+    """Places with what is written there."""
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
     """One of several things that a reader compares at a glance; a page alone has them."""
 
@@ -334,6 +367,7 @@ Block = (
     | Shares
     | TableOfContents
     | Tiles
+    | BarChart
 )
 Piece = Inline | Block
 Cell = Words | tuple[Piece, ...]

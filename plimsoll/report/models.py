@@ -1,5 +1,5 @@
-"""The figures that a reader asks of each variant first, and their section in report.html: memory and load time, as
-measured, as documents have them, as predicted, and what cannot be; a bullet chart each, and all of them as a table.
+"""The figures of each variant: as measured, documented and predicted, and what cannot be; and the section of
+report.html that has those which a reader asks first, memory and load time, as a table for each model.
 
 Gathered from evidence alone. A run of before this was recorded has the limits that its measurements were held against
 in place of the documents' own words, and no prediction.
@@ -15,18 +15,12 @@ from typing import Final
 from plimsoll.audit.bounds import Bounds
 from plimsoll.audit.recorded import recorded_bounds, recorded_claims
 from plimsoll.evidence.record import Cell, CellEvidence, GateRecord, RunRecord
-from plimsoll.extras import why_no_pictures
-from plimsoll.judge.judgement import Limit, Outcome
+from plimsoll.judge.judgement import Judgement, Limit, Outcome
 from plimsoll.metrics import METRICS, PANELS, Place
 from plimsoll.present.document import (
     BREAK,
-    Block,
     Fold,
-    Gallery,
     Inline,
-    Key,
-    Paragraph,
-    Picture,
     Section,
     Sign,
     Span,
@@ -35,7 +29,7 @@ from plimsoll.present.document import (
     columns,
     faint,
 )
-from plimsoll.units import format_value
+from plimsoll.units import counted, format_value
 
 _WORST: Final = (Outcome.FAIL, Outcome.UNSET, Outcome.MARGINAL, Outcome.PASS)
 
@@ -64,6 +58,14 @@ class VariantFigure:
     """Why nothing was measured, where that is known."""
     documented: tuple[Documented, ...]
     bounds: Bounds
+    judgement: Judgement | None = None
+    """The worst one."""
+
+    @property
+    def shown(self) -> float | None:
+        """The value that was judged worst, else the last one; None where nothing was measured."""
+        judged = None if self.judgement is None else self.judgement.measurement.value
+        return judged if judged in self.measured else next(iter(self.measured[-1:]), None)
 
     @property
     def is_worth_drawing(self) -> bool:
@@ -110,6 +112,22 @@ def model_figures(record: RunRecord) -> list[ModelFigures]:
                     known.setdefault((cell.variant, metric), []).append(evidence)
     made = (_of_model(model, tuple(variants), record.gates, known) for model, variants in models.items())
     return [model for model in made if model.panels]
+
+
+def metric_figures(record: RunRecord) -> dict[str, list[VariantFigure]]:
+    """The figures of every metric that a check of some variant measured or judged, by metric, with each variant in the
+    order of the plan."""
+    known: dict[tuple[str, str], list[CellEvidence]] = {}
+    for run in record.runs:
+        for cell in run.plan:
+            if cell.variant is not None:
+                evidence = run.evidence_of(cell)
+                for metric in {*cell.measures, *_metrics_in(evidence)} & METRICS.keys():
+                    known.setdefault((cell.variant, metric), []).append(evidence)
+    found: dict[str, list[VariantFigure]] = {}
+    for variant, metric in known:
+        found.setdefault(metric, []).append(_figure(variant, metric, record.gates.get(variant), known))
+    return {metric: found[metric] for metric in METRICS if metric in found}
 
 
 def _model_of(cell: Cell) -> str:
@@ -169,6 +187,7 @@ def _figure(variant: str, metric: str, gate: GateRecord | None, known: _Known) -
         why=next((value.reason for value in values if value.value is None), "") or _why_not(gate),
         documented=tuple(dict.fromkeys(documented)),
         bounds=bounds.get(metric, Bounds(basis="not recorded")),
+        judgement=min(judged, key=lambda one: _WORST.index(one.outcome), default=None),
     )
 
 
@@ -193,63 +212,32 @@ def _finite(values: Iterable[float | None]) -> tuple[float, ...]:
 
 
 _HEAD: Final = columns("Variant", "Figure", "Measured", "Documented", "Predicted", "Impossible")
-_KEY: Final = Key(
-    label="Key to the pictures",
-    marks=(
-        ("measured", "measured, in the colour of its outcome"),
-        ("documented", "documented; a line at each bound"),
-        ("predicted", "predicted before loading"),
-        ("impossible", "impossible by arithmetic"),
-    ),
-)
 
 
 def model_section(record: RunRecord) -> Section | None:
-    """Every model of the plan; those that something was measured of stand open."""
+    """Every model of the plan as a table that unfolds; those that something was measured of come first."""
     models = model_figures(record)
     if not models:
         return None
-    missing = why_no_pictures()
     shown = sorted(models, key=lambda model: not model.is_measured)
     return Section(
         title="Memory and load time, by model",
-        fold=Fold.OPEN,
-        blocks=(
-            _KEY if missing is None else Paragraph(words=missing),
-            *(_model(model, number, drawn=missing is None) for number, model in enumerate(shown)),
-        ),
+        note=counted(len(models), "model"),
+        fold=Fold.CLOSED,
+        blocks=tuple(map(_model, shown)),
     )
 
 
-def _model(model: ModelFigures, number: int, *, drawn: bool) -> Section:
+def _model(model: ModelFigures) -> Section:
     table = Table(label=f"Figures of {model.model}", columns=_HEAD, rows=tuple(map(_row, model.figures)))
-    figures = Section(title="Figures", level=0, fold=Fold.CLOSED if drawn else Fold.OPEN, blocks=(table,))
-    pictures: list[Block] = [Gallery(pictures=_pictures(model, number))] if drawn else []
+    note = counted(len({figure.variant for figure in model.figures}), "variant")
     return Section(
         title=model.model,
         level=2,
-        note="" if model.is_measured else "nothing measured",
-        fold=Fold.OPEN if model.is_measured else Fold.CLOSED,
-        blocks=(*pictures, figures),
+        note=note if model.is_measured else f"{note}, nothing measured",
+        fold=Fold.CLOSED,
+        blocks=(table,),
     )
-
-
-def _pictures(model: ModelFigures, number: int) -> tuple[Picture, ...]:
-    # Half a second to import, and not everywhere there: only where something is drawn.
-    from plimsoll.report.charts import bullet_chart
-
-    return tuple(
-        Picture(
-            title=panel.title,
-            alt=f"{panel.title}, {model.model}: {_in_words(panel.figures)}",
-            element=bullet_chart(panel, f"bullet-{number}-{place}"),
-        )
-        for place, panel in enumerate(model.panels)
-    )
-
-
-def _in_words(figures: Iterable[VariantFigure]) -> str:
-    return "; ".join(f"{figure.variant} {_measured(figure)}" for figure in figures)
 
 
 def _row(figure: VariantFigure) -> tuple[Words, ...]:
@@ -257,7 +245,7 @@ def _row(figure: VariantFigure) -> tuple[Words, ...]:
     documented = [part for text, said in _limits(figure) for part in _documented(text, said)]
     return (
         figure.variant,
-        Span(text=figure.metric, title=METRICS[figure.metric].meaning),
+        Span(text=METRICS[figure.metric].title, title=f"{figure.metric}: {METRICS[figure.metric].meaning}"),
         (*outcome, _measured(figure)),
         tuple(documented[1:]) or "–",
         _predicted(figure),

@@ -19,6 +19,7 @@ from plimsoll.report.attentions import attention_section
 from plimsoll.report.document import verdict_document
 from plimsoll.report.gpu_memory import gpu_memory_section
 from plimsoll.report.health import health_section
+from plimsoll.report.metric_charts import chart_section
 from plimsoll.report.models import model_section
 from plimsoll.report.reader import Reader
 from plimsoll.report.records import claims_section, environment_section, load_section
@@ -29,6 +30,7 @@ SectionMaker = Callable[[RunRecord], Section | None]
 """Makes a section; None where the run has nothing for it. The same record must give the same bytes."""
 
 FIGURES: Final[tuple[SectionMaker, ...]] = (
+    chart_section,
     model_section,
     timeline_section,
     gpu_memory_section,
@@ -40,15 +42,22 @@ RECORDS: Final[tuple[SectionMaker, ...]] = (claims_section, load_section, enviro
 """What one looks up."""
 SECTIONS: Final = (*FIGURES, *RECORDS)
 
+_SCRIPTS: Final = ("page.js", "charts.js")
+
 
 def css() -> str:
     """The style of the page, to stand after pytest-html's own."""
     return COLOURS + _beside("page.css")
 
 
+def script() -> str:
+    """The page's own script, which reads no text of others but to compare and show it as text."""
+    return "".join(map(_beside, _SCRIPTS))
+
+
 def head_text(record: RunRecord, verdict: Verdict, sections: tuple[SectionMaker, ...] = SECTIONS) -> str:
     """What pytest-html puts above its rows, as HTML."""
-    return html.framed(css(), _beside("page.js"), page_blocks(record, verdict, sections))
+    return html.framed(css(), script(), page_blocks(record, verdict, sections))
 
 
 def page_blocks(

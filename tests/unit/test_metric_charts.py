@@ -1,0 +1,113 @@
+"""One chart a metric over all variants: sorted, on a scale that fits, with limits, and exact for a pointer on it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from plimsoll.evidence.events import Event
+from plimsoll.evidence.fields import judgement_fields
+from plimsoll.judge.judgement import Limit, Measurement, judge
+from plimsoll.present.document import BarChart, Fold, Paragraph, Section, plain
+from plimsoll.present.html import fragment
+from plimsoll.report.metric_charts import Scale, chart_section, ticks
+from tests.support.run_events import Line, cell, finish, gate, line, plan, recorded, report, start
+
+GB = 10**9
+
+
+def run_of(metric: str, figures: dict[str, float | None], high: float) -> list[Line]:
+    """A run of a check to each variant; None is a variant of which nothing was reported."""
+    cells = {variant: cell("test_it", variant, measures=[metric]) for variant in figures}
+    events = [start(), plan(cells.values())]
+    for variant, value in figures.items():
+        one = cells[variant]
+        events.append(gate(variant))
+        if value is not None:
+            limit = Limit(metric=metric, high=high, source="a paper", margin=0.01)
+            judged = judgement_fields(judge(Measurement(metric=metric, value=value), limit))
+            ends = [report(one, "call"), report(one, "teardown")]
+            events += [report(one, "setup"), line(Event.JUDGEMENT, cell=one.id, **judged), *ends]
+    return [*events, finish()]
+
+
+def charts(section: Section | None) -> dict[str, tuple[Section, BarChart]]:
+    assert section is not None
+    found = {}
+    for block in section.blocks:
+        if isinstance(block, Section):
+            (chart,) = (each for each in block.blocks if isinstance(each, BarChart))
+            found[plain(block.title)] = (block, chart)
+    return found
+
+
+def words(section: Section) -> str:
+    return " ".join(plain(block.words) for block in section.blocks if isinstance(block, Paragraph))
+
+
+def test_a_chart_has_every_variant_the_largest_first_with_its_limit_in_place(tmp_path: Path) -> None:
+    figures = {"a/nf4": 2.0 * GB, "b/nf4": 6.0 * GB, "c/nf4": 4.0 * GB, "d/nf4": None}
+    section, chart = charts(chart_section(recorded(tmp_path, run_of("vram_peak", figures, 5 * GB))))["Peak GPU memory"]
+    assert section.fold is Fold.OPEN
+    assert [(bar.label, bar.text, bar.sign and bar.sign.outcome) for bar in chart.bars] == [
+        ("b/nf4", "6 GB", "fail"),
+        ("c/nf4", "4 GB", "pass"),
+        ("a/nf4", "2 GB", "pass"),
+    ]
+    (first, second, third) = chart.bars
+    assert third.end * 2 == pytest.approx(second.end, abs=2)
+    assert second.end < first.limits[0] < first.end
+    assert first.room == pytest.approx(-0.2)
+    assert first.exact.startswith("b/nf4: 5.59 GiB, 6,000,000,000 bytes; limit at most 4.66 GiB, 5,000,000,000 bytes")
+    assert "Not measured: 1 variant: nothing was reported." in words(section)
+    assert section.note == "3 variants, 1 outside of the limit"
+    assert "logarithmic" not in words(section)
+
+
+def test_figures_that_lie_far_apart_are_on_a_logarithmic_scale_which_is_said(tmp_path: Path) -> None:
+    figures = {"a/nf4": 1e6, "b/nf4": 1e8, "c/nf4": 1e10}
+    section, chart = charts(chart_section(recorded(tmp_path, run_of("vram_peak", figures, 2e10))))["Peak GPU memory"]
+    assert "The scale is logarithmic" in words(section)
+    largest, middle, smallest = (bar.end for bar in chart.bars)
+    assert largest - middle == pytest.approx(middle - smallest, abs=2)
+    assert smallest > 0, "a bar without length is not seen"
+    assert [text for _, text in chart.ticks] == ["100 kB", "1 MB", "10 MB", "100 MB", "1 GB", "10 GB"]
+
+
+def test_a_limit_far_from_what_was_measured_is_told_and_not_drawn_at_the_edge(tmp_path: Path) -> None:
+    figures = {"a/nf4": 0.05, "b/nf4": 0.09}
+    section, chart = charts(chart_section(recorded(tmp_path, run_of("cold_load_time", figures, 8.0))))["Cold load time"]
+    assert all(bar.limits == () for bar in chart.bars)
+    assert "Limits too far off to be drawn: at most 8 s." in words(section)
+    assert "[a paper]" in chart.bars[0].exact
+
+
+def test_without_a_script_the_page_has_the_drawing_and_the_exact_figure(tmp_path: Path) -> None:
+    section = chart_section(recorded(tmp_path, run_of("vram_peak", {"a/nf4": 2.0 * GB}, 5 * GB)))
+    assert section is not None
+    html = fragment([section])
+    (svg,) = re.findall(r"<svg.*?</svg>", html)
+    assert "<title>a/nf4: 1.86 GiB, 2,000,000,000 bytes;" in svg
+    assert re.search(r'<path class="v pass" d="M0 6H\d+V14H0z"/>', svg)
+    assert re.search(r'<path class="l" d="M\d+ 0V20"/>', svg)
+    assert "<text" not in svg, "text within would be squeezed with the window"
+
+
+def test_what_nobody_measured_has_no_chart(tmp_path: Path) -> None:
+    one = cell("test_it", measures=["vram_peak"])
+    events = [start(), plan([one]), gate("tiny-llama/nf4"), report(one, "setup"), finish()]
+    assert chart_section(recorded(tmp_path, events)) is None
+
+
+@pytest.mark.parametrize(
+    ("scale", "metric", "texts"),
+    [
+        (Scale(low=0.0, high=8.4e9, is_log=False), "vram_peak", ["0 bytes", "2 GB", "4 GB", "6 GB", "8 GB"]),
+        (Scale(low=1.0, high=2e4, is_log=True), "cold_load_time", ["1 s", "10 s", "100 s", "1,000 s", "10,000 s"]),
+        (Scale(low=-0.5, high=1.0, is_log=False), "golden_error", ["-0.5", "0", "0.5", "1"]),
+    ],
+)
+def test_a_scale_has_round_values(scale: Scale, metric: str, texts: list[str]) -> None:
+    assert [text for _, text in ticks(scale, metric)] == texts
