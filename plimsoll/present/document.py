@@ -100,6 +100,8 @@ class Link:
     kind: ClassVar = "link"
     text: str
     to: str
+    note: str = ""
+    """What stands beside it among the contents of a page: how much there is."""
 
     @property
     def is_safe(self) -> bool:

@@ -223,6 +223,7 @@ def model_section(record: RunRecord) -> Section | None:
     return Section(
         title="Memory and load time, by model",
         note=counted(len(models), "model"),
+        anchor="by-model",
         fold=Fold.CLOSED,
         blocks=tuple(map(_model, shown)),
     )

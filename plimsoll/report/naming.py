@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_PARTS: Final = re.compile(
-    r"(?:.*/)?(?:test_)?(?P<file>[^/:]*?)(?:\.py)?::(?:test_)?(?P<name>[^\[]*)(?P<asked>\[.*)?\Z",
-    re.DOTALL,
-)
+_NAME: Final = re.compile(r"::(?:test_)?(?P<name>[^:\[]+)(?:\[.*)?\Z", re.DOTALL)
 _PHASE: Final = re.compile(r"::(?:setup|teardown|call)\Z")
 _WORDS: Final = {
     **{word: word.upper() for word in ("cpu", "ddp", "ecc", "gpu", "gpus", "kl", "pcie", "ram")},
@@ -22,7 +19,7 @@ _TITLES: Final = {"peak": "Peak GPU memory", "peak_vram": "Peak GPU memory", "ma
 
 def check_title(cell: str) -> str:
     """`Stored bytes` of `acceptance/test_memory.py::test_stored_bytes[tiny-llama/nf4]`."""
-    found = _PARTS.match(_PHASE.sub("", cell))
+    found = _NAME.search(_PHASE.sub("", cell))
     name = cell if found is None else found["name"]
     if name in _TITLES:
         return _TITLES[name]
@@ -31,7 +28,5 @@ def check_title(cell: str) -> str:
 
 
 def check_anchor(cell: str) -> str:
-    """`memory.stored_bytes[tiny-llama/nf4]` of the same; without white space, as an id must be."""
-    found = _PARTS.match(_PHASE.sub("", cell))
-    text = cell if found is None else f"{found['file']}.{found['name']}{found['asked'] or ''}"
-    return re.sub(r"\s+", "_", text)
+    """The check's own id, which pytest takes as well; without white space, as the id of an element must be."""
+    return re.sub(r"\s+", "_", _PHASE.sub("", cell))

@@ -14,7 +14,7 @@ from typing import Final
 from plimsoll.evidence.record import RunRecord
 from plimsoll.present import html
 from plimsoll.present.colours import COLOURS
-from plimsoll.present.document import Block, Link, Paragraph, Section, TableOfContents, plain
+from plimsoll.present.document import Block, Bullets, Link, Paragraph, Section, Table, TableOfContents, Tiles, plain
 from plimsoll.report.attentions import attention_section
 from plimsoll.report.document import verdict_document
 from plimsoll.report.gpu_memory import gpu_memory_section
@@ -42,7 +42,11 @@ RECORDS: Final[tuple[SectionMaker, ...]] = (claims_section, load_section, enviro
 """What one looks up."""
 SECTIONS: Final = (*FIGURES, *RECORDS)
 
-_SCRIPTS: Final = ("page.js", "charts.js")
+_ON_PAPER: Final = (
+    "On paper, the rows of checks that passed or were skipped, and what is folded, are left out: the page and "
+    "evidence.jsonl have all of it."
+)
+_SCRIPTS: Final = ("page.js", "charts.js", "search.js")
 
 
 def css() -> str:
@@ -68,14 +72,29 @@ def page_blocks(
     head, *found = verdict_document(record, verdict, Reader.PAGE).blocks
     shown = [*found, *(section for section in made if section is not None)]
     named = [_named(block, place) if isinstance(block, Section) else block for place, block in enumerate(shown)]
-    links = [Link(text=plain(one.title), to=f"#{one.anchor}") for one in named if isinstance(one, Section)]
-    rows = Link(text="Every check", to="#results-table")
+    links = [
+        Link(text=plain(one.title), to=f"#{one.anchor}", note=_amount(one)) for one in named if isinstance(one, Section)
+    ]
+    rows = Link(text="Every check", to="#results-table", note=f"{verdict.planned:,}")
     return (
         head,
         TableOfContents(label="Sections of this page", links=(*links, rows)),
         *named,
-        Paragraph(words="On paper, the rows of tests that passed are left out.", only_on_paper=True),
+        Paragraph(words=_ON_PAPER, only_on_paper=True),
     )
+
+
+def _amount(section: Section) -> str:
+    """How much stands under a title, where it is a list, a table or tiles; else nothing."""
+    for block in section.blocks:
+        match block:
+            case Table():
+                return f"{len(block.rows):,}"
+            case Bullets():
+                return f"{len(block.entries):,}"
+            case Tiles():
+                return f"{len(block.tiles):,}"
+    return section.note.partition(" ")[0] if section.note[:1].isdigit() else ""
 
 
 def _named(section: Section, place: int) -> Section:

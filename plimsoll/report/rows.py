@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from html import unescape
 from typing import Any, Final
@@ -18,6 +19,7 @@ from plimsoll.present import html
 from plimsoll.present.document import Sign, Words, faint, strong
 from plimsoll.present.foreign_text import printable
 from plimsoll.report.failures import margin, value_of
+from plimsoll.report.naming import check_anchor, check_title
 from plimsoll.report.symptoms import symptom_link
 from plimsoll.symptoms.recognise import Diagnosis
 
@@ -47,6 +49,13 @@ def measured_cells(judgements: Sequence[Mapping[str, Any]], diagnoses: Sequence[
     return [html.row_cell(column) for column in columns]
 
 
+def check_cell(check: str) -> str:
+    """The cell that names a check by its node id, of which a phase other than the call may be a part."""
+    phase = next((f" ({name})" for name in ("setup", "teardown") if check.endswith(f"::{name}")), "")
+    parameter = check.partition("[")[2].rpartition("]")[0]
+    return html.check_cell(f"{check_title(check)}{phase}", parameter)
+
+
 def _row_words(fields: Mapping[str, Any]) -> tuple[Words, Words, Words]:
     try:
         judgement = read_judgement(fields)
@@ -62,17 +71,19 @@ def settled_rows(tests: Mapping[str, Sequence[Mapping[str, Any]]], redact: Calla
     long as the page has room for and without what its script does not need."""
     rows = [row for rows in tests.values() for row in rows]
     longest = longest_log([len(row["log"]) for row in rows])
-    places = {name: place for place, name in enumerate(sorted(row["testId"] for row in rows))}
+    taken: Counter[str] = Counter()
     settled = {}
     for number, row in enumerate(rows):
         log = "" if _SAYS_NOTHING.fullmatch(row["log"]) else row["log"]
         log = log if longest is None else cut_log(log, longest)
-        # Numbers in place of names: the script reads no key, and only sorts by `testId`; the name is in its cell.
+        # Numbers in place of names: the script reads no key; by `testId` it sorts, and a link finds the row.
+        anchor = check_anchor(row["testId"])
+        taken[anchor] += 1
         cells = "".join(cell.removesuffix("</td>") for cell in row["resultsTableRow"])
         settled[str(number)] = [
             {
                 "result": row["result"],
-                "testId": f"{places[row['testId']]:06d}",
+                "testId": anchor if taken[anchor] == 1 else f"{anchor}~{taken[anchor]}",
                 "duration": row["duration"],
                 "resultsTableRow": [cells],
                 "log": log,

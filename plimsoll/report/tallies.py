@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from plimsoll.present.document import Fold, Paragraph, Section, Sign, Table, Words, code, columns
-from plimsoll.report.pieces import unfolding
 from plimsoll.units import counted
 from plimsoll.verdict.cells import WORST_FIRST, CellOutcome, CellResult
 
@@ -18,6 +17,7 @@ NO_SUBJECT: Final = "other"
 """The column of cells without a subject."""
 
 _MANY_VARIANTS: Final = 30
+_ANCHOR: Final = "variants"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def variant_table(results: Sequence[CellResult]) -> list[Section]:
 
 
 def variants_on_page(results: Sequence[CellResult]) -> list[Section]:
-    """Of many variants those first of which anything did not pass; the others fold away."""
+    """Many variants are folded by model; a model of which a check failed stands open, above those that are fine."""
     title = "Variants: checks that passed, of those planned"
     subjects, rows = tallies(results)
     if not rows:
@@ -81,12 +81,28 @@ def variants_on_page(results: Sequence[CellResult]) -> list[Section]:
     def table(some: Sequence[TalliedRow]) -> Table:
         return Table(label=title, columns=columns("Variant", *subjects), rows=tuple(map(_tallied, some)))
 
-    fine = [row for row in rows if all(tally.is_fine for tally in row[1])]
-    if len(rows) <= _MANY_VARIANTS or not fine:
-        return [Section(title=title, fold=Fold.OPEN, blocks=(table(rows),))]
-    rest = [row for row in rows if row not in fine]
-    folded = unfolding(f"{counted(len(fine), 'variant')} of which every check passed", table(fine))
-    return [Section(title=title, fold=Fold.OPEN, blocks=(*([table(rest)] if rest else []), folded))]
+    note = counted(len(rows), "row")
+    if len(rows) <= _MANY_VARIANTS:
+        return [Section(title=title, note=note, anchor=_ANCHOR, fold=Fold.OPEN, blocks=(table(rows),))]
+    models: dict[str, list[TalliedRow]] = {}
+    of = {result.cell.variant: result.cell.model for result in results}
+    for row in rows:
+        models.setdefault(of.get(row[0]) or row[0].partition("/")[0], []).append(row)
+    folded = [_model(model, found, table(found)) for model, found in models.items()]
+    folded.sort(key=lambda section: section.fold is not Fold.OPEN)
+    return [Section(title=title, note=note, anchor=_ANCHOR, fold=Fold.OPEN, blocks=tuple(folded))]
+
+
+def _model(model: str, rows: Sequence[TalliedRow], table: Table) -> Section:
+    whole = Tally(sum((tally.counts for _, found in rows for tally in found), Counter()))
+    sign = Sign(outcome=(whole.worst or CellOutcome.NOT_RUN).value)
+    return Section(
+        title=(sign, f" {model}"),
+        level=0,
+        note=f"{counted(len(rows), 'variant')}, {whole}",
+        fold=Fold.OPEN if whole.worst is CellOutcome.FAIL else Fold.CLOSED,
+        blocks=(table,),
+    )
 
 
 def _tallied(row: TalliedRow) -> tuple[Words, ...]:

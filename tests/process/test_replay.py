@@ -92,8 +92,7 @@ def blob_of(folder: Path) -> dict[str, Any]:
 def rows_of(folder: Path) -> list[Row]:
     rows = []
     for (entry,) in blob_of(folder)["tests"].values():
-        (name,) = re.findall("<td class=col-testId>(.*?)<td", entry["resultsTableRow"][0])
-        test = re.sub("::(setup|teardown|collect)$", "", html.unescape(name))
+        test = re.sub(r"(::collect)?(~\d+)?$", "", entry["testId"])
         log = html.unescape(re.sub(r"<.*?>", "", entry["log"]))
         rows.append(Row(test=test, result=entry["result"], log=log))
     return rows

@@ -107,7 +107,7 @@ def as_page(text: str) -> str:
 
 def as_rows(text: str) -> str:
     cells = html.row_cell([(one,) if not isinstance(one, tuple) else one for one in words_of(text)])
-    return f"<table><tr>{cells}{html.named_cell('x', text)}{html.sort_head([('x', text)])[0]}</tr></table>"
+    return f"<table><tr>{cells}{html.check_cell(text, text)}{html.sort_head([('x', text)])[0]}</tr></table>"
 
 
 @pytest.mark.parametrize("draw", [as_page, as_rows, lambda text: html.fragment(blocks_of(text))])

@@ -73,7 +73,7 @@ def test_a_slow_gpu_and_one_with_a_fault_stand_out_and_lead_to_their_checks(tmp_
     assert "an uncorrected error" in str(fact(faulty, "Health"))
     assert said(faulty, "Health").startswith("drain: ")
     html = fragment([section])
-    assert '<a href="#health.ecc[gpu3]">ECC</a>' in html
+    assert '<a href="#acceptance/test_health.py::test_ecc[gpu3]">ECC</a>' in html
     assert "the fabric is down" in html
     assert [tile.tone for tile in tiles if tile not in (slow, faulty)] == [Tone.GOOD] * 6
 
@@ -152,9 +152,13 @@ def test_the_page_shows_tiles_and_a_file_the_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cell", "title", "anchor"),
     [
-        ("acceptance/test_memory.py::test_peak_ram[a/nf4]", "Peak RAM", "memory.peak_ram[a/nf4]"),
-        ("acceptance/test_health.py::test_ecc[gpu3]::setup", "ECC", "health.ecc[gpu3]"),
-        ("acceptance/test_node.py::test_gpus_answer", "GPUs answer", "node.gpus_answer"),
+        (
+            "acceptance/test_memory.py::test_peak_ram[a/nf4]",
+            "Peak RAM",
+            "acceptance/test_memory.py::test_peak_ram[a/nf4]",
+        ),
+        ("acceptance/test_health.py::test_ecc[gpu3]::setup", "ECC", "acceptance/test_health.py::test_ecc[gpu3]"),
+        ("acceptance/test_node.py::test_gpus_answer", "GPUs answer", "acceptance/test_node.py::test_gpus_answer"),
         ("whatever a user writes", "Whatever a user writes", "whatever_a_user_writes"),
     ],
 )
