@@ -99,6 +99,15 @@ class Metric:
 
 
 _LABELS: Final = {
+    "matmul_rate": "Speed of matrix products",
+    "matmul_error": "Error of matrix products",
+    "link_rate": "Copies between RAM and GPU",
+    "peer_rate": "Copies to other GPUs",
+    "all_reduce_rate": "Sums over all GPUs",
+    "behind_others": "Slower than its product",
+    "ways_apart": "Ways with other bits than its product",
+    "unsteady_ways": "Ways with other bits in some round",
+    "weight_bytes": "Bytes of the weights",
     "vram_peak": "Peak GPU memory",
     "vram_allocated": "GPU memory held",
     "vram_reserved": "GPU memory reserved by torch",

@@ -102,6 +102,8 @@ class Link:
     to: str
     note: str = ""
     """What stands beside it among the contents of a page: how much there is."""
+    title: str = ""
+    """What a pointer on it shows, where there is something."""
 
     @property
     def is_safe(self) -> bool:

@@ -8,8 +8,10 @@ in which findings there are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
+from plimsoll.catalogue.entries import without_gpus
 from plimsoll.evidence.record import LoadRecord, RunRecord
 from plimsoll.present.document import (
     Banner,
@@ -31,11 +33,13 @@ from plimsoll.present.document import (
 )
 from plimsoll.present.foreign_text import one_line
 from plimsoll.report.failures import FAILURES, causes_of, ended_hosts, failure_sections
+from plimsoll.report.figures import figure_sentence
 from plimsoll.report.gpus import gpu_table
+from plimsoll.report.naming import check_title
 from plimsoll.report.node_card import distinct_nodes, node_card
 from plimsoll.report.pieces import BELOW, cut, listed, of_outcome, unfolding
 from plimsoll.report.reader import Reader
-from plimsoll.report.story import check_name, spoken
+from plimsoll.report.story import gpu_name, spoken
 from plimsoll.report.symptoms import diagnosis_link, symptom_section
 from plimsoll.report.tallies import variant_table, variants_on_page
 from plimsoll.report.tiles import node_sections
@@ -113,8 +117,11 @@ def _banner(record: RunRecord, verdict: Verdict) -> Block:
 
 def _moment(text: str) -> str:
     """A moment to the second, in UTC as evidence has it."""
-    head, dot, _ = text.partition(".")
-    return f"{head.replace('T', ' ')} UTC" if dot else text
+    try:
+        at = datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return text
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _why(verdict: Verdict) -> str:
@@ -125,10 +132,7 @@ def _why(verdict: Verdict) -> str:
         causes = causes_of(failed)
         first = failed[0]
         several = f", of {counted(len(causes), 'cause')}; the first" if len(causes) > 1 else ""
-        what = one_line(spoken(first.reason), _SENTENCE)
-        where = first.cell.variant or check_name(first.cell.id)
-        said = what if what.startswith(where) else f"{where}: {what}"
-        return f"{len(failed)} of {counted(verdict.planned, 'check')} failed{several}: {said}"
+        return f"{len(failed)} of {counted(verdict.planned, 'check')} failed{several}: {_where(first)}: {_what(first)}"
     if verdict.faults:
         return f"Nothing failed, but {one_line(verdict.faults[0], _SENTENCE)}"
     if verdict.gaps:
@@ -137,6 +141,19 @@ def _why(verdict: Verdict) -> str:
         also = [f"{counts[o]} of them {o.word}" for o in (CellOutcome.MARGINAL, CellOutcome.WAIVED) if o in counts]
         return f"Each of {counted(verdict.planned, 'check')} passed{', ' if also else ''}{', '.join(also)}."
     return "Nothing was planned, so nothing can be accepted."
+
+
+def _where(result: CellResult) -> str:
+    cell = result.cell
+    gpu = f" on {gpu_name(cell.gpu)}" if cell.gpu else ""
+    return f"{without_gpus(cell.variant) if cell.variant else 'the node'}{gpu}"
+
+
+def _what(result: CellResult) -> str:
+    bad = next((judgement for judgement in result.judgements if not judgement.outcome.is_good), None)
+    if bad is not None:
+        return one_line(figure_sentence(bad), _SENTENCE)
+    return f"{check_title(result.cell.id)}: {one_line(spoken(result.reason), _SENTENCE)}"
 
 
 def _missing(gaps: Sequence[Gap], reader: Reader) -> list[Section | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from plimsoll.catalogue.entries import without_gpus
 from plimsoll.evidence.record import RunRecord
 from plimsoll.judge.judgement import Judgement
 from plimsoll.metrics import METRICS
@@ -13,6 +14,7 @@ from plimsoll.present.document import (
     Bullets,
     Cell,
     Inline,
+    Link,
     Paragraph,
     Piece,
     Section,
@@ -24,15 +26,16 @@ from plimsoll.present.document import (
     code,
     columns,
     faint,
-    strong,
 )
 from plimsoll.present.foreign_text import one_line
+from plimsoll.report.figures import beside_limit, brief_value, exact_limit, over_by
 from plimsoll.report.manual import manual_lines, manual_words
+from plimsoll.report.naming import check_anchor, check_title
 from plimsoll.report.pieces import BELOW, LONGEST_REASON, cut, listed, of_outcome, unfolding
 from plimsoll.report.reader import Reader
-from plimsoll.report.story import check_name, gpu_name, spoken
+from plimsoll.report.story import gpu_name, spoken
 from plimsoll.report.symptoms import diagnosis_lines, symptom_link
-from plimsoll.units import format_value
+from plimsoll.units import format_exact
 from plimsoll.verdict.cells import CellOutcome, CellResult, cause_of, was_not_asked
 
 FAILURES: Final = "Failures"
@@ -66,23 +69,10 @@ def failure_sections(results: Sequence[CellResult], reader: Reader) -> list[Sect
     causes = causes_of(failed)
     shown: tuple[tuple[Cell, ...], ...] = tuple(_failure(alike) for alike in causes[:_MOST_SHOWN])
     more = len(causes) - len(shown)
-    titles = ("Variant", "Check", "Measured", "Limit", "Off by", "What it says", "Next step")
+    titles = ("Variant", "Check", "Measured", "Limit", "Over by", "Cause", "Next step")
     table = Table(label="What failed", columns=columns(*titles), rows=shown)
     rest = [Paragraph(words=f"and {more} more, {BELOW}")] if more > 0 else []
     return [Section(title=FAILURES, blocks=(table, *rest))]
-
-
-def value_of(judgement: Judgement) -> str:
-    """The measured value, or why there is none."""
-    measurement = judgement.measurement
-    if measurement.value is None:
-        return f"not measured ({measurement.reason})"
-    return format_value(measurement.value, measurement.unit)
-
-
-def margin(judgement: Judgement) -> str:
-    """How far inside or outside of its limit a value lies."""
-    return judgement.room or "–"
 
 
 def causes_of(failed: Iterable[CellResult]) -> list[list[CellResult]]:
@@ -106,31 +96,58 @@ def _failure(alike: Sequence[CellResult]) -> tuple[Cell, ...]:
     rest = spoken(result.reason)
     for text in told:
         rest = rest.replace(text, "")
-    others = tuple(code(other.cell.id) for other in alike[1:])
+    others = tuple(_check(other) for other in alike[1:])
     more = unfolding(f"and {len(others)} more that say the same", Bullets(entries=others))
+    actions = dict.fromkeys(measured.action for measured in result.measurements if measured.action)
+    for action in actions:
+        rest = rest.replace(f"action: {action}", "")
     row: tuple[Cell, ...] = (
-        (
-            Span(text=result.cell.variant or "the node", style=Style.NAME),
-            *((BREAK, faint(gpu_name(result.cell.gpu))) if result.cell.gpu else ()),
-        ),
-        _with(code(check_name(result.cell.id)), [more] if others else []),
-        _lines(strong(value_of(j) if j.measurement.value is not None else "not measured") for j in bad),
-        _lines((f"{judgement.limit} ", faint(judgement.limit.source)) for judgement in bad),
-        _lines(judgement.room.removesuffix(" outside") for judgement in bad),
-        _said(bad, tuple(causes), rest.strip()),
-        _steps_on_page(result),
+        _asked(result),
+        _with(_check(result), [more] if others else []),
+        _lines(_value(judgement) for judgement in bad),
+        _lines(_limit(judgement) for judgement in bad),
+        _lines(over_by(judgement) for judgement in bad),
+        _said(tuple(causes), rest.strip()),
+        _next(result, tuple(actions)),
     )
     return row
 
 
-def _said(bad: Iterable[Judgement], causes: tuple[str, ...], rest: str) -> Cell:
-    """What the figures are called, why they are bad, and what else the check said."""
-    found: list[Piece] = [
-        *_lines(Span(text=METRICS[j.measurement.metric].title, title=j.measurement.metric) for j in bad)
-    ]
-    found += [Bullets(entries=causes, name="causes")] if causes else []
-    found += _reason(rest) if rest else []
-    return tuple(found)
+def _asked(result: CellResult) -> Cell:
+    """The variant, or the part of the node, and the GPUs."""
+    cell = result.cell
+    name = without_gpus(cell.variant) if cell.variant else "the node"
+    gpu = (BREAK, faint(gpu_name(cell.gpu))) if cell.gpu else ()
+    return (Span(text=name, style=Style.NAME, title=cell.variant or ""), *gpu)
+
+
+def _check(result: CellResult) -> Link:
+    """What the check is called, with what it was asked of where no variant says that; leads to its row."""
+    cell = result.cell
+    parameter = cell.id.partition("[")[2].rpartition("]")[0] if cell.variant is None else ""
+    of = parameter.removeprefix(f"{cell.gpu}-") if parameter != cell.gpu else ""
+    return Link(text=f"{check_title(cell.id)}{f': {of}' if of else ''}", to=f"#{check_anchor(cell.id)}", title=cell.id)
+
+
+def _value(judgement: Judgement) -> Words:
+    measurement = judgement.measurement
+    metric = METRICS[measurement.metric]
+    title = (BREAK, Span(text=metric.title, style=Style.FAINT, title=metric.name))
+    if measurement.value is None:
+        return (brief_value(measurement), *title)
+    exact = format_exact(measurement.value, measurement.unit)
+    return (Span(text=beside_limit(judgement)[0], style=Style.STRONG, title=exact), *title)
+
+
+def _limit(judgement: Judgement) -> Words:
+    limit = judgement.limit
+    return (Span(text=beside_limit(judgement)[1], title=exact_limit(limit)), BREAK, faint(limit.source))
+
+
+def _said(causes: tuple[str, ...], rest: str) -> Cell:
+    """Why the figures are bad, and what else the check said."""
+    found: list[Piece] = [Bullets(entries=causes, name="causes")] if causes else []
+    return (*found, *(_reason(rest) if rest else []))
 
 
 def _with(words: Inline, below: Iterable[Piece]) -> Cell:
@@ -146,10 +163,11 @@ def _lines(parts: Iterable[Words]) -> tuple[Inline, ...]:
     return tuple(found)
 
 
-def _steps_on_page(result: CellResult) -> Cell:
-    """The next step of each symptom that was recognised, with a link to what the page says of it, and where the manual
-    tells of the check."""
-    return _lines([*((f"{each.next} ", symptom_link(each)) for each in result.diagnoses), *manual_words(result)])
+def _next(result: CellResult, actions: Sequence[str]) -> Cell:
+    """The next step of each symptom that was recognised, with a link to what the page says of it, else of the check;
+    and where the manual tells of the check."""
+    steps: list[Words] = [(f"{each.next} ", symptom_link(each)) for each in result.diagnoses]
+    return _lines([*(steps or actions), *manual_words(result)])
 
 
 def _reason(text: str) -> list[Piece]:
@@ -159,7 +177,7 @@ def _reason(text: str) -> list[Piece]:
         first, *rest = f"{first} {rest[0].strip()}", *rest[1:]
     short = one_line(first, _BRIEF)
     whole = text if short != " ".join(first.split()) else "\n".join(rest)
-    return [Verbatim(text=short), *([unfolding("All of it", Verbatim(text=cut(whole)))] if whole.strip() else [])]
+    return [Paragraph(words=short), *([unfolding("All of it", Verbatim(text=cut(whole)))] if whole.strip() else [])]
 
 
 def ended_hosts(record: RunRecord) -> list[Section | None]:

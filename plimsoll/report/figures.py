@@ -1,4 +1,4 @@
-"""Measured values and their limits in one unit and three digits, with the exact ones for a pointer on them."""
+"""Measured values and their limits as a page has them: in one unit and three digits, the exact ones in tooltips."""
 
 from __future__ import annotations
 
@@ -64,3 +64,20 @@ def beside_limit(judgement: Judgement) -> tuple[str, str]:
     if any(bound is not None and bound != value and brief(bound, metric) == text for bound in bounds):
         return format_exact(value, unit), exact_limit(judgement.limit)
     return text, limit_text(judgement.limit)
+
+
+def room_text(judgement: Judgement) -> str:
+    """How far inside or outside of its limit a value lies: `12 % inside`, `2,370 times the limit`."""
+    return judgement.room.replace(".0%", " %").replace("%", " %").replace("  %", " %") or "–"
+
+
+def over_by(judgement: Judgement) -> str:
+    """How far outside: `43 %`, `2,370 times the limit`; empty where there is no telling."""
+    return room_text(judgement).removesuffix(" outside") if judgement.room else ""
+
+
+def figure_sentence(judgement: Judgement) -> str:
+    """A judgement for people: `Peak GPU memory 5.09 GB, at most 3.56 GB (43 % outside)`."""
+    text, limit = beside_limit(judgement)
+    room = f" ({room_text(judgement)})" if judgement.room else ""
+    return f"{METRICS[judgement.measurement.metric].title} {text}, {limit}{room}"

@@ -15,13 +15,16 @@ from html import unescape
 from typing import Any, Final
 
 from plimsoll.evidence.encoding import encode, read_judgement
+from plimsoll.judge.judgement import Judgement
+from plimsoll.metrics import METRICS
 from plimsoll.present import html
-from plimsoll.present.document import Sign, Words, faint, strong
+from plimsoll.present.document import Sign, Span, Style, Words, faint, strong
 from plimsoll.present.foreign_text import printable
-from plimsoll.report.failures import margin, value_of
+from plimsoll.report.figures import beside_limit, exact_limit, room_text
 from plimsoll.report.naming import check_anchor, check_title
 from plimsoll.report.symptoms import symptom_link
 from plimsoll.symptoms.recognise import Diagnosis
+from plimsoll.units import format_exact
 
 ROOM: Final = 800_000
 """Characters that the logs of all rows may take together."""
@@ -61,9 +64,24 @@ def _row_words(fields: Mapping[str, Any]) -> tuple[Words, Words, Words]:
         judgement = read_judgement(fields)
     except (KeyError, TypeError, ValueError):
         return str(fields.get("text") or "unreadable"), "?", "?"
-    limit = judgement.limit
-    named = (Sign(outcome=judgement.outcome.value), f" {judgement.measurement.metric} ", strong(value_of(judgement)))
-    return named, (f"{limit} ", faint(limit.source)), margin(judgement)
+    metric = METRICS[judgement.measurement.metric]
+    named = (
+        Sign(outcome=judgement.outcome.value),
+        " ",
+        Span(text=metric.title, title=metric.name),
+        " ",
+        _value(judgement),
+    )
+    limit = Span(text=beside_limit(judgement)[1], title=exact_limit(judgement.limit))
+    return named, (limit, " ", faint(judgement.limit.source)), room_text(judgement)
+
+
+def _value(judgement: Judgement) -> Span:
+    measured = judgement.measurement
+    if measured.value is None:
+        return strong(f"not measured ({measured.reason})")
+    exact = format_exact(measured.value, measured.unit)
+    return Span(text=beside_limit(judgement)[0], style=Style.STRONG, title=exact)
 
 
 def settled_rows(tests: Mapping[str, Sequence[Mapping[str, Any]]], redact: Callable[[str], str]) -> dict[str, Any]:

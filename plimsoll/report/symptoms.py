@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from plimsoll.present.document import Block, Bullets, Facts, Inline, Link, Paragraph, Section, Words, code, strong
+from plimsoll.report.pieces import unfolding
 from plimsoll.report.reader import Reader
 from plimsoll.symptoms.recognise import Diagnosis
+from plimsoll.units import counted
 from plimsoll.verdict.cells import CellResult
 
 _TITLE: Final = "Recognised, with the next step"
@@ -60,18 +62,21 @@ def symptom_section(results: Iterable[CellResult], reader: Reader) -> Section | 
     if reader is Reader.STEP:
         entries = tuple(_line(shown[0][0], len(shown)) for shown in found.values())
         return Section(title=_TITLE, blocks=(Bullets(entries=entries),))
-    return Section(title=_TITLE, anchor="symptoms", blocks=tuple(_symptom(shown) for shown in found.values()))
+    on_page = reader is Reader.PAGE
+    blocks = tuple(_symptom(shown, on_page=on_page) for shown in found.values())
+    return Section(title=_TITLE, anchor="symptoms", blocks=blocks)
 
 
 def _line(diagnosis: Diagnosis, count: int) -> Words:
     return (strong(diagnosis.title), f" ({count}): {diagnosis.next}; see ", code(diagnosis.anchor))
 
 
-def _symptom(shown: Sequence[tuple[Diagnosis, CellResult]]) -> Section:
+def _symptom(shown: Sequence[tuple[Diagnosis, CellResult]], *, on_page: bool) -> Section:
     first = shown[0][0]
     causes = tuple(dict.fromkeys(diagnosis.cause for diagnosis, _ in shown))
     steps = tuple(dict.fromkeys(diagnosis.next for diagnosis, _ in shown))
     cells = tuple(code(result.cell.id) for _, result in shown)
+    listed = Bullets(entries=cells, most=_MOST_CELLS, rest="in the rows below")
     see = Link(text=first.anchor, to=first.anchor) if "://" in first.anchor else code(first.anchor)
     return Section(
         title=first.title,
@@ -79,6 +84,6 @@ def _symptom(shown: Sequence[tuple[Diagnosis, CellResult]]) -> Section:
         anchor=page_anchor(first.symptom),
         blocks=(
             Facts(pairs=(("Cause", "; or ".join(causes)), ("Next", "; or ".join(steps)), ("See", see))),
-            Bullets(entries=cells, most=_MOST_CELLS, rest="in the rows below"),
+            unfolding(counted(len(cells), "check"), listed) if on_page else listed,
         ),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from plimsoll.catalogue.entries import without_gpus
@@ -53,10 +54,13 @@ _SPEEDS: Final = {
     "behind_others": "behind its product",
 }
 """Metric of a speed -> what it is the speed of."""
+_HEALTH: Final = "health"
+"""The subject of the checks that ask how a GPU is."""
 _SHOWN: Final = 4
 """Variants and faults of a tile that stand at a glance; the others unfold."""
 _REASON: Final = 110
 """Characters of a reason on a tile."""
+_NOT_RECORDED: Final = faint("not recorded: the evidence is of before GPUs were told apart")
 _TONES: Final = {
     CellOutcome.FAIL: Tone.BAD,
     CellOutcome.NOT_RUN: Tone.GAP,
@@ -81,7 +85,9 @@ def _section(node: Node, runs: Sequence[RunRecord], results: Sequence[CellResult
     own = [result for result in results if result.run_id in ids or (result.run_id is None and not several)]
     seen = [each for run in runs for each in run.health]
     gpus = _gpus(node, runs)
-    tiles = tuple(_gpu_tile(gpu, node, own, seen) for gpu in gpus) or (_processor_tile(node, own),)
+    is_recorded = any(run.gpus for run in runs)
+    tiles = tuple(_gpu_tile(gpu, node, own, seen, is_recorded=is_recorded) for gpu in gpus)
+    tiles = tiles or (_processor_tile(node, own),)
     about_all = [finding for each in seen for finding in each["findings"] if finding["index"] == NODE]
     blocks: list[Block] = [Tiles(label=f"GPUs of {node.hostname}" if gpus else node.hostname, tiles=tiles)]
     if about_all:
@@ -113,10 +119,18 @@ def _gpus(node: Node, runs: Sequence[RunRecord]) -> list[RunGpu]:
     return sorted(listed.values(), key=lambda gpu: (gpu.index, gpu.id)) or probed
 
 
-def _gpu_tile(gpu: RunGpu, node: Node, results: Iterable[CellResult], seen: Sequence[Mapping[str, Any]]) -> Tile:
+def _gpu_tile(
+    gpu: RunGpu,
+    node: Node,
+    results: Iterable[CellResult],
+    seen: Sequence[Mapping[str, Any]],
+    *,
+    is_recorded: bool,
+) -> Tile:
+    """A GPU; early evidence does not say which checks were asked of it."""
     own = [result for result in results if gpu.id in result.cell.gpus]
     probed = next((each for each in node.gpus if each.index == gpu.index), None)
-    word, tone, said = _health(gpu, probed, seen)
+    word, tone, said = _health(gpu, probed, seen, own)
     return Tile(
         title=gpu.id.replace("gpu", "GPU "),
         note=", ".join([gpu.name or "name not read", *_memory(probed)]),
@@ -125,8 +139,8 @@ def _gpu_tile(gpu: RunGpu, node: Node, results: Iterable[CellResult], seen: Sequ
         facts=(
             ("Health", said),
             ("Speed", _speeds(own)),
-            ("Carried", _carried(own, gpu.used)),
-            ("Checks", _counts(own)),
+            ("Carried", _carried(own, gpu.used) if is_recorded else _NOT_RECORDED),
+            ("Checks", _counts(own) if is_recorded else _NOT_RECORDED),
             *_faults(own),
             ("Identity", _identity(gpu, probed)),
         ),
@@ -163,7 +177,9 @@ def _memory(gpu: Gpu | None) -> list[str]:
     return [] if gpu is None or gpu.memory_total is None else [format_brief(gpu.memory_total, "bytes")]
 
 
-def _health(gpu: RunGpu, probed: Gpu | None, seen: Sequence[Mapping[str, Any]]) -> tuple[str, Tone, Cell]:
+def _health(
+    gpu: RunGpu, probed: Gpu | None, seen: Sequence[Mapping[str, Any]], results: Iterable[CellResult]
+) -> tuple[str, Tone, Cell]:
     """The word on the tile, what it means for the reader, and what was found."""
     findings = [finding for each in seen for finding in each["findings"] if finding["index"] == gpu.index]
     unread = [blind for each in seen for blind in each["unread"] if blind["index"] == gpu.index]
@@ -174,6 +190,9 @@ def _health(gpu: RunGpu, probed: Gpu | None, seen: Sequence[Mapping[str, Any]]) 
         texts = tuple(dict.fromkeys(str(finding["what"]) for finding in findings))
         advice = f"{action}: {rules.actions[action]}" if action else "see what was found"
         return "sick", Tone.BAD, (advice, Bullets(entries=texts, most=_SHOWN, rest="below"))
+    failed = [one for one in results if one.cell.subject == _HEALTH and one.outcome is CellOutcome.FAIL]
+    if failed:
+        return "sick", Tone.BAD, one_line(spoken(failed[0].reason), _REASON)
     if probed is not None and probed.lost is not None:
         return "lost", Tone.BAD, f"it does not answer: {one_line(probed.lost, _REASON)}"
     if not gpu.used:
@@ -226,7 +245,9 @@ def _speeds_of(result: CellResult) -> Iterator[tuple[Inline, ...]]:
 
 def _speed(judgement: Judgement, name: str) -> tuple[Inline, ...]:
     sign = Sign(outcome=judgement.outcome.value)
-    return (sign, f" {name} ", brief_value(judgement.measurement), " ", brief_limit(judgement.limit))
+    limit = brief_limit(judgement.limit)
+    short = limit.text.replace("at least ", "≥ ").replace("at most ", "≤ ")
+    return (sign, f" {name} ", brief_value(judgement.measurement), " ", replace(limit, text=short))
 
 
 def _name(result: CellResult, metric: str) -> str:

@@ -53,8 +53,8 @@ def test_each_gpu_has_a_tile_with_its_product_health_speeds_and_what_it_carried(
     assert (first.word.text, first.word.tone, first.tone) == ("sound", Tone.GOOD, Tone.GOOD)
     assert first.note == "NVIDIA H100 80GB HBM3, 85.5 GB"
     speeds = said(first, "Speed").split(" ✓ ")
-    assert "✓ bf16 products 730 TFLOP/s at least 584 TFLOP/s" in said(first, "Speed"), speeds
-    assert "copies to device pinned 54 GB/s at least 43.2 GB/s" in said(first, "Speed")
+    assert "✓ bf16 products 730 TFLOP/s ≥ 584 TFLOP/s" in said(first, "Speed"), speeds
+    assert "copies to device pinned 54 GB/s ≥ 43.2 GB/s" in said(first, "Speed")
     assert said(first, "Carried") == "llama-3.1-8b-instruct/bf16"
     assert said(first, "Checks") == "✓ 15 passed"
     assert "Failed" not in dict(first.facts)
@@ -67,7 +67,7 @@ def test_a_slow_gpu_and_one_with_a_fault_stand_out_and_lead_to_their_checks(tmp_
     section, tiles = drawn(tmp_path, made, events)
     slow, faulty = tiles[2], tiles[3]
     assert (slow.word.text, slow.word.tone, slow.tone) == ("sound", Tone.GOOD, Tone.BAD), "its health is sound"
-    assert "✗ bf16 products 511 TFLOP/s at least 584 TFLOP/s" in said(slow, "Speed")
+    assert "✗ bf16 products 511 TFLOP/s ≥ 584 TFLOP/s" in said(slow, "Speed")
     assert said(slow, "Checks") == "✗ 8 failed, 7 passed"
     assert (faulty.word.text, faulty.tone) == ("sick", Tone.BAD)
     assert "an uncorrected error" in str(fact(faulty, "Health"))
@@ -107,6 +107,26 @@ def test_a_health_that_was_not_read_and_a_gpu_that_is_lost_are_not_sound(tmp_pat
             event["node"]["gpus"][1]["lost"] = "GPU is lost"
     _, tiles = drawn(tmp_path / "b", made, events)
     assert [tile.word.text for tile in tiles] == ["sound", "lost"]
+
+
+def test_a_failed_check_of_health_makes_no_sound_gpu(tmp_path: Path) -> None:
+    made = MadeNode(name="n1", gpus=2, failing=((1, "ecc"),))
+    events = events_of(made)
+    for each in events[1]["cells"]:
+        each["subject"] = "health" if "test_health" in each["id"] else each["subject"]
+    _, tiles = drawn(tmp_path, made, events)
+    assert [tile.word.text for tile in tiles] == ["sound", "sick"]
+    assert "ecc.volatile.uncorrected.sram is 1" in said(tiles[1], "Health")
+
+
+def test_early_evidence_does_not_say_what_a_gpu_carried(tmp_path: Path) -> None:
+    one = cell("test_peak")
+    events = [start(), plan([one]), line(Event.NODE, node=NODE.to_json()), *good_cell(one), finish()]
+    record = recorded(tmp_path, events)
+    (section,) = node_sections(record, reach_verdict(record).results)
+    (tile,) = next(block for block in section.blocks if isinstance(block, Tiles)).tiles
+    assert said(tile, "Carried").startswith("not recorded")
+    assert said(tile, "Checks").startswith("not recorded")
 
 
 def test_speeds_that_were_planned_and_not_measured_are_counted_with_the_reason(tmp_path: Path) -> None:
