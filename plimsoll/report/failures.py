@@ -14,7 +14,6 @@ from plimsoll.present.document import (
     Bullets,
     Cell,
     Inline,
-    Link,
     Paragraph,
     Piece,
     Section,
@@ -30,8 +29,7 @@ from plimsoll.present.document import (
 from plimsoll.present.foreign_text import one_line
 from plimsoll.report.figures import beside_limit, brief_value, exact_limit, over_by
 from plimsoll.report.manual import manual_lines, manual_words
-from plimsoll.report.naming import check_anchor, check_title
-from plimsoll.report.pieces import BELOW, LONGEST_REASON, cut, listed, of_outcome, unfolding
+from plimsoll.report.pieces import BELOW, LONGEST_REASON, check_link, cut, listed, of_outcome, unfolding
 from plimsoll.report.reader import Reader
 from plimsoll.report.story import gpu_name, spoken
 from plimsoll.report.symptoms import diagnosis_lines, symptom_link
@@ -96,14 +94,14 @@ def _failure(alike: Sequence[CellResult]) -> tuple[Cell, ...]:
     rest = spoken(result.reason)
     for text in told:
         rest = rest.replace(text, "")
-    others = tuple(_check(other) for other in alike[1:])
+    others = tuple(check_link(other) for other in alike[1:])
     more = unfolding(f"and {len(others)} more that say the same", Bullets(entries=others))
     actions = dict.fromkeys(measured.action for measured in result.measurements if measured.action)
     for action in actions:
         rest = rest.replace(f"action: {action}", "")
     row: tuple[Cell, ...] = (
         _asked(result),
-        _with(_check(result), [more] if others else []),
+        _with(check_link(result), [more] if others else []),
         _lines(_value(judgement) for judgement in bad),
         _lines(_limit(judgement) for judgement in bad),
         _lines(over_by(judgement) for judgement in bad),
@@ -119,14 +117,6 @@ def _asked(result: CellResult) -> Cell:
     name = without_gpus(cell.variant) if cell.variant else "the node"
     gpu = (BREAK, faint(gpu_name(cell.gpu))) if cell.gpu else ()
     return (Span(text=name, style=Style.NAME, title=cell.variant or ""), *gpu)
-
-
-def _check(result: CellResult) -> Link:
-    """What the check is called, with what it was asked of where no variant says that; leads to its row."""
-    cell = result.cell
-    parameter = cell.id.partition("[")[2].rpartition("]")[0] if cell.variant is None else ""
-    of = parameter.removeprefix(f"{cell.gpu}-") if parameter != cell.gpu else ""
-    return Link(text=f"{check_title(cell.id)}{f': {of}' if of else ''}", to=f"#{check_anchor(cell.id)}", title=cell.id)
 
 
 def _value(judgement: Judgement) -> Words:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from plimsoll.present.document import Block, Bullets, Cell, Fold, Section
+from plimsoll.present.document import Block, Bullets, Cell, Fold, Link, Section
+from plimsoll.report.naming import check_anchor, check_title
 from plimsoll.verdict.cells import CellOutcome, CellResult
 
 BELOW: Final = "in the rows below"
@@ -33,3 +34,11 @@ def cut(text: str) -> str:
 def unfolding(title: str, *blocks: Block) -> Section:
     """Blocks that unfold under a title that is no heading."""
     return Section(title=title, level=0, fold=Fold.CLOSED, blocks=blocks)
+
+
+def check_link(result: CellResult) -> Link:
+    """What the check is called, with what it was asked of where no variant says that; leads to its row."""
+    cell = result.cell
+    parameter = cell.id.partition("[")[2].rpartition("]")[0] if cell.variant is None else ""
+    of = parameter.removeprefix(f"{cell.gpu}-") if parameter != cell.gpu else ""
+    return Link(text=f"{check_title(cell.id)}{f': {of}' if of else ''}", to=f"#{check_anchor(cell.id)}", title=cell.id)

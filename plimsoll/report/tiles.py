@@ -25,7 +25,6 @@ from plimsoll.present.document import (
     Facts,
     Fold,
     Inline,
-    Link,
     Paragraph,
     Section,
     Sign,
@@ -39,8 +38,8 @@ from plimsoll.present.document import (
 )
 from plimsoll.present.foreign_text import one_line
 from plimsoll.report.figures import brief_limit, brief_value
-from plimsoll.report.naming import check_anchor, check_title
 from plimsoll.report.node_card import node_card, node_groups
+from plimsoll.report.pieces import check_link
 from plimsoll.report.story import spoken
 from plimsoll.units import counted, format_brief
 from plimsoll.verdict.cells import WORST_FIRST, CellOutcome, CellResult
@@ -294,7 +293,7 @@ def _faults(results: Iterable[CellResult]) -> list[tuple[str, Cell]]:
         return []
     links: list[Words] = [
         (
-            Link(text=check_title(result.cell.id), to=f"#{check_anchor(result.cell.id)}"),
+            check_link(result),
             *([f" of {without_gpus(result.cell.variant)}"] if result.cell.variant else []),
         )
         for result in failed

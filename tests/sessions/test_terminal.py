@@ -65,6 +65,15 @@ def test_pytest_speaks_itself_where_that_is_asked_for(damaged: Path, tmp_path: P
     assert not [line for line in outcome.output.splitlines() if line.startswith("✗")]
 
 
+@pytest.mark.parametrize("option", ["-rf", "-rfE", "-qra"])
+def test_who_asks_for_the_short_summary_has_it_without_tracebacks(damaged: Path, tmp_path: Path, option: str) -> None:
+    outcome = run_suite(tmp_path, *SOME, f"--model-dir=tiny-llama={damaged}", option)
+    assert "= short test summary info =" in outcome.output
+    assert re.search(r"^FAILED .*test_warm_load_time\[tiny-llama/bf16\]", outcome.output, re.MULTILINE)
+    assert "= FAILURES =" not in outcome.output
+    assert [line for line in outcome.output.splitlines() if line.startswith("✗")], "the story goes on"
+
+
 def test_a_terminal_is_told_what_goes_on(tmp_path: Path) -> None:
     status, output = on_a_terminal("pytest", *SOME, f"--report-dir={tmp_path}", "-p", "no:cacheprovider")
     assert status == 0
