@@ -44,6 +44,11 @@ def row_cell(lines: Sequence[Words]) -> str:
     return str(_macros("rows.html").cell(lines))
 
 
+def named_cell(name: str, text: str) -> str:
+    """A cell with a class of its own and a text, for such a table."""
+    return str(_macros("rows.html").named(name, text))
+
+
 def check_cell(title: str, of: str) -> str:
     """The cell of such a table that names a check: what it is called, and what it was asked of."""
     return str(_macros("rows.html").check(title, of))

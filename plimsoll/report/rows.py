@@ -95,9 +95,12 @@ def settled_rows(tests: Mapping[str, Sequence[Mapping[str, Any]]], redact: Calla
         log = "" if _SAYS_NOTHING.fullmatch(row["log"]) else row["log"]
         log = log if longest is None else cut_log(log, longest)
         # Numbers in place of names: the script reads no key; by `testId` it sorts, and a link finds the row.
-        anchor = check_anchor(row["testId"])
+        name = unescape(row["testId"])
+        anchor = check_anchor(name)
         taken[anchor] += 1
-        cells = "".join(cell.removesuffix("</td>") for cell in row["resultsTableRow"])
+        # pytest-html takes the id of a row from its cell: only now may another text stand in it.
+        first, _, *others = row["resultsTableRow"]
+        cells = "".join(cell.removesuffix("</td>") for cell in (first, check_cell(name), *others))
         settled[str(number)] = [
             {
                 "result": row["result"],

@@ -4,7 +4,7 @@ document.addEventListener('DOMContentLoaded', () => {
   const nav = document.querySelector('.plimsoll-contents');
   if (!nav) { return; }
   const made = (parent, name, words = {}) => Object.assign(parent.appendChild(document.createElement(name)), words);
-  const wide = matchMedia('(min-width: 1200px)');
+  const wide = matchMedia('(min-width: 1400px)');
   const fold = nav.querySelector('details');
   const unfold = () => { fold.open = wide.matches; };
   wide.addEventListener('change', unfold);

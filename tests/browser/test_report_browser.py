@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
 
 from plimsoll.evidence.events import Event
 from tests.process.test_replay import replay
@@ -71,7 +73,9 @@ def rows(chrome: webdriver.Chrome, kind: str = "") -> int:
 
 
 def column(chrome: webdriver.Chrome, name: str) -> list[str]:
-    body = "return [...document.querySelectorAll('#results-table td.col-' + arguments[0])].map(c => c.textContent)"
+    # A check is sorted by its id, which its row bears; the cell has what people call it.
+    of = "c.closest('tbody').id" if name == "testId" else "c.textContent"
+    body = f"return [...document.querySelectorAll('#results-table td.col-' + arguments[0])].map(c => {of})"
     texts: list[str] = script(chrome, body, name)
     return texts
 
@@ -164,7 +168,7 @@ def test_light_and_dark_are_two_pages_of_colours_pictures_included(opened: webdr
     assert light[0] == "rgb(255, 255, 255)"
 
 
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("width", [360, 390, 1280, 1440])
 def test_nothing_is_wider_than_the_window(opened: webdriver.Chrome, width: int) -> None:
     emulate(opened, width=width)
     script(opened, "for (const one of document.querySelectorAll('details')) { one.open = true; }")
@@ -174,7 +178,7 @@ def test_nothing_is_wider_than_the_window(opened: webdriver.Chrome, width: int) 
     assert script(opened, names) > 200, "names are squeezed into a column too narrow to read"
     smallest = script(
         opened,
-        "return Math.min(...[...document.querySelectorAll('.plimsoll svg')]"
+        "return Math.min(...[...document.querySelectorAll('.plimsoll svg')].filter(p => p.querySelector('text'))"
         ".map(p => 9 * p.getBoundingClientRect().width / p.viewBox.baseVal.width))",
     )
     assert smallest >= 9, "the text of a picture is too small to read"
@@ -200,11 +204,134 @@ def test_nothing_is_asked_of_a_network(opened: webdriver.Chrome) -> None:
 def test_every_picture_says_what_it_shows(opened: webdriver.Chrome) -> None:
     names = script(opened, "return [...document.querySelectorAll('figure')].map(f => [f.role || f.getAttribute('role'),"
                    " f.getAttribute('aria-label'), f.querySelectorAll('svg').length])")  # fmt: skip
-    assert len(names) > 30
+    assert len(names) > 15
     assert all(role == "img" and label and pictures == 1 for role, label, pictures in names)
     unnamed = script(opened, "return [...document.querySelectorAll('input, button, [tabindex]')].filter("
                      "e => !(e.textContent.trim() || e.getAttribute('aria-label'))).length")  # fmt: skip
     assert unnamed == 0, "something that takes the focus has no name"
+
+
+def search(chrome: webdriver.Chrome, text: str) -> str:
+    """Type into the search box; what it then says."""
+    box = chrome.find_element(By.CSS_SELECTOR, ".plimsoll-find input")
+    box.clear()
+    box.send_keys(text)
+    return chrome.find_element(By.CSS_SELECTOR, ".plimsoll-find [role=status]").text
+
+
+def visible(chrome: webdriver.Chrome, selector: str) -> int:
+    count = "return [...document.querySelectorAll(arguments[0])].filter(e => e.checkVisibility()).length"
+    return int(script(chrome, count, selector))
+
+
+def test_a_search_shows_what_fits_counts_it_and_names_failures_that_it_hides(opened: webdriver.Chrome) -> None:
+    every, failed = rows(opened), visible(opened, "#results-table tbody.failed")
+    assert failed == 4
+    said = search(opened, "phi-3-mini-4k-instruct/nf4 load")
+    shown = visible(opened, "#results-table tbody[id]")
+    assert 0 < shown < 40
+    assert said.startswith(f"{shown} of {every} checks shown, ")
+    assert f"{failed} of {failed} failures not among them." in said
+    assert visible(opened, "#results-table tbody.failed") == 0
+    bars = visible(opened, ".plimsoll-bars li")
+    assert 0 < bars < script(opened, "return document.querySelectorAll('.plimsoll-bars li').length")
+    opened.find_element(By.CSS_SELECTOR, ".plimsoll-find button").click()
+    assert visible(opened, "#results-table tbody.failed") == failed, "the button brings them back"
+    assert search(opened, "int8 peak").count("failures not among") == 1, "three of them are of other variants"
+    opened.find_element(By.CSS_SELECTOR, ".plimsoll-find input").send_keys(Keys.ESCAPE)
+    assert visible(opened, "#results-table tbody[id]") == every
+    assert opened.find_element(By.CSS_SELECTOR, ".plimsoll-find [role=status]").text == ""
+
+
+def test_a_search_holds_while_the_table_is_sorted_and_boxes_hide_no_failure_silently(opened: webdriver.Chrome) -> None:
+    search(opened, "tiny-phi/nf4-dq")
+    shown = visible(opened, "#results-table tbody[id]")
+    press(opened.find_element(By.CSS_SELECTOR, "button[data-column-type=duration]"), Keys.ENTER)
+    assert visible(opened, "#results-table tbody[id]") == shown
+    search(opened, " ")
+    press(opened.find_element(By.CSS_SELECTOR, "input[data-test-result=failed]"), Keys.SPACE)
+    said = opened.find_element(By.CSS_SELECTOR, ".plimsoll-find [role=status]").text
+    assert "4 of 4 failures not among them." in said
+    opened.find_element(By.CSS_SELECTOR, ".plimsoll-find button").click()
+    assert visible(opened, "#results-table tbody.failed") == 4
+
+
+def test_the_slash_leads_to_the_search(opened: webdriver.Chrome) -> None:
+    opened.find_element(By.TAG_NAME, "body").send_keys("/")
+    assert script(opened, "return document.activeElement.type") == "search"
+    assert script(opened, "return document.activeElement.value") == ""
+
+
+def test_every_failure_is_reached_from_the_first_screen_by_its_link(opened: webdriver.Chrome) -> None:
+    links = opened.find_elements(By.CSS_SELECTOR, '[aria-label="What failed"] a[href^="#acceptance"]')
+    look = "const e = document.getElementById(arguments[0]); return [e.className, e.checkVisibility()]"
+    reached = set()
+    for link in links:
+        search(opened, "nothing has this text")
+        script(opened, "arguments[0].click()", link)
+        name = script(opened, "return decodeURIComponent(location.hash.slice(1))")
+        WebDriverWait(opened, 10).until(lambda chrome, name=name: script(chrome, look, name)[1])
+        classes, _ = script(opened, look, name)
+        assert {"failed", "plimsoll-here"} <= set(classes.split())
+        reached.add(name)
+    failed = script(opened, "return [...document.querySelectorAll('#results-table tbody.failed')].map(e => e.id)")
+    assert reached == set(failed)
+
+
+def test_the_link_of_a_check_can_be_copied_and_opens_its_row(chrome: webdriver.Chrome, page: Path) -> None:
+    emulate(chrome)
+    chrome.get(page.as_uri())
+    row = "acceptance/test_memory.py::test_stored_bytes[phi-3-mini-4k-instruct/nf4]"
+    link = script(chrome, "return document.getElementById(arguments[0]).querySelector('.col-testId a').href", row)
+    chrome.get("about:blank")
+    chrome.get(link)
+    place = script(chrome, "return document.getElementById(arguments[0]).getBoundingClientRect().top", row)
+    assert -1 <= place < 900, "it is not in the window"
+    assert script(chrome, "return document.querySelector('.plimsoll-here').id") == row
+    script(chrome, "sessionStorage.clear()")
+
+
+def test_a_chart_sorts_and_tells_the_exact_figure_by_keyboard(opened: webdriver.Chrome) -> None:
+    chart = opened.find_element(By.CSS_SELECTOR, "#metric-vram_peak .plimsoll-bars")
+
+    def labels() -> list[str]:
+        found: list[str] = script(
+            opened, "return [...arguments[0].querySelectorAll('li')].map(e => e.firstChild.textContent)", chart
+        )
+        return found
+
+    first = labels()
+    by_name = chart.find_elements(By.CSS_SELECTOR, ".plimsoll-sort button")[2]
+    press(by_name, Keys.ENTER)
+    assert labels() == sorted(first) != first
+    assert by_name.get_attribute("aria-pressed") == "true"
+    script(opened, "arguments[0].querySelector('li').focus()", chart)
+    tip = opened.find_element(By.CSS_SELECTOR, ".plimsoll-tip")
+    assert tip.is_displayed()
+    assert re.search(rf"^{labels()[0]}: [\d.]+ GiB, [\d,]+ bytes; limit at most ", tip.text)
+
+
+def test_the_contents_stand_beside_the_page_and_fold_on_a_phone(opened: webdriver.Chrome) -> None:
+    emulate(opened, width=1440)
+    script(opened, "window.dispatchEvent(new Event('resize'))")
+    assert visible(opened, ".plimsoll-contents li") > 8
+    beside = "const r = document.querySelector(arguments[0]).getBoundingClientRect(); return [r.left, r.right]"
+    assert script(opened, beside, ".plimsoll-contents")[1] <= script(opened, beside, ".plimsoll-verdict")[0]
+    emulate(opened, width=390)
+    opened.refresh()
+    assert visible(opened, ".plimsoll-contents li a") == 0
+    opened.find_element(By.CSS_SELECTOR, ".plimsoll-contents summary").click()
+    assert visible(opened, ".plimsoll-contents li a") > 8
+
+
+def test_paper_takes_four_pages_for_a_run_without_failures(chrome: webdriver.Chrome, tmp_path: Path) -> None:
+    events = full_catalogue(("tiny-llama", "tiny-phi", "tiny-qwen", "tiny-mistral", "tiny-mixtral"))
+    write_events(tmp_path, numbered(events))
+    replay(f"--replay={tmp_path}", "-q")
+    emulate(chrome)
+    chrome.get((tmp_path / "report.html").as_uri())
+    printed = base64.b64decode(chrome.execute_cdp_cmd("Page.printToPDF", {})["data"])
+    assert 1 <= len(re.findall(rb"/Type\s*/Page[^s]", printed)) <= 4
 
 
 def hostile() -> list[Line]:
