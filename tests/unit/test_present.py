@@ -16,7 +16,7 @@ from plimsoll.present.document import (
     Block,
     Bullets,
     Column,
-    Contents,
+    TableOfContents,
     Document,
     Facts,
     Fold,
@@ -71,7 +71,7 @@ def blocks_of(text: str) -> tuple[Block, ...]:
         Picture(title=text, how=text, element=SVG, name=text, width=3.0),
         Picture(title=text, missing=text),
         Shares(label=text, parts=((text, 1),)),
-        Contents(label=text, links=(Link(text=text, to=text),)),
+        TableOfContents(label=text, links=(Link(text=text, to=text),)),
         Tiles(
             label=text,
             tiles=(Tile(title=text, word=Span(text=text), tone=Tone.BAD, note=text, facts=((text, words[1]),)),),
