@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from plimsoll.evidence.events import Event
 from plimsoll.evidence.encoding import judgement_fields
+from plimsoll.evidence.events import Event
 from plimsoll.judge.judgement import Limit, Measurement, judge
 from plimsoll.present.document import BarChart, Fold, Paragraph, Section, plain
 from plimsoll.present.html import fragment
