@@ -270,14 +270,12 @@ class Bar:
     """A row of a chart; places on the scale are in thousandths of its length, from the left."""
 
     label: str
-    value: float
-    """By which rows are sorted."""
     end: int
     """The place of the value."""
     text: str
     """The value for people."""
     exact: str
-    """All that is known of it, for a pointer on it."""
+    """All that is known of it but its name, for a pointer on it."""
     sign: Sign | None = None
     """How it was judged, beside it and as its colour; None where nothing was judged."""
     room: float | None = None
@@ -296,6 +294,7 @@ class BarChart:
     ticks: tuple[tuple[int, str], ...]
     """Places with what is written there."""
     bars: tuple[Bar, ...]
+    """The largest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ document.addEventListener('DOMContentLoaded', () => {
     // The browser's own tooltip would stand beside ours.
     const title = row.querySelector('title');
     if (title) { row.dataset.tip = title.textContent; title.remove(); }
-    tip.textContent = row.dataset.tip;
+    tip.textContent = row.firstChild.textContent + ': ' + row.dataset.tip;
     const place = row.querySelector('svg').getBoundingClientRect();
     tip.style.left = Math.max(8, Math.min(place.left, innerWidth - tip.offsetWidth - 8)) + 'px';
     const below = place.bottom + 4;
@@ -23,15 +23,19 @@ document.addEventListener('DOMContentLoaded', () => {
   document.addEventListener('scroll', () => { tip.hidden = true; }, { passive: true });
   document.addEventListener('keydown', ({ key }) => { if (key === 'Escape') { tip.hidden = true; } });
 
-  const figure = (row, name) => Number(row.dataset[name] ?? Infinity);
+  const room = (row) => Number(row.dataset.r ?? Infinity);
+  // Rows come with the largest first.
   const orders = {
-    'largest first': (one, other) => figure(other, 'v') - figure(one, 'v'),
-    'closest to the limit first': (one, other) => figure(one, 'r') - figure(other, 'r'),
-    'by name': (one, other) => one.firstChild.textContent.localeCompare(other.firstChild.textContent, 'en'),
+    'largest first': (rows) => rows,
+    'closest to the limit first': (rows) => [...rows].sort((one, other) => room(one) - room(other)),
+    'by name': (rows) => [...rows].sort(
+      (one, other) => one.firstChild.textContent.localeCompare(other.firstChild.textContent, 'en'),
+    ),
   };
   for (const chart of document.querySelectorAll('.plimsoll-bars')) {
     const list = chart.querySelector('ol');
-    if (list.children.length < 3) { continue; }
+    const rows = [...list.children];
+    if (rows.length < 3) { continue; }
     const box = document.createElement('div');
     box.className = 'plimsoll-sort';
     for (const [title, order] of Object.entries(orders)) {
@@ -41,7 +45,7 @@ document.addEventListener('DOMContentLoaded', () => {
       button.setAttribute('aria-pressed', String(title === 'largest first'));
       button.addEventListener('click', () => {
         for (const one of box.children) { one.setAttribute('aria-pressed', String(one === button)); }
-        list.append(...[...list.children].sort(order));
+        list.append(...order(rows));
       });
     }
     chart.prepend(box);

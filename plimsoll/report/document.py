@@ -134,7 +134,7 @@ def _why(verdict: Verdict) -> str:
         several = f", of {counted(len(causes), 'cause')}; the first" if len(causes) > 1 else ""
         return f"{len(failed)} of {counted(verdict.planned, 'check')} failed{several}: {_where(first)}: {_what(first)}"
     if verdict.faults:
-        return f"Nothing failed, but {one_line(verdict.faults[0], _SENTENCE)}"
+        return f"Nothing failed, yet this run cannot be accepted: {one_line(verdict.faults[0], _SENTENCE)}"
     if verdict.gaps:
         return f"Nothing failed, but {one_line(str(verdict.gaps[0]), _SENTENCE)}"
     if verdict.word is Word.ACCEPTED:

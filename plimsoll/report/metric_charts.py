@@ -167,7 +167,6 @@ def _bar(figure: VariantFigure, scale: Scale) -> Bar:
     expected = figure.bounds.expected
     return Bar(
         label=figure.variant,
-        value=value,
         end=scale.place(value),
         text=brief(value, figure.metric),
         exact=_exact(figure, value),
@@ -181,7 +180,7 @@ def _bar(figure: VariantFigure, scale: Scale) -> Bar:
 
 def _exact(figure: VariantFigure, value: float) -> str:
     unit, judgement = METRICS[figure.metric].unit, figure.judgement
-    told = [f"{figure.variant}: {format_exact(value, unit)}"]
+    told = [format_exact(value, unit)]
     if others := [one for one in figure.measured if one != value]:
         told.append(f"also {', '.join(brief(one, figure.metric) for one in others)}")
     if judgement is not None:

@@ -246,7 +246,7 @@ def _row(figure: VariantFigure) -> tuple[Words, ...]:
     documented = [part for text, said in _limits(figure) for part in _documented(text, said)]
     return (
         figure.variant,
-        Span(text=METRICS[figure.metric].title, title=f"{figure.metric}: {METRICS[figure.metric].meaning}"),
+        Span(text=METRICS[figure.metric].title, title=figure.metric),
         (*outcome, _measured(figure)),
         tuple(documented[1:]) or "–",
         _predicted(figure),

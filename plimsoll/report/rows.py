@@ -34,6 +34,15 @@ _CUT_OFF: Final = re.compile(r"(?:&[#\w]{0,10}|<[^>]*)\Z")
 """The beginning of an entity or of a tag at the end of a cut text."""
 _REST: Final = "\n… cut short here; evidence.jsonl has the whole text"
 
+_ROW: Final = re.compile(r'(?<=<template id="template_results-table__tbody">).*?(?=</template>)', re.DOTALL)
+_LIGHT_ROW: Final = (
+    '<tbody class="results-table-row"><tr class="collapsible"></tr><tr class="extras-row">'
+    '<td class="extra" colspan="6"><div class="media"></div>'
+    '<div class="logwrapper"><div class="logexpander"></div><div class="log"></div></div></td></tr></tbody>'
+)
+"""pytest-html's own row without its viewer of pictures and videos, which none of ours has: its script takes a
+third of the time to draw the rows of the whole catalogue."""
+
 _SAYS_NOTHING: Final = re.compile(r"(?:No log output captured\.|\[gw\d+\] [^\n]* -- Python [^\n]*)\n*")
 """A log with pytest-html's words for none, or with nothing but the name of the worker."""
 
@@ -114,8 +123,13 @@ def settled_rows(tests: Mapping[str, Sequence[Mapping[str, Any]]], redact: Calla
     return encoded
 
 
-def with_compact_data(page: str) -> str:
-    """The page with the same data in fewer bytes: half of pytest-html's are quotes that are escaped twice."""
+def lightened(page: str) -> str:
+    """The page with the same rows in fewer bytes, which a browser draws in a third of the time."""
+    return _ROW.sub(_LIGHT_ROW, _with_compact_data(page), count=1)
+
+
+def _with_compact_data(page: str) -> str:
+    """Half of the bytes of pytest-html's data are quotes that are escaped twice."""
 
     def compact(data: re.Match[str]) -> str:
         text = json.dumps(json.loads(unescape(data.group(1))), ensure_ascii=False, separators=(",", ":"))

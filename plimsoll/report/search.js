@@ -115,10 +115,12 @@ document.addEventListener('DOMContentLoaded', () => {
     found.querySelector('td.col-result')?.focus({ preventScroll: true });
   };
   addEventListener('hashchange', reveal);
-  // On paper nothing unfolds any more.
+  // On paper nothing unfolds any more; charts of very many variants would fill a book.
+  const onPaper = '[aria-label="What failed"] details, .plimsoll-tile details, .plimsoll-tiles ~ details, #loads, '
+    + '#stack, [id^=metric-]:not(:has(li:nth-child(41)))';
   const unfolded = new Set();
   addEventListener('beforeprint', () => {
-    for (const one of document.querySelectorAll('[aria-label="What failed"] details, .plimsoll-tile details')) {
+    for (const one of document.querySelectorAll(onPaper)) {
       if (!one.open) { one.open = true; unfolded.add(one); }
     }
   });

@@ -33,7 +33,7 @@ def symptom_link(diagnosis: Diagnosis) -> Link:
 
 def diagnosis_link(diagnosis: Diagnosis | None) -> tuple[Inline, ...]:
     """Words behind a gap of the page that lead to what it shows; none where nothing was recognised."""
-    return () if diagnosis is None else (" See ", symptom_link(diagnosis), ".")
+    return () if diagnosis is None else ("; see ", symptom_link(diagnosis))
 
 
 def diagnosis_lines(diagnoses: Sequence[Diagnosis], *, linked: bool = False) -> tuple[Block, ...]:

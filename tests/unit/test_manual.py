@@ -15,7 +15,7 @@ from plimsoll.manual.place import PAGES, manual_of, page_of
 from plimsoll.manual.reading import read_manual
 from plimsoll.plan.asking import KINDS
 from plimsoll.plan.checks import Check, read_checks
-from plimsoll.report.document import closing_lines
+from plimsoll.report.closing import closing_lines
 from plimsoll.report.write import summary_text
 from plimsoll.verdict.verdict import reach_verdict
 from tests.support.commands import plimsoll

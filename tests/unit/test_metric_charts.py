@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.support.run_events import Line, cell, finish, gate, line, plan, recor
 GB = 10**9
 
 
-def run_of(metric: str, figures: dict[str, float | None], high: float) -> list[Line]:
+def run_of(metric: str, figures: Mapping[str, float | None], high: float) -> list[Line]:
     """A run of a check to each variant; None is a variant of which nothing was reported."""
     cells = {variant: cell("test_it", variant, measures=[metric]) for variant in figures}
     events = [start(), plan(cells.values())]
