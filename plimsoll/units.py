@@ -124,7 +124,7 @@ def format_exact(value: float, base_unit: str) -> str:
     """The same value in the other unit system and as it was measured: `4.74 GiB, 5,090,000,000 bytes`."""
     if not math.isfinite(value):
         return format_value(value, base_unit)
-    exact = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}"
+    exact = f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 1e6 else f"{value:,.6g}"
     text = exact if base_unit == "1" else f"{exact} {base_unit}"
     if not base_unit.startswith("bytes"):
         return text
@@ -137,6 +137,11 @@ def step_of(value: float, base_unit: str) -> tuple[str, float]:
     """The unit in which a value is read best, and its factor: `("GB", 1e9)`."""
     steps = _STEPS.get(base_unit, ((base_unit, 1.0),))
     return next((step for step in steps if abs(value) >= step[1]), (base_unit, 1.0) if value == 0 else steps[-1])
+
+
+def is_scaled(base_unit: str) -> bool:
+    """True where a value is read in kilo, mega or milli of the unit."""
+    return base_unit in _STEPS
 
 
 def _three_digits(value: float) -> str:

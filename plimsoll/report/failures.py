@@ -67,7 +67,7 @@ def failure_sections(results: Sequence[CellResult], reader: Reader) -> list[Sect
     causes = causes_of(failed)
     shown: tuple[tuple[Cell, ...], ...] = tuple(_failure(alike) for alike in causes[:_MOST_SHOWN])
     more = len(causes) - len(shown)
-    titles = ("Variant", "Check", "Measured", "Limit", "Over by", "Cause", "Next step")
+    titles = ("Variant", "Check", "Measured", "Limit", "Off by", "Cause", "Next step")
     table = Table(label="What failed", columns=columns(*titles), rows=shown)
     rest = [Paragraph(words=f"and {more} more, {BELOW}")] if more > 0 else []
     return [Section(title=FAILURES, blocks=(table, *rest))]

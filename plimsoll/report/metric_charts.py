@@ -29,7 +29,7 @@ from plimsoll.present.document import (
 from plimsoll.present.foreign_text import one_line
 from plimsoll.report.figures import brief, exact_limit, limit_text
 from plimsoll.report.models import VariantFigure, metric_figures
-from plimsoll.units import counted, format_exact, step_of
+from plimsoll.units import counted, format_exact, is_scaled, step_of
 
 LENGTH: Final = 1000
 """Parts of a scale."""
@@ -219,7 +219,13 @@ def _beside(figures: Iterable[VariantFigure]) -> list[float]:
 def _power_text(power: int, metric: str) -> str:
     """Whole minutes and hours are no powers of ten."""
     is_long = METRICS[metric].unit == "s" and power > 0
-    return f"{10**power:,} s" if is_long else brief(10.0**power, metric)
+    return f"{10**power:,} s" if is_long else _tick_text(10.0**power, metric)
+
+
+def _tick_text(value: float, metric: str) -> str:
+    """Without a unit that is the same on the whole scale: the values beside the bars have it."""
+    unit = METRICS[metric].unit
+    return brief(value, metric) if is_scaled(unit) else brief(value, metric).removesuffix(f" {unit}")
 
 
 def _power(value: float) -> float:
@@ -237,4 +243,4 @@ def ticks(scale: Scale, metric: str) -> list[tuple[float, str]]:
     rough = span / _TICKS
     step = next(s for s in _STEPS if s * _power(rough) >= rough) * _power(rough) * unit
     first = math.ceil(scale.low / step)
-    return [(n * step, brief(n * step, metric)) for n in range(first, math.floor(scale.high / step) + 1)]
+    return [(n * step, _tick_text(n * step, metric)) for n in range(first, math.floor(scale.high / step) + 1)]

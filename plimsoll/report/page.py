@@ -85,8 +85,8 @@ def page_blocks(
 
 
 def _amount(section: Section) -> str:
-    """How much stands under a title, where it is a list, a table or tiles; else nothing."""
-    for block in section.blocks:
+    """How much stands under a title, where it is tiles, a list or a table; else nothing."""
+    for block in sorted(section.blocks, key=lambda block: not isinstance(block, Tiles)):
         match block:
             case Table():
                 return f"{len(block.rows):,}"

@@ -140,7 +140,7 @@ def load_section(record: RunRecord) -> Section | None:
         for load in record.loads
     )
     table = Table(label="Loads", columns=columns("Variant", "Page cache", "from_pretrained", "Checkpoint"), rows=rows)
-    return Section(title=f"All {len(rows)} loads", anchor="loads", fold=Fold.CLOSED, blocks=(table,))
+    return Section(title=f"All {len(rows)} loads", fold=Fold.CLOSED, blocks=(table,))
 
 
 def environment_section(record: RunRecord) -> Section | None:
@@ -171,9 +171,7 @@ def environment_section(record: RunRecord) -> Section | None:
         table = Table(label="Environment variables", columns=columns("Variable", "Value"), rows=variables)
         shown: Block = table if variables else Paragraph(words="Nothing is set.")
         blocks.append(Section(title=f"Environment of {node.hostname}", level=2, blocks=(shown,)))
-    if not blocks:
-        return None
-    return Section(title="Stack and environment", anchor="stack", fold=Fold.CLOSED, blocks=tuple(blocks))
+    return Section(title="Stack and environment", fold=Fold.CLOSED, blocks=tuple(blocks)) if blocks else None
 
 
 def _looked_up(title: str, label: str, head: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Section:

@@ -116,8 +116,8 @@ document.addEventListener('DOMContentLoaded', () => {
   };
   addEventListener('hashchange', reveal);
   // On paper nothing unfolds any more; charts of very many variants would fill a book.
-  const onPaper = '[aria-label="What failed"] details, .plimsoll-tile details, .plimsoll-tiles ~ details, #loads, '
-    + '#stack, [id^=metric-]:not(:has(li:nth-child(41)))';
+  const onPaper = '[aria-label="What failed"] details, .plimsoll-tile details, .plimsoll-tiles ~ details, '
+    + '[id^=metric-]:not(:has(li:nth-child(41)))';
   const unfolded = new Set();
   addEventListener('beforeprint', () => {
     for (const one of document.querySelectorAll(onPaper)) {

@@ -267,15 +267,14 @@ def _carried(results: Iterable[CellResult], used: bool) -> Cell:
         return faint("no model" if used else "nothing")
     names = tuple(Span(text=name, style=Style.CODE) for name in variants)
     if len(variants) <= _SHOWN:
-        return _joined(names)
-    rest = Section(
-        title=f"and {len(variants) - _SHOWN} more", level=0, fold=Fold.CLOSED, blocks=_joined(names[_SHOWN:])
-    )
-    return (*_joined(names[:_SHOWN]), rest)
+        return _joined(names, BREAK)
+    rest = Paragraph(words=_joined(names[_SHOWN:], ", "))
+    more = Section(title=f"and {len(variants) - _SHOWN} more", level=0, fold=Fold.CLOSED, blocks=(rest,))
+    return (*_joined(names[:_SHOWN], BREAK), more)
 
 
-def _joined(names: Sequence[Inline]) -> tuple[Inline, ...]:
-    return tuple(piece for name in names for piece in (name, BREAK))[:-1]
+def _joined(names: Sequence[Inline], between: Inline) -> tuple[Inline, ...]:
+    return tuple(piece for name in names for piece in (name, between))[:-1]
 
 
 def _counts(results: Iterable[CellResult]) -> Words:

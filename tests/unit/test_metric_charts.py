@@ -61,7 +61,7 @@ def test_a_chart_has_every_variant_the_largest_first_with_its_limit_in_place(tmp
     assert third.end * 2 == pytest.approx(second.end, abs=2)
     assert second.end < first.limits[0] < first.end
     assert first.room == pytest.approx(-0.2)
-    assert first.exact.startswith("b/nf4: 5.59 GiB, 6,000,000,000 bytes; limit at most 4.66 GiB, 5,000,000,000 bytes")
+    assert first.exact.startswith("5.59 GiB, 6,000,000,000 bytes; limit at most 4.66 GiB, 5,000,000,000 bytes")
     assert "Not measured: 1 variant: nothing was reported." in words(section)
     assert section.note == "3 variants, 1 outside of the limit"
     assert "logarithmic" not in words(section)
@@ -90,7 +90,7 @@ def test_without_a_script_the_page_has_the_drawing_and_the_exact_figure(tmp_path
     assert section is not None
     html = fragment([section])
     (svg,) = re.findall(r"<svg.*?</svg>", html)
-    assert "<title>a/nf4: 1.86 GiB, 2,000,000,000 bytes;" in svg
+    assert "<title>1.86 GiB, 2,000,000,000 bytes;" in svg
     assert re.search(r'<path class="v pass" d="M0 6H\d+V14H0z"/>', svg)
     assert re.search(r'<path class="l" d="M\d+ 0V20"/>', svg)
     assert "<text" not in svg, "text within would be squeezed with the window"
@@ -107,6 +107,7 @@ def test_what_nobody_measured_has_no_chart(tmp_path: Path) -> None:
     [
         (Scale(low=0.0, high=8.4e9, is_log=False), "vram_peak", ["0 bytes", "2 GB", "4 GB", "6 GB", "8 GB"]),
         (Scale(low=1.0, high=2e4, is_log=True), "cold_load_time", ["1 s", "10 s", "100 s", "1,000 s", "10,000 s"]),
+        (Scale(low=1e-6, high=2e-3, is_log=True), "quantized_divergence", ["1e-06", "1e-05", "0.0001", "0.001"]),
         (Scale(low=-0.5, high=1.0, is_log=False), "golden_error", ["-0.5", "0", "0.5", "1"]),
     ],
 )
