@@ -94,6 +94,9 @@ def test_the_page_of_the_whole_catalogue_is_small_and_opens(chrome: webdriver.Ch
     emulate(chrome, width=360)
     chrome.get(page.as_uri())
     assert rows(chrome) > 3000
+    drawn = script(chrome, "return document.getElementById('results-table').querySelectorAll('*').length")
+    assert drawn < 25 * rows(chrome), "a browser takes its time for each element of each row"
+    assert script(chrome, "return document.querySelectorAll('#results-table :is(img, video)').length") == 0
     assert script(chrome, "return document.documentElement.scrollWidth") <= 360
     assert problems(chrome) == []
 
