@@ -216,20 +216,22 @@ def test_a_run_that_was_killed_at_once_has_pages_too(tmp_path: Path) -> None:
 
 
 def test_what_pytest_let_pass_fails_here_where_the_verdict_fails_it(tmp_path: Path) -> None:
-    timed, stray = cell("test_timed", measures=["load_time"]), cell("test_stray")
+    timed, stray, broken = cell("test_timed", measures=["load_time"]), cell("test_stray"), cell("test_broken")
     expected = cell("test_expected")
     events = [
         *(start(), plan([timed, expected]), line(Event.NODE, node=NODE.to_json())),
         *[event for event in good_cell(timed) if event["event"] == "report"],
         *[report(expected, when, wasxfail="known") for when in ("setup", "call", "teardown")],
         *good_cell(stray),
-        finish(),
+        *(report(broken, "setup"), report(broken, "call", "failed", crash("no")), report(broken, "teardown")),
+        finish(1),
     ]
     assert replayed(tmp_path, events).returncode == 1
     assert [(row.test.rpartition("::")[2], row.result) for row in rows_of(tmp_path)] == [
         ("test_timed[tiny-llama/nf4]", "Failed"),
         ("test_expected[tiny-llama/nf4]", "Failed"),
-        ("test_stray[tiny-llama/nf4]", "Failed"),
+        ("test_broken[tiny-llama/nf4]", "Failed"),
+        ("test_stray[tiny-llama/nf4]", "Skipped"),
     ]
     assert set(map(tuple, cases_of(tmp_path).values())) == {("failure",)}
     assert "not measured: load_time" in (tmp_path / "junit.xml").read_text()
