@@ -14,6 +14,7 @@ from plimsoll.present.document import Fold, Paragraph, Section, Table, plain
 from plimsoll.present.html import fragment
 from plimsoll.uncertainty.browsing import ROOM, answers_section
 from tests.support.made_answers import answer, answers, answers_of_many, asking, many_askings, run_with
+from tests.support.pages import html_of
 from tests.support.run_events import HOSTILE, good_run, recorded
 
 
@@ -76,7 +77,7 @@ def test_the_section_is_bounded_however_much_was_answered(tmp_path: Path, text: 
     made = [replace(one, example=long, text=text) for to in asked for one in answers(to)]
     section = answers_section(run(tmp_path, asked, made))
     found = folds(section)
-    assert len(fragment([section])) < ROOM + 10_000, "no more than rows and heads"
+    assert len(html_of(section)) < ROOM + 10_000, "no more than rows and heads"
     counts = [len(table.rows) for _, table, _ in found.values()]
     assert min(counts) > 0
     assert max(counts) - min(counts) <= 1, "the sets share the room"
@@ -107,7 +108,8 @@ def test_what_a_set_lacks_is_said(tmp_path: Path) -> None:
 
 def test_no_text_of_an_answer_becomes_markup(tmp_path: Path) -> None:
     hostile = Example(id="q", question=HOSTILE, context=HOSTILE, kind=AnswerKind.TEXT, golds=((HOSTILE,),))
-    html = fragment([answers_section(run(tmp_path, [asking(chosen=1)], [answer(example=hostile, text=HOSTILE)]))])
+    record = run(tmp_path, [asking(chosen=1)], [answer(example=hostile, text=HOSTILE)])
+    html = html_of(answers_section(record))
     assert "<script" not in html
     assert html.count("&lt;script&gt;alert(1)") == 4
     assert "\x1b" not in html
