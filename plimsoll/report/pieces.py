@@ -41,4 +41,6 @@ def check_link(result: CellResult) -> Link:
     cell = result.cell
     parameter = cell.id.partition("[")[2].rpartition("]")[0] if cell.variant is None else ""
     of = parameter.removeprefix(f"{cell.gpu}-") if parameter != cell.gpu else ""
-    return Link(text=f"{check_title(cell.id)}{f': {of}' if of else ''}", to=f"#{check_anchor(cell.id)}", title=cell.id)
+    # Of what stands in an address a browser takes `%41` for `A`.
+    to = f"#{check_anchor(cell.id).replace('%', '%25')}"
+    return Link(text=f"{check_title(cell.id)}{f': {of}' if of else ''}", to=to, title=cell.id)

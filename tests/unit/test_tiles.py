@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -15,6 +16,7 @@ from plimsoll.present.document import Piece, Section, Sign, Tile, Tiles, Tone, a
 from plimsoll.present.html import fragment
 from plimsoll.report.document import verdict_document
 from plimsoll.report.naming import check_anchor, check_title
+from plimsoll.report.pieces import check_link
 from plimsoll.report.reader import Reader
 from plimsoll.report.tiles import node_sections
 from plimsoll.verdict.verdict import reach_verdict
@@ -185,3 +187,11 @@ def test_the_page_shows_tiles_and_a_file_the_table(tmp_path: Path) -> None:
 )
 def test_a_check_has_a_name_for_people_and_one_for_links(cell: str, title: str, anchor: str) -> None:
     assert (check_title(cell), check_anchor(cell)) == (title, anchor)
+
+
+def test_a_link_to_a_check_is_an_address_whatever_is_in_its_name(tmp_path: Path) -> None:
+    odd = cell("test_it", "my-model/100%41", id="acceptance/test_it.py::test_it[my-model/100%41]")
+    (result,) = reach_verdict(recorded(tmp_path, [start(), plan([odd]), finish()])).results
+    to = check_link(result).to
+    assert to == "#acceptance/test_it.py::test_it[my-model/100%2541]"
+    assert unquote(to) == f"#{check_anchor(odd.id)}", "the name of its row"
