@@ -104,12 +104,13 @@ def settled_rows(tests: Mapping[str, Sequence[Mapping[str, Any]]], redact: Calla
         log = "" if _SAYS_NOTHING.fullmatch(row["log"]) else row["log"]
         log = log if longest is None else cut_log(log, longest)
         # Numbers in place of names: the script reads no key; by `testId` it sorts, and a link finds the row.
-        name = unescape(row["testId"])
+        # Links come from evidence, which is redacted: so must be the name before it becomes an address.
+        name = redact(printable(unescape(row["testId"])))
         anchor = check_anchor(name)
         taken[anchor] += 1
         # pytest-html takes the id of a row from its cell: only now may another text stand in it.
-        first, _, *others = row["resultsTableRow"]
-        cells = "".join(cell.removesuffix("</td>") for cell in (first, check_cell(name), *others))
+        drawn = [check_cell(name) if place == 1 else cell for place, cell in enumerate(row["resultsTableRow"])]
+        cells = "".join(cell.removesuffix("</td>") for cell in drawn)
         settled[str(number)] = [
             {
                 "result": row["result"],

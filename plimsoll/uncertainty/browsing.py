@@ -58,7 +58,7 @@ def answers_section(record: RunRecord) -> Section | None:
         left -= used
     return Section(
         title="Answers, one by one",
-        note=counted(sum(len(one.answers) for one in asked), "answer"),
+        note=f"{sum(len(one.answers) for one in asked):,} in all",
         anchor="answers",
         fold=Fold.CLOSED,
         blocks=tuple(_fold(one, shown[place]) for place, one in enumerate(asked)),

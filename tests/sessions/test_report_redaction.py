@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from plimsoll.redaction import REDACTED, Redactor
+from plimsoll.report.naming import check_anchor
 from plimsoll.report.rows import settled_rows
 from tests.support.broken_checkpoints import model_entry, shipped, variant_entry
 from tests.support.subsession import run_suite
@@ -36,9 +37,9 @@ def test_a_live_page_holds_no_token_in_any_form(tmp_path: Path) -> None:
 def test_rows_are_redacted_in_every_field() -> None:
     row = {
         "result": "Failed",
-        "testId": f"test_it[{escape(TOKEN)}]",
+        "testId": f"acceptance/test_x.py::test_it[{escape(TOKEN)}]",
         "duration": "1 ms",
-        "resultsTableRow": ["<td>Failed</td>", f"<td>{escape(TOKEN)}</td>"],
+        "resultsTableRow": ["<td>Failed</td>", f"<td>{escape(TOKEN)}</td>", f"<td>{escape(TOKEN)}</td>"],
         "log": f"E  {escape(TOKEN)} \x1b[2J\u202e",
         "extras": [{"content": TOKEN}],
     }
@@ -47,9 +48,9 @@ def test_rows_are_redacted_in_every_field() -> None:
         "0": [
             {
                 "result": "Failed",
-                "testId": "000000",
+                "testId": check_anchor(f"acceptance/test_x.py::test_it[{REDACTED}]"),
                 "duration": "1 ms",
-                "resultsTableRow": [f"<td>Failed<td>{REDACTED}"],
+                "resultsTableRow": [f"<td>Failed<td class=col-testId><a>It</a> <b>{REDACTED}</b><td>{REDACTED}"],
                 "log": f"E  {REDACTED} \\x1b[2J\\u202e",
             }
         ]
