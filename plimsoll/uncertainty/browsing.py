@@ -7,12 +7,12 @@ wrong answers of a set come before the right ones, and long texts are cut. Evide
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
 from typing import Final
 
 from plimsoll.dataset.example import UNANSWERABLE, AnswerKind, Example
 from plimsoll.evidence.answers import AnswerRecord
 from plimsoll.evidence.record import RunRecord
+from plimsoll.present import html
 from plimsoll.present.document import (
     BREAK,
     Fold,
@@ -126,4 +126,4 @@ def _texts(gold: Iterable[str]) -> str:
 
 def _size(words: Words) -> int:
     pieces = words if isinstance(words, tuple) else (words,)
-    return sum(len(escape(printable(str(getattr(piece, "text", piece))))) for piece in pieces)
+    return sum(len(html.own_escape(printable(str(getattr(piece, "text", piece))))) for piece in pieces)
