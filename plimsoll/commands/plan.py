@@ -14,6 +14,7 @@ from plimsoll.catalogue.entries import Catalogue, Profile, Variant
 from plimsoll.catalogue.expression import compile_expression
 from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.catalogue.settings import read_settings, with_settings
 from plimsoll.commands.output import add_output
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
@@ -64,6 +65,12 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--catalogue", action="append", default=[], type=Path, metavar="FILE", help="a catalogue file of your own"
     )
+    parser.add_argument(
+        "--load-config",
+        metavar="JSON",
+        help='plan with these settings over those of every entry, as pytest loads them: {"torch_dtype": "float16"}, or '
+        "the path of a file with them",
+    )
     add_output(parser, "print JSON, sizes in bytes and times in seconds")
     parser.add_argument(
         "--length",
@@ -84,8 +91,11 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the plan. Raises PlimsollError for an unknown mark or profile, and where no host can be started."""
+    """Print the plan. Raises PlimsollError for an unknown mark or profile, settings that cannot be used, and where no
+    host can be started."""
     catalogue = read_catalogue(options.catalogue, known_marks=suite_marks())
+    if options.load_config is not None:
+        catalogue = with_settings(catalogue, read_settings(options.load_config, Path()))
     variants = _selected(catalogue, options.marks)
     if not variants:
         print(f"plimsoll: -m '{options.marks}' selects none of {len(catalogue.variants)} variants", file=sys.stderr)

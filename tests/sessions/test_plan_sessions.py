@@ -126,9 +126,22 @@ def test_patterns_of_profiles_and_several_gpus() -> None:
     assert plans["a100-80g-x4"]["left_bytes"] > plans["a100-80g-x2"]["left_bytes"] > 0
 
 
+def test_load_settings_are_planned_with_and_named() -> None:
+    arguments = ("plan", "-m", "gpu1b and bf16", "--profile", "a100-40g", "--json")
+    fused, eager = (
+        json.loads(plimsoll(*arguments, *more).stdout)["plans"][0]["rows"]
+        for more in ((), ("--load-config", '{"attn_implementation": "eager"}'))
+    )
+    assert [row["variant"].partition(":")[0] for row in eager] == [row["variant"] for row in fused]
+    assert all(":load-" in row["variant"] for row in eager)
+    # Eager attention keeps the scores of each pair of tokens.
+    assert all(own["largest_batch"] < 0.5 * other["largest_batch"] for own, other in zip(eager, fused, strict=True))
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
+        (("--load-config", '{"dtpye": "float16"}'), 2, "--load-config: 1 setting cannot be used:\n  unknown setting"),
         (("-m", "gpu70"), 2, "unknown mark 'gpu70' in -m 'gpu70'; did you mean 'gpu70b'?"),
         (("--profile", "a100-40"), 2, "no profile 'a100-40'; did you mean 'a100-40g'?"),
         (("-m", "tiny and gpu70b"), 5, "-m 'tiny and gpu70b' selects none of"),
