@@ -156,39 +156,58 @@ def test_mistakes_are_one_message(arguments: tuple[str, ...], status: int, messa
     assert "Traceback" not in done.stderr
 
 
-def test_a_model_that_cannot_be_built_is_told_in_its_row(tmp_path: Path) -> None:
-    entry = tmp_path / "odd.toml"
+def own_entry(folder: Path, architecture: str) -> Path:
+    """A catalogue of a model that does not ship, and so has no prediction that ships."""
+    entry = folder / "odd.toml"
     entry.write_text(
-        '[[model]]\nid = "odd"\nfamily = "other"\narchitecture = "MistralForCausalLM"\nsource = "synthetic"\n'
+        f'[[model]]\nid = "odd"\nfamily = "other"\narchitecture = "{architecture}"\nsource = "synthetic"\n'
         'licence = "none"\n[model.config]\nmodel_type = "llama"\n[model.generation]\nmax_new_tokens = 8\n'
         '[[variant]]\nmodels = ["odd"]\nquantizations = ["bf16"]\ntier = "tiny"\n'
     )
+    return entry
+
+
+def test_a_model_that_cannot_be_built_is_told_in_its_row(tmp_path: Path) -> None:
+    entry = own_entry(tmp_path, "MistralForCausalLM")
     done = plimsoll("plan", "-m", "other", "--catalogue", str(entry), env={"PLIMSOLL_CACHE": str(tmp_path)})
     assert done.returncode == 6
     assert "builds LlamaForCausalLM from model_type 'llama', and the entry says MistralForCausalLM" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_the_second_plan_starts_no_host(tmp_path: Path) -> None:
-    arguments = ("plan", "-m", "tiny and nf4 and llama", "--json")
-    first = plimsoll(*arguments, env={"PLIMSOLL_CACHE": str(tmp_path)})
-    kept = sorted((tmp_path / "predictions").iterdir())
-    assert kept
-    # Without a stack that can be imported no host would start.
-    broken = tmp_path / "broken"
+def where_no_host_starts(cache: Path, *arguments: str) -> dict[str, Any]:
+    """What a plan prints as JSON where the stack cannot be imported."""
+    broken = cache / "broken"
     (broken / "torch").mkdir(parents=True)
     (broken / "torch" / "__init__.py").write_text("raise ImportError('not here')")
-    second = subprocess.run(
-        [sys.executable, "-m", "plimsoll", *arguments],
+    done = subprocess.run(
+        [sys.executable, "-m", "plimsoll", "plan", *arguments, "--json"],
         cwd=ROOT,
-        env=environment({"PLIMSOLL_CACHE": str(tmp_path), "PYTHONPATH": str(broken)}),
+        env=environment({"PLIMSOLL_CACHE": str(cache), "PYTHONPATH": str(broken)}),
         capture_output=True,
         text=True,
         check=True,
     )
-    figures = [json.loads(done.stdout)["plans"][0]["rows"][0]["needed_bytes"] for done in (first, second)]
-    assert figures[0] == figures[1]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_the_second_plan_starts_no_host(tmp_path: Path) -> None:
+    arguments = ("-m", "other", "--catalogue", str(own_entry(tmp_path, "LlamaForCausalLM")))
+    first = json.loads(plimsoll("plan", *arguments, "--json", env={"PLIMSOLL_CACHE": str(tmp_path)}).stdout)
+    kept = sorted((tmp_path / "predictions").iterdir())
+    assert kept
+    second = where_no_host_starts(tmp_path, *arguments)
+    figures = [found["plans"][0]["rows"][0]["needed_bytes"] for found in (first, second)]
+    assert figures[0] == figures[1] > 0
     assert sorted((tmp_path / "predictions").iterdir()) == kept
+
+
+def test_what_ships_starts_no_host_at_all(tmp_path: Path) -> None:
+    found = where_no_host_starts(tmp_path, "-m", "tiny and nf4 and llama")
+    assert found["predictions"]["predicted_here"] is False
+    assert all(row["needed_bytes"] > 0 for row in found["plans"][0]["rows"])
+    assert not (tmp_path / "predictions").exists()
 
 
 def test_the_command_deals_over_the_gpus_of_this_node(tmp_path: Path) -> None:
