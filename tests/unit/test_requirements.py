@@ -1,18 +1,16 @@
 """What the code imports is declared, and what is declared is pinned: a fresh environment lacks nothing."""
 
 import ast
+import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
@@ -85,9 +83,15 @@ def pins() -> dict[str, str]:
 
 
 @cache
-def locked() -> list[dict[str, Any]]:
-    """The packages of uv.lock."""
-    found: list[dict[str, Any]] = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+def locked() -> Mapping[str, tuple[str, tuple[str, ...]]]:
+    """Package of requirements.lock -> its version, and the digests of its files."""
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for entry in (ROOT / "requirements.lock").read_text().replace("\\\n", "").splitlines():
+        requirement, *hashes = entry.split(" --hash=")
+        one = Requirement(requirement.strip())
+        (version,) = (each.version for each in one.specifier)
+        assert one.name not in found, f"{one.name} is locked twice"
+        found[canonicalize_name(one.name)] = version, tuple(each.strip() for each in hashes)
     return found
 
 
@@ -117,40 +121,27 @@ def test_what_is_pinned_is_needed() -> None:
     assert sorted(set(pins()) - closure() - named) == []
 
 
-RENEW = "uv lock; or for one package: uv lock --upgrade-package NAME==VERSION"
+RENEW = "make lock"
 
 
-def test_the_lock_of_uv_has_the_pinned_versions() -> None:
-    found: dict[str, set[str]] = {}
-    for one in locked():
-        if one["name"] != PROJECT["name"]:
-            found.setdefault(one["name"], set()).add(one["version"])
-    assert {name: versions for name, versions in found.items() if name in pins() and versions != {pins()[name]}} == {}
-    assert sorted(closure() - set(found)) == [], RENEW
+def test_the_lock_has_the_pinned_versions_and_nothing_else_is_missing() -> None:
+    versions = {name: version for name, (version, _) in locked().items()}
+    assert {name: version for name, version in versions.items() if pins().get(name, version) != version} == {}, RENEW
+    assert sorted(closure() - set(versions)) == [], RENEW
 
 
-def test_the_lock_of_uv_is_of_what_is_declared() -> None:
-    (ours,) = [one for one in locked() if one["name"] == PROJECT["name"]]
-
-    def told(one: dict[str, Any]) -> tuple[str, frozenset[str], str, str]:
-        return one["name"], frozenset(one.get("extras", ())), one.get("specifier", ""), one.get("marker", "")
-
-    base = list(map(Requirement, PROJECT["dependencies"]))
-    # Extras of ours within extras are told as what they bring.
-    extras = {extra: set(needed(extra)) - set(base) for extra in PROJECT["optional-dependencies"]}
-    expected = {
-        (canonicalize_name(one.name), frozenset(one.extras), str(one.specifier), marker)
-        for marker, lines in (("", base), *((f"extra == '{extra}'", lines) for extra, lines in extras.items()))
-        for one in lines
-    }
-    found = {
-        (name, extras, str(SpecifierSet(text)), marker)
-        for name, extras, text, marker in map(told, ours["metadata"]["requires-dist"])
-    }
-    assert found == expected, RENEW
+def test_the_lock_keeps_to_what_is_declared() -> None:
+    beyond = [
+        f"{one.name}=={locked()[canonicalize_name(one.name)][0]} is not {one.specifier}"
+        for one in declared()
+        if canonicalize_name(one.name) != PROJECT["name"]
+        and not one.specifier.contains(locked()[canonicalize_name(one.name)][0], prereleases=True)
+    ]
+    assert beyond == [], RENEW
 
 
-def test_the_lock_of_uv_names_the_public_index_alone() -> None:
-    sources = {one["source"].get("registry") for one in locked() if one["name"] != PROJECT["name"]}
-    files = [file for one in locked() for file in (*one.get("wheels", ()), *([one["sdist"]] if "sdist" in one else []))]
-    assert all(file["hash"].startswith("sha256:") for file in files)
+def test_the_lock_has_digests_and_names_no_place_to_load_from() -> None:
+    """Whoever installs from a mirror or a folder gets the same files, and says where from."""
+    assert [name for name, (_, digests) in locked().items() if not digests] == []
+    assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", one) for _, digests in locked().values() for one in digests)
+    assert "://" not in (ROOT / "requirements.lock").read_text()
