@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 
 from plimsoll.present.document import (
@@ -31,6 +32,14 @@ WIDEST = 60
 def line(words: Words, longest: int = LONGEST) -> str:
     """What stands on one line, cut with an ellipsis where it is longer."""
     return one_line("".join(map(_inline, as_words(words))), longest)
+
+
+def wrapped(text: str, width: int | None) -> list[str]:
+    """A sentence as lines of at most `width` columns, broken between words alone, so that names stay whole; as one line
+    without a width, for a file. Not for commands: whoever copies one needs it on one line."""
+    if width is None or len(text) <= width:
+        return [text]
+    return textwrap.wrap(text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def section_lines(section: Section) -> list[str]:

@@ -83,6 +83,18 @@ def test_a_terminal_is_told_what_goes_on(tmp_path: Path) -> None:
     assert re.sub(r"\x1b\[[0-9;]*m", "", written_over).startswith("✓ tiny-llama/bf16")
 
 
+def test_what_is_wider_than_the_terminal_breaks_between_words(damaged: Path, tmp_path: Path) -> None:
+    asked = (*SOME, f"--model-dir=tiny-llama={damaged}", f"--report-dir={tmp_path}", "-p", "no:cacheprovider")
+    _, output = on_a_terminal("pytest", *asked, COLUMNS="80")
+    lines = [re.sub(r"\x1b\[[0-9;]*[mK]", "", line).rpartition("\r")[2] for line in output.splitlines()]
+    first = next(place for place, line in enumerate(lines) if line.startswith("✗ tiny-llama/bf16 test_warm_load_time"))
+    rest = lines[first + 1 :]
+    failure = [lines[first], *(line for line in rest[: next(n for n, one in enumerate(rest) if one[:4].strip())])]
+    assert len(failure) > 2
+    assert max(len(line) for line in failure if " " in line.strip()) <= 80
+    assert f" {damaged}/" in " ".join(line.strip() for line in failure)
+
+
 def test_an_old_terminal_is_told_in_words(tmp_path: Path) -> None:
     asked = (*SOME, f"--report-dir={tmp_path}", "-p", "no:cacheprovider")
     status, output = on_a_terminal("pytest", *asked, PYTHONIOENCODING="ascii")
