@@ -202,7 +202,7 @@ def test_a_damaged_copy_of_what_the_suite_trained_is_not_entered(trained: dict[s
         content = path.read_bytes()
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
-    folder = copy_damaged(trained["tiny-llama"], tmp_path / "damaged", flip_a_bit)
+    folder = copy_damaged(trained["tiny-llama"], tmp_path / "damaged", flip_a_bit, with_manifest=True)
     done = plimsoll("add", str(folder), "--quantizations=bf16", "--out=my.toml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "it is not what the suite has trained: " in done.stderr

@@ -59,9 +59,10 @@ def shipped(name: str) -> Model:
     return read_catalogue().models[name]
 
 
-def copy_damaged(source: Path, target: Path, damage: Damage) -> Path:
-    """A copy of a checkpoint with something done to it, and without the manifest, which would give it away at once."""
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(MANIFEST))
+def copy_damaged(source: Path, target: Path, damage: Damage, *, with_manifest: bool = False) -> Path:
+    """A copy of a checkpoint with something done to it. The manifest, which would give it away at once, stays behind
+    unless asked for."""
+    shutil.copytree(source, target, ignore=None if with_manifest else shutil.ignore_patterns(MANIFEST))
     damage(target)
     return target
 
