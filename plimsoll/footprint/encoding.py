@@ -89,6 +89,7 @@ def step_from_json(data: Mapping[str, Any]) -> StepPrediction:
         forward=tuple(map(_moment, data["forward"])),
         backward=tuple(map(_moment, data["backward"])),
         backward_again=tuple(map(_moment, data["backward_again"])),
+        alone=None if data["alone"] is None else step_from_json(data["alone"]),
     )
 
 

@@ -136,9 +136,14 @@ class StepPrediction:
     """For the first part of a batch, which creates the gradients."""
     backward_again: tuple[Moment, ...]
     """For a later part, which adds to the gradients."""
+    alone: StepPrediction | None = None
+    """The same for batches of one sequence, where they take something else: products of matrices take views of it, and
+    keep what those are views of, where they copy parts of a larger batch."""
 
     def at(self, batch: int, length: int, *, accumulation: int = 1, device: str = "cuda") -> StepParts:
         """The parts of a step with `accumulation` batches of `batch` sequences of `length` tokens."""
+        if batch == 1 and self.alone is not None:
+            return self.alone.at(batch, length, accumulation=accumulation, device=device)
         again = accumulation > 1
         earlier = self.gradients if again else 0
         heights = {

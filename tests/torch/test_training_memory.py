@@ -5,6 +5,7 @@ The prediction follows tensors on the meta device; what is measured here is the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -16,6 +17,7 @@ import transformers
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.activations import Moment, highest
+from plimsoll.footprint.encoding import step_from_json, step_to_json
 from plimsoll.footprint.training import PARTS, Mode, Optimizer, Phase, StepParts, Training
 from plimsoll.host.server.predict.coverage import skeleton_of
 from plimsoll.host.server.predict.depth import TracedStep, deepened, shared_spans
@@ -61,10 +63,10 @@ def base(model_type: str, attention: str, dtype: str = "bfloat16", **more: Any) 
     return Base(model, Quantization.BF16, attention, stored)
 
 
-def real(model_type: str, attention: str, dtype: str = "bfloat16") -> Any:
+def real(model_type: str, attention: str, dtype: str = "bfloat16", **more: Any) -> Any:
     torch.manual_seed(0)
     auto_class: Any = transformers.AutoModelForCausalLM
-    model = auto_class.from_config(configuration(model_type), dtype=getattr(torch, dtype))
+    model = auto_class.from_config(configuration(model_type, **more), dtype=getattr(torch, dtype))
     model.set_attn_implementation(attention)
     return model
 
@@ -119,6 +121,22 @@ def test_a_step_takes_what_was_predicted(model_type: str, attention: str) -> Non
                 assert expected.activations == pytest.approx(found.activations, rel=0.005)
             else:
                 assert_alike(found, expected)
+
+
+@pytest.mark.parametrize("layers", [2, 7])
+def test_a_single_sequence_keeps_what_its_products_take_views_of(layers: int) -> None:
+    """Phi-3 without grouped heads: its values are a view of all that one fused projection gave."""
+    more = {"num_hidden_layers": layers, "num_key_value_heads": SHARED["num_attention_heads"]}
+    predicted = predict_step(BRIDGE, base("phi3", "eager", **more))
+    for batch in (1, 3):
+        found = measured(BRIDGE, tokens(batch, 128), real("phi3", "eager", **more))
+        assert_alike(found, predicted.at(batch, 128, device="cpu"))
+    assert predicted.alone is not None
+    assert step_from_json(json.loads(json.dumps(step_to_json(predicted)))) == predicted
+
+
+def test_a_single_sequence_that_takes_the_ways_of_others_has_no_figures_of_its_own() -> None:
+    assert predict_step(BRIDGE, base("llama", "sdpa")).alone is None
 
 
 def with_shares_in_16_bit(mixture: Any) -> Any:

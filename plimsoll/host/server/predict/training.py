@@ -1,7 +1,8 @@
 """Predicts the memory of a training step, traced on the meta device through forward and backward pass.
 
 As for inference (`activations`): every tensor's bytes are a polynomial in batch and length, and six passes give its
-coefficients. What is kept for the backward pass grows with every layer, so two depths are followed (`depth`).
+coefficients; a single sequence, which may take other ways, has three passes of its own. What is kept for the backward
+pass grows with every layer, so two depths are followed (`depth`).
 Fused attention is stood in for by one of its form, for torch has no such kernel for the meta device and would keep the
 scores that a fused one never writes.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, product
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ import torch
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.activations import Moment
-from plimsoll.footprint.training import Mode, StepPrediction, Training, optimizer_bytes, updating_on_cpu
+from plimsoll.footprint.training import PARTS, Mode, StepPrediction, Training, optimizer_bytes, updating_on_cpu
 from plimsoll.host.server.predict.activations import BATCHES, SHORT, outer
 from plimsoll.host.server.predict.coverage import fused_experts
 from plimsoll.host.server.predict.depth import SharedSpan, TracedStep, deepened, shared_spans
@@ -29,6 +30,9 @@ from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.predict.trace import Operation, Pass, TooManyStepsError, Watch
 from plimsoll.host.server.training.learner import Learner, low_rank_beside
 
+_ALONE: Final = (1,)
+_LOST: Final = 0.0005
+"""The part of a peak that makes no difference: a few bytes of labels and rounded blocks."""
 _LOOKS: Final = "find_packed_sequence_indices"
 """transformers' function that answers None where each sequence is one text, as all of ours are."""
 
@@ -84,13 +88,19 @@ class _Steps:
 
     def predicted(self) -> StepPrediction:
         """The prediction for the whole depth. Raises NotFollowedError."""
+        step, alone = self._of(BATCHES), self._of(_ALONE)
+        lengths = _lengths(self._short)
+        return step if all(_are_alike(step, alone, length) for length in lengths) else replace(step, alone=alone)
+
+    def _of(self, batches: Sequence[int]) -> StepPrediction:
+        """The prediction that steps of these batches give. Raises NotFollowedError."""
         own, told = self._layers[0], self._layers[0].told
         if own.are_alike and own.count > told + 1:
             try:
-                return self._from_two_depths(self._runs(told), self._runs(told + 1), own.count - told)
+                return self._from_two_depths(self._runs(told, batches), self._runs(told + 1, batches), own.count - told)
             except NotFollowedError:
                 self._watch.limit = None
-        runs = self._runs(own.count)
+        runs = self._runs(own.count, batches)
         first = runs[0]
         return self._prediction(
             [run.kept for run in runs],
@@ -120,8 +130,8 @@ class _Steps:
             moments("again", back),
         )
 
-    def _runs(self, depth: int) -> list[TracedStep]:
-        """Steps of both batches, each of both lengths. Raises NotFollowedError."""
+    def _runs(self, depth: int, batches: Sequence[int]) -> list[TracedStep]:
+        """Steps of each batch, of every length. Raises NotFollowedError."""
         runs: list[TracedStep] = []
         with ExitStack() as stack:
             stack.enter_context(_stand_ins())
@@ -131,7 +141,7 @@ class _Steps:
             for layers in self._layers[1:]:
                 stack.enter_context(layers.cut())
             layers_run = stack.enter_context(self._layers[0].cut(depth))
-            for batch, length in product(BATCHES, _lengths(self._short)):
+            for batch, length in product(batches, _lengths(self._short)):
                 runs.append(self._follow(layers_run, batch, length))
                 self._watch.limit = 2 * len(runs[0].operations)
         self._watch.limit = None
@@ -208,6 +218,12 @@ class _Steps:
         )
 
 
+def _are_alike(step: StepPrediction, alone: StepPrediction, length: int) -> bool:
+    """Whether a single sequence takes what the prediction for all batches says, but for what is lost beside a peak."""
+    one, other = step.at(1, length), alone.at(1, length)
+    return all(abs(getattr(one, part) - getattr(other, part)) <= _LOST * one.peak for part in PARTS)
+
+
 def _lengths(short: int) -> tuple[int, int, int]:
     """Three in even steps. Far apart, as those of inference are, would not do: what a token takes of a deep model, with
     logits over a large vocabulary, is more than can be told from what a pair of tokens takes."""
@@ -215,8 +231,12 @@ def _lengths(short: int) -> tuple[int, int, int]:
 
 
 def fitted(values: Sequence[int], short: int) -> tuple[int, int, int, int, int, int]:
-    """The coefficients of a `Moment` behind the bytes of six runs: the smaller batch at all lengths, then the other."""
-    smaller, larger = _quadratic(values[:3], short), _quadratic(values[3:], short)
+    """The coefficients of a `Moment` behind the bytes of six runs: the smaller batch at all lengths, then the other; or
+    of three, of one sequence, which hold for that alone."""
+    smaller = _quadratic(values[:3], short)
+    if len(values) == len(smaller):
+        return *smaller, 0, 0, 0
+    larger = _quadratic(values[3:], short)
     own = [more - less for less, more in zip(smaller, larger, strict=True)]
     shared = [less - BATCHES[0] * each for less, each in zip(smaller, own, strict=True)]
     return shared[0], shared[1], shared[2], own[0], own[1], own[2]
