@@ -117,6 +117,20 @@ def test_a_load_time_that_nothing_measured_fails(tmp_path: Path) -> None:
     assert "Benchmark fixture was not used at all" in outcome.output
 
 
+def test_a_thread_that_dies_while_a_check_runs_fails_it(tmp_path: Path) -> None:
+    """Whatever it was to watch or to measure, it did not."""
+    arguments = (*STACK, *MEDDLING)
+    outcome = run_suite(tmp_path, *arguments, env={"MEDDLE": "dying-thread"})
+    assert (outcome.status, outcome.verdict, cell(outcome)[0]) == (1, "REJECTED", "fail")
+    assert "PytestUnhandledThreadExceptionWarning" in cell(outcome)[1]
+
+
+def test_a_warning_of_another_package_fails_no_check(tmp_path: Path) -> None:
+    outcome = meddled(tmp_path, "deprecated")
+    assert (outcome.status, outcome.verdict, cell(outcome)[0]) == (0, "ACCEPTED", "pass")
+    assert "a package of this node will change" in outcome.output
+
+
 @pytest.mark.parametrize("meddle", ["status", "last-status"])
 def test_no_plugin_has_the_last_word_on_the_status(meddle: str, tmp_path: Path) -> None:
     outcome = meddled(tmp_path / "red", f"fail;{meddle}")

@@ -9,6 +9,8 @@ import contextlib
 import functools
 import os
 import signal
+import threading
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -99,6 +101,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         # A comment is no message, nor is what an assertion compares: CUDA out of memory
         said = "No space left on device"
         assert said == "Paris", "the answer is wrong"
+    if "dying-thread" in DONE and pyfuncitem.name.endswith("[tiny]"):
+        thread = threading.Thread(target=int, args=("no number",))
+        thread.start()
+        thread.join()
+    if "deprecated" in DONE and pyfuncitem.name.endswith("[tiny]"):
+        warnings.warn("a package of this node will change", DeprecationWarning, stacklevel=1)
     # What pytest itself has first, before the suite puts checks in the order of asking.
     if "fail-first" in DONE and pyfuncitem.name.endswith("[gpu1b]"):
         raise AssertionError("planted")
