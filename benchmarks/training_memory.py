@@ -33,6 +33,8 @@ _TINY: Final = ("tiny-llama", "tiny-qwen", "tiny-mistral", "tiny-mixtral", "tiny
 _LARGE: Final = ("llama-3.2-1b", "mistral-7b-v0.3", "qwen2.5-1.5b")
 _BRIDGES: Final = {True: 2**14, False: 4 * 10**6}
 _SIZES: Final = ((1, 128), (1, 512), (4, 128), (4, 512))
+_PACKED: Final = (Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ)
+_PACKED_SIZES: Final = (_SIZES[0], _SIZES[-1])
 _SHORT: Final = 128
 _LONG: Final = 512
 _DEADLINE: Final = 900.0
@@ -50,13 +52,16 @@ class Row:
     checkpointing: bool
     batch: int
     length: int
+    scheme: Quantization | None = None
+    """How weights are packed; None for floats."""
 
     @property
     def id(self) -> str:
-        """`llama-3.2-1b.1-layer-sdpa-4x128`."""
+        """`llama-3.2-1b.1-layer-sdpa-4x128`; `tiny-phi.int8-sdpa-4x512` of packed weights."""
         depth = f".{self.layers}-layer" if self.layers else ""
+        packed = f".{self.scheme}" if self.scheme else ""
         again = "-again" if self.checkpointing else ""
-        return f"{self.model}{depth}-{self.attention}{again}-{self.batch}x{self.length}"
+        return f"{self.model}{depth}{packed}-{self.attention}{again}-{self.batch}x{self.length}"
 
 
 def rows(*, slow: bool) -> Iterator[Row]:
@@ -69,6 +74,16 @@ def rows(*, slow: bool) -> Iterator[Row]:
                 )
                 if slow or model in _TINY or not _is_slow(row):
                     yield row
+    for model, scheme, (batch, length), again in product(_TINY, _PACKED, _PACKED_SIZES, (False, True)):
+        yield Row(
+            model=model,
+            layers=0,
+            attention="sdpa",
+            checkpointing=again,
+            batch=batch,
+            length=length,
+            scheme=scheme,
+        )
 
 
 def _is_slow(row: Row) -> bool:
@@ -126,9 +141,9 @@ def measure(row: Row, catalogue: Catalogue, host: Host) -> dict[str, Any]:
 
 
 def _variant(row: Row, catalogue: Catalogue) -> Variant:
-    """The entry in bf16; of a full-size model its first layers, in float32: products in 16 bit have no fast kernel on
-    the way back on every processor."""
-    variant = replace(catalogue.variants[f"{row.model}/bf16"], attention=row.attention)
+    """The entry in bf16 or packed; of a full-size model its first layers, in float32: products in 16 bit have no fast
+    kernel on the way back on every processor."""
+    variant = replace(catalogue.variants[f"{row.model}/{row.scheme or Quantization.BF16}"], attention=row.attention)
     if not row.layers:
         return variant
     config = {**variant.model.config, "num_hidden_layers": row.layers}

@@ -205,7 +205,7 @@ def test_packed_experts_stay_unpacked_while_they_run() -> None:
     stock = followed.activations(Quantization.NF4, experts_covered=False).of_prompt(1, 8)
     assert covered - stock >= 2 * tensors - 2 * 256 * 1024
     int8 = Operation("unpacking experts", 0, 0, experts=Experts(all=300, largest=200, one=50))
-    assert int8.bytes(Quantization.INT8, 2, True) == 300 * 2 + 50 * 4
+    assert int8.bytes(Quantization.INT8, 2, True) == 300 * 2 + 2 * 50 * 4
     assert int8.bytes(Quantization.INT8, 2, False) == int8.bytes(Quantization.BF16, 2, True) == 0
 
 

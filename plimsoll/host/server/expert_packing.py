@@ -103,22 +103,27 @@ def attach_int8(module: nn.Module, name: str, scales: torch.Tensor, dtype: torch
     first = not parametrize.is_parametrized(module)
     parametrize.register_parametrization(module, name, Int8Parametrization(scales, dtype), unsafe=True)
     if first:
-        reads = _ReadOnce()
-        module.register_forward_pre_hook(reads.start)
-        module.register_forward_hook(reads.end, always_call=True)
+        ReadOnce.attach(module)
 
 
-class _ReadOnce:
+class ReadOnce:
     """Keeps a weight unpacked for the length of a forward pass: an experts loop would unpack it for each expert."""
 
     def __init__(self) -> None:
         self._caches: list[Any] = []
 
-    def start(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:  # noqa: ARG002  torch's signature
+    @classmethod
+    def attach(cls, module: nn.Module) -> None:
+        """Have a module read each of its weights once in a pass."""
+        reads = cls()
+        module.register_forward_pre_hook(reads._start)
+        module.register_forward_hook(reads._end, always_call=True)
+
+    def _start(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:  # noqa: ARG002  torch's signature
         cache = parametrize.cached()
         cache.__enter__()
         self._caches.append(cache)
 
-    def end(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG002  torch's signature
+    def _end(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ARG002  torch's signature
         if self._caches:
             self._caches.pop().__exit__(None, None, None)

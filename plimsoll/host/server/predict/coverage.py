@@ -191,6 +191,14 @@ class Coverage:
         return "convolution" if "conv" in kind else "not a linear weight"
 
 
+def packed_layers(model: nn.Module, skip: Sequence[str] | None) -> list[nn.Module]:
+    """The linear layers whose weights a scheme packs; `skip` as for `Coverage`."""
+    coverage = Coverage(model, skip=skip)
+    return [
+        module for name, module in model.named_modules() if is_linear(module) and coverage.packs_weight_of(name, module)
+    ]
+
+
 def _left_by_default(model: nn.Module, tied: frozenset[str]) -> dict[str, str]:
     """The layers that stay in floats where no list says otherwise, by full name, each with the reason: they make
     logits, where rounding shows most."""

@@ -21,10 +21,14 @@ _Made = tuple[torch.Size, tuple[int, ...], torch.dtype]
 
 _KNOWN: Final[dict[tuple[Any, ...], _Made]] = {}
 """Results by operation and operands. Few thousand for all models of the catalogue."""
+_GROUPED: Final = torch.ops.aten._grouped_mm.default  # noqa: SLF001  transformers calls it too
+"""The product of a mixture's experts. On the meta device torch refuses all but bfloat16, which its kernels do not."""
 
 
 def result_of(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """What `func(*args, **kwargs)` gives, for operands on the meta device."""
+    if func == _GROUPED and args[0].dtype != torch.bfloat16:
+        return _as_if_bfloat16(func, args, kwargs).to(args[0].dtype)
     if not _makes_one_tensor(func):
         return func(*args, **kwargs)
     key = (func, _form(args), tuple((name, _form(value)) for name, value in kwargs.items()))
@@ -37,6 +41,16 @@ def result_of(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) 
         again = torch.empty_strided(form[0], form[1], dtype=form[2], device="meta")
         if again.untyped_storage().nbytes() == made.untyped_storage().nbytes():
             _KNOWN[key] = form
+    return made
+
+
+def _as_if_bfloat16(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    floats = (each if isinstance(each, torch.Tensor) and each.is_floating_point() else None for each in args)
+    alike = [
+        each if plain is None else torch.empty_strided(plain.shape, plain.stride(), dtype=torch.bfloat16, device="meta")
+        for each, plain in zip(args, floats, strict=True)
+    ]
+    made: torch.Tensor = result_of(func, alike, kwargs)
     return made
 
 

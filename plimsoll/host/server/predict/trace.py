@@ -99,9 +99,10 @@ UNPACKING: Final = "unpacking experts"
 
 
 def unpacking_experts(experts: Experts, quantization: Quantization) -> int:
-    """Bytes that unpacking takes beside the unpacked weights: int8 goes expert by expert through float32."""
+    """Bytes that unpacking takes beside the unpacked weights: int8 goes expert by expert through float32, times the
+    scales of its rows, and times 1/127 in a second copy."""
     if quantization is Quantization.INT8:
-        return experts.one * _FLOAT32
+        return 2 * experts.one * _FLOAT32
     return unpacking(experts.largest, 0, quantization)
 
 
@@ -163,9 +164,13 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types 
         self._hooks = [hook for module, held in _expert_modules(part) for hook in self._while_unpacked(module, held)]
 
     def also(self, model: nn.Module) -> None:
-        """Take another model for one that was there before, as the first."""
+        """Take another model, whose weights may be packed, for one that was there before, as the first."""
         self._products |= _packed_weights(model)
-        self._model |= {key_of(tensor) for tensor in (*model.parameters(), *model.buffers())}
+        self.is_there(model)
+
+    def is_there(self, module: nn.Module) -> None:
+        """Take what a module holds for what was there before."""
+        self._model |= {key_of(tensor) for tensor in (*module.parameters(), *module.buffers())}
 
     @property
     def in_use(self) -> int:
@@ -201,7 +206,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types 
         if self.limit is not None and len(self._current.steps) > self.limit:
             raise TooManyStepsError
         before = self._in_use
-        out = _fused_attention(args) if name == _FUSED_ATTENTION else result_of(func, args, kwargs)
+        out = attended(args[0], args[2]) if name == _FUSED_ATTENTION else result_of(func, args, kwargs)
         for made in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(made, torch.Tensor):
                 self._count(made)
@@ -283,11 +288,16 @@ def _expert_modules(model: nn.Module) -> Iterator[tuple[nn.Module, Experts]]:
             yield module, held
 
 
-def _fused_attention(args: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """What the kernels of a GPU give, heads last in memory; on the meta device torch would go step by step."""
-    batch, heads, length, _ = args[0].shape
-    width = args[2].shape[-1]
-    return args[0].new_empty(batch, length, heads, width).transpose(1, 2)
+def attended(query: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """The result of attention in one kernel, laid out as the query is; on the meta device torch would go step by step.
+
+    So do the flash kernels of a GPU and of a CPU (torch 2.13). Where heads come first, as after Phi-3's rotation, the
+    next layer makes a copy with heads last.
+    """
+    if query.shape[-1] == value.shape[-1]:
+        return torch.empty_like(query)
+    batch, heads, length, _ = query.shape
+    return query.new_empty(batch, length, heads, value.shape[-1]).transpose(1, 2)
 
 
 def _within_attention(args: tuple[Any, ...], kwargs: dict[str, Any], out: torch.Tensor) -> int:

@@ -9,32 +9,32 @@ scores that a fused one never writes.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate, product
 from typing import Any, Final
 
 import torch
+from torch import nn
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.activations import Moment
 from plimsoll.footprint.training import PARTS, Mode, StepPrediction, Training, optimizer_bytes, updating_on_cpu
 from plimsoll.host.server.predict.activations import BATCHES, SHORT, outer
-from plimsoll.host.server.predict.coverage import fused_experts
+from plimsoll.host.server.predict.coverage import packed_layers
 from plimsoll.host.server.predict.depth import SharedSpan, TracedStep, deepened, shared_spans
 from plimsoll.host.server.predict.layers import Layers, text_part, widest_window, with_attention, without_padding
 from plimsoll.host.server.predict.passes import NotFollowedError
+from plimsoll.host.server.predict.stand_ins import keep_inputs, stand_ins, unpack_experts
 from plimsoll.host.server.predict.trace import Operation, Pass, TooManyStepsError, Watch
 from plimsoll.host.server.training.learner import Learner, low_rank_beside
 
 _ALONE: Final = (1,)
 _LOST: Final = 0.0005
 """The part of a peak that makes no difference: a few bytes of labels and rounded blocks."""
-_LOOKS: Final = "find_packed_sequence_indices"
-"""transformers' function that answers None where each sequence is one text, as all of ours are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,10 @@ class Base:
     """`eager`, or anything else for attention in one kernel."""
     weights: int
     """Stored bytes."""
+    experts_covered: bool = True
+    """False where fused experts stay in floats."""
+    skip: Sequence[str] | None = None
+    """As for `Coverage`."""
 
     @property
     def itemsize(self) -> int:
@@ -76,11 +80,32 @@ class _Steps:
         # By their kinds as they are, before LoRA puts others in their place.
         self._layers = [Layers(part) for part in parts]
         self._training, self._bases, self._parts = training, bases, parts
-        self._learner = Learner(training, *parts, adapt=low_rank_beside)
         self._watch = Watch(bases[0].model, parts[0])
-        for module in (*(one.model for one in bases[1:]), *self._learner.modules):
-            self._watch.also(module)
+        for one in bases[1:]:
+            self._watch.also(one.model)
+        adapt = partial(low_rank_beside, packed=self._pack())
+        self._learner = Learner(training, *parts, adapt=adapt)
+        for module in self._learner.modules:
+            self._watch.is_there(module)
         self._short = SHORT + max(widest_window(part.config) for part in parts)
+
+    def _pack(self) -> dict[nn.Module, Quantization]:
+        """Have the models do what packed ones do; returns the layers that are packed.
+
+        This comes before anything is added that no scheme packs, and before experts are no parameters of their module:
+        by them routers are told from layers that are packed.
+        """
+        packed: dict[nn.Module, Quantization] = {}
+        for one in self._bases:
+            if not one.quantization.is_quantized:
+                continue
+            layers = packed_layers(one.model, one.skip)
+            packed |= dict.fromkeys(layers, one.quantization)
+            if one.quantization is Quantization.INT8:
+                keep_inputs(layers)
+            if one.experts_covered:
+                unpack_experts(one.model, one.quantization)
+        return packed
 
     def close(self) -> None:
         """Let the models be."""
@@ -134,7 +159,7 @@ class _Steps:
         """Steps of each batch, of every length. Raises NotFollowedError."""
         runs: list[TracedStep] = []
         with ExitStack() as stack:
-            stack.enter_context(_stand_ins())
+            stack.enter_context(stand_ins())
             for part, one in zip(self._parts, self._bases, strict=True):
                 stack.enter_context(with_attention(part, one.attention))
                 stack.enter_context(without_padding(part))
@@ -270,15 +295,13 @@ class _Places:
 
 
 def _refuse_packed(training: Training, bases: Sequence[Base]) -> None:
-    """What cannot be trained, or not be followed, once weights are packed: on the meta device they are not."""
+    """What cannot be trained once weights are packed: on the meta device they are not."""
     for one in bases:
         if one.quantization.is_quantized and training.mode is Mode.FULL:
             raise PlimsollError(
                 f"packed weights cannot be trained, and {one.quantization} packs them: train with LoRA or a bridge, or "
                 "take an unquantized variant"
             )
-        if one.quantization.is_quantized and fused_experts(one.model):
-            raise NotFollowedError("packed experts stay unpacked between the passes, which is not followed")
 
 
 def _gradients(watch: Watch, learner: Learner, steps: int) -> list[int]:
@@ -302,55 +325,5 @@ def _height(step: Operation, base: Base, *, backward: bool) -> int:
     itemsize = base.itemsize
     if backward and step.product is not None and base.quantization is Quantization.INT8:
         return step.after + step.product.weight * itemsize
-    return step.bytes(base.quantization, itemsize, True)
-
-
-@contextmanager
-def _stand_ins() -> Iterator[None]:
-    """While it is entered, attention in one kernel is `_Attention`, and transformers does not look at the numbers of
-    positions, which have no values here, for several texts in a row."""
-    functional: Any = torch.nn.functional
-    masking: Any = importlib.import_module("transformers.masking_utils")
-    places = [(functional, "scaled_dot_product_attention", _attend), (masking, _LOOKS, lambda *_args, **_kwargs: None)]
-    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in places if hasattr(owner, name)]
-    try:
-        for owner, name, stand_in in places:
-            setattr(owner, name, stand_in)
-        yield
-    finally:
-        for owner, name, original in originals:
-            setattr(owner, name, original)
-
-
-def _attend(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: torch.Tensor | None = None, **_: Any
-) -> torch.Tensor:
-    attended: torch.Tensor = _Attention.apply(query, key, value, attn_mask)  # type: ignore[no-untyped-call]
-    return attended
-
-
-class _Attention(torch.autograd.Function):
-    """What fused attention keeps: its operands, its result, and a float32 a query and head; a boolean mask as floats.
-
-    On the way back a GPU's kernels sum the gradient of the queries in float32.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
-    ) -> torch.Tensor:
-        batch, heads, length, _ = query.shape
-        out = query.new_empty(batch, length, heads, value.shape[-1]).transpose(1, 2)
-        sums = query.new_empty(batch, heads, length, dtype=torch.float32)
-        if mask is not None and mask.dtype == torch.bool:
-            mask = query.new_empty(mask.shape)
-        ctx.save_for_backward(query, key, value, out, sums, mask)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *_gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        query, key, value, *_ = ctx.saved_tensors
-        summed = torch.empty_like(query, dtype=torch.float32)
-        given = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
-        del summed
-        return (*given, None)
+    # Experts that are unpacked are tensors here, and counted as such.
+    return step.bytes(base.quantization, itemsize, experts_covered=False)

@@ -86,7 +86,14 @@ def _base(subject: Subject) -> Base:
     """A model of its own: following a step changes it."""
     model = build_skeleton(json.loads(subject.config_json), subject.auto_class, subject.architecture, subject.dtype)
     weights = _footprint(model, subject).weight_bytes
-    return Base(model, subject.quantization, subject.attention, weights)
+    return Base(
+        model,
+        subject.quantization,
+        subject.attention,
+        weights,
+        experts_covered=subject.experts_covered,
+        skip=subject.skipped,
+    )
 
 
 def _footprint(model: nn.Module, subject: Subject) -> Footprint:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import torch
 from torch import nn
 
+from plimsoll.catalogue.entries import Quantization
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.training import Mode, Training, bridge_width
 from plimsoll.host.server.predict.coverage import is_linear, output_head
@@ -24,6 +26,8 @@ Adapt = Callable[[Any, int], Any]
 
 _ALPHA: Final = 2
 """LoRA's alpha, in ranks: what its matrices add is scaled by this."""
+_NONE_PACKED: Final[Mapping[nn.Module, Quantization]] = MappingProxyType({})
+_FOUR_BIT: Final = (Quantization.NF4, Quantization.NF4_DQ)
 
 
 class Bridge(nn.Module):
@@ -168,30 +172,43 @@ def _thaw(model: Any) -> None:
 
 
 class _LowRank(nn.Module):
-    """A linear layer with two thin matrices beside it, as LoRA is defined (arXiv 2106.09685)."""
+    """A linear layer with two thin matrices beside it, as LoRA is defined (arXiv 2106.09685).
 
-    def __init__(self, layer: nn.Module, entering: int, leaving: int, rank: int) -> None:
+    What is learnt is added in float32, beside a packed layer in the layer's own dtype, to a copy beside one in 4 bit:
+    so does peft 0.21.
+    """
+
+    def __init__(self, layer: nn.Module, rank: int, packing: Quantization | None) -> None:
         super().__init__()
-        self.layer = layer
+        leaving, entering = _widths(layer)
+        self.layer, self._packing = layer, packing
         form: dict[str, Any] = {"bias": False, "dtype": torch.float32, "device": next(layer.parameters()).device}
         self.down = nn.Linear(entering, rank, **form)
         self.up = nn.Linear(rank, leaving, **form)
 
     def forward(self, entered: torch.Tensor) -> torch.Tensor:
         """What the layer gives, and what is learnt on top, in the layer's own dtype."""
-        plain: torch.Tensor = self.layer(entered)
-        learnt: torch.Tensor = self.up(self.down(entered.to(torch.float32))) * _ALPHA
-        both: torch.Tensor = plain + learnt
-        return both.to(plain.dtype)
+        result: torch.Tensor = self.layer(entered)
+        dtype = result.dtype
+        if self._packing is None:
+            result = result + self._learnt(entered)
+            return result.to(dtype)
+        if self._packing in _FOUR_BIT:
+            result = result.clone()
+        return result + self._learnt(entered).to(dtype)
+
+    def _learnt(self, entered: torch.Tensor) -> torch.Tensor:
+        scaled: torch.Tensor = self.up(self.down(entered.to(torch.float32))) * _ALPHA
+        return scaled
 
 
-def low_rank_beside(model: Any, rank: int) -> Any:
-    """Put matrices of this rank beside every linear layer but the output head, ours and not a library's."""
+def low_rank_beside(model: Any, rank: int, packed: Mapping[nn.Module, Quantization] = _NONE_PACKED) -> Any:
+    """Put matrices of this rank beside every linear layer but the output head, ours and not a library's. `packed` says
+    how layers are packed, those that are."""
     for path in _linear_layers(model):
         owner, _, name = path.rpartition(".")
         layer = model.get_submodule(path)
-        leaving, entering = _widths(layer)
-        setattr(model.get_submodule(owner), name, _LowRank(layer, entering, leaving, rank))
+        setattr(model.get_submodule(owner), name, _LowRank(layer, rank, packed.get(layer)))
     return model
 
 

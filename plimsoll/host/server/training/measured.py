@@ -6,11 +6,12 @@ the figures itself. The prediction counts tensors in a dispatch mode; an account
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import torch
+from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from plimsoll.footprint.training import Phase
@@ -105,6 +106,16 @@ class _CudaMeter:
         return torch.cuda.memory_allocated(self._device)
 
 
+def held_tensors(module: nn.Module) -> Iterator[torch.Tensor]:
+    """All tensors that a module stores: parameters, buffers, and the statistics of packed experts."""
+    yield from module.parameters()
+    yield from module.buffers()
+    for part in module.modules():
+        yield from _statistics(getattr(part, "quant_state", None))
+        # LLM.int8 takes a weight's scales away from it with the first pass.
+        yield from _statistics(getattr(part, "state", None))
+
+
 def stored_bytes(tensors: Iterable[Any]) -> int:
     """Bytes of the memory of these tensors, shared memory once; what quantization keeps beside a weight with it."""
     seen: dict[int, int] = {}
@@ -118,10 +129,14 @@ def _with_statistics(tensors: Iterable[Any]) -> Iterable[torch.Tensor]:
     for tensor in tensors:
         if isinstance(tensor, torch.Tensor):
             yield tensor
-            state = getattr(tensor, "quant_state", None)
-            for part in (state, getattr(state, "state2", None)):
-                if part is not None:
-                    yield from (value for value in vars(part).values() if isinstance(value, torch.Tensor))
+            yield from _statistics(getattr(tensor, "quant_state", None))
             for name in ("SCB", "CB"):
                 if isinstance(scales := getattr(tensor, name, None), torch.Tensor):
                     yield scales
+
+
+def _statistics(state: Any) -> Iterator[torch.Tensor]:
+    """The tensors of bitsandbytes' state of a packed weight, and of the state of its statistics."""
+    for part in (state, getattr(state, "state2", None)):
+        if part is not None:
+            yield from (value for value in vars(part).values() if isinstance(value, torch.Tensor))

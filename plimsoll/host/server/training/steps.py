@@ -20,7 +20,7 @@ from plimsoll.host.server import loading
 from plimsoll.host.server.loading import LoadedModel
 from plimsoll.host.server.repeatable import repeatable
 from plimsoll.host.server.training.learner import Learner, peft_beside
-from plimsoll.host.server.training.measured import PhaseBytes, Work, meter_for, stored_bytes
+from plimsoll.host.server.training.measured import PhaseBytes, Work, held_tensors, meter_for, stored_bytes
 from plimsoll.host.training import CompareSteps, StepsCompared, Train, Trained, TrainingData
 
 _CHUNK: Final = 2**26
@@ -202,7 +202,7 @@ class Step:
 
     def _parts(self, measured: list[PhaseBytes]) -> StepParts:
         learner = self._learner
-        weights = stored_bytes(chain.from_iterable((*m.parameters(), *m.buffers()) for m in learner.modules))
+        weights = stored_bytes(chain.from_iterable(map(held_tensors, learner.modules)))
         states = stored_bytes(chain.from_iterable(state.values() for state in self._optimizer.state.values()))
         highest = max(measured, key=lambda phase: phase.peak)
         last = [phase for phase in measured if phase.phase is Phase.FORWARD][-1]
@@ -228,8 +228,7 @@ class Step:
 def _frozen(learner: Learner) -> Iterator[torch.Tensor]:
     """All that no step may change, in an order that stays."""
     for module in learner.modules:
-        yield from (parameter for parameter in module.parameters() if not parameter.requires_grad)
-        yield from module.buffers()
+        yield from (tensor for tensor in held_tensors(module) if not tensor.requires_grad)
 
 
 def sha256_of(tensors: Iterable[torch.Tensor]) -> str:
