@@ -41,7 +41,8 @@ def source_files() -> list[Path]:
     # The predictor runs in a host, which imports torch: it is found as files, and not imported here.
     server = Path(plimsoll.host.__path__[0]) / "server"
     folders = Path(plimsoll.footprint.__path__[0]), server / "predict", server / "training"
-    return [path for folder in folders for path in sorted(folder.glob("*.py"))]
+    # How often packed experts are unpacked in a pass is said where they are packed.
+    return [server / "expert_packing.py", *(path for folder in folders for path in sorted(folder.glob("*.py")))]
 
 
 @cache
