@@ -297,7 +297,7 @@ def test_hosts_end_with_their_context(tmp_path: Path) -> None:
     with Hosts(stack=None) as hosts:
         pids = [hosts.start(f"host-{n}", tmp_path / "host.log").pid for n in range(3)]
         server = hosts._server
-        assert server is not None
+        assert isinstance(server, ForkServer)
         pids.append(server.pid)
         assert all(psutil.pid_exists(pid) for pid in pids)
     assert not any(psutil.pid_exists(pid) for pid in pids)
@@ -332,7 +332,7 @@ def test_descriptors_are_given_back(tmp_path: Path) -> None:
     with Hosts(stack=None) as hosts:
         hosts.start("first", tmp_path / "host.log").close()
         server = hosts._server
-        assert server is not None
+        assert isinstance(server, ForkServer)
         before = [psutil.Process(pid).num_fds() for pid in (os.getpid(), server.pid)]
         for number in range(50):
             host = hosts.start(f"host-{number}", tmp_path / "host.log")
@@ -355,7 +355,7 @@ def test_preparing_begins_to_import(tmp_path: Path) -> None:
     with Hosts(stack=None) as hosts:
         hosts.prepare()
         server = hosts._server
-        assert server is not None
+        assert isinstance(server, ForkServer)
         hosts.start("one", tmp_path / "host.log")
         assert hosts._server is server
 

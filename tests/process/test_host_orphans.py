@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from plimsoll.host.client.forkserver import ForkServer
 from plimsoll.host.client.process import Hosts
 from plimsoll.host.protocol import Call
 
@@ -135,7 +136,7 @@ def test_a_killed_server_costs_nothing(tmp_path: Path) -> None:
     with Hosts(stack=None) as hosts:
         first = hosts.start("first", tmp_path / "host.log")
         server = hosts._server
-        assert server is not None
+        assert isinstance(server, ForkServer)
         psutil.Process(server.pid).kill()
         assert first.ask(Call(target="os:getpid"), TIMEOUT) == first.pid
         second = hosts.start("second", tmp_path / "host.log")
@@ -148,7 +149,7 @@ def test_a_server_that_is_killed_while_it_is_asked_is_replaced(tmp_path: Path) -
     with Hosts(stack=None) as hosts:
         hosts.start("first", tmp_path / "host.log")
         server = hosts._server
-        assert server is not None
+        assert isinstance(server, ForkServer)
         process = psutil.Process(server.pid)
         process.suspend()
         threading.Timer(0.3, process.kill).start()

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from plimsoll.catalogue.entries import Quantization
+from plimsoll.host.client.forkserver import ForkServer
 from plimsoll.host.client.process import Hosts
 from plimsoll.host.failures import HostError, StackImportError
 from plimsoll.host.protocol import Call, Load, LoadSpec, Unload
@@ -35,7 +36,7 @@ def test_the_stack_is_there_and_clean(hosts: Hosts, tmp_path: Path) -> None:
 def test_the_server_has_one_thread(hosts: Hosts, tmp_path: Path) -> None:
     hosts.start("one", tmp_path / "host.log").close()
     server = hosts._server
-    assert server is not None
+    assert isinstance(server, ForkServer)
     assert psutil.Process(server.pid).num_threads() == 1
 
 

@@ -28,7 +28,7 @@ from plimsoll.host.failures import HostStartError, StackImportError
 # The path is the controller's: what pytest could import, a host can. -P keeps the working folder out until then.
 _BOOT: Final = (
     "import json, sys; order = json.loads(sys.stdin.readline()); sys.path[:] = order['path']; "
-    "from plimsoll.host.server.forkserver import main; main(order['modules'])"
+    "from plimsoll.host.server.forkserver import main; main(order['modules'], order['address'])"
 )
 _FORK_LIMIT: Final = 30.0
 """Seconds from the order to the host's pid; a loaded machine needs a few hundredths."""
@@ -40,46 +40,18 @@ class ServerGoneError(Exception):
     """The fork server ended before it could do what was asked."""
 
 
-class ForkServer:
-    """One running fork server. Importing begins at once, in the background; `fork` waits for it.
+class _Line:
+    """One process's connection to a fork server: it asks for hosts, and gets them."""
 
-    Raises HostStartError where the system refuses the process.
-    """
-
-    def __init__(self, modules: Sequence[str], import_limit: float) -> None:
+    def __init__(self, control: socket.socket, import_limit: float) -> None:
+        self._control = control
         self._import_limit = import_limit
         self._ready = False
-        self._kept = _kept_from_imports()
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the server runs
-        self._control, theirs = socket.socketpair()
-        try:
-            self._process = subprocess.Popen(  # noqa: S603  our own interpreter, our own code
-                [sys.executable, "-P", "-c", _BOOT],
-                stdin=theirs.fileno(),
-                stdout=self._output,
-                stderr=self._output,
-                start_new_session=True,
-                env={name: value for name, value in os.environ.items() if name not in self._kept},
-            )
-        except OSError as error:
-            self._control.close()
-            self._output.close()
-            raise HostStartError(f"no host can be started: {sys.executable}: {error.strerror or error}") from None
-        finally:
-            theirs.close()
-        order = {"path": [entry or str(Path.cwd()) for entry in sys.path], "modules": list(modules)}
-        with suppress(BrokenPipeError):  # where it has died already, `fork` says how
-            self._control.sendall(json.dumps(order).encode() + b"\n")
-
-    @property
-    def pid(self) -> int:
-        """The server's process id."""
-        return self._process.pid
 
     @property
     def is_alive(self) -> bool:
-        """False once the process has ended."""
-        return self._process.poll() is None
+        """False once the server has ended."""
+        raise NotImplementedError
 
     def fork(
         self, name: str, threads: int | None, channel: socket.socket, log: int, environment: Mapping[str, str]
@@ -96,10 +68,10 @@ class ForkServer:
         leash = Leash(ours)
         try:
             with theirs:
-                order = json.dumps(
-                    {"name": name, "threads": threads, "environment": {**self._kept, **environment}}
-                ).encode()
-                socket.send_fds(self._control, [order], [channel.fileno(), theirs.fileno(), log])
+                order = {"name": name, "threads": threads, **self._surroundings(environment)}
+                text = json.dumps(order).encode() + b"\n"
+                sent = socket.send_fds(self._control, [text], [channel.fileno(), theirs.fileno(), log])
+                self._control.sendall(text[sent:])
             fault = None if leash.await_start(_FORK_LIMIT) else self._why_not(name, leash)
         except OSError as error:
             leash.close()
@@ -112,6 +84,13 @@ class ForkServer:
             raise fault
         return leash
 
+    def stop(self) -> None:
+        """Ask for no more hosts; those that there are live on. Safe to call again."""
+        self._control.close()
+
+    def _surroundings(self, environment: Mapping[str, str]) -> dict[str, object]:
+        return {"environment": dict(environment)}
+
     def _why_not(self, name: str, leash: Leash) -> Exception:
         if leash.fault is not None:
             return HostStartError(f"no host for {name}: {leash.fault}")
@@ -119,10 +98,121 @@ class ForkServer:
             return HostStartError(f"no host for {name}: the fork server did not react for {_FORK_LIMIT:g} s")
         if leash.exit.is_known:
             return HostStartError(f"no host for {name}: it ended before it was ready: {leash.exit}; its log says more")
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_STOP_LIMIT)
+        if self._has_ended():
             return ServerGoneError()
         return HostStartError(f"no host for {name}: its supervisor ended before it was ready; its log says more")
+
+    def _has_ended(self) -> bool:
+        """Whether the server is gone, or goes within a few seconds."""
+        raise NotImplementedError
+
+    def _await_ready(self) -> None:
+        if not self._first_answer().get("ready"):
+            raise ServerGoneError
+        self._ready = True
+
+    def _first_answer(self) -> dict[str, dict[str, str]]:
+        """`{"ready": ...}`, `{"failed": ...}`, or nothing where the process ended without a word."""
+        poller = select.poll()
+        poller.register(self._control, select.POLLIN)
+        text = b""
+        end = clock.monotonic() + self._import_limit
+        while not text.endswith(b"\n"):
+            if not poller.poll(max(0.0, end - clock.monotonic()) * 1000):
+                raise self._too_slow()
+            data = self._control.recv(65536)
+            if not data:
+                return {}
+            text += data
+        answer: dict[str, dict[str, str]] = json.loads(text)
+        return answer
+
+    def _too_slow(self) -> StackImportError:
+        return StackImportError(
+            f"no host can be started: importing the model stack took longer than {self._import_limit:g} s"
+        )
+
+
+class JoinedServer(_Line):
+    """The fork server of another process of ours, which listens at an address: what it has imported need not be
+    imported again. Hosts have the environment and the working folder of this process.
+
+    Raises ServerGoneError where nobody listens.
+    """
+
+    def __init__(self, address: Path, import_limit: float) -> None:
+        control = socket.socket(socket.AF_UNIX)
+        try:
+            control.connect(str(address))
+        except OSError as error:
+            control.close()
+            raise ServerGoneError from error
+        super().__init__(control, import_limit)
+
+    @property
+    def is_alive(self) -> bool:
+        """False once the server has ended, or this line to it is closed."""
+        try:
+            return not self._ready or self._control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def _surroundings(self, environment: Mapping[str, str]) -> dict[str, object]:
+        return {**super()._surroundings(environment), "whole_environment": dict(os.environ), "folder": str(Path.cwd())}
+
+    def _has_ended(self) -> bool:
+        end = clock.monotonic() + _STOP_LIMIT
+        while self.is_alive and clock.monotonic() < end:
+            clock.sleep(0.05)
+        return not self.is_alive
+
+
+class ForkServer(_Line):
+    """One running fork server. Importing begins at once, in the background; `fork` waits for it.
+
+    Other processes of ours may join it at `address`, a path for a socket that only this user can reach; None for none.
+    Raises HostStartError where the system refuses the process.
+    """
+
+    def __init__(self, modules: Sequence[str], import_limit: float, address: Path | None = None) -> None:
+        control, theirs = socket.socketpair()
+        super().__init__(control, import_limit)
+        self._kept = _kept_from_imports()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  open for as long as the server runs
+        try:
+            self._process = subprocess.Popen(  # noqa: S603  our own interpreter, our own code
+                [sys.executable, "-P", "-c", _BOOT],
+                stdin=theirs.fileno(),
+                stdout=self._output,
+                stderr=self._output,
+                start_new_session=True,
+                env={name: value for name, value in os.environ.items() if name not in self._kept},
+            )
+        except OSError as error:
+            self._control.close()
+            self._output.close()
+            raise HostStartError(f"no host can be started: {sys.executable}: {error.strerror or error}") from None
+        finally:
+            theirs.close()
+        order = {
+            "path": [entry or str(Path.cwd()) for entry in sys.path],
+            "modules": list(modules),
+            "address": None if address is None else str(address),
+        }
+        with suppress(BrokenPipeError):  # where it has died already, `fork` says how
+            self._control.sendall(json.dumps(order).encode() + b"\n")
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """False once the process has ended."""
+        return self._process.poll() is None
 
     def stop(self) -> None:
         """End the server; hosts that it forked live on. Safe to call again."""
@@ -155,24 +245,18 @@ class ForkServer:
             f"no host can be started: importing the model stack ended the process: {how}\n{self._said()}"
         )
 
-    def _first_answer(self) -> dict[str, dict[str, str]]:
-        """`{"ready": ...}`, `{"failed": ...}`, or nothing where the process ended without a word."""
-        poller = select.poll()
-        poller.register(self._control, select.POLLIN)
-        text = b""
-        end = clock.monotonic() + self._import_limit
-        while not text.endswith(b"\n"):
-            if not poller.poll(max(0.0, end - clock.monotonic()) * 1000):
-                self._process.kill()
-                raise StackImportError(
-                    f"no host can be started: importing the model stack took longer than {self._import_limit:g} s"
-                )
-            data = self._control.recv(65536)
-            if not data:
-                return {}
-            text += data
-        answer: dict[str, dict[str, str]] = json.loads(text)
-        return answer
+    def _surroundings(self, environment: Mapping[str, str]) -> dict[str, object]:
+        return super()._surroundings({**self._kept, **environment})
+
+    def _has_ended(self) -> bool:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_LIMIT)
+            return True
+        return False
+
+    def _too_slow(self) -> StackImportError:
+        self._process.kill()
+        return super()._too_slow()
 
     def _said(self) -> str:
         self._output.seek(0)

@@ -23,7 +23,7 @@ from plimsoll import clock
 from plimsoll.host.channel import ForeignReplyError, GarbledMessageError, pack, unpack
 from plimsoll.host.client import ending
 from plimsoll.host.client.exchange import ConnectionLostError, DeadlineMissedError, Exchange
-from plimsoll.host.client.forkserver import ForkServer, ServerGoneError
+from plimsoll.host.client.forkserver import ForkServer, JoinedServer, ServerGoneError
 from plimsoll.host.client.leash import Exit, Leash
 from plimsoll.host.client.log import HostLog
 from plimsoll.host.client.processor_time import ProcessorTime, starved
@@ -223,6 +223,8 @@ class Hosts:
     """The hosts of this process and the fork server they come from, which starts with the first of them.
 
     `preload` names modules that the fork server imports besides the model stack, for hosts that need them at once.
+    Other processes may have hosts of the same fork server: it listens at `address`, which they `join`. Where nobody
+    listens there any more, they start their own.
     """
 
     def __init__(
@@ -231,11 +233,15 @@ class Hosts:
         on_event: OnEvent | None = None,
         stack: str | None = STACK,
         import_limit: float = 600.0,
+        *,
+        address: Path | None = None,
+        join: Path | None = None,
     ) -> None:
+        self._address, self._join = address, join
         self._modules = (*((stack,) if stack else ()), *preload)
         self._on_event = on_event or _ignore
         self._import_limit = import_limit
-        self._server: ForkServer | None = None
+        self._server: ForkServer | JoinedServer | None = None
         self._fault: StackImportError | None = None
         self._hosts: list[Host] = []
         self._lock = threading.Lock()
@@ -304,10 +310,20 @@ class Hosts:
                 continue
         raise HostStartError(f"no host for {name}: the fork server ended twice while it was asked for one")
 
-    def _current_server(self) -> ForkServer:
+    def _current_server(self) -> ForkServer | JoinedServer:
         if self._server is not None and not self._server.is_alive:
             self._server.stop()
             self._server = None
         if self._server is None:
-            self._server = ForkServer(self._modules, self._import_limit)
+            self._server = self._joined() or ForkServer(self._modules, self._import_limit, self._address)
         return self._server
+
+    def _joined(self) -> JoinedServer | None:
+        """The server to join, once: one that ended was perhaps killed, and may be again."""
+        join, self._join = self._join, None
+        if join is None:
+            return None
+        try:
+            return JoinedServer(join, self._import_limit)
+        except ServerGoneError:
+            return None

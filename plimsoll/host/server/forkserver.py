@@ -11,28 +11,35 @@ import gc
 import importlib
 import json
 import os
+import select
 import signal
 import socket
 import traceback
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
 
 from plimsoll.child.exits import hear_of_children
 from plimsoll.host.server import linux
 from plimsoll.host.server.supervisor import supervise, sweep
 
+_READY: Final = json.dumps({"ready": True}).encode() + b"\n"
 
-def main(modules: Sequence[str]) -> None:
-    """Import, say whether that went well, and fork until the controller is gone. Stdin is the control socket."""
+
+def main(modules: Sequence[str], address: str | None) -> None:
+    """Import, say whether that went well, and fork until the controller is gone. Stdin is the control socket; at
+    `address` other processes may ask for hosts too."""
     faulthandler.enable()
     linux.set_name("plimsoll-fork")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     hear_of_children()
-    with socket.socket(fileno=_take_stdin()) as control:
+    began = dict(os.environ)
+    with socket.socket(fileno=_take_stdin()) as control, _listening(address) as listener:
         # Importing makes many objects and hardly any garbage: to look for some takes an eighth of the time.
         gc.disable()
         failed = _import(modules)
-        control.sendall(json.dumps({"failed": failed} if failed else {"ready": True}).encode() + b"\n")
+        control.sendall(json.dumps({"failed": failed}).encode() + b"\n" if failed else _READY)
         if failed:
             return
         # What is frozen is left alone by every later collection, so that its pages stay shared with the hosts.
@@ -42,22 +49,66 @@ def main(modules: Sequence[str]) -> None:
         # Supervisors report to the controller; here nobody waits for them.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         linux.adopt_orphans()
-        while _serve_one(control):
-            pass
+        _serve(control, listener, began)
         # Every supervisor does so for its own host; this is for one that was stopped or killed.
         sweep()
 
 
-def _serve_one(control: socket.socket) -> bool:
-    """Fork one host; False once the controller is gone."""
-    order, descriptors, _, _ = socket.recv_fds(control, 65536, 3)
-    if not order:
+@contextmanager
+def _listening(address: str | None) -> Iterator[socket.socket | None]:
+    """A socket at the address, from before the imports: who joins early waits in its queue."""
+    if address is None:
+        yield None
+        return
+    with suppress(FileNotFoundError):  # of a server before this one, that was killed
+        Path(address).unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        yield listener
+
+
+def _serve(control: socket.socket, listener: socket.socket | None, began: Mapping[str, str]) -> None:
+    """Fork for the controller and for all that joined, until the controller is gone."""
+    joined: list[socket.socket] = []
+    while True:
+        lines = [control, *joined]
+        ready, _, _ = select.select(lines if listener is None else [*lines, listener], [], [])
+        if listener is not None and listener in ready:
+            line, _ = listener.accept()
+            with suppress(OSError):
+                line.sendall(_READY)
+            joined.append(line)
+        for line in (each for each in lines if each in ready):
+            try:
+                goes_on = _serve_one(line, [*lines, listener], began)
+            except ConnectionError:  # who joined was killed in the middle of an order
+                goes_on = False
+            if goes_on:
+                continue
+            if line is control:
+                return
+            line.close()
+            joined.remove(line)
+
+
+def _serve_one(control: socket.socket, others: Sequence[socket.socket | None], began: Mapping[str, str]) -> bool:
+    """Fork one host; False once whoever asks is gone. `began` is the environment that this process began with."""
+    text, descriptors, _, _ = socket.recv_fds(control, 65536, 3)
+    if not text:
         return False
+    while not text.endswith(b"\n"):
+        more = control.recv(65536)
+        if not more:
+            return False
+        text += more
     channel, leash, log = descriptors
     try:
         if os.fork() == 0:
-            control.close()
-            _become_supervisor(json.loads(order), channel, leash, log)
+            for other in others:
+                if other is not None:
+                    other.close()
+            _become_supervisor({"began": began, **json.loads(text)}, channel, leash, log)
     except OSError as error:
         os.write(leash, json.dumps({"fault": f"fork: {error.strerror}"}).encode() + b"\n")
     for descriptor in descriptors:

@@ -30,6 +30,8 @@ def become_host(order: dict[str, Any], channel: int, leash: int, log: int, super
         _log_to(log)
         # A core of a loaded model is as large as the model.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if "whole_environment" in order:
+            _take_surroundings(order)
         # Before anything asks for a GPU: CUDA reads its variables once, and nothing of the fork server has asked.
         os.environ.update(order["environment"])
         if order["threads"] is not None:
@@ -46,6 +48,15 @@ def become_host(order: dict[str, Any], channel: int, leash: int, log: int, super
         _flush()
         # Not sys.exit: exit handlers were registered for the fork server, and native libraries crash in theirs.
         os._exit(code)
+
+
+def _take_surroundings(order: dict[str, Any]) -> None:
+    """Have the environment and the folder of the process that asked, where another one started the fork server. What
+    importing has set stays."""
+    for name in order["began"].keys() - order["whole_environment"].keys():
+        os.environ.pop(name, None)
+    os.environ.update(order["whole_environment"])
+    os.chdir(order["folder"])
 
 
 def _reset_signals() -> None:

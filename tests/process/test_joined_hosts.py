@@ -1,0 +1,126 @@
+"""Hosts of a fork server that another process of ours started: what they share with it, and what they do not."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from plimsoll.host.client.process import Hosts
+from plimsoll.host.failures import StackImportError
+from plimsoll.host.protocol import Call
+from tests.support.subsession import ROOT, run_until
+
+DEADLINE = 60.0
+PID = Call(target="os:getpid")
+
+
+@pytest.fixture
+def address(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short path: one to a socket may have a hundred bytes."""
+    path = tmp_path_factory.mktemp("fork") / "s"
+    assert len(os.fsencode(path)) < 100
+    return path
+
+
+def server_of(pid: int) -> psutil.Process:
+    """The fork server above a host and its supervisor."""
+    return psutil.Process(pid).parents()[1]
+
+
+def test_who_joins_has_hosts_of_the_same_server(tmp_path: Path, address: Path) -> None:
+    with Hosts(stack=None, address=address) as owner, Hosts(stack=None, join=address) as guest:
+        own, joined = owner.start("own", tmp_path / "own.log"), guest.start("joined", tmp_path / "joined.log")
+        assert server_of(own.pid) == server_of(joined.pid)
+        assert joined.ask(PID, DEADLINE) == joined.pid != own.pid
+        guest.close()
+        assert not psutil.pid_exists(joined.pid)
+        assert own.ask(PID, DEADLINE) == own.pid
+        again = guest.start("again", tmp_path / "again.log")
+        assert server_of(again.pid) != server_of(own.pid), "it is joined once, and another server is the guest's own"
+
+
+def test_a_joined_host_has_the_surroundings_of_who_asked(
+    tmp_path: Path, address: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {name: Call(target="os:getenv", arguments={"key": name}) for name in ("MINE", "THEIRS", "GIVEN")}
+    monkeypatch.setenv("THEIRS", "of the server")
+    with Hosts(stack=None, address=address) as owner, Hosts(stack=None, join=address) as guest:
+        own = owner.start("own", tmp_path / "own.log")
+        monkeypatch.delenv("THEIRS")
+        monkeypatch.setenv("MINE", "x" * 100_000)
+        monkeypatch.chdir(tmp_path)
+        joined = guest.start("joined", tmp_path / "joined.log", environment={"GIVEN": "GPU-7"})
+        told = {name: joined.ask(call, DEADLINE) for name, call in asked.items()}
+        assert told == {"MINE": "x" * 100_000, "THEIRS": None, "GIVEN": "GPU-7"}
+        assert joined.ask(Call(target="os:getcwd"), DEADLINE) == str(tmp_path)
+        assert own.ask(asked["THEIRS"], DEADLINE) == "of the server"
+        assert own.ask(Call(target="os:getcwd"), DEADLINE) == str(ROOT)
+
+
+def test_where_nobody_listens_a_server_of_its_own_is_started(tmp_path: Path, address: Path) -> None:
+    with Hosts(stack=None, join=address) as guest:
+        host = guest.start("one", tmp_path / "one.log")
+        assert host.ask(PID, DEADLINE) == host.pid
+
+
+def test_who_joined_a_server_that_is_killed_goes_on_with_its_own(tmp_path: Path, address: Path) -> None:
+    with Hosts(stack=None, address=address) as owner, Hosts(stack=None, join=address) as guest:
+        first = guest.start("first", tmp_path / "first.log")
+        server = server_of(owner.start("own", tmp_path / "own.log").pid)
+        server.kill()
+        assert first.ask(PID, DEADLINE) == first.pid
+        second = guest.start("second", tmp_path / "second.log")
+        assert second.ask(PID, DEADLINE) == second.pid
+        assert server_of(second.pid) != server
+        third = owner.start("third", tmp_path / "third.log")
+        assert third.ask(PID, DEADLINE) == third.pid, "it listens at the same address again"
+
+
+def test_who_is_gone_in_the_middle_of_an_order_costs_others_nothing(tmp_path: Path, address: Path) -> None:
+    with Hosts(stack=None, address=address) as owner:
+        first = owner.start("first", tmp_path / "first.log")
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(address))
+            line.recv(100)
+            line.sendall(b'{"name": "half')
+        second = owner.start("second", tmp_path / "second.log")
+        assert server_of(second.pid) == server_of(first.pid)
+
+
+def test_a_broken_stack_is_told_by_who_joined_too(
+    tmp_path: Path, address: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text("raise ValueError('numpy ABI')")
+    monkeypatch.syspath_prepend(tmp_path)
+    broken = {"stack": None, "preload": ["broken"]}
+    with Hosts(**broken, address=address) as owner, Hosts(**broken, join=address) as guest:  # type: ignore[arg-type]
+        owner.prepare()
+        for each in (guest, owner):
+            with pytest.raises(StackImportError, match="importing broken failed: ValueError: numpy ABI"):
+                each.start("one", tmp_path / "one.log")
+
+
+def test_workers_of_a_run_share_one_server_which_ends_with_them(tmp_path: Path) -> None:
+    """The stack is imported once, however many workers there are."""
+    servers: list[psutil.Process] = []
+
+    def both_have_hosts(events: list[dict[str, Any]]) -> bool:
+        started = (event for event in events if event["event"] == "host" and event["state"] == "started")
+        return {event["worker"] for event in started} == {"gw0", "gw1"}
+
+    def look(process: subprocess.Popen[str], _events: list[dict[str, Any]]) -> None:
+        # A fork has its server's name for a moment, until it is a supervisor.
+        found = [one for one in psutil.Process(process.pid).children(recursive=True) if one.name() == "plimsoll-fork"]
+        servers.extend(one for one in found if one.parent() not in found)
+
+    asked = ("-m", "tiny and bf16", "-k", "stored_bytes", "-n", "2")
+    outcome = run_until(tmp_path, both_have_hosts, look, *asked)
+    assert outcome.verdict == "ACCEPTED", outcome.output
+    assert len(servers) == 1
+    assert not servers[0].is_running()
