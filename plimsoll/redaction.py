@@ -26,6 +26,11 @@ REDACTED: Final = "[secret removed]"
 SHORTEST_SECRET: Final = 8
 """Values of fewer characters are left alone: with `HF_TOKEN=1`, every 1 would vanish and the evidence with it."""
 
+_SHORT: Final = 200
+"""Characters up to which the answer for a text is kept."""
+_MOST_SEEN: Final = 20_000
+"""Short texts whose answers are kept at most: some megabytes."""
+
 _NAME: Final = (
     r"(?:[A-Z0-9_]*(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|APIKEY)|(?:[A-Z0-9_]*_)?(?:PASS|PAT|CREDENTIALS?|AUTH"
     r"|BEARER|COOKIE|JWT)|(?!OLD)[A-Z0-9_]+_PWD"
@@ -124,6 +129,7 @@ class Redactor:
         shapes = {form(secret) for form in (*_WRITTEN, *forms) for secret in long_enough}
         # The longest first, so that a secret that contains another is removed whole.
         self._known = sorted(shapes, key=len, reverse=True)
+        self._seen: dict[str, str] = {}
 
     @classmethod
     def from_environment(
@@ -138,6 +144,17 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """The text without secrets. Raises PlimsollError where detect-secrets is not installed."""
+        if len(text) > _SHORT:
+            return self._searched(text)
+        # Evidence says the same names, ids and units over and over.
+        found = self._seen.get(text)
+        if found is None:
+            if len(self._seen) >= _MOST_SEEN:
+                self._seen.clear()
+            found = self._seen[text] = self._searched(text)
+        return found
+
+    def _searched(self, text: str) -> str:
         if "://" in text:  # first, so that a known password leaves no user's name behind
             text = _IN_ADDRESS.sub(REDACTED, text)
         for secret in self._known:
