@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from fixtures.workers import host_threads
 from plimsoll.tiny.store import Store
 from tests.support.broken_checkpoints import shipped
-from tests.support.commands import SERVERS
+from tests.support.fork_servers import SERVERS
 from tests.support.made_once import recorded_once
 from tests.support.subsession import ROOT, Outcome
 
@@ -78,8 +78,8 @@ def built_cache(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def fork_server_of_commands() -> Iterator[None]:
-    """End the fork server that the commands of a file had in common."""
+def fork_server_of_a_file() -> Iterator[None]:
+    """End the fork server that the commands and sub-sessions of a file had in common."""
     yield
     SERVERS.end()
 

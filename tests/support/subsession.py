@@ -21,7 +21,10 @@ from unittest import mock
 
 import pytest
 
+from tests.support.fork_servers import BELL, Bell
+
 ROOT = Path(__file__).parents[2]
+_BELL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,19 +129,36 @@ def run_inside(reports: Path, *arguments: str, env: Mapping[str, str] | None = N
 def run_suite(
     reports: Path, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 240, preexec: Any = None
 ) -> Outcome:
-    """Run the suite to its end. Raises subprocess.TimeoutExpired where it hangs."""
-    done = subprocess.run(
-        command(reports, *arguments),
-        cwd=ROOT,
-        env=environment(env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout,
-        check=False,
-        preexec_fn=preexec,
-    )
-    return Outcome(status=done.returncode, output=done.stdout, reports=reports)
+    """Run the suite to its end. Raises subprocess.TimeoutExpired where it hangs.
+
+    Its hosts come from the fork server of the file of tests, but where limits are set that they are to have too.
+    """
+    variables = environment(env)
+    with Bell(variables) as bell:
+        shared = () if preexec else ("-p", "tests.support.plugins.shared_fork_server")
+        process = subprocess.Popen(
+            command(reports, *shared, *arguments),
+            cwd=ROOT,
+            env={**variables, BELL: str(bell.path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=preexec,
+        )
+        with process:
+            output = _output_of(process, bell, time.monotonic() + timeout)
+    return Outcome(status=process.returncode, output=output, reports=reports)
+
+
+def _output_of(process: subprocess.Popen[str], bell: Bell, end: float) -> str:
+    while True:
+        try:
+            return process.communicate(timeout=_BELL_SECONDS)[0]
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > end:
+                process.kill()
+                raise
+            bell.answer()
 
 
 def run_until(
