@@ -16,8 +16,8 @@ from plimsoll.catalogue.tables import TomlTable
 from plimsoll.errors import Fault
 from plimsoll.metrics import FLOORED, METRICS, RULE_SCORES
 from plimsoll.units import SCALE, to_base
-from plimsoll.usertoml.explain import key_path, shown
 from plimsoll.usertoml.phrases import PhraseError, holes_of, phrase
+from plimsoll.usertoml.reading import key_path, shown
 from plimsoll.usertoml.suggest import did_you_mean, nearest
 
 _MOST_LAYERS: Final = 10_000

@@ -13,7 +13,7 @@ from plimsoll.catalogue.entries import LimitedSide, Origin
 from plimsoll.catalogue.marks import Marks
 from plimsoll.catalogue.tables import TomlTable
 from plimsoll.errors import Fault
-from plimsoll.usertoml.explain import shown
+from plimsoll.usertoml.reading import shown
 from plimsoll.usertoml.suggest import did_you_mean
 
 

@@ -20,8 +20,7 @@ from plimsoll.catalogue.files import ParsedFile
 from plimsoll.catalogue.schema import SCHEMAS, FileTable
 from plimsoll.catalogue.translate import meant_keys, translate
 from plimsoll.errors import Fault
-from plimsoll.usertoml.explain import key_path, shown
-from plimsoll.usertoml.lines import line_of
+from plimsoll.usertoml.reading import key_path, line_of, shown
 from plimsoll.usertoml.suggest import did_you_mean
 
 

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from plimsoll.catalogue.schema import NESTED, REFUSED, SCHEMAS, keys_of
 from plimsoll.errors import Fault
-from plimsoll.usertoml.explain import key_path, shown
+from plimsoll.usertoml.reading import key_path, shown
 from plimsoll.usertoml.suggest import did_you_mean, nearest
 
 _QUOTED: Final = re.compile(r"'([^']*)'")

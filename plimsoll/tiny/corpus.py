@@ -16,8 +16,7 @@ from typing import Any, Final
 
 from plimsoll.catalogue.files import shipped_root
 from plimsoll.errors import CatalogueError, Fault
-from plimsoll.usertoml.explain import shown, unknown_keys
-from plimsoll.usertoml.reading import data_of, read_bytes, text_of
+from plimsoll.usertoml.reading import data_of, read_bytes, shown, text_of, unknown_keys
 from plimsoll.usertoml.suggest import did_you_mean
 
 LONGEST_ANSWER: Final = 6

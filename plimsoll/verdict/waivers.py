@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plimsoll.errors import Fault, PlimsollError
-from plimsoll.usertoml.explain import shown, unknown_keys
-from plimsoll.usertoml.reading import data_of, read_bytes, text_of
+from plimsoll.usertoml.reading import data_of, read_bytes, shown, text_of, unknown_keys
 from plimsoll.usertoml.suggest import did_you_mean
 
 _KEYS: Final = ("cells", "who", "why", "until")
