@@ -2,7 +2,8 @@
 
 The definitions are data (`catalogue/golden/`); the expected logits are float32 numbers in files beside them, computed
 in float64 by code that shares nothing with the stack under test (`benchmarks/golden`). This module reads them, and
-lists the tensors from which both sides make their weights.
+lists the tensors from which both sides make their weights; likewise the models of `agreement.toml`, whose bits are not
+given but must be the same on all devices.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ MANIFEST: Final = "make.json"
 
 _PLAIN: Final = "plain"
 """The name of weights that are not packed, in whatever dtype they are computed."""
+_AGREEMENT: Final = "agreement.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,3 +233,60 @@ def _feed_forward(config: Mapping[str, Any]) -> Iterator[_Part]:
         yield "mlp.gate_proj.weight", (inner, hidden), "gate"
         yield "mlp.up_proj.weight", (inner, hidden), "up"
         yield "mlp.down_proj.weight", (hidden, inner), "down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementModel:
+    """A model made by a formula, and how it is run. What the formula does not define comes from its golden `base`."""
+
+    id: str
+    base: GoldenModel
+    config: Mapping[str, Any]
+    tensors: tuple[GoldenTensor, ...]
+    devices: tuple[str, ...]
+    """The kinds of devices that run it: `cpu`, `cuda`."""
+    batches: tuple[int, ...]
+    """Texts in one batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementModels:
+    """All agreement models, in the order of the file."""
+
+    models: Mapping[str, AgreementModel]
+    quantizations: tuple[Quantization, ...]
+    rounds: int
+    """How often each device runs each model."""
+
+
+def read_agreement(root: Path | None = None) -> AgreementModels:
+    """Read the agreement models of the catalogue under `root`, by default the shipped one.
+
+    Raises PlimsollError for files that are missing or invalid.
+    """
+    folder = (root or shipped_root()) / FOLDER
+    try:
+        definition = tomllib.loads((folder / _AGREEMENT).read_text(encoding="utf-8"))
+        exponents = tomllib.loads((folder / DEFINITION).read_text(encoding="utf-8"))["exponents"]
+        models = {model.id: model for model in _agreement_models(definition, read_golden(root).models, exponents)}
+        quantizations = tuple(Quantization(name) for name in definition["quantizations"])
+        return AgreementModels(models=models, quantizations=quantizations, rounds=int(definition["rounds"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PlimsollError(f"{folder / _AGREEMENT} holds no models ({type(error).__name__}: {error})") from None
+
+
+def _agreement_models(
+    definition: Mapping[str, Any], golden: Mapping[str, GoldenModel], exponents: Mapping[str, int]
+) -> Iterator[AgreementModel]:
+    for name, entry in definition["model"].items():
+        base = golden[entry["family"]]
+        config = {**base.config, **entry.get("config", {})}
+        shifted = {role: exponent + entry["shift"] for role, exponent in exponents.items()}
+        yield AgreementModel(
+            id=name,
+            base=base,
+            config=config,
+            tensors=tuple(tensors_of(config, shifted)),
+            devices=tuple(entry["devices"]),
+            batches=tuple(entry["batches"]),
+        )

@@ -1,5 +1,5 @@
 """Changes the catalogue by the options of a run: fewer layers, the CPU in place of a GPU or a GPU in place of the CPU,
-a path for an entry.
+a path for an entry, settings of a load.
 
 What is changed gets an id of its own (`llama-3.1-70b:1-layer/nf4-dq:cpu`; no entry can have a colon in its id), so that
 its result can never be mistaken for that of the unchanged entry.
@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from plimsoll.catalogue.entries import Catalogue, Claim, Model, Tier, Variant, without_gpus
+from plimsoll.catalogue.entries import Catalogue, Claim, Model, Quantization, Tier, Variant, WeightSource, without_gpus
+from plimsoll.catalogue.settings import DTYPES, PLANNERS, LoadSettings
 from plimsoll.errors import PlimsollError
 from plimsoll.metrics import METRICS, MetricKind
 from plimsoll.userpath import user_path
@@ -143,3 +144,62 @@ def named_paths(
         paths[name] = Path(base, user_path(path))
         check(written, paths[name])
     return paths
+
+
+def with_settings(catalogue: Catalogue, settings: LoadSettings) -> Catalogue:
+    """The catalogue with every variant loaded as the settings say. A variant that they alter gets an id of its own, so
+    that its result is never mistaken for the entry's; one that they do not alter keeps its id."""
+    return _with_variants(
+        catalogue, {name: configured(variant, settings) for name, variant in catalogue.variants.items()}
+    )
+
+
+def configured(variant: Variant, settings: LoadSettings) -> Variant:
+    """A variant with settings merged over its entry; the same variant where they change nothing."""
+    changed = replace(
+        variant,
+        quantization=_quantization(variant, settings.dtype),
+        attention=settings.attention or variant.attention,
+        device_map=variant.device_map if settings.device_map is None else settings.device_map,
+        load_options=_load_options(variant, settings),
+        config={**variant.config, **settings.config},
+        tokenizer={**variant.tokenizer, **settings.tokenizer},
+        model=_model(variant.model, settings),
+    )
+    if changed == variant:
+        return variant
+    return replace(
+        changed,
+        id=f"{variant.id}:{settings.alteration}",
+        claims=_numerics(variant.claims),
+        settings=dict(settings.given),
+    )
+
+
+def _quantization(variant: Variant, dtype: str | None) -> Quantization:
+    return variant.quantization if dtype is None or variant.quantization.is_quantized else DTYPES[dtype]
+
+
+def _load_options(variant: Variant, settings: LoadSettings) -> dict[str, Any]:
+    options = {**variant.load_options, **settings.load_options}
+    fields = {
+        **(variant.load_options.get("quantization_config") or {}),
+        **(settings.load_options.get("quantization_config") or {}),
+    }
+    if settings.dtype is not None and variant.quantization.is_quantized and settings.dtype != variant.dtype:
+        fields["bnb_4bit_compute_dtype"] = settings.dtype
+    if fields:
+        options["quantization_config"] = fields
+    if "max_memory" in options and settings.device_map is not None and settings.device_map not in PLANNERS:
+        # The entry's own limits: with named places nothing is planned.
+        options = {name: value for name, value in options.items() if name != "max_memory"}
+    return options
+
+
+def _model(model: Model, settings: LoadSettings) -> Model:
+    changes: dict[str, Any] = {}
+    if settings.trust_remote_code is not None:
+        changes["trust_remote_code"] = settings.trust_remote_code
+    if settings.revision is not None and model.source is WeightSource.HUB:
+        changes["revision"] = settings.revision
+    return replace(model, **changes) if changes else model

@@ -11,13 +11,12 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from plimsoll.catalogue.entries import Catalogue, Model, Quantization, Variant, WeightSource
+from plimsoll.catalogue.entries import Quantization, Variant
 from plimsoll.errors import PlimsollError
-from plimsoll.metrics import METRICS, MetricKind
 from plimsoll.units import SCALE, to_base
 from plimsoll.userpath import user_path
 from plimsoll.usertoml.suggest import did_you_mean
@@ -27,7 +26,8 @@ LOAD: Final = "load-"
 
 ATTENTIONS: Final = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention")
 """transformers' names of attention implementations."""
-_PLANNERS: Final = ("auto", "balanced", "balanced_low_0", "sequential")
+PLANNERS: Final = ("auto", "balanced", "balanced_low_0", "sequential")
+"""The device maps that accelerate plans itself."""
 ROPE_TYPES: Final = ("default", "dynamic", "linear", "llama3", "longrope", "proportional", "yarn")
 """The kinds of scaled position embeddings that transformers 5 knows; each model class checks which of them it takes."""
 CONFIG_KEYS: Final = ("rope_parameters", "sliding_window", "max_position_embeddings")
@@ -35,7 +35,8 @@ CONFIG_KEYS: Final = ("rope_parameters", "sliding_window", "max_position_embeddi
 TOKENIZER_KEYS: Final = ("use_fast", "padding_side", "pad_token", "chat_template")
 _OPTIONS: Final = ("max_memory", "offload_folder", "offload_buffers", "experts_implementation", "fused_experts")
 """Further arguments of from_pretrained that are passed on unchanged."""
-_DTYPES: Final = {"float32": Quantization.FP32, "bfloat16": Quantization.BF16, "float16": Quantization.FP16}
+DTYPES: Final = {"float32": Quantization.FP32, "bfloat16": Quantization.BF16, "float16": Quantization.FP16}
+"""torch's names of dtypes -> what a variant is called whose weights have it."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _PLACE: Final = re.compile(r"(?:cuda:)?[0-9]{1,3}|cuda|cpu|disk")
 _SIZE: Final = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[KMGT]i?B)", re.IGNORECASE)
@@ -186,8 +187,8 @@ def _dtype(value: Any) -> str:
     name = value.removeprefix("torch.") if isinstance(value, str) else value
     if name == "auto":
         raise ValueError("'auto' takes what the checkpoint says; name float32, bfloat16 or float16")
-    if not isinstance(name, str) or name not in _DTYPES:
-        raise ValueError(f"must be one of {', '.join(_DTYPES)}, not {value!r:.60}")
+    if not isinstance(name, str) or name not in DTYPES:
+        raise ValueError(f"must be one of {', '.join(DTYPES)}, not {value!r:.60}")
     return name
 
 
@@ -238,12 +239,12 @@ def _commit(value: Any) -> str:
 def read_device_map(value: Any) -> Any:
     """Read a planner's name, a place, or a table of module = place. Raises ValueError for anything else."""
     places = list(value.values()) if isinstance(value, Mapping) else [value]
-    known = _PLANNERS if isinstance(value, str) else ()
+    known = PLANNERS if isinstance(value, str) else ()
     for place in places:
         text = str(place) if isinstance(place, int) and not isinstance(place, bool) else place
         if not isinstance(text, str) or not (text in known or _PLACE.fullmatch(text)):
             raise ValueError(
-                f"has no place {place!r:.60}; use {', '.join(_PLANNERS)}, cpu, cuda:0, or a table of module = place"
+                f"has no place {place!r:.60}; use {', '.join(PLANNERS)}, cpu, cuda:0, or a table of module = place"
             )
     if not places:
         raise ValueError("is empty; use 'auto', a place such as 'cuda:0', or a table of module = place")
@@ -360,64 +361,6 @@ def merged_config(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict
     if isinstance(rope, Mapping) and isinstance(own, Mapping):
         merged["rope_parameters"] = {**own, **rope}
     return merged
-
-
-def with_settings(catalogue: Catalogue, settings: LoadSettings) -> Catalogue:
-    """The catalogue with every variant loaded as the settings say. A variant that they alter gets an id of its own, so
-    that its result is never mistaken for the entry's; one that they do not alter keeps its id."""
-    variants = {name: configured(variant, settings) for name, variant in catalogue.variants.items()}
-    experiments = {
-        name: replace(experiment, variants=tuple(variants[id_].id for id_ in experiment.variants))
-        for name, experiment in catalogue.experiments.items()
-    }
-    return replace(catalogue, variants={one.id: one for one in variants.values()}, experiments=experiments)
-
-
-def configured(variant: Variant, settings: LoadSettings) -> Variant:
-    """A variant with settings merged over its entry; the same variant where they change nothing."""
-    changed = replace(
-        variant,
-        quantization=_quantization(variant, settings.dtype),
-        attention=settings.attention or variant.attention,
-        device_map=variant.device_map if settings.device_map is None else settings.device_map,
-        load_options=_load_options(variant, settings),
-        config={**variant.config, **settings.config},
-        tokenizer={**variant.tokenizer, **settings.tokenizer},
-        model=_model(variant.model, settings),
-    )
-    if changed == variant:
-        return variant
-    claims = tuple(claim for claim in variant.claims if METRICS[claim.metric].kind is MetricKind.NUMERIC)
-    return replace(changed, id=f"{variant.id}:{settings.alteration}", claims=claims, settings=dict(settings.given))
-
-
-def _quantization(variant: Variant, dtype: str | None) -> Quantization:
-    return variant.quantization if dtype is None or variant.quantization.is_quantized else _DTYPES[dtype]
-
-
-def _load_options(variant: Variant, settings: LoadSettings) -> dict[str, Any]:
-    options = {**variant.load_options, **settings.load_options}
-    fields = {
-        **(variant.load_options.get("quantization_config") or {}),
-        **(settings.load_options.get("quantization_config") or {}),
-    }
-    if settings.dtype is not None and variant.quantization.is_quantized and settings.dtype != variant.dtype:
-        fields["bnb_4bit_compute_dtype"] = settings.dtype
-    if fields:
-        options["quantization_config"] = fields
-    if "max_memory" in options and settings.device_map is not None and settings.device_map not in _PLANNERS:
-        # The entry's own limits: with named places nothing is planned.
-        options = {name: value for name, value in options.items() if name != "max_memory"}
-    return options
-
-
-def _model(model: Model, settings: LoadSettings) -> Model:
-    changes: dict[str, Any] = {}
-    if settings.trust_remote_code is not None:
-        changes["trust_remote_code"] = settings.trust_remote_code
-    if settings.revision is not None and model.source is WeightSource.HUB:
-        changes["revision"] = settings.revision
-    return replace(model, **changes) if changes else model
 
 
 def is_configured(variant: Variant) -> bool:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from plimsoll.catalogue.entries import Catalogue, Profile, Variant
 from plimsoll.catalogue.expression import compile_expression
 from plimsoll.catalogue.marks import suite_marks
+from plimsoll.catalogue.overrides import with_settings
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.catalogue.settings import read_settings, with_settings
+from plimsoll.catalogue.settings import read_settings
 from plimsoll.commands.output import add_output
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from plimsoll.catalogue.agreement import AgreementModel
 from plimsoll.catalogue.entries import Quantization
+from plimsoll.catalogue.golden import AgreementModel
 from plimsoll.errors import PlimsollError
 from plimsoll.host.protocol import ComputeGolden
 from plimsoll.host.rates import WAYS, Bits, ComputeBits, way_name

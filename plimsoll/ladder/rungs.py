@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from plimsoll.catalogue.entries import Quantization, Variant
-from plimsoll.catalogue.settings import LoadSettings, configured, settings_of
+from plimsoll.catalogue.overrides import configured
+from plimsoll.catalogue.settings import LoadSettings, settings_of
 
 DRY_RUN: Final = "cpu-fp32"
 BF16: Final = "bf16"

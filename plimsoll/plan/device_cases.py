@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
-from plimsoll.catalogue.agreement import read_agreement
 from plimsoll.catalogue.entries import Quantization
-from plimsoll.catalogue.golden import read_golden
+from plimsoll.catalogue.golden import read_agreement, read_golden
 from plimsoll.node.devices import CPU_KIND, Device
 
 DTYPES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -76,7 +75,7 @@ class DeviceCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BitsCase:
-    """A model of `plimsoll.catalogue.agreement` in one form on one device, and the devices that must agree with it."""
+    """A model of `plimsoll.catalogue.golden` in one form on one device, and the devices that must agree with it."""
 
     device: Device
     model: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from plimsoll.catalogue.building import symptoms_of
 from plimsoll.catalogue.consistency import check
 from plimsoll.catalogue.entries import Symptom
 from plimsoll.catalogue.files import read_shipped, shipped_root
+from plimsoll.catalogue.reader import symptoms_of
 from plimsoll.catalogue.tables import tables_of
 from plimsoll.errors import CatalogueError
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from plimsoll.catalogue.agreement import read_agreement
 from plimsoll.catalogue.entries import Quantization
+from plimsoll.catalogue.golden import read_agreement
 from plimsoll.host.client.process import Hosts
 from plimsoll.host.protocol import Call
 from plimsoll.host.rates import Bits

@@ -11,8 +11,8 @@ import pytest
 
 from fixtures.board import Board, KeptFailureError
 from fixtures.options import seconds_of
-from plimsoll.catalogue.agreement import read_agreement
 from plimsoll.catalogue.entries import Quantization
+from plimsoll.catalogue.golden import read_agreement
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.gate.skip import Skip, SkipCode

@@ -12,17 +12,15 @@ import pytest
 
 from fixtures.catalogue_options import settled
 from plimsoll.catalogue.entries import Catalogue, Quantization, Variant, WeightSource
-from plimsoll.catalogue.overrides import alterations_of
+from plimsoll.catalogue.overrides import alterations_of, configured, with_settings
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.catalogue.settings import (
-    configured,
     is_configured,
     may_offload,
     merged_config,
     read_settings,
     settings_of,
     size_in_bytes,
-    with_settings,
 )
 from plimsoll.errors import CatalogueError, PlimsollError
 from plimsoll.footprint.prediction import Subject
