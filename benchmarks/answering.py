@@ -19,7 +19,7 @@ from benchmarks.loading import spec_of
 from plimsoll import clock
 from plimsoll.catalogue.entries import Model, Quantization
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.dataset.miniatures import read_miniature
+from plimsoll.dataset.files import read_miniature
 from plimsoll.dataset.prompting import render
 from plimsoll.host.protocol import AnswerPrompts
 from plimsoll.host.server.answering import answer

@@ -1,4 +1,9 @@
-"""Reads files of rows: parquet, JSON Lines, or JSON in any layout; each kind of damage gives one clear fault."""
+"""Reads files of rows: parquet, JSON Lines, or JSON in any layout; each kind of damage gives one clear fault.
+
+The miniatures are such files: our own questions for each dataset, in its official format, shipped with the catalogue.
+Their split that few-shot examples come from holds what the small checkpoints are taught; the split that is asked holds
+what is withheld from them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from plimsoll.catalogue.entries import Dataset
+from plimsoll.catalogue.files import shipped_root
+from plimsoll.dataset.rows import RowsRead, read_examples
 from plimsoll.errors import Fault, PlimsollError
 from plimsoll.extras import install_command
 from plimsoll.hub.pointers import stand_in
@@ -93,3 +101,21 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
 
 def _fault(path: Path, what: str) -> FileError:
     return FileError(Fault(where=str(path), what=what))
+
+
+def miniature_file(dataset: Dataset, split: str) -> Path:
+    """The file of a miniature's split; raises PlimsollError where the dataset has no miniature, or it no such split."""
+    if dataset.miniature is None:
+        raise PlimsollError(f"{dataset.origin}: {dataset.id} has no miniature")
+    folder = shipped_root() / "miniatures" / dataset.miniature
+    for suffix in ("jsonl", "json"):
+        path = folder / f"{split}.{suffix}"
+        if path.is_file():
+            return path
+    raise PlimsollError(f"{dataset.origin}: the miniature of {dataset.id} has no split {split}, in {folder}")
+
+
+def read_miniature(dataset: Dataset, split: str) -> RowsRead:
+    """The examples of a miniature's split; raises PlimsollError where it cannot be read or is not in order."""
+    path = miniature_file(dataset, split)
+    return read_examples(dataset, read_files([path]), split, place=path.name)

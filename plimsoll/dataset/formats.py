@@ -19,9 +19,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from plimsoll.dataset.example import AnswerKind, Example
+from plimsoll.dataset.example import AnswerKind, Example, LeftOut
 from plimsoll.dataset.fields import Fields, said
-from plimsoll.dataset.structure import LeftOut
 
 _KINDS: Final = {"yesno": AnswerKind.YES_NO, "factoid": AnswerKind.TEXT, "list": AnswerKind.LIST}
 _SUMMARY: Final = "summary"

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from plimsoll.catalogue.entries import Dataset, Model, Recipe
 from plimsoll.dataset.example import Example
-from plimsoll.dataset.miniatures import read_miniature
+from plimsoll.dataset.files import read_miniature
 from plimsoll.dataset.prompting import render
 from plimsoll.errors import PlimsollError
 from plimsoll.tiny.corpus import read_corpus

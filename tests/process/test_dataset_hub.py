@@ -12,9 +12,9 @@ import pytest
 from pyarrow import parquet
 
 from plimsoll.catalogue.entries import Dataset, DatasetSchema
+from plimsoll.dataset.example import DatasetError
 from plimsoll.dataset.loading import Loaded, load
 from plimsoll.dataset.sources import DataSource, Source
-from plimsoll.dataset.structure import DatasetError
 from plimsoll.gate.skip import Skip
 from plimsoll.hub.access import Reply
 from plimsoll.hub.client import fetch_rows

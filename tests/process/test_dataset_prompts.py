@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from plimsoll.dataset.choosing import choose
 from plimsoll.dataset.example import AnswerKind, Example
+from plimsoll.dataset.prompting import choose
 
 EXAMPLES = tuple(
     Example(id=f"q{n}", question=f"How much is {n}?", context="", kind=AnswerKind.TEXT, golds=((str(n),),))

@@ -10,7 +10,7 @@ import torch
 
 from plimsoll.catalogue.entries import Dataset, Quantization
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.dataset.miniatures import read_miniature
+from plimsoll.dataset.files import read_miniature
 from plimsoll.dataset.prompting import render
 from plimsoll.host.protocol import Answer, AnswerPrompts
 from plimsoll.host.server import answering

@@ -10,7 +10,7 @@ import pytest
 from plimsoll.catalogue.marks import read_marks
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.dataset.example import AnswerKind, Example
-from plimsoll.dataset.miniatures import read_miniature
+from plimsoll.dataset.files import read_miniature
 from plimsoll.errors import CatalogueError
 from plimsoll.tiny.corpus import normalized, read_corpus
 

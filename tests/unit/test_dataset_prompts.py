@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.catalogue.entries import DatasetSchema
-from plimsoll.dataset.choosing import MOST_SHOTS, Shots, choose
 from plimsoll.dataset.example import AnswerKind, Example
-from plimsoll.dataset.prompting import fingerprint, render
+from plimsoll.dataset.prompting import MOST_SHOTS, Shots, choose, fingerprint, render
 from plimsoll.errors import PlimsollError
 from tests.support.examples import dataset_of
 

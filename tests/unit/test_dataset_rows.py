@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.catalogue.entries import DatasetSchema
-from plimsoll.dataset.example import AnswerKind, Example
+from plimsoll.dataset.example import AnswerKind, DatasetError, Example, StructureReport
 from plimsoll.dataset.rows import read_examples
-from plimsoll.dataset.structure import DatasetError, StructureReport
 from tests.support.examples import HUB_ROWS, OFFICIAL, dataset_of
 
 TRIVIA, SQUAD, NQ = DatasetSchema.TRIVIA_QA, DatasetSchema.SQUAD_V2, DatasetSchema.NQ_OPEN

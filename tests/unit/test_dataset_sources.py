@@ -14,11 +14,10 @@ from pyarrow import parquet
 
 from plimsoll.catalogue.entries import Dataset, DatasetSchema
 from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.dataset.example import DatasetError
 from plimsoll.dataset.files import read_files
-from plimsoll.dataset.finding import find_files
-from plimsoll.dataset.loading import Loaded, load
+from plimsoll.dataset.loading import Loaded, find_files, load
 from plimsoll.dataset.sources import DataSource, Source, dataset_paths, decide
-from plimsoll.dataset.structure import DatasetError
 from plimsoll.errors import PlimsollError
 from plimsoll.gate.skip import Skip
 from plimsoll.scoring.score import is_correct, score

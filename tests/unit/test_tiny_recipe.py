@@ -9,7 +9,7 @@ from types import MappingProxyType
 import pytest
 
 from plimsoll.catalogue.entries import Model, Recipe
-from plimsoll.dataset.miniatures import read_miniature
+from plimsoll.dataset.files import read_miniature
 from plimsoll.dataset.prompting import render
 from plimsoll.tiny import recipe as recipe_module
 from plimsoll.tiny.corpus import read_corpus
