@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from plimsoll.scoring.normalise import plain
+from plimsoll.scoring.words import plain
 
 Golds = Sequence[Sequence[str]]
 """Synonyms, an item each."""

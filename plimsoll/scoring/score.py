@@ -10,10 +10,8 @@ from plimsoll.dataset.example import UNANSWERABLE, AnswerKind, Example
 from plimsoll.errors import PlimsollError
 from plimsoll.metrics import SCORES
 from plimsoll.scoring.bioasq import factoid, listed, yes_no
-from plimsoll.scoring.normalise import NORMALISATIONS, Normalise, squad
 from plimsoll.scoring.numbers import same_number
-from plimsoll.scoring.overlap import exact_match, f1, with_words
-from plimsoll.scoring.rouge import rouge_l
+from plimsoll.scoring.words import NORMALISATIONS, Normalise, exact_match, f1, rouge_l, squad, with_words
 from plimsoll.usertoml.suggest import did_you_mean
 
 NO_ANSWER: Final = frozenset({"", UNANSWERABLE, "no answer"})

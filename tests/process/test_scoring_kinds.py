@@ -11,7 +11,7 @@ from tests.support.subsession import ROOT
 def test_without_rouge_score_the_error_names_the_extra() -> None:
     script = (
         "import importlib.util\nimportlib.util.find_spec = lambda name: None\n"
-        "from plimsoll.errors import PlimsollError\nfrom plimsoll.scoring.rouge import rouge_l\n"
+        "from plimsoll.errors import PlimsollError\nfrom plimsoll.scoring.words import rouge_l\n"
         "try:\n    rouge_l('a', ('a',))\nexcept PlimsollError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

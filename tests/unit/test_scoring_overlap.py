@@ -16,10 +16,8 @@ from hypothesis import strategies as st
 from plimsoll.catalogue.entries import DatasetSchema
 from plimsoll.dataset.example import AnswerKind
 from plimsoll.metrics import RULE_SCORES, SCORES
-from plimsoll.scoring.normalise import NORMALISATIONS, Normalise, nq_open, plain, squad, trivia_qa
-from plimsoll.scoring.overlap import f1
-from plimsoll.scoring.rouge import rouge_l
 from plimsoll.scoring.score import score
+from plimsoll.scoring.words import NORMALISATIONS, Normalise, f1, nq_open, plain, rouge_l, squad, trivia_qa
 from tests.support.examples import NO_ANSWER, example_of
 
 SQUAD, TRIVIA, NQ = DatasetSchema.SQUAD_V2, DatasetSchema.TRIVIA_QA, DatasetSchema.NQ_OPEN
