@@ -11,9 +11,8 @@ from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
 from fixtures.load_timing import LoadTimer
 from plimsoll.footprint.sizes import Footprint
-from plimsoll.judge.parameter_names import names_apart
+from plimsoll.judge.load import names_apart, unheeded
 from plimsoll.judge.quantization import check_dtypes, summarise
-from plimsoll.judge.settings import unheeded
 
 pytestmark = pytest.mark.load
 

@@ -16,8 +16,8 @@ from fixtures.prompts import Prompts, all_answers, speaks
 from plimsoll.catalogue.meaning import read_plain
 from plimsoll.host.protocol import CompareConfig, ReadText, TellManners
 from plimsoll.judge import own_limits
-from plimsoll.judge.configuration import changes_the_model, in_words, is_other_model
 from plimsoll.judge.generation import has_answer
+from plimsoll.judge.load import changes_the_model, in_words, is_other_model
 
 pytestmark = pytest.mark.generation
 

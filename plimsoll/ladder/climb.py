@@ -12,7 +12,7 @@ from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.host.client.process import Host
 from plimsoll.host.failures import HostFailure, HostStartError
 from plimsoll.host.protocol import Call, Generate, Load, LoadSpec, Prompt, Unload
-from plimsoll.judge.settings import unheeded
+from plimsoll.judge.load import unheeded
 from plimsoll.ladder.attempt import (
     Attempt,
     RungOutcome,

@@ -11,7 +11,7 @@ from plimsoll.catalogue.golden import read_agreement
 from plimsoll.host.client.process import Hosts
 from plimsoll.host.protocol import Call
 from plimsoll.host.rates import Bits
-from plimsoll.judge.agreement import bits_request, minority, ways_apart
+from plimsoll.judge.golden import bits_request, minority, ways_apart
 
 MODELS = read_agreement()
 SMALL = MODELS.models["small"]

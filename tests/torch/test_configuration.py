@@ -13,7 +13,7 @@ from transformers import AutoConfig
 
 from plimsoll.host.protocol import CompareConfig, ConfigDifference
 from plimsoll.host.server.configuration import differences
-from plimsoll.judge.configuration import changes_the_model, in_words, is_other_model
+from plimsoll.judge.load import changes_the_model, in_words, is_other_model
 from tests.support.hub_configs import HUB_CONFIGS
 from tests.support.random_checkpoints import ARCHITECTURES, CONFIGS, save_checkpoint
 

@@ -25,7 +25,7 @@ from plimsoll.catalogue.entries import Quantization
 from plimsoll.host.server.failures import LoadFailed
 from plimsoll.host.server.listening import Listener
 from plimsoll.host.server.loading import load
-from plimsoll.judge.parameter_names import names_apart
+from plimsoll.judge.load import names_apart
 from plimsoll.symptoms.recognise import Diagnosis, Seen, recognise
 from plimsoll.symptoms.surroundings import Surroundings
 from tests.support.random_checkpoints import load_spec, save_checkpoint

@@ -18,7 +18,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.gate.skip import Skip, SkipCode
 from plimsoll.host.rates import Bits, Rates
 from plimsoll.judge import speed
-from plimsoll.judge.agreement import bits_request, minority, refuse_other_bits, ways_apart
+from plimsoll.judge.golden import bits_request, minority, refuse_other_bits, ways_apart
 from plimsoll.node.devices import CPU_DEVICE, NO_GPU, Device, Devices
 from plimsoll.plan import device_cases
 from plimsoll.plan.asking import SOAKING

@@ -24,8 +24,8 @@ from plimsoll.catalogue.settings import (
 )
 from plimsoll.errors import CatalogueError, PlimsollError
 from plimsoll.footprint.prediction import Subject
+from plimsoll.judge.load import unheeded
 from plimsoll.judge.quantization import check_placement
-from plimsoll.judge.settings import unheeded
 from plimsoll.metrics import METRICS, MetricKind
 from plimsoll.plan.asking import KINDS
 from tests.support.load_reports import load_report

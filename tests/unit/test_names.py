@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plimsoll.judge.parameter_names import names_apart
+from plimsoll.judge.load import names_apart
 from plimsoll.judge.quantization import apart
 
 NAMES = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
