@@ -7,7 +7,7 @@ import pytest
 from fixtures.agreement import BitsMeter
 from fixtures.judging import Judge
 from plimsoll.judge.golden import minority, ways_apart
-from plimsoll.plan.device_cases import BitsCase
+from plimsoll.plan.cases import BitsCase
 
 pytestmark = pytest.mark.agreement
 

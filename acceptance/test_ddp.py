@@ -12,7 +12,7 @@ from fixtures.judging import Judge
 from fixtures.ranks import RankTrainer
 from plimsoll.judge.own_limits import one_update
 from plimsoll.node.devices import CPU_KIND
-from plimsoll.plan.device_cases import DeviceCase
+from plimsoll.plan.cases import DeviceCase
 
 pytestmark = pytest.mark.ddp
 

@@ -8,7 +8,7 @@ from fixtures.device_speed import SpeedMeter
 from fixtures.judging import Judge
 from plimsoll.judge.speed import ERROR_LIMITS, OTHERS_LIMIT, OTHERS_MARGIN, behind_others
 from plimsoll.node.devices import Device
-from plimsoll.plan.device_cases import MEMORY, DeviceCase
+from plimsoll.plan.cases import MEMORY, DeviceCase
 
 pytestmark = [pytest.mark.devices, pytest.mark.speed]
 

@@ -14,7 +14,7 @@ from fixtures.headroom import Trainer
 from fixtures.judging import Judge
 from plimsoll.footprint.training import PARTS
 from plimsoll.judge.own_limits import one_update, training_memory
-from plimsoll.plan.training_cases import TrainingCase
+from plimsoll.plan.cases import TrainingCase
 
 pytestmark = pytest.mark.headroom
 

@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.agreement import BitsMeter
 from fixtures.judging import Judge
-from plimsoll.plan.device_cases import BitsCase
+from plimsoll.plan.cases import BitsCase
 
 pytestmark = [pytest.mark.agreement, pytest.mark.soak]
 

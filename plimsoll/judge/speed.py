@@ -16,7 +16,7 @@ from plimsoll.host.protocol import Inventory
 from plimsoll.host.rates import MeasureLink, MeasureMatmul, MeasureMemory, MeasurePeer
 from plimsoll.judge.judgement import Limit
 from plimsoll.node.devices import CPU_KIND, Device
-from plimsoll.plan.device_cases import TRANSFERS
+from plimsoll.plan.cases import TRANSFERS
 
 ERROR_LIMITS: Final[Mapping[str, float]] = {
     # A product that is rounded once is off by 1.5e-3 in bf16, 2.1e-4 in fp16, 1.7e-3 in fp8, 2.2e-7 in fp32 (measured

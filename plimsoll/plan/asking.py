@@ -16,7 +16,7 @@ from plimsoll.catalogue.settings import is_configured
 from plimsoll.footprint.demand import is_spread
 from plimsoll.footprint.reference import is_compared
 from plimsoll.node.devices import CPU_KIND, CUDA_KIND, NO_GPUS, Device, Devices
-from plimsoll.plan.device_cases import (
+from plimsoll.plan.cases import (
     Case,
     alike_cases,
     bits_cases,
@@ -26,9 +26,9 @@ from plimsoll.plan.device_cases import (
     rank_cases,
     same_bits_cases,
     soak_cases,
+    training_cases,
     transfer_cases,
 )
-from plimsoll.plan.training_cases import training_cases
 
 SUBJECTS: Final = (
     "node",

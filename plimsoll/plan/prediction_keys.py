@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -13,10 +14,27 @@ from typing import Final
 import plimsoll.footprint
 import plimsoll.host
 from plimsoll.catalogue.entries import Quantization
+from plimsoll.footprint.prediction import Subject
+from plimsoll.footprint.training import Training
 
 FOLLOWED: Final = ("torch", "transformers", "accelerate", "bitsandbytes")
 """The distributions whose code a prediction follows."""
 _DIGITS: Final = 32
+
+
+def subject_data(subject: Subject) -> object:
+    """What the digest of a variant's prediction is made of, beside versions and sources."""
+    return asdict(subject)
+
+
+def placement_data(subject: Subject, device_map: str, memory: Sequence[int]) -> object:
+    """The same of a placement on GPUs with so many bytes each."""
+    return [asdict(subject), device_map, list(memory)]
+
+
+def step_data(training: Training, subjects: Iterable[Subject]) -> object:
+    """The same of a training step."""
+    return [asdict(training), [asdict(subject) for subject in subjects]]
 
 
 def key_of(what: object, versions: Mapping[str, str | None], sources: str) -> str:

@@ -15,8 +15,7 @@ from plimsoll.footprint.demand import Placement
 from plimsoll.footprint.encoding import prediction_from_json, prediction_to_json, step_from_json, step_to_json
 from plimsoll.footprint.prediction import Prediction, Subject
 from plimsoll.footprint.training import StepPrediction, Training
-from plimsoll.plan.prediction_keys import followed_versions, key_of, sources
-from plimsoll.plan.shipped import placement_data, step_data, subject_data
+from plimsoll.plan.prediction_keys import followed_versions, key_of, placement_data, sources, step_data, subject_data
 
 FOLDER: Final = "predictions"
 """The folder in our cache."""

@@ -34,8 +34,9 @@ from plimsoll.gate.need import CONTEXT_ALLOWANCE
 from plimsoll.host.failures import HostFailure
 from plimsoll.host.protocol import Predict, PredictPlacement, Request
 from plimsoll.host.training import PredictStep
+from plimsoll.plan.prediction_keys import placement_data, step_data
 from plimsoll.plan.prediction_store import PredictionStore, StepSubject
-from plimsoll.plan.shipped import IMPOSSIBLE, Shipped, placement_data, step_data, write_shipped
+from plimsoll.plan.shipped import IMPOSSIBLE, Shipped, write_shipped
 
 if TYPE_CHECKING:
     from plimsoll.host.client.process import Host, Hosts

@@ -15,7 +15,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -25,7 +25,15 @@ from plimsoll.footprint.demand import Placement
 from plimsoll.footprint.encoding import prediction_from_json, step_from_json
 from plimsoll.footprint.prediction import Prediction, Subject
 from plimsoll.footprint.training import StepPrediction, Training
-from plimsoll.plan.prediction_keys import FOLLOWED, followed_versions, key_of, sources
+from plimsoll.plan.prediction_keys import (
+    FOLLOWED,
+    followed_versions,
+    key_of,
+    placement_data,
+    sources,
+    step_data,
+    subject_data,
+)
 
 FILE: Final = "predictions.json.gz"
 """In the folder of the catalogue."""
@@ -35,21 +43,6 @@ _FORMAT: Final = 1
 """Of the file: another one is not read."""
 _TABLES: Final = ("parameters", "buffers")
 """The tables of a prediction whose columns are shared."""
-
-
-def subject_data(subject: Subject) -> object:
-    """What the digest of a variant's prediction is made of, beside versions and sources."""
-    return asdict(subject)
-
-
-def placement_data(subject: Subject, device_map: str, memory: Sequence[int]) -> object:
-    """The same of a placement on GPUs with so many bytes each."""
-    return [asdict(subject), device_map, list(memory)]
-
-
-def step_data(training: Training, subjects: Iterable[Subject]) -> object:
-    """The same of a training step."""
-    return [asdict(training), [asdict(subject) for subject in subjects]]
 
 
 def public(version: str | None) -> str | None:

@@ -14,7 +14,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.host.rates import MeasureLink, MeasureMatmul, MeasureMemory
 from plimsoll.host.server import device_speed
 from plimsoll.judge.speed import ERROR_LIMITS
-from plimsoll.plan.device_cases import DTYPES
+from plimsoll.plan.cases import DTYPES
 
 
 @pytest.mark.parametrize("dtype", DTYPES["cpu"])

@@ -20,10 +20,9 @@ from plimsoll.host.rates import Bits, Rates
 from plimsoll.judge import speed
 from plimsoll.judge.golden import bits_request, minority, refuse_other_bits, ways_apart
 from plimsoll.node.devices import CPU_DEVICE, NO_GPU, Device, Devices
-from plimsoll.plan import device_cases
 from plimsoll.plan.asking import SOAKING
+from plimsoll.plan.cases import Case, alike_cases, matmul_cases, peer_cases, rank_cases, same_bits_cases
 from plimsoll.plan.cells import Selection, make_plan
-from plimsoll.plan.device_cases import Case, peer_cases, rank_cases
 
 ROOT = Path(__file__).parents[2]
 H100S = tuple(
@@ -38,19 +37,17 @@ def _ids(make: Callable[[Device, Sequence[Device]], Iterator[Case]], devices: Se
 
 
 def test_each_gpu_multiplies_in_all_that_it_has_units_for() -> None:
-    assert _ids(device_cases.matmul_cases, (H100S[3],)) == [
-        f"gpu3-{d}" for d in ("bf16", "fp16", "tf32", "fp8", "int8")
-    ]
-    assert _ids(device_cases.matmul_cases, (A10,)) == [f"gpu8-{d}" for d in ("bf16", "fp16", "tf32", "int8")]
-    assert _ids(device_cases.matmul_cases, (CPU_DEVICE,)) == [f"cpu-{d}" for d in ("fp32", "bf16", "fp16", "int8")]
+    assert _ids(matmul_cases, (H100S[3],)) == [f"gpu3-{d}" for d in ("bf16", "fp16", "tf32", "fp8", "int8")]
+    assert _ids(matmul_cases, (A10,)) == [f"gpu8-{d}" for d in ("bf16", "fp16", "tf32", "int8")]
+    assert _ids(matmul_cases, (CPU_DEVICE,)) == [f"cpu-{d}" for d in ("fp32", "bf16", "fp16", "int8")]
 
 
 def test_a_gpu_alone_is_compared_with_nobody() -> None:
     for make in (
-        device_cases.peer_cases,
-        device_cases.rank_cases,
-        device_cases.alike_cases,
-        device_cases.same_bits_cases,
+        peer_cases,
+        rank_cases,
+        alike_cases,
+        same_bits_cases,
     ):
         assert _ids(make, (H100S[0],)) == []
         assert _ids(make, (NO_GPU,)) == []
@@ -58,7 +55,7 @@ def test_a_gpu_alone_is_compared_with_nobody() -> None:
 
 def test_gpus_are_compared_with_their_own_product_alone() -> None:
     devices = (*H100S, A10)
-    for make in (device_cases.alike_cases, device_cases.same_bits_cases):
+    for make in (alike_cases, same_bits_cases):
         cases = [case for device in devices for case in make(device, devices)]
         assert {case.device for case in cases} == set(H100S)
         assert all(set(case.others) == set(H100S) - {case.device} for case in cases)
@@ -66,13 +63,13 @@ def test_gpus_are_compared_with_their_own_product_alone() -> None:
 
 def test_a_gpu_without_a_name_is_like_no_other() -> None:
     nameless = tuple(replace(device, name=None) for device in H100S)
-    assert _ids(device_cases.alike_cases, nameless) == []
+    assert _ids(alike_cases, nameless) == []
 
 
 def test_copies_go_from_each_gpu_to_every_other_and_sums_over_all_once() -> None:
-    assert _ids(device_cases.peer_cases, H100S)[3] == "gpu3-7-others"
-    assert _ids(device_cases.rank_cases, H100S) == ["gpu0-8-gpus"]
-    assert _ids(device_cases.rank_cases, (CPU_DEVICE,)) == ["cpu-2-processes"]
+    assert _ids(peer_cases, H100S)[3] == "gpu3-7-others"
+    assert _ids(rank_cases, H100S) == ["gpu0-8-gpus"]
+    assert _ids(rank_cases, (CPU_DEVICE,)) == ["cpu-2-processes"]
 
 
 def test_the_plan_of_a_node_of_eight_asks_every_gpu() -> None:

@@ -17,7 +17,7 @@ from plimsoll.judge.judgement import Limit, Measurement, Outcome, judge
 from plimsoll.judge.own_limits import first_token_time, token_time
 from plimsoll.judge.speed import OTHERS_LIMIT, OTHERS_MARGIN, behind_others, floor_limit, sheet_share, token_bytes
 from plimsoll.node.devices import CPU_DEVICE, Device
-from plimsoll.plan.device_cases import DTYPES, dtypes_of
+from plimsoll.plan.cases import DTYPES, dtypes_of
 
 CATALOGUE = read_catalogue([])
 NONE = Limit(metric="sum_error", high=0.0, source="sums of small integers are exact")

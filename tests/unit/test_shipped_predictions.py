@@ -22,9 +22,9 @@ from plimsoll.footprint.training import DEFAULT_BRIDGE, Mode, Training
 from plimsoll.host.failures import HostDied, HostError, Raised
 from plimsoll.host.protocol import Predict
 from plimsoll.plan.planning import machine_of
-from plimsoll.plan.prediction_keys import FOLLOWED, source_files, sources
+from plimsoll.plan.prediction_keys import FOLLOWED, placement_data, source_files, sources
 from plimsoll.plan.predictions import NoStackError, PredictionError, Predictions
-from plimsoll.plan.shipped import FILE, Folding, Shipped, placement_data, unfolded, write_shipped
+from plimsoll.plan.shipped import FILE, Folding, Shipped, unfolded, write_shipped
 from plimsoll.shipping import ask_all, main
 from tests.support.commands import plimsoll
 from tests.unit.test_plan_predictions import LLAMA, PREDICTION, SPREAD

@@ -25,9 +25,9 @@ from plimsoll.footprint.training import (
 from plimsoll.gate.need import CONTEXT_ALLOWANCE
 from plimsoll.host.ranks import device_map_of
 from plimsoll.plan.asking import Named
+from plimsoll.plan.cases import training_cases
 from plimsoll.plan.headroom import RESERVE, Headroom, Wanted, parse_count, table_sizes
 from plimsoll.plan.headroom_table import render, to_json
-from plimsoll.plan.training_cases import training_cases
 
 CATALOGUE = read_catalogue()
 GB = 10**9
