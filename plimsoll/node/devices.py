@@ -1,14 +1,16 @@
-"""The devices that a run can use: the processor, and each GPU that the environment leaves to it.
+"""Lists the devices that a run can use: the processor, and each GPU that the environment leaves to it.
 
 One CUDA process sees what `CUDA_VISIBLE_DEVICES` names. A run has a process for each model and gives each its GPU by
 UUID, so it can use all GPUs, even where CUDA would number them by speed, and every instance of a split GPU (MIG), of
-which one process can see only one.
+which one process can see only one. NVML ranks the links between GPUs: NVLink first, then a common switch, then the way
+through the processors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any, Final, Self
 
 from plimsoll.node.driver import step_to_a_gpu
@@ -17,6 +19,10 @@ from plimsoll.node.visible import INSTANCE, Hidden, as_gpu, chosen_gpus, doubtfu
 
 CPU_KIND: Final = "cpu"
 CUDA_KIND: Final = "cuda"
+_SYSTEM: Final = 50
+"""NVML_TOPOLOGY_SYSTEM, the farthest: the way between the GPUs leads from processor to processor."""
+_NVLINK: Final = 100
+"""More than any way over PCIe gets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,3 +216,42 @@ def _id(whole: Gpu, gpu: Gpu) -> str:
         return f"gpu{gpu.index}"
     place = next(number for number, part in enumerate(whole.instances) if part.uuid == gpu.uuid)
     return f"gpu{gpu.index}.{place}"
+
+
+def read_links(gpus: Sequence[Device]) -> Mapping[frozenset[str], int]:
+    """How well each pair of GPUs is linked, by their ids; more is better. Pairs that cannot be read are missing, and
+    instances of split GPUs have no links."""
+    whole = [gpu for gpu in gpus if gpu.uuid is not None and gpu.uuid.startswith("GPU-")]
+    if len(whole) < 2:
+        return {}
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return {}
+    try:
+        found = {frozenset((a.id, b.id)): _link(pynvml, a, b) for a, b in combinations(whole, 2)}
+    finally:
+        pynvml.nvmlShutdown()
+    return {pair: rank for pair, rank in found.items() if rank is not None}
+
+
+def _link(nvml: Any, first: Device, second: Device) -> int | None:
+    try:
+        a, b = (nvml.nvmlDeviceGetHandleByUUID(gpu.uuid) for gpu in (first, second))
+    except nvml.NVMLError:
+        return None
+    if _has_nvlink(nvml, a, b):
+        return _NVLINK
+    try:
+        return _SYSTEM - int(nvml.nvmlDeviceGetTopologyCommonAncestor(a, b))
+    except nvml.NVMLError:
+        return None
+
+
+def _has_nvlink(nvml: Any, a: Any, b: Any) -> bool:
+    try:
+        return bool(nvml.nvmlDeviceGetP2PStatus(a, b, nvml.NVML_P2P_CAPS_INDEX_NVLINK) == nvml.NVML_P2P_STATUS_OK)
+    except nvml.NVMLError:
+        return False

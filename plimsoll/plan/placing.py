@@ -18,8 +18,7 @@ from plimsoll.catalogue.entries import Catalogue, Variant
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.demand import demand_of, is_spread
 from plimsoll.gate.need import Need, need_of
-from plimsoll.node.devices import CUDA_KIND, Device, Devices
-from plimsoll.node.links import read_links
+from plimsoll.node.devices import CUDA_KIND, Device, Devices, read_links
 from plimsoll.plan.cells import Selection, make_plan
 from plimsoll.plan.predictions import Predictions
 
