@@ -12,11 +12,10 @@ from typing import Any, Final
 from plimsoll.evidence.encoding import encode
 from plimsoll.statistics.auroc import CONFIDENCE, FEWEST, FEWEST_OF_A_KIND, RESAMPLES, Auroc
 from plimsoll.statistics.interval import Interval
-from plimsoll.uncertainty.analysis import Analysis
+from plimsoll.uncertainty.analysis import Analysis, beside
 from plimsoll.uncertainty.answer_sets import AnswerSet
 from plimsoll.uncertainty.comparing import ALPHA, Compared
 from plimsoll.uncertainty.measuring import Result
-from plimsoll.uncertainty.published import beside
 from plimsoll.uncertainty.reliability import Proportion, Reliability
 
 SCHEMA: Final = "plimsoll/uncertainty/1"

@@ -8,11 +8,10 @@ from typing import Final
 from plimsoll.present import markdown, terminal
 from plimsoll.present.document import Document, Picture, Section, section_of, table_of
 from plimsoll.statistics.auroc import CONFIDENCE, FEWEST, FEWEST_OF_A_KIND, Auroc
-from plimsoll.uncertainty.analysis import Analysis
+from plimsoll.uncertainty.analysis import Analysis, beside
 from plimsoll.uncertainty.comparing import ALPHA, Compared
 from plimsoll.uncertainty.measuring import Result
 from plimsoll.uncertainty.pairs import Topic
-from plimsoll.uncertainty.published import beside
 from plimsoll.uncertainty.scores import TokenScore
 
 _NONE: Final = "-"

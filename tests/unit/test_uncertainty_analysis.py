@@ -16,12 +16,11 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.reader import read_runs
 from plimsoll.evidence.record import RunRecord
-from plimsoll.uncertainty.analysis import Analysis, analyse
+from plimsoll.uncertainty.analysis import Analysis, Published, analyse, beside
 from plimsoll.uncertainty.answer_sets import gather
 from plimsoll.uncertainty.comparing import Compared
 from plimsoll.uncertainty.measuring import Result, Settings
 from plimsoll.uncertainty.pairs import Topic
-from plimsoll.uncertainty.published import Published, beside
 from plimsoll.uncertainty.reliability import confidence, proportion, reliability
 from plimsoll.uncertainty.scores import TokenScore
 from tests.support.made_answers import answers, answers_of_many, asking, claim, many_askings, run_with
