@@ -13,7 +13,7 @@ from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.commands.output import add_output
 from plimsoll.hub.client import describe
-from plimsoll.inspection.inspecting import Inspector
+from plimsoll.inspection.inspection import Inspector
 from plimsoll.inspection.table import render, to_json
 from plimsoll.plan.predictions import HostPool, Predictions
 from plimsoll.tiny.store import cache_folder

@@ -28,8 +28,7 @@ from plimsoll.hub import client
 from plimsoll.hub.access import Access
 from plimsoll.hub.unasked import query_of
 from plimsoll.inspection.entry import EntryChoices, compose, enterable
-from plimsoll.inspection.inspecting import Inspector
-from plimsoll.inspection.inspection import Inspection
+from plimsoll.inspection.inspection import Inspection, Inspector
 from plimsoll.inspection.model import id_of, model_of
 from plimsoll.ladder.attempt import Attempt, RungOutcome
 from plimsoll.ladder.climb import Climb, Ladder, climb

@@ -24,8 +24,7 @@ from plimsoll.host.server.serve import Session
 from plimsoll.hub.access import Query
 from plimsoll.hub.contents import Repository
 from plimsoll.inspection.entry import EntryChoices, compose, enterable, takeable
-from plimsoll.inspection.inspecting import Inspector
-from plimsoll.inspection.inspection import Inspection
+from plimsoll.inspection.inspection import Inspection, Inspector
 from plimsoll.inspection.table import render, to_json
 from plimsoll.judge.quantization import check_coverage, check_expected_set, check_stored_bytes
 from plimsoll.plan.predictions import Predictions
