@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
+from fixtures.loaded import LoadedVariant
 from fixtures.prompts import Reference
 from plimsoll.footprint.demand import Demand
 from plimsoll.host.protocol import Score

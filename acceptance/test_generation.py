@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
+from fixtures.loaded import LoadedVariant
 from fixtures.prompts import SAMPLE, Prompts, all_answers, long_answers, speaks
 from plimsoll.footprint.demand import Demand, layers_of
 from plimsoll.host.protocol import CompareBatch, CompareCache, Generate, Generated

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from fixtures.benchmarks import LOAD_CLOCK
-from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
 from fixtures.load_timing import LoadTimer
+from fixtures.loaded import LoadedVariant
 from plimsoll.footprint.sizes import Footprint
 from plimsoll.judge.load import names_apart, unheeded
 from plimsoll.judge.quantization import check_dtypes, summarise

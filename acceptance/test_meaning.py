@@ -10,8 +10,8 @@ import json
 
 import pytest
 
-from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
+from fixtures.loaded import LoadedVariant
 from fixtures.prompts import Prompts, all_answers, speaks
 from plimsoll.catalogue.meaning import read_plain
 from plimsoll.host.protocol import CompareConfig, ReadText, TellManners

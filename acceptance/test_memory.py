@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from fixtures.causes import Causes
-from fixtures.hosts import LoadedVariant
+from fixtures.diagnosing import Causes
 from fixtures.judging import Judge
+from fixtures.loaded import LoadedVariant
 from plimsoll.footprint.demand import Demand
 from plimsoll.footprint.load_peak import RAM, load_peaks
 from plimsoll.footprint.sizes import Footprint

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
+from fixtures.loaded import LoadedVariant
 from plimsoll.catalogue.settings import may_offload
 from plimsoll.footprint.sizes import Footprint
 from plimsoll.host.protocol import Content, ProveContent

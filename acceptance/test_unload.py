@@ -10,8 +10,8 @@ from dataclasses import asdict
 import psutil
 import pytest
 
-from fixtures.hosts import LoadedVariant
 from fixtures.judging import Judge
+from fixtures.loaded import LoadedVariant
 from plimsoll.host.protocol import Score
 from plimsoll.judge.gpu_memory import most_kept
 from plimsoll.judge.own_limits import ram, vram_returned

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.causes import observe
+from fixtures.diagnosing import observe
 from plimsoll.catalogue.entries import Quantization, Variant
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.footprint.demand import demand_of
