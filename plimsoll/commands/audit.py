@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plimsoll.audit.auditing import Auditor
@@ -14,6 +13,7 @@ from plimsoll.catalogue.expression import compile_expression
 from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.commands.output import add_output
+from plimsoll.commands.parser import add_catalogue, add_report_dir
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.run_folder import find_run
 from plimsoll.plan.predictions import HostPool, NoStackError, Predictions
@@ -50,12 +50,8 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="RUN",
         help="runs whose measurements count: folders, evidence files, run ids, or `latest`",
     )
-    parser.add_argument(
-        "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
-    )
-    parser.add_argument(
-        "--catalogue", action="append", default=[], type=Path, metavar="FILE", help="a catalogue file of your own"
-    )
+    add_report_dir(parser)
+    add_catalogue(parser)
     add_output(parser, "print JSON, figures in base units")
     parser.set_defaults(run=run)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plimsoll.commands.output import add_output
+from plimsoll.commands.parser import add_report_dir
 from plimsoll.compare.baselines import FOLDER, baselines, find_baseline, save_baseline
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.run_folder import find_run
@@ -42,9 +42,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     show.set_defaults(run=run_show)
 
     for action in (save, listing, show):
-        action.add_argument(
-            "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
-        )
+        add_report_dir(action)
 
 
 def _action(actions: _SubParsersAction[argparse.ArgumentParser], name: str, summary: str) -> argparse.ArgumentParser:

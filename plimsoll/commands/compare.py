@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from plimsoll.commands.output import add_output
+from plimsoll.commands.parser import add_report_dir, explained
 from plimsoll.compare.fail_on import (
-    FailCondition,
     exit_status,
     findings,
     read_conditions,
@@ -73,7 +73,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         help="another run of the base's configuration (repeatable): how much these differ is learnt from them",
     )
     parser.add_argument(
-        "--fail-on", type=_conditions, default=(), metavar="WORDS", help="slower,memory,outcome,missing"
+        "--fail-on", type=explained(read_conditions), default=(), metavar="WORDS", help="slower,memory,outcome,missing"
     )
     parser.add_argument("--allow-undecided", action="store_true", help="too few samples do not change the exit status")
     parser.add_argument("--force-unlike", action="store_true", help="compare unlike GPUs or processors all the same")
@@ -107,9 +107,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "--step-summary", action="store_true", help="append the Markdown to the step's summary, in GitHub Actions"
     )
     parser.add_argument("--quiet", action="store_true", help="print the statements alone")
-    parser.add_argument(
-        "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
-    )
+    add_report_dir(parser)
     parser.set_defaults(run=run)
 
 
@@ -160,13 +158,6 @@ def _write_file(path: Path, text: Callable[[], str]) -> None:
         write_atomically(path, text())
     except OSError as error:
         raise PlimsollError(f"{path} could not be written ({error.strerror or error})") from None
-
-
-def _conditions(text: str) -> tuple[FailCondition, ...]:
-    try:
-        return read_conditions(text)
-    except PlimsollError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _fraction(text: str) -> float:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plimsoll.catalogue.entries import Symptom
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.commands.output import add_output
+from plimsoll.commands.parser import add_catalogue, add_report_dir
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import EVIDENCE_FILE, read_run
 from plimsoll.evidence.run_folder import LATEST, find_run
@@ -71,12 +72,8 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "what", nargs="*", metavar="WHAT", help="a text, a file, a run, a symptom's id, a check, or `-`"
     )
     parser.add_argument("--list", action="store_true", help="list the symptoms that are known")
-    parser.add_argument(
-        "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
-    )
-    parser.add_argument(
-        "--catalogue", action="append", default=[], type=Path, metavar="FILE", help="a catalogue file of your own"
-    )
+    add_report_dir(parser)
+    add_catalogue(parser)
     add_output(parser, "print JSON")
     parser.set_defaults(run=run)
 

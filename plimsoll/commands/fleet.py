@@ -8,12 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plimsoll.commands.parser import add_report_dir, explained
 from plimsoll.engines.metrics_file import required_metrics, write_metrics
-from plimsoll.errors import PlimsollError
 from plimsoll.fleet.data import fleet_text
 from plimsoll.fleet.discovery import find_lineages
 from plimsoll.fleet.expected import read_expected
-from plimsoll.fleet.fleet import Condition, Fleet, judge_fleet, read_conditions
+from plimsoll.fleet.fleet import Fleet, judge_fleet, read_conditions
 from plimsoll.fleet.reading import read_nodes, split
 from plimsoll.fleet.write import lines_text, required_output, terminal_lines, write_fleet
 
@@ -71,7 +71,9 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         help="how long ago a run that counts may have ended (default: no limit; a note names nodes whose run is a week "
         "older than the newest)",
     )
-    parser.add_argument("--fail-on", type=_conditions, default=(), metavar="WORDS", help="difference,outlier,straggler")
+    parser.add_argument(
+        "--fail-on", type=explained(read_conditions), default=(), metavar="WORDS", help="difference,outlier,straggler"
+    )
     parser.add_argument(
         "--output",
         type=Path,
@@ -90,9 +92,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     printed.add_argument("--json", action="store_true", help="print JSON")
     printed.add_argument("--json-lines", action="store_true", help="print a line of JSON for each node")
     parser.add_argument("--jobs", type=_jobs, metavar="N", help="processes that read evidence (default: one a core)")
-    parser.add_argument(
-        "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
-    )
+    add_report_dir(parser)
     parser.set_defaults(run=run)
 
 
@@ -122,13 +122,6 @@ def _printed(fleet: Fleet, options: argparse.Namespace) -> str:
     if options.json_lines:
         return lines_text(fleet)
     return "".join(f"{line}\n" for line in terminal_lines(fleet))
-
-
-def _conditions(text: str) -> tuple[Condition, ...]:
-    try:
-        return read_conditions(text)
-    except PlimsollError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _age(text: str) -> timedelta:

@@ -12,6 +12,7 @@ from plimsoll.catalogue.entries import Catalogue, Variant
 from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.commands.output import add_output
+from plimsoll.commands.parser import add_catalogue, positive
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import require
 from plimsoll.footprint.training import DEFAULT_BRIDGE, Mode, Optimizer, Training
@@ -44,19 +45,17 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("variant", metavar="A", help="a variant, `llama-3.1-8b/nf4`, or a model, which stands for bf16")
     parser.add_argument("into", nargs="?", metavar="B", help="the variant into which a bridge from A leads")
     parser.add_argument("--profile", metavar="P", help="a reference machine, `h100-80g` (default: this node)")
-    parser.add_argument("--seq", type=_positive, default=1536, metavar="TOKENS", help="of a sequence (default: 1536)")
-    parser.add_argument("--accumulation", type=_positive, default=1, metavar="N", help="batches before each update")
+    parser.add_argument("--seq", type=positive, default=1536, metavar="TOKENS", help="of a sequence (default: 1536)")
+    parser.add_argument("--accumulation", type=positive, default=1, metavar="N", help="batches before each update")
     ways = parser.add_mutually_exclusive_group()
-    ways.add_argument("--lora", type=_positive, metavar="RANK", help="train LoRA of this rank beside all linear layers")
+    ways.add_argument("--lora", type=positive, metavar="RANK", help="train LoRA of this rank beside all linear layers")
     ways.add_argument("--bridge", metavar="SIZE", help="train a bridge of so many parameters: 64M (default)")
     ways.add_argument("--full", action="store_true", help="train all weights")
     parser.add_argument("--optimizer", choices=[one.value for one in Optimizer], default=Optimizer.ADAMW.value)
     parser.add_argument("--checkpointing", action="store_true", help="compute layers again in the backward pass")
     parser.add_argument("--attention", choices=("sdpa", "eager"), help="in place of the entry's own")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the parts over the batch, as SVG")
-    parser.add_argument(
-        "--catalogue", action="append", default=[], type=Path, metavar="FILE", help="a catalogue file of your own"
-    )
+    add_catalogue(parser)
     add_output(parser, "print JSON, sizes in bytes")
     parser.set_defaults(run=run)
 
@@ -126,10 +125,3 @@ def _draw(path: Path, element: Svg) -> None:
         path.write_text(svg_file(element), encoding="utf-8")
     except OSError as error:
         raise PlimsollError(f"--picture {path}: cannot be written: {error.strerror}") from None
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
-    return number

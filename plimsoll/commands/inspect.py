@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.commands.output import add_output
+from plimsoll.commands.parser import add_catalogue
 from plimsoll.hub.client import describe
 from plimsoll.inspection.inspection import Inspector
 from plimsoll.inspection.table import render, to_json
@@ -42,9 +43,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """Add what names a model, for this command and others."""
     parser.add_argument("model", metavar="MODEL", help="a Hub id, a folder, a config.json, or an entry's id")
     parser.add_argument("--revision", metavar="REV", help="a branch, tag or commit of the Hub's repository")
-    parser.add_argument(
-        "--catalogue", action="append", default=[], type=Path, metavar="FILE", help="a catalogue file of your own"
-    )
+    add_catalogue(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from plimsoll.catalogue.overrides import with_layers
 from plimsoll.catalogue.settings import read_settings, size_in_bytes
 from plimsoll.commands.entry_file import add_out, must_be_free, write_entry
 from plimsoll.commands.inspect import add_model, inspector
+from plimsoll.commands.parser import positive
 from plimsoll.errors import PlimsollError
 from plimsoll.gate.hub import refusal_of
 from plimsoll.host.client.process import Host, Hosts
@@ -81,7 +82,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--weights", choices=("auto", "synthetic"), default="auto", help="`synthetic` makes them up from the entry"
     )
-    parser.add_argument("--layers", type=_positive, metavar="N", help="keep N layers; needs --weights=synthetic")
+    parser.add_argument("--layers", type=positive, metavar="N", help="keep N layers; needs --weights=synthetic")
     parser.add_argument("--json", action="store_true", help="print JSON: sizes in bytes and times in seconds")
     parser.set_defaults(run=run)
 
@@ -126,13 +127,6 @@ def _size(text: str) -> int:
     if not size:
         raise argparse.ArgumentTypeError(f"must be a size such as 8GiB, not {text!r}")
     return size
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
-    return number
 
 
 def _altered(catalogue: Catalogue, options: argparse.Namespace) -> Catalogue:

@@ -1,4 +1,4 @@
-"""The parser of the command line: the name of every command, what it does, and the options of those that are asked for.
+"""The parser of the command line: the name of every command, what it does, and the options that several commands have.
 
 Only the module of a command that is asked for is imported, so that `plimsoll probe` does not wait for what others need.
 """
@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Final, NoReturn
+from pathlib import Path
+from typing import Final, NoReturn, TypeVar
 
 import plimsoll
+from plimsoll.errors import PlimsollError
+
+T = TypeVar("T")
 
 COMMANDS: Final = {
     "run": "ask the checks: pytest on this suite, from any folder",
@@ -107,3 +111,37 @@ def build_parser(*asked: str | None) -> argparse.ArgumentParser:
         else:
             subparsers.add_parser(name, help=summary)
     return parser
+
+
+def add_catalogue(parser: argparse.ArgumentParser) -> None:
+    """Add `--catalogue FILE`, which may be repeated."""
+    parser.add_argument(
+        "--catalogue", action="append", default=[], type=Path, metavar="FILE", help="a catalogue file of your own"
+    )
+
+
+def add_report_dir(parser: argparse.ArgumentParser) -> None:
+    """Add `--report-dir DIR`, where runs are looked for by their ids."""
+    parser.add_argument(
+        "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
+    )
+
+
+def positive(text: str) -> int:
+    """The whole number of an option, from 1. Raises ArgumentTypeError for anything else."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
+    return number
+
+
+def explained(read: Callable[[str], T]) -> Callable[[str], T]:
+    """`read` as the type of an option: what it says of a mistake is the parser's message."""
+
+    def value(text: str) -> T:
+        try:
+            return read(text)
+        except PlimsollError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return value

@@ -17,6 +17,7 @@ from plimsoll.catalogue.overrides import with_settings
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.catalogue.settings import read_settings
 from plimsoll.commands.output import add_output
+from plimsoll.commands.parser import add_catalogue, positive
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
 from plimsoll.plan.estimates import DISK_RATE, LINK_RATE, AssumedSpeeds
@@ -63,9 +64,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         help="how a run deals variants over several GPUs: `spread` (as on this node without the option), `each`, "
         "`first`, or GPUs by index or UUID with commas between; a reference machine's are dealt where this is given",
     )
-    parser.add_argument(
-        "--catalogue", action="append", default=[], type=Path, metavar="FILE", help="a catalogue file of your own"
-    )
+    add_catalogue(parser)
     parser.add_argument(
         "--load-config",
         metavar="JSON",
@@ -75,7 +74,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     add_output(parser, "print JSON, sizes in bytes and times in seconds")
     parser.add_argument(
         "--length",
-        type=_positive,
+        type=positive,
         default=2048,
         metavar="TOKENS",
         help="the prompt that the largest batch is reckoned with (default: 2048)",
@@ -149,13 +148,6 @@ def _profiles(catalogue: Catalogue, patterns: Sequence[str]) -> list[Profile]:
 def _this_node() -> PlannedMachine:
     node = SystemProbe(weights_path=cache_folder()).probe()
     return PlannedMachine(name=node.hostname, node=node)
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
-    return number
 
 
 def _rate(text: str) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plimsoll import clock
+from plimsoll.commands.parser import add_report_dir
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import EVIDENCE_FILE, read_runs
 from plimsoll.evidence.run_folder import find_run
@@ -47,9 +48,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="write here instead of into the run folder; needed for several runs"
     )
-    parser.add_argument(
-        "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
-    )
+    add_report_dir(parser)
     parser.add_argument(
         "--waivers", type=Path, metavar="FILE", help="judge with these waivers, as of today, instead of the runs' own"
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plimsoll import clock
+from plimsoll.commands.parser import add_report_dir
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.run_folder import find_run
 from plimsoll.signoff.bundle import Bundle, RefusedError, SignOff, make_bundle
@@ -44,9 +45,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="the bundle to write (default: sign-off-<run-id>.zip)"
     )
-    parser.add_argument(
-        "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
-    )
+    add_report_dir(parser)
     parser.set_defaults(run=run)
 
 

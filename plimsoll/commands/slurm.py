@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from plimsoll import clock
 from plimsoll.commands.output import add_output
+from plimsoll.commands.parser import add_report_dir
 from plimsoll.engines.slurm_script import BatchJob, arguments_of, script_text
 from plimsoll.engines.stamp import DEFAULT_STAMP, Found, check_stamp, hints, present_node
 from plimsoll.errors import PlimsollError
@@ -75,9 +76,7 @@ def _add_stamp(actions: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "stamped, 2 where the run is not accepted, is of another node, or the stamp cannot be written.",
     )
     stamp.add_argument("run_name", nargs="?", default="latest", metavar="RUN", help="the run (default: latest)")
-    stamp.add_argument(
-        "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
-    )
+    add_report_dir(stamp)
     _add_stamp_option(stamp)
     stamp.set_defaults(run=run_stamp)
 

@@ -14,6 +14,7 @@ from plimsoll.catalogue.entries import Model, WeightSource
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.clock import monotonic
 from plimsoll.commands.output import add_output
+from plimsoll.commands.parser import add_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.present.document import Table, columns
 from plimsoll.present.terminal import LONGEST, aligned
@@ -62,9 +63,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     clean.set_defaults(run=run_clean)
 
     for action in (build, listing, clean):
-        action.add_argument(
-            "--catalogue", action="append", type=Path, default=[], metavar="FILE", help="a catalogue file of your own"
-        )
+        add_catalogue(action)
 
 
 def run_build(options: argparse.Namespace) -> int:

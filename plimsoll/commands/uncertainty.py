@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from plimsoll.catalogue.entries import CorrectnessRule
+from plimsoll.commands.parser import add_report_dir
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import read_runs
 from plimsoll.evidence.record import RunRecord
@@ -92,9 +93,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--without-end", action="store_true", help="leave out the token that ended the answer")
     parser.add_argument("--json", action="store_true", help="print uncertainty.json instead of tables")
-    parser.add_argument(
-        "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
-    )
+    add_report_dir(parser)
     parser.set_defaults(run=run)
 
 
