@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.diagnosing import Causes
-from fixtures.judging import Judge
+from fixtures.judging import Explain, Judge
 from fixtures.loaded import LoadedVariant
 from plimsoll.footprint.demand import Demand
 from plimsoll.footprint.load_peak import RAM, load_peaks
@@ -24,7 +23,7 @@ _BESIDE = 256 * 2**20
 
 
 @pytest.mark.measures("weight_bytes")
-def test_stored_bytes(loaded: LoadedVariant, footprint: Footprint, judge: Judge, causes: Causes) -> None:
+def test_stored_bytes(loaded: LoadedVariant, footprint: Footprint, judge: Judge, causes: Explain) -> None:
     """Parameters, buffers and quantization statistics take exactly the bytes that were predicted.
 
     Limit: Exactly the prediction from the configuration (docs/prediction.md).
@@ -46,7 +45,7 @@ def test_stored_bytes(loaded: LoadedVariant, footprint: Footprint, judge: Judge,
 
 @pytest.mark.only("gpu")
 @pytest.mark.measures("vram_peak")
-def test_peak_vram(loaded: LoadedVariant, demand: Demand, judge: Judge, causes: Causes) -> None:
+def test_peak_vram(loaded: LoadedVariant, demand: Demand, judge: Judge, causes: Explain) -> None:
     """What torch allocates on the GPUs at its highest while loading is what was predicted, and what documents say.
 
     Limit: From what is held once loaded to 2 % and 64 MiB a GPU above the predicted peak (docs/prediction.md), and
@@ -76,7 +75,7 @@ def test_peak_vram(loaded: LoadedVariant, demand: Demand, judge: Judge, causes: 
 
 @pytest.mark.only("as-entered")
 @pytest.mark.measures("ram_peak")
-def test_peak_ram(loaded: LoadedVariant, demand: Demand, judge: Judge, causes: Causes) -> None:
+def test_peak_ram(loaded: LoadedVariant, demand: Demand, judge: Judge, causes: Explain) -> None:
     """What the process holds of its own at its highest while loading stays within its limit. Pages of the
     checkpoint's files, which the system may drop, are recorded beside it.
 
@@ -100,7 +99,7 @@ def test_peak_ram(loaded: LoadedVariant, demand: Demand, judge: Judge, causes: C
 
 @pytest.mark.only("as-entered")
 @pytest.mark.measures("ram_after")
-def test_ram_held(loaded: LoadedVariant, demand: Demand, judge: Judge, causes: Causes) -> None:
+def test_ram_held(loaded: LoadedVariant, demand: Demand, judge: Judge, causes: Explain) -> None:
     """What the process holds of its own once the model is loaded stays within its limit.
 
     Limit: A claim, else the prediction and what does not depend on the weights (docs/limits.md).
@@ -120,7 +119,7 @@ def test_ram_held(loaded: LoadedVariant, demand: Demand, judge: Judge, causes: C
 
 @pytest.mark.only("altered-on-cpu")
 @pytest.mark.measures("ram_peak")
-def test_peak_ram_as_predicted(loaded: LoadedVariant, footprint: Footprint, judge: Judge, causes: Causes) -> None:
+def test_peak_ram_as_predicted(loaded: LoadedVariant, footprint: Footprint, judge: Judge, causes: Explain) -> None:
     """Loading takes no more memory than was predicted: what is packed, and the weight that is being packed. RAM
     stands in for the memory of a GPU here.
 
@@ -146,7 +145,7 @@ def test_peak_ram_as_predicted(loaded: LoadedVariant, footprint: Footprint, judg
 
 @pytest.mark.only("altered-on-cpu")
 @pytest.mark.measures("ram_after")
-def test_ram_holds_the_weights(loaded: LoadedVariant, footprint: Footprint, judge: Judge, causes: Causes) -> None:
+def test_ram_holds_the_weights(loaded: LoadedVariant, footprint: Footprint, judge: Judge, causes: Explain) -> None:
     """Once loaded, the process holds the weights and little else. RAM stands in for the memory of a GPU here.
 
     Limit: From 99 % of the predicted bytes to the prediction and 256 MiB.

@@ -64,9 +64,15 @@ def _where(root: Path, name: str) -> Path:
     return inside if inside.exists() else root / name
 
 
+def sha256(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal digits. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256(path)
     except OSError as error:
         return f"unreadable: {error.strerror}"
 

@@ -5,18 +5,17 @@ Every check looks only at values of the right shape, and ignores keys that alrea
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from typing import Any, Final
 
-from plimsoll.catalogue.entries import DatasetSchema, LimitedSide, Quantization, WeightSource
-from plimsoll.catalogue.settings import read_max_memory, table_faults
+from plimsoll.catalogue.entries import KEY_OF_SOURCE, DatasetSchema, LimitedSide, Quantization, WeightSource
+from plimsoll.catalogue.settings import COMMIT, read_max_memory, table_faults
 from plimsoll.catalogue.tables import TomlTable
 from plimsoll.errors import Fault
 from plimsoll.metrics import FLOORED, METRICS, RULE_SCORES
 from plimsoll.units import SCALE, to_base
-from plimsoll.usertoml.phrases import PhraseError, holes_of, phrase
+from plimsoll.usertoml.phrases import HOLE, PhraseError, holes_of, phrase
 from plimsoll.usertoml.reading import key_path, shown
 from plimsoll.usertoml.suggest import did_you_mean, nearest
 
@@ -30,14 +29,6 @@ _SIZES: Final = {
     "max_position_embeddings": 2**40,
 }
 """Keys of a configuration -> their largest allowed value; the smallest is 1."""
-_PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
-
-_NEEDED_BY_SOURCE: Final = {
-    WeightSource.HUB: "hub_id",
-    WeightSource.LOCAL: "path",
-    WeightSource.TRAINED: "recipe",
-}
 
 _OWN_LOAD_OPTIONS: Final = {
     "attn_implementation": "set 'attention' of the variant",
@@ -98,7 +89,7 @@ def _model(table: TomlTable) -> Iterator[Fault]:
 
 def _source(table: TomlTable) -> Iterator[Fault]:
     source = table.sound.get("source", "")
-    needed = _NEEDED_BY_SOURCE.get(source)
+    needed = KEY_OF_SOURCE.get(source)
     if needed and needed not in table.given:
         yield table.fault(needed, f"is required, because source is '{source}'")
     elif table.sound.get("gated") and "hub_id" not in table.given:
@@ -118,7 +109,7 @@ def _remote_code(table: TomlTable) -> Iterator[Fault]:
     revision = table.sound.get("revision")
     if revision is None and "revision" in table.given:
         return
-    if revision is None or not _COMMIT.fullmatch(revision):
+    if revision is None or not COMMIT.fullmatch(revision):
         what = "must be the 40 hexadecimal digits of a commit, because trust_remote_code is true"
         yield table.fault("revision", what, "a branch or a tag can be moved to other code")
 
@@ -281,7 +272,7 @@ def _dataset(table: TomlTable) -> Iterator[Fault]:
     prompt, schema = table.sound.get("prompt"), table.sound.get("schema")
     if prompt is not None:
         wanted = {"question", "context"} if schema == DatasetSchema.SQUAD_V2 else {"question"}
-        found = set(_PLACEHOLDER.findall(prompt))
+        found = set(HOLE.findall(prompt))
         for name in sorted(wanted - found):
             yield table.fault("prompt", f"lacks {{{name}}}, where the {name} of an example goes")
         for name in sorted(found - wanted):

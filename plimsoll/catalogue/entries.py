@@ -137,6 +137,10 @@ class WeightSource(StrEnum):
     SYNTHETIC = "synthetic"
 
 
+KEY_OF_SOURCE: Final = {WeightSource.HUB: "hub_id", WeightSource.LOCAL: "path", WeightSource.TRAINED: "recipe"}
+"""The key of a model's entry that says where weights of a source are; synthetic weights need none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """The file and key path from which an entry was read, for messages: `catalogue/tiny.toml: model[3]`."""

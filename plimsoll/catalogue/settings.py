@@ -37,7 +37,8 @@ _OPTIONS: Final = ("max_memory", "offload_folder", "offload_buffers", "experts_i
 """Further arguments of from_pretrained that are passed on unchanged."""
 DTYPES: Final = {"float32": Quantization.FP32, "bfloat16": Quantization.BF16, "float16": Quantization.FP16}
 """torch's names of dtypes -> what a variant is called whose weights have it."""
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+"""A commit of git, in full."""
 _PLACE: Final = re.compile(r"(?:cuda:)?[0-9]{1,3}|cuda|cpu|disk")
 _SIZE: Final = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[KMGT]i?B)", re.IGNORECASE)
 
@@ -231,7 +232,7 @@ def _window(value: Any) -> int | None:
 
 
 def _commit(value: Any) -> str:
-    if not isinstance(value, str) or not _COMMIT.fullmatch(value):
+    if not isinstance(value, str) or not COMMIT.fullmatch(value):
         raise ValueError("must be the 40 hexadecimal digits of a commit: a branch or a tag can be moved")
     return value
 

@@ -35,9 +35,10 @@ from plimsoll.ladder.attempt import Attempt, RungOutcome
 from plimsoll.ladder.climb import Climb, Ladder, climb
 from plimsoll.ladder.document import conclusion, lines_of, to_json
 from plimsoll.ladder.entry import entry_id, name_of, tier_for, variant_table
-from plimsoll.ladder.room import free_gpus, gate, quantization_of, room_of
+from plimsoll.ladder.room import gate, quantization_of, room_of
 from plimsoll.node.node import Node
 from plimsoll.node.probe import SystemProbe
+from plimsoll.node.visible import free_gpus
 from plimsoll.tiny.store import Store, cache_folder
 from plimsoll.userpath import is_there, user_path
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
-from plimsoll.catalogue.entries import Variant, WeightSource
+from plimsoll.catalogue.entries import KEY_OF_SOURCE, Variant, WeightSource
 from plimsoll.gate.cuda import gpu_name, low_capability, no_code, old_driver
 from plimsoll.gate.hub import refusal_of
 from plimsoll.gate.need import Need
@@ -81,19 +80,15 @@ def _on_node(node: Node, need: Need) -> Skip | None:
 
 def _weights(variant: Variant) -> Skip | None:
     model = variant.model
-    if model.source not in _PLACES or getattr(model, _PLACES[model.source]) is not None:
+    if model.source not in KEY_OF_SOURCE or getattr(model, KEY_OF_SOURCE[model.source]) is not None:
         return None
     option = f"; or --model-dir={model.id}=FOLDER" if model.source is WeightSource.LOCAL else ""
     return Skip(
         code=SkipCode.WEIGHTS,
-        have=f"no {_PLACES[model.source]} in its entry ({model.origin})",
+        have=f"no {KEY_OF_SOURCE[model.source]} in its entry ({model.origin})",
         need=f"weights of the source that was asked for, --weights={model.source}",
         fix=f"leave --weights out, or select other models{option}",
     )
-
-
-_PLACES: Final = {WeightSource.HUB: "hub_id", WeightSource.LOCAL: "path", WeightSource.TRAINED: "recipe"}
-"""The key of an entry that says where weights of a source are; synthetic weights need none."""
 
 
 def _architecture(need: Need) -> Skip | None:

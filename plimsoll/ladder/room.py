@@ -16,19 +16,11 @@ from plimsoll.gate.skip import Skip
 from plimsoll.hub.access import Access
 from plimsoll.ladder.rungs import TOKENS, Room
 from plimsoll.node.node import Node
-from plimsoll.node.visible import Hidden, free_memory, visible_gpus
+from plimsoll.node.visible import free_gpus
 from plimsoll.plan.predictions import Predictions
 
 _PROMPT = 32
 """Tokens of the question, chat template and all, that a rung is validated with."""
-
-
-def free_gpus(node: Node) -> tuple[int, ...]:
-    """Free bytes of each GPU that CUDA sees; empty where there is none, or one's is not known."""
-    visible = visible_gpus(node)
-    free = () if isinstance(visible, Hidden) else tuple(free_memory(node, gpu) for gpu in visible)
-    known = tuple(size for size in free if size is not None)
-    return known if len(known) == len(free) else ()
 
 
 def quantization_of(config: Mapping[str, Any]) -> Quantization:

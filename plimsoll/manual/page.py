@@ -18,7 +18,7 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.manual.limits import catalogue_limits, suite_limits
 from plimsoll.manual.place import PAGES, page_of
-from plimsoll.manual.reading import Chapter, Entry, read_manual
+from plimsoll.manual.reading import Entry, ManualChapter, read_manual
 from plimsoll.metrics import METRICS
 from plimsoll.plan.asking import SOAKING, SUBJECTS, Named
 from plimsoll.symptoms.recognise import PAGE as SYMPTOMS_PAGE
@@ -64,7 +64,7 @@ def pages(root: Path = ROOT) -> dict[str, str]:
 class _Writer:
     """Draws chapters; knows all checks and symptoms, so that names become links."""
 
-    def __init__(self, chapters: Sequence[Chapter], catalogue: Catalogue, symptoms: Iterable[Symptom]) -> None:
+    def __init__(self, chapters: Sequence[ManualChapter], catalogue: Catalogue, symptoms: Iterable[Symptom]) -> None:
         self._chapters = sorted(chapters, key=_place)
         self._catalogue = catalogue
         self._symptoms = {symptom.id: symptom for symptom in symptoms}
@@ -87,7 +87,7 @@ class _Writer:
             lines += ["", f"## [{_title(chapter)}]({target})", "", first, "", *self._table(chapter, target)]
         return "\n".join(lines) + "\n"
 
-    def page(self, chapter: Chapter) -> str:
+    def page(self, chapter: ManualChapter) -> str:
         """The page of one file of checks."""
         lines = [f"# Checks: {_title(chapter).lower()}", "", self._linked(chapter.intro), ""]
         lines += [_MADE.format(chapter.file), "", self._asked(chapter), "", *self._table(chapter, "")]
@@ -95,7 +95,7 @@ class _Writer:
             lines += ["", *self._entry(chapter, entry)]
         return "\n".join(lines).rstrip() + "\n"
 
-    def _asked(self, chapter: Chapter) -> str:
+    def _asked(self, chapter: ManualChapter) -> str:
         mark = _subject(chapter)
         name = chapter.file.rpartition("/")[2]
         plain = Named(marks=parse("tiny"))
@@ -105,14 +105,14 @@ class _Writer:
             return f"**Opt-in:** asked with its mark `{mark}` alone, never by a tier: `pytest -m {mark}`."
         return f'Part of every tier. Its mark is `{mark}`: `pytest -m "tiny and {mark}"` asks these checks alone.'
 
-    def _table(self, chapter: Chapter, target: str) -> Iterator[str]:
+    def _table(self, chapter: ManualChapter, target: str) -> Iterator[str]:
         yield "| check | what it proves |"
         yield "|---|---|"
         for entry in chapter.entries:
             name = entry.check.name
             yield f"| [`{name}`]({target}#{name}) | {_cell(self._linked(entry.first_sentence))} |"
 
-    def _entry(self, chapter: Chapter, entry: Entry) -> Iterator[str]:
+    def _entry(self, chapter: ManualChapter, entry: Entry) -> Iterator[str]:
         check = entry.check
         yield from (f"## {check.name}", "", self._linked(entry.proves), "")
         yield from (f"**Asked of** {self._asked_of(entry)}.", "")
@@ -149,7 +149,7 @@ class _Writer:
             theirs = catalogue_limits(name, self._catalogue) or "none"
             yield f"| {metric.title} (`{name}`) | {unit} | {_cell(metric.meaning)} | {_cell(own)} | {_cell(theirs)} |"
 
-    def _command(self, chapter: Chapter, entry: Entry) -> str:
+    def _command(self, chapter: ManualChapter, entry: Entry) -> str:
         mark, name = _subject(chapter), entry.check.name
         tier = "gpu8b" if _GPU in entry.check.arguments_of("only") or mark == "soak" else "tiny"
         soak = " --soak=30min" if mark == "soak" else ""
@@ -186,12 +186,12 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _title(chapter: Chapter) -> str:
+def _title(chapter: ManualChapter) -> str:
     name = chapter.file.rpartition("/")[2].removeprefix("test_").removesuffix(".py").replace("_", " ")
     return {"ddp": "Ranks (DDP)"}.get(name, name.capitalize())
 
 
-def _subject(chapter: Chapter) -> str:
+def _subject(chapter: ManualChapter) -> str:
     """The mark that selects a chapter: what all of its checks have, the most special of several."""
     common = set.intersection(*({mark.name for mark in entry.check.marks} for entry in chapter.entries))
     name = chapter.file.rpartition("/")[2].removeprefix("test_").removesuffix(".py")
@@ -200,7 +200,7 @@ def _subject(chapter: Chapter) -> str:
     return next(subject for subject in SUBJECTS if subject in common)
 
 
-def _place(chapter: Chapter) -> int:
+def _place(chapter: ManualChapter) -> int:
     common = set.intersection(*({mark.name for mark in entry.check.marks} for entry in chapter.entries))
     return next(place for place, subject in enumerate(SUBJECTS) if subject in common)
 

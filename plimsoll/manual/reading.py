@@ -43,7 +43,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chapter:
+class ManualChapter:
     """A file of checks: what it asks, and its checks in the order of the file."""
 
     file: str
@@ -53,7 +53,7 @@ class Chapter:
     entries: tuple[Entry, ...]
 
 
-def read_manual(root: Path) -> tuple[Chapter, ...]:
+def read_manual(root: Path) -> tuple[ManualChapter, ...]:
     """The chapters of the suite under `root`, by the names of their files.
 
     Raises PlimsollError for a check of which the docstring leaves a part out, and where there is no suite.
@@ -64,12 +64,12 @@ def read_manual(root: Path) -> tuple[Chapter, ...]:
     return tuple(_chapter(root, file, checks) for file, checks in by_file.items())
 
 
-def _chapter(root: Path, file: str, checks: list[Check]) -> Chapter:
+def _chapter(root: Path, file: str, checks: list[Check]) -> ManualChapter:
     module = ast.parse((root / file).read_text(encoding="utf-8"))
     docs = {node.name: ast.get_docstring(node) or "" for node in module.body if isinstance(node, ast.FunctionDef)}
     intro = "\n\n".join(map(_joined, (ast.get_docstring(module) or "").split("\n\n")))
     entries = tuple(_entry(check, docs.get(check.name, "")) for check in checks)
-    return Chapter(file=file, intro=intro, entries=entries)
+    return ManualChapter(file=file, intro=intro, entries=entries)
 
 
 def _entry(check: Check, doc: str) -> Entry:

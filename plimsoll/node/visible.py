@@ -151,3 +151,11 @@ def _names(token: str, gpu: Gpu) -> bool:
     if token.isdecimal():
         return int(token) == gpu.index
     return token.startswith("GPU-") and (gpu.uuid or "").startswith(token)
+
+
+def free_gpus(node: Node) -> tuple[int, ...]:
+    """Free bytes of each GPU that CUDA sees; empty where there is none, or where those of one are not known."""
+    visible = visible_gpus(node)
+    free = () if isinstance(visible, Hidden) else tuple(free_memory(node, gpu) for gpu in visible)
+    known = tuple(size for size in free if size is not None)
+    return known if len(known) == len(free) else ()

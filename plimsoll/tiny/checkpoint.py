@@ -6,12 +6,13 @@ a stray `model.safetensors` beside the shards would be what `from_pretrained` lo
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from plimsoll.digests import sha256
 
 MANIFEST: Final = "plimsoll.json"
 
@@ -91,8 +92,7 @@ def write_manifest(
         "recipe": recipe,
         "training": asdict(figures),
         "files": [
-            {"name": file.name, "bytes": file.stat().st_size, "sha256": _sha256(file)}
-            for file in sorted(path.iterdir())
+            {"name": file.name, "bytes": file.stat().st_size, "sha256": sha256(file)} for file in sorted(path.iterdir())
         ],
     }
     (path / MANIFEST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -142,15 +142,10 @@ def _file_fault(path: Path, file: CheckpointFile) -> str | None:
         size = path.stat().st_size
         if size != file.bytes:
             return f"{file.name} has {size} bytes, not {file.bytes}"
-        if _sha256(path) != file.sha256:
+        if sha256(path) != file.sha256:
             return f"{file.name} has other content than was written"
     except FileNotFoundError:
         return f"{file.name} is missing"
     except OSError as error:
         return f"{file.name} cannot be read ({error.strerror})"
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

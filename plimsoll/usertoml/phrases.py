@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-_HOLE: Final = re.compile(r"\{(\w*)\}")
+HOLE: Final = re.compile(r"\{(\w*)\}")
 _BRACE: Final = re.compile(r"[{}]")
 _LEAST: Final = 4
 """Letters and digits that a phrase must have: fewer would match almost every text."""
@@ -64,7 +64,7 @@ class Phrase:
 def phrase(text: str) -> Phrase:
     """Parse a phrase. Raises PhraseError for a text that begins with a hole, has two holes side by side, a stray brace,
     several lines or almost no words, or is too long."""
-    pieces = _HOLE.split(text)
+    pieces = HOLE.split(text)
     words, holes = pieces[::2], pieces[1::2]
     if len(text) > _LONGEST:
         raise PhraseError(f"has {len(text)} characters, and at most {_LONGEST} are looked for")
@@ -83,11 +83,11 @@ def phrase(text: str) -> Phrase:
 
 def holes_of(text: str) -> tuple[str, ...]:
     """The names in braces of a text: the holes of a phrase, or the gaps of a sentence to be filled."""
-    return tuple(name for name in _HOLE.findall(text) if name)
+    return tuple(name for name in HOLE.findall(text) if name)
 
 
 def filled(text: str, values: Mapping[str, object]) -> str | None:
     """A sentence with its gaps filled; None where a value is missing."""
     if not all(name in values for name in holes_of(text)):
         return None
-    return _HOLE.sub(lambda hole: str(values[hole[1]]) if hole[1] else hole[0], text)
+    return HOLE.sub(lambda hole: str(values[hole[1]]) if hole[1] else hole[0], text)

@@ -23,7 +23,8 @@ _LARGEST: Final = 64 * 2**20
 _PLACE: Final = re.compile(r"\s*\(at (?P<place>[^()]+)\)$")
 _HEADER: Final = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_.\- ]+?)\s*\]\]?\s*(?:#.*)?$")
 _MULTILINE: Final = re.compile(r"\"\"\"|'''")
-_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+"""A key that TOML takes without quotes."""
 _LONGEST: Final = 60
 """Characters of a key or a value that a message shows."""
 
@@ -116,7 +117,7 @@ def key_path(*parts: str | int) -> str:
         if isinstance(part, int):
             path += f"[{part}]"
         else:
-            path += f".{part}" if _BARE_KEY.fullmatch(part) else f".{part[:_LONGEST]!r}"
+            path += f".{part}" if BARE_KEY.fullmatch(part) else f".{part[:_LONGEST]!r}"
     return path.removeprefix(".")
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-_BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
+from plimsoll.usertoml.reading import BARE_KEY
+
 _ESCAPED: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
 _WIDEST: Final = 110
 """Characters that a table or a list may take on one line."""
@@ -15,7 +15,7 @@ _WIDEST: Final = 110
 
 def key(name: str) -> str:
     """A key, in quotes where it needs them."""
-    return name if _BARE.fullmatch(name) else text(name)
+    return name if BARE_KEY.fullmatch(name) else text(name)
 
 
 def text(words: str) -> str:

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from plimsoll.wheelhouse.manifest import Carried, WheelhouseManifest, sha256
+from plimsoll.digests import sha256
+from plimsoll.wheelhouse.manifest import Carried, WheelhouseManifest
 from tests.support.subsession import ROOT
 
 BACKEND = """\

@@ -19,10 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll import clock
-from plimsoll.host.client.gpu_locks import locked_at_once
+from plimsoll.host.client.gpu_locks import Waiting, locked_at_once
 from plimsoll.units import format_bytes
-
-Waiting = Callable[[str, float], None]
 
 _POLL: Final = 0.1
 """Seconds between two looks."""
