@@ -122,15 +122,20 @@ def format_brief(value: float, base_unit: str) -> str:
 
 def format_exact(value: float, base_unit: str) -> str:
     """The same value in the other unit system and as it was measured: `4.74 GiB, 5,090,000,000 bytes`."""
-    if not math.isfinite(value):
-        return format_value(value, base_unit)
-    exact = f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 1e6 else f"{value:,.6g}"
-    text = exact if base_unit == "1" else f"{exact} {base_unit}"
-    if not base_unit.startswith("bytes"):
+    text = format_measured(value, base_unit)
+    if not math.isfinite(value) or not base_unit.startswith("bytes"):
         return text
     rate = base_unit.removeprefix("bytes")
     binary = next(((unit, scale) for unit, scale in _BINARY if abs(value) >= scale), None)
     return text if binary is None else f"{value / binary[1]:.2f} {binary[0]}{rate}, {text}"
+
+
+def format_measured(value: float, base_unit: str) -> str:
+    """A value as it was measured, in its base unit: `5,090,000,000 bytes`."""
+    if not math.isfinite(value):
+        return format_value(value, base_unit)
+    exact = f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 1e6 else f"{value:,.6g}"
+    return exact if base_unit == "1" else f"{exact} {base_unit}"
 
 
 def step_of(value: float, base_unit: str) -> tuple[str, float]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plimsoll.present.document import Block, Document, Inline, Words, as_words, plain
 from plimsoll.present.foreign_text import printable
+from plimsoll.present.one_unit import in_one_system, in_one_system_quoted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -25,33 +26,33 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 def fragment(blocks: Iterable[Block], top: int = 3) -> str:
     """Some blocks, for a page that has its own frame; a section of the first level has a heading `<h{top}>`."""
-    return str(_macros("document.html").blocks(tuple(blocks), top))
+    return in_one_system(str(_macros("document.html").blocks(tuple(blocks), top)))
 
 
 def page(document: Document, css: str) -> str:
     """A page that needs nothing else, and has no script. `css` is ours and goes in as it is."""
-    return _environment().get_template("page.html").render(document=document, css=_trusted(css))
+    return in_one_system(_environment().get_template("page.html").render(document=document, css=_trusted(css)))
 
 
 def framed(css: str, script: str, blocks: Iterable[Block], top: int = 3) -> str:
     """The blocks of a page that another library frames, with our own style and script before them."""
     frame = _environment().get_template("frame.html")
-    return frame.render(css=_trusted(css), script=_trusted(script), blocks=tuple(blocks), top=top)
+    return in_one_system(frame.render(css=_trusted(css), script=_trusted(script), blocks=tuple(blocks), top=top))
 
 
 def row_cell(lines: Sequence[Words]) -> str:
     """A cell of a table that has thousands of rows, with some lines, in as few characters as HTML takes."""
-    return str(_macros("rows.html").cell(lines))
+    return in_one_system(str(_macros("rows.html").cell(lines)))
 
 
 def named_cell(name: str, text: str) -> str:
     """A cell with a class of its own and a text, for such a table."""
-    return str(_macros("rows.html").named(name, text))
+    return in_one_system(str(_macros("rows.html").named(name, text)))
 
 
 def check_cell(title: str, of: str) -> str:
     """The cell of such a table that names a check: what it is called, and what it was asked of."""
-    return str(_macros("rows.html").check(title, of))
+    return in_one_system(str(_macros("rows.html").check(title, of)))
 
 
 def sort_head(columns: Sequence[tuple[str, str]]) -> list[str]:
@@ -60,6 +61,11 @@ def sort_head(columns: Sequence[tuple[str, str]]) -> list[str]:
     Those that sort are buttons, so that a keyboard reaches them.
     """
     return [str(_macros("rows.html").head(name, title)) for name, title in columns]
+
+
+def quoted(markup: str) -> str:
+    """What a program said, which another library has escaped: with sizes in one unit system where we made them."""
+    return in_one_system_quoted(markup)
 
 
 def own_escape(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 from plimsoll.judge.judgement import Judgement, Limit, Measurement
 from plimsoll.metrics import METRICS
 from plimsoll.present.document import Span, Style
-from plimsoll.units import format_brief, format_exact
+from plimsoll.units import format_brief, format_exact, format_measured
 
 _SHARES: Final = ("behind_others", "bandwidth_share", "taught_accuracy", "quantized_fraction", "dataset_accuracy")
 """Parts of a whole, which people read in per cent."""
@@ -21,6 +21,16 @@ def brief_value(measurement: Measurement) -> Span:
     if value is None:
         return Span(text="not measured", style=Style.STRONG, title=measurement.reason)
     return Span(text=brief(value, measurement.metric), style=Style.STRONG, title=format_exact(value, unit))
+
+
+def brief_bytes(count: float) -> Span:
+    """A size, exactly and in the other unit for a pointer on it."""
+    return Span(text=format_brief(count, "bytes"), title=format_exact(count, "bytes"))
+
+
+def brief_figure(value: float, metric: str) -> Span:
+    """A value of a metric, exactly for a pointer on it."""
+    return Span(text=brief(value, metric), title=format_exact(value, METRICS[metric].unit))
 
 
 def brief(value: float, metric: str) -> str:
@@ -62,7 +72,7 @@ def beside_limit(judgement: Judgement) -> tuple[str, str]:
     metric, bounds = judgement.measurement.metric, (judgement.limit.low, judgement.limit.high)
     text = brief(value, metric)
     if any(bound is not None and bound != value and brief(bound, metric) == text for bound in bounds):
-        return format_exact(value, unit), exact_limit(judgement.limit)
+        return format_measured(value, unit), _bounds(judgement.limit, lambda bound: format_measured(bound, unit))
     return text, limit_text(judgement.limit)
 
 

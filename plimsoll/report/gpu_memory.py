@@ -9,8 +9,22 @@ from typing import Any, Final
 from plimsoll.evidence.record import RunRecord
 from plimsoll.extras import why_no_pictures
 from plimsoll.judge.gpu_memory import JUDGED, Account, account
-from plimsoll.present.document import Block, Cell, Fold, Gallery, Paragraph, Picture, Section, Table, columns, lines
-from plimsoll.units import format_bytes, format_seconds
+from plimsoll.present.document import (
+    Block,
+    Cell,
+    Fold,
+    Gallery,
+    Inline,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+    columns,
+    lines,
+    plain,
+)
+from plimsoll.report.figures import brief_bytes
+from plimsoll.units import format_seconds
 
 _HEAD: Final = columns(
     *("Variant", "GPU", "Predicted", "Allocated", "Reserved", "Process", "Device"),
@@ -91,8 +105,8 @@ def _row(use: GpuUse) -> tuple[Cell, ...]:
     )
 
 
-def _bytes(figure: int | None) -> str:
-    return "not known" if figure is None else format_bytes(figure)
+def _bytes(figure: int | None) -> Inline:
+    return "not known" if figure is None else brief_bytes(figure)
 
 
 def _pictures(uses: Sequence[GpuUse]) -> tuple[Picture, ...]:
@@ -103,10 +117,20 @@ def _pictures(uses: Sequence[GpuUse]) -> tuple[Picture, ...]:
     return tuple(
         Picture(
             title=f"{use.variant} on {use.account.device}",
-            alt=f"Memory over {format_seconds(use.series[-1][0])}: {_bytes(use.account.allocated_peak)} allocated, "
-            f"{_bytes(use.account.reserved_peak)} reserved, {_bytes(use.account.process_peak)} of the process, "
-            f"{_bytes(use.account.device_peak)} of the device, each at its highest",
+            alt=_alt(use),
             element=gpu_memory_chart(use, f"gpu-memory-{number}"),
         )
         for number, use in enumerate(drawn)
+    )
+
+
+def _alt(use: GpuUse) -> str:
+    told = use.account
+    allocated, reserved, process, device = (
+        plain(_bytes(figure))
+        for figure in (told.allocated_peak, told.reserved_peak, told.process_peak, told.device_peak)
+    )
+    return (
+        f"Memory over {format_seconds(use.series[-1][0])}: {allocated} allocated, {reserved} reserved, {process} of "
+        f"the process, {device} of the device, each at its highest"
     )

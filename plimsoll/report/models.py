@@ -29,7 +29,8 @@ from plimsoll.present.document import (
     columns,
     faint,
 )
-from plimsoll.units import counted, format_value
+from plimsoll.report.figures import brief_figure, exact_limit, limit_text
+from plimsoll.units import counted
 
 _WORST: Final = (Outcome.FAIL, Outcome.UNSET, Outcome.MARGINAL, Outcome.PASS)
 
@@ -243,45 +244,43 @@ def _model(model: ModelFigures) -> Section:
 
 def _row(figure: VariantFigure) -> tuple[Words, ...]:
     outcome = () if figure.outcome is None else (Sign(outcome=figure.outcome.value), " ")
-    documented = [part for text, said in _limits(figure) for part in _documented(text, said)]
+    documented = [part for said in figure.documented for part in _documented(said, figure.metric)]
     return (
         figure.variant,
         Span(text=METRICS[figure.metric].title, title=figure.metric),
-        (*outcome, _measured(figure)),
+        (*outcome, *_measured(figure)),
         tuple(documented[1:]) or "–",
         _predicted(figure),
         _impossible(figure),
     )
 
 
-def _measured(figure: VariantFigure) -> str:
+def _measured(figure: VariantFigure) -> tuple[Inline, ...]:
     if not figure.measured:
-        return f"not measured: {figure.why}" if figure.why else "not measured"
-    return ", ".join(format_value(value, METRICS[figure.metric].unit) for value in figure.measured)
+        return (f"not measured: {figure.why}" if figure.why else "not measured",)
+    parts = [part for value in figure.measured for part in (", ", brief_figure(value, figure.metric))]
+    return tuple(parts[1:])
 
 
-def _limits(figure: VariantFigure) -> list[tuple[str, Documented]]:
-    return [
-        (str(Limit(metric=figure.metric, low=said.low, high=said.high, source="document")), said)
-        for said in figure.documented
-        if said.low is not None or said.high is not None
-    ]
+def _documented(said: Documented, metric: str) -> tuple[Inline, ...]:
+    """A line of its own; none where no bound is given."""
+    if said.low is None and said.high is None:
+        return ()
+    limit = Limit(metric=metric, low=said.low, high=said.high, source="document")
+    bounds = Span(text=limit_text(limit), title=exact_limit(limit))
+    return (BREAK, bounds, f"{', disputed' if said.disputed else ''} ", faint(said.source))
 
 
-def _documented(text: str, said: Documented) -> tuple[Inline, ...]:
-    """A line of its own."""
-    return (BREAK, f"{text}{', disputed' if said.disputed else ''} ", faint(said.source))
-
-
-def _predicted(figure: VariantFigure) -> str:
+def _predicted(figure: VariantFigure) -> Words:
     expected = figure.bounds.expected
     if expected is None:
         return f"no figure: {figure.bounds.basis}"
-    return f"{format_value(expected, METRICS[figure.metric].unit)}: {figure.bounds.basis}"
+    return (brief_figure(expected, figure.metric), f": {figure.bounds.basis}")
 
 
-def _impossible(figure: VariantFigure) -> str:
-    unit = METRICS[figure.metric].unit
-    least = f"below {format_value(figure.bounds.least, unit)}" if figure.bounds.least else ""
-    most = "" if figure.bounds.most is None else f"above {format_value(figure.bounds.most, unit)}"
-    return ", ".join(text for text in (least, most) if text) or "–"
+def _impossible(figure: VariantFigure) -> Words:
+    bounds = figure.bounds
+    told: list[Inline] = ["below ", brief_figure(bounds.least, figure.metric)] if bounds.least else []
+    if bounds.most is not None:
+        told += [", above " if told else "above ", brief_figure(bounds.most, figure.metric)]
+    return tuple(told) or "–"

@@ -102,7 +102,7 @@ def settled_rows(tests: Mapping[str, Sequence[Mapping[str, Any]]], redact: Calla
     settled = {}
     for number, row in enumerate(rows):
         log = "" if _SAYS_NOTHING.fullmatch(row["log"]) else row["log"]
-        log = log if longest is None else cut_log(log, longest)
+        log = html.quoted(log if longest is None else cut_log(log, longest))
         # Numbers in place of names: the script reads no key; by `testId` it sorts, and a link finds the row.
         # Links come from evidence, which is redacted: so must be the name before it becomes an address.
         name = redact(printable(unescape(row["testId"])))

@@ -38,6 +38,7 @@ from plimsoll.present.document import (
     Tone,
     Verbatim,
     Words,
+    code,
     columns,
 )
 
@@ -181,3 +182,40 @@ ALLOWED = {
     "fixtures/progress.py",  # blanks out the rest of a line on a terminal
     "fixtures/html.py",  # finds the place of an attribute in pytest-html's own cell
 }
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "pointed"),
+    [
+        ("has 73.15 GB (68.13 GiB) free", "has 73.15 GB free", "68.13 GiB"),
+        ("3.35 TB (3.05 TiB)/s", "3.35 TB/s", "3.05 TiB/s"),
+        ("2 % and 64 MiB a GPU", "2 % and 67.1 MB a GPU", "64 MiB"),
+        ("0 was set to 12GiB", "0 was set to 12.9 GB", "12GiB"),
+        ("1,024.5 GiB/s", "1.1 TB/s", "1,024.5 GiB/s"),
+        ("cut: 73.15 GB (68.1…", "cut: 73.15 GB…", None),
+        ("cut: 73.15 GB (68.13 Gi…", "cut: 73.15 GB…", None),
+        ("max_memory=12GiB", "max_memory=12GiB", None),
+        ("an iB, a GiB and (5 GB)", "an iB, a GiB and (5 GB)", None),
+    ],
+)
+def test_every_drawn_text_shows_a_size_in_one_unit_system(text: str, shown: str, pointed: str | None) -> None:
+    blocks = (Paragraph(words=text),)
+    drawn = (
+        html.fragment(blocks),
+        html.page(Document(title="x", blocks=blocks), "a {}"),
+        html.framed("a {}", "", blocks),
+        html.row_cell([text]),
+        html.named_cell("x", text),
+        html.check_cell(text, ""),
+    )
+    for markup in drawn:
+        assert shown in re.sub(r"<[^>]*>", "", markup)
+        assert (f'title="{pointed}"' in markup) is (pointed is not None)
+
+
+def test_what_is_quoted_keeps_its_unit_and_a_tooltip_its_two() -> None:
+    both, theirs = "1.00 GB (0.93 GiB)", "Tried to allocate 20.00 MiB"
+    assert theirs in html.fragment([Verbatim(text=theirs)])
+    assert theirs in html.fragment([Paragraph(words=code(theirs))])
+    assert f'title="{both}"' in html.fragment([Paragraph(words=Span(text="x", title=both))])
+    assert html.quoted(f"{theirs}, {both}") == f'{theirs}, <span title="0.93 GiB">1.00 GB</span>'
