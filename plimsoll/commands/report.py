@@ -12,7 +12,8 @@ from plimsoll.commands.parser import add_report_dir
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import EVIDENCE_FILE, read_runs
 from plimsoll.evidence.run_folder import find_run
-from plimsoll.report.closing import closing_lines
+from plimsoll.present import terminal
+from plimsoll.report.closing import closing_lines, fitted
 from plimsoll.report.pages import HTML_FILE, JUNIT_FILE, why_no_pages, write_pages
 from plimsoll.report.write import (
     SUMMARY_FILE,
@@ -94,7 +95,8 @@ def run(options: argparse.Namespace) -> int:
         problem = append_step_summary(step, short_summary_text(record, verdict), str(folder / SUMMARY_FILE))
         notes += [] if problem is None else [problem]
     lines = [*notes, *closing_lines(record, verdict, folder)]
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    width = terminal.width_of(sys.stdout)
+    sys.stdout.write("".join(f"{part}\n" for line in lines for part in fitted(line, width)))
     if problems:
         sys.stdout.flush()
         raise PlimsollError(f"{'; '.join(problems)}; use --output DIR for another folder")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Iterable
+from typing import IO
 
 from plimsoll.present.document import (
     Banner,
@@ -36,10 +38,17 @@ def line(words: Words, longest: int = LONGEST) -> str:
 
 def wrapped(text: str, width: int | None) -> list[str]:
     """A sentence as lines of at most `width` columns, broken between words alone, so that names stay whole; as one line
-    without a width, for a file. Not for commands: whoever copies one needs it on one line."""
+    without a width, for a file. What belongs to an entry stays below it, further to the right. Not for commands:
+    whoever copies one needs it on one line."""
     if width is None or len(text) <= width:
         return [text]
-    return textwrap.wrap(text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    below = " " * (len(text) - len(text.lstrip()) + 4)
+    return textwrap.wrap(text, width, subsequent_indent=below, break_long_words=False, break_on_hyphens=False)
+
+
+def width_of(stream: IO[str]) -> int | None:
+    """The columns of the terminal that a stream leads to; None for a file or a pipe."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def section_lines(section: Section) -> list[str]:

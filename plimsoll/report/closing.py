@@ -21,10 +21,14 @@ _MOST_FAILURES: Final = 8
 _MOST_OTHERS: Final = 3
 """What a terminal shows of failures, and of gaps, waivers and notes, so that the last lines fit one screen with the
 verdict; the summary has all of them."""
+_COMMAND: Final = "to run them: "
+_FOLDER: Final = "evidence and reports: "
+_TO_COPY: Final = (_COMMAND, _FOLDER)
+"""Beginnings of lines that somebody copies the rest of."""
 
 
 def closing_lines(record: RunRecord, verdict: Verdict, reports: object = None) -> list[str]:
-    """The last lines on a terminal, for the caller to colour: the verdict is always the last.
+    """The last lines on a terminal, for the caller to colour and to fit: the verdict is always the last.
 
     `reports` is the folder where the whole story lies, the run's own unless given.
     """
@@ -53,7 +57,12 @@ def closing_lines(record: RunRecord, verdict: Verdict, reports: object = None) -
             lines += terminal.section_lines(Section(title=f"{title}:", blocks=(listed,)))
     notes = Bullets(entries=tuple(f"note: {note}" for note in verdict.notes), most=_MOST_OTHERS, rest="see summary.md")
     lines += terminal.block_lines([notes])
-    return [*lines, terminal.line(f"evidence and reports: {folder}"), terminal.line(verdict.statement)]
+    return [*lines, terminal.line(f"{_FOLDER}{folder}"), terminal.line(verdict.statement)]
+
+
+def fitted(line: str, width: int | None) -> list[str]:
+    """One of these lines as a terminal of so many columns has it: broken between words, a command whole."""
+    return [line] if line.lstrip().startswith(_TO_COPY) else terminal.wrapped(line, width)
 
 
 def _failures_by_cause(failed: Iterable[CellResult]) -> list[Words]:
@@ -78,4 +87,4 @@ def _steps(failed: Sequence[CellResult]) -> list[Words]:
 
 def _brief_gap(gap: Gap) -> Words:
     see = f" (see {gap.diagnosis.anchor})" if gap.diagnosis is not None else ""
-    return (one_line(str(gap)), see, *((BREAK, f"to run them: {gap.fix}") if gap.fix else ()))
+    return (one_line(str(gap)), see, *((BREAK, f"{_COMMAND}{gap.fix}") if gap.fix else ()))

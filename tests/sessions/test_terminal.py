@@ -83,16 +83,56 @@ def test_a_terminal_is_told_what_goes_on(tmp_path: Path) -> None:
     assert re.sub(r"\x1b\[[0-9;]*m", "", written_over).startswith("✓ tiny-llama/bf16")
 
 
-def test_what_is_wider_than_the_terminal_breaks_between_words(damaged: Path, tmp_path: Path) -> None:
-    asked = (*SOME, f"--model-dir=tiny-llama={damaged}", f"--report-dir={tmp_path}", "-p", "no:cacheprovider")
+@pytest.fixture(scope="module")
+def narrow(damaged: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Reports and lines of a run with a failure, on a terminal of 80 columns."""
+    reports = tmp_path_factory.mktemp("narrow")
+    asked = (*SOME, f"--model-dir=tiny-llama={damaged}", f"--report-dir={reports}", "-p", "no:cacheprovider")
     _, output = on_a_terminal("pytest", *asked, COLUMNS="80")
-    lines = [re.sub(r"\x1b\[[0-9;]*[mK]", "", line).rpartition("\r")[2] for line in output.splitlines()]
+    return reports, seen(output)
+
+
+def seen(output: str) -> list[str]:
+    """What stands on the terminal in the end."""
+    return [re.sub(r"\x1b\[[0-9;]*[mK]", "", line).rpartition("\r")[2] for line in output.splitlines()]
+
+
+def assert_words_are_whole(lines: list[str]) -> None:
+    """No line is wider than the terminal, but for one word or what is copied."""
+    to_copy = ("to run them: ", "evidence and reports: ")
+    wide = [line for line in lines if len(line) > 80 and " " in line.strip()]
+    assert [line for line in wide if not line.lstrip().startswith(to_copy)] == []
+
+
+def test_what_is_wider_than_the_terminal_breaks_between_words(damaged: Path, narrow: tuple[Path, list[str]]) -> None:
+    lines = narrow[1]
     first = next(place for place, line in enumerate(lines) if line.startswith("✗ tiny-llama/bf16 test_warm_load_time"))
     rest = lines[first + 1 :]
     failure = [lines[first], *(line for line in rest[: next(n for n, one in enumerate(rest) if one[:4].strip())])]
     assert len(failure) > 2
-    assert max(len(line) for line in failure if " " in line.strip()) <= 80
+    assert_words_are_whole(failure)
     assert f" {damaged}/" in " ".join(line.strip() for line in failure)
+
+
+def test_the_last_lines_break_between_words_as_the_story_does(damaged: Path, narrow: tuple[Path, list[str]]) -> None:
+    reports, lines = narrow
+    assert_closing_is_whole(lines, damaged)
+    status, output = on_a_terminal(
+        "plimsoll", "report", "latest", f"--report-dir={reports}", "--no-pages", COLUMNS="80"
+    )
+    assert status == 1
+    assert_closing_is_whole(seen(output), damaged)
+
+
+def assert_closing_is_whole(lines: list[str], damaged: Path) -> None:
+    """From the counts to the verdict each line fits, and what was broken says the same when it is put together."""
+    begins = next(place for place, line in enumerate(lines) if line.startswith("planned "))
+    closing = lines[begins:]
+    assert any(line.startswith("REJECTED over ") for line in closing)
+    assert_words_are_whole(closing)
+    told = [line for line in closing if line.startswith("      ")]
+    assert told, "a failure goes on below itself"
+    assert f" {damaged}/" in " ".join(line.strip() for line in closing)
 
 
 def test_an_old_terminal_is_told_in_words(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from plimsoll.evidence.record import RunRecord
 from plimsoll.present.foreign_text import one_line, printable
 from plimsoll.present.markdown import escaped as markdown
-from plimsoll.report.closing import closing_lines
+from plimsoll.report.closing import closing_lines, fitted
 from plimsoll.report.node_card import node_card
 from plimsoll.report.results import results, results_schema, results_text
 from plimsoll.report.write import summary_text, write_atomically, write_reports
@@ -132,6 +132,17 @@ def test_the_terminal_ends_with_the_verdict(tmp_path: Path) -> None:
         f"evidence and reports: {tmp_path / RUN_ID}",
         "REJECTED over -m tiny: 1 of 7 checks passed, 1 marginal, 2 failed, 2 skipped, 1 not run",
     ]
+
+
+def test_a_narrow_terminal_breaks_lines_between_words_and_keeps_commands_whole() -> None:
+    told = "  a/b.py::test_x[y]: it did not load, and this is a long reason for it"
+    assert fitted(told, 40) == ["  a/b.py::test_x[y]: it did not load,", "      and this is a long reason for it"]
+    assert fitted(told, None) == [told]
+    command = "  to run them: plimsoll run -m 'tiny and not slow' --resume"
+    assert fitted(command, 40) == [command]
+    name = "  " + "x" * 60
+    assert "".join(fitted(f"{name} and more", 40)).replace(" ", "") == "x" * 60 + "andmore"
+    assert "x" * 60 in "".join(fitted(f"{name} and more", 40)), "a name is never broken"
 
 
 def test_the_terminal_shows_some_failures_and_counts_the_rest(tmp_path: Path) -> None:
