@@ -101,7 +101,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         help="print JSON; with FILE, which the next word is, write it there beside what is printed",
     )
     add_output(parser)
-    for option, what in (("markdown", "Markdown"), ("html", "a page with pictures")):
+    for option, what in (("markdown", "Markdown"), ("html", "a page with charts")):
         parser.add_argument(f"--{option}", type=Path, metavar="FILE", help=f"write {what} to FILE")
     parser.add_argument(
         "--step-summary", action="store_true", help="append the Markdown to the step's summary, in GitHub Actions"
@@ -116,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
     step = required_step_summary() if options.step_summary else None
     require("compare", "comparing runs", ("numpy", "scipy"))
     if options.html is not None:
-        require("compare", "the page of a comparison", ("matplotlib", "jinja2"))
+        require("pages", "the page of a comparison", ("jinja2",))
     from plimsoll.compare.comparison import compare
     from plimsoll.compare.data import comparison_text
     from plimsoll.compare.texts import terminal_lines

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from string import ascii_uppercase
 from typing import Final
 
+from plimsoll.compare.charts import chart_section
 from plimsoll.compare.fail_on import Breach
 from plimsoll.compare.result import Absent, Comparison, FigureRow, TimeRow, Versus
 from plimsoll.compare.rule import MOST_ROUNDS, Change, Level, Rule
@@ -17,10 +18,8 @@ from plimsoll.present.document import (
     Bullets,
     Cell,
     Document,
-    Picture,
     Section,
     Span,
-    Svg,
     Tone,
     section_of,
     strong,
@@ -31,8 +30,6 @@ from plimsoll.units import counted, format_value
 ORDER: Final = (Change.SLOWER, Change.FASTER, Change.TOO_FEW, Change.SAME)
 """In which the words stand: what a reader must act on comes first."""
 
-MOST_DRAWN: Final = 200
-"""Times that are drawn, those that a reader must act on first; the table has all."""
 _NONE: Final = "-"
 _SHORT: Final = 0.1
 """Seconds below which a time is printed in smaller units."""
@@ -46,20 +43,20 @@ _TONES: Final[dict[str, Tone]] = {
     Level.LESS: Tone.GOOD,
 }
 
-Draw = Callable[[Versus], Svg]
-"""Draws the times of one side against the base."""
 
-
-def document(comparison: Comparison, found: Sequence[Breach] = (), draw: Draw | None = None) -> Document:
+def document(comparison: Comparison, found: Sequence[Breach] = (), *, on_page: bool = False) -> Document:
     """Everything that people read of a comparison: a statement for each side, then what differs between the machines.
 
-    `found` is what was found of `--fail-on`; with `draw`, the times of each side are drawn too.
+    `found` is what was found of `--fail-on`; a page has charts too.
     """
     letters = {id(side): letter(i) for i, side in enumerate((*comparison.sides, *comparison.likes))}
     sections = [_sides(comparison, letters), _machines(comparison, letters)]
     for versus in comparison.versus:
         against = f"{letters[id(versus.other)]} against {letters[id(versus.base)]}"
-        sections += _versus_sections(versus, against, comparison.rule, draw)
+        charts = chart_section(versus, against, _all_labels(versus), comparison.rule) if on_page else None
+        sections += [_verdicts(versus, against), _numerics(versus, against)]
+        sections += [charts] if charts is not None else []
+        sections += _versus_sections(versus, against, comparison.rule)
     sections.append(section_of("How it was decided", _method(comparison)))
     return Document(
         title="Comparison",
@@ -123,11 +120,14 @@ def _machines(comparison: Comparison, letters: dict[int, str]) -> Section:
     return section_of("What differs between the machines and the runs", lines, table_of(head, rows, len(head)))
 
 
-def _versus_sections(versus: Versus, against: str, rule: Rule, draw: Draw | None) -> list[Section]:
+def _all_labels(versus: Versus) -> dict[int, str]:
+    times, figures = ([row.base for row in versus.times], [row.base for row in (*versus.memory, *versus.figures)])
+    return {**_labels(times), **_labels(figures)}
+
+
+def _versus_sections(versus: Versus, against: str, rule: Rule) -> list[Section]:
     return [
-        _verdicts(versus, against),
-        _numerics(versus, against),
-        _times(versus, against, rule, draw),
+        _times(versus, against, rule),
         _not_comparable(versus, against),
         _figures(f"{against}: memory", versus.memory, only_changed=False, lines=_memory_lines(rule)),
         _figures(f"{against}: other figures that changed", versus.figures, only_changed=True, lines=()),
@@ -170,25 +170,14 @@ def _numerics(versus: Versus, against: str) -> Section:
     )
 
 
-def _times(versus: Versus, against: str, rule: Rule, draw: Draw | None) -> Section:
+def _times(versus: Versus, against: str, rule: Rule) -> Section:
     labels = _labels([row.base for row in versus.times])
     ordered = sorted(versus.times, key=lambda row: (ORDER.index(row.word), -abs(row.ratio - 1.0)))
     rows = [_time_row(row, labels) for row in ordered]
     notable = versus.words[Change.SLOWER] + versus.words[Change.FASTER]
     head = ("time", "metric", "word", "ratio", "interval", "p", "delta", "base", "other", "rounds", "needs")
     lines = [*_time_lines(versus, rule), *(versus.steadiness if versus.times else ())]
-    picture = _picture(versus, draw) if draw is not None and rows else None
-    return section_of(f"{against}: times", lines, picture, table_of(head, rows, 3, notable))
-
-
-def _picture(versus: Versus, draw: Draw) -> Picture:
-    count = min(MOST_DRAWN, len(versus.times))
-    return Picture(
-        title=f"Ratios of {count} times",
-        alt=f"Ratios of {count} times with their intervals; the table below holds the same figures",
-        element=draw(versus),
-        has_caption=False,
-    )
+    return section_of(f"{against}: times", lines, table_of(head, rows, 3, notable))
 
 
 def _time_lines(versus: Versus, rule: Rule) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from plimsoll.compare.document import document
 from plimsoll.compare.fail_on import (
@@ -16,8 +15,7 @@ from plimsoll.compare.fail_on import (
 )
 from plimsoll.compare.result import Comparison
 from plimsoll.compare.rule import Change
-from plimsoll.present import html, markdown, terminal
-from plimsoll.present.colours import COLOURS
+from plimsoll.present import markdown, parts, terminal
 from plimsoll.units import counted
 
 
@@ -41,11 +39,8 @@ def markdown_text(comparison: Comparison, found: Sequence[Breach]) -> str:
 
 
 def page_text(comparison: Comparison, found: Sequence[Breach]) -> str:
-    """A page that needs nothing else, for a window, a phone and paper, with a picture of each side's times."""
-    from plimsoll.compare.forest_plot import forest_plot
-
-    whole = document(comparison, found, lambda versus: forest_plot(versus, comparison.rule))
-    return html.page(whole, COLOURS + Path(__file__).with_name("page.css").read_text("utf-8"))
+    """A page that needs nothing else, for a window, a phone and paper, with a chart of each metric."""
+    return parts.own_page(document(comparison, found, on_page=True))
 
 
 def _why_open(comparison: Comparison, status: int) -> list[str]:

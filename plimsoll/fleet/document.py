@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final
 
+from plimsoll.fleet.board import TONES, board_section
+from plimsoll.fleet.charts import chart_section
 from plimsoll.fleet.differences import Difference
 from plimsoll.fleet.fleet import Fleet, outcome_counts
 from plimsoll.fleet.matrix import LONGEST_NAMES, MOST_COLUMNS, matrix_section, question_of
 from plimsoll.fleet.names import natural
-from plimsoll.fleet.outliers import ALPHA, FLOOR, Outlier
+from plimsoll.fleet.outliers import ALPHA, FLOOR, Outlier, spoken_value
 from plimsoll.fleet.stragglers import FACTOR, LEAST
 from plimsoll.fleet.summary import NodeSummary
 from plimsoll.present.document import (
@@ -34,11 +36,10 @@ from plimsoll.present.document import (
     strong,
 )
 from plimsoll.present.foreign_text import one_line
-from plimsoll.units import counted, format_seconds, format_value
+from plimsoll.units import counted, format_seconds
 from plimsoll.verdict.cells import CellOutcome
 from plimsoll.verdict.verdict import Word
 
-_TONES: Final = {Word.ACCEPTED: Tone.GOOD, Word.REJECTED: Tone.BAD, Word.INCOMPLETE: Tone.NEAR}
 _ORDER: Final = (Word.REJECTED, Word.INCOMPLETE, Word.ACCEPTED)
 _OTHER_BITS: Final[tuple[Inline, ...]] = (" by itself, and ", Span(text="other bits", tone=Tone.BAD))
 _FEW_NODES: Final = 3
@@ -53,12 +54,14 @@ _MOST_LISTED: Final = 300
 _LONGEST_REASON: Final = 400
 
 
-def fleet_document(fleet: Fleet) -> Document:
-    """Everything that people read of a fleet."""
+def fleet_document(fleet: Fleet, *, on_page: bool = False) -> Document:
+    """Everything that people read of a fleet; a page has tiles and charts too."""
     sections = (
         _faults(fleet),
         _odd_nodes(fleet),
+        board_section(fleet) if on_page else None,
         matrix_section(fleet.nodes),
+        chart_section(fleet) if on_page else None,
         _differences(fleet.differences),
         _outliers(fleet),
         _numerics(fleet),
@@ -97,7 +100,7 @@ def _statement(fleet: Fleet) -> Banner:
     ]
     breaches = tuple((strong(f"fails on {breach}"), ": --fail-on asks for none") for breach in fleet.breaches)
     return Banner(
-        tone=Tone.BAD if fleet.breaches else _TONES[fleet.word],
+        tone=Tone.BAD if fleet.breaches else TONES[fleet.word],
         title=fleet.statement,
         blocks=(
             Paragraph(words=facts),
@@ -149,7 +152,7 @@ def _paragraph(text: str) -> Paragraph:
 
 
 def _word(word: Word) -> Span:
-    return Span(text=word.value, tone=_TONES[word])
+    return Span(text=word.value, tone=TONES[word])
 
 
 def _words(alone: Word, among: Word) -> Cell:
@@ -250,8 +253,8 @@ def _outlier(one: Outlier) -> tuple[Cell, ...]:
         one.gpu or "all",
         f"{one.behind:.1%}",
         what,
-        "" if one.value is None else format_value(one.value, unit),
-        "" if one.middle is None else format_value(one.middle, unit),
+        "" if one.value is None else spoken_value(one.value, unit),
+        "" if one.middle is None else spoken_value(one.middle, unit),
         f"{one.z:.1f}",
         f"{one.chance:.1g}" if one.chance >= 1e-6 else "<1e-6",
     )

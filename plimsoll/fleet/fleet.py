@@ -72,6 +72,8 @@ class Fleet:
     outliers: OutlierSearch
     numerics: Numerics
     stragglers: tuple[Straggler, ...]
+    figures: Mapping[FigureKey, Sequence[FigureValue]]
+    """What was held against what."""
     fail_on: tuple[Condition, ...] = ()
 
     @property
@@ -226,6 +228,7 @@ def judge_fleet(
     elif asked_for.count is not None and len(nodes) > asked_for.count:
         notes.append(f"{asked_for.count} nodes were expected, and {len(nodes)} left evidence")
     numerics = compare_bits(nodes)
+    figures = _figures(nodes)
     return Fleet(
         word=_word(nodes, faults, numerics),
         nodes=tuple(nodes),
@@ -235,9 +238,10 @@ def judge_fleet(
         in_doubt=by_node([*unread, *lacking]),
         notes=tuple(notes),
         differences=find_differences(nodes),
-        outliers=find_outliers(_figures(nodes)),
+        outliers=find_outliers(figures),
         numerics=numerics,
         stragglers=find_stragglers(nodes),
+        figures=figures,
         fail_on=fail_on,
     )
 
@@ -307,8 +311,8 @@ def _age(summary: NodeSummary) -> tuple[bool, str, str]:
 
 
 def _worst_of(own: Sequence[NodeSummary]) -> NodeSummary:
-    """One summary of unrelated runs: figures and facts of the newest that has any, the worst outcome of each check, and
-    the bits that any run on the same stack computed."""
+    """One summary of unrelated runs: figures and facts of the newest that has any, the worst outcome of each check, the
+    tiles of the worst, and the bits that any run on the same stack computed."""
     if len(own) == 1:
         return own[0]
     newest = next((each for each in reversed(own) if each.facts), own[-1])
@@ -328,6 +332,7 @@ def _worst_of(own: Sequence[NodeSummary]) -> NodeSummary:
         runs=tuple(run for each in own for run in each.runs),
         asked=tuple(asked.values()),
         reasons=tuple(dict.fromkeys(reason for each in own for reason in each.reasons)),
+        tiles=worst.tiles,
         faults=tuple(f"{each.runs[-1].run_id}: {fault}" for each in own for fault in each.faults),
         digests=tuple(dict.fromkeys(one for each in own if each.stack == newest.stack for one in each.digests)),
     )

@@ -19,7 +19,7 @@ from typing import Final
 from plimsoll.fleet.noise import chance_of_noise, scale_of
 from plimsoll.statistics.correction import holm
 from plimsoll.statistics.robust import quantile
-from plimsoll.units import counted, format_value
+from plimsoll.units import counted, format_brief, format_value
 
 ALPHA: Final = 0.05
 """The chance of any false alarm among all GPUs and nodes of a product of a fleet."""
@@ -93,8 +93,13 @@ class Outlier:
         slower = f"{who} is {self.behind:.1%} slower"
         if self.value is None or self.middle is None or self.unit is None:
             return f"{slower} over {counted(self.figures, 'figure')}"
-        mine, median_text = format_value(self.value, self.unit), format_value(self.middle, self.unit)
+        mine, median_text = spoken_value(self.value, self.unit), spoken_value(self.middle, self.unit)
         return f"{slower} in {self.check}: {self.metric} {mine}, and {median_text} is the median"
+
+
+def spoken_value(value: float, unit: str) -> str:
+    """A figure for people: a rate of operations in tera, where its digits would be a power of ten."""
+    return format_brief(value, unit) if unit == "FLOP/s" else format_value(value, unit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a fleet's verdict needs of one node: a few kilobytes, so that the evidence of a thousand need not be held.
+"""What a fleet's verdict needs of one node: some kilobytes, so that the evidence of a thousand need not be held.
 
 The evidence of the node is read and judged whole before; here is kept what nodes are held against each other by.
 """
@@ -17,6 +17,8 @@ from typing import Any, Final
 from plimsoll.evidence.record import RunHead, RunRecord
 from plimsoll.metrics import METRICS, MetricKind
 from plimsoll.node.node import Gpu, Node
+from plimsoll.present.document import Tile
+from plimsoll.report.tiles import node_tiles
 from plimsoll.verdict.cells import CellOutcome, CellResult
 from plimsoll.verdict.union import lineages
 from plimsoll.verdict.verdict import Verdict, Word
@@ -129,6 +131,8 @@ class NodeSummary:
     faults: tuple[str, ...]
     gpus: tuple[GpuSummary, ...]
     """Those of the newest run."""
+    tiles: tuple[Tile, ...]
+    """Each GPU as the report of the node shows it, or the processor of a node without any."""
     most_gpus: int
     """How many any of its runs found."""
     facts: Mapping[str, str]
@@ -165,6 +169,7 @@ def summarise(record: RunRecord, verdict: Verdict) -> NodeSummary:
         reasons=_reasons(verdict.results),
         faults=verdict.faults,
         gpus=_gpus(newest, node),
+        tiles=node_tiles(record, verdict.results),
         most_gpus=max((len(run.node.gpus) for run in record.runs if run.node is not None), default=0),
         facts={} if node is None else _facts(node, newest),
         stack="" if node is None else _stack(node, newest),

@@ -11,8 +11,7 @@ from plimsoll.extras import require
 from plimsoll.fleet.data import fleet_text, node_lines
 from plimsoll.fleet.document import fleet_document
 from plimsoll.fleet.fleet import Fleet
-from plimsoll.present import html, markdown, terminal
-from plimsoll.present.colours import COLOURS
+from plimsoll.present import markdown, parts, terminal
 from plimsoll.report.write import write_atomically
 
 _SKIPPED_ON_A_TERMINAL: Final = ("All nodes", "How it was decided")
@@ -35,7 +34,8 @@ def markdown_text(fleet: Fleet) -> str:
 
 def page_text(fleet: Fleet) -> str:
     """A page that needs nothing else."""
-    return html.page(fleet_document(fleet), COLOURS + Path(__file__).with_name("page.css").read_text("utf-8"))
+    own = Path(__file__).with_name("page.css").read_text("utf-8")
+    return parts.own_page(fleet_document(fleet, on_page=True), own)
 
 
 def lines_text(fleet: Fleet) -> str:

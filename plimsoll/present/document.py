@@ -276,10 +276,14 @@ class Bar:
     """The value for people."""
     exact: str
     """All that is known of it but its name, for a pointer on it."""
+    start: int = 0
+    """The place from which it is drawn."""
     sign: Sign | None = None
     """How it was judged, beside it and as its colour; None where nothing was judged."""
+    tone: Tone = Tone.PLAIN
+    """Its colour where nothing was judged."""
     room: float | None = None
-    """The part of its limit by which it lies inside, negative outside."""
+    """The part of its limit by which it lies inside, negative outside; whatever else the chart is `ranked` by."""
     limits: tuple[int, ...] = ()
     bands: tuple[tuple[int, int], ...] = ()
     expected: int | None = None
@@ -294,7 +298,12 @@ class BarChart:
     ticks: tuple[tuple[int, str], ...]
     """Places with what is written there."""
     bars: tuple[Bar, ...]
-    """The largest first."""
+    order: str = "largest first"
+    """In which order they come."""
+    ranked: str = "closest to the limit first"
+    """What a reader gets who sorts them by `Bar.room`, the least first."""
+    wide: float = 7.5
+    """The room for the values' texts, in widths of an m."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,6 +327,28 @@ class Tiles:
     kind: ClassVar = "tiles"
     label: str
     tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plate:
+    """One of very many things, as a name and a mark for each of its parts."""
+
+    name: str
+    anchor: str
+    """Of the section of this page with more of it; empty where there is none."""
+    title: str
+    """What a pointer on it shows."""
+    tone: Tone
+    marks: tuple[Tone, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """Plates side by side: a thousand at a glance. A page alone has it."""
+
+    kind: ClassVar = "board"
+    label: str
+    plates: tuple[Plate, ...]
 
 
 class Fold(StrEnum):
@@ -370,6 +401,7 @@ Block = (
     | Shares
     | TableOfContents
     | Tiles
+    | Board
     | BarChart
 )
 Piece = Inline | Block

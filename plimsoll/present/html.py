@@ -29,9 +29,10 @@ def fragment(blocks: Iterable[Block], top: int = 3) -> str:
     return in_one_system(str(_macros("document.html").blocks(tuple(blocks), top)))
 
 
-def page(document: Document, css: str) -> str:
-    """A page that needs nothing else, and has no script. `css` is ours and goes in as it is."""
-    return in_one_system(_environment().get_template("page.html").render(document=document, css=_trusted(css)))
+def page(document: Document, css: str, script: str = "") -> str:
+    """A page that needs nothing else. `css` and `script` are ours and go in as they are."""
+    template = _environment().get_template("page.html")
+    return in_one_system(template.render(document=document, css=_trusted(css), script=_trusted(script)))
 
 
 def framed(css: str, script: str, blocks: Iterable[Block], top: int = 3) -> str:

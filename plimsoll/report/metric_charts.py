@@ -6,12 +6,10 @@ scale. Of figures that lie far apart the scale is logarithmic, and the sentence 
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
-from typing import Final, TypeGuard
+from typing import Final
 
 from plimsoll.evidence.record import RunRecord
 from plimsoll.metrics import METRICS, PANELS
@@ -27,24 +25,15 @@ from plimsoll.present.document import (
     faint,
 )
 from plimsoll.present.foreign_text import one_line
+from plimsoll.present.scale import Scale, scale_of, ticks
 from plimsoll.report.figures import brief, exact_limit, limit_text
 from plimsoll.report.models import VariantFigure, metric_figures
-from plimsoll.units import counted, format_exact, is_scaled, step_of
+from plimsoll.units import counted, format_exact, is_scaled
 
-LENGTH: Final = 1000
-"""Parts of a scale."""
-_MANY_TIMES: Final = 30
-"""From here on figures lie too far apart for a linear scale."""
-_TICKS: Final = 5
-_NEAR: Final = 3
-"""Times the largest value, up to where a limit or a prediction stretches the scale."""
-_EDGE: Final = 1.06
-"""The end of a linear scale, as a multiple of what is largest on it."""
 _REASON: Final = 120
 """Characters of why a variant has no bar."""
 _KINDS: Final = 3
 """Limits that are named where they are not drawn."""
-_STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 _KEY: Final = Key(
     label="Key to the charts",
     marks=(
@@ -54,27 +43,6 @@ _KEY: Final = Key(
         ("predicted", "predicted before loading"),
     ),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
-    """Where a chart begins and ends, in base units; a logarithmic one never begins at 0."""
-
-    low: float
-    high: float
-    is_log: bool
-
-    def holds(self, value: float | None) -> TypeGuard[float]:
-        """True for what is neither absent nor off the scale."""
-        return value is not None and self.low <= value <= self.high
-
-    def place(self, value: float) -> int:
-        """The place of a value, within the scale."""
-        if self.is_log:
-            part = (math.log(max(value, self.low)) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
-        else:
-            part = (value - self.low) / (self.high - self.low)
-        return round(LENGTH * min(max(part, 0.0), 1.0))
 
 
 def chart_section(record: RunRecord) -> Section | None:
@@ -102,7 +70,7 @@ def _chart(metric: str, figures: Sequence[VariantFigure]) -> Section | None:
     if not measured:
         return None
     known = METRICS[metric]
-    scale = scale_of(measured)
+    scale = scale_for(measured)
     ordered = sorted(measured, key=lambda figure: (-(figure.shown or 0.0), figure.variant))
     words = f"{known.title}: {known.meaning}. Largest first."
     if scale.is_log:
@@ -112,7 +80,7 @@ def _chart(metric: str, figures: Sequence[VariantFigure]) -> Section | None:
         Paragraph(words=faint(words)),
         BarChart(
             label=f"{known.title} of {counted(len(ordered), 'variant')}",
-            ticks=tuple((scale.place(value), text) for value, text in ticks(scale, metric)),
+            ticks=tuple((scale.place(value), text) for value, text in ticks_of(scale, metric)),
             bars=tuple(_bar(figure, scale) for figure in ordered),
         ),
     ]
@@ -167,6 +135,7 @@ def _bar(figure: VariantFigure, scale: Scale) -> Bar:
     expected = figure.bounds.expected
     return Bar(
         label=figure.variant,
+        start=0 if scale.is_log else scale.place(0.0),
         end=scale.place(value),
         text=brief(value, figure.metric),
         exact=_exact(figure, value),
@@ -191,18 +160,9 @@ def _exact(figure: VariantFigure, value: float) -> str:
     return "; ".join(told)
 
 
-def scale_of(figures: Sequence[VariantFigure]) -> Scale:
-    """The scale on which every measured value has a place, and limits and predictions that lie near: one that lies far
-    from all that was measured would press the values together. It is logarithmic where values lie far apart."""
-    values = [value for figure in figures for value in figure.measured]
-    positive = [value for value in values if value > 0]
-    if len(positive) == len(values) and max(values) > _MANY_TIMES * min(values):
-        near = [one for one in _beside(figures) if min(values) / _NEAR <= one <= max(values) * _NEAR]
-        return Scale(low=_power(min([*values, *near]) * 0.999), high=max([*values, *near]) * 1.5, is_log=True)
-    largest = max(map(abs, values))
-    told = [*values, *(one for one in _beside(figures) if abs(one) <= _NEAR * largest or not largest), 0.0]
-    low, high = min(told) * _EDGE, max(told) * _EDGE
-    return Scale(low=low, high=high if high > low else low + 1.0, is_log=False)
+def scale_for(figures: Sequence[VariantFigure]) -> Scale:
+    """The scale of a chart: by what was measured, and by limits and predictions that lie near."""
+    return scale_of([value for figure in figures for value in figure.measured], _beside(figures))
 
 
 def _beside(figures: Iterable[VariantFigure]) -> list[float]:
@@ -213,34 +173,15 @@ def _beside(figures: Iterable[VariantFigure]) -> list[float]:
         )
         for figure in figures
     )
-    return [value for value in found if value is not None and math.isfinite(value)]
+    return [value for value in found if value is not None]
 
 
-def _power_text(power: int, metric: str) -> str:
-    """Whole minutes and hours are no powers of ten."""
-    is_long = METRICS[metric].unit == "s" and power > 0
-    return f"{10**power:,} s" if is_long else _tick_text(10.0**power, metric)
-
-
-def _tick_text(value: float, metric: str) -> str:
-    """Without a unit that is the same on the whole scale: the values beside the bars have it."""
+def ticks_of(scale: Scale, metric: str) -> list[tuple[float, str]]:
+    """Round values of the scale with what is written there, without a unit that is the same on the whole scale: the
+    values beside the bars have it."""
     unit = METRICS[metric].unit
-    return brief(value, metric) if is_scaled(unit) else brief(value, metric).removesuffix(f" {unit}")
 
+    def text(value: float) -> str:
+        return brief(value, metric) if is_scaled(unit) else brief(value, metric).removesuffix(f" {unit}")
 
-def _power(value: float) -> float:
-    return float(10.0 ** math.floor(math.log10(value)))
-
-
-def ticks(scale: Scale, metric: str) -> list[tuple[float, str]]:
-    """Round values of the scale with what is written there."""
-    if scale.is_log:
-        powers = range(math.ceil(math.log10(scale.low)), math.floor(math.log10(scale.high)) + 1)
-        every = max(1, math.ceil(len(powers) / (_TICKS + 1)))
-        return [(10.0**power, _power_text(power, metric)) for power in powers[::every]]
-    unit = step_of(max(abs(scale.low), abs(scale.high)), METRICS[metric].unit)[1]
-    span = (scale.high - scale.low) / unit
-    rough = span / _TICKS
-    step = next(s for s in _STEPS if s * _power(rough) >= rough) * _power(rough) * unit
-    first = math.ceil(scale.low / step)
-    return [(n * step, _tick_text(n * step, metric)) for n in range(first, math.floor(scale.high / step) + 1)]
+    return ticks(scale, unit, text)

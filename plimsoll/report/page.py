@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll.evidence.record import RunRecord
-from plimsoll.present import html
-from plimsoll.present.colours import COLOURS
+from plimsoll.present import html, parts
 from plimsoll.present.document import Block, Bullets, Link, Paragraph, Section, Table, TableOfContents, Tiles, plain
 from plimsoll.report.attentions import attention_section
 from plimsoll.report.document import verdict_document
@@ -46,17 +45,17 @@ _ON_PAPER: Final = (
     "On paper, the rows of checks that passed or were skipped, and what is folded, are left out: the page and "
     "evidence.jsonl have all of it."
 )
-_SCRIPTS: Final = ("page.js", "charts.js", "search.js")
+_SCRIPTS: Final = ("page.js", "search.js")
 
 
 def css() -> str:
     """The style of the page, to stand after pytest-html's own."""
-    return COLOURS + _beside("page.css")
+    return parts.css() + _beside("page.css")
 
 
 def script() -> str:
     """The page's own script, which reads no text of others but to compare and show it as text."""
-    return "".join(map(_beside, _SCRIPTS))
+    return parts.script() + "".join(map(_beside, _SCRIPTS))
 
 
 def head_text(record: RunRecord, verdict: Verdict, sections: tuple[SectionMaker, ...] = SECTIONS) -> str:

@@ -39,7 +39,7 @@ from plimsoll.present.document import (
 from plimsoll.present.foreign_text import one_line
 from plimsoll.report.figures import brief_limit, brief_value
 from plimsoll.report.node_card import node_card, node_groups
-from plimsoll.report.pieces import check_link
+from plimsoll.report.pieces import BELOW, check_link
 from plimsoll.report.story import spoken
 from plimsoll.units import counted, format_brief
 from plimsoll.verdict.cells import WORST_FIRST, CellOutcome, CellResult
@@ -59,6 +59,7 @@ _SHOWN: Final = 4
 """Variants and faults of a tile that stand at a glance; the others unfold."""
 _REASON: Final = 110
 """Characters of a reason on a tile."""
+_ELSEWHERE: Final = "in the report of the node"
 _NOT_RECORDED: Final = faint("not recorded: the evidence is of before GPUs were told apart")
 _TONES: Final = {
     CellOutcome.FAIL: Tone.BAD,
@@ -84,9 +85,7 @@ def _section(node: Node, runs: Sequence[RunRecord], results: Sequence[CellResult
     own = [result for result in results if result.run_id in ids or (result.run_id is None and not several)]
     seen = [each for run in runs for each in run.health]
     gpus = _gpus(node, runs)
-    is_recorded = any(run.gpus for run in runs)
-    tiles = tuple(_gpu_tile(gpu, node, own, seen, is_recorded=is_recorded) for gpu in gpus)
-    tiles = tiles or (_processor_tile(node, own),)
+    tiles = _tiles(node, runs, own, seen, is_linked=True)
     about_all = [finding for each in seen for finding in each["findings"] if finding["index"] == NODE]
     blocks: list[Block] = [Tiles(label=f"GPUs of {node.hostname}" if gpus else node.hostname, tiles=tiles)]
     if about_all:
@@ -95,6 +94,36 @@ def _section(node: Node, runs: Sequence[RunRecord], results: Sequence[CellResult
         title="All that was probed", level=0, fold=Fold.CLOSED, blocks=(Facts(pairs=tuple(node_card(node))),)
     )
     return Section(title=f"Node {node.hostname}", note=_in_short(node, gpus), blocks=(*blocks, probed))
+
+
+def node_tiles(record: RunRecord, results: Sequence[CellResult]) -> tuple[Tile, ...]:
+    """The tiles of the machine that was probed last, for a page without the rows of its checks."""
+    groups = node_groups(record)
+    if not groups:
+        return ()
+    node, runs = groups[-1]
+    seen = [each for run in runs for each in run.health]
+    return _tiles(node, runs, results, seen, is_linked=False)
+
+
+def _tiles(
+    node: Node,
+    runs: Sequence[RunRecord],
+    own: Sequence[CellResult],
+    seen: Sequence[Mapping[str, Any]],
+    *,
+    is_linked: bool,
+) -> tuple[Tile, ...]:
+    is_recorded = any(run.gpus for run in runs)
+    by_gpu: dict[str, list[CellResult]] = {}
+    for result in own:
+        for gpu_id in dict.fromkeys(result.cell.gpus):
+            by_gpu.setdefault(gpu_id, []).append(result)
+    tiles = tuple(
+        _gpu_tile(gpu, node, by_gpu.get(gpu.id, []), seen, is_recorded=is_recorded, is_linked=is_linked)
+        for gpu in _gpus(node, runs)
+    )
+    return tiles or (_processor_tile(node, own, is_linked=is_linked),)
 
 
 def _in_short(node: Node, gpus: Sequence[RunGpu]) -> str:
@@ -121,13 +150,13 @@ def _gpus(node: Node, runs: Sequence[RunRecord]) -> list[RunGpu]:
 def _gpu_tile(
     gpu: RunGpu,
     node: Node,
-    results: Iterable[CellResult],
+    own: Sequence[CellResult],
     seen: Sequence[Mapping[str, Any]],
     *,
     is_recorded: bool,
+    is_linked: bool,
 ) -> Tile:
     """A GPU; early evidence does not say which checks were asked of it."""
-    own = [result for result in results if gpu.id in result.cell.gpus]
     probed = next((each for each in node.gpus if each.index == gpu.index), None)
     word, tone, said = _health(gpu, probed, seen, own)
     return Tile(
@@ -140,13 +169,13 @@ def _gpu_tile(
             ("Speed", _speeds(own)),
             ("Carried", _carried(own, gpu.used) if is_recorded else _NOT_RECORDED),
             ("Checks", _counts(own) if is_recorded else _NOT_RECORDED),
-            *_faults(own),
+            *_faults(own, is_linked=is_linked),
             ("Identity", _identity(gpu, probed)),
         ),
     )
 
 
-def _processor_tile(node: Node, results: Sequence[CellResult]) -> Tile:
+def _processor_tile(node: Node, results: Sequence[CellResult], *, is_linked: bool) -> Tile:
     cpu = node.cpu
     cores = counted(cpu.logical_cores, "logical core")
     ram = (
@@ -163,7 +192,7 @@ def _processor_tile(node: Node, results: Sequence[CellResult]) -> Tile:
             ("Speed", _speeds(results)),
             ("Carried", _carried(results, used=True)),
             ("Checks", _counts(results)),
-            *_faults(results),
+            *_faults(results, is_linked=is_linked),
         ),
     )
 
@@ -286,18 +315,18 @@ def _counts(results: Iterable[CellResult]) -> Words:
     return (Sign(outcome=worst.value), f" {', '.join(told)}")
 
 
-def _faults(results: Iterable[CellResult]) -> list[tuple[str, Cell]]:
+def _faults(results: Iterable[CellResult], *, is_linked: bool) -> list[tuple[str, Cell]]:
     failed = [result for result in results if result.outcome is CellOutcome.FAIL]
     if not failed:
         return []
     links: list[Words] = [
         (
-            check_link(result),
+            check_link(result) if is_linked else check_link(result).text,
             *([f" of {without_gpus(result.cell.variant)}"] if result.cell.variant else []),
         )
         for result in failed
     ]
-    return [("Failed", (Bullets(entries=tuple(links), most=_SHOWN, rest="in the rows below"),))]
+    return [("Failed", (Bullets(entries=tuple(links), most=_SHOWN, rest=BELOW if is_linked else _ELSEWHERE),))]
 
 
 def _identity(gpu: RunGpu, probed: Gpu | None) -> Words:

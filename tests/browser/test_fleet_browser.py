@@ -63,3 +63,31 @@ def test_a_failed_gpu_has_a_row_of_its_own_and_sound_nodes_share_one(chrome: web
     assert [sign.get_attribute("title") for sign in row.find_elements(By.CSS_SELECTOR, ".plimsoll-badge")].count(
         "fail"
     ) == 1
+
+
+def test_charts_are_sorted_and_pointed_at_as_in_the_report(chrome: webdriver.Chrome, page: Path) -> None:
+    emulate(chrome)
+    chrome.get(page.as_uri())
+    chart = chrome.find_element(By.CSS_SELECTOR, ".plimsoll-bars")
+    labels = "return [...arguments[0].querySelectorAll('li')].map((row) => row.firstChild.textContent)"
+    assert script(chrome, labels, chart)[0] == "node07"
+    buttons = chart.find_elements(By.CSS_SELECTOR, ".plimsoll-sort button")
+    assert [button.text for button in buttons] == ["slowest first", "by name"]
+    buttons[1].click()
+    assert script(chrome, labels, chart) == [f"node{number:02}" for number in range(1, 17)]
+    script(chrome, "arguments[0].querySelectorAll('li')[6].focus()", chart)
+    tip = chrome.find_element(By.CSS_SELECTOR, ".plimsoll-tip")
+    assert tip.is_displayed()
+    assert tip.text.startswith("node07: ")
+    assert "median" in tip.text
+
+
+def test_a_plate_leads_to_the_tiles_of_its_node(chrome: webdriver.Chrome, page: Path) -> None:
+    emulate(chrome)
+    chrome.get(page.as_uri())
+    chrome.find_element(By.XPATH, "//ul[@class='plimsoll-board']//a[.='node01']").click()
+    place = script(chrome, "return location.hash.slice(1)")
+    found = chrome.find_element(By.ID, place)
+    assert found.get_attribute("open") is not None, "what is well is folded, and unfolds"
+    assert len(found.find_elements(By.CSS_SELECTOR, ".plimsoll-tile")) == 8
+    assert found.find_element(By.CSS_SELECTOR, ".plimsoll-tile").is_displayed()

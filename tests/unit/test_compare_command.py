@@ -5,18 +5,20 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
 
 import jsonschema
 import pytest
 
 from plimsoll.cli import main
 from plimsoll.commands.schema import schema
+from plimsoll.present.foreign_text import printable
+from plimsoll.present.html import own_escape
 from tests.support.compare_runs import benchmark_file, load_cell, noisy, timed_events, timed_run, write_run
 from tests.support.run_events import HOSTILE, NODE, cell, crash, finish, measured, report
 
@@ -318,15 +320,14 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_stands_alone_has_a_picture_and_lets_no_text_become_markup(written: Path) -> None:
+def test_the_page_stands_alone_and_lets_no_text_become_markup(written: Path) -> None:
     text = (written / "c.html").read_text()
     page = Page(text)
     assert page.open == []
     tags = [tag for tag, _ in page.seen]
-    assert "script" not in tags
+    assert tags.count("script") == 1, "our own, which reads no text but to show it"
     assert "link" not in tags
     assert "img" not in tags
-    assert tags.count("svg") == 1
     for tag, attributes in page.seen:
         assert not [name for name in attributes if name.startswith("on")], tag
         for name in ("src", "href", "xlink:href"):
@@ -336,15 +337,53 @@ def test_the_page_stands_alone_has_a_picture_and_lets_no_text_become_markup(writ
     assert "prefers-color-scheme: dark" in text
 
 
-def test_the_picture_has_each_time_the_page_s_colours_and_its_text_as_text(written: Path) -> None:
-    text = (written / "c.html").read_text()
-    picture = text[text.index("<svg") : text.index("</svg>") + 6]
-    root = ElementTree.fromstring(picture)  # noqa: S314  our own file
-    drawn = [node.text or "" for node in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert sum(label.startswith("model-") for label in drawn) == 12
-    assert any("$x^2$" in label for label in drawn)
-    assert "var(--bad)" in picture
-    assert not re.search(r"#0[1-7]0[1-7]0[1-7]", picture)
+def charts_of(text: str) -> dict[str, list[tuple[str, str]]]:
+    """Title of each chart -> its rows: the label, and the mark-up of the row."""
+    found = {}
+    for part in text.split('<div class="plimsoll-bars"')[1:]:
+        title = re.search(r'aria-label="(.*?) of \d+ figure', part)
+        assert title is not None
+        rows = re.findall(r"<li [^>]*><span>(.*?)</span>(.*?)</li>", part.partition("</ol>")[0], re.DOTALL)
+        found[title.group(1)] = rows
+    return found
+
+
+def test_each_metric_has_a_chart_of_before_and_after_with_the_interval(written: Path) -> None:
+    charts = charts_of((written / "c.html").read_text())
+    assert list(charts) == ["Cold load time", "Peak RAM"]
+    [first, *others] = charts["Cold load time"]
+    assert {label for label, _ in (first, *others)} == {*(f"model-{n}/nf4" for n in range(12)), escaped_variant()}
+    slower = dict([first, *others])["model-11/nf4"]
+    assert 'class="v bad"' in slower
+    assert " → " in slower
+    assert re.search(r"before \d.* s; after \d.* s; ratio 1\.\d+; interval 1\.\d+ to 1\.\d+; .*; slower", slower)
+    low, high, start, end = places(slower)
+    assert start == 500 < low < end < high, "from as before to the ratio, within its interval"
+    [(_, memory)] = charts["Peak RAM"]
+    assert "1 GB → 3 GB (+200.0%)" in memory
+    assert 'class="d"' not in memory, "one value has no interval"
+
+
+def escaped_variant() -> str:
+    return own_escape(printable(f"$x^2$ {HOSTILE}/nf4"))
+
+
+def places(row: str) -> tuple[int, int, int, int]:
+    """Where the interval begins and ends, and the bar."""
+    band = re.search(r'class="d" d="M(\d+) 2H(\d+)V', row)
+    bar = re.search(r'class="v [a-z]+" d="M(\d+) 6H(\d+)V', row)
+    assert band is not None
+    assert bar is not None
+    return int(band[1]), int(band[2]), int(bar[1]), int(bar[2])
+
+
+def test_the_page_of_a_comparison_needs_no_library_that_draws(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    other, page = timed_run(tmp_path, "other", seconds(2)), tmp_path / "c.html"
+    assert run(base, other, f"--html={page}").stderr == ""
+    assert "plimsoll-bars" in page.read_text()
 
 
 def test_markdown_says_all_and_escapes_what_it_did_not_write(written: Path) -> None:

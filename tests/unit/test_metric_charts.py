@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from plimsoll.evidence.events import Event
 from plimsoll.judge.judgement import Limit, Measurement, judge
 from plimsoll.present.document import BarChart, Fold, Paragraph, Section, plain
 from plimsoll.present.html import fragment
-from plimsoll.report.metric_charts import Scale, chart_section, ticks
+from plimsoll.present.scale import Scale, ratio_scale, ratio_ticks
+from plimsoll.report.metric_charts import chart_section, ticks_of
 from tests.support.run_events import Line, cell, finish, gate, line, plan, recorded, report, start
 
 GB = 10**9
@@ -112,4 +114,16 @@ def test_what_nobody_measured_has_no_chart(tmp_path: Path) -> None:
     ],
 )
 def test_a_scale_has_round_values(scale: Scale, metric: str, texts: list[str]) -> None:
-    assert [text for _, text in ticks(scale, metric)] == texts
+    assert [text for _, text in ticks_of(scale, metric)] == texts
+
+
+def test_a_scale_of_ratios_has_1_in_its_middle_and_texts_that_do_not_touch() -> None:
+    near, far = ratio_scale([0.97, 1.08]), ratio_scale([0.5, 3.0, 400.0])
+    for scale in (near, far):
+        assert scale.place(1.0) == 500
+        assert scale.place(0.8) == 1000 - scale.place(1.25)
+        places = [scale.place(ratio) for ratio, _ in ratio_ticks(scale)]
+        assert min(later - one for one, later in pairwise(places)) >= 90
+        assert 500 in places
+    assert [text for _, text in ratio_ticks(near)] == ["0.9", "0.95", "1", "1.05", "1.1"]
+    assert far.place(400.0) == 1000, "a ratio beyond all reason stands at the edge"

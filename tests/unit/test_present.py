@@ -13,7 +13,10 @@ from plimsoll.present import html, markdown, terminal
 from plimsoll.present.document import (
     BREAK,
     Banner,
+    Bar,
+    BarChart,
     Block,
+    Board,
     Bullets,
     Column,
     Document,
@@ -25,6 +28,7 @@ from plimsoll.present.document import (
     Number,
     Paragraph,
     Picture,
+    Plate,
     Section,
     Shares,
     Sign,
@@ -76,6 +80,14 @@ def blocks_of(text: str) -> tuple[Block, ...]:
         Tiles(
             label=text,
             tiles=(Tile(title=text, word=Span(text=text), tone=Tone.BAD, note=text, facts=((text, words[1]),)),),
+        ),
+        Board(label=text, plates=(Plate(name=text, anchor=text, title=text, tone=Tone.BAD, marks=(Tone.GOOD,)),)),
+        BarChart(
+            label=text,
+            ticks=((0, text),),
+            bars=(Bar(label=text, end=1, text=text, exact=text, sign=Sign(outcome=text)),),
+            order=text,
+            ranked=text,
         ),
     )
     folded = [

@@ -20,29 +20,29 @@ document.addEventListener('DOMContentLoaded', () => {
   };
   document.addEventListener('pointerover', show);
   document.addEventListener('focusin', show);
-  document.addEventListener('scroll', () => { tip.hidden = true; }, { passive: true });
+  // A keyboard that goes to a row out of sight scrolls the page: the row keeps its tooltip.
+  document.addEventListener('scroll', () => { show({ target: document.activeElement }); }, { passive: true });
   document.addEventListener('keydown', ({ key }) => { if (key === 'Escape') { tip.hidden = true; } });
 
   const room = (row) => Number(row.dataset.r ?? Infinity);
-  // Rows come with the largest first.
-  const orders = {
-    'largest first': (rows) => rows,
-    'closest to the limit first': (rows) => [...rows].sort((one, other) => room(one) - room(other)),
-    'by name': (rows) => [...rows].sort(
-      (one, other) => one.firstChild.textContent.localeCompare(other.firstChild.textContent, 'en'),
-    ),
-  };
+  const byRoom = (rows) => [...rows].sort((one, other) => room(one) - room(other));
+  const byName = (rows) => [...rows].sort(
+    (one, other) => one.firstChild.textContent.localeCompare(other.firstChild.textContent, 'en', { numeric: true }),
+  );
   for (const chart of document.querySelectorAll('.plimsoll-bars')) {
     const list = chart.querySelector('ol');
     const rows = [...list.children];
     if (rows.length < 3) { continue; }
     const box = document.createElement('div');
     box.className = 'plimsoll-sort';
-    for (const [title, order] of Object.entries(orders)) {
+    const { order: asMade, ranked } = chart.dataset;
+    const isRanked = rows.some((row) => row.dataset.r !== undefined);
+    const orders = [[asMade, (all) => all], ...(isRanked ? [[ranked, byRoom]] : []), ['by name', byName]];
+    for (const [title, order] of orders) {
       const button = box.appendChild(document.createElement('button'));
       button.type = 'button';
       button.textContent = title;
-      button.setAttribute('aria-pressed', String(title === 'largest first'));
+      button.setAttribute('aria-pressed', String(title === asMade));
       button.addEventListener('click', () => {
         for (const one of box.children) { one.setAttribute('aria-pressed', String(one === button)); }
         list.append(...order(rows));
@@ -50,4 +50,12 @@ document.addEventListener('DOMContentLoaded', () => {
     }
     chart.prepend(box);
   }
+
+  // A link to something that is folded unfolds it.
+  const unfold = () => {
+    const found = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    if (found instanceof HTMLDetailsElement) { found.open = true; }
+  };
+  addEventListener('hashchange', unfold);
+  unfold();
 });
