@@ -1,3 +1,15 @@
+// Lays out what is far away once the page is there, some at a time: a page opens at once, and yet nothing is missing to
+// those who have it read aloud, for whom a browser has only what it has laid out.
+const plimsollLayOut = (waiting, atOnce) => {
+  const later = window.requestIdleCallback ?? ((call) => setTimeout(call, 20));
+  const some = () => {
+    for (const one of waiting.splice(0, atOnce)) { one.classList.add('plimsoll-laid-out'); }
+    if (waiting.length) { later(some, { timeout: 100 }); }
+  };
+  later(some, { timeout: 100 });
+};
+addEventListener('load', () => { plimsollLayOut([...document.querySelectorAll('.plimsoll-bars')], 1); });
+
 // What charts have beyond their drawing: a larger tooltip that keyboards and fingers reach too, and buttons that sort
 // rows. Text goes into the page as text alone.
 document.addEventListener('DOMContentLoaded', () => {
@@ -32,6 +44,8 @@ document.addEventListener('DOMContentLoaded', () => {
   for (const chart of document.querySelectorAll('.plimsoll-bars')) {
     const list = chart.querySelector('ol');
     const rows = [...list.children];
+    // The larger tooltip is what a keyboard goes there for.
+    for (const row of rows) { row.tabIndex = 0; }
     if (rows.length < 3) { continue; }
     const box = document.createElement('div');
     box.className = 'plimsoll-sort';

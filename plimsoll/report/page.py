@@ -45,7 +45,7 @@ _ON_PAPER: Final = (
     "On paper, the rows of checks that passed or were skipped, and what is folded, are left out: the page and "
     "evidence.jsonl have all of it."
 )
-_SCRIPTS: Final = ("page.js", "search.js")
+_SCRIPTS: Final = ("page.js", "rows.js", "search.js")
 
 
 def css() -> str:

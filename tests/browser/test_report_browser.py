@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from selenium import webdriver
@@ -98,7 +100,59 @@ def test_the_page_of_the_whole_catalogue_is_small_and_opens(chrome: webdriver.Ch
     assert drawn < 25 * rows(chrome), "a browser takes its time for each element of each row"
     assert script(chrome, "return document.querySelectorAll('#results-table :is(img, video)').length") == 0
     assert script(chrome, "return document.documentElement.scrollWidth") <= 360
+    for width in (1440, 360):
+        emulate(chrome, width=width)
+        chrome.get(page.as_uri())
+        assert script(chrome, _LAID_OUT) < 50, "rows in sight, and no others"
     assert problems(chrome) == []
+
+
+_LAID_OUT: Final = """
+const fresh = document.getElementById('results-table').cloneNode(true);
+for (const row of fresh.tBodies) { row.classList.remove('plimsoll-laid-out'); }
+document.getElementById('results-table').replaceWith(fresh);
+return [...fresh.tBodies].filter((row) => row.rows[0].checkVisibility({ contentVisibilityAuto: true })).length;
+"""
+"""How many rows a browser lays out of a table that was drawn this moment."""
+
+
+def test_rows_that_waited_are_laid_out_when_the_page_is_idle_and_again_after_sorting(opened: webdriver.Chrome) -> None:
+    def is_whole(chrome: webdriver.Chrome) -> bool:
+        waiting = ":is(#results-table tbody, .plimsoll-bars):not(.plimsoll-laid-out)"
+        return bool(script(chrome, "return document.querySelector(arguments[0]) === null", waiting))
+
+    WebDriverWait(opened, 60).until(is_whole)
+    every = rows(opened)
+    assert every > 100
+    roles = role_counts(opened)
+    assert roles["row"] >= every, (
+        "each row is a row to those who have the page read aloud, though it is drawn as a block"
+    )
+    assert roles["cell"] >= 6 * every - 6
+    assert roles["columnheader"] == 6
+    press(opened.find_element(By.CSS_SELECTOR, ".sortable[data-column-type=testId]"), Keys.ENTER)
+    WebDriverWait(opened, 60).until(is_whole)
+    assert rows(opened) == every
+
+
+def role_counts(chrome: webdriver.Chrome) -> Counter[str]:
+    """What a browser tells of the table of rows to those who do not see it."""
+    root = chrome.execute_cdp_cmd("DOM.getDocument", {})["root"]["nodeId"]
+    table = {"nodeId": root, "selector": "#results-table"}
+    node = chrome.execute_cdp_cmd("DOM.querySelector", table)
+    found = chrome.execute_cdp_cmd("Accessibility.queryAXTree", node)["nodes"]
+    return Counter(str(one["role"]["value"]) for one in found if not one["ignored"])
+
+
+def test_columns_of_the_rows_stand_under_their_heads(opened: webdriver.Chrome) -> None:
+    edges = (
+        "return [...document.querySelectorAll(arguments[0])].map((one) => Math.round(one.getBoundingClientRect().left))"
+    )
+    for width in (700, 1440):
+        emulate(opened, width=width)
+        heads = script(opened, edges, "#results-table th")
+        assert script(opened, edges, "#results-table tbody.failed .collapsible td")[:6] == heads
+        assert len(set(heads)) == 6
 
 
 def test_filters_take_rows_away_and_bring_them_back(opened: webdriver.Chrome) -> None:

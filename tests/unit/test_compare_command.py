@@ -343,7 +343,7 @@ def charts_of(text: str) -> dict[str, list[tuple[str, str]]]:
     for part in text.split('<div class="plimsoll-bars"')[1:]:
         title = re.search(r'aria-label="(.*?) of \d+ figure', part)
         assert title is not None
-        rows = re.findall(r"<li [^>]*><span>(.*?)</span>(.*?)</li>", part.partition("</ol>")[0], re.DOTALL)
+        rows = re.findall(r"<li[^>]*><span>(.*?)</span>(.*?)</li>", part.partition("</ol>")[0], re.DOTALL)
         found[title.group(1)] = rows
     return found
 
