@@ -21,6 +21,8 @@ from plimsoll.units import counted, format_brief, format_exact
 MOST_BARS: Final = 200
 """Rows of a chart; the tables have all."""
 _SLIVER: Final = 3
+_MICROSECONDS: Final = 1e-4
+"""Seconds below which a time is told in smaller units than milliseconds."""
 _WORDS: Final[Mapping[str, Tone]] = {
     Change.SLOWER: Tone.BAD,
     Level.MORE: Tone.BAD,
@@ -165,6 +167,14 @@ def _ratios(row: _Row) -> tuple[float, ...]:
     return (row.ratio,) if row.interval is None else (row.ratio, row.interval.low, row.interval.high)
 
 
+def _short(value: float, unit: str) -> str:
+    """A load takes seconds, but a function of another project may take nanoseconds."""
+    if unit != "s" or not 0.0 < value < _MICROSECONDS:
+        return format_brief(value, unit)
+    name, scale = ("µs", 1e6) if value >= 1e-6 else ("ns", 1e9)
+    return f"{value * scale:.3g} {name}"
+
+
 def _change(row: _Row) -> float:
     """How much more the value is; the ratio of a rate is above 1 where it is slower."""
     change = (1.0 / row.ratio if row.unit.endswith("/s") else row.ratio) - 1.0
@@ -172,7 +182,7 @@ def _change(row: _Row) -> float:
 
 
 def _bar(row: _Row, scale: Scale, margin: float) -> Bar:
-    before, after = (format_brief(value, row.unit) for value in (row.before, row.after))
+    before, after = (_short(value, row.unit) for value in (row.before, row.after))
     exact = f"before {format_exact(row.before, row.unit)}; after {format_exact(row.after, row.unit)}"
     told = [exact, f"ratio {row.ratio:.3f}"]
     bands: tuple[tuple[int, int], ...] = ()

@@ -35,6 +35,8 @@ class Style(StrEnum):
     STRONG = "strong"
     FAINT = "faint"
     QUOTE = "quote"
+    FOREIGN = "foreign"
+    """What a model or a dataset said, of which nothing is shown in other words."""
     NAME = "name"
     """Never broken between two lines."""
 

@@ -2,7 +2,7 @@
 
 Texts come from everywhere: evidence holds a size in both systems, `73.15 GB (68.13 GiB)`, and documents often have the
 other alone. Whoever made a text need not think of it: `present.html` lets all that it draws pass through here. What is
-quoted stays as it is (code, what a program said, drawings), for whoever searches for it must find it.
+quoted stays as it is (code, what a program, a model or a dataset said, drawings): whoever searches for it must find it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ _SIZE: Final = re.compile(
     # Not within a name: `max_memory=12GiB` is what somebody wrote and will look for.
     rf"|(?<![\w.,/=:;\"'+-])(?P<binary>(?P<count>{_NUMBER}) ?(?P<unit>[KMGT]iB))(?P<per>/s)?(?![\w=:/-])"
 )
-_QUOTING: Final = ("pre", "code", "q", "svg", "title", "style", "script")
-"""Elements whose text stays as it is."""
+_QUOTING: Final = ("pre", "code", "q", "bdi", "svg", "title", "style", "script")
+"""Elements in which a size of one system stays as it is."""
+_NEVER: Final = ("bdi", "svg", "title", "style", "script")
+"""Elements of whose text nothing is changed."""
 
 
 def in_one_system(markup: str) -> str:
@@ -42,7 +44,7 @@ def _shown(size: re.Match[str]) -> str:
         return size.group()  # within a tag: a tooltip, or what somebody hears who does not see the page
     if size["binary"]:
         return size.group() if _is_within(markup, at, _QUOTING) else _spanned(_decimal(size), size.group())
-    if _is_within(markup, at, ("svg", "title", "style", "script")):
+    if _is_within(markup, at, _NEVER):
         return size.group()
     if size["whole"]:
         return size["whole"]

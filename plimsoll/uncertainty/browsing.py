@@ -19,6 +19,7 @@ from plimsoll.present.document import (
     Paragraph,
     Section,
     Span,
+    Style,
     Table,
     Tone,
     Words,
@@ -38,7 +39,7 @@ _EXPECTED: Final = 200
 """Characters of each text that are shown."""
 _GOLDS: Final = 3
 """Texts that count as right which are shown of each item."""
-_MARKUP: Final = 180
+_MARKUP: Final = 230
 """Characters of HTML around the texts of a row, at most."""
 _COLUMNS: Final = columns("#", "Question", "Expected", "Answer", "Score", figures=(0,))
 
@@ -99,16 +100,20 @@ def _rows(asked: AnswerSet, room: int) -> tuple[tuple[tuple[Words, ...], ...], i
 
 def _row(asked: AnswerSet, answer: AnswerRecord) -> tuple[Words, ...]:
     example = answer.example
-    context = (faint(one_line(example.context, _CONTEXT)), BREAK) if example.context else ()
+    context = (_foreign(example.context, _CONTEXT), BREAK) if example.context else ()
     score = answer.scores.get(asked.asking.correct.metric)
     word = Span(text="right", tone=Tone.GOOD) if answer.correct else Span(text="wrong", tone=Tone.BAD)
     return (
         str(answer.index + 1),
-        (*context, one_line(example.question, _QUESTION)),
-        one_line(_expected(example), _EXPECTED),
-        one_line(answer.text, _ANSWER) or faint("nothing"),
+        (*context, _foreign(example.question, _QUESTION)),
+        _foreign(_expected(example), _EXPECTED),
+        _foreign(answer.text, _ANSWER) if answer.text.strip() else faint("nothing"),
         (word, "" if score is None else f" {score:.2f}"),
     )
+
+
+def _foreign(text: str, longest: int) -> Span:
+    return Span(text=one_line(text, longest), style=Style.FOREIGN)
 
 
 def _expected(example: Example) -> str:

@@ -63,6 +63,13 @@ def test_each_answer_stands_beside_its_question_what_was_expected_and_its_score(
     ]
 
 
+def test_no_word_of_a_question_or_an_answer_is_changed(tmp_path: Path) -> None:
+    said = "8 GiB, or 1.00 GB (0.93 GiB)"
+    memory = Example(id="q0", question=f"{said}?", context=said, kind=AnswerKind.TEXT, golds=((said,),))
+    record = run(tmp_path, [asking(chosen=1)], [answer(example=memory, text=said, scores={}, correct=True)])
+    assert html_of(answers_section(record)).count(said) == 4, "sizes too stay as they were said"
+
+
 def test_a_fold_stands_for_each_variant_and_dataset(tmp_path: Path) -> None:
     asked = many_askings(chosen=5)
     found = folds(answers_section(run(tmp_path, asked, answers_of_many(asked))))

@@ -163,9 +163,11 @@ def test_short_times_are_printed_in_short_units(tmp_path: Path) -> None:
     first, second = (
         benchmark_file(tmp_path / f"{n}.json", {"x": [2.5e-6] * 5, "y": [4e-9] * 5, "z": [0.0123] * 5}) for n in "ab"
     )
-    text = run(first, second).stdout
+    page = tmp_path / "c.html"
+    text = run(first, second, f"--html={page}").stdout
     for expected in ("2.5 µs", "4 ns", "12.3 ms"):
         assert text.count(f"  {expected}") == 2
+        assert f"{expected} → {expected} (+0.0%)" in page.read_text()
 
 
 def test_every_other_run_is_held_against_the_first_and_all_are_corrected_together(base: Path, tmp_path: Path) -> None:
