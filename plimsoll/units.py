@@ -1,7 +1,7 @@
 """Converts and prints values: stored in base units (bytes, seconds, a plain number), printed for people.
 
 Documents mix GB (1e9 bytes) with GiB (2**30 bytes), a 7 % difference that decides whether a model fits; so bytes are
-always printed in both.
+always printed in both. Pages show GB alone, and the other to a pointer: `present.one_unit` sees to that.
 """
 
 from __future__ import annotations
