@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,13 +16,17 @@ from plimsoll.commands.inspect import add_model, inspector
 from plimsoll.errors import PlimsollError
 from plimsoll.gate.need import HOST_ALLOWANCE
 from plimsoll.host.describing import Counts, Description
+from plimsoll.hub.contents import CheckpointContents
+from plimsoll.hub.vouching import digests_of, notes_of
 from plimsoll.inspection.entry import EntryChoices, compose, enterable, takeable, trained_by_us
+from plimsoll.inspection.finding import FoundModel, NameKind
 from plimsoll.inspection.inspection import Inspection
 from plimsoll.inspection.model import id_of
 from plimsoll.node.node import Node
 from plimsoll.node.probe import SystemProbe
 from plimsoll.plan.checks import FOLDER, read_checks
 from plimsoll.present.foreign_text import one_line
+from plimsoll.present.progress_line import ProgressLine
 from plimsoll.tiny.store import cache_folder
 from plimsoll.units import format_bytes
 from plimsoll.usertoml.suggest import did_you_mean
@@ -41,7 +46,8 @@ _ON_CPU, _ON_GPU = 32, 256
 
 _DESCRIPTION = """\
 Inspect a model and write its catalogue entry: what config.json says, the quantizations that it can take, a tier, and
-limits that are named as predictions. `pytest -k ID --catalogue=FILE` then runs the suite on it. What the suite cannot
+limits that are named as predictions; for a folder also the digests of its files, so that a run sees what changes later.
+`pytest -k ID --catalogue=FILE` then runs the suite on it. What the suite cannot
 ask of it is said in one line. Exit status: 0 written, 2 usage error, no such model, or one that cannot be entered."""
 
 
@@ -64,6 +70,12 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "--tier",
         metavar="TIER",
         help="the tier (default: cpu where this machine has no GPU and the RAM for it, else by its size)",
+    )
+    parser.add_argument(
+        "--no-digests",
+        dest="digests",
+        action="store_false",
+        help="do not hash a folder's files: nothing vouches for them then, unless they came from the Hub",
     )
     parser.set_defaults(run=run)
 
@@ -89,10 +101,38 @@ def run(options: argparse.Namespace) -> int:
         max_new_tokens=_ON_CPU if tier.device == "cpu" else _ON_GPU,
         folder=out.absolute().parent,
         command=f"plimsoll add {shlex.quote(options.model)}",
+        digests=_digests(inspection.found) if options.digests else {},
     )
     write_entry(out, compose(inspection, choice), options.catalogue)
     _tell(out, choice, inspection, refused, why)
     return 0
+
+
+def _digests(found: FoundModel) -> dict[str, str]:
+    """The digests of a folder's files. Empty for what has none, for a repository, whose files the Hub vouches for, and
+    for a checkpoint that the suite trained, whose manifest does.
+
+    Raises PlimsollError where a file is not what it was when it came: the entry would take the damage for sound.
+    """
+    folder, contents = found.folder, found.contents
+    if found.kind is not NameKind.FOLDER or folder is None or contents is None or trained_by_us(found) is not None:
+        return {}
+    try:
+        with ProgressLine(sys.stderr, f"hashing {folder.name}", _bytes_read(contents)) as progress:
+            digests, faults = digests_of(folder, notes_of(folder, cache_folder()), progress.add)
+    except OSError as error:
+        raise PlimsollError(f"{found.name}: cannot be read: {error.strerror or error}") from None
+    if faults:
+        words = "; ".join(f"{name} {fault}" for name, fault in faults.items())
+        raise PlimsollError(
+            f"{found.name} cannot be entered: it is damaged, or changed since it came: {one_line(words, 400)}; "
+            "fetch it again, or enter a copy without that record"
+        )
+    return digests
+
+
+def _bytes_read(contents: CheckpointContents) -> int:
+    return sum(contents.files[name] for name in contents.weights)
 
 
 def _quantizations(words: str) -> tuple[Quantization, ...]:

@@ -65,6 +65,22 @@ def check(folder: Path, files: Iterable[HubFile], notes: Path, count: Count) -> 
     return Checked(hashed=tuple(due), unknown=unknown, faults=faults)
 
 
+def hash_files(folder: Path, names: Iterable[str], count: Count) -> dict[str, str]:
+    """The SHA-256 digest of each file, hashed now. Raises OSError where one cannot be read."""
+    wanted = tuple(names)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return dict(zip(wanted, pool.map(lambda name: _sha256(folder / name, count), wanted), strict=True))
+
+
+def note(folder: Path, digests: Mapping[str, str], notes: Path) -> None:
+    """Note that files have these digests now, so that `check` reads none of them again before it changes."""
+    _write(notes, {**_read(notes), **{path: _state(folder / path, digest) for path, digest in digests.items()}})
+
+
+def _sha256(file: Path, count: Count) -> str:
+    return content_digest(file, "0" * _SHA256_DIGITS, count)
+
+
 def content_digest(file: Path, like: str, count: Count) -> str:
     """The hash of a file's content, of the same kind as `like`: SHA-256, or git's blob id."""
     if len(like) == _SHA256_DIGITS:

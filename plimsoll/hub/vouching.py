@@ -8,7 +8,7 @@ them. So whoever vouches for a file is asked, in this order:
   cache links to;
 - `plimsoll.json`, the manifest of a tiny checkpoint.
 
-Nobody vouches for other files, which a verdict says.
+Nobody vouches for other files, which a verdict says. `digests_of` makes the entry's table of a folder.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from plimsoll.hub.access import HubFile
 from plimsoll.hub.cache import digest_of, indexed_files
-from plimsoll.hub.checking import Count, check
-from plimsoll.hub.contents import SETTINGS
-from plimsoll.hub.files import INDEX, is_inside, needed_files
+from plimsoll.hub.checking import Count, check, hash_files, note
+from plimsoll.hub.contents import CONFIG, SETTINGS
+from plimsoll.hub.files import INDEX, has_weights, is_inside, needed_files
 
 _ENTRY: Final = "the entry (sha256)"
 _DOWNLOAD: Final = ".cache/huggingface/download"
 _CACHE: Final = "the Hub's cache"
 _MANIFEST: Final = "plimsoll.json"
+_NOTES: Final = "hub/local-{}.json"
+_SHA256_DIGITS: Final = 64
 _HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _LATER: Final = 1.0
 """Seconds after its record was written from which huggingface_hub takes a file for changed by somebody."""
@@ -59,6 +62,30 @@ class _Record:
     """The time at which it was said, where a later change would be somebody's own."""
 
 
+def notes_of(folder: Path, cache: Path) -> Path:
+    """The file in our cache that notes which files of a folder of the user's were found sound."""
+    return cache / _NOTES.format(sha256(str(folder.absolute()).encode()).hexdigest()[:16])
+
+
+def digests_of(folder: Path, notes: Path, count: Count) -> tuple[dict[str, str], dict[str, str]]:
+    """The SHA-256 digest of each file that a load reads, and the faults: those that are not what somebody says who
+    vouches for them already. `vouch` with the same notes reads none of them again. Raises OSError.
+    """
+    found = vouch(folder, {}, notes, count)
+    if found.faults:
+        return {}, dict(found.faults)
+    manifest = _manifest(folder)
+    records = {name: _record(folder, name, {}, manifest) for name in found.known if name not in found.changed}
+    told = {
+        name: record.digest
+        for name, record in records.items()
+        if record is not None and len(record.digest) == _SHA256_DIGITS
+    }
+    digests = {**told, **hash_files(folder, [n for n in (*found.known, *found.unknown) if n not in told], count)}
+    note(folder, digests, notes)
+    return dict(sorted(digests.items())), {}
+
+
 def vouch(
     folder: Path,
     named: Mapping[str, str],
@@ -76,10 +103,10 @@ def vouch(
     """
     there = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
     manifest = _manifest(folder)
-    needed = needed_files(
+    read = needed_files(
         there, remote_code=remote_code, allow_pickle=allow_pickle, indexed=indexed_files(folder / INDEX) or ()
     )
-    needed = tuple(dict.fromkeys(name for name in (*needed, *named) if name != _MANIFEST and name in there))
+    needed = tuple(dict.fromkeys(name for name in (*read, *named) if name != _MANIFEST and name in there))
     records = {name: record for name in needed if (record := _record(folder, name, named, manifest)) is not None}
     files = [
         HubFile(path=name, size=(folder / name).stat().st_size, digest=record.digest)
@@ -89,9 +116,18 @@ def vouch(
     changed = tuple(name for name in unlike if _is_own(folder / name, name, records[name], of_the_hub=of_the_hub))
     faults = {name: f"is not what {records[name].by} says" for name in unlike if name not in changed}
     faults |= {name: f"is missing, and {_ENTRY} names it" for name in named if not (folder / name).is_file()}
+    faults |= {name: f"would be read, and {_ENTRY} does not name it" for name in needed if _is_new(name, named)}
     return Vouched(
         known=tuple(records), unknown=tuple(n for n in needed if n not in records), changed=changed, faults=faults
     )
+
+
+def _is_new(name: str, named: Mapping[str, str]) -> bool:
+    """True for a file that came after the entry's digests: weights where those name weights, and any other file where
+    they name config.json, for then they are of the whole folder."""
+    if name in named:
+        return False
+    return has_weights(named) if has_weights([name]) else CONFIG in named
 
 
 def _record(folder: Path, name: str, named: Mapping[str, str], manifest: Mapping[str, str]) -> _Record | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +41,8 @@ class EntryChoices:
     """Where the file will lie: a checkpoint below it is named by its path from there."""
     command: str
     """How the entry was asked for."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the folder's files, by name; empty for none to be written."""
 
 
 def enterable(inspection: Inspection) -> Description:
@@ -199,6 +201,17 @@ def _tables(
             [
                 *_comment("What its makers recommend: kept for the record."),
                 *lines(dict(model.recommended_generation), "model.recommended_generation"),
+            ]
+        )
+    if choice.digests:
+        yield "\n".join(
+            [
+                *_comment(
+                    "SHA-256 of the files that a load reads: one with another content, and one that came later, fails "
+                    "each variant. After a change that you meant, write into its line what `sha256sum FILE` prints, or "
+                    "this file anew with --force. Without this table nothing vouches for the files."
+                ),
+                *lines(choice.digests, "model.sha256"),
             ]
         )
     if recipe is not None:

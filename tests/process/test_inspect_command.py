@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -20,7 +22,7 @@ from tests.support.commands import plimsoll
 from tests.support.hub_repositories import COMMIT
 from tests.support.hub_server import LOG_IN, NOT_ACCEPTED, HubServer, Refusal, Repository
 from tests.support.random_checkpoints import save_checkpoint
-from tests.support.subsession import ROOT, environment, run_suite
+from tests.support.subsession import ROOT, Outcome, environment, run_suite
 
 Serve = Callable[..., HubServer]
 
@@ -208,6 +210,70 @@ def test_a_damaged_copy_of_what_the_suite_trained_is_not_entered(trained: dict[s
     assert "it is not what the suite has trained: " in done.stderr
     assert " has other content than was written" in done.stderr
     assert not (tmp_path / "my.toml").exists()
+
+
+def test_whatever_changes_after_the_entry_was_written_is_seen(checkpoint: Path, tmp_path: Path) -> None:
+    """A turned byte, two rows of the head exchanged: neither shows in what a model says."""
+    folder = tmp_path / "own-model"
+    shutil.copytree(checkpoint, folder)
+    done = plimsoll("add", folder, "--quantizations=bf16", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    entry = tmp_path / "own-model.toml"
+    assert {file.name for file in folder.iterdir()} == set(tomllib.loads(entry.read_text())["model"][0]["sha256"])
+
+    def run(name: str) -> Outcome:
+        return run_suite(tmp_path / name, "-k", "own-model and test_loads_completely", f"--catalogue={entry}")
+
+    def reason(name: str) -> str:
+        outcome = run(name)
+        assert outcome.verdict == "REJECTED", outcome.output
+        return str(outcome.cell("test_loads_completely", "own-model/bf16")["reason"])
+
+    sound = run("sound")
+    assert sound.verdict == "ACCEPTED", sound.output
+    assert "vouches" not in sound.output
+    last = shards(folder)[-1]
+    untouched = last.read_bytes()
+    last.write_bytes(untouched[:-1] + bytes([untouched[-1] ^ 1]))
+    told = reason("turned")
+    assert f"  {last.name}: is not what the entry (sha256) says" in told
+    assert f"as they are now, which sha256sum prints, in {entry} (sha256)" in told
+    last.write_bytes(_with_two_rows_of_the_head_swapped(untouched))
+    assert f"  {last.name}: is not what the entry (sha256) says" in reason("swapped")
+
+
+def _with_two_rows_of_the_head_swapped(shard: bytes) -> bytes:
+    start = LENGTH_BYTES + int.from_bytes(shard[:LENGTH_BYTES], "little")
+    head = json.loads(shard[LENGTH_BYTES:start])["lm_head.weight"]
+    row, first = 2 * head["shape"][1], start + head["data_offsets"][0]
+    one, two = (slice(first + number * row, first + (number + 1) * row) for number in (7, 8))
+    return shard[: one.start] + shard[two] + shard[one] + shard[two.stop :]
+
+
+def test_no_digests_are_written_where_they_are_not_wanted_or_others_vouch(
+    serve: Serve, checkpoint: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    serve(model=Repository(folder=checkpoint))
+    asked = [[checkpoint, "--no-digests"], ["acme/model", "--tier=gpu1b"], [trained["tiny-qwen"], "--id=own-qwen"]]
+    for number, words in enumerate(asked):
+        done = plimsoll("add", *words, "--quantizations=bf16", f"--out={number}.toml", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "sha256" not in (tmp_path / f"{number}.toml").read_text()
+
+
+def test_a_folder_that_is_not_what_was_downloaded_is_not_entered(checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "snapshot"
+    folder.mkdir()
+    for file in checkpoint.iterdir():
+        blob = tmp_path / hashlib.sha256(file.read_bytes()).hexdigest()
+        shutil.copy(file, blob)
+        (folder / file.name).symlink_to(blob)
+    last = shards(folder)[-1]
+    last.write_bytes(last.read_bytes()[:-1] + b"?")
+    done = plimsoll("add", folder, "--quantizations=bf16", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"plimsoll: error: {folder} cannot be entered: it is damaged, or changed since it ")
+    assert f"{last.name} is not what the Hub's cache says; fetch it again" in done.stderr
 
 
 def test_from_a_folder_to_a_verdict_in_two_commands(trained: dict[str, Path], tmp_path: Path) -> None:

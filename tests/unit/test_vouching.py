@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from huggingface_hub._local_folder import write_download_metadata
 
-from plimsoll.hub.vouching import Vouched, vouch
+from plimsoll.hub.vouching import Vouched, digests_of, notes_of, vouch
 
 WEIGHTS = "model.safetensors"
 FILES = (WEIGHTS, "config.json", "tokenizer.json")
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     made = tmp_path / "mine"
     made.mkdir()
     for name in (*FILES, "README.md"):
-        (made / name).write_bytes(name.encode() * 50)
+        (made / name).write_bytes(name.encode() * 50)  # each of a size of its own
     return made
 
 
@@ -135,6 +135,66 @@ def test_the_entry_has_the_first_word(folder: Path) -> None:
         "README.md": "is not what the entry (sha256) says",
         "tokenizer.json": "is missing, and the entry (sha256) names it",
     }
+
+
+@pytest.mark.parametrize("record", [as_downloaded, with_manifest, linked, lambda folder: None])
+def test_digests_for_an_entry_are_those_of_what_a_load_reads(record: Any, folder: Path) -> None:
+    record(folder)
+    notes = notes_of(folder, folder.parent / "cache")
+    read: list[int] = []
+    digests, faults = digests_of(folder, notes, read.append)
+    assert (digests, faults) == ({name: sha256(folder / name) for name in sorted(FILES)}, {})
+    assert read.count((folder / WEIGHTS).stat().st_size) == 1, "weights are read once"
+    again: list[int] = []
+    assert vouch(folder, digests, notes, again.append).faults == {}
+    assert again == [], "the run after it reads nothing again"
+    damage(folder / WEIGHTS, seen=True)
+    assert vouch(folder, digests, notes, again.append).faults == {WEIGHTS: "is not what the entry (sha256) says"}
+
+
+@pytest.mark.parametrize("record", [as_downloaded, with_manifest, linked])
+def test_what_is_damaged_already_gets_no_digests(record: Any, folder: Path) -> None:
+    record(folder)
+    damage(folder / WEIGHTS)
+    digests, faults = digests_of(folder, folder.parent / "notes.json", lambda _: None)
+    assert (digests, list(faults)) == ({}, [WEIGHTS])
+
+
+def test_what_somebody_changed_on_purpose_is_digested_as_it_is(folder: Path) -> None:
+    as_downloaded(folder)
+    damage(folder / "config.json", seen=True)
+    damage(folder / WEIGHTS, seen=True)
+    digests, _ = digests_of(folder, folder.parent / "notes.json", lambda _: None)
+    assert digests == {name: sha256(folder / name) for name in sorted(FILES)}
+
+
+@pytest.mark.parametrize(
+    ("named", "new", "is_fault"),
+    [
+        (FILES, "model.safetensors.index.json", False),
+        (FILES, "adapter_config.json", True),
+        (FILES, "added_tokens.json", True),
+        (FILES, "README.txt", False),
+        ((WEIGHTS,), "added_tokens.json", False),
+        (("tokenizer.json", "config.json"), WEIGHTS, False),
+    ],
+)
+def test_a_file_that_came_after_the_digests(named: tuple[str, ...], new: str, is_fault: bool, folder: Path) -> None:
+    digests = {name: sha256(folder / name) for name in named}
+    (folder / new).write_text("{}")
+    fault = {new: "would be read, and the entry (sha256) does not name it"} if is_fault else {}
+    assert asked(folder, digests).faults == fault
+
+
+def test_weights_that_are_read_instead_of_those_that_the_entry_names(folder: Path) -> None:
+    """A whole file goes before shards."""
+    shard, index = "model-00001-of-00001.safetensors", "model.safetensors.index.json"
+    (folder / WEIGHTS).rename(folder / shard)
+    (folder / index).write_text(json.dumps({"weight_map": {"x": shard}}))
+    named = {shard: sha256(folder / shard)}
+    assert asked(folder, named).faults == {}
+    (folder / WEIGHTS).write_bytes(b"other weights")
+    assert asked(folder, named).faults == {WEIGHTS: "would be read, and the entry (sha256) does not name it"}
 
 
 def test_nobody_vouches_for_a_folder_without_a_record(folder: Path) -> None:

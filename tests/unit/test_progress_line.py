@@ -1,0 +1,67 @@
+"""How far a command is: on a terminal one line, in a log a line now and then, nothing for what is over at once."""
+
+from __future__ import annotations
+
+import io
+from typing import TextIO
+
+import pytest
+
+from plimsoll import clock
+from plimsoll.present.progress_line import ProgressLine
+from plimsoll.units import format_bytes
+
+GB = 10**9
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The clock: the last of these."""
+    times = [0.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: times[-1])
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    return times
+
+
+def shown(stream: TextIO, seconds: list[float], times: list[float]) -> str:
+    with ProgressLine(stream, "hashing acme", len(times) * GB) as progress:
+        for time in times:
+            seconds.append(time)
+            progress.add(GB)
+    stream.seek(0)
+    return stream.read()
+
+
+def _of(done: int) -> str:
+    return f"{format_bytes(done * GB)} of {format_bytes(4 * GB)}"
+
+
+def test_what_is_over_at_once_is_not_shown(seconds: list[float]) -> None:
+    assert shown(Terminal(), seconds, [0.3, 0.9]) == ""
+    assert shown(io.StringIO(), seconds, [0.3, 20.0]) == ""
+
+
+def test_a_terminal_has_one_line_that_goes_at_the_end(seconds: list[float]) -> None:
+    *lines, last = shown(Terminal(), seconds, [0.5, 1.0, 1.1, 1.2]).split("\r\x1b[K")
+    assert lines == ["", f"hashing acme: {_of(2)}, 1.000 s", f"hashing acme: {_of(4)}, 1.200 s"]
+    assert last == ""
+
+
+def test_a_log_has_a_line_each_half_minute_and_no_escape(seconds: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = f"hashing acme: {_of(2)}, 31.0 s\nhashing acme: {_of(4)}, 62.0 s\n"
+    assert shown(io.StringIO(), seconds, [5.0, 31.0, 40.0, 62.0]) == lines
+    seconds.append(0.0)
+    monkeypatch.setenv("TERM", "dumb")
+    assert shown(Terminal(), seconds, [5.0, 31.0, 40.0, 62.0]) == lines
+
+
+def test_a_line_is_no_wider_than_the_terminal(seconds: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that wraps cannot be cleared again."""
+    monkeypatch.setenv("COLUMNS", "20")
+    assert shown(Terminal(), seconds, [2.0]) == "\r\x1b[Khashing acme: 1.00 \r\x1b[K"
