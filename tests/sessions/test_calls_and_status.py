@@ -117,12 +117,23 @@ def test_a_load_time_that_nothing_measured_fails(tmp_path: Path) -> None:
     assert "Benchmark fixture was not used at all" in outcome.output
 
 
-def test_a_thread_that_dies_while_a_check_runs_fails_it(tmp_path: Path) -> None:
-    """Whatever it was to watch or to measure, it did not."""
-    arguments = (*STACK, *MEDDLING)
-    outcome = run_suite(tmp_path, *arguments, env={"MEDDLE": "dying-thread"})
+@pytest.mark.parametrize(
+    "silenced",
+    [(), ("-W", "ignore"), ("-p", "no:threadexception"), ("-p", "no:warnings"), ("-o", "filterwarnings=ignore")],
+    ids=" ".join,
+)
+def test_a_thread_that_dies_while_a_check_runs_fails_it(silenced: tuple[str, ...], tmp_path: Path) -> None:
+    """Whatever it was to watch or to measure, it did not; pytest only warns of it, which can be silenced."""
+    outcome = run_suite(tmp_path, *STACK, *MEDDLING, *silenced, env={"MEDDLE": "dying-thread"})
     assert (outcome.status, outcome.verdict, cell(outcome)[0]) == (1, "REJECTED", "fail")
-    assert "PytestUnhandledThreadExceptionWarning" in cell(outcome)[1]
+    assert "which ran beside the check, died of ValueError: invalid literal for int()" in cell(outcome)[1]
+
+
+def test_a_check_that_gives_something_back_fails(tmp_path: Path) -> None:
+    """As one whose last line was to be an assertion."""
+    outcome = run_suite(tmp_path, *STACK, *MEDDLING, "-W", "ignore", env={"MEDDLE": "giving"})
+    assert (outcome.status, outcome.verdict, cell(outcome)[0]) == (1, "REJECTED", "fail")
+    assert "a check gives nothing back, and this one gave False" in cell(outcome)[1]
 
 
 def test_a_warning_of_another_package_fails_no_check(tmp_path: Path) -> None:

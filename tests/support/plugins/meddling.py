@@ -79,6 +79,28 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makemodule(module_path: Path) -> Generator[None, Any, Any]:
+    """Faults of a check itself, as it would be written."""
+    module = yield
+    if module_path.name == "test_node.py" and {"dying-thread", "giving"} & {*DONE}:
+        module.obj.test_stack = _written_otherwise(module.obj.test_stack)
+    return module
+
+
+def _written_otherwise(function: Any) -> Any:
+    @functools.wraps(function)
+    def call(**arguments: Any) -> Any:
+        function(**arguments)
+        if "dying-thread" in DONE:
+            thread = threading.Thread(target=int, args=("no number",))
+            thread.start()
+            thread.join()
+        return False if "giving" in DONE else None
+
+    return call
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_pycollect_makeitem(name: str) -> Generator[None, Any, Any]:
     found = yield
     return [] if "makes-none" in DONE and name.startswith("test_stack") else found
@@ -101,10 +123,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         # A comment is no message, nor is what an assertion compares: CUDA out of memory
         said = "No space left on device"
         assert said == "Paris", "the answer is wrong"
-    if "dying-thread" in DONE and pyfuncitem.name.endswith("[tiny]"):
-        thread = threading.Thread(target=int, args=("no number",))
-        thread.start()
-        thread.join()
     if "deprecated" in DONE and pyfuncitem.name.endswith("[tiny]"):
         warnings.warn("a package of this node will change", DeprecationWarning, stacklevel=1)
     # What pytest itself has first, before the suite puts checks in the order of asking.
