@@ -126,3 +126,32 @@ def test_formats_mix_between_layers_and_not_within_one(kinds: Mapping[str, torch
 def test_a_layer_is_what_a_name_says_up_to_its_first_number() -> None:
     assert layer_of("model.layers.3.mlp.experts.5.up_proj.weight") == "model.layers.3"
     assert layer_of("model.embed_tokens.weight") is None
+
+
+def as_eighths(source: Path, folder: Path, those: Callable[[str], bool]) -> Path:
+    """A copy in which some tensors are cast to float8, with no scale beside them."""
+
+    def change(name: str, entry: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
+        if not those(name):
+            return entry, content
+        cast = torch.frombuffer(bytearray(content), dtype=torch.bfloat16).to(torch.float8_e4m3fn)
+        return {**entry, "dtype": "F8_E4M3"}, cast.view(torch.uint8).numpy().tobytes()
+
+    shutil.copytree(source, folder)
+    rewrite(folder, change)
+    return folder
+
+
+@pytest.mark.parametrize("quantization", [Quantization.BF16, Quantization.INT8, Quantization.NF4], ids=str)
+def test_one_matrix_in_8_bits_without_scales_is_found(
+    checkpoint: Checkpoint, tmp_path: Path, quantization: Quantization
+) -> None:
+    folder = as_eighths(checkpoint("llama"), tmp_path / "copy", lambda name: name == MATRIX)
+    found = faults(proved(folder, "llama", quantization))
+    assert found.keys() == {MATRIX}
+    assert found[MATRIX].startswith(f"the file declares {MATRIX} as float8_e4m3fn, and most tensors as wider ones")
+
+
+def test_a_checkpoint_that_was_cast_to_8_bits_as_a_whole_is_sound(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    folder = as_eighths(checkpoint("llama"), tmp_path / "copy", lambda name: "norm" not in name)
+    assert faults(proved(folder, "llama", Quantization.BF16)) == {}

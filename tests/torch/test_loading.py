@@ -280,6 +280,20 @@ def test_an_index_that_promises_a_tensor_which_no_file_has_is_refused(copy: Path
     assert f"says that {SHARD} holds mtp.fc.weight, which it does not (1 such tensors)" in str(failure)
 
 
+def test_a_tensor_that_two_shards_hold_unlike_is_refused(copy: Path) -> None:
+    """transformers takes that of the last file, though the index names the first."""
+    first, name = "model-00001-of-00003.safetensors", "model.layers.0.mlp.gate_proj.weight"
+    index = json.loads((copy / "model.safetensors.index.json").read_text())
+    assert index["weight_map"][name] == first
+    weight = load_file(copy / first)[name]
+    edit_shard(copy, lambda tensors: tensors.update({name: weight.clone()}))
+    assert load(load_spec(copy, "llama", BF16), "as-is").report.missing_keys == (), "twice the same is no fault"
+    edit_shard(copy, lambda tensors: tensors.update({name: weight * 2}))
+    failure = refused(load_spec(copy, "llama", BF16))
+    assert failure.kind is LoadFailure.DAMAGED
+    assert f"{first} and {SHARD} hold unlike {name} (1 such tensors), and transformers takes that" in str(failure)
+
+
 def test_a_shard_that_the_index_does_not_list_is_said(copy: Path) -> None:
     shutil.copy(copy / SHARD, copy / "model-00009-of-00009.safetensors")
     report = load(load_spec(copy, "llama", BF16), "as-is").report

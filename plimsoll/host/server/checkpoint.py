@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
@@ -37,6 +38,8 @@ class CheckpointFiles:
     revision: str | None
     absent: Mapping[str, str] = field(default_factory=dict)
     """Tensors that the index promises and the file that it names does not hold: tensor -> file."""
+    doubled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Tensors that several of the files hold, of which transformers takes the last, whatever the index says."""
     unlisted: tuple[str, ...] = ()
     """Names of weights in the folder that the index does not list, and that nothing reads."""
 
@@ -76,11 +79,13 @@ def locate(checkpoint: str, revision: str | None, *, allow_pickle: bool) -> Chec
 def _checkpoint(folder: Path, files: tuple[Path, ...], revision: str | None) -> CheckpointFiles:
     index = folder / (_SAFETENSORS + _INDEX)
     is_indexed = files and files[0].name not in (_SAFETENSORS, _PICKLE) and index.exists()
+    held = {file.name: _tensors_of(file) for file in files} if is_indexed else {}
     return CheckpointFiles(
         folder=folder,
         files=files,
         revision=revision,
-        absent=_absent_tensors(index) if is_indexed else {},
+        absent=_absent_tensors(index, held) if is_indexed else {},
+        doubled=_doubled_tensors(held),
         unlisted=_unlisted(folder, files),
     )
 
@@ -155,16 +160,53 @@ def _indexed(index: Path) -> tuple[Path, ...]:
     return tuple(index.parent / name for name in names)
 
 
-def _absent_tensors(index: Path) -> dict[str, str]:
-    """Tensors that are not in the file that the index names. A file whose header cannot be read is damaged, which
-    `find_damage` says in its own words once the load has failed."""
+_Held = Mapping[str, frozenset[str] | None]
+"""File -> its tensors; None for one whose header cannot be read, which `find_damage` says in its own words once the
+load has failed."""
+
+
+def _absent_tensors(index: Path, held: _Held) -> dict[str, str]:
+    """Tensors that are not in the file that the index names."""
     places: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    held = {name: _tensors_of(index.parent / name) for name in set(places.values())}
     return {
         tensor: name
         for tensor, name in sorted(places.items())
         if (there := held[name]) is not None and tensor not in there
     }
+
+
+def _doubled_tensors(held: _Held) -> dict[str, tuple[str, ...]]:
+    """Tensors that more than one file holds, each with those files."""
+    files: dict[str, list[str]] = {}
+    for name, tensors in held.items():
+        for tensor in tensors or ():
+            files.setdefault(tensor, []).append(name)
+    return {tensor: tuple(names) for tensor, names in sorted(files.items()) if len(names) > 1}
+
+
+def refuse_doubled(checkpoint: CheckpointFiles | None) -> None:
+    """Raise LoadFailed for a tensor that several files hold with unlike contents: which is meant nobody can tell."""
+    if checkpoint is None:
+        return
+    unlike = [tensor for tensor, files in checkpoint.doubled.items() if not _are_alike(checkpoint, tensor, files)]
+    if unlike:
+        raise LoadFailed(
+            LoadFailure.DAMAGED,
+            f"{checkpoint.folder}: {' and '.join(checkpoint.doubled[unlike[0]])} hold unlike {unlike[0]} "
+            f"({len(unlike)} such tensors), and transformers takes that of the last file, whatever the index says; "
+            "they are not of one checkpoint, download or build it again",
+        )
+
+
+def _are_alike(checkpoint: CheckpointFiles, tensor: str, files: tuple[str, ...]) -> bool:
+    first, *others = (_bytes_of(checkpoint.folder / file, tensor) for file in files)
+    return all(other == first for other in others)
+
+
+def _bytes_of(file: Path, tensor: str) -> tuple[torch.dtype, torch.Size, bytes]:
+    with safe_open(file, framework="pt") as shard:
+        found: torch.Tensor = shard.get_tensor(tensor)
+    return found.dtype, found.shape, found.contiguous().view(torch.uint8).numpy().tobytes()
 
 
 def refuse_absent(checkpoint: CheckpointFiles | None, missing: Collection[str]) -> None:

@@ -24,7 +24,7 @@ from plimsoll import clock
 from plimsoll.catalogue.entries import Generation
 from plimsoll.gate.need import tokenizer_packages
 from plimsoll.host.protocol import CacheState, LoadReport, LoadSpec
-from plimsoll.host.server.checkpoint import CheckpointFiles, locate, refuse_absent
+from plimsoll.host.server.checkpoint import CheckpointFiles, locate, refuse_absent, refuse_doubled
 from plimsoll.host.server.effective import attentions_of, brought_in, effective, refuse_unheeded
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.generation import chat_text
@@ -87,6 +87,7 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
             gpu_memory = gpus.result()
         checkpoint = checkpoint or _locate(spec)
         refuse_absent(checkpoint, info["missing_keys"])
+        refuse_doubled(checkpoint)
         inventory = take_inventory(model)
         refuse_wrong_shapes(spec, checkpoint, inventory)
         asked = _asked(model)

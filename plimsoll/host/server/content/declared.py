@@ -4,6 +4,8 @@ A header that names another format of the same width over the same bytes gives o
 comparison with the file read that header. So it is held against the rest of the checkpoint:
 
 - Weights are floats. An integer is no weight of a model in floats, whatever its bytes.
+- Some tensors in 8 bits among wider ones are no format that anybody saves without a scheme and its scales. A checkpoint
+  of which most tensors are cast to 8 bits is.
 - float16 and bfloat16 do not mix within a layer: whoever saves a layer saves it in one of them. float32 beside either
   is common, for norms, routers and states. Layers may differ from each other, as in a merge of two models, and so may
   the parts of a model, as a tower for images may. What lies outside of layers is of a format that some layer has.
@@ -17,6 +19,11 @@ from typing import Final
 
 import torch
 
+_EIGHTHS: Final = frozenset(
+    getattr(torch, name)
+    for name in ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu")
+    if hasattr(torch, name)
+)
 _HALVES: Final = (torch.float16, torch.bfloat16)
 
 
@@ -25,6 +32,18 @@ def integer_fault(name: str, kind: torch.dtype) -> str:
     if kind.is_floating_point or kind.is_complex:
         return ""
     return f"the file declares {name} as {_short(kind)}, and a weight in floats is no integer; save it again"
+
+
+def lone_eighths(kinds: Mapping[str, torch.dtype]) -> dict[str, str]:
+    """What is wrong with tensors that are declared as floats of 8 bits where most are wider: name -> text."""
+    found = {name: kind for name, kind in kinds.items() if kind in _EIGHTHS}
+    if 2 * len(found) > len(kinds):
+        return {}
+    return {
+        name: f"the file declares {name} as {_short(kind)}, and most tensors as wider ones; 8 bits hold a weight "
+        "only beside the scales of a scheme, so save it again"
+        for name, kind in found.items()
+    }
 
 
 def mixed_halves(kinds: Mapping[str, torch.dtype]) -> dict[str, str]:

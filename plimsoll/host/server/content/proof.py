@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import torch
+from bitsandbytes.nn.modules import Linear8bitLt
 from transformers.pytorch_utils import Conv1D
 
 from plimsoll import clock
@@ -29,7 +30,7 @@ from plimsoll.host.server.content.arithmetic import (
     row_error,
     scaled_by,
 )
-from plimsoll.host.server.content.declared import integer_fault, mixed_halves
+from plimsoll.host.server.content.declared import integer_fault, lone_eighths, mixed_halves
 from plimsoll.host.server.content.original import (
     CheckpointTensors,
     Original,
@@ -40,16 +41,22 @@ from plimsoll.host.server.content.original import (
 )
 from plimsoll.host.server.content.packed import EightBit, FourBit, Holding, holdings
 from plimsoll.host.server.content.products import try_products
+from plimsoll.host.server.content.worked_out import worked_out
 from plimsoll.host.server.effective import brought_in_by_name
 from plimsoll.host.server.loading import LoadedModel
 
 BLOCK: Final = 64
 NESTED: Final = 256
 _PACKED_FILE: Final = "packed file"
+_PACKING: Final = "quantization_config"
+_THRESHOLD: Final = 6.0
+"""Of LLM.int8's paper, and the default of the library."""
 _ALL: Final = 2**20
 """Weights of a tensor up to which every block is compared, whatever was asked."""
 _PIECES: Final = 16
 """Places of a larger tensor that are compared: both ends, and others that follow from its name."""
+_TABLE_ERROR: Final = 1e-6
+"""How far an entry of a table may be from the published one: what rounding in float32 gives."""
 _AT_ONCE: Final = 2**22
 """Weights that are unpacked at a time."""
 
@@ -70,6 +77,7 @@ def prove(loaded: LoadedModel, request: ProveContent) -> Content:
         ]
         proofs += _buffers(model, tensors, read, whole=request.whole)
         proofs = _held_against_declared(proofs, read)
+        proofs += worked_out(model)
     with torch.inference_mode():
         products = tuple(try_products(model))
     return Content(tensors=tuple(proofs), products=products, seconds=clock.monotonic() - started)
@@ -102,6 +110,8 @@ def _proved(
     original = tensors.of(holding.names, shape)
     if original is None:
         return _faulty(name, _scheme(form), "the checkpoint has no tensor for it")
+    if isinstance(form, EightBit) and (fault := _threshold_fault(holding.module, loaded)):
+        return _faulty(name, "int8", fault)
     if form is not None and (packed := _packed_file(name, form, tensors)) is not None:
         return packed
     if form is not None or parameter.is_floating_point():
@@ -118,12 +128,32 @@ def _proved(
     return _eight_bit(name, form, original, dtype, whole=whole)
 
 
+def _threshold_fault(module: Any, loaded: LoadedModel) -> str:
+    """What is wrong with the size of inputs from which a layer in int8 holds a column back in 16 bit; empty where it is
+    the one that was asked for. Without it outliers are rounded away, with one that is too low nothing is in int8."""
+    if not isinstance(module, Linear8bitLt):
+        return ""
+    asked, found = _asked_threshold(loaded), float(module.state.threshold)
+    return (
+        "" if found == asked else f"it holds inputs from {found:g} on back in 16 bit, and from {asked:g} was asked for"
+    )
+
+
+def _asked_threshold(loaded: LoadedModel) -> float:
+    """A checkpoint that was saved packed says it itself; then the entry; then the scheme's paper."""
+    packing: Any = loaded.spec.load_options.get(_PACKING, {})
+    own = loaded.checkpoint.folder / "config.json" if loaded.checkpoint is not None else None
+    if own is not None and own.is_file():
+        packing = json.loads(own.read_text(encoding="utf-8")).get(_PACKING) or packing
+    return float(packing.get("llm_int8_threshold", _THRESHOLD))
+
+
 def _held_against_declared(
     proofs: Sequence[TensorContent], read: Mapping[str, tuple[StoredTensor, ...]]
 ) -> list[TensorContent]:
     """The proofs, with a fault for each tensor whose numbers its file declares to be of another format."""
     kinds = {part.name: part.declared for parts in read.values() for part in parts}
-    mixed = mixed_halves(kinds)
+    mixed = {**mixed_halves(kinds), **lone_eighths(kinds)}
     faults = {name: integer_fault(name, kind) or mixed.get(name, "") for name, kind in kinds.items()}
 
     def fault_of(name: str) -> str:
@@ -281,9 +311,20 @@ def _packed_file(name: str, form: FourBit | EightBit, tensors: CheckpointTensors
         other = tensors.stored(part)
         if other is None or not _same_bytes(tensor, other.slice[...]):
             return _faulty(name, _PACKED_FILE, f"{part} is not what the checkpoint holds")
+    if isinstance(form, FourBit) and (wrong := _wrong_tables(form.state)):
+        return _faulty(name, _PACKED_FILE, wrong)
     if isinstance(form, FourBit) and form.state.nested and not _same_offset(name, form.state, tensors):
         return _faulty(name, _PACKED_FILE, "the offset of its scales is not what the checkpoint holds")
     return TensorContent(name=name, scheme=_PACKED_FILE, blocks=len(parts), checked=len(parts), excess=0.0)
+
+
+def _wrong_tables(state: Any) -> str:
+    """What is wrong with what unpacks a weight that came packed: a file brings its own tables and block sizes."""
+    if state.blocksize != BLOCK or (state.nested and state.state2.blocksize != NESTED):
+        groups = f" and of {state.state2.blocksize} of them" if state.nested else ""
+        return f"it is read in blocks of {state.blocksize}{groups}, and the scheme has {BLOCK} and {NESTED}"
+    error, what = _tables(state)
+    return f"{what} is not the scheme's: {error:.2g} away" if not error <= _TABLE_ERROR else ""
 
 
 def _same_bytes(found: torch.Tensor, expected: torch.Tensor) -> bool:

@@ -1,0 +1,124 @@
+"""What a packed layer is read and run with beside its bytes: the tables of a file, its blocks, int8's threshold."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from plimsoll.catalogue.entries import Quantization
+from plimsoll.host.protocol import Content, ProveContent
+from plimsoll.host.server.content.proof import prove
+from plimsoll.host.server.loading import LoadedModel, load
+from tests.support.random_checkpoints import load_spec, save_checkpoint
+
+LAYER = "model.layers.1.mlp.up_proj"
+WEIGHT = f"{LAYER}.weight"
+Tensors = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_checkpoint("llama", tmp_path_factory.mktemp("checkpoints") / "llama")
+
+
+def loaded(folder: Path, quantization: Quantization, **changes: Any) -> LoadedModel:
+    return load(load_spec(folder, "llama", quantization, **changes), "as-is")
+
+
+def faults(content: Content) -> dict[str, str]:
+    return {tensor.name: tensor.fault for tensor in content.tensors if tensor.fault}
+
+
+def packed(source: Path, folder: Path, quantization: Quantization, change: Callable[[Tensors], None]) -> Path:
+    """The checkpoint as the library saves it once it is packed, with something in its file changed."""
+    loaded(source, quantization).model.save_pretrained(folder)
+    for file in source.glob("tokenizer*"):
+        shutil.copy(file, folder)
+    (file,) = folder.glob("*.safetensors")
+    tensors = load_file(file)
+    change(tensors)
+    save_file(tensors, file, metadata={"format": "pt"})
+    return folder
+
+
+def stretched(part: str) -> Callable[[Tensors], None]:
+    """A table that is wrong by a fiftieth."""
+
+    def change(tensors: Tensors) -> None:
+        tensors[f"{WEIGHT}.{part}"] = tensors[f"{WEIGHT}.{part}"] * 1.02
+
+    return change
+
+
+def stating(**facts: Any) -> Callable[[Tensors], None]:
+    """A state that says something else of the same bytes."""
+
+    def change(tensors: Tensors) -> None:
+        name = f"{WEIGHT}.quant_state.bitsandbytes__nf4"
+        told = json.loads(bytes(tensors[name].tolist())) | facts
+        tensors[name] = torch.tensor(list(json.dumps(told).encode()), dtype=torch.uint8)
+
+    return change
+
+
+def as_it_is(tensors: Tensors) -> None:
+    """Nothing is changed."""
+
+
+@pytest.mark.parametrize(
+    ("quantization", "change", "text"),
+    [
+        (Quantization.NF4, as_it_is, None),
+        (Quantization.NF4_DQ, as_it_is, None),
+        (Quantization.NF4, stretched("quant_map"), "the table of codes is not the scheme's: 0.02 away"),
+        (
+            Quantization.NF4_DQ,
+            stretched("nested_quant_map"),
+            "the table of the scales' codes is not the scheme's: 0.02 away",
+        ),
+        (Quantization.NF4, stating(blocksize=128), "it is read in blocks of 128, and the scheme has 64 and 256"),
+        (
+            Quantization.NF4_DQ,
+            stating(nested_blocksize=128),
+            "it is read in blocks of 64 and of 128 of them, and the scheme has 64 and 256",
+        ),
+    ],
+)
+def test_a_file_that_was_saved_packed_is_read_with_the_schemes_own_tables_and_blocks(
+    checkpoint: Path,
+    tmp_path: Path,
+    quantization: Quantization,
+    change: Callable[[Tensors], None],
+    text: str | None,
+) -> None:
+    """It was held against its own bytes alone, tables included."""
+    folder = packed(checkpoint, tmp_path / "packed", quantization, change)
+    assert faults(prove(loaded(folder, quantization), ProveContent())) == ({} if text is None else {WEIGHT: text})
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1e9])
+def test_a_layer_in_int8_that_holds_other_inputs_back_is_found(checkpoint: Path, threshold: float) -> None:
+    model = loaded(checkpoint, Quantization.INT8)
+    assert faults(prove(model, ProveContent())) == {}
+    model.model.get_submodule(LAYER).state.threshold = threshold
+    text = f"it holds inputs from {threshold:g} on back in 16 bit, and from 6 was asked for"
+    assert faults(prove(model, ProveContent())) == {WEIGHT: text}
+
+
+def test_the_threshold_is_the_entrys_or_the_files(checkpoint: Path, tmp_path: Path) -> None:
+    options = {"quantization_config": {"llm_int8_threshold": 4.0}}
+    model = loaded(checkpoint, Quantization.INT8, load_options=options)
+    assert faults(prove(model, ProveContent())) == {}
+    model.model.save_pretrained(tmp_path / "packed")
+    for file in checkpoint.glob("tokenizer*"):
+        shutil.copy(file, tmp_path / "packed")
+    again = loaded(tmp_path / "packed", Quantization.INT8)
+    assert again.model.get_submodule(LAYER).state.threshold == 4.0
+    assert faults(prove(again, ProveContent())) == {}
