@@ -26,7 +26,7 @@ from benchmarks.golden.forward import logits, logits_and_gaps
 from benchmarks.golden.packing import Packing, packed_weights
 from benchmarks.golden.weights import Floats, digest, make_weights, seven_bits, tokens
 from plimsoll.catalogue.files import shipped_root
-from plimsoll.catalogue.golden import DEFINITION, FOLDER, MANIFEST, GoldenTexts, read_texts, tensors_of
+from plimsoll.catalogue.golden import DEFINITION, FOLDER, LONG, MANIFEST, GoldenTexts, read_texts, tensors_of
 
 SCHEMES: Final = ("int8", "nf4", "nf4-dq")
 LEAST_GAP: Final = 0.25
@@ -39,10 +39,12 @@ _CANDIDATES: Final = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What was made for one family: `logits` by the kind of weights, float32, (texts, tokens, vocabulary)."""
+    """What was made for one family: `logits` by the kind of weights, float32, (texts, tokens, vocabulary); those of the
+    long text at its kept places, (places, vocabulary)."""
 
     weights_sha256: str
     tokens: list[list[int]]
+    long_tokens: list[int]
     logits: dict[str, Any]
 
 
@@ -52,8 +54,9 @@ def make_family(
     exponents: Mapping[str, int],
     texts: GoldenTexts,
     chosen: list[list[int]] | None = None,
+    chosen_long: list[int] | None = None,
 ) -> Made:
-    """Compute everything for one family, over the texts that were `chosen` before, or over new ones.
+    """Compute everything for one family, over the texts that were chosen before, or over new ones.
 
     Raises AssertionError for weights whose packed form would not be certain, and for texts that are not as they must
     be.
@@ -65,7 +68,10 @@ def make_family(
         kinds[scheme] = packed_weights(config, weights, packing)
         assert packing.closest > LEAST_DISTANCE, f"{family}/{scheme}: a code is {packing.closest:.1e} from a tie"
     if chosen is None or "num_local_experts" not in config:
-        chosen = [_text(family, number, config, kinds, texts) for number in range(texts.count)]
+        chosen = [
+            _text(f"{family}/text {number}", texts.tokens, config, _judged(kinds, number, texts))
+            for number in range(texts.count)
+        ]
     else:
         gap = min(
             logits_and_gaps(config, values, text)[1].min()
@@ -73,29 +79,38 @@ def make_family(
             for text in _asked(kind, chosen, texts)
         )
         assert gap > LEAST_GAP, f"{family}: a router comes within {gap:.2f} of a tie"
+    long = chosen_long
+    if long is None or "num_local_experts" not in config:
+        long = _text(f"{family}/long text", texts.long, config, [weights])
+    found, gaps = logits_and_gaps(config, weights, long)
+    assert gaps.min() > LEAST_GAP, f"{family}: a router comes within {gaps.min():.2f} of a tie in the long text"
+    made = {
+        kind: np.stack([logits(config, values, text) for text in _asked(kind, chosen, texts)]).astype("<f4")
+        for kind, values in kinds.items()
+    }
     return Made(
         weights_sha256=digest(weights),
         tokens=chosen,
-        logits={
-            kind: np.stack([logits(config, values, text) for text in _asked(kind, chosen, texts)]).astype("<f4")
-            for kind, values in kinds.items()
-        },
+        long_tokens=long,
+        logits={**made, LONG: found[list(texts.long_kept)].astype("<f4")},
     )
+
+
+def _judged(kinds: Mapping[str, Mapping[str, Floats]], number: int, texts: GoldenTexts) -> list[Mapping[str, Floats]]:
+    """The weights that a text is given to."""
+    return [values for kind, values in kinds.items() if kind == "plain" or number < texts.packed_texts]
 
 
 def _asked(kind: str, chosen: list[list[int]], texts: GoldenTexts) -> list[list[int]]:
     return chosen if kind == "plain" else chosen[: texts.packed_texts]
 
 
-def _text(
-    family: str, number: int, config: Mapping[str, Any], kinds: Mapping[str, Mapping[str, Floats]], texts: GoldenTexts
-) -> list[int]:
+def _text(name: str, length: int, config: Mapping[str, Any], judged: list[Mapping[str, Floats]]) -> list[int]:
     if "num_local_experts" not in config:
-        return tokens(family, number, texts.tokens, config["vocab_size"])
-    judged = [values for kind, values in kinds.items() if kind == "plain" or number < texts.packed_texts]
-    candidates = iter(seven_bits(f"{family}/text {number}", _CANDIDATES).tolist())
+        return tokens(name, length, config["vocab_size"])
+    candidates = iter(seven_bits(name, _CANDIDATES).tolist())
     text: list[int] = []
-    while len(text) < texts.tokens:
+    while len(text) < length:
         longer = [*text, next(candidates)]
         if all(logits_and_gaps(config, weights, longer)[1][-1] > LEAST_GAP for weights in judged):
             text = longer
@@ -108,7 +123,12 @@ def make_all(definition: Mapping[str, Any], manifest: Mapping[str, Any] | None =
     told = {} if manifest is None else manifest["family"]
     return {
         family: make_family(
-            family, entry["config"], definition["exponents"], texts, told[family]["tokens"] if family in told else None
+            family,
+            entry["config"],
+            definition["exponents"],
+            texts,
+            told.get(family, {}).get("tokens"),
+            told.get(family, {}).get("long_tokens"),
         )
         for family, entry in definition["family"].items()
     }
@@ -130,7 +150,12 @@ def write(folder: Path, made: Mapping[str, Made]) -> None:
             content = values.tobytes()
             (folder / f"{family}-{kind}.f32").write_bytes(content)
             files[kind] = hashlib.sha256(content).hexdigest()
-        families[family] = {"weights_sha256": one.weights_sha256, "tokens": one.tokens, "files": files}
+        families[family] = {
+            "weights_sha256": one.weights_sha256,
+            "tokens": one.tokens,
+            "long_tokens": one.long_tokens,
+            "files": files,
+        }
     text = json.dumps({"format": 1, "family": families}, separators=(",", ":"))
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
@@ -143,7 +168,8 @@ def differences(folder: Path, made: Mapping[str, Made]) -> list[str]:
     for family, one in made.items():
         told = manifest.get(family, {})
         found += [f"{family}: other weights"] if told.get("weights_sha256") != one.weights_sha256 else []
-        found += [f"{family}: other texts"] if told.get("tokens") != one.tokens else []
+        texts = (told.get("tokens"), told.get("long_tokens"))
+        found += [f"{family}: other texts"] if texts != (one.tokens, one.long_tokens) else []
         for kind, values in one.logits.items():
             path = folder / f"{family}-{kind}.f32"
             content = path.read_bytes()

@@ -63,7 +63,7 @@ def digest(weights: dict[str, Floats]) -> str:
     return found.hexdigest()
 
 
-def tokens(family: str, number: int, count: int, vocabulary: int) -> list[int]:
-    """The ids of a text; `vocabulary` is at most 128."""
-    drawn: list[Any] = (seven_bits(f"{family}/text {number}", count) % vocabulary).tolist()
+def tokens(name: str, count: int, vocabulary: int) -> list[int]:
+    """The ids of the text of a name; `vocabulary` is at most 128."""
+    drawn: list[Any] = (seven_bits(name, count) % vocabulary).tolist()
     return [int(token) for token in drawn]

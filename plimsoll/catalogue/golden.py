@@ -26,6 +26,8 @@ FOLDER: Final = "golden"
 DEFINITION: Final = "golden.toml"
 MANIFEST: Final = "make.json"
 
+LONG: Final = "long"
+"""The name of the logits of the long text."""
 _PLAIN: Final = "plain"
 """The name of weights that are not packed, in whatever dtype they are computed."""
 _AGREEMENT: Final = "agreement.toml"
@@ -53,6 +55,19 @@ class GoldenTexts:
     decoded: int
     padded: tuple[int, ...]
     """Tokens of each text in one batch, which is padded on the left and on the right in turn."""
+    long: int = 0
+    """Tokens of one more text, for plain weights: kernels of attention work in tiles of 64 to 256 tokens, and a fault
+    at the edge of one shows beyond it alone. 0 for none."""
+    long_decoded: int = 0
+    """How many of its last tokens are also decoded one at a time."""
+    long_every: int = 1
+    """Of the tokens before those, each of so many has its logits kept."""
+
+    @property
+    def long_kept(self) -> tuple[int, ...]:
+        """The places of the long text whose logits are kept, in order."""
+        decoded = self.long - self.long_decoded
+        return (*range(self.long_every - 1, decoded, self.long_every), *range(decoded, self.long))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +81,13 @@ class GoldenModel:
     texts: GoldenTexts
     tokens: tuple[tuple[int, ...], ...]
     """The token ids of each text."""
+    long_tokens: tuple[int, ...]
+    """Those of the long text."""
     weights_sha256: str
     """SHA-256 over the values of all tensors in their order, as little-endian float32."""
     files: Mapping[str, str]
-    """For each kind of weights, `plain` and the packed schemes, the SHA-256 of the file with its logits."""
+    """For each kind of weights, `plain`, the packed schemes, and `long` for those of the long text, the SHA-256 of the
+    file with its logits."""
     folder: Path
 
     def expected(self, quantization: Quantization) -> array[float]:
@@ -77,7 +95,16 @@ class GoldenModel:
 
         Raises PlimsollError where the file's digest differs.
         """
-        kind = weights_kind(quantization)
+        return self._read(weights_kind(quantization))
+
+    def expected_long(self) -> array[float]:
+        """The logits of plain weights at the kept places of the long text, flat in the order (places, vocabulary).
+
+        Raises PlimsollError where the file's digest differs.
+        """
+        return self._read(LONG)
+
+    def _read(self, kind: str) -> array[float]:
         path = self.folder / f"{self.family}-{kind}.f32"
         try:
             content = path.read_bytes()
@@ -90,6 +117,10 @@ class GoldenModel:
     def asked(self, quantization: Quantization) -> tuple[tuple[int, ...], ...]:
         """The texts that are given to weights of this kind."""
         return self.tokens[: self.texts.packed_texts] if quantization.is_quantized else self.tokens
+
+    def asked_long(self, quantization: Quantization) -> tuple[int, ...]:
+        """The long text for weights of this kind; empty for packed ones, whose attention is no other."""
+        return () if quantization.is_quantized else self.long_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +191,7 @@ def _models(folder: Path, definition: Mapping[str, Any], made: Mapping[str, Any]
             tensors=tuple(tensors_of(entry["config"], definition["exponents"])),
             texts=texts,
             tokens=tuple(tuple(text) for text in results["tokens"]),
+            long_tokens=tuple(results["long_tokens"]),
             weights_sha256=results["weights_sha256"],
             files=results["files"],
             folder=folder,

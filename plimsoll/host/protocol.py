@@ -538,7 +538,8 @@ class GoldenLogits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputeGolden(Request[GoldenLogits]):
     """Make the weights of a golden model, load them as this quantization, and compute the logits of the texts with each
-    attention: whole; token by token, with the cache; and in a padded batch (`GoldenTexts` says how)."""
+    attention: whole; token by token, with the cache; and in a padded batch (`GoldenTexts` says how). Of a long text
+    those at the kept places, whole and with the cache."""
 
     family: str
     architecture: str
@@ -550,6 +551,10 @@ class ComputeGolden(Request[GoldenLogits]):
     tokens: tuple[tuple[int, ...], ...]
     texts: GoldenTexts
     attentions: tuple[str, ...]
+    long_tokens: tuple[int, ...] = ()
+    """The long text; empty for none."""
+    long_attentions: tuple[str, ...] = ()
+    """Those of `attentions` that are given the long text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,8 @@ def golden_request(model: GoldenModel, quantization: Quantization, device: str) 
         texts=model.texts,
         # Packing and attention are independent: for packed weights one attention is enough.
         attentions=("sdpa",) if quantization.is_quantized else ("sdpa", "eager"),
+        long_tokens=model.asked_long(quantization),
+        long_attentions=() if quantization.is_quantized else ("sdpa",),
     )
 
 
@@ -63,7 +65,11 @@ def golden_errors(model: GoldenModel, request: ComputeGolden, answer: GoldenLogi
             "edited: `python -m benchmarks.golden.make --check` tells"
         )
     expected = model.expected(request.quantization)
+    if request.long_tokens:
+        expected += model.expected_long()
     wanted = {f"{attention}, {way}": rows for attention in request.attentions for way, rows in _rows(model, request)}
+    for attention in request.long_attentions:
+        wanted |= {f"{attention}, {way}": rows for way, rows in _long_rows(model, request)}
     if answer.ways.keys() != wanted.keys():
         raise PlimsollError(f"the host computed {', '.join(answer.ways)}, and was asked for {', '.join(wanted)}")
     width = model.config["vocab_size"]
@@ -84,6 +90,14 @@ def _rows(model: GoldenModel, request: ComputeGolden) -> Iterator[tuple[str, lis
     yield "whole", rows(0, [texts.tokens] * len(starts))
     yield "token by token", rows(texts.prefix, [texts.decoded] * len(starts))
     yield "padded", rows(0, texts.padded[: len(starts)])
+
+
+def _long_rows(model: GoldenModel, request: ComputeGolden) -> Iterator[tuple[str, list[int]]]:
+    """The same for the long text, whose expected logits come after those of the others."""
+    start = len(request.tokens) * model.texts.tokens
+    kept = range(start, start + len(model.texts.long_kept))
+    yield "long", [*kept]
+    yield "long, token by token", [*kept[-model.texts.long_decoded :]]
 
 
 def _error(way: str, found: array[float], expected: array[float], rows: list[int], width: int) -> float:

@@ -116,6 +116,40 @@ def _shift_positions(model: Any, *, decoding: bool) -> None:
     model.model.rotary_emb.register_forward_pre_hook(hook, with_kwargs=True)
 
 
+def _wrap_positions(model: Any, at: int) -> None:
+    """A table of so many positions that begins again at its end."""
+
+    def hook(_: nn.Module, arguments: Any, options: dict[str, Any]) -> Any:
+        return arguments, {**options, "position_ids": options["position_ids"] % at}
+
+    model.model.rotary_emb.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _tile_not_rescaled(model: Any, at: int) -> None:
+    """Attention beyond the first tile of tokens is a little too small."""
+
+    def scaled(x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x[:, :at], x[:, at:] * 0.98], dim=1)
+
+    for layer in _layers(model):
+        _after(layer.self_attn, scaled)
+
+
+def _lost_tiles(model: Any, size: int) -> None:
+    """What is decoded looks at no more than the last two tiles of the cache."""
+
+    def update(self: Any, keys: torch.Tensor, values: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        held = _PUT_INTO_CACHE(self, keys, values, *arguments, **options)
+        if keys.shape[2] > 1 or held[0].shape[2] <= 2 * size:
+            return held
+        gone = (held[0].shape[2] - 2 * size) // size * size
+        kept, theirs = held[0].clone(), held[1].clone()
+        kept[:, :, :gone], theirs[:, :, :gone] = 0, 0
+        return kept, theirs
+
+    transformers.DynamicCache.update = update  # type: ignore[assignment, method-assign]
+
+
 def _eps(model: Any, value: float) -> None:
     for module in model.modules():
         if hasattr(module, "variance_epsilon"):
@@ -252,6 +286,9 @@ FAULTS: Final[dict[str, Planted]] = {
     "RoPE off by 1 %": Planted(partial(_rope, factor=1.01), _FINE),
     "positions wrong": Planted(partial(_shift_positions, decoding=False), _ALL),
     "positions off by one while decoding": Planted(partial(_shift_positions, decoding=True), _ALL),
+    "positions begin again after 64": Planted(partial(_wrap_positions, at=64), _ALL),
+    "attention 2 % too small beyond 128 tokens": Planted(partial(_tile_not_rescaled, at=128), _FINE),
+    "all but two tiles of 64 keys lost while decoding": Planted(partial(_lost_tiles, size=64), _ALL),
     "eps 1e-2": Planted(partial(_eps, value=1e-2), _FINE),
     "eps 1e-4": Planted(partial(_eps, value=1e-4), ("fp32",)),
     "keys times 1.1 while decoding": Planted(_larger_keys, _FINE),

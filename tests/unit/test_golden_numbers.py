@@ -48,6 +48,19 @@ def test_every_model_has_numbers_and_a_limit_with_a_source(family: str, quantiza
     assert limit.source
 
 
+@pytest.mark.parametrize("family", GOLDEN.models)
+def test_the_long_text_goes_beyond_the_tiles_that_kernels_work_in(family: str) -> None:
+    model = GOLDEN.models[family]
+    kept = model.texts.long_kept
+    assert len(model.expected_long()) == len(kept) * model.config["vocab_size"]
+    assert (len(model.long_tokens), kept[-1]) == (model.texts.long, model.texts.long - 1)
+    assert [*kept] == sorted({*kept})
+    for low, high in ((0, 64), (64, 128), (128, 256), (256, model.texts.long)):
+        assert sum(low <= place < high for place in kept) >= 8
+    asked = {quantization for quantization in Quantization if golden_request(model, quantization, "cpu").long_tokens}
+    assert asked == {quantization for quantization in Quantization if not quantization.is_quantized}
+
+
 def test_numbers_are_small() -> None:
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 2_000_000
 
@@ -133,9 +146,13 @@ def answer(model: GoldenModel, request: ComputeGolden, factor: float = 1.0) -> G
         "token by token": expected[:, texts.prefix : texts.prefix + texts.decoded],
         "padded": np.concatenate(padded),
     }
+    long = np.array(model.expected_long()).reshape(len(texts.long_kept), model.config["vocab_size"])
+    long = (long * factor).astype("<f4")
+    long_ways = {"long": long, "long, token by token": long[-texts.long_decoded :]}
+    told = [(one, ways) for one in request.attentions] + [(one, long_ways) for one in request.long_attentions]
     return GoldenLogits(
         weights_sha256=model.weights_sha256,
-        ways={f"{one}, {way}": logits.tobytes() for one in request.attentions for way, logits in ways.items()},
+        ways={f"{one}, {way}": logits.tobytes() for one, those in told for way, logits in those.items()},
     )
 
 

@@ -80,6 +80,9 @@ def compute(request: ComputeGolden) -> GoldenLogits:
             model.set_attn_implementation(attention)
             for way, logits in _ways(model, request):
                 ways[f"{attention}, {way}"] = _bytes(logits)
+            # Eager attention knows no tiles, so that only its neighbour has edges to be wrong at.
+            for way, logits in _long_ways(model, request) if attention in request.long_attentions else ():
+                ways[f"{attention}, {way}"] = _bytes(logits)
     return GoldenLogits(weights_sha256=digest, ways=ways)
 
 
@@ -134,6 +137,13 @@ def _ways(model: Any, request: ComputeGolden) -> Iterator[tuple[str, torch.Tenso
     yield "whole", model(input_ids=ids, use_cache=False).logits
     yield "token by token", decoded(model, ids[:, : texts.prefix + texts.decoded], texts.prefix)
     yield "padded", _padded(model, request.tokens, texts.padded)
+
+
+def _long_ways(model: Any, request: ComputeGolden) -> Iterator[tuple[str, torch.Tensor]]:
+    texts = request.texts
+    ids = torch.tensor([request.long_tokens], device=model.device)
+    yield "long", model(input_ids=ids, use_cache=False).logits[:, list(texts.long_kept)]
+    yield "long, token by token", decoded(model, ids, texts.long - texts.long_decoded)
 
 
 def decoded(model: Any, ids: torch.Tensor, prefix: int) -> torch.Tensor:
