@@ -103,9 +103,10 @@ def discard(folder: Path, path: str) -> None:
 
 
 def _state(file: Path, digest: str) -> list[Any]:
-    """The properties of a file that change when it is modified."""
+    """The properties of a file that change when it is modified; the time of change of its inode, which nobody can set,
+    tells of those that were given their old date again."""
     status = file.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ino, digest]
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, digest]
 
 
 def _read(notes: Path) -> dict[str, Any]:

@@ -108,6 +108,18 @@ def test_a_file_that_was_found_sound_is_hashed_again_once_it_changes(folder: Pat
     assert asked(folder).faults.keys() == {WEIGHTS}
 
 
+def test_a_file_that_was_found_sound_and_has_other_content_under_its_old_date_is_found(folder: Path) -> None:
+    """As `cp -p` and `touch -r` leave one."""
+    named = {WEIGHTS: sha256(folder / WEIGHTS)}
+    assert asked(folder, named).faults == {}
+    time.sleep(0.02)
+    before = (folder / WEIGHTS).stat()
+    damage(folder / WEIGHTS)
+    after = (folder / WEIGHTS).stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+    assert asked(folder, named).faults == {WEIGHTS: "is not what the entry (sha256) says"}
+
+
 def test_settings_that_somebody_edited_are_told_and_no_fault(folder: Path) -> None:
     as_downloaded(folder)
     damage(folder / "config.json", seen=True)
