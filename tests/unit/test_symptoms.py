@@ -95,6 +95,13 @@ def test_a_last_resort_counts_only_where_nothing_better_was_found() -> None:
         ("ImportError: libGL.so.1: cannot open shared object file: No such file", "missing-library", "`ldd`"),
         ("requests: [Errno 111] Connection refused", "offline", "connect the node"),
         ("Illegal instruction (core dumped)", "illegal-instruction", "install wheels"),
+        ("OSError: [Errno 5] Input/output error: 'model.safetensors'", "disk-broken", "look with `dmesg`"),
+        ("OSError: [Errno 116] Stale file handle: '/mnt/model.safetensors'", "disk-broken", "mount the file server"),
+        (
+            "ValueError: Tokenizer class Qwen9Tokenizer does not exist or is not currently imported.",
+            "too-old",
+            "install the release that `transformers_version`",
+        ),
     ],
 )
 def test_what_looks_alike_has_the_step_that_is_right(text: str, symptom: str, step: str) -> None:
