@@ -30,6 +30,8 @@ _SETTINGS: Final = re.compile(
 _TOKENIZER: Final = re.compile(
     r"(tokenizer|vocab|tekken)\.json|[^/]+\.(model|tiktoken|spm)|([^/]+_)?vocab\.txt|vocab\.bpe|bpe\.codes"
 )
+_READ: Final = re.compile(r"(?i).*(config|token|vocab|template|index|encoder|merges|normali[sz]er|tekken).*\.json")
+"""The files in JSON that some class of transformers reads, as opposed to what training and tests leave beside them."""
 _OTHER_WEIGHTS: Final = re.compile(r".+\.(safetensors|bin|pt|pth|ckpt|h5|msgpack|onnx|npz|tflite|mlmodel|nemo|engine)$")
 _MAKERS: Final = re.compile(r"consolidated[^/]*\.(safetensors|pth)$|original/")
 
@@ -70,6 +72,11 @@ def needed_files(
     if not weights and allow_pickle:
         weights = _weights(names, PICKLE_INDEX, PICKLE_WEIGHTS, _PICKLE_SHARD)
     return tuple(sorted(chosen | weights))
+
+
+def is_of_the_model(name: str) -> bool:
+    """False for a file in JSON that no load reads, such as trainer_state.json and all_results.json."""
+    return not name.endswith(".json") or _READ.fullmatch(name) is not None
 
 
 def has_weights(paths: Iterable[str]) -> bool:

@@ -25,7 +25,7 @@ from plimsoll.hub.access import HubFile
 from plimsoll.hub.cache import digest_of, indexed_files
 from plimsoll.hub.checking import Count, check, hash_files, note
 from plimsoll.hub.contents import CONFIG, SETTINGS
-from plimsoll.hub.files import INDEX, has_weights, is_inside, needed_files
+from plimsoll.hub.files import INDEX, has_weights, is_inside, is_of_the_model, needed_files
 
 _ENTRY: Final = "the entry (sha256)"
 _DOWNLOAD: Final = ".cache/huggingface/download"
@@ -104,7 +104,10 @@ def vouch(
     there = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
     manifest = _manifest(folder)
     read = needed_files(
-        there, remote_code=remote_code, allow_pickle=allow_pickle, indexed=indexed_files(folder / INDEX) or ()
+        filter(is_of_the_model, there),
+        remote_code=remote_code,
+        allow_pickle=allow_pickle,
+        indexed=indexed_files(folder / INDEX) or (),
     )
     needed = tuple(dict.fromkeys(name for name in (*read, *named) if name != _MANIFEST and name in there))
     records = {name: record for name in needed if (record := _record(folder, name, named, manifest)) is not None}

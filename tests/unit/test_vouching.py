@@ -187,6 +187,8 @@ def test_what_somebody_changed_on_purpose_is_digested_as_it_is(folder: Path) -> 
         (FILES, "adapter_config.json", True),
         (FILES, "added_tokens.json", True),
         (FILES, "README.txt", False),
+        (FILES, "trainer_state.json", False),
+        (FILES, "eval_results.json", False),
         ((WEIGHTS,), "added_tokens.json", False),
         (("tokenizer.json", "config.json"), WEIGHTS, False),
     ],
@@ -196,6 +198,20 @@ def test_a_file_that_came_after_the_digests(named: tuple[str, ...], new: str, is
     (folder / new).write_text("{}")
     fault = {new: "would be read, and the entry (sha256) does not name it"} if is_fault else {}
     assert asked(folder, digests).faults == fault
+
+
+def test_what_training_and_tests_leave_beside_a_model_is_nobodys_business(folder: Path) -> None:
+    """It is no part of the model, and whoever evaluates a model writes it anew."""
+    for name in ("trainer_state.json", "all_results.json", "training_info.json"):
+        (folder / name).write_text("{}")
+    for name in ("added_tokens.json", "entity_vocab.json", "preprocessor_config.json", "chat_template.jinja"):
+        (folder / name).write_text("{}")
+    digests, _ = digests_of(folder, folder.parent / "notes.json", lambda _: None)
+    others = {"added_tokens.json", "entity_vocab.json", "preprocessor_config.json", "chat_template.jinja"}
+    assert digests.keys() == {*FILES, *others}
+    (folder / "all_results.json").write_text("[]")
+    found = asked(folder, digests)
+    assert (found.faults, found.unknown) == ({}, ())
 
 
 def test_weights_that_are_read_instead_of_those_that_the_entry_names(folder: Path) -> None:
