@@ -254,7 +254,11 @@ def test_no_digests_are_written_where_they_are_not_wanted_or_others_vouch(
     serve: Serve, checkpoint: Path, trained: dict[str, Path], tmp_path: Path
 ) -> None:
     serve(model=Repository(folder=checkpoint))
-    asked = [[checkpoint, "--no-digests"], ["acme/model", "--tier=gpu1b"], [trained["tiny-qwen"], "--id=own-qwen"]]
+    asked: list[list[object]] = [
+        [checkpoint, "--no-digests"],
+        ["acme/model", "--tier=gpu1b"],
+        [trained["tiny-qwen"], "--id=own-qwen"],
+    ]
     for number, words in enumerate(asked):
         done = plimsoll("add", *words, "--quantizations=bf16", f"--out={number}.toml", cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
