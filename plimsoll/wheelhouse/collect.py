@@ -17,9 +17,8 @@ from typing import Final
 
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
-from plimsoll.digests import sha256
 from plimsoll.errors import PlimsollError
-from plimsoll.wheelhouse.manifest import Carried, WheelhouseManifest
+from plimsoll.wheelhouse.manifest import Carried, WheelhouseManifest, sha256
 from plimsoll.wheelhouse.needed import Target, needed
 from plimsoll.wheelhouse.pip import QUIET, run_or_explain
 

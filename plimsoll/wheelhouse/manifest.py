@@ -5,12 +5,12 @@ Only the standard library is imported here: the list is read on a node where not
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from plimsoll.digests import sha256
 from plimsoll.errors import PlimsollError
 
 NAME: Final = "manifest.json"
@@ -82,3 +82,10 @@ class WheelhouseManifest:
             if file.distribution == distribution:
                 return file.file
         raise PlimsollError(f"the wheelhouse carries no {distribution}; {AGAIN}")
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal digits."""
+    # Not that of `plimsoll.digests`: an installation begins with what this folder imports, and needs no more of it.
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,8 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from plimsoll.digests import sha256
-from plimsoll.wheelhouse.manifest import Carried, WheelhouseManifest
+from plimsoll.wheelhouse.manifest import Carried, WheelhouseManifest, sha256
 from tests.support.subsession import ROOT
 
 BACKEND = """\

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from plimsoll.digests import sha256
 from plimsoll.errors import PlimsollError
 from plimsoll.wheelhouse.collect import EXTRAS, SYSTEM, described, refuse_weight
 from plimsoll.wheelhouse.install import install, refuse_system
-from plimsoll.wheelhouse.manifest import Carried, WheelhouseManifest
+from plimsoll.wheelhouse.manifest import Carried, WheelhouseManifest, sha256
 from plimsoll.wheelhouse.needed import Target, needed, own_requirements, pinned
 
 ROOT = Path(__file__).parents[2]
