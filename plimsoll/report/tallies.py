@@ -31,11 +31,6 @@ class Tally:
         """The worst outcome among them; None where there are no cells."""
         return next((outcome for outcome in WORST_FIRST if self.counts[outcome]), None)
 
-    @property
-    def is_fine(self) -> bool:
-        """True where every cell passed, or there is none."""
-        return self.worst in (CellOutcome.PASS, None)
-
     def __str__(self) -> str:
         """`7/7`, or `5/7 (1 failed, 1 skipped)`; nothing where there are no cells."""
         if not self.counts:
