@@ -12,7 +12,7 @@ import torch
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.host.protocol import Content, ProveContent
-from plimsoll.host.server.content.declared import layer_of, mixed_halves
+from plimsoll.host.server.content.declared import layer_of, lone_eighths, mixed_halves
 from plimsoll.host.server.content.proof import prove
 from plimsoll.host.server.loading import load
 from tests.support.broken_checkpoints import rewrite
@@ -155,3 +155,14 @@ def test_one_matrix_in_8_bits_without_scales_is_found(
 def test_a_checkpoint_that_was_cast_to_8_bits_as_a_whole_is_sound(checkpoint: Checkpoint, tmp_path: Path) -> None:
     folder = as_eighths(checkpoint("llama"), tmp_path / "copy", lambda name: "norm" not in name)
     assert faults(proved(folder, "llama", Quantization.BF16)) == {}
+
+
+def test_8_bits_beside_their_scales_are_a_scheme() -> None:
+    kinds = {
+        "a.weight": torch.float8_e4m3fn,
+        "a.weight_scale_inv": torch.float32,
+        "b.weight": torch.float8_e4m3fn,
+        "c.weight": torch.bfloat16,
+        "norm.weight": torch.bfloat16,
+    }
+    assert lone_eighths(kinds).keys() == {"b.weight"}

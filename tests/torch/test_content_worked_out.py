@@ -64,3 +64,56 @@ def test_of_what_cannot_be_made_again_a_nan_alone_is_a_fault() -> None:
     assert [(tensor.name, tensor.fault) for tensor in worked_out(own)] == [("mask", "")]
     own.get_buffer("mask")[1] = torch.nan
     assert [tensor.fault for tensor in worked_out(own)] == ["it holds NaN: nothing has worked it out after the load"]
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0},
+        {
+            "rope_type": "longrope",
+            "rope_theta": 1e4,
+            "factor": 2.0,
+            "short_factor": [1.0] * 16,
+            "long_factor": [2.0] * 16,
+            "original_max_position_embeddings": 32,
+        },
+    ],
+    ids=lambda rope: str(rope["rope_type"]),
+)
+def test_frequencies_that_follow_the_length_of_a_text_are_no_fault(rope: dict[str, object], tmp_path: Path) -> None:
+    folder = save_checkpoint("llama", tmp_path / "llama", rope_parameters=rope, max_position_embeddings=32)
+    loaded = load(load_spec(folder, "llama", Quantization.BF16), "as-is")
+    rotary = loaded.model.model.rotary_emb
+    before = rotary.inv_freq.clone()
+    with torch.inference_mode():
+        loaded.model(input_ids=torch.full((1, 80), 7))
+    assert not torch.equal(rotary.inv_freq, before), "the pass has worked them out anew"
+    assert [tensor.fault for tensor in worked_out(loaded.whole)] == ["", ""]
+    rotary.original_inv_freq = rotary.original_inv_freq * 1.01
+    assert [tensor.name for tensor in worked_out(loaded.whole) if tensor.fault] == [
+        "model.rotary_emb.original_inv_freq"
+    ]
+
+
+class Drawn(nn.Module):
+    """A module whose buffer is drawn by lot."""
+
+    def __init__(self, config: object) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("noise", torch.rand(4), persistent=False)
+
+
+class Particular(nn.Module):
+    """A module that was made from another configuration than it keeps."""
+
+    def __init__(self, config: dict[str, int]) -> None:
+        super().__init__()
+        self.config: dict[str, int] = {}
+        self.register_buffer("table", torch.arange(config["rows"]).float(), persistent=False)
+
+
+def test_what_is_not_made_alike_twice_is_not_compared() -> None:
+    both = nn.ModuleList([Drawn({}), Particular({"rows": 3})])
+    assert [(tensor.name, tensor.fault) for tensor in worked_out(both)] == [("0.noise", ""), ("1.table", "")]

@@ -36,7 +36,8 @@ def integer_fault(name: str, kind: torch.dtype) -> str:
 
 def lone_eighths(kinds: Mapping[str, torch.dtype]) -> dict[str, str]:
     """What is wrong with tensors that are declared as floats of 8 bits where most are wider: name -> text."""
-    found = {name: kind for name, kind in kinds.items() if kind in _EIGHTHS}
+    scaled = {name.partition("_scale")[0] for name in kinds if "_scale" in name}
+    found = {name: kind for name, kind in kinds.items() if kind in _EIGHTHS and name not in scaled}
     if 2 * len(found) > len(kinds):
         return {}
     return {

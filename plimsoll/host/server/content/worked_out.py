@@ -8,7 +8,7 @@ lay there, every weight is the checkpoint's, and the model reads as if its posit
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -29,19 +29,19 @@ def worked_out(model: nn.Module) -> Iterator[TensorContent]:
     for prefix, module in model.named_modules():
         saved = module.state_dict(keep_vars=True).keys()
         names = [name for name, _ in module.named_buffers(recurse=False) if name not in saved]
-        again = _made_again(module) if names else None
+        twice = [_made_again(module), _made_again(module)] if names else []
         for name in names:
             found = getattr(module, name)
             if isinstance(found, torch.Tensor) and not found.is_meta:
-                expected = getattr(again, name, None)
-                fault = _fault(found.detach().cpu(), expected if isinstance(expected, torch.Tensor) else None)
+                expected = None if _follows_the_text(module, name) else _expected(twice, name)
+                fault = _fault(found.detach().cpu(), expected)
                 path = f"{prefix}.{name}" if prefix else name
                 yield TensorContent(name=path, scheme=_SCHEME, blocks=1, checked=1, excess=0.0, fault=fault)
 
 
 def _made_again(module: nn.Module) -> nn.Module | None:
-    """A module of the same class and configuration, on the processor; None for one that has weights, or whose
-    constructor wants more than a configuration."""
+    """A module of the same class and configuration, on the processor; None for one that has weights, or that cannot be
+    made from a configuration alone."""
     config = getattr(module, "config", None)
     if config is None or next(module.parameters(), None) is not None:
         return None
@@ -49,9 +49,30 @@ def _made_again(module: nn.Module) -> nn.Module | None:
     if [one.name for one in takes] != ["config"]:
         return None
     made: Any = type(module)
-    with torch.device("cpu"):
-        again: nn.Module = made(config)
+    try:
+        with torch.device("cpu"):
+            again: nn.Module = made(config)
+    except Exception:  # noqa: BLE001  it may have been made from another configuration, and any code may stand here
+        return None
     return again
+
+
+def _expected(twice: Sequence[nn.Module | None], name: str) -> torch.Tensor | None:
+    """What both modules hold; None where they do not agree, as on what is drawn by lot."""
+    one, other = (getattr(each, name, None) for each in twice)
+    if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor) or not torch.equal(one, other):
+        return None
+    return one
+
+
+def _follows_the_text(module: nn.Module, name: str) -> bool:
+    """True for frequencies that a pass works out anew for the length of its text; those it begins with stay beside
+    them, as `original_inv_freq`."""
+    if not name.endswith("inv_freq") or "original_" in name:
+        return False
+    kinds = getattr(module, "rope_type", "")
+    each = kinds.values() if isinstance(kinds, Mapping) else (kinds,)
+    return any("dynamic" in str(kind) or kind == "longrope" for kind in each)
 
 
 def _fault(found: torch.Tensor, expected: torch.Tensor | None) -> str:
