@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +86,19 @@ def test_who_joined_a_server_that_is_killed_goes_on_with_its_own(tmp_path: Path,
 def test_who_is_gone_in_the_middle_of_an_order_costs_others_nothing(tmp_path: Path, address: Path) -> None:
     with Hosts(stack=None, address=address) as owner:
         first = owner.start("first", tmp_path / "first.log")
-        with socket.socket(socket.AF_UNIX) as line:
+        server = server_of(first.pid)
+        before = server.num_fds()
+        with socket.socket(socket.AF_UNIX) as line, (tmp_path / "file").open("w") as file:
             line.connect(str(address))
             line.recv(100)
-            line.sendall(b'{"name": "half')
+            socket.send_fds(line, [b'{"name": "half'], [file.fileno()] * 3)
         second = owner.start("second", tmp_path / "second.log")
-        assert server_of(second.pid) == server_of(first.pid)
+        assert server_of(second.pid) == server
+        # It may be asked by the owner before it sees that the other is gone.
+        end = time.monotonic() + DEADLINE
+        while server.num_fds() != before and time.monotonic() < end:
+            time.sleep(0.05)
+        assert server.num_fds() == before
 
 
 def test_a_broken_stack_is_told_by_who_joined_too(

@@ -95,25 +95,33 @@ def _serve(control: socket.socket, listener: socket.socket | None, began: Mappin
 def _serve_one(control: socket.socket, others: Sequence[socket.socket | None], began: Mapping[str, str]) -> bool:
     """Fork one host; False once whoever asks is gone. `began` is the environment that this process began with."""
     text, descriptors, _, _ = socket.recv_fds(control, 65536, 3)
-    if not text:
-        return False
-    while not text.endswith(b"\n"):
-        more = control.recv(65536)
-        if not more:
-            return False
-        text += more
+    try:
+        while text and not text.endswith(b"\n"):
+            more = control.recv(65536)
+            text = text + more if more else b""
+        if text:
+            _fork(json.loads(text), descriptors, others, began)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    return bool(text)
+
+
+def _fork(
+    order: dict[str, Any],
+    descriptors: Sequence[int],
+    others: Sequence[socket.socket | None],
+    began: Mapping[str, str],
+) -> None:
     channel, leash, log = descriptors
     try:
         if os.fork() == 0:
             for other in others:
                 if other is not None:
                     other.close()
-            _become_supervisor({"began": began, **json.loads(text)}, channel, leash, log)
+            _become_supervisor({"began": began, **order}, channel, leash, log)
     except OSError as error:
         os.write(leash, json.dumps({"fault": f"fork: {error.strerror}"}).encode() + b"\n")
-    for descriptor in descriptors:
-        os.close(descriptor)
-    return True
 
 
 def _become_supervisor(order: dict[str, Any], channel: int, leash: int, log: int) -> None:
