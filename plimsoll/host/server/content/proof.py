@@ -145,7 +145,8 @@ def _asked_threshold(loaded: LoadedModel) -> float:
     own = loaded.checkpoint.folder / "config.json" if loaded.checkpoint is not None else None
     if own is not None and own.is_file():
         packing = json.loads(own.read_text(encoding="utf-8")).get(_PACKING) or packing
-    return float(packing.get("llm_int8_threshold", _THRESHOLD))
+    asked = packing.get("llm_int8_threshold")
+    return _THRESHOLD if asked is None else float(asked)
 
 
 def _held_against_declared(
