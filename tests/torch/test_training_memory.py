@@ -28,7 +28,7 @@ from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.predict.training import Base, fitted, predict_step
 from plimsoll.host.server.predict.variant import footprint_of
 from plimsoll.host.server.training.learner import Learner, low_rank_beside, peft_beside
-from plimsoll.host.server.training.measured import PhaseBytes, by_phase
+from plimsoll.host.server.training.measured import PhaseBytes, by_phase, held_tensors
 from plimsoll.host.server.training.steps import Step, gradients_of, optimizer_of, rms_apart, sha256_of
 from tests.support.random_checkpoints import load_spec, save_checkpoint
 
@@ -351,6 +351,27 @@ def test_a_step_of_packed_weights_takes_what_was_predicted(
             assert found.peak == pytest.approx(expected.peak, rel=0.02)
         else:
             assert_alike(found, expected)
+
+
+def test_packed_models_are_joined_by_a_bridge(checkpoints: Path) -> None:
+    """Each by its own scheme: what the first keeps is gone before the second begins."""
+    schemes = {"mixtral": Quantization.NF4, "llama": Quantization.INT8}
+    models = [
+        load(load_spec(checkpoints / family, family, scheme), "as-is").model for family, scheme in schemes.items()
+    ]
+    bases = []
+    for family, scheme in schemes.items():
+        config = transformers.AutoConfig.from_pretrained(checkpoints / family)
+        skeleton = skeleton_of(config, "AutoModelForCausalLM", "bfloat16")
+        bases.append(Base(skeleton, scheme, "sdpa", footprint_of(skeleton, scheme).weight_bytes))
+    found = measured(BRIDGE, tokens(3, 130), *models)
+    assert_alike(found, predict_step(BRIDGE, *bases).at(3, 130, device="cpu"))
+
+
+def test_what_a_module_calls_its_state_is_none_of_a_scheme() -> None:
+    module = torch.nn.Linear(4, 2, bias=False)
+    module.state = {"calls": 3}  # type: ignore[assignment]
+    assert [tensor.shape for tensor in held_tensors(module)] == [(2, 4)]
 
 
 def test_experts_that_stay_in_floats_are_not_unpacked() -> None:

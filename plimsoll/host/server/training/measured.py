@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import torch
+from bitsandbytes.autograd._functions import MatmulLtState
+from bitsandbytes.functional import QuantState
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -135,8 +137,9 @@ def _with_statistics(tensors: Iterable[Any]) -> Iterable[torch.Tensor]:
                     yield scales
 
 
-def _statistics(state: Any) -> Iterator[torch.Tensor]:
+def _statistics(state: object) -> Iterator[torch.Tensor]:
     """The tensors of bitsandbytes' state of a packed weight, and of the state of its statistics."""
+    # By its class: a module of another's may call anything its state.
     for part in (state, getattr(state, "state2", None)):
-        if part is not None:
+        if isinstance(part, (QuantState, MatmulLtState)):
             yield from (value for value in vars(part).values() if isinstance(value, torch.Tensor))
