@@ -70,10 +70,12 @@ check test: export PYTHONDONTWRITEBYTECODE :=
 check: style
 	$(BIN)/python -m pytest tests/unit $(if $(WORKERS),--dist worksteal $(WORKERS)) $(ARGS)
 
-# A file stays on one worker, for its tests share what was run for them; tests/conftest.py puts the long ones first.
+# A file stays on one worker, for its tests share what was run for them; tests/conftest.py puts the long ones first. A
+# test that hangs for a quarter of an hour ends its worker, which shows where; another worker tries it once more.
 test: style
 	$(BIN)/plimsoll tiny build
-	$(BIN)/python -m pytest tests $(if $(WORKERS),--dist loadfile --no-loadscope-reorder $(WORKERS)) $(ARGS)
+	$(BIN)/python -m pytest tests -o faulthandler_timeout=900 -o faulthandler_exit_on_timeout=true \
+		$(if $(WORKERS),--dist loadfile --no-loadscope-reorder --max-worker-restart=1 $(WORKERS)) $(ARGS)
 
 # Universal: one file for all systems and versions of Python, which markers tell apart. It names no index.
 lock:
