@@ -20,6 +20,7 @@ from fixtures.workers import host_threads
 from plimsoll.tiny.store import Store
 from tests.support.broken_checkpoints import shipped
 from tests.support.fork_servers import SERVERS
+from tests.support.forked_sessions import SESSIONS
 from tests.support.made_once import recorded_once
 from tests.support.subsession import ROOT, Outcome
 
@@ -77,10 +78,11 @@ def built_cache(request: pytest.FixtureRequest) -> Iterator[Path]:
         yield built
 
 
-@pytest.fixture(scope="module", autouse=True)
-def fork_server_of_a_file() -> Iterator[None]:
-    """End the fork server that the commands and sub-sessions of a file had in common."""
+@pytest.fixture(scope="session", autouse=True)
+def forked_from() -> Iterator[None]:
+    """End what the tests' sub-sessions, and the hosts of them and of commands, were forked from."""
     yield
+    SESSIONS.end()
     SERVERS.end()
 
 

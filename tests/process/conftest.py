@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from plimsoll.host.client.process import Host, Hosts
+from tests.support.fork_servers import SERVERS
 from tests.support.hub_server import HubServer, Repository, serving
 from tests.support.users import Users
 
@@ -18,7 +19,8 @@ from tests.support.users import Users
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[Hosts]:
     """Hosts with the stack that loads models; a file whose tests load none has hosts of its own without."""
-    with Hosts() as found:
+    with SERVERS.lent(), Hosts() as found:
+        found.prepare()
         yield found
 
 

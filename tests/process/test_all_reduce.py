@@ -14,13 +14,14 @@ from plimsoll.host.client.process import Host, Hosts
 from plimsoll.host.failures import HostError
 from plimsoll.host.protocol import Call
 from plimsoll.host.rates import MeasureAllReduce, Rates
+from tests.support.fork_servers import SERVERS
 
 RANKS = 3
 
 
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:
-    with Hosts() as found:
+    with SERVERS.lent(), Hosts() as found:
         yield found
 
 

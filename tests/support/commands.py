@@ -1,6 +1,6 @@
 """Runs `plimsoll COMMAND` in the process of the test, with the arguments, folder and environment of a real one.
 
-Hosts that commands start are real processes, but those of a file come from one fork server (`fork_servers`).
+Hosts that commands start are real processes, but all come from one fork server (`fork_servers`).
 
 That a process passes the status and both streams on is shown with real ones in tests/process/test_cli.py and
 tests/process/test_report_command.py. What depends on the process itself (imports, signals, terminals, closed pipes)
@@ -18,7 +18,6 @@ from pathlib import Path
 from unittest import mock
 
 from plimsoll.cli import main
-from plimsoll.host.client import process
 from tests.support.fork_servers import SERVERS
 from tests.support.subsession import ROOT, environment
 
@@ -34,7 +33,7 @@ def plimsoll(
         mock.patch.dict(os.environ, environment(env), clear=True),
         redirect_stdout(out),
         redirect_stderr(err),
-        mock.patch.object(process, "ForkServer", SERVERS.take),
+        SERVERS.lent(),
     ):
         try:
             status = main(words)

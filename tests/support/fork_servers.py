@@ -1,4 +1,4 @@
-"""Shares one fork server among the commands and sub-sessions of a file of tests, while their environment is the same.
+"""Shares a fork server among the commands, hosts and sub-sessions of a worker's tests that have one environment.
 
 Each would import the model stack for itself otherwise, which takes longer than what most of them are asked for. Hosts
 are real processes all the same, in the environment and the folder of who asks. That sessions and commands start a
@@ -12,11 +12,15 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from unittest import mock
 
+from plimsoll import clock
+from plimsoll.host.client import process
 from plimsoll.host.client.forkserver import ForkServer
 from plimsoll.host.client.process import STACK
 
@@ -25,53 +29,89 @@ BELL: Final = "PLIMSOLL_TEST_BELL"
 _READ_LATER: Final = ("PLIMSOLL_", "STACK_FAULT", "MEDDLE", "GITHUB_STEP_SUMMARY", "RAM_MEETING")
 """Beginnings of variables that nothing reads while the stack is imported."""
 _IMPORT_LIMIT: Final = 600.0
+_LISTEN_LIMIT: Final = 60.0
+"""Seconds from the start of a server to its socket, which is there before the stack is imported."""
+_MOST_KEPT: Final = 2
+"""Servers that wait for somebody to ask again: each holds the model stack in memory."""
 
 
 class _KeptServer(ForkServer):
-    """A fork server that goes on when the command ends which asked for it."""
+    """A fork server that goes on when the command ends which asked for it; hosts have the environment and the folder
+    of who asks, not of who asked first."""
+
+    def _surroundings(self, environment: Mapping[str, str]) -> dict[str, object]:
+        whole = {"whole_environment": dict(os.environ), "folder": str(Path.cwd())}
+        return {**super()._surroundings(environment), **whole}
 
     def stop(self) -> None:
         if not self.is_alive:
             super().stop()
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    key: object
+    server: ForkServer
+    folder: tempfile.TemporaryDirectory[str]
+
+    @property
+    def address(self) -> Path:
+        """Where it listens."""
+        return Path(self.folder.name, "fork")
+
+    def end(self) -> None:
+        ForkServer.stop(self.server)
+        self.folder.cleanup()
+
+
 class _Servers:
-    """The fork server of whoever asked last. Another environment or path of modules has another one; another folder
-    need not: a host that was told a path in words of its controller's folder would not find it."""
+    """The fork servers of who asked last. Another environment or path of modules has another one; another folder need
+    not: a host that was told a path in words of its controller's folder would not find it."""
 
     def __init__(self) -> None:
-        self._key: object = None
-        self._server: ForkServer | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._kept: list[_Kept] = []
 
     def take(self, modules: Sequence[str], import_limit: float, address: Path | None = None) -> ForkServer:
         """In place of the class: the server that is there, or a new one."""
         assert address is None, "a command shares its fork server with nobody"
-        variables = {name: value for name, value in os.environ.items() if not name.startswith(_READ_LATER)}
-        key = (tuple(modules), import_limit, variables, [entry or str(Path.cwd()) for entry in sys.path])
-        if self._server is None or key != self._key or not self._server.is_alive:
-            self.end()
-            self._folder = tempfile.TemporaryDirectory(prefix="plimsoll-")
-            self._key, self._server = key, _KeptServer(modules, import_limit, self.address)
-        return self._server
+        return self._take(modules, import_limit).server
 
-    @property
-    def address(self) -> Path:
-        """Where the server listens."""
-        assert self._folder is not None
-        return Path(self._folder.name, "fork")
+    def listening(self, modules: Sequence[str], import_limit: float) -> Path:
+        """Where such a server listens; who was told sooner would find nobody, and start a server of its own."""
+        kept = self._take(modules, import_limit)
+        end = clock.monotonic() + _LISTEN_LIMIT
+        while not kept.address.exists() and kept.server.is_alive and clock.monotonic() < end:
+            clock.sleep(0.01)
+        return kept.address
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Have hosts of this process come from here."""
+        with mock.patch.object(process, "ForkServer", self.take):
+            yield
 
     def end(self) -> None:
-        """End it, where there is one."""
-        if self._server is not None:
-            ForkServer.stop(self._server)
-        if self._folder is not None:
-            self._folder.cleanup()
-        self._server = self._folder = None
+        """End them all."""
+        while self._kept:
+            self._kept.pop().end()
+
+    def _take(self, modules: Sequence[str], import_limit: float) -> _Kept:
+        variables = {name: value for name, value in os.environ.items() if not name.startswith(_READ_LATER)}
+        key = (tuple(modules), import_limit, variables, [entry or str(Path.cwd()) for entry in sys.path])
+        found = next((kept for kept in self._kept if kept.key == key and kept.server.is_alive), None)
+        if found is None:
+            folder = tempfile.TemporaryDirectory(prefix="plimsoll-")
+            found = _Kept(key, _KeptServer(modules, import_limit, Path(folder.name, "fork")), folder)
+        else:
+            self._kept.remove(found)
+        self._kept.append(found)
+        while len(self._kept) > _MOST_KEPT:
+            self._kept.pop(0).end()
+        return found
 
 
 SERVERS: Final = _Servers()
-"""tests/conftest.py ends what is left after each file: other files count the processes that there are."""
+"""tests/conftest.py ends what is left after a worker's last test."""
 
 
 class Bell:
@@ -100,8 +140,7 @@ class Bell:
         except BlockingIOError:
             return
         with line, mock.patch.dict(os.environ, self._environment, clear=True):
-            SERVERS.take((STACK,), _IMPORT_LIMIT)
-            line.sendall(str(SERVERS.address).encode())
+            line.sendall(str(SERVERS.listening((STACK,), _IMPORT_LIMIT)).encode())
 
 
 def ring(bell: str) -> Path:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from unittest import mock
 import pytest
 
 from tests.support.fork_servers import BELL, Bell
+from tests.support.forked_sessions import SESSIONS, ForkedSession
 
 ROOT = Path(__file__).parents[2]
 _BELL_SECONDS = 0.05
@@ -80,7 +81,12 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 
 def command(reports: Path, *arguments: str) -> list[str]:
     """The command line of a sub-session."""
-    return [sys.executable, "-m", "pytest", f"--report-dir={reports}", "--color=no", *arguments]
+    return [sys.executable, "-m", "pytest", *own_arguments(reports), *arguments]
+
+
+def own_arguments(reports: Path) -> list[str]:
+    """Those that every sub-session has."""
+    return [f"--report-dir={reports}", "--color=no"]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -131,32 +137,65 @@ def run_suite(
 ) -> Outcome:
     """Run the suite to its end. Raises subprocess.TimeoutExpired where it hangs.
 
-    Its hosts come from the fork server of the file of tests, but where limits are set that they are to have too.
+    It is forked where it can be, and its hosts come from the tests' fork server, but where limits are set that both are
+    to have too.
     """
     variables = environment(env)
-    with Bell(variables) as bell:
-        shared = () if preexec else ("-p", "tests.support.plugins.shared_fork_server")
-        process = subprocess.Popen(
-            command(reports, *shared, *arguments),
+    with Bell(variables) as bell, ExitStack() as ended:
+        variables[BELL] = str(bell.path)
+        if preexec is None:
+            arguments = ("-p", "tests.support.plugins.shared_fork_server", *arguments)
+        session: ForkedSession | _StartedSession
+        if preexec is None and SESSIONS.can_start(variables):
+            session = SESSIONS.start([*own_arguments(reports), *arguments], variables)
+        else:
+            session = _StartedSession(command(reports, *arguments), variables, preexec)
+        ended.enter_context(session)
+        output = _output_of(session, bell, time.monotonic() + timeout)
+    assert session.returncode is not None
+    return Outcome(status=session.returncode, output=output, reports=reports)
+
+
+class _StartedSession:
+    """A session in a process that is started, with a function to call in it first where there is one."""
+
+    def __init__(
+        self, arguments: list[str], variables: Mapping[str, str], preexec: Callable[[], object] | None
+    ) -> None:
+        self._process = subprocess.Popen(
+            arguments,
             cwd=ROOT,
-            env={**variables, BELL: str(bell.path)},
+            env=variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             preexec_fn=preexec,
         )
-        with process:
-            output = _output_of(process, bell, time.monotonic() + timeout)
-    return Outcome(status=process.returncode, output=output, reports=reports)
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.returncode
+
+    def communicate(self, timeout: float) -> str:
+        return self._process.communicate(timeout=timeout)[0]
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def __enter__(self) -> _StartedSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.__exit__(None, None, None)
 
 
-def _output_of(process: subprocess.Popen[str], bell: Bell, end: float) -> str:
+def _output_of(session: ForkedSession | _StartedSession, bell: Bell, end: float) -> str:
     while True:
         try:
-            return process.communicate(timeout=_BELL_SECONDS)[0]
+            return session.communicate(timeout=_BELL_SECONDS)
         except subprocess.TimeoutExpired:
             if time.monotonic() > end:
-                process.kill()
+                session.kill()
                 raise
             bell.answer()
 
