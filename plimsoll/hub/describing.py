@@ -40,6 +40,7 @@ from plimsoll.hub.retry import with_retries
 
 _AT_ONCE: Final = 8
 _PARTIAL: Final = 206
+_MOST_SIMILAR: Final = 5
 
 Progress = Callable[[str, int, int], None]
 
@@ -170,11 +171,18 @@ def _cached(refused: Access) -> Repository | None:
 def similar(name: str) -> tuple[str, ...]:
     """Repositories with the same words in their names, by the Hub's search; empty where it does not answer."""
     words = " ".join(name.rpartition("/")[2].replace("-", " ").replace("_", " ").split())
+    asked: dict[str, str | int] = {"search": words, "limit": _MOST_SIMILAR}
     try:
-        return tuple(found.id for found in HfApi().list_models(search=words, limit=5))
+        # HfApi.list_models tries for half a minute where nobody answers: far too long to wait for a hint.
+        response = get_session().get(
+            f"{HfApi().endpoint}/api/models", params=asked, headers=build_hf_headers(), timeout=TIMEOUT
+        )
+        hf_raise_for_status(response)
+        found = response.json()
+        return tuple(str(one["id"]) for one in found[:_MOST_SIMILAR] if isinstance(one, dict) and "id" in one)
     except Exception as error:
         # A bad name is refused without a query, so this may be the first query that a node without a network makes.
         of_the_way = is_of_the_network(error) or is_of_the_proxy(error)
-        if of_the_way or isinstance(error, (HfHubHTTPError, OSError, ValueError)):
+        if of_the_way or isinstance(error, (HfHubHTTPError, OSError, ValueError, LookupError, TypeError)):
             return ()
         raise
