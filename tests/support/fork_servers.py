@@ -26,7 +26,7 @@ from plimsoll.host.client.process import STACK
 
 BELL: Final = "PLIMSOLL_TEST_BELL"
 """The variable that tells a sub-session where to ring for a fork server."""
-_READ_LATER: Final = ("PLIMSOLL_", "STACK_FAULT", "MEDDLE", "GITHUB_STEP_SUMMARY", "RAM_MEETING")
+_READ_LATER: Final = ("PLIMSOLL_", "PYTEST_", "STACK_FAULT", "MEDDLE", "GITHUB_STEP_SUMMARY", "RAM_MEETING")
 """Beginnings of variables that nothing reads while the stack is imported."""
 _IMPORT_LIMIT: Final = 600.0
 _LISTEN_LIMIT: Final = 60.0
