@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -14,12 +15,13 @@ from typing import Any, Final
 import pytest
 import torch
 import transformers
+from bitsandbytes.functional import has_avx512bf16
 from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.footprint.prediction import Prediction, Subject
-from plimsoll.host.protocol import CompareCache, ProveContent
+from plimsoll.host.protocol import CompareCache, ProductError, ProveContent
 from plimsoll.host.server.content.proof import prove
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.generation import compare_cache
@@ -241,8 +243,29 @@ def test_what_is_stored_was_predicted_to_the_byte_and_is_the_checkpoints(
     content = prove(model, ProveContent())
     assert [str(one) for one in check_content(footprint, content)] == []
     if quantization.is_quantized:
-        assert [str(one) for one in check_products(content)] == []
+        # Experts that one module holds are run together.
+        owners = {owner_of(one) for one in content.products if is_beyond_the_kernels(one.kind)}
+        wrong = [one for one in content.products if owner_of(one) in owners]
+        sound = replace(content, products=tuple(one for one in content.products if one not in wrong))
+        assert [str(one) for one in check_products(sound)] == []
+        assert len(check_products(content)) == len(wrong)
         assert check_coverage(footprint, inventory) == ()
+
+
+def owner_of(product: ProductError) -> str:
+    return product.name.rpartition(".")[0]
+
+
+def is_beyond_the_kernels(kind: str) -> bool:
+    """Whether bitsandbytes' 4-bit kernels for this processor are wrong for a kind of layer: with AVX-512 they unpack
+    rows wrongly that end within a block of 64, and with its products of bfloat16 take no layer of such rows, nor one
+    with a number of outputs that is no multiple of 32."""
+    name, *shape, scheme = kind.replace(" x ", " ").split()
+    if not scheme.startswith("nf4") or torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False
+    height, width = int(shape[0]), int(shape[-1])
+    repacks = name == "Linear4bit" and bool(has_avx512bf16())  # type: ignore[no-untyped-call]
+    return width % 64 >= 32 or (repacks and (width % 64 != 0 or height % 32 != 0))
 
 
 def test_buffers_that_the_architecture_holds_in_float32_are_found_by_its_own_rule() -> None:
@@ -375,9 +398,11 @@ def test_a_checkpoint_that_is_packed_already_is_held_against_its_own_bytes(
     tensors = prove(model, ProveContent()).tensors
     assert [tensor for tensor in tensors if tensor.fault] == []
     assert sum(tensor.scheme == "packed file" for tensor in tensors) == 14
-    weight = model.whole.model.layers[0].mlp.up_proj.weight
+    # Another one: on some processors a pass through the first has repacked its layers.
+    damaged = load(load_spec(tmp_path / "packed", "llama", quantization), "as-is")
+    weight = damaged.whole.model.layers[0].mlp.up_proj.weight
     weight.data.view(-1)[77] += 1
-    (faulty,) = (tensor for tensor in prove(model, ProveContent()).tensors if tensor.fault)
+    (faulty,) = (tensor for tensor in prove(damaged, ProveContent()).tensors if tensor.fault)
     assert faulty.fault == "model.layers.0.mlp.up_proj.weight is not what the checkpoint holds"
 
 

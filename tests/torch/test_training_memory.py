@@ -93,6 +93,15 @@ def assert_alike(found: StepParts, expected: StepParts) -> None:
     assert found.phase is expected.phase
 
 
+@pytest.fixture(autouse=True)
+def plain_products() -> Iterator[None]:
+    """Products without oneDNN, which takes memory of its own within each where a processor has AVX-512: a tiny step
+    shows it, and no prediction could know of it."""
+    before = torch.backends.mkldnn.set_flags(_enabled=False)[0]  # type: ignore[no-untyped-call]
+    yield
+    torch.backends.mkldnn.set_flags(_enabled=before)  # type: ignore[no-untyped-call]
+
+
 @pytest.fixture
 def many_threads() -> Iterator[None]:
     """As on a node with many cores."""
