@@ -45,12 +45,6 @@ def require(extra: str, purpose: str, libraries: Sequence[str], otherwise: str =
         raise PlimsollError(missing)
 
 
-def why_no_pictures() -> str | None:
-    """Why a report has no pictures, and the command that fixes it; None where they can be drawn."""
-    missing = why_missing("pictures", "drawing", ("matplotlib",))
-    return None if missing is None else f"No pictures: {missing}. The tables hold every figure."
-
-
 def is_installed(library: str) -> bool:
     """Whether a library can be imported, without importing it."""
     return find_spec(library) is not None

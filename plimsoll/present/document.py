@@ -221,8 +221,6 @@ class Picture:
 
     kind: ClassVar = "picture"
     title: str
-    alt: str = ""
-    """All that it shows, in words; a table with the same figures stands beside it. Without it, it has a caption."""
     how: str = ""
     """How to read it, in a sentence or two."""
     element: Svg | None = None
@@ -232,20 +230,11 @@ class Picture:
     """Of its file, without `.svg`."""
     width: float = 0.0
     """Inches that it was drawn for: at that width its text is as large as that of a page."""
-    has_caption: bool = True
 
     @property
     def text(self) -> str:
         """What stands beside it, or in its place."""
         return self.how if self.element is not None else self.missing
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gallery:
-    """Small pictures side by side."""
-
-    kind: ClassVar = "gallery"
-    pictures: tuple[Picture, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +295,60 @@ class BarChart:
     """What a reader gets who sorts them by `Bar.room`, the least first."""
     wide: float = 7.5
     """The room for the values' texts, in widths of an m."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A figure over time."""
+
+    name: str
+    """What it is, in a word: its style, and what a pointer on it is told."""
+    runs: tuple[tuple[tuple[int, int], ...], ...]
+    """Samples that are joined, as milliseconds and thousandths of the chart's unit; between runs nothing is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineChart:
+    """Figures of one thing over time, above bands that say what it was doing. Times are milliseconds from its start on,
+    and figures thousandths of `unit`, which is what a pointer is told."""
+
+    title: str
+    alt: str
+    """All that it shows, in words; a table with the same figures stands beside it."""
+    exact: str
+    """All that is known of it but its title, for a pointer on it where no script runs, and for a keyboard."""
+    unit: str
+    end: int
+    """The time at its right edge."""
+    top: int
+    """The figure at its upper edge; the lower one is 0."""
+    times: tuple[tuple[int, str], ...]
+    """Times with what is written there."""
+    ticks: tuple[tuple[int, str], ...]
+    """Figures with what is written there."""
+    lines: tuple[Line, ...]
+    levels: tuple[tuple[str, int], ...] = ()
+    """Figures that hold all the time, each with its name."""
+    bands: tuple[tuple[str, tuple[tuple[int, int], ...]], ...] = ()
+    """Of each kind of work its name, and from when to when it went on; each has a lane of its own, in this order."""
+
+    @property
+    def lane(self) -> int:
+        """How high the lane of a band is, in the chart's figures."""
+        return max(1, round(0.08 * self.top))
+
+    @property
+    def depth(self) -> int:
+        """How far all lanes reach below 0."""
+        return self.lane * len(self.bands)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gallery:
+    """Small charts over time side by side; a page alone has them."""
+
+    kind: ClassVar = "gallery"
+    charts: tuple[LineChart, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,15 +68,12 @@ _SIZE: Final = re.compile(r' (width|height)="[^"]*"')
 
 
 @contextmanager
-def drawing(width: float, height: float, salt: str, *, arranged: bool = True) -> Iterator[Figure]:
-    """A figure of so many inches to draw on; `salt` keeps the ids of several pictures on one page apart.
-
-    With `arranged`, matplotlib makes room for labels, which takes most of the time; without, that is the caller's.
-    """
+def drawing(width: float, height: float, salt: str) -> Iterator[Figure]:
+    """A figure of so many inches to draw on; `salt` keeps the ids of several pictures on one page apart."""
     with mpl.rc_context({**_SETTINGS, "svg.hashsalt": salt}), warnings.catch_warnings():
         # Text stays text, so it is the reader's font that must have the letter, not matplotlib's.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield Figure(figsize=(width, height), layout="constrained" if arranged else None)
+        yield Figure(figsize=(width, height), layout="constrained")
 
 
 def svg(figure: Figure) -> Svg:
@@ -96,7 +93,7 @@ def svg(figure: Figure) -> Svg:
 
 
 def small_svg(figure: Figure, title: str = "") -> Svg:
-    """The same in fewer bytes, for a page that has a hundred of them; with a title for a pointer on it."""
+    """The same in fewer bytes, for a page that has many of them; with a title for a pointer on it."""
     element = small(svg(figure))
     return Svg(element.replace(">", f"><title>{escape(printable(title))}</title>", 1) if title else element)
 

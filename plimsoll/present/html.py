@@ -105,7 +105,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"drawn": _trusted, "pieces": _pieces, "plain": plain}
+    environment.filters |= {"band": _band, "drawn": _trusted, "pieces": _pieces, "plain": plain, "trace": _trace}
     environment.tests["inline"] = lambda piece: isinstance(piece, Inline)
     return environment
 
@@ -113,6 +113,18 @@ def _environment() -> Environment:
 @cache
 def _macros(template: str) -> Any:
     return _environment().get_template(template).module
+
+
+def _trace(runs: Iterable[Sequence[tuple[int, int]]]) -> str:
+    """The path of a line: each time with the figure above it. A sample that stands alone is a line without length, of
+    which round ends make a dot."""
+    paths = ([f"{at}-{figure}" for at, figure in run] for run in runs)
+    return "".join(f"M{'L'.join(path if len(path) > 1 else 2 * path)}" for path in paths)
+
+
+def _band(stretches: Iterable[tuple[int, int]], middle: float) -> str:
+    """The path of a band, along the middle of its lane."""
+    return "".join(f"M{start} {middle:.0f}H{end}" for start, end in stretches)
 
 
 def _pieces(content: Any) -> tuple[Any, ...]:

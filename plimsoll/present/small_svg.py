@@ -1,4 +1,4 @@
-"""Makes a drawn SVG small: a page that has a hundred of them must still be sent by mail.
+"""Makes a drawn SVG small: a page that has many of them must still be sent by mail.
 
 matplotlib names every element, groups each line by itself, clips it, gives coordinates to a millionth of a dot, and
 lists seven fonts with each word. Nothing of that can be seen; names that come again in each picture would not be valid

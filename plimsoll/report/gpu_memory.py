@@ -1,22 +1,21 @@
-"""The memory of GPUs as a section of report.html: one row and one picture for each GPU that held a variant."""
+"""The memory of GPUs as a section of report.html: one row and one chart for each GPU that held a variant."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from plimsoll.evidence.record import RunRecord
-from plimsoll.extras import why_no_pictures
 from plimsoll.judge.gpu_memory import JUDGED, Account, account
 from plimsoll.present.document import (
-    Block,
     Cell,
     Fold,
     Gallery,
     Inline,
+    Key,
+    LineChart,
     Paragraph,
-    Picture,
     Section,
     Table,
     columns,
@@ -24,6 +23,7 @@ from plimsoll.present.document import (
     plain,
 )
 from plimsoll.report.figures import brief_bytes
+from plimsoll.report.line_charts import memory_chart
 from plimsoll.units import format_seconds
 
 _HEAD: Final = columns(
@@ -31,6 +31,17 @@ _HEAD: Final = columns(
     *("Context", "Pool", "Other tenants", "Unexplained", "Known by", "Sampled"),
 )
 _MANY: Final = 12
+_LINES: Final = ("device", "process", "reserved", "allocated")
+"""The accounts, the widest first; each has a style of its name, whose form tells it apart without colours."""
+_PLACES: Final = {"device": 0, "process": 1, "allocated": 2, "reserved": 3}
+"""Account -> its place in a point of `GpuUse.series`, after the seconds."""
+_KEY: Final = Key(
+    label="Key to the lines",
+    marks=(
+        *((f"line-{name}", name) for name in _LINES),
+        ("line-predicted", "predicted at most while loading"),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,21 +80,21 @@ def _predicted(record: RunRecord, variant: str) -> int | None:
 
 
 def gpu_memory_section(record: RunRecord) -> Section | None:
-    """A table and a picture a GPU; None where none held a variant."""
+    """A table and a chart a GPU; None where none held a variant."""
     uses = gpu_uses(record)
     if not uses:
         return None
-    missing = why_no_pictures()
     words = (
         f"Judged is {JUDGED}. The process and the device are NVML's; the pool is what the allocator keeps; what "
         "nothing explains is what the process holds beside pool and context."
     )
-    pictures: list[Block] = [Paragraph(words=missing)] if missing else [Gallery(pictures=_pictures(uses))]
+    charts = tuple(gpu_memory_chart(use) for use in uses if len(use.series) > 1)
+    drawn = (_KEY, Gallery(charts=charts)) if charts else ()
     table = Table(label="Memory of GPUs", columns=_HEAD, rows=tuple(map(_row, uses)))
     return Section(
         title="Memory of the GPUs, told four ways",
         fold=Fold.OPEN if len(uses) <= _MANY else Fold.CLOSED,
-        blocks=(Paragraph(words=words), *pictures, table),
+        blocks=(Paragraph(words=words), *drawn, table),
     )
 
 
@@ -109,28 +120,28 @@ def _bytes(figure: int | None) -> Inline:
     return "not known" if figure is None else brief_bytes(figure)
 
 
-def _pictures(uses: Sequence[GpuUse]) -> tuple[Picture, ...]:
-    # Half a second to import, and not everywhere there: only where something is drawn.
-    from plimsoll.report.charts import gpu_memory_chart
-
-    drawn = [use for use in uses if len(use.series) > 1]
-    return tuple(
-        Picture(
-            title=f"{use.variant} on {use.account.device}",
-            alt=_alt(use),
-            element=gpu_memory_chart(use, f"gpu-memory-{number}"),
-        )
-        for number, use in enumerate(drawn)
+def gpu_memory_chart(use: GpuUse) -> LineChart:
+    """One GPU's memory over time: device, process, allocator, and the prediction as a level."""
+    title, told = f"{use.variant} on {use.account.device}", _peaks(use)
+    if use.predicted is not None:
+        told += f"; predicted {plain(_bytes(use.predicted))}"
+    return memory_chart(
+        title,
+        alt=f"{title}: {told}",
+        exact=told,
+        seconds=use.series[-1][0],
+        lines=[(name, [[(second, accounts[_PLACES[name]]) for second, *accounts in use.series]]) for name in _LINES],
+        levels=[] if use.predicted is None else [("predicted", use.predicted)],
     )
 
 
-def _alt(use: GpuUse) -> str:
+def _peaks(use: GpuUse) -> str:
     told = use.account
     allocated, reserved, process, device = (
         plain(_bytes(figure))
         for figure in (told.allocated_peak, told.reserved_peak, told.process_peak, told.device_peak)
     )
     return (
-        f"Memory over {format_seconds(use.series[-1][0])}: {allocated} allocated, {reserved} reserved, {process} of "
+        f"memory over {format_seconds(use.series[-1][0])}: {allocated} allocated, {reserved} reserved, {process} of "
         f"the process, {device} of the device, each at its highest"
     )

@@ -13,20 +13,19 @@ from datetime import datetime
 from typing import Any, Final
 
 from plimsoll.evidence.record import RunRecord
-from plimsoll.extras import why_no_pictures
 from plimsoll.present.document import (
-    Block,
     Fold,
     Gallery,
     Key,
+    LineChart,
     Paragraph,
-    Picture,
     Section,
     Table,
     Words,
     columns,
 )
-from plimsoll.units import format_bytes, format_seconds
+from plimsoll.report.line_charts import memory_chart
+from plimsoll.units import format_bytes, format_exact, format_seconds
 
 MOST_POINTS: Final = 80
 """Samples that are drawn; of more, the highest of each stretch stands for it."""
@@ -191,49 +190,43 @@ def _joined(work: Sequence[Stretch], close: float) -> list[Stretch]:
 
 _HEAD: Final = columns("Variant", "Hosts", "Time", "First sample", "Highest sample", "Last sample", "Work", "Ended")
 _MANY: Final = 12
-"""Pictures; more are folded away."""
-_KEYS: Final = ("loading", "generating", "scoring", "training")
+"""Charts; more are folded away."""
+_WORK: Final = ("loading", "generating", "scoring", "training")
+"""What a host does, in the order of the bands' lanes. Each has a style of its name, `resident` is that of the line."""
 _NOTE: Final = "Resident memory, sampled four times a second while the host was busy, with the highest of each load."
 
 
 def timeline_section(record: RunRecord) -> Section | None:
-    """Every variant whose memory was sampled: a small picture each, and the figures as a table."""
+    """Every variant whose memory was sampled: a small chart each, and the figures as a table."""
     found = timelines(record)
     if not found:
         return None
-    missing = why_no_pictures()
+    seen = {stretch.doing for timeline in found for stretch in timeline.stretches}
+    work = [doing for doing in _WORK if doing in seen]
     table = Table(label="Memory over time", columns=_HEAD, rows=tuple(map(_row, found)))
-    figures = Section(title="Figures", level=0, fold=Fold.OPEN if missing else Fold.CLOSED, blocks=(table,))
-    head: list[Block] = (
-        [Paragraph(words=missing)]
-        if missing
-        else [Paragraph(words=_NOTE), _key(found), Gallery(pictures=_pictures(found))]
-    )
     return Section(
         title="Memory of the hosts over time",
         fold=Fold.OPEN if len(found) <= _MANY else Fold.CLOSED,
-        blocks=(*head, figures),
+        blocks=(
+            Paragraph(words=_NOTE),
+            Key(label="Key to the bands under each line", marks=tuple((doing, doing) for doing in work)),
+            Gallery(charts=tuple(timeline_chart(timeline, work) for timeline in found)),
+            Section(title="Figures", level=0, fold=Fold.CLOSED, blocks=(table,)),
+        ),
     )
 
 
-def _key(found: Sequence[Timeline]) -> Key:
-    seen = {stretch.doing for timeline in found for stretch in timeline.stretches}
-    marks = tuple((doing, doing) for doing in _KEYS if doing in seen)
-    return Key(label="Key to the bands under each line", marks=marks)
-
-
-def _pictures(found: Sequence[Timeline]) -> tuple[Picture, ...]:
-    # Half a second to import, and not everywhere there: only where something is drawn.
-    from plimsoll.report.charts import timeline_chart
-
-    return tuple(
-        Picture(
-            title=timeline.variant,
-            alt=f"Memory over time of {timeline.variant}: at most {format_bytes(timeline.highest)} within "
-            f"{format_seconds(timeline.seconds)}",
-            element=timeline_chart(timeline, f"time-{number}"),
-        )
-        for number, timeline in enumerate(found)
+def timeline_chart(timeline: Timeline, work: Sequence[str]) -> LineChart:
+    """The chart of a variant, with a lane for each kind of `work`: the same in all charts beside each other."""
+    highest, seconds = timeline.highest, format_seconds(timeline.seconds)
+    told = [f"at most {format_exact(highest, 'bytes')}", f"{seconds} in all", *_work(timeline), *timeline.ended]
+    return memory_chart(
+        timeline.variant,
+        alt=f"Memory over time of {timeline.variant}: at most {format_bytes(highest)} within {seconds}",
+        exact="; ".join(told),
+        seconds=timeline.seconds,
+        lines=[("resident", timeline.hosts)],
+        bands={doing: [(one.start, one.end) for one in timeline.stretches if one.doing == doing] for doing in work},
     )
 
 

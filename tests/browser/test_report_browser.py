@@ -215,7 +215,8 @@ def test_a_row_unfolds_by_keyboard_and_by_a_click_on_a_figure(opened: webdriver.
 def test_light_and_dark_are_two_pages_of_colours_pictures_included(opened: webdriver.Chrome) -> None:
     look = (
         "const style = (s) => getComputedStyle(document.querySelector(s));"
-        "return [style('body').backgroundColor, style('body').color, style('.plimsoll svg text').fill,"
+        "return [style('body').backgroundColor, style('body').color, style('.plimsoll-lines .resident').stroke,"
+        " style('.plimsoll-lines .loading').stroke, style('.plimsoll-lines span').color,"
         " style('.plimsoll pre').backgroundColor, style('#results-table').color, style('.log').color]"
     )
     light = script(opened, look)
@@ -233,12 +234,31 @@ def test_nothing_is_wider_than_the_window(opened: webdriver.Chrome, width: int) 
     assert script(opened, "return document.documentElement.scrollWidth") <= width
     names = "return Math.min(...[...document.querySelectorAll('td.col-testId')].map(c => c.clientWidth))"
     assert script(opened, names) > 200, "names are squeezed into a column too narrow to read"
-    smallest = script(
-        opened,
-        "return Math.min(...[...document.querySelectorAll('.plimsoll svg')].filter(p => p.querySelector('text'))"
-        ".map(p => 9 * p.getBoundingClientRect().width / p.viewBox.baseVal.width))",
+    assert script(opened, "return document.querySelector('.plimsoll svg text')") is None, (
+        "it would shrink with the page"
     )
-    assert smallest >= 9, "the text of a picture is too small to read"
+    size = "return [...document.querySelectorAll(arguments[0])].map(e => parseFloat(getComputedStyle(e).fontSize))"
+    assert min(script(opened, size, ".plimsoll-lines span")) >= 12, "the text of a chart is too small to read"
+    assert script(opened, _TOUCHING) == [], "texts beside an axis touch, or are cut off"
+
+
+_TOUCHING: Final = """
+const found = [];
+for (const chart of document.querySelectorAll('.plimsoll-lines')) {
+  const whole = chart.getBoundingClientRect();
+  const boxes = [...chart.querySelectorAll('span')].map((one) => [one.textContent, one.getBoundingClientRect()]);
+  for (const [text, box] of boxes) {
+    if (box.left < whole.left || box.right > whole.right || box.bottom > whole.bottom + 1) { found.push(text); }
+    for (const [other, beside] of boxes) {
+      const isApart = box.right < beside.left || beside.right < box.left || box.bottom <= beside.top
+        || beside.bottom <= box.top;
+      if (text !== other && !isApart) { found.push(text + ' | ' + other); }
+    }
+  }
+}
+return found;
+"""
+"""Texts of charts over time that lie over each other, or outside of their chart."""
 
 
 def test_paper_has_the_verdict_and_what_is_wrong_and_no_controls(opened: webdriver.Chrome) -> None:
@@ -366,6 +386,72 @@ def test_a_chart_sorts_and_tells_the_exact_figure_by_keyboard(opened: webdriver.
     tip = opened.find_element(By.CSS_SELECTOR, ".plimsoll-tip")
     assert tip.is_displayed()
     assert re.search(rf"^{labels()[0]}: [\d.]+ GiB, [\d,]+ bytes; limit at most ", tip.text)
+
+
+_CHART: Final = "figure[aria-label*=' llama-3.2-3b/bf16:']"
+_READ_OFF: Final = """
+const chart = document.querySelector(arguments[0]);
+const bytes = { bytes: 1, kB: 1e3, MB: 1e6, GB: 1e9 };
+const ticks = [...chart.querySelectorAll('span[style^=top]')].map((one) => {
+  const [count, unit] = one.textContent.split(' ');
+  const { top, bottom } = one.getBoundingClientRect();
+  return [Number(count) * bytes[unit], (top + bottom) / 2];
+});
+const [[low, bottom], [high, top]] = [ticks[0], ticks.at(-1)];
+const line = chart.querySelector('.resident');
+const matrix = line.getScreenCTM();
+return [...line.getAttribute('d').matchAll(/(\\d+)-(\\d+)/g)].map(([, at, figure]) => {
+  const place = new DOMPoint(Number(at), -Number(figure)).matrixTransform(matrix);
+  return low + (bottom - place.y) / (bottom - top) * (high - low);
+});
+"""
+"""The height of each sample on the screen, read off the figures beside the axis."""
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_samples_stand_on_the_screen_at_the_height_of_their_figures(opened: webdriver.Chrome, width: int) -> None:
+    emulate(opened, width=width)
+    script(opened, "document.querySelector(arguments[0]).closest('details').open = true", _CHART)
+    sampled = [
+        event["rss"]
+        for event in full_catalogue(("llama-3.2-3b",))
+        if event["event"] == Event.SAMPLE.value and event["variant"] == "llama-3.2-3b/bf16"
+    ]
+    read = script(opened, _READ_OFF, _CHART)
+    assert len(read) == len(sampled) == 60
+    assert read == [pytest.approx(rss, abs=0.01 * max(sampled)) for rss in sampled]
+
+
+def test_a_chart_over_time_tells_each_sample_to_a_pointer_and_to_a_keyboard(opened: webdriver.Chrome) -> None:
+    script(opened, "document.querySelector(arguments[0]).closest('details').open = true", _CHART)
+    chart, tip = (opened.find_element(By.CSS_SELECTOR, selector) for selector in (_CHART, ".plimsoll-tip"))
+    drawing = chart.find_element(By.TAG_NAME, "svg")
+    sample = chart.find_element(By.CSS_SELECTOR, ".resident").get_attribute("d")
+    assert sample is not None
+    at, figure = max(
+        ((int(at), int(figure)) for at, figure in re.findall(r"(\d+)-(\d+)", sample)), key=lambda one: one[1]
+    )
+    share = at / script(opened, "return arguments[0].viewBox.baseVal.width", drawing)
+    webdriver.ActionChains(opened).scroll_to_element(chart).perform()
+    webdriver.ActionChains(opened).move_to_element_with_offset(
+        drawing, round((share - 0.5) * drawing.size["width"]), 0
+    ).perform()
+    told = re.fullmatch(r"llama-3.2-3b/bf16 at ([\d.]+) s: resident ([\d.]+) GB, loading", tip.text)
+    assert told is not None, tip.text
+    assert float(told[1]) == pytest.approx(at / 1000, rel=0.06)
+    assert float(told[2]) == pytest.approx(figure / 1000, rel=0.006)
+    webdriver.ActionChains(opened).move_to_element(opened.find_element(By.CSS_SELECTOR, ".plimsoll-verdict")).perform()
+    assert not tip.is_displayed()
+    script(opened, "delete arguments[0].dataset.at; arguments[0].focus()", chart)
+    assert re.match(r"llama-3.2-3b/bf16: at most [\d.]+ GiB, [\d,]+ bytes; .* in all; loading ", tip.text)
+    seen = []
+    for key in (Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_LEFT):
+        opened.switch_to.active_element.send_keys(key)
+        seen.append(tip.text)
+    assert seen[0] == seen[2] != seen[1]
+    assert all("resident" in text for text in seen)
+    opened.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not tip.is_displayed()
 
 
 def test_the_contents_stand_beside_the_page_and_fold_on_a_phone(opened: webdriver.Chrome) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.record import RunRecord
 from plimsoll.judge.gpu_memory import BY_DEVICE, BY_NOTHING, BY_PROCESS, account
-from plimsoll.present.document import Section, Table, plain
+from plimsoll.present.document import Key, Section, Table, plain
 from plimsoll.report.gpu_memory import gpu_memory_section
 from plimsoll.report.health import health_section
+from tests.support.line_charts import drawn_charts
 from tests.support.pages import html_of
 from tests.support.run_events import cell, finish, gate, line, plan, recorded, start
 
@@ -70,10 +73,9 @@ def health(**changes: Any) -> dict[str, Any]:
     return {**fields, **changes}
 
 
-def record(tmp_path: Path, *seen: dict[str, Any]) -> RunRecord:
-    bounds = {
-        "vram_peak": {"least": 4 * GB, "expected": 6 * GB, "most": 7 * GB, "exact": False, "basis": "", "instead": ""}
-    }
+def record(tmp_path: Path, *seen: dict[str, Any], expected: int = 6 * GB) -> RunRecord:
+    figures = {"least": 4 * GB, "expected": expected, "most": max(7 * GB, expected)}
+    bounds = {"vram_peak": {**figures, "exact": False, "basis": "", "instead": ""}}
     events = [line(Event.HEALTH, **each) for each in seen]
     return recorded(
         tmp_path, [start(), plan([cell("test_it")]), gate("tiny-llama/nf4", bounds=bounds), *events, finish()]
@@ -107,7 +109,35 @@ def test_each_gpu_has_a_row_with_the_prediction_and_a_picture(tmp_path: Path) ->
     assert rows[0][2:11] == figures
     assert 'title="5.59 GiB, 6,000,000,000 bytes"' in html_of(section)
     assert rows[0][-1] == "each 12 ms, for 0.42% of a core"
-    assert html_of(section).count("<svg") == 2
+    assert [chart.title for chart in drawn_charts(html_of(section))] == [
+        "tiny-llama/nf4 on cuda:0",
+        "tiny-llama/nf4 on cuda:1",
+    ]
+
+
+def test_a_chart_has_every_account_at_its_height_with_the_prediction_as_a_level(tmp_path: Path) -> None:
+    section = gpu_memory_section(record(tmp_path, health()))
+    [chart] = drawn_charts(html_of(section))
+    read = {
+        name: [(round(at, 1), round(count / GB, 1)) for run in runs for at, count in run]
+        for name, runs in chart.lines.items()
+    }
+    assert read == {
+        "device": [(0, 2), (0.5, 9), (1, 8)],
+        "process": [(0.5, 8), (1, 7)],
+        "reserved": [(0.5, 7), (1, 6)],
+        "allocated": [(0.5, 7), (1, 5)],
+    }
+    assert {name: round(level / GB, 1) for name, level in chart.levels.items()} == {"predicted": 6}
+    assert "8 GB of the process, 9 GB of the device, each at its highest; predicted 6 GB" in chart.told
+    assert section is not None
+    [key] = [block for block in section.blocks if isinstance(block, Key)]
+    assert [mark for mark, _ in key.marks] == [f"line-{name}" for name in [*chart.lines, *chart.levels]]
+
+
+def test_a_prediction_above_all_that_was_measured_is_within_the_chart(tmp_path: Path) -> None:
+    [chart] = drawn_charts(html_of(gpu_memory_section(record(tmp_path, health(), expected=20 * GB))))
+    assert chart.top > chart.levels["predicted"] == pytest.approx(20 * GB, rel=2e-3)
 
 
 def test_no_gpu_is_no_section(tmp_path: Path) -> None:

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from plimsoll import extras
 from plimsoll.audit.recorded import expectation_fields, recorded_bounds, recorded_findings
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.evidence.events import Event
-from plimsoll.present.document import Fold, Paragraph, Section
+from plimsoll.present.document import Fold, Key, Paragraph, Section
 from plimsoll.present.small_svg import small
 from plimsoll.report.metric_charts import chart_section
 from plimsoll.report.models import model_figures, model_section
@@ -24,6 +23,7 @@ from plimsoll.report.records import claims_section
 from plimsoll.report.rows import cut_log, longest_log
 from plimsoll.report.timeline import MOST_POINTS, timeline_section, timelines
 from tests.support.catalogue_events import demand_for, full_catalogue
+from tests.support.line_charts import drawn_charts
 from tests.support.pages import html_of, sections_html
 from tests.support.run_events import Line, cell, finish, gate, good_cell, judged, line, plan, recorded, report, start
 from tests.support.subsession import ROOT
@@ -126,30 +126,19 @@ def test_the_same_evidence_gives_the_same_bytes_and_ids_are_apart(tmp_path: Path
     assert max(sizes) < 15_000
 
 
-def test_without_matplotlib_one_line_names_the_extra_and_the_tables_stand(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(extras, "find_spec", lambda name: None)
-    record = recorded(tmp_path, [*events(**EXPECTED), *sampled(0, 3)])
-    section = timeline_section(record)
-    assert "<svg" not in html_of(section)
-    assert html_of(section).count(f"pip install -e &#39;{ROOT}[pictures]&#39;") == 1
-    assert "<table>" in html_of(section)
-    assert "<svg" in html_of(chart_section(record)), "charts need no library"
-
-
-def test_pages_are_made_where_matplotlib_cannot_be_imported(tmp_path: Path) -> None:
-    recorded(tmp_path, events(**EXPECTED))
+def test_every_chart_is_drawn_where_matplotlib_cannot_be_imported(tmp_path: Path) -> None:
+    recorded(tmp_path, [*events(**EXPECTED), *sampled(0, 3)])
     code = (
-        "import sys; sys.modules['matplotlib'] = None\n"
+        "import sys; sys.modules['matplotlib'] = sys.modules['numpy'] = None\n"
         "from pathlib import Path\nfrom plimsoll.evidence.reader import read_run\n"
         "from tests.support.pages import sections_html\n"
-        "import plimsoll.extras as extras; extras.find_spec = lambda name: None\n"
-        f"print(len(sections_html(read_run(Path({str(next(tmp_path.iterdir()))!r})))))"
+        f"print(sections_html(read_run(Path({str(next(tmp_path.iterdir()))!r}))))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 500
+    assert [chart.title for chart in drawn_charts(done.stdout)] == ["tiny-llama/nf4"]
+    assert "plimsoll-bars" in done.stdout
+    assert "pip install" not in done.stdout
 
 
 def at(second: float, event: Line) -> Line:
@@ -207,6 +196,33 @@ def test_a_host_that_died_is_told_in_the_table(tmp_path: Path) -> None:
     assert section is not None
     assert "<td>died</td>" in html_of(section)
     assert 'aria-label="Memory over time of tiny-llama/nf4: at most 3,000 bytes within 9.000 s"' in html_of(section)
+
+
+def test_a_chart_has_each_sample_of_the_evidence_at_its_height_and_each_work_at_its_time(tmp_path: Path) -> None:
+    told = [*sampled(0, 5), *sampled(100, 4, pid=8)]
+    section = timeline_section(recorded(tmp_path, [*events(), *told]))
+    [chart] = drawn_charts(html_of(section))
+    assert chart.title == "tiny-llama/nf4"
+    assert chart.end == pytest.approx(15, rel=1e-3)
+    first, second = chart.lines["resident"]
+    assert [(round(at, 1), round(rss, -1)) for at, rss in first] == [(n, 1000 * (n + 1)) for n in range(5)]
+    assert [(round(at, 1), round(rss, -1)) for at, rss in second] == [(8 + n, 1000 * (n + 1)) for n in range(4)]
+    worked = {doing: [(round(start, 1), round(end, 1)) for start, end in found] for doing, found in chart.bands.items()}
+    assert worked == {"loading": [(0, 5), (8, 12)], "generating": [(5, 7), (12, 14)]}
+    assert 0 < chart.lanes["loading"] < chart.lanes["generating"]
+    assert chart.told == "at most 4.88 KiB, 5,000 bytes; 15.0 s in all; loading 9.000 s; generating 4.000 s"
+    assert section is not None
+    [key] = [block for block in section.blocks if isinstance(block, Key)]
+    assert dict(key.marks).keys() == chart.bands.keys(), "every band is explained"
+
+
+def test_a_kind_of_work_has_the_same_lane_in_all_charts(tmp_path: Path) -> None:
+    other = [{**one, "variant": "tiny-phi/nf4", "pid": 9} for one in sampled(50, 5) if one.get("request") != "Load"]
+    made = events()
+    made[1] = plan([CELL, cell("test_peak", "tiny-phi/nf4")])
+    one, two = drawn_charts(html_of(timeline_section(recorded(tmp_path, [*made, *sampled(0, 5), *other]))))
+    assert one.lanes["generating"] / one.top == pytest.approx(two.lanes["generating"] / two.top, rel=0.01)
+    assert "loading" not in two.lanes
 
 
 @pytest.mark.parametrize(

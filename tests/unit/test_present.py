@@ -24,6 +24,8 @@ from plimsoll.present.document import (
     Fold,
     Gallery,
     Key,
+    Line,
+    LineChart,
     Link,
     Number,
     Paragraph,
@@ -72,7 +74,23 @@ def blocks_of(text: str) -> tuple[Block, ...]:
         Facts(pairs=((text, text), (text, words[1]))),
         Key(label=text, marks=((text, text),)),
         table,
-        Gallery(pictures=(Picture(title=text, alt=text, element=SVG),)),
+        Gallery(
+            charts=(
+                LineChart(
+                    title=text,
+                    alt=text,
+                    exact=text,
+                    unit=text,
+                    end=9,
+                    top=9,
+                    times=((0, text),),
+                    ticks=((0, text),),
+                    lines=(Line(name=text, runs=(((0, 1), (2, 3)),)),),
+                    levels=((text, 1),),
+                    bands=((text, ((0, 1),)),),
+                ),
+            )
+        ),
         Picture(title=text, how=text, element=SVG, name=text, width=3.0),
         Picture(title=text, missing=text),
         Shares(label=text, parts=((text, 1),)),
