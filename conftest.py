@@ -1,4 +1,5 @@
-"""The front door: names the fixture modules, and has them registered and checked; nothing else."""
+"""The front door: names the fixture modules, has them registered and checked, and spares the start the collector of
+garbage."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Final
 import pytest
 
 from fixtures.required import pytest_cmdline_main as pytest_cmdline_main
+from plimsoll.garbage import collect_as_usual, collect_seldom
 
 # In the order in which they build on each other: pytest rewrites the assertions of a plugin only when it is the first
 # to import it.
@@ -61,5 +63,11 @@ FIXTURE_MODULES: Final = (
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register the fixture modules. As `pytest_plugins`, each would have pytest read the entry points of all packages
     that are installed, in case one has a plugin of that name: a quarter of a second in all."""
+    collect_seldom()
     for name in FIXTURE_MODULES:
         pluginmanager.import_plugin(name)
+
+
+def pytest_unconfigure() -> None:
+    """Leave the collector of garbage as it was found, for a program that calls pytest as a library."""
+    collect_as_usual()

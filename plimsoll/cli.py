@@ -14,6 +14,7 @@ from plimsoll.child.exits import hear_of_children
 from plimsoll.commands.output import printing
 from plimsoll.commands.parser import build_parser
 from plimsoll.errors import PlimsollError
+from plimsoll.garbage import collect_seldom, end_without_looking
 
 USAGE_ERROR: Final = 2
 INTERNAL_ERROR: Final = 3
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is not None:
         return _command(list(argv))
+    collect_seldom()
     _open_closed_streams()
     hear_of_children()
     try:
@@ -43,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return USAGE_ERROR
         traceback.print_exc()
         return INTERNAL_ERROR
+    finally:
+        end_without_looking()
 
 
 def _open_closed_streams() -> None:

@@ -51,3 +51,31 @@ def test_collecting_imports_only_what_it_uses() -> None:
     arguments = ["--collect-only", "-q", "-p", "no:cacheprovider", "acceptance/test_node.py"]
     statement = f"import pytest\nstatus = pytest.main({arguments!r})"
     assert imported(statement) == {"jinja2", "markupsafe", "pydantic", "pytest"}
+
+
+def test_a_command_looks_for_garbage_seldom() -> None:
+    script = (
+        "import atexit, gc, sys\n"
+        "sys.argv = ['plimsoll', '--help']\n"
+        "atexit.register(lambda: print(gc.get_threshold()[0], gc.isenabled(), gc.get_freeze_count() > 0))\n"
+        "from plimsoll.cli import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\n200000 True True\n")
+
+
+def test_a_session_of_pytest_looks_for_garbage_seldom_until_it_ends() -> None:
+    script = (
+        "import gc, pytest\n"
+        "class Seen:\n"
+        "    def pytest_collection_finish(self): print('while', gc.get_threshold()[0], gc.isenabled())\n"
+        "before = gc.get_threshold()\n"
+        "pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider', 'acceptance/test_node.py'], plugins=[Seen()])\n"
+        "print('after', gc.get_threshold() == before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert "while 200000 True\n" in done.stdout
+    assert done.stdout.endswith("after True\n")

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 FLOW = [
     "errors",
     "clock",
+    "garbage",
     "suite",
     "units",
     "userpath",
