@@ -114,7 +114,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compare, print, write the files. Raises PlimsollError for what the user can mend."""
     step = required_step_summary() if options.step_summary else None
-    require("compare", "comparing runs", ("numpy", "scipy"))
+    require("compare", "comparing runs", ("numpy",))
     if options.html is not None:
         require("pages", "the page of a comparison", ("jinja2",))
     from plimsoll.compare.comparison import compare

@@ -16,8 +16,9 @@ from typing import Final
 import numpy as np
 
 from plimsoll.compare.rule import Rule
+from plimsoll.statistics.distributions import Numbers
 from plimsoll.statistics.rank_tests import average_ranks, exact_p, pair_quantiles
-from plimsoll.statistics.together import IS_SLOW, SHARES, Evidence, Numbers, evidence, reach, tails, weights
+from plimsoll.statistics.together import IS_SLOW, SHARES, Evidence, evidence, reach, tails, weights
 
 _SHOWN: Final = 0.95
 """How sure it must be that rounds go together before that is said."""

@@ -14,12 +14,12 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from scipy import special
 
 from plimsoll.compare.rule import MOST_ROUNDS, Rule
+from plimsoll.statistics.distributions import Numbers, normal_below, normal_quantiles
 from plimsoll.statistics.rank_tests import smallest_p
 from plimsoll.statistics.seeded import generator
-from plimsoll.statistics.together import Numbers, evidence, reach, weights
+from plimsoll.statistics.together import evidence, reach, weights
 
 ASSUMED_NOISE: Final = 0.05
 """The noise for which a number of rounds is named where there are too few rounds to see any."""
@@ -75,7 +75,7 @@ def rounds_for_same(noise: float, tests: int, rule: Rule) -> int | None:
         left = rule.log_margin / _error(noise, rounds) - _distances(
             min(rounds, _DRAWN_ROUNDS), max(1, tests), 1.0 - rule.confidence
         )
-        return float(np.mean(np.maximum(0.0, 1.0 - 2.0 * special.ndtr(-left)))) >= _aim(rule)
+        return float(np.mean(np.maximum(0.0, 1.0 - 2.0 * normal_below(-left)))) >= _aim(rule)
 
     return _fewest(is_enough, rule.fewest_rounds)
 
@@ -86,9 +86,9 @@ def _rank_distance(shift: float) -> float:
 
     `shift` is in standard deviations of a round. It cannot grow beyond that of two sides without overlap.
     """
-    places = special.ndtri((np.arange(2000) + 0.5) / 2000)
-    ranks = special.ndtr(places) + special.ndtr(places + shift)
-    return float((2.0 * special.ndtr(shift / math.sqrt(2.0)) - 1.0) / (ranks.std() * math.sqrt(2.0)))
+    places = normal_quantiles((np.arange(2000) + 0.5) / 2000)
+    ranks = normal_below(places) + normal_below(places + shift)
+    return float(math.erf(shift / 2.0) / (ranks.std() * math.sqrt(2.0)))
 
 
 def _error(noise: float, rounds: int) -> float:
@@ -97,7 +97,7 @@ def _error(noise: float, rounds: int) -> float:
 
 
 def _chance(distance: Numbers) -> float:
-    return float(np.mean(special.ndtr(distance)))
+    return float(np.mean(normal_below(distance)))
 
 
 def _aim(rule: Rule) -> float:

@@ -22,9 +22,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-Numbers = NDArray[np.float64]
+from plimsoll.statistics.distributions import Numbers, student_above, student_quantile
 
 _MEMORIES: Final = (0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 0.96)
 _SHARES: Final = (0.35, 0.65, 1.0)
@@ -185,8 +184,8 @@ def _normal(logs: Numbers) -> Numbers:
 
 def tails(weight: Numbers, distance: Numbers, freedom: int) -> tuple[Numbers, Numbers]:
     """The chances that the truth lies below and above, for distances in standard errors at each point of the grid."""
-    below = (weight * special.stdtr(freedom, -distance)).sum(axis=-1)
-    above = (weight * special.stdtr(freedom, distance)).sum(axis=-1)
+    below = (weight * student_above(distance, freedom)).sum(axis=-1)
+    above = (weight * student_above(-distance, freedom)).sum(axis=-1)
     return below, above
 
 
@@ -196,7 +195,7 @@ def reach(weight: Numbers, scale: Numbers, freedom: int, level: float) -> Number
     Newton's method, in logarithms, for tails fall by a power; a step that leaves the interval that holds the distance
     halves it instead.
     """
-    one = float(special.stdtrit(freedom, 1.0 - level / 2.0))
+    one = student_quantile(level / 2.0, freedom)
     low, high = one * scale.min(axis=-1), one * scale.max(axis=-1)
     near = _NEAR * (high - low) + np.spacing(high)
     distance = following = one * np.sqrt((weight * scale**2).sum(axis=-1))
@@ -220,4 +219,4 @@ def _density(weight: Numbers, scale: Numbers, freedom: int, distance: Numbers) -
 
 
 def _beyond(weight: Numbers, scale: Numbers, freedom: int, distance: Numbers) -> Numbers:
-    return np.asarray(2.0 * (weight * special.stdtr(freedom, -distance[..., None] / scale)).sum(axis=-1))
+    return np.asarray(2.0 * (weight * student_above(distance[..., None] / scale, freedom)).sum(axis=-1))

@@ -25,17 +25,17 @@ def base(tmp_path: Path) -> Path:
     return timed_run(tmp_path, "base", seconds(1), memory={"model-0/nf4": 10**9})
 
 
-def test_without_scipy_the_extra_is_named(base: Path, tmp_path: Path) -> None:
+def test_without_numpy_the_extra_is_named(base: Path, tmp_path: Path) -> None:
     other = timed_run(tmp_path, "other", seconds(2))
     script = (
         "import sys, importlib.util as u; find = u.find_spec\n"
-        "u.find_spec = lambda name, *rest: None if name == 'scipy' else find(name, *rest)\n"
+        "u.find_spec = lambda name, *rest: None if name == 'numpy' else find(name, *rest)\n"
         f"from plimsoll.cli import main; sys.exit(main(['compare', {str(base)!r}, {str(other)!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == (
-        "plimsoll: error: comparing runs needs scipy, which is not installed; install the extra: "
+        "plimsoll: error: comparing runs needs numpy, which is not installed; install the extra: "
         f"pip install -e '{ROOT}[compare]'\n"
     )
 
@@ -47,3 +47,15 @@ def test_reading_sides_imports_no_scipy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_comparison_imports_no_scipy(base: Path, tmp_path: Path) -> None:
+    """It takes as long to import as the whole comparison."""
+    other = timed_run(tmp_path, "other", seconds(2))
+    script = (
+        "import sys; from plimsoll.cli import main\n"
+        f"status = main(['compare', {str(base)!r}, {str(other)!r}])\n"
+        "print(status, sorted({'scipy', 'numpy', 'matplotlib'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr == "0 ['numpy']\n", done.stdout

@@ -33,7 +33,7 @@ class Done:
 
 
 def run(*arguments: object) -> Done:
-    """Run `plimsoll compare` in this process: scipy takes a second to import, and there are many tests."""
+    """Run `plimsoll compare` in this process: numpy takes a while to import, and there are many tests."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         try:
