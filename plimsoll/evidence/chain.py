@@ -31,11 +31,10 @@ def sealed(event: Mapping[str, Any], after: str) -> tuple[bytes, str]:
 
 def is_whole(line: bytes) -> bool | None:
     """True for a line with the right checksum, False for an altered line, None for a line without a checksum."""
-    found = _SUM.search(line[-64:])
-    if found is None or found.end() != len(line[-64:]):
+    found = _SUM.search(line, max(0, len(line) - 64))
+    if found is None or found.end() != len(line):
         return None
-    start = len(line) - len(line[-64:]) + found.start()
-    return found["sum"].decode("ascii") == _checksum(line[:start] + b"}")
+    return found["sum"].decode("ascii") == _checksum(line[: found.start()] + b"}")
 
 
 def _checksum(body: bytes) -> str:

@@ -101,6 +101,13 @@ def test_a_run_killed_in_its_last_line_gives_all_before(tmp_path: Path) -> None:
         (b'{"event": "host", "at": "x", "worker": "main", "seq": 1}', "a second, different event 1 of main"),
         (b"[" * 100_000, "it is nested too deeply"),
         (b"1" * 10_000, "a whole number of 10000 digits"),
+        (b'{"event": "host", "pid": -1234567890123456789012345678901}', "a whole number of 31 digits"),
+        (b'{"event": "host", "pid": [1, 1e999]}', "1e999 is too large for a number"),
+        (b'{"event": "host", "pid":-12.5E+309}', "-12.5E+309 is too large for a number"),
+        (b'{"event": "host", "at": -Infinity}', "-Infinity is not JSON"),
+        (b'{"event": "host", "at": "\x00"}', "it is not JSON"),
+        (b'{"event": "host", "at": "\xe9"}', "it is not JSON"),
+        (b'{"event": "host"} {}', "it is not JSON"),
     ],
 )
 def test_a_damaged_line_is_told_and_harms_no_other(tmp_path: Path, damage: bytes, reason: str) -> None:
