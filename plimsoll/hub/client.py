@@ -17,7 +17,7 @@ from plimsoll.hub.access import Access, Query, Reply, Snapshot
 from plimsoll.hub.child import HubError, HubSilentError, converse
 from plimsoll.hub.contents import Repository
 from plimsoll.hub.rows import HubRows, RowsQuery
-from plimsoll.node.storage import hub_cache, read_disk
+from plimsoll.node.storage import free_space, hub_cache
 from plimsoll.redaction import Redactor
 
 _ENDPOINT: Final = "https://huggingface.co"
@@ -134,6 +134,5 @@ def fetch_rows(
 
 def _unanswered(query: Query, answer: Reply, why: str) -> Access:
     cache = hub_cache()
-    disk, _ = read_disk(cache)
     endpoint = Redactor.from_environment()(os.environ.get("HF_ENDPOINT") or _ENDPOINT)
-    return Access(query=query, answer=answer, endpoint=endpoint, cache=str(cache), free=disk.free, detail=why)
+    return Access(query=query, answer=answer, endpoint=endpoint, cache=str(cache), free=free_space(cache), detail=why)

@@ -31,7 +31,7 @@ from plimsoll.hub.error_text import in_words, is_of_a_certificate, is_of_the_net
 from plimsoll.hub.files import INDEX, index_is_needed, needed_files, unusable
 from plimsoll.hub.retry import with_retries
 from plimsoll.hub.unasked import forbidden_by, ignored_cache
-from plimsoll.node.storage import hub_cache, read_disk
+from plimsoll.node.storage import free_space, hub_cache
 from plimsoll.redaction import Redactor
 
 TIMEOUT: Final = 10.0
@@ -68,14 +68,13 @@ def unanswered(query: Query, *, rows: bool = False) -> Access:
 
     Raises OSError where the disk cannot be read."""
     cache = hub_cache()
-    disk, _ = read_disk(cache)
     logged_in = get_token() is not None
     return Access(
         query=query,
         answer=Reply.FAILED,
         endpoint=Redactor.from_environment()(constants.ENDPOINT),
         cache=str(cache),
-        free=disk.free,
+        free=free_space(cache),
         logged_in=logged_in,
         token_ignored=not logged_in and bool(os.environ.get(_UNREAD_TOKEN)),
         offline_by=forbidden_by(rows=rows),

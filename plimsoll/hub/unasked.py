@@ -13,7 +13,7 @@ from plimsoll.catalogue.entries import Model
 from plimsoll.hub.access import Access, HubFile, Query, Reply
 from plimsoll.hub.cache import known_commit, lacking, snapshot_folder
 from plimsoll.hub.files import has_weights
-from plimsoll.node.storage import hub_cache, read_disk
+from plimsoll.node.storage import free_space, hub_cache
 from plimsoll.redaction import Redactor
 from plimsoll.userpath import path_for_others
 
@@ -58,7 +58,6 @@ def unasked(query: Query, size: int) -> Access:
     Raises OSError where the file system of the Hub's cache cannot be read.
     """
     cache = hub_cache()
-    disk, _ = read_disk(cache)
     commit = known_commit(query.repository, query.revision)
     folder = None if commit is None else snapshot_folder(query.repository, commit)
     whole = folder is not None and lacking(folder, allow_pickle=query.allow_pickle) is None
@@ -68,7 +67,7 @@ def unasked(query: Query, size: int) -> Access:
         answer=Reply.CACHED if whole else Reply.OFFLINE_MODE if forbidden else Reply.GRANTED,
         endpoint=_endpoint(),
         cache=str(cache),
-        free=disk.free,
+        free=free_space(cache),
         offline_by=forbidden,
         cache_ignored=ignored_cache(cache),
         commit=commit,

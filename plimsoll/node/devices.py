@@ -104,6 +104,8 @@ class Devices:
     @classmethod
     def of(cls, node: Node) -> Self:
         """The devices of a node."""
+        if not node.gpus:
+            return cls()  # why there is none, and what to do, is looked up where it is told
         found = usable_gpus(node)
         return cls(gpus=() if isinstance(found, Hidden) else _devices(node, found))
 

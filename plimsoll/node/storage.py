@@ -39,6 +39,11 @@ def read_disk(path: Path) -> tuple[Disk, tuple[Unread, ...]]:
     return Disk(path=str(path), filesystem=filesystem, total=usage.total, free=usage.free), unread
 
 
+def free_space(path: Path) -> int:
+    """The bytes that this user may still write to `path`. Raises OSError where they cannot be read."""
+    return int(psutil.disk_usage(str(_nearest_existing(path))).free)
+
+
 def _nearest_existing(path: Path) -> Path:
     for candidate in (path, *path.parents):
         try:

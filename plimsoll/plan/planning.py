@@ -17,7 +17,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.footprint.demand import Demand, demand_of
 from plimsoll.footprint.load_peak import RAM
 from plimsoll.footprint.prediction import Workload
-from plimsoll.footprint.reference import reference_need
+from plimsoll.footprint.reference import is_compared
 from plimsoll.gate.decide import Decision, decide
 from plimsoll.gate.need import CONTEXT_ALLOWANCE, CONTEXT_LEAST, HOST_ALLOWANCE, Need, need_of
 from plimsoll.gate.skip import Skip
@@ -212,7 +212,9 @@ class Planner:
             seconds=None if made_up else load_seconds(checkpoint, variant.quantization, need.device, self._speeds),
             capacity=None if isinstance(decision, Skip) else capacity(demand, room, self._length),
             note="; ".join(
-                filter(None, (_note(variant, demand, self._speeds), _fetched(access), _one_lacks(need, free)))
+                filter(
+                    None, (_note(variant, demand, checkpoint, self._speeds), _fetched(access), _one_lacks(need, free))
+                )
             ),
         )
 
@@ -310,11 +312,10 @@ def _room(variant: Variant, machine: PlannedMachine, free: Sequence[int]) -> Map
     return {number: size - CONTEXT_ALLOWANCE for number, size in enumerate(free)}
 
 
-def _note(variant: Variant, demand: Demand, speeds: AssumedSpeeds) -> str:
+def _note(variant: Variant, demand: Demand, checkpoint: int, speeds: AssumedSpeeds) -> str:
     notes = [*demand.prediction.remarks]
-    reference = reference_need(variant, demand.prediction)
-    if reference is not None:
-        seconds = load_seconds(reference.read, Quantization.BF16, variant.tier.device, speeds)
+    if is_compared(variant):
+        seconds = load_seconds(checkpoint, Quantization.BF16, variant.tier.device, speeds)
         notes.append(f"comparing it with bf16 reads the checkpoint once more, {format_seconds(seconds)}")
     if demand.prediction.unpredicted:
         notes.append(f"cache and activations not predicted: {demand.prediction.unpredicted}")

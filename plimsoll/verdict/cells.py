@@ -111,6 +111,7 @@ def result_of(
     calls_are_recorded: bool = False,
     withheld: str = "",
     again: str | None = None,
+    run_id: str | None = None,
 ) -> CellResult:
     """The outcome of one cell; `gate` is what the gate decided for its variant, where it was asked.
 
@@ -137,6 +138,7 @@ def result_of(
     return CellResult(
         cell=cell,
         outcome=outcome,
+        run_id=run_id,
         reason=reason,
         code=code,
         fix=fix,

@@ -105,12 +105,13 @@ def run_results(run: RunRecord) -> tuple[CellResult, ...]:
             calls_are_recorded=run.run is not None and run.run.is_chained,
             withheld=run.withheld.get(cell.id, ""),
             again=run.again,
+            run_id=run.run_id,
         )
         for cell in planned.values()
     ]
     unplanned = [Cell(id=id_) for id_ in run.cells if id_ not in planned]
-    results += [result_of(cell, run.evidence_of(cell), planned=False) for cell in unplanned]
-    return tuple(replace(result, run_id=run.run_id) for result in results)
+    results += [result_of(cell, run.evidence_of(cell), planned=False, run_id=run.run_id) for cell in unplanned]
+    return tuple(results)
 
 
 def _went_on(line: Sequence[RunRecord]) -> tuple[tuple[CellResult, ...], list[Conflict]]:

@@ -16,7 +16,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.node.cgroup import GroupMemory, cpu_quota, group_memory
 from plimsoll.node.probe import RecordedProbe, SystemProbe
 from plimsoll.node.processor import read_cpu
-from plimsoll.node.storage import read_disk
+from plimsoll.node.storage import free_space, read_disk
 
 RECORDED = Path(__file__).parents[1] / "support/recorded"
 GB = 10**9
@@ -247,3 +247,8 @@ def test_a_file_that_holds_no_node_is_one_message(text: str, fault: str, tmp_pat
 def test_a_missing_file_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(PlimsollError, match=r"node\.json: cannot read the recorded node: No such file or directory$"):
         RecordedProbe(tmp_path / "node.json").probe()
+
+
+def test_free_space_is_that_of_the_disk_where_a_folder_would_lie(tmp_path: Path) -> None:
+    assert free_space(tmp_path / "not" / "there") == pytest.approx(read_disk(tmp_path)[0].free, rel=0.2)
+    assert free_space(Path("/proc/self/not-there")) == 0
