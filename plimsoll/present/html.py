@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
-def fragment(blocks: Iterable[Block], top: int = 3) -> str:
-    """Some blocks, for a page that has its own frame; a section of the first level has a heading `<h{top}>`."""
-    return in_one_system(str(_macros("document.html").blocks(tuple(blocks), top)))
-
-
 def page(document: Document, css: str, script: str = "") -> str:
     """A page that needs nothing else. `css` and `script` are ours and go in as they are."""
     template = _environment().get_template("page.html")
@@ -36,7 +31,8 @@ def page(document: Document, css: str, script: str = "") -> str:
 
 
 def framed(css: str, script: str, blocks: Iterable[Block], top: int = 3) -> str:
-    """The blocks of a page that another library frames, with our own style and script before them."""
+    """The blocks of a page that another library frames, with our own style and script before them; a section of the
+    first level has a heading `<h{top}>`."""
     frame = _environment().get_template("frame.html")
     return in_one_system(frame.render(css=_trusted(css), script=_trusted(script), blocks=tuple(blocks), top=top))
 

@@ -50,13 +50,6 @@ class _Part:
     freedom: int
 
 
-def delong_covariance(scores: Numbers, positive: Flags) -> NDArray[np.float64]:
-    """The covariance of the AUROCs of several scores of the same answers; `scores` has the shape (scores, answers)."""
-    of_ones, of_zeros = _placements(scores, positive)
-    ones, zeros = np.atleast_2d(np.cov(of_ones)), np.atleast_2d(np.cov(of_zeros))
-    return np.asarray(ones / of_ones.shape[1] + zeros / of_zeros.shape[1])
-
-
 def _placements(scores: Numbers, positive: Flags) -> tuple[Numbers, Numbers]:
     """The placement of each answer among those of the other kind, by ranks (Sun and Xu, IEEE Signal Processing Letters
     21, 2014): the same numbers as DeLong's pairs, without making every pair."""

@@ -28,7 +28,7 @@ def test_drawing_libraries_are_imported_when_something_is_drawn() -> None:
         "import plimsoll.uncertainty.section, plimsoll.commands.compare, plimsoll.commands.report\n"
         "before = {'jinja2', 'markupsafe', 'matplotlib', 'numpy', 'jsonschema'} & set(sys.modules)\n"
         "from plimsoll.present import html\nfrom plimsoll.present.document import Paragraph\n"
-        "html.fragment([Paragraph(words='x')])\nprint(sorted(before), 'jinja2' in sys.modules)"
+        "html.framed('', '', [Paragraph(words='x')])\nprint(sorted(before), 'jinja2' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[] True\n"

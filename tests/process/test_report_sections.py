@@ -320,15 +320,3 @@ def test_a_load_too_short_to_be_sampled_has_the_memory_that_its_host_saw(tmp_pat
     )
     (timeline,) = timelines(recorded(tmp_path, [*events(), *sampled(0, 0), failed, loaded]))
     assert [(round(second), rss) for second, rss in timeline.points] == [(0, 500), (0, 9000)]
-
-
-def test_drawing_libraries_are_imported_when_something_is_drawn() -> None:
-    script = (
-        "import sys\nimport plimsoll.report.page, plimsoll.report.rows, plimsoll.report.write, plimsoll.compare.texts\n"
-        "import plimsoll.uncertainty.section, plimsoll.commands.compare, plimsoll.commands.report\n"
-        "before = {'jinja2', 'markupsafe', 'matplotlib', 'numpy', 'jsonschema'} & set(sys.modules)\n"
-        "from plimsoll.present import html\nfrom plimsoll.present.document import Paragraph\n"
-        "html.fragment([Paragraph(words='x')])\nprint(sorted(before), 'jinja2' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "[] True\n"

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from plimsoll.evidence.record import RunRecord
-from plimsoll.present.document import Section
-from plimsoll.present.html import fragment
+from plimsoll.present.document import Block, Section
+from plimsoll.present.html import framed
 from plimsoll.report.page import SECTIONS, SectionMaker, page_blocks
 from plimsoll.verdict.verdict import Verdict
+
+
+def fragment(blocks: Iterable[Block]) -> str:
+    """Some blocks as report.html has them, without what frames them."""
+    _, opened, drawn = framed("", "", blocks).partition('<div class="plimsoll">')
+    assert opened
+    return drawn.removesuffix("</div>")
 
 
 def header(record: RunRecord, verdict: Verdict) -> str:

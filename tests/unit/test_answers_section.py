@@ -11,10 +11,9 @@ from plimsoll.dataset.example import AnswerKind, Example
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.record import RunRecord
 from plimsoll.present.document import Fold, Paragraph, Section, Table, plain
-from plimsoll.present.html import fragment
 from plimsoll.uncertainty.browsing import ROOM, answers_section
 from tests.support.made_answers import answer, answers, answers_of_many, asking, many_askings, run_with
-from tests.support.pages import html_of
+from tests.support.pages import fragment, html_of
 from tests.support.run_events import HOSTILE, good_run, recorded
 
 

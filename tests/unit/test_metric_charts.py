@@ -13,9 +13,9 @@ from plimsoll.evidence.encoding import judgement_fields
 from plimsoll.evidence.events import Event
 from plimsoll.judge.judgement import Limit, Measurement, judge
 from plimsoll.present.document import BarChart, Fold, Paragraph, Section, plain
-from plimsoll.present.html import fragment
 from plimsoll.present.scale import Scale, ratio_scale, ratio_ticks
 from plimsoll.report.metric_charts import chart_section, ticks_of
+from tests.support.pages import fragment
 from tests.support.run_events import Line, cell, finish, gate, line, plan, recorded, report, start
 
 GB = 10**9

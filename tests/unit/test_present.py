@@ -47,6 +47,7 @@ from plimsoll.present.document import (
     code,
     columns,
 )
+from tests.support.pages import fragment
 
 ROOT = Path(__file__).parents[2]
 BAD = "<script>alert('1')</script>\"|`x`\x1b[2J\u202e\u2028forged"
@@ -141,7 +142,7 @@ def as_rows(text: str) -> str:
     return f"<table><tr>{cells}{html.check_cell(text, text)}{html.sort_head([('x', text)])[0]}</tr></table>"
 
 
-@pytest.mark.parametrize("draw", [as_page, as_rows, lambda text: html.fragment(blocks_of(text))])
+@pytest.mark.parametrize("draw", [as_page, as_rows, lambda text: fragment(blocks_of(text))])
 def test_a_text_in_any_field_changes_no_element_of_a_page(draw: Callable[[str], str]) -> None:
     plain, hostile = Elements(draw("text")), Elements(draw(BAD))
     without_links = [one for one in shape(plain) if one[0] != "a"]
@@ -170,13 +171,13 @@ def test_no_text_drives_a_terminal_or_forges_a_line() -> None:
 @pytest.mark.parametrize("to", ["javascript:alert(1)", " JavaScript:alert(1)", "data:text/html,x", "vbscript:x"])
 def test_a_link_that_would_run_something_is_its_text_alone(to: str) -> None:
     link = Paragraph(words=Link(text="here", to=to))
-    assert html.fragment([link]) == "<p>here</p>"
+    assert fragment([link]) == "<p>here</p>"
     assert markdown.document_text(Document(title="x", blocks=(link,))) == "# x\n\nhere\n"
 
 
 def test_a_link_leads_to_its_place() -> None:
     for to in ("#failures", "https://example.org/a?b=c", "checks/load.html"):
-        assert html.fragment([Paragraph(words=Link(text="here", to=to))]) == f'<p><a href="{to}">here</a></p>'
+        assert fragment([Paragraph(words=Link(text="here", to=to))]) == f'<p><a href="{to}">here</a></p>'
     spaced = Document(title="x", blocks=(Paragraph(words=Link(text="here", to="a b)c")),))
     assert markdown.document_text(spaced) == "# x\n\n[here](a%20b%29c)\n"
 
@@ -189,7 +190,7 @@ def test_figures_stand_to_the_right_and_markdown_folds_what_is_not_notable() -> 
     assert {len(line) for line in lines} == {len(lines[0])}
     text = markdown.document_text(Document(title="x", blocks=(table,)))
     assert "| row 0 | 1 bytes |\n\n<details><summary>11 rows</summary>" in text
-    assert '<td class="number">1 bytes</td>' in html.fragment([table])
+    assert '<td class="number">1 bytes</td>' in fragment([table])
 
 
 def importing(path: Path) -> set[str]:
@@ -231,7 +232,6 @@ ALLOWED = {
 def test_every_drawn_text_shows_a_size_in_one_unit_system(text: str, shown: str, pointed: str | None) -> None:
     blocks = (Paragraph(words=text),)
     drawn = (
-        html.fragment(blocks),
         html.page(Document(title="x", blocks=blocks), "a {}"),
         html.framed("a {}", "", blocks),
         html.row_cell([text]),
@@ -245,7 +245,7 @@ def test_every_drawn_text_shows_a_size_in_one_unit_system(text: str, shown: str,
 
 def test_what_is_quoted_keeps_its_unit_and_a_tooltip_its_two() -> None:
     both, theirs = "1.00 GB (0.93 GiB)", "Tried to allocate 20.00 MiB"
-    assert theirs in html.fragment([Verbatim(text=theirs)])
-    assert theirs in html.fragment([Paragraph(words=code(theirs))])
-    assert f'title="{both}"' in html.fragment([Paragraph(words=Span(text="x", title=both))])
+    assert theirs in fragment([Verbatim(text=theirs)])
+    assert theirs in fragment([Paragraph(words=code(theirs))])
+    assert f'title="{both}"' in fragment([Paragraph(words=Span(text="x", title=both))])
     assert html.quoted(f"{theirs}, {both}") == f'{theirs}, <span title="0.93 GiB">1.00 GB</span>'

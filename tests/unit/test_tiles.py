@@ -13,7 +13,6 @@ import pytest
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.reader import read_run
 from plimsoll.present.document import Piece, Section, Sign, Tile, Tiles, Tone, as_words, plain
-from plimsoll.present.html import fragment
 from plimsoll.report.document import verdict_document
 from plimsoll.report.naming import check_anchor, check_title
 from plimsoll.report.pieces import check_link
@@ -21,6 +20,7 @@ from plimsoll.report.reader import Reader
 from plimsoll.report.tiles import node_sections
 from plimsoll.verdict.verdict import reach_verdict
 from tests.support.fleet_runs import MadeNode, events_of, write_node
+from tests.support.pages import fragment
 from tests.support.run_events import NODE, Line, cell, finish, good_cell, judged, line, plan, recorded, start
 
 

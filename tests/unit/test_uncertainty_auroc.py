@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
@@ -26,7 +26,6 @@ from plimsoll.statistics.auroc import (
     resampled_counts,
 )
 from plimsoll.statistics.difference import (
-    delong_covariance,
     delong_test,
     mcnemar,
     paired_bootstrap,
@@ -219,23 +218,44 @@ def delong_by_pairs(scores: Numbers, positive: Flags) -> Numbers:
     return np.asarray(np.cov(won.mean(axis=2)) / positive.sum() + np.cov(won.mean(axis=1)) / (~positive).sum())
 
 
+def by_t(value: float, variance: float, positive: Flags) -> tuple[float, Interval]:
+    """The p-value and the interval of a difference, by Student's t with the degrees of freedom of the rarer kind."""
+    student = stats.t(min(int(positive.sum()), int((~positive).sum())) - 1)
+    reach = float(student.ppf(0.975)) * math.sqrt(variance)
+    interval = Interval(low=max(-1.0, value - reach), high=min(1.0, value + reach))
+    return 2.0 * float(student.sf(abs(value) / math.sqrt(variance))), interval
+
+
 @given(SCORES, st.data())
-def test_delongs_covariance_is_that_of_all_pairs(values: list[int], data: st.DataObject) -> None:
+def test_delongs_variances_are_those_of_all_pairs(values: list[int], data: st.DataObject) -> None:
     first, positive = labelled(values, data)
     second = np.asarray(data.draw(st.lists(st.integers(0, 9), min_size=len(values), max_size=len(values))), float)
-    both = np.stack([first, second])
-    assert delong_covariance(both, positive) == pytest.approx(delong_by_pairs(both, positive), abs=1e-12)
+    (own, shared), (_, other) = delong_by_pairs(np.stack([first, second]), positive)
+    assume(min(own, other, paired := own + other - 2.0 * shared) > 1e-9)
+    for variance, found in (
+        (paired, delong_test(first, second, positive)),
+        (own + other, unpaired_test((first, positive), (second, positive))),
+    ):
+        p, interval = by_t(auroc(second, positive) - auroc(first, positive), variance, positive)
+        assert found.p == pytest.approx(p, rel=1e-6, abs=1e-12)
+        assert found.interval.low == pytest.approx(interval.low, abs=1e-9)
+        assert found.interval.high == pytest.approx(interval.high, abs=1e-9)
 
 
 def test_delongs_variance_needs_two_of_each_kind() -> None:
+    scores, positive = np.ones(3), np.array([True, False, False])
     with pytest.raises(ValueError, match="two answers of each kind"):
-        delong_covariance(np.ones((1, 3)), np.array([True, False, False]))
+        delong_test(scores, scores, positive)
+    with pytest.raises(ValueError, match="two answers of each kind"):
+        unpaired_test((scores, positive), (scores, positive))
 
 
 def test_delongs_deviation_is_what_simulation_shows() -> None:
-    drawn = [normal(seed, 60, 90, 1.0) for seed in range(800)]
-    seen = np.std([auroc(*one) for one in drawn])
-    said = np.mean([math.sqrt(delong_covariance(s[None], p)[0, 0]) for s, p in drawn])
+    sides = [normal(seed, 60, 90, 1.0) for seed in range(1600)]
+    drawn = [unpaired_test(*pair) for pair in zip(sides[::2], sides[1::2], strict=True)]
+    seen = np.std([one.value for one in drawn])
+    reach = float(stats.t.ppf(0.975, 59))
+    said = np.mean([(one.interval.high - one.interval.low) / 2.0 / reach for one in drawn])
     assert said == pytest.approx(seen, rel=0.08)
 
 
