@@ -53,6 +53,20 @@ def test_collecting_imports_only_what_it_uses() -> None:
     assert imported(statement) == {"jinja2", "markupsafe", "pydantic", "pytest"}
 
 
+def test_collecting_imports_nothing_that_compares() -> None:
+    """Only sessions with --against compare."""
+    arguments = ["--collect-only", "-q", "-p", "no:cacheprovider", "acceptance/test_node.py"]
+    script = (
+        f"import sys, pytest\npytest.main({arguments!r})\nprint([n for n in sys.modules if n.startswith('plimsoll.c')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True
+    )
+    names = done.stdout.splitlines()[-1]
+    assert "plimsoll.catalogue" in names
+    assert "plimsoll.compare" not in names
+
+
 def test_a_command_looks_for_garbage_seldom() -> None:
     script = (
         "import atexit, gc, sys\n"
