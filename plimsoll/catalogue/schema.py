@@ -275,8 +275,8 @@ class DatasetTable(FileTable):
     stop: Text = "\n"
     max_new_tokens: Count
     correct: CorrectTable
-    split_sizes: dict[str, Count] = Field(default_factory=dict)
-    unanswerable: dict[str, Rounds] = Field(default_factory=dict)
+    split_sizes: dict[str, Count] = {}
+    unanswerable: dict[str, Rounds] = {}
     miniature: Id | None = None
     replaces: bool = False
 
@@ -288,7 +288,7 @@ class ExperimentTable(FileTable):
     description: Text
     variants: Names
     datasets: Names
-    asked_with: list[Text] = Field(default_factory=list)
+    asked_with: list[Text] = []
     replaces: bool = False
 
 
@@ -303,13 +303,13 @@ class NextInTable(FileTable):
 class SignTable(FileTable):
     """`[[symptom.sign]]`: one way in which it shows."""
 
-    message: list[Text] = Field(default_factory=list)
-    beside: list[Text] = Field(default_factory=list)
-    unless: list[Text] = Field(default_factory=list)
-    exception: list[DottedName] = Field(default_factory=list)
-    signal: list[Signal] = Field(default_factory=list)
-    evidence: dict[str, str | int | bool] = Field(default_factory=dict)
-    facts: list[Id] = Field(default_factory=list)
+    message: list[Text] = []
+    beside: list[Text] = []
+    unless: list[Text] = []
+    exception: list[DottedName] = []
+    signal: list[Signal] = []
+    evidence: dict[str, str | int | bool] = {}
+    facts: list[Id] = []
     otherwise: bool = False
     cause: Text | None = None
     next: Text | None = None
@@ -324,7 +324,7 @@ class SymptomTable(FileTable):
     cause: Text
     next: Text
     next_in: NextInTable = Field(default_factory=NextInTable)
-    explains: list[Id] = Field(default_factory=list)
+    explains: list[Id] = []
     sign: Annotated[list[SignTable], Field(min_length=1)]
     see: Text | None = None
     replaces: bool = False

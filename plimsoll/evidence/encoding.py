@@ -7,17 +7,12 @@ are written as the strings `"NaN"`, `"Infinity"` and `"-Infinity"`; `null` alway
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from plimsoll.catalogue.entries import LimitedSide
-from plimsoll.host.protocol import Inventory, LoadReport
-from plimsoll.judge.health import HealthJudgement
 from plimsoll.judge.judgement import Judgement, Limit, Measurement, Outcome, judge
 from plimsoll.metrics import METRICS
-from plimsoll.node.kernel_log import KernelXid
-from plimsoll.node.watch import HealthWindow
 from plimsoll.symptoms.recognise import Diagnosis
 
 _NON_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -159,33 +154,4 @@ def read_claim(fields: Mapping[str, Any]) -> dict[str, Any]:
         "limits": LimitedSide(fields.get("limits") or LimitedSide.BOTH),
         "conditions": dict(fields.get("conditions") or {}),
         "bounds": read_bounds(fields.get("bounds") or {}),
-    }
-
-
-def load_fields(report: LoadReport) -> dict[str, Any]:
-    """The `report` field of a LOAD event: everything but the inventory, which is as long as the model is deep."""
-    fields = asdict(replace(report, inventory=Inventory(parameters=(), buffers=())))
-    del fields["inventory"]
-    return fields
-
-
-def health_fields(
-    window: HealthWindow, judged: HealthJudgement, indexes: Sequence[int], earlier: Iterable[KernelXid] = ()
-) -> dict[str, Any]:
-    """The fields of a HEALTH event, without the variant: figures before and after, extremes of samples, Xids, findings,
-    gaps."""
-    return {
-        "gpus": list(indexes),
-        "seconds": round(window.seconds, 3),
-        "samples": window.samples,
-        "first": [gpu.to_json() for gpu in window.before.gpus],
-        "last": [gpu.to_json() for gpu in window.after.gpus],
-        "extremes": {
-            str(index): {name: [each.low, each.high] for name, each in figures.items()}
-            for index, figures in window.extremes.items()
-        },
-        "xids": [{"code": x.code, "gpu": x.gpu, "told_by": x.told_by, "text": x.text} for x in window.xids],
-        "earlier_xids": [{"code": x.code, "bus": x.bus, "text": x.text} for x in earlier],
-        "findings": [asdict(finding) for finding in judged.findings],
-        "unread": [asdict(blind) for blind in judged.blinds],
     }

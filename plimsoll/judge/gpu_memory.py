@@ -6,11 +6,9 @@ have besides: the context, the pool's reserve, other tenants, and an unexplained
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-
-from plimsoll.host.protocol import GpuReleased
 
 JUDGED: Final = "torch's allocator (allocated, at its highest)"
 BY_PROCESS: Final = "NVML's figure for the process"
@@ -40,12 +38,6 @@ class Account:
     """`held` without the pool and the context: kernels that were loaded since, and anything else."""
     interval: float | None
     cost: float | None
-
-
-def most_kept(gpus: Sequence[GpuReleased]) -> int | None:
-    """Bytes that torch still has allocated on the GPU that keeps most, over what it had before a load; None where no
-    GPU was measured. The sum over GPUs would allow one to keep what all may keep together."""
-    return max((gpu.allocated_after - gpu.allocated_before for gpu in gpus), default=None)
 
 
 def account(memory: Mapping[str, Any]) -> Account:

@@ -18,8 +18,9 @@ import pytest
 
 from plimsoll import clock
 from plimsoll.errors import PlimsollError
-from plimsoll.evidence.encoding import encode, load_fields
+from plimsoll.evidence.encoding import encode
 from plimsoll.evidence.events import Event
+from plimsoll.evidence.host_fields import load_fields
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.writer import EvidenceWriter, fallback_path
 from plimsoll.host.protocol import CacheState, HostMemory, Inventory, LoadReport, ParameterRecord
