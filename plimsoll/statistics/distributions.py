@@ -1,6 +1,6 @@
 """The normal distribution and Student's t, of arrays of numbers.
 
-scipy.special has them too, and to import it takes a third of a whole comparison; the tests hold these against it.
+scipy.special has them too, and to import it takes a fifth of a comparison; the tests hold these against it.
 `robust.py` has the tail of Student's t for one number, without numpy.
 """
 

@@ -50,7 +50,7 @@ def test_reading_sides_imports_no_scipy() -> None:
 
 
 def test_a_comparison_imports_neither_scipy_nor_what_hosts_are_asked(base: Path, tmp_path: Path) -> None:
-    """They would take a third and a tenth of the time of a whole comparison."""
+    """They would take a fifth and a tenth of the time of a whole comparison."""
     other = timed_run(tmp_path, "other", seconds(2))
     script = (
         "import sys; from plimsoll.cli import main\n"
