@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from plimsoll.present.document import Gallery
-from plimsoll.present.html import fragment
 from plimsoll.report.line_charts import Samples, memory_chart
 from tests.support.line_charts import DrawnChart, drawn_charts
+from tests.support.pages import fragment
 
 MB, GB = 10**6, 10**9
 
