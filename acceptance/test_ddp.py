@@ -61,7 +61,7 @@ def test_gradients_of_one_batch(replicas: DeviceCase, rank_trainer: RankTrainer,
     sequences.
     Do: Run it again with NCCL_DEBUG=INFO, and look at the links with the checks of `-m devices` (test_all_reduce,
     test_peer_copies). Gradients that differ between ranks are a fault of the joining, not of the model.
-    Symptoms: fabric, gpu-broken, hang
+    Symptoms: nccl, fabric, gpu-broken, hang
     """
     answers = rank_trainer.answers(replicas)
     digests = {answer.rank: answer.gradients_sha256 for answer in answers}

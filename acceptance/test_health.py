@@ -89,7 +89,7 @@ def test_xid(of_gpu: HealthJudgement) -> None:
     the check is skipped, which leaves the run INCOMPLETE.
     Do: Do what the failure says of the Xid. `dmesg | grep Xid` shows what came before it. Skipped: let the suite read
     the kernel's log (docs/gpu-health.md).
-    Symptoms: gpu-broken, counter
+    Symptoms: xid-hardware, xid-reset, xid-recovery, counter
     """
     settle(of_gpu.of("xid"))
 

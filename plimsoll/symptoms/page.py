@@ -24,6 +24,7 @@ _EVIDENCE: Final = {
     "figure": "a figure of memory",
     "driver": "the driver that was probed",
     "nvml": "an error of NVML",
+    "xid": "an Xid of this class",
     "capability": "the GPU that was probed",
     "built": "the build of torch that was probed",
     "asks_for": "a job without GPUs",

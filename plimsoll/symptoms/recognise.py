@@ -29,9 +29,24 @@ _KIND: Final = re.compile(r"(?<![\w.])(?:[A-Za-z_]\w{0,80}\.){0,8}([A-Z]\w{0,80}
 _SIGNAL: Final = re.compile(r"\b(?:killed by |died with <Signals\.|Signals\.)(SIG[A-Z0-9]{2,12})\b")
 _SKIP: Final = re.compile(r"\bskip\[(\w{1,40})\]")
 _STATUS: Final = re.compile(
-    r"\b(?:exit(?:ed)?|returncode)(?: with)?(?: code| status)?:? ?\(?(-\d{1,2}|1[34]\d)\b", re.IGNORECASE
+    r"(?:\bexit(?:ed)?(?: with)?(?: exit)?[ _]?(?:code|status)?|\breturn[ _]?code|\bnon-zero (?:code|status)|\] error)"
+    r"[\"']?\s{0,20}[:=]?\s{0,20}\(?(-\d{1,2}|1[34]\d)\b",
+    re.IGNORECASE,
 )
 """An exit status that stands for a signal: Python says -9, a shell and a container 128 + 9."""
+_KILLED: Final = re.compile(
+    r"\s*Killed(?:: 9)?\s*$"
+    r"|\s*Killed(?:\s{3,}\S.*[^\s.?!]|\s+(?:\S*/)?(?:python[\d.]*|pytest|plimsoll|torchrun|accelerate|srun|make)\b.*)$"
+    r"|\s*(?:\S+: line \d+:\s+\d+|\[\d+\]\s?[+-]?(?:\s+\d+)?)\s+Killed\b"
+    r"|\s*zsh: killed\s"
+    r"|(?:g?make(?:\[\d+\])?: \*\*\* .+\]|srun: error: .+:) Killed\s*$"
+)
+"""A line in which a shell, make or Slurm says that a signal killed a command; the word in a sentence is none."""
+_XID: Final = re.compile(
+    r"\bXid \([^()]{4,60}\): (?P<logged>\d{1,3})\b"
+    r"|(?:^\s*|\b(?:GPU|NVIDIA|NVRM)\b.{0,120}?\b)(?:Xid|XID)(?: [Ee]rror| code)?:? (?P<told>\d{1,3})\b"
+)
+"""An error that the NVIDIA driver numbers: as the kernel's log has it, or as people and tools tell it of a GPU."""
 _BY_NUMBER: Final = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 
 
@@ -192,13 +207,19 @@ class _Text:
         """The code of the first skip in the text."""
         self.kinds: dict[str, set[int]] = {}
         self.signals: dict[str, set[int]] = {}
+        self.xids: dict[int, list[int]] = {}
+        """Code of an Xid -> its lines."""
         for number, line in enumerate(self.lines):
             for kind in _KIND.findall(line):
                 self.kinds.setdefault(kind, set()).add(number)
             numbers = (int(status) for status in _STATUS.findall(line))
             named = [*_SIGNAL.findall(line), *(_BY_NUMBER.get(-n if n < 0 else n - 128, "") for n in numbers)]
+            named += ["SIGKILL"] if "illed" in line and _KILLED.match(line) else []
             for signal in filter(None, named):
                 self.signals.setdefault(signal, set()).add(number)
+            if "xid" in line.lower():
+                for xid in _XID.finditer(line):
+                    self.xids.setdefault(int(xid["logged"] or xid["told"]), []).append(number)
 
     def has(self, words: str) -> bool:
         """True where some line has a phrase."""
@@ -216,11 +237,31 @@ class _Text:
 
 def _shown(symptom: Symptom, text: _Text, seen: Seen) -> _Match | None:
     """The first sign that is there, with the lines of all signs that are."""
-    found = [match for sign in symptom.signs if (match := _match(symptom, sign, text, seen)) is not None]
+    found = [match for sign in symptom.signs for match in _matches(symptom, sign, text, seen)]
     if not found:
         return None
     firm = [match for match in found if not match.sign.otherwise] or found
     return replace(firm[0], grounds=frozenset().union(*(match.grounds for match in firm)))
+
+
+def _matches(symptom: Symptom, sign: SymptomSign, text: _Text, seen: Seen) -> Iterator[_Match]:
+    """A sign of an Xid may be there once for each code that the text has, any other sign once."""
+    if "xid" not in sign.evidence:
+        if (match := _match(symptom, sign, text, seen)) is not None:
+            yield match
+        return
+    for code, numbers in text.xids.items():
+        facts = {**seen.evidence, "xid": _class_of(code), "code": code}
+        if (match := _match(symptom, sign, text, replace(seen, evidence=facts))) is not None:
+            yield replace(match, grounds=frozenset(numbers), seen=text.lines[numbers[0]].strip())
+
+
+def _class_of(code: int) -> str:
+    # Most texts have no Xid, and need no rules for it.
+    from plimsoll.catalogue.health import read_health
+
+    found = read_health().xid(code)
+    return "unknown" if found is None else found.name
 
 
 def _match(symptom: Symptom, sign: SymptomSign, text: _Text, seen: Seen) -> _Match | None:

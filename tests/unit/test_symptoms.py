@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from plimsoll.catalogue.entries import Symptom
+from plimsoll.catalogue.health import read_health
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import CatalogueError
 from plimsoll.gate.hub import _CODES
@@ -110,6 +111,211 @@ def test_what_looks_alike_has_the_step_that_is_right(text: str, symptom: str, st
     assert step in found.next
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "RuntimeError: CUDA error: an illegal memory access was encountered",
+        "torch.AcceleratorError: CUDA error: misaligned address",
+        "torch.AcceleratorError: CUDA error: an illegal instruction was encountered",
+        "RuntimeError: CUDA error: unspecified launch failure",
+        "Search for `cudaErrorIllegalAddress' in the CUDA runtime's documentation",
+        "RuntimeError: HIP error: an illegal memory access was encountered",
+        "RuntimeError: HIP error: hipErrorIllegalAddress",
+        "Triton Error [CUDA]: CUDA_ERROR_ILLEGAL_ADDRESS",
+        "Memory access fault by GPU node-2 on address 0x7f. Reason: Page not present or supervisor privilege.",
+    ],
+)
+def test_a_fault_of_a_kernel_is_told_with_the_way_to_its_operation(line: str) -> None:
+    asked = (
+        "CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be "
+        "incorrect.\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\nAborted (core dumped)"
+    )
+    xid = "[71.6] NVRM: Xid (PCI:0000:3b:00): 31, pid=1234, name=python, Ch 00000008, intr 00000000. MMU Fault"
+    [found] = recognise(Seen(text=f"{line}\n{asked}\n{xid}"), place=BARE)
+    assert (found.symptom, found.seen) == ("cuda-fault", line)
+    assert "CUDA_LAUNCH_BLOCKING=1" in found.next
+
+
+@pytest.mark.parametrize("name", ["CUDA error: device-side assert triggered", "cudaErrorAssert", "hipErrorAssert"])
+def test_an_assertion_of_a_kernel_is_told_as_an_index(name: str) -> None:
+    said = "Indexing.cu:1289: block: [0,0,0], thread: [0,0,0] Assertion `srcIndex < srcSelectDimSize` failed."
+    for text in (name, said, f"{said}\n{name}\nNVRM: Xid (PCI:0000:3b:00): 43, pid=1, name=python, Ch 00000008"):
+        assert ids(text) == ["tokenizer-mismatch"]
+
+
+CONNECT = "socketStartConnect: Connect to 10.0.0.7<41111> failed : Connection refused"
+NCCL = (
+    "torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:1970, {} "
+    "(run with NCCL_DEBUG=INFO for details), NCCL version 2.21.5\n{}\nLast error:\n{}"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (NCCL.format("unhandled system error", "ncclSystemError: x", CONNECT), "a socket"),
+        (
+            NCCL.format("unhandled system error", "x", "Connect to 10.0.0.7<41111> failed : No route to host"),
+            "a socket",
+        ),
+        (NCCL.format("unhandled cuda error", "ncclUnhandledCudaError: Call to CUDA failed.", "x"), "call to CUDA"),
+        (NCCL.format("internal error", "ncclInternalError: Internal check failed.", "x"), "does not expect"),
+        (NCCL.format("remote process exited or there was a network error", "x", "x"), "another rank ended"),
+        ("RuntimeError: NCCL Error 2: unhandled system error", "a socket"),
+        ("RuntimeError: NCCL error: unhandled cuda error", "call to CUDA"),
+        ("ncclRemoteError: A call failed possibly due to a network error", "another rank ended"),
+        (
+            "[rank3]:[E1120 ProcessGroupNCCL.cpp:616] [Rank 3] Watchdog caught collective operation timeout: "
+            "WorkNCCL(SeqNum=5, OpType=ALLREDUCE) ran for 600029 milliseconds\nFatal Python error: Aborted",
+            "waited for the others",
+        ),
+    ],
+)
+def test_what_nccl_says_is_told_as_such_with_the_way_to_its_first_warning(text: str, cause: str) -> None:
+    [found] = recognise(Seen(text=text), place=BARE)
+    assert found.symptom == "nccl"
+    assert cause in found.cause
+    assert "NCCL_DEBUG=INFO" in found.next
+    slurm = recognise(Seen(text=text), place=Surroundings(slurm=True, container=True))[0].next
+    assert "srun" in slurm
+    assert "NCCL_DEBUG=INFO" in slurm
+
+
+@pytest.mark.parametrize(
+    ("last", "symptom"),
+    [
+        ("Cuda failure 2 'out of memory'", "gpu-memory"),
+        ("Cuda failure 700 'an illegal memory access was encountered'", "cuda-fault"),
+        ("Cuda failure 802 'system not yet initialized'", "fabric"),
+        (
+            "Error: failed to extend /dev/shm/nccl-8cW to 33030532 bytes, error: No space left on device (28)",
+            "bus-error",
+        ),
+        ("Error while creating shared memory segment /dev/shm/nccl-8cW (size 9637888)", "bus-error"),
+        ("NVRM: Xid (PCI:0000:3b:00): 79, pid=1, GPU has fallen off the bus.", "xid-hardware"),
+    ],
+)
+def test_what_made_nccl_fail_is_told_in_its_place(last: str, symptom: str) -> None:
+    assert ids(NCCL.format("unhandled cuda error", "ncclUnhandledCudaError: Call to CUDA failed.", last)) == [symptom]
+    assert ids(f"gpu01:77:99 [0] NCCL WARN {last}") == [symptom]
+
+
+def test_a_warning_of_nccl_counts_only_where_nothing_else_was_recognised() -> None:
+    for warning in ("NET/Plugin: none found", "Call to connect to 10.0.0.7 returned No route to host", CONNECT):
+        [found] = recognise(Seen(text=f"gpu01:77:99 [0] NCCL WARN {warning}"), place=BARE)
+        assert found.symptom == "nccl-warning"
+        assert "NCCL_DEBUG=INFO" in found.next
+    for other, symptom in (
+        ("the host of x died: killed by SIGKILL", "killed"),
+        ("Segmentation fault (core dumped)", "crashed"),
+        ("nothing moved for 600 s, so it was ended", "hang"),
+        ("requests: [Errno 111] Connection refused", "offline"),
+        ("RuntimeError: NCCL error: unhandled cuda error", "nccl"),
+    ):
+        assert ids(f"NCCL WARN NET/Plugin: none found\n{other}") == [symptom]
+
+
+def test_a_packed_layer_that_the_processor_does_not_take_is_named() -> None:
+    said = "AssertionError: N must be divisible by block_n"
+    [found] = recognise(Seen(text=f"lm_head: Linear4bit 24 x 64 nf4 does not compute: {said}"), place=BARE)
+    assert found.symptom == "packed-on-cpu"
+    assert found.cause.startswith("the layer has 24 outputs and 64 inputs: ")
+    assert "llm_int8_skip_modules" in found.next
+    traceback = f'  File "functional.py", line 1696, in _convert\n    assert N % block_n == 0, "{said[16:]}"\n{said}'
+    assert ids(traceback) == ["packed-on-cpu"]
+
+
+# Xids ---------------------------------------------------------------------------------------------------------------
+
+
+def xid(code: int, text: str = "pid='<unknown>', name=<unknown>") -> str:
+    return f"[111.111] NVRM: Xid (PCI:0000:3b:00): {code}, {text}"
+
+
+CLASSES = {
+    "hardware": "xid-hardware",
+    "reset": "xid-reset",
+    "application": "xid-application",
+    "informational": "xid-informational",
+    "recovery action": "xid-recovery",
+}
+
+
+def test_every_xid_is_told_as_its_class_says() -> None:
+    rules = read_health()
+    assert {each.name for each in rules.xids} == set(CLASSES)
+    for each in rules.xids:
+        for code in each.codes:
+            [found] = recognise(Seen(text=xid(code)), place=BARE)
+            assert found.symptom == CLASSES[each.name], code
+            assert f"Xid {code} " in found.cause
+            if each.fails:
+                assert found.next == rules.actions[each.action]
+                inside = recognise(Seen(text=xid(code)), place=Surroundings(container=True))
+                assert inside[0].next == f"on the host: {rules.actions[each.action]}"
+            else:
+                assert not re.search("out of service|drain|RMA", found.next), code
+
+
+def test_every_sign_of_one_xid_is_of_the_class_that_the_rules_put_it_in() -> None:
+    rules = read_health()
+    told = {}
+    for symptom in shipped_symptoms():
+        for sign in symptom.signs:
+            if "code" in sign.evidence:
+                code = int(sign.evidence["code"])
+                known = rules.xid(code)
+                told[code] = sign.evidence["xid"]
+                assert told[code] == ("unknown" if known is None else known.name), code
+    assert {13, 31, 43, 45, 48, 61, 62, 63, 64, 69, 74, 79, 92, 94, 95, 119, 120} <= set(told)
+
+
+@pytest.mark.parametrize(("code", "words"), [(63, "remapped"), (64, "could not be remapped"), (94, "contained to one")])
+def test_an_xid_of_memory_says_what_became_of_the_row(code: int, words: str) -> None:
+    [found] = recognise(Seen(text=xid(code)), place=BARE)
+    assert words in found.cause
+
+
+def test_an_xid_in_no_class_is_said_to_be_unknown_and_where_it_is_looked_up() -> None:
+    for code in (14, 61):
+        [found] = recognise(Seen(text=xid(code)), place=BARE)
+        assert found.symptom == "xid-unknown"
+        assert found.next.startswith(f"look up Xid {code} in NVIDIA's XID Errors")
+
+
+def test_the_gravest_of_some_xids_is_told_with_its_own_line() -> None:
+    text = "\n".join([xid(31, "MMU Fault"), xid(45), xid(48, "DBE"), xid(63)])
+    [found] = recognise(Seen(text=text), place=BARE)
+    assert (found.symptom, found.seen) == ("xid-hardware", xid(48, "DBE"))
+    assert ids(f"{xid(31)}\n{xid(45)}") == ["xid-application"]
+    assert ids(f"{xid(45)}\n{xid(14)}") == ["xid-informational", "xid-unknown"]
+
+
+def test_what_the_driver_asks_for_is_read_from_its_line() -> None:
+    text = xid(154, "GPU recovery action changed from 0x0 (None) to 0x4 (Drain and Reset)")
+    [found] = recognise(Seen(text=text), place=BARE)
+    assert found.symptom == "xid-recovery"
+    assert found.cause.endswith("the driver asks for 0x4 (Drain and Reset)")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Xid 79",
+        "XID error 79",
+        "NVRM: Xid (0000:03:00): 79, x",
+        "GPU 3 (GPU-4d3e): Xid 79 (hardware), told by NVML [NVIDIA, XID Errors; peers disagree on 95]; action: drain",
+    ],
+)
+def test_an_xid_is_read_as_the_kernel_and_as_reports_write_it(text: str) -> None:
+    [found] = recognise(Seen(text=text), place=BARE)
+    assert (found.symptom, found.cause.partition(" (")[0]) == ("xid-hardware", "Xid 79")
+
+
+def test_a_gpu_that_left_the_bus_without_a_number_is_broken() -> None:
+    assert ids("NVRM: fallen off the bus and is not responding to commands.") == ["gpu-broken"]
+
+
 def test_what_stood_in_a_hole_is_named() -> None:
     [found] = recognise(Seen(text="E   ModuleNotFoundError: No module named 'flash_attn'"), place=BARE)
     assert found.cause == "there is no flash_attn in this environment"
@@ -157,10 +363,34 @@ def test_values_that_pytest_compared_are_no_symptom() -> None:
         "exit code 137",
         "Exit Code:137",
         "Exited (137) 3 minutes ago",
+        "exit status 137",
+        "      Exit Code:    137",
+        '"ExitCode": 137,',
+        "make: *** [Makefile:12: tiny] Error 137",
+        "command terminated with exit code 137",
+        "The command '/bin/sh -c x' returned a non-zero code: 137",
+        "Killed",
+        "  Killed\n",
+        "pytest started\nKilled: 9",
+        "Killed   python -m pytest -m gpu8b",
+        "Killed python3.11 -m pytest .",
+        "Killed                  ./run-all --tier gpu8b",
+        "run.sh: line 3:  1234 Killed                  python -m pytest",
+        "[1]+  Killed                  python -m pytest",
+        "zsh: killed     python -m pytest",
+        "make: *** [Makefile:12: tiny] Killed",
+        "srun: error: gpu01: task 0: Killed",
     ],
 )
 def test_a_signal_is_read_from_words_about_an_end(text: str) -> None:
     assert ids(text) == ["killed"]
+
+
+def test_a_process_that_the_kernel_ended_is_told_as_memory() -> None:
+    [found] = recognise(Seen(text="[9.1] Out of memory: Killed process 41 (python) total-vm:1kB\nKilled"), place=BARE)
+    assert found.symptom == "ram"
+    assert found.cause.endswith("the kernel ended process 41 (python)")
+    assert ids("Memory cgroup out of memory: Killed process 41 (python) total-vm:1kB\nKilled") == ["group-memory"]
 
 
 def test_the_name_of_an_exception_in_a_sentence_is_none() -> None:
@@ -236,8 +466,19 @@ def test_no_rule_fires_on_what_is_read_of_a_healthy_node(path: Path) -> None:
         "flash_attn is not installed, falling back to sdpa as asked",
         "vocab_size 32000, sliding_window 4096, max_position_embeddings 32768",
         "[c10d] The client socket has failed to connect to (node-7, 29500): Connection refused",
-        "NCCL WARN Call to connect to 10.0.0.7 returned No route to host",
-        "torch.AcceleratorError: CUDA error: an illegal instruction was encountered",
+        "For debugging consider passing CUDA_LAUNCH_BLOCKING=1",
+        "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.",
+        "NCCL version 2.21.5+cuda12.4",
+        "Question: Who was Killed in Dallas in 1963?",
+        "Killed in action in 1916",
+        "Killed  by a bear",
+        "Killed two birds with one stone",
+        "He took exit 5 of the highway, 137 miles on",
+        "a transaction with xid 748 was wrapped around, and XID Errors 3 names it",
+        "NVRM: Xid error: xyz, invalid data",
+        "GPU 0: no Xid since the node was started 79 hours ago",
+        "64 must be divisible by 32, and N by 8",
+        "RuntimeError: shape '[24, 0]' is invalid for input of size 32",
         "ValueError: a prompt with at least one token is required",
     ],
 )
