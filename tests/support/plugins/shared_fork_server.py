@@ -8,7 +8,17 @@ from typing import Any
 from tests.support.fork_servers import BELL, ring
 
 
+class _NoServer:
+    """In place of the fork server that a run's workers share: they have that of the tests."""
+
+    address = None
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
 def pytest_configure() -> None:
+    from fixtures import workers
     from fixtures.hosts import SuiteHosts
 
     start = SuiteHosts.start
@@ -19,3 +29,5 @@ def pytest_configure() -> None:
         return start(self, *arguments, **options)
 
     SuiteHosts.start = start_shared  # type: ignore[method-assign]
+    if BELL in os.environ:
+        workers._SharedServer = _NoServer  # type: ignore[assignment, misc]
