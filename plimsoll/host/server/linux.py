@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -61,14 +62,15 @@ def limit_memory(size: int) -> None:
     """Let this process take so many bytes more than it has, and no more: what asks for them gets an error where the
     kernel would otherwise end a process. Mappings of files that could be written to count, as those of weights do.
 
-    torch's threads are started first: where there is no room for the stack of one, the process ends without a word of
-    memory. Raises OSError where the system sets no such limit.
+    torch's threads are started first, and transformers reads without any of its own: where there is no room for the
+    stack of one, nobody speaks of memory. Raises OSError where the system sets no such limit.
     """
     import resource
 
     import torch
 
     torch.zeros(_SHARED_OUT).add_(1)
+    os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     held = next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData:")), 0)
     most = resource.getrlimit(resource.RLIMIT_DATA)[1]
