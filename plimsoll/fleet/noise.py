@@ -28,6 +28,8 @@ _TAIL: Final = 0.02
 _SHARED: Final = 0.5
 """How far the GPUs of a node are believed to go together where there are too few nodes to tell."""
 _FEW_NODES: Final = 6
+_ORDINARY: Final = 1.0
+"""A z that no distribution here makes rarer than 15 %: its chance decides nothing, and takes long for whole fleets."""
 
 
 def chance_of_noise(nodes: Sequence[Sequence[float]], noise: Sequence[float]) -> Callable[[float], float]:
@@ -41,7 +43,7 @@ def chance_of_noise(nodes: Sequence[Sequence[float]], noise: Sequence[float]) ->
     continued = _ContinuedTail.of([z for z in noise if z < 0.0])
 
     def chance(z: float) -> float:
-        return 1.0 if z <= 0.0 else max(student_tail(z, freedom), continued.chance(z))
+        return 1.0 if z <= _ORDINARY else max(student_tail(z, freedom), continued.chance(z))
 
     return chance
 

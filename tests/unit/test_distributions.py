@@ -9,6 +9,7 @@ import pytest
 from scipy import special
 
 from plimsoll.statistics.distributions import normal_below, normal_quantiles, student_above, student_quantile
+from plimsoll.statistics.robust import freedom_of
 
 FREEDOM = (1, 2, 3, 4, 5, 7, 10, 20, 37, 60, 117, 237, 1000)
 """Up to more than two sides of 120 blocks leave."""
@@ -51,3 +52,14 @@ def test_the_shape_stays_and_the_ends_are_certain() -> None:
 @pytest.mark.parametrize("above", [0.25, 0.1, 0.025, 1e-3, 1e-5, 1e-9, 1e-17, 1e-40])
 def test_quantiles_of_students_t_are_scipys(above: float, freedom: int) -> None:
     assert student_quantile(above, freedom) == pytest.approx(-float(special.stdtrit(freedom, above)), rel=1e-11, abs=0)
+
+
+@pytest.mark.parametrize("freedom", [1.0, 1.003, 1.9, 3.5, 8.8, 11.97, 12.0])
+def test_degrees_of_freedom_are_told_by_the_tail_that_they_give(freedom: float) -> None:
+    ratio = special.stdtrit(freedom, 0.975) / special.stdtrit(freedom, 0.75)
+    assert freedom_of(float(ratio), 1.0, 12.0) == pytest.approx(freedom, rel=1e-3)
+
+
+def test_degrees_of_freedom_stay_between_the_bounds() -> None:
+    assert freedom_of(100.0, 1.0, 12.0) == 1.0
+    assert freedom_of(2.5, 1.0, 12.0) == 12.0

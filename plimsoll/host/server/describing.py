@@ -145,13 +145,19 @@ def _usual_architecture(raw: Mapping[str, Any], config: Any) -> str:
 def _auto_class(config_class: type, architecture: str) -> str:
     """The automatic class that gives an architecture; the architecture itself where none does. Raises PlimsollError
     where transformers does not have it."""
-    others = sorted(name for name in dir(transformers) if name.startswith("AutoModelFor"))
-    for name in dict.fromkeys((*_FIRST_AUTO_CLASSES, *others, _LAST_AUTO_CLASS)):
+    for name in _auto_classes():
         if architecture in _classes(name, config_class):
             return name
     if not hasattr(transformers, architecture):
         raise PlimsollError(f"transformers {transformers.__version__} has no class {architecture}")
     return architecture
+
+
+def _auto_classes() -> Iterator[str]:
+    """Their names, the usual ones first: to list all that transformers has takes as long as to build a model."""
+    yield from _FIRST_AUTO_CLASSES
+    yield from sorted(name for name in dir(transformers) if name.startswith("AutoModelFor"))
+    yield _LAST_AUTO_CLASS
 
 
 def _classes(auto_class: str, config_class: type) -> list[str]:
