@@ -8,6 +8,7 @@ quoted stays as it is (code, what a program, a model or a dataset said, drawings
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -25,11 +26,28 @@ _QUOTING: Final = ("pre", "code", "q", "bdi", "svg", "title", "style", "script")
 """Elements in which a size of one system stays as it is."""
 _NEVER: Final = ("bdi", "svg", "title", "style", "script")
 """Elements of whose text nothing is changed."""
+_RAW: Final = ("style", "script")
+"""Elements that hold no others, whatever their text looks like."""
+_QUOTING_TAG: Final = re.compile(rf"<(?P<closing>/?)(?P<name>{'|'.join(_QUOTING)})(?:\s[^>]*)?>")
 
 
 def in_one_system(markup: str) -> str:
     """HTML that `present` has drawn, its texts in one unit system."""
-    return _SIZE.sub(_shown, markup) if "iB" in markup or "(" in markup else markup
+    if "iB" not in markup and "(" not in markup:
+        return markup
+    pieces: list[str] = []
+    open_ones: list[str] = []
+    start = 0
+    for tag in _QUOTING_TAG.finditer(markup):
+        if open_ones and open_ones[-1] in _RAW and tag["name"] != open_ones[-1]:
+            continue
+        pieces += [_shown_within(markup[start : tag.start()], open_ones), tag.group()]
+        start = tag.end()
+        if not tag["closing"]:
+            open_ones.append(tag["name"])
+        elif tag["name"] in open_ones:
+            open_ones.remove(tag["name"])
+    return "".join([*pieces, _shown_within(markup[start:], open_ones)])
 
 
 def in_one_system_quoted(markup: str) -> str:
@@ -38,14 +56,19 @@ def in_one_system_quoted(markup: str) -> str:
     return _SIZE.sub(lambda size: size.group() if size["binary"] else _shown(size), markup)
 
 
+def _shown_within(markup: str, elements: Sequence[str]) -> str:
+    """A piece of markup within these quoting elements, which holds no tag of one."""
+    if any(name in _NEVER for name in elements):
+        return markup
+    return in_one_system_quoted(markup) if elements else _SIZE.sub(_shown, markup)
+
+
 def _shown(size: re.Match[str]) -> str:
     markup, at = size.string, size.start()
     if markup.rfind("<", 0, at) > markup.rfind(">", 0, at):
         return size.group()  # within a tag: a tooltip, or what somebody hears who does not see the page
     if size["binary"]:
-        return size.group() if _is_within(markup, at, _QUOTING) else _spanned(_decimal(size), size.group())
-    if _is_within(markup, at, _NEVER):
-        return size.group()
+        return _spanned(_decimal(size), size.group())
     if size["whole"]:
         return size["whole"]
     rate = size["rate"] or ""
@@ -60,12 +83,3 @@ def _decimal(size: re.Match[str]) -> str:
     per = size["per"] or ""
     value, base = to_base(float(Decimal(size["count"].replace(",", ""))), size["unit"])
     return format_brief(value, f"{base}{per}")
-
-
-def _is_within(markup: str, at: int, names: tuple[str, ...]) -> bool:
-    """True within an element of one of these names; what `present` draws nests none of them in its like."""
-    return any(_opened(markup, at, name) > markup.rfind(f"</{name}>", 0, at) for name in names)
-
-
-def _opened(markup: str, at: int, name: str) -> int:
-    return max(markup.rfind(f"<{name}>", 0, at), markup.rfind(f"<{name} ", 0, at))

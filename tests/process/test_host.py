@@ -144,6 +144,14 @@ def test_output_goes_to_the_log_line_by_line(host: Host) -> None:
     await_text(host.log, "line ünd \\ud800\nLINE ÜND \\ud800\n")
 
 
+def test_what_a_library_logs_again_and_again_stands_once_in_the_log(host: Host) -> None:
+    host.ask(call("warn", texts=["cast", "cast", *["cast"] * 1000, "cast to float16", "cast"]), DEADLINE)
+    host.ask(call("warn", texts=["cast", "another"]), DEADLINE)
+    host.ask(call("say", text="end"), DEADLINE)
+    # Of each logger, for two libraries may say the same of two things.
+    await_text(host.log, "cast\ncast\ncast to float16\nanother\nend\nEND\n")
+
+
 def await_text(path: Path, text: str) -> None:
     """A thread writes the log, so that what a host has said is there a moment later."""
     end = time.monotonic() + DEADLINE

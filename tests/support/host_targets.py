@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import logging
 import os
 import re
 import signal
@@ -83,6 +84,11 @@ def unpicklable() -> Callable[[], None]:
 def say(text: str) -> None:
     print(text)
     print(text.upper(), file=sys.stderr)
+
+
+def warn(texts: list[str]) -> None:
+    for number, text in enumerate(texts):
+        logging.getLogger(f"chatty.{number % 2}").warning("%s", text)
 
 
 def die_by(number: int, text: str) -> None:

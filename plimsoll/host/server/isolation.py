@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import logging
 import os
 import resource
 import signal
@@ -15,6 +16,7 @@ from typing import Any, NoReturn, TextIO
 
 from plimsoll.child.inside import end_with_parent
 from plimsoll.host.server import linux
+from plimsoll.host.server.listening import OnceEach
 from plimsoll.host.server.serve import serve
 
 
@@ -76,6 +78,9 @@ def _log_to(log: int) -> None:
     # New streams: the fork server's were made for a file, and ask where in it they are, which a pipe does not know.
     out, err = _stream(1), _stream(2)
     vars(sys).update(stdout=out, __stdout__=out, stderr=err, __stderr__=err)
+    # The handler of all loggers that have none of their own.
+    if logging.lastResort is not None:
+        logging.lastResort.addFilter(OnceEach())
     faulthandler.enable(file=log, all_threads=True)
     faulthandler.register(signal.SIGUSR1, file=log, all_threads=True)
 

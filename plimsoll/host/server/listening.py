@@ -1,4 +1,5 @@
-"""Collects what the software stack says while a model loads: Python warnings and log lines of its libraries.
+"""Collects what the software stack says while a model loads, Python warnings and log lines of its libraries, and keeps
+a library that repeats itself from filling the log.
 
 Much of what matters about a load is only ever said there: a key that was missing, a shape that did not fit, an
 attention implementation that was replaced.
@@ -14,6 +15,29 @@ from typing import Final, Self
 
 _LIBRARIES: Final = ("transformers", "accelerate", "bitsandbytes", "huggingface_hub")
 _COLOUR: Final = re.compile(r"\x1b?\[[0-9;]*m")
+_MOST_REMEMBERED: Final = 1000
+"""Texts. Whoever says more than that has something new to say each time, and is not kept from it."""
+
+
+class OnceEach(logging.Filter):
+    """Lets each text of each logger pass once.
+
+    In int8, bitsandbytes warns in every product that its inputs are cast to float16: thousands of equal lines for each
+    answer, whose writing would count as time of generation.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[tuple[str, str]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """logging's hook."""
+        said = (record.name, record.getMessage())
+        if said in self._said:
+            return False
+        if len(self._said) < _MOST_REMEMBERED:
+            self._said.add(said)
+        return True
 
 
 class Listener(logging.Handler):
