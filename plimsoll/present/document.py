@@ -293,7 +293,7 @@ class BarChart:
     """In which order they come."""
     ranked: str = "closest to the limit first"
     """What a reader gets who sorts them by `Bar.room`, the least first."""
-    wide: float = 7.5
+    wide: float
     """The room for the values' texts, in widths of an m."""
 
 

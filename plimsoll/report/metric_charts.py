@@ -12,17 +12,20 @@ from itertools import chain
 from typing import Final
 
 from plimsoll.evidence.record import RunRecord
+from plimsoll.judge.judgement import Limit
 from plimsoll.metrics import METRICS, PANELS
 from plimsoll.present.document import (
     Bar,
     BarChart,
     Block,
     Fold,
+    Inline,
     Key,
     Paragraph,
     Section,
     Sign,
     faint,
+    strong,
 )
 from plimsoll.present.foreign_text import one_line
 from plimsoll.present.scale import Scale, scale_of, ticks
@@ -32,6 +35,12 @@ from plimsoll.units import counted, format_exact, is_scaled
 
 _REASON: Final = 120
 """Characters of why a variant has no bar."""
+_WIDE: Final = 0.62
+"""A letter's width, in parts of its height."""
+_LEAST_WIDE: Final = 7.5
+"""The same room for the values of most charts, so that their bars begin and end below each other."""
+_SEVERAL: Final = 3
+"""Variants from which on equal figures are one sentence."""
 _KINDS: Final = 3
 """Limits that are named where they are not drawn."""
 _KEY: Final = Key(
@@ -46,44 +55,31 @@ _KEY: Final = Key(
 
 
 def chart_section(record: RunRecord) -> Section | None:
-    """A chart for each metric that was measured of a variant; memory and load time stand open, the others fold away."""
-    found = metric_figures(record)
-    charts = [section for metric, figures in found.items() if (section := _chart(metric, figures)) is not None]
-    if not charts:
+    """A chart for each metric that was measured of a variant; memory and load time stand open, the others fold away.
+    Last come those that are the same of all variants, in a sentence each."""
+    found = {
+        metric: figures for metric, figures in metric_figures(record).items() if any(one.measured for one in figures)
+    }
+    if not found:
         return None
-    panels = list(PANELS)
-    first = sorted(
-        (chart for chart in charts if chart.fold is Fold.OPEN),
-        key=lambda chart: panels.index(METRICS[chart.anchor.removeprefix("metric-")].panel or ""),
-    )
-    rest = [chart for chart in charts if chart.fold is not Fold.OPEN]
+    alike = [metric for metric, figures in found.items() if _are_alike(figures)]
+    panels = {panel: place for place, panel in enumerate(PANELS)}
+
+    def place(metric: str) -> tuple[bool, int]:
+        return metric in alike, panels.get(METRICS[metric].panel or "", len(panels))
+
     return Section(
         title="What was measured, variant by variant",
-        note=counted(len(charts), "chart"),
+        note=counted(len(found), "figure"),
         fold=Fold.OPEN,
-        blocks=(_KEY, *first, *rest),
+        blocks=(_KEY, *(_chart(metric, found[metric], metric in alike) for metric in sorted(found, key=place))),
     )
 
 
-def _chart(metric: str, figures: Sequence[VariantFigure]) -> Section | None:
+def _chart(metric: str, figures: Sequence[VariantFigure], alike: bool) -> Section:
     measured = [figure for figure in figures if figure.measured]
-    if not measured:
-        return None
     known = METRICS[metric]
-    scale = scale_for(measured)
-    ordered = sorted(measured, key=lambda figure: (-(figure.shown or 0.0), figure.variant))
-    words = f"{known.title}: {known.meaning}. Largest first."
-    if scale.is_log:
-        words += " The scale is logarithmic: each line is a multiple of the one before."
-    words += _off_the_scale(measured, scale)
-    blocks: list[Block] = [
-        Paragraph(words=faint(words)),
-        BarChart(
-            label=f"{known.title} of {counted(len(ordered), 'variant')}",
-            ticks=tuple((scale.place(value), text) for value, text in ticks_of(scale, metric)),
-            bars=tuple(_bar(figure, scale) for figure in ordered),
-        ),
-    ]
+    blocks: list[Block] = [_alike(measured)] if alike else _bars_of(measured)
     if missing := _missing(figures):
         blocks.append(Paragraph(words=faint(missing)))
     return Section(
@@ -91,24 +87,62 @@ def _chart(metric: str, figures: Sequence[VariantFigure]) -> Section | None:
         level=2,
         note=_note(measured),
         anchor=f"metric-{metric}",
-        fold=Fold.OPEN if known.panel in PANELS else Fold.CLOSED,
+        fold=Fold.OPEN if alike or known.panel in PANELS else Fold.CLOSED,
         blocks=tuple(blocks),
     )
 
 
+def _are_alike(figures: Iterable[VariantFigure]) -> bool:
+    """Whether a chart would say the same of each: equal bars take a third of a page, and show nothing."""
+    measured = [figure for figure in figures if figure.measured]
+    shown = {(brief(figure.shown or 0.0, figure.metric), figure.outcome) for figure in measured}
+    told_alone = any(figure.outcome is not None and not figure.outcome.is_good for figure in measured)
+    return len(measured) >= _SEVERAL and len(shown) == 1 and not told_alone
+
+
+def _alike(measured: Sequence[VariantFigure]) -> Paragraph:
+    """One sentence in place of equal bars."""
+    first, known = measured[0], METRICS[measured[0].metric]
+    words: list[Inline] = [faint(f"{known.title}: {known.meaning}."), " "]
+    if first.outcome is not None:
+        words += [Sign(outcome=first.outcome.value), " "]
+    words += [strong(brief(first.shown or 0.0, first.metric)), " each"]
+    if kinds := _kinds(figure.judgement.limit for figure in measured if figure.judgement is not None):
+        words.append(f"; judged by: {kinds}")
+    return Paragraph(words=(*words, "."))
+
+
+def _bars_of(measured: Sequence[VariantFigure]) -> list[Block]:
+    """What the chart shows, in words, and the chart."""
+    known = METRICS[measured[0].metric]
+    scale = scale_for(measured)
+    ordered = sorted(measured, key=lambda figure: (-(figure.shown or 0.0), figure.variant))
+    words = f"{known.title}: {known.meaning}. Largest first."
+    if scale.is_log:
+        words += " The scale is logarithmic: each line is a multiple of the one before."
+    words += _off_the_scale(measured, scale)
+    bars = tuple(_bar(figure, scale) for figure in ordered)
+    chart = BarChart(
+        label=f"{known.title} of {counted(len(ordered), 'variant')}",
+        ticks=tuple((scale.place(value), text) for value, text in ticks_of(scale, known.name)),
+        bars=bars,
+        wide=max(_LEAST_WIDE, _WIDE * (2 + max(len(bar.text) for bar in bars))),
+    )
+    return [Paragraph(words=faint(words)), chart]
+
+
 def _off_the_scale(figures: Iterable[VariantFigure], scale: Scale) -> str:
     """The limits that are not drawn, since they lie too far from what was measured."""
-    judged = [figure.judgement for figure in figures if figure.judgement is not None]
-    far = [
-        limit_text(one.limit)
-        for one in judged
-        if not any(scale.holds(bound) for bound in (one.limit.low, one.limit.high))
-    ]
-    if not far:
-        return ""
-    kinds = list(dict.fromkeys(far))
-    more = f" and {len(kinds) - _KINDS} others" if len(kinds) > _KINDS else ""
-    return f" Limits too far off to be drawn: {', '.join(kinds[:_KINDS])}{more}."
+    limits = [figure.judgement.limit for figure in figures if figure.judgement is not None]
+    far = _kinds(one for one in limits if not any(scale.holds(bound) for bound in (one.low, one.high)))
+    return f" Limits too far off to be drawn: {far}." if far else ""
+
+
+def _kinds(limits: Iterable[Limit]) -> str:
+    """Limits, each kind once and not too many; empty where there are none."""
+    kinds = list(dict.fromkeys(map(limit_text, limits)))
+    more = f" and {counted(len(kinds) - _KINDS, 'other')}" if len(kinds) > _KINDS else ""
+    return f"{', '.join(kinds[:_KINDS])}{more}"
 
 
 def _note(measured: Sequence[VariantFigure]) -> str:

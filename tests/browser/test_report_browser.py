@@ -271,6 +271,18 @@ def test_paper_has_the_verdict_and_what_is_wrong_and_no_controls(opened: webdriv
     assert not script(opened, shown, "tbody.passed")
     assert script(opened, "return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert script(opened, "return document.documentElement.scrollWidth") <= 794
+    assert script(opened, BEYOND_THEIR_CHART) == []
+
+
+BEYOND_THEIR_CHART = """
+return [...document.querySelectorAll('.plimsoll-bars li')].filter(bar => bar.checkVisibility()).flatMap(bar => {
+  const text = bar.lastElementChild, drawn = document.createRange();
+  drawn.selectNodeContents(text);
+  const chart = bar.closest('.plimsoll-bars').getBoundingClientRect();
+  return drawn.getBoundingClientRect().right > chart.right + 0.5 ? [text.textContent] : [];
+});
+"""
+"""Values that are cut at the edge of their chart."""
 
 
 def test_nothing_is_asked_of_a_network(opened: webdriver.Chrome) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from plimsoll.evidence.encoding import judgement_fields
 from plimsoll.evidence.events import Event
+from plimsoll.evidence.record import Cell
 from plimsoll.judge.judgement import Limit, Measurement, judge
 from plimsoll.present.document import BarChart, Fold, Paragraph, Section, plain
 from plimsoll.present.scale import Scale, ratio_scale, ratio_ticks
@@ -23,17 +24,21 @@ GB = 10**9
 
 def run_of(metric: str, figures: Mapping[str, float | None], high: float) -> list[Line]:
     """A run of a check to each variant; None is a variant of which nothing was reported."""
-    cells = {variant: cell("test_it", variant, measures=[metric]) for variant in figures}
-    events = [start(), plan(cells.values())]
-    for variant, value in figures.items():
-        one = cells[variant]
+    cells, events = asked(metric, figures, high)
+    return [start(), plan(cells), *events, finish()]
+
+
+def asked(metric: str, figures: Mapping[str, float | None], high: float) -> tuple[list[Cell], list[Line]]:
+    cells = [cell("test_it", variant, measures=[metric]) for variant in figures]
+    events = []
+    for one, (variant, value) in zip(cells, figures.items(), strict=True):
         events.append(gate(variant))
         if value is not None:
             limit = Limit(metric=metric, high=high, source="a paper", margin=0.01)
             judged = judgement_fields(judge(Measurement(metric=metric, value=value), limit))
             ends = [report(one, "call"), report(one, "teardown")]
             events += [report(one, "setup"), line(Event.JUDGEMENT, cell=one.id, **judged), *ends]
-    return [*events, finish()]
+    return cells, events
 
 
 def charts(section: Section | None) -> dict[str, tuple[Section, BarChart]]:
@@ -96,6 +101,32 @@ def test_without_a_script_the_page_has_the_drawing_and_the_exact_figure(tmp_path
     assert re.search(r'<path class="v pass" d="M0 6H\d+V14H0z"/>', svg)
     assert re.search(r'<path class="l" d="M\d+ 0V20"/>', svg)
     assert "<text" not in svg, "text within would be squeezed with the window"
+
+
+def test_what_is_the_same_of_all_is_a_sentence_behind_the_charts(tmp_path: Path) -> None:
+    cells, events = asked("free_disk", dict.fromkeys(("a/nf4", "b/nf4", "c/nf4"), 77.52 * GB), 80 * GB)
+    others, unlike = asked("vram_peak", {"d/nf4": 2.0 * GB, "e/nf4": 3.0 * GB, "f/nf4": 3.0 * GB}, 5 * GB)
+    run = [start(), plan([*cells, *others]), *events, *unlike, finish()]
+    section = chart_section(recorded(tmp_path, run))
+    assert section is not None
+    first, last = (block for block in section.blocks if isinstance(block, Section))
+    assert plain(first.title) == "Peak GPU memory"
+    assert (plain(last.title), last.fold) == ("Free disk", Fold.OPEN)
+    assert not [block for block in last.blocks if isinstance(block, BarChart)]
+    assert words(last) == "Free disk: free disk space where weights land. ✓ 77.5 GB each; judged by: at most 80 GB."
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"a/nf4": 2 * GB, "b/nf4": 2 * GB},
+        {"a/nf4": 2 * GB, "b/nf4": 2 * GB, "c/nf4": 2.01 * GB},
+        {"a/nf4": 6 * GB, "b/nf4": 6 * GB, "c/nf4": 6 * GB},
+    ],
+    ids=["few", "unlike", "failed"],
+)
+def test_few_and_unlike_and_failed_figures_have_their_bars(figures: Mapping[str, float], tmp_path: Path) -> None:
+    assert charts(chart_section(recorded(tmp_path, run_of("vram_peak", figures, 5 * GB))))
 
 
 def test_what_nobody_measured_has_no_chart(tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ def blocks_of(text: str) -> tuple[Block, ...]:
         ),
         Board(label=text, plates=(Plate(name=text, anchor=text, title=text, tone=Tone.BAD, marks=(Tone.GOOD,)),)),
         BarChart(
+            wide=7.5,
             label=text,
             ticks=((0, text),),
             bars=(Bar(label=text, end=1, text=text, exact=text, sign=Sign(outcome=text)),),
