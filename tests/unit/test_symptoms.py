@@ -215,6 +215,44 @@ def test_a_warning_of_nccl_counts_only_where_nothing_else_was_recognised() -> No
         assert ids(f"NCCL WARN NET/Plugin: none found\n{other}") == [symptom]
 
 
+_SLURM = "slurmstepd: error: *** JOB 12 ON n1 CANCELLED AT 2026-01-01T00:00:00 "
+
+
+@pytest.mark.parametrize(
+    ("text", "symptom", "words"),
+    [
+        ("pod-0   0/1   OOMKilled   0   12m", "group-memory", "may use less memory"),
+        ("12_0  pytest  gpu  acct  8 OUT_OF_ME+    0:125", "group-memory", "ask for more with --mem"),
+        ("JobState=OUT_OF_MEMORY Reason=OutOfMemory", "group-memory", "ask for more with --mem"),
+        ("cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY: out of memory", "gpu-memory", "nvidia-smi"),
+        (f"{_SLURM}DUE TO TIME LIMIT ***", "time-limit", "--resume=RUN"),
+        ("12   pytest   gpu   acct   8    TIMEOUT      0:0", "time-limit", "--resume=RUN"),
+        ("Job was active longer than specified deadline", "time-limit", "more time"),
+        (f"{_SLURM}DUE TO PREEMPTION ***", "taken-off", "higher priority"),
+        (f"{_SLURM}DUE TO NODE FAILURE, SEE SLURMCTLD LOG FOR DETAILS ***", "taken-off", "scontrol show node"),
+        (f"{_SLURM}***", "terminated", "who ended it"),
+        ("The node was low on resource: memory. Threshold quantity: 100Mi", "taken-off", "too little memory left,"),
+        ("0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption: 0/3", "no-node", "device plugin"),
+        ("0/9 nodes are available: 9 Insufficient memory.", "no-node", "kubectl describe pod"),
+        ("0/2 nodes are available: 2 node(s) had untolerated taint {gpu: }.", "no-node", "toleration of {gpu: }"),
+        ('Back-off pulling image "x": ImagePullBackOff', "image", "imagePullSecrets"),
+        ('could not select device driver "" with capabilities: [[gpu]].', "container-gpu", "nvidia-ctk runtime"),
+        (
+            "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: cannot open shared",
+            "container-gpu",
+            "no libnvidia-ml.so.1",
+        ),
+        ("nvidia-container-cli: initialization error: nvml error: driver not loaded", "container-gpu", "not loaded"),
+        ("nvidia-container-cli: device error: 9: unknown device: unknown", "container-gpu", "have 9,"),
+        ("setting up CDI devices: unresolvable CDI devices nvidia.com/gpu=all", "container-gpu", "nvidia-ctk cdi"),
+    ],
+)
+def test_what_batch_systems_and_container_engines_say_is_known(text: str, symptom: str, words: str) -> None:
+    (found,) = recognise(Seen(text=text), place=BARE)
+    assert found.symptom == symptom
+    assert words in f"{found.cause}; {found.next}"
+
+
 def test_a_packed_layer_that_the_processor_does_not_take_is_named() -> None:
     said = "AssertionError: N must be divisible by block_n"
     [found] = recognise(Seen(text=f"lm_head: Linear4bit 24 x 64 nf4 does not compute: {said}"), place=BARE)
@@ -462,6 +500,9 @@ def test_no_rule_fires_on_what_is_read_of_a_healthy_node(path: Path) -> None:
         "NVIDIA-SMI 580.65.06    Driver Version: 580.65.06    CUDA Version: 13.0",
         "oom 0\noom_kill 0\nmemory.max max",
         "Job 7 COMPLETED, exit code 0:0, MaxRSS 41 GB of 64 GB, killed 0 processes",
+        "12   pytest   gpu   acct   8   COMPLETED      0:0",
+        "JobState=COMPLETED Reason=None TimeLimit=01:00:00 DeadlineTime=Unknown",
+        "3/3 nodes are available, nvidia.com/gpu: 8 allocatable",
         "Warning: You are sending unauthenticated requests to the HF Hub.",
         "flash_attn is not installed, falling back to sdpa as asked",
         "vocab_size 32000, sliding_window 4096, max_position_embeddings 32768",
