@@ -6,26 +6,34 @@ as it was; every line and page that people read goes through here first, and thr
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from typing import Final
 
-_KEPT = "\n\t"
-_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_DOUBTFUL: Final = re.compile(r"[^ -~\n\t]")
+_HIDDEN: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Control, format (which includes the marks that reverse the direction of text), surrogate, line and paragraph
 separators: the Unicode categories that change what stands around them."""
+_BEGINNING: Final = 4
+"""As many times the characters that are shown as are looked at first: of a long text no more is needed."""
 
 
 def printable(text: str) -> str:
     """The text with each control character but line break and tab written as an escape."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if c in _KEPT or unicodedata.category(c) not in _HIDDEN else _escape(c) for c in text)
+    return text if text.isprintable() else _DOUBTFUL.sub(_shown, text)
 
 
 def one_line(text: str, longest: int = 300) -> str:
     """The text on one line, white space collapsed, cut with an ellipsis at `longest` characters."""
-    line = " ".join(printable(text).split())
+    beginning = text[: _BEGINNING * longest]
+    line = " ".join(printable(beginning).split())
+    if len(line) <= longest and len(beginning) < len(text):
+        line = " ".join(printable(text).split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
-def _escape(character: str) -> str:
+def _shown(found: re.Match[str]) -> str:
+    character = found.group()
+    if unicodedata.category(character) not in _HIDDEN:
+        return character
     return character.encode("unicode_escape").decode("ascii")
