@@ -17,7 +17,8 @@ pytestmark = pytest.mark.attentions
 @pytest.mark.measures("attention_divergence")
 def test_attention_agrees(loaded: LoadedVariant, prompts: Prompts, demand: Demand, judge: Judge) -> None:
     """Each attention implementation gives the logits of eager attention, and is the one that really computes. A batch
-    that is padded on the left and on the right is held against each prompt alone.
+    that is padded on the left and on the right is held against each prompt alone. flex_attention, which each process
+    would have to compile, is asked where the entry chooses it.
 
     Limit: What rounding in the variant's dtype allows at its depth, or a claim on the metric (docs/limits.md).
     Fails when: an implementation differs by more than that, gives NaN or infinity, or another one computes in its

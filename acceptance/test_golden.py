@@ -27,6 +27,7 @@ def test_golden_logits(computed: GoldenResult, judge: Judge) -> None:
         errors.ways[errors.worst],
         high=limit.high,
         source=limit.source,
+        explain=computed.explain,
         worst=errors.worst,
         ways=dict(errors.ways),
         logits_sha256=computed.logits_sha256,

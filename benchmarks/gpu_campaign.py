@@ -64,7 +64,7 @@ def _run(stages: Sequence[Stage], name: str, out: Path, work: Path, options: arg
     whole = read_stages(options.stages)
     left = left_of(stages, out, rehearse=options.rehearse)
     if any(step.gigabytes for step in left) and not options.rehearse:
-        print("\n".join(estimates(left, partial(measured_rate, out))), flush=True)
+        print("\n".join(_estimates(left, out)), flush=True)
     tried: list[str] = []
     while (seconds := options.budget - _ENDING - (clock.monotonic() - begin)) > 0:
         step = next_step(left, seconds, tried)
@@ -73,7 +73,7 @@ def _run(stages: Sequence[Stage], name: str, out: Path, work: Path, options: arg
         tried.append(step.id)
         print(f"campaign: {step.id}: {format_seconds(60 * step.minutes)} predicted", flush=True)
         state = run_step(step, out, work, seconds, rehearse=options.rehearse)
-        print(f"campaign: {step.id}: {progress_of(step, out)}: {state.said}", flush=True)
+        print(f"campaign: {': '.join(filter(None, (step.id, progress_of(step, out), state.said)))}", flush=True)
         (out / PAGE).write_text(page(name, whole, out), "utf-8")
         left = left_of(stages, out, rehearse=options.rehearse)
     (out / PAGE).write_text(page(name, whole, out), "utf-8")
@@ -81,6 +81,15 @@ def _run(stages: Sequence[Stage], name: str, out: Path, work: Path, options: arg
     steps = [step for stage in stages for step in stage.steps]
     unexpected = [step for step in steps if progress_of(step, out) is Progress.UNEXPECTED]
     return 1 if unexpected else _LEFT if left else 0
+
+
+def _estimates(left: Sequence[Step], out: Path) -> list[str]:
+    """How long each load will take to make its weights. Where that cannot be measured the campaign says so and goes on:
+    what is wrong with the GPU, its first stage tells best."""
+    try:
+        return estimates(left, partial(measured_rate, out))
+    except PlimsollError as error:
+        return [f"campaign: {error}; no load is told how long it will take"]
 
 
 def _summary(stages: Sequence[Stage], left: Sequence[Step], out: Path) -> list[str]:

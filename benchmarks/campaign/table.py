@@ -1,4 +1,5 @@
-"""The page of a campaign: every step with what it came to, and every load with what was predicted and what it took.
+"""The page of a campaign: every step with what it came to, every speed with its floor, and every load with what was
+predicted and what it took.
 
 All figures are read from the evidence that is kept. What was not run has a row that says so.
 """
@@ -15,7 +16,8 @@ from benchmarks.synthetic_row import NOT_MEASURED, measured
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import EVIDENCE_FILE, read_run
 from plimsoll.evidence.record import RunRecord
-from plimsoll.units import format_bytes, format_seconds
+from plimsoll.metrics import FLOORED, METRICS
+from plimsoll.units import format_brief, format_bytes, format_seconds
 from plimsoll.verdict.verdict import reach_verdict
 
 PAGE: Final = "README.md"
@@ -40,6 +42,11 @@ _HEAD: Final = """\
 By `python benchmarks/gpu_campaign.py` ([docs/gpu-campaign.md](../../../docs/gpu-campaign.md)), from the evidence in the
 folders beside this page. A step that was not run says so; so does each figure that its run did not have.
 """
+SPEED_COLUMNS: Final = ("speed", "of", "device", "measured", "slowest to fastest round", "at", "data sheet", "floor")
+_SPEEDS: Final = """\
+## Speeds
+Medians of the rounds at the best size. A floor is what the catalogue asks for; without one the check was skipped.
+"""
 _LOADS: Final = """\
 ## Loads
 Weights are synthetic ([docs/synthetic-weights.md](../../../docs/synthetic-weights.md)), so seconds are those of making
@@ -56,6 +63,9 @@ def page(name: str, stages: Sequence[Stage], out: Path) -> str:
         _HEAD.format(name=name),
         *table(_STEP_COLUMNS, ((str(s.stage), s.id, *_came_to(s, out)) for s in steps)),
         "",
+        _SPEEDS,
+        *table(SPEED_COLUMNS, [row for step in steps for row in speed_rows(step, out)] or [(NOT_MEASURED,)]),
+        "",
         _LOADS,
         *table(LOAD_COLUMNS, (load_cells(step, out) for step in loads)),
         "",
@@ -63,14 +73,44 @@ def page(name: str, stages: Sequence[Stage], out: Path) -> str:
     return "\n".join(lines)
 
 
+def speed_rows(step: Step, out: Path) -> Iterator[tuple[str, ...]]:
+    """A row for each speed of a device that a step measured, with its floor."""
+    record = _evidence(out / step.id)
+    for cell in () if record is None else record.cells.values():
+        floors = {judged.measurement.metric: judged.limit.low for judged in cell.judgements}
+        for found in cell.measurements:
+            name, value, context = found.measurement.metric, found.measurement.value, found.context
+            if name in FLOORED and value is not None:
+                unit, floor, share = METRICS[name].unit, floors.get(name), context.get("sheet_share")
+                yield (
+                    name,
+                    str(context.get("of", "")),
+                    str(context.get("device", "")),
+                    format_brief(value, unit),
+                    f"{context['spread']:.1%} apart" if "spread" in context else NOT_MEASURED,
+                    str(context.get("size", "")),
+                    "" if share is None else f"{share:.0%}",
+                    "none" if floor is None else format_brief(floor, unit),
+                )
+
+
+def _evidence(folder: Path) -> RunRecord | None:
+    """What a folder holds of a run; None where that is nothing, or cannot be read."""
+    if not (folder / EVIDENCE_FILE).is_file():
+        return None
+    try:
+        return read_run(folder, alone=True)
+    except PlimsollError:
+        return None
+
+
 def load_cells(step: Step, out: Path) -> tuple[str, ...]:
     """The row of a load: its variant, and what is known of it."""
     folder = out / step.id
     if not (folder / EVIDENCE_FILE).is_file():
         return (step.variant, NOT_MEASURED)
-    try:
-        record = read_run(folder, alone=True)
-    except PlimsollError:
+    record = _evidence(folder)
+    if record is None:
         return (step.variant, "its evidence cannot be read")
     loaded = sorted({cell.variant for cell in record.plan if cell.variant} - {step.variant})
     # A rehearsal loads something small, and what that took is no figure of the variant that it stands for.

@@ -21,6 +21,9 @@ NODE: Final = -1
 _VOLATILE: Final = tuple(
     f"ecc.volatile.{kind}.{place}" for kind in ("corrected", "uncorrected") for place in ("sram", "dram")
 )
+_REPLACED: Final = ("remap.pending", "remap.failed", "retired.pending", "retired.double")
+_LINK_ERRORS: Final = ("nvlink.replays", "nvlink.recoveries", "nvlink.crc_flits")
+_HELD_DOWN: Final = ("reasons", "throttle.thermal")
 _LOST: Final = 15
 """NVML_ERROR_GPU_IS_LOST."""
 _OF_GROUP: Final = {
@@ -144,7 +147,7 @@ class _One:
             for rule in self._rules.counters.values():
                 if rule.is_judged and not (rule.needs_ecc and _has_no_ecc(after)):
                     yield from self._counter(rule, after)
-            for ask in (self._ecc, self._heat, self._power, self._slot, self._fabric, self._advice):
+            for ask in (self._ecc, self._unseen, self._heat, self._power, self._slot, self._fabric, self._advice):
                 yield from ask(after)
 
     def _nothing_of(self, reading: Reading) -> Iterator[Blind]:
@@ -220,10 +223,21 @@ class _One:
                 why="ECC is switched off, so nothing counts them",
                 fix=f"switch ECC on (nvidia-smi -i {gpu.uuid or gpu.index} -e 1), and reboot",
             )
-        elif mode.value == 1 and all(self._reading(name, gpu).is_absent for name in _VOLATILE):
-            yield self._blind(
-                "ecc", "every count of errors of its memory, though ECC is on,", self._reading(_VOLATILE[0], gpu)
-            )
+
+    def _unseen(self, gpu: GpuHealth) -> Iterator[Blind]:
+        """Groups of which the driver says that the product has no figure at all, though it must have some: a check of
+        such a group would pass for having looked at nothing."""
+        has_ecc, has_links = gpu.value("ecc.mode") == 1, bool(gpu.value("nvlink.active"))
+        # Of a split GPU NVML tells no replaced rows (nvmlDeviceGetRemappedRows).
+        has_rows = has_ecc and gpu.value("mig") != 1
+        for group, must, names, what in (
+            ("ecc", has_ecc, _VOLATILE, "every count of errors of its memory, though ECC is on,"),
+            ("remapped_rows", has_rows, _REPLACED, "every count of its memory's replaced rows, though ECC is on,"),
+            ("links", has_links, _LINK_ERRORS, "every count of errors of its NVLinks, though some are up,"),
+            ("throttle", True, _HELD_DOWN, "every sign that its clocks are held down"),
+        ):
+            if must and all(self._reading(name, gpu).is_absent for name in names):
+                yield self._blind(group, what, self._reading(names[0], gpu))
 
     def _heat(self, gpu: GpuHealth) -> Iterator[HealthFinding | Blind]:
         seen = self._window.extremes.get(self._index, {})

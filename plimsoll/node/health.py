@@ -170,6 +170,7 @@ class HealthReader:
     def _everything(self, handle: Any) -> Iterator[tuple[str, Callable[[], int]]]:
         nvml = self._nvml
         yield from self._moment(handle)
+        yield "mig", lambda: int(nvml.nvmlDeviceGetMigMode(handle)[0])
         yield "ecc.mode", lambda: int(nvml.nvmlDeviceGetEccMode(handle)[0])
         yield from self._memory_errors(handle)
         yield from self._replaced(handle)

@@ -135,6 +135,25 @@ def test_a_power_limit_is_a_finding_where_it_was_lowered_and_holds_clocks_down(t
 
 
 @pytest.mark.parametrize(
+    ("lines", "group"),
+    [
+        (["gpu.2.remap.* = !3", "gpu.2.retired.* = !3"], "remapped_rows"),
+        (["gpu.2.nvlink.*.errors.* = !3"], "links"),
+        (["gpu.2.reasons = !3", "gpu.2.violation.* = !3"], "throttle"),
+    ],
+)
+def test_a_product_that_must_have_figures_is_not_sound_for_having_none(
+    tmp_path: Path, lines: list[str], group: str
+) -> None:
+    """Each figure alone may be one that the product does not have; all of a group together were not looked at."""
+    seen = watched(stand_in(tmp_path, "eight-h100", *lines))
+    assert {tuple(blind[:2]) for blind in seen["blinds"]} == {(2, group)}
+    assert seen["findings"] == []
+    for part in lines if len(lines) > 1 else []:
+        assert watched(stand_in(tmp_path / part[:12], "eight-h100", part))["blinds"] == []
+
+
+@pytest.mark.parametrize(
     ("line", "group"),
     [
         ("gpu.2.ecc.volatile.uncorrected.dram = !999", "ecc"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.host.protocol import CompareAttention
+from plimsoll.host.server.attention import _unavailable as unavailable
 from plimsoll.host.server.attention import called, compare
 from plimsoll.host.server.effective import attentions_of
 from plimsoll.host.server.generation import encode
@@ -44,6 +46,9 @@ def test_the_implementations_of_each_family_agree_and_are_really_called(tmp_path
         assert way.seconds is not None
         assert way.seconds > 0
     assert ways["flash_attention_2"].unavailable == "its kernels are for GPUs alone"
+    assert ways["flex_attention"].unavailable == (
+        "each process would compile it, with a C compiler; it is asked where an entry chooses it"
+    )
     assert attentions_of(loaded.model) == ("sdpa",), "the model must be left with its own"
 
 
@@ -94,6 +99,20 @@ def test_a_class_that_keeps_its_attention_is_asked_for_that_alone(tmp_path: Path
     other = "eager" if own == "sdpa" else "sdpa"
     assert ways[other].unavailable == f"FalconForCausalLM keeps the {own} that it was made with"
     assert attentions_of(loaded.model) == (own,)
+
+
+def test_what_is_compiled_is_asked_on_a_gpu_where_the_entry_chooses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU each variant would compile it in a process of its own, and where there is no C compiler torch raises in
+    the middle of a pass."""
+    loaded = _loaded(save_checkpoint("llama", tmp_path))
+    monkeypatch.setattr(
+        type(loaded.model), "parameters", lambda _: iter([SimpleNamespace(device=torch.device("cuda"))])
+    )
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    assert unavailable(loaded, "flex_attention", "sdpa").startswith("each process would compile it")
+    assert unavailable(loaded, "flex_attention", "flex_attention") == ""
 
 
 def test_padding_on_the_right_keeps_each_prompt_at_the_start(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from plimsoll.catalogue.entries import Quantization
 from plimsoll.host.protocol import Content, ProveContent
 from plimsoll.host.server.content.proof import prove
 from plimsoll.host.server.loading import LoadedModel, load
+from plimsoll.judge.content import MOST_EXCESS
 from tests.support.random_checkpoints import load_spec, save_checkpoint
 
 LAYER = "model.layers.1.mlp.up_proj"
@@ -122,3 +123,58 @@ def test_the_threshold_is_the_entrys_or_the_files(checkpoint: Path, tmp_path: Pa
     again = loaded(tmp_path / "packed", Quantization.INT8)
     assert again.model.get_submodule(LAYER).state.threshold == 4.0
     assert faults(prove(again, ProveContent())) == {}
+
+
+def with_up_proj(source: Path, folder: Path, change: Callable[[torch.Tensor], None]) -> Path:
+    """A copy of the checkpoint, with the layer's weights changed in their file."""
+    shutil.copytree(source, folder)
+    for file in folder.glob("*.safetensors"):
+        tensors = load_file(file)
+        if WEIGHT in tensors:
+            change(tensors[WEIGHT])
+            save_file(tensors, file, metadata={"format": "pt"})
+    return folder
+
+
+def first_codes(form: Any, blocks: slice) -> None:
+    """Let some blocks have the first code everywhere: what bitsandbytes' kernel for GPUs gives where it divides by the
+    zero that is the largest weight of a block (its 1 / absmax is infinite, and zero times that no number)."""
+    form.data.view(-1)[blocks.start * 32 : blocks.stop * 32] = 0
+
+
+@pytest.mark.parametrize("quantization", [Quantization.NF4, Quantization.NF4_DQ])
+def test_blocks_of_zeros_unpack_to_zero_whatever_their_codes_are(
+    checkpoint: Path, tmp_path: Path, quantization: Quantization
+) -> None:
+    def change(weights: torch.Tensor) -> None:
+        weights.view(-1)[: 2 * 64] = 0.0
+
+    model = loaded(with_up_proj(checkpoint, tmp_path / "zeros", change), quantization)
+    weight = model.model.get_submodule(LAYER).weight
+    first_codes(weight, slice(0, 2))
+    assert worst(prove(model, ProveContent())) < MOST_EXCESS
+    # Of any other block the same is damage.
+    first_codes(weight, slice(2, 3))
+    assert worst(prove(model, ProveContent())) > MOST_EXCESS
+
+
+def test_scales_that_are_all_alike_unpack_to_their_mean_whatever_their_codes_are(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    """Without their mean they are a group of zeros, in which the kernel for GPUs gives the first code as well."""
+
+    def change(weights: torch.Tensor) -> None:
+        weights.view(-1, 64)[:, 0] = 0.5
+
+    model = loaded(with_up_proj(checkpoint, tmp_path / "alike", change), Quantization.NF4_DQ)
+    state = model.model.get_submodule(LAYER).weight.quant_state
+    assert float(state.state2.absmax.max()) == 0.0
+    state.absmax.fill_(0)
+    assert worst(prove(model, ProveContent())) < MOST_EXCESS
+
+
+def worst(content: Content) -> float:
+    (found,) = (tensor for tensor in content.tensors if tensor.name == WEIGHT)
+    assert found.excess is not None
+    assert not found.fault
+    return found.excess

@@ -106,6 +106,23 @@ def test_memory_counts_bytes_read_and_written(monkeypatch: pytest.MonkeyPatch) -
     assert one_way.rounds == (2000.0,)
 
 
+def test_memory_is_measured_with_the_blocks_that_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = device_speed._random_bytes
+
+    def full(size: int, device: torch.device) -> torch.Tensor:
+        if size > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return sound(size, device)
+
+    monkeypatch.setattr(device_speed, "_random_bytes", full)
+    room = 2**16
+    rates = device_speed.memory(MeasureMemory(device="cpu", sizes=(2**16, 2**20), rounds=1))
+    assert len(rates.medians) == 1
+    room = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        device_speed.memory(MeasureMemory(device="cpu", sizes=(2**16, 2**20), rounds=1))
+
+
 def test_bytes_that_do_not_arrive_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_speed, "_timed", lambda _device, _work, rounds: [1.0] * rounds)
     with pytest.raises(PlimsollError, match="from cpu to cpu came out with other bytes"):

@@ -13,12 +13,12 @@ from benchmarks import gpu_campaign
 from benchmarks.campaign.filling import estimates
 from benchmarks.campaign.progress import Progress, StepState, left_of, next_step, progress_of
 from benchmarks.campaign.stages import LONGEST, Stage, Step, read_stages, refuse_unknown
-from benchmarks.campaign.table import LOAD_COLUMNS, load_cells, page
+from benchmarks.campaign.table import LOAD_COLUMNS, SPEED_COLUMNS, load_cells, page, speed_rows
 from plimsoll.errors import PlimsollError
-from plimsoll.evidence.encoding import measurement_fields
+from plimsoll.evidence.encoding import judgement_fields, measurement_fields
 from plimsoll.evidence.events import Event
 from plimsoll.host.protocol import GpuMemory
-from plimsoll.judge.judgement import Measurement
+from plimsoll.judge.judgement import Limit, Measurement, judge
 from plimsoll.verdict.verdict import Word
 from tests.support.run_events import Line, cell, good_cell, good_run, line, numbered, report, write_events
 
@@ -183,6 +183,20 @@ def test_the_time_to_make_weights_is_said_and_compared_with_what_was_planned(tmp
     assert slow.endswith("take 4 min 42 s to make on cuda:0, and 4 min were predicted for all of it")
 
 
+def test_a_gpu_that_cannot_fill_weights_does_not_keep_the_other_stages_from_telling_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> float:
+        raise PlimsollError("how fast weights are made could not be measured: cuda:0 fills other bits than the CPU")
+
+    monkeypatch.setattr(gpu_campaign, "measured_rate", refuse)
+    left = [*steps_of(campaign(tmp_path)).values()]
+    assert gpu_campaign._estimates(left, tmp_path) == [
+        "campaign: how fast weights are made could not be measured: cuda:0 fills other bits than the CPU; no load is "
+        "told how long it will take"
+    ]
+
+
 # What is done ---------------------------------------------------------------------------------------------------------
 
 
@@ -301,7 +315,27 @@ def test_what_was_not_run_is_not_measured(tmp_path: Path) -> None:
     for name in ("| 1 | many | 4 min 00 s | not measured |", "| 2 | large |", "| llama-3.1-70b-instruct/nf4 | not me"):
         assert name in text
     columns = {line.count("|") for line in text.splitlines() if line.startswith("|")}
-    assert columns == {len(LOAD_COLUMNS) + 1, 7}, "rows of one table are all as wide as its head"
+    assert columns == {len(LOAD_COLUMNS) + 1, len(SPEED_COLUMNS) + 1, 7}, (
+        "rows of one table are all as wide as its head"
+    )
+
+
+def test_a_speed_is_shown_with_its_floor_and_without_one(tmp_path: Path) -> None:
+    """What a campaign is for: floors are others' figures until somebody has measured."""
+    many = steps_of(campaign(tmp_path))["many"]
+    asked = cell("test_matmul", "m/nf4", measures=())
+    told = {"of": "bf16", "device": "gpu0", "size": "8192 x 8192 x 8192", "spread": 0.0123, "sheet_share": 0.7421}
+    found = Measurement(metric="matmul_rate", value=734.3e12)
+    limit = Limit(metric="matmul_rate", low=657e12, source="gpu-fryer")
+    measured = line(Event.MEASUREMENT, cell=asked.id, **measurement_fields(found, told))
+    judged = line(Event.JUDGEMENT, cell=asked.id, **judgement_fields(judge(found, limit)))
+    events = good_run([asked])
+    place = events.index(good_cell(asked)[0])
+    row = ("matmul_rate", "bf16", "gpu0", "734 TFLOP/s", "1.2% apart", "8192 x 8192 x 8192", "74%")
+    for lines, floor in (([measured, judged], "657 TFLOP/s"), ([measured], "none")):
+        keep(tmp_path / "many", [*events[:place], *lines, *events[place:]])
+        assert list(speed_rows(many, tmp_path)) == [(*row, floor)]
+    assert "| not measured |" in page("a GPU", campaign(tmp_path), tmp_path / "out").split("## Speeds")[1]
 
 
 def test_a_load_is_shown_in_all_its_figures(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ import pytest
 
 from fixtures.board import Board
 from fixtures.device_asking import DeviceAsker
+from fixtures.device_speed import SpeedMeter
 from fixtures.hosts import SuiteHosts
 from plimsoll.host.client.torchrun import RanksFailedError
-from plimsoll.host.failures import HostTimeout
+from plimsoll.host.failures import HostError, HostTimeout, Raised
 from plimsoll.host.rates import Rates
 from plimsoll.node.devices import CPU_DEVICE, Device
+from plimsoll.plan.cases import MEMORY
 
 FOUND = Rates(best="1", rounds=(1.0,), medians={"1": 1.0})
 
@@ -91,3 +93,30 @@ def test_the_device_is_taken_only_where_something_is_made(tmp_path: Path) -> Non
     for _ in range(2):
         assert asker(tmp_path, hosts).settled("bf16 on cpu", Rates, (CPU_DEVICE,), lambda: FOUND) == FOUND
     assert hosts.taken == [(CPU_DEVICE,)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("torch.OutOfMemoryError", "CUDA out of memory. Tried to allocate 256.00 MiB."),
+        ("torch.AcceleratorError", "CUDA error: out of memory"),
+    ],
+)
+def test_a_model_that_leaves_no_room_for_measuring_is_a_skip_and_alone_it_is_a_failure(
+    tmp_path: Path, kind: str, message: str
+) -> None:
+    """The gate saw the GPU before the model was on it. Without one beside it, memory that is missing is a fault."""
+    raised = Raised(kind=kind, message=message, traceback="")
+
+    def full(*_: object, **__: object) -> Rates:
+        raise HostError(host="speed", request="MeasureMemory", seconds=1.0, log=Path("log"), raised=raised)
+
+    full_gpu = asker(tmp_path, Taken())
+    full_gpu.ask = full  # type: ignore[method-assign,assignment]
+    meter = SpeedMeter(full_gpu, cast("Any", None), {})
+    gpu = Device(id="gpu0", kind="cuda", index=0)
+    with pytest.raises(pytest.skip.Exception, match=r"skip\[vram\].*no room on gpu0 beside the model"):
+        meter.rates(gpu, MEMORY, (gpu,))
+    other = Device(id="gpu1", kind="cuda", index=1)
+    with pytest.raises(pytest.fail.Exception, match="out of memory"):
+        meter.rates(other, MEMORY)

@@ -187,6 +187,14 @@ def test_an_instance_of_a_split_gpu_is_not_held_to_the_floor_of_the_whole(patter
     assert limit.low == 0.2e12
 
 
+def test_a_card_of_another_form_is_not_held_to_the_floors_of_the_module() -> None:
+    """An H200 NVL has less power than the H200 of an HGX board, and no NVLink to most of its neighbours."""
+    module, card = replace(H100, name="NVIDIA H200"), replace(H100, name="NVIDIA H200 NVL")
+    for metric, of in (("matmul_rate", "bf16"), ("memory_bandwidth", None), ("peer_rate", None)):
+        assert floor_limit(CATALOGUE, module, metric, of) is not None
+        assert floor_limit(CATALOGUE, card, metric, of) is None
+
+
 def test_limits_of_generation_follow_from_the_bandwidth() -> None:
     step = token_time(40e9, 2.9e12, 80, "cuda")
     assert step.high == pytest.approx(20 * 40 / 2900 + 80 * 0.02)

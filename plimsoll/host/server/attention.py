@@ -27,6 +27,9 @@ EAGER: Final = "eager"
 _MODULES: Final = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
 _CAPABILITY: Final = {"flash_attention_2": (8, 0), "flash_attention_3": (9, 0), "flex_attention": (7, 0)}
 WAYS: Final = (EAGER, "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+_COMPILED: Final = "flex_attention"
+"""It is compiled anew in each process, by a C compiler that many nodes do not have, for up to a minute: whoever did not
+choose it would pay for it, and see a node without a compiler as broken."""
 
 
 @torch.inference_mode()
@@ -39,13 +42,16 @@ def compare(loaded: LoadedModel, request: CompareAttention) -> tuple[AttentionWa
         if _can_change(model):
             model.set_attn_implementation(EAGER)
         alone = [_logits(loaded, [question])[0] for question in request.questions]
-        return tuple(_way(loaded, name, request.questions, alone) for name in WAYS)
+        return tuple(_way(loaded, name, own, request.questions, alone) for name in WAYS)
     finally:
         model.set_attn_implementation(own)
 
 
-def _way(loaded: LoadedModel, name: str, questions: Sequence[Prompt], alone: Sequence[torch.Tensor]) -> AttentionWay:
-    why = _unavailable(loaded, name)
+def _way(
+    loaded: LoadedModel, name: str, own: str, questions: Sequence[Prompt], alone: Sequence[torch.Tensor]
+) -> AttentionWay:
+    """What one implementation gives; `own` is the one that the model was loaded with."""
+    why = _unavailable(loaded, name, own)
     if not why:
         try:
             loaded.model.set_attn_implementation(name)
@@ -73,14 +79,16 @@ def _can_change(model: Any) -> bool:
     return bool(type(model)._can_set_attn_implementation())  # noqa: SLF001
 
 
-def _unavailable(loaded: LoadedModel, name: str) -> str:
-    """Why an implementation cannot be asked here; empty where it can."""
+def _unavailable(loaded: LoadedModel, name: str, own: str) -> str:
+    """Why an implementation is not asked here; empty where it is."""
     model = loaded.model
     device = next((p.device for p in model.parameters() if p.device.type != "meta"), torch.device("cpu"))
     if name in SUPPORTS and not getattr(model, SUPPORTS[name], False):
         return f"{type(model).__name__} has none"
-    if not _can_change(model) and name != (own := attentions_of(model)[0]):
+    if not _can_change(model) and name != own:
         return f"{type(model).__name__} keeps the {own} that it was made with"
+    if name == _COMPILED != own:
+        return "each process would compile it, with a C compiler; it is asked where an entry chooses it"
     if name in _CAPABILITY:
         if device.type != "cuda":
             return "its kernels are for GPUs alone"

@@ -60,6 +60,12 @@ def code_error(scaled: torch.Tensor, codes: torch.Tensor, table: torch.Tensor) -
     return (scaled - table[codes]).abs() - (scaled - nearest).abs()
 
 
+def counted(errors: torch.Tensor, largest: torch.Tensor) -> torch.Tensor:
+    """The errors of codes, without those of rows whose largest magnitude is zero: whatever their codes, they unpack to
+    zero. Kernels for GPUs divide by that zero and give the first code, those for processors the code of zero."""
+    return errors.masked_fill(largest <= _LEAST_ABSMAX, 0.0)
+
+
 def scaled_by(values: torch.Tensor, largest: torch.Tensor) -> torch.Tensor:
     """Rows over their own largest magnitude; zeros where that is zero."""
     there = largest > _LEAST_ABSMAX

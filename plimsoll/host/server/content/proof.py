@@ -23,6 +23,7 @@ from plimsoll.host.protocol import Content, ProveContent, TensorContent
 from plimsoll.host.server.content.arithmetic import (
     NF4,
     code_error,
+    counted,
     dynamic_table,
     in_blocks,
     nibbles,
@@ -237,7 +238,7 @@ def _four_bit(name: str, form: FourBit, original: Original, dtype: torch.dtype, 
         scaled = scaled_by(weights, largest[:, None])
         # Where a last block is filled up, its codes are filled up with the code of zero.
         filled = torch.nn.functional.pad(codes, (0, weights.numel() - codes.numel()), value=7)
-        errors = code_error(scaled, filled.view(weights.shape), NF4).amax(-1)
+        errors = counted(code_error(scaled, filled.view(weights.shape), NF4).amax(-1), largest)
         worst = _max(worst, _at(errors, start, "block {}, a code"))
         worst = _max(worst, _scales_error(state, largest, start, stop))
         checked += stop - start
@@ -274,7 +275,8 @@ def _scales_error(state: Any, largest: torch.Tensor, start: int, stop: int) -> _
     worst = _at(relative_error(kept, spread), start // NESTED, "the spread of the scales of group {}")
     table = dynamic_table()
     scaled = scaled_by(groups, spread[:, None]).reshape(-1)[: len(found)]
-    return _max(worst, _at(code_error(scaled, found.long(), table), start, "the scale of block {}"))
+    errors = counted(code_error(scaled, found.long(), table), spread.repeat_interleave(NESTED)[: len(found)])
+    return _max(worst, _at(errors, start, "the scale of block {}"))
 
 
 def _eight_bit(name: str, form: EightBit, original: Original, dtype: torch.dtype, *, whole: bool) -> TensorContent:
