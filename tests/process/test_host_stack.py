@@ -10,10 +10,12 @@ import psutil
 import pytest
 
 from plimsoll.catalogue.entries import Quantization
+from plimsoll.host.client import forkserver
 from plimsoll.host.client.forkserver import ForkServer
 from plimsoll.host.client.process import Hosts
 from plimsoll.host.failures import HostError, StackImportError
 from plimsoll.host.protocol import Call, Load, LoadSpec, Unload
+from tests.support.fork_servers import is_read_later
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 120.0
@@ -120,17 +122,32 @@ def test_the_controller_never_imports_torch() -> None:
     assert done.stdout == "True False\n"
 
 
-def test_bitsandbytes_learns_the_compute_capability_without_cuda(tmp_path: Path) -> None:
-    """With a GPU that torch and NVML only pretend: asking torch for it would make a CUDA context in the fork server."""
-    (tmp_path / "pynvml.py").write_text(
+@pytest.fixture(scope="module")
+def watched_import(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """The stack imported by a process that says which variables were looked up, and then what bitsandbytes learns of a
+    GPU that torch and NVML only pretend: asking torch for it would make a CUDA context in the fork server."""
+    folder = tmp_path_factory.mktemp("pretended")
+    (folder / "pynvml.py").write_text(
         "nvmlInit = nvmlShutdown = lambda: None\n"
         "nvmlDeviceGetCount = lambda: 2\n"
         "nvmlDeviceGetHandleByIndex = lambda index: index\n"
         "nvmlDeviceGetCudaComputeCapability = lambda gpu: [(7, 0), (9, 0)][gpu]\n"
     )
     code = (
+        "import os\n"
+        "asked, look_up, walk = set(), type(os.environ).__getitem__, type(os.environ).__iter__\n"
+        "def noted(self, name):\n"
+        "    asked.add(name)\n"
+        "    return look_up(self, name)\n"
+        "def unnoted(self):\n"  # who walks over all, as tqdm does for its own, looks each up and heeds few
+        "    before = set(asked)\n"
+        "    yield from walk(self)\n"
+        "    asked.intersection_update(before | {name for name in asked if name.startswith('TQDM')})\n"
+        "type(os.environ).__getitem__, type(os.environ).__iter__ = noted, unnoted\n"
         "import torch\n"
         "from plimsoll.host.server import preload\n"
+        "type(os.environ).__getitem__, type(os.environ).__iter__ = look_up, walk\n"
+        "print(*sorted(asked))\n"
         "from bitsandbytes.cuda_specs import get_cuda_specs\n"
         "def poison(device=None): raise SystemExit('CUDA was initialised')\n"
         "torch.cuda.get_device_capability = poison\n"
@@ -140,11 +157,24 @@ def test_bitsandbytes_learns_the_compute_capability_without_cuda(tmp_path: Path)
         "print(torch.cuda.get_device_capability is poison)\n"
         "get_cuda_specs()\n"
     )
-    command = [sys.executable, "-c", f"import sys; sys.path[:0] = {[str(tmp_path), str(ROOT)]!r}\n{code}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout == "(9, 0)\nTrue\n", done.stderr
+    command = [sys.executable, "-c", f"import sys; sys.path[:0] = {[str(folder), str(ROOT)]!r}\n{code}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_bitsandbytes_learns_the_compute_capability_without_cuda(
+    watched_import: subprocess.CompletedProcess[str],
+) -> None:
+    assert watched_import.stdout.splitlines()[1:] == ["(9, 0)", "True"], watched_import.stderr
     # The last line shows that the question would have been asked of torch: when it no longer is, all this can go.
-    assert done.stderr.endswith("CUDA was initialised\n")
+    assert watched_import.stderr.endswith("CUDA was initialised\n")
+
+
+def test_servers_are_shared_by_tests_that_differ_in_what_no_import_looks_at(
+    watched_import: subprocess.CompletedProcess[str],
+) -> None:
+    asked = set(watched_import.stdout.splitlines()[0].split())
+    assert {"HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN_PATH"} <= asked, "what is read is noted"
+    assert [name for name in asked if is_read_later(name)] == []
 
 
 def test_a_missing_module_is_one_clear_message(tmp_path: Path) -> None:
@@ -201,7 +231,8 @@ def test_a_broken_module_is_one_clear_message(
 def test_a_broken_import_is_told_where_the_process_takes_its_time_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a busy machine: it has said why, and has not ended yet."""
+    """As on a busy machine: it has said why, and has not ended yet. It would not for a minute, and is killed."""
+    monkeypatch.setattr(forkserver, "_STOP_LIMIT", 0.5)
     (tmp_path / "broken.py").write_text("import atexit, time\natexit.register(time.sleep, 60)\nraise ValueError('no')")
     monkeypatch.syspath_prepend(tmp_path)
     with Hosts(stack=None, preload=["broken"]) as hosts, pytest.raises(StackImportError) as caught:

@@ -36,8 +36,23 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_checkpoint("llama", tmp_path_factory.mktemp("acme") / "model")
 
 
+@pytest.fixture(scope="module")
+def hub_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the cache of one test after the other lies: hosts of one path come from one fork server."""
+    return tmp_path_factory.mktemp("hub") / "hf"
+
+
 @pytest.fixture
-def serve(serve_as: Serve) -> Serve:
+def hub_home(hub_path: Path, nobody: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The cache of the Hub, which is empty, and moved away afterwards."""
+    monkeypatch.setenv("HF_HOME", str(hub_path))
+    yield hub_path
+    if hub_path.exists():
+        hub_path.rename(nobody / "hf")
+
+
+@pytest.fixture
+def serve(serve_as: Serve, hub_home: Path) -> Serve:
     """Start a Hub, and point commands at it; nobody is logged in."""
     return partial(serve_as, "acme")
 
@@ -158,14 +173,14 @@ def test_an_id_that_the_hub_could_not_have_is_one_line_without_a_network_too(
 
 
 def test_offline_the_cache_is_inspected_and_without_one_it_is_one_error(
-    serve: Serve, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, checkpoint: Path, hub_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(model=Repository(folder=checkpoint))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     done = plimsoll("inspect", "acme/model")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("plimsoll: error: acme/model: HF_HUB_OFFLINE set, and no whole copy in ")
-    kept = tmp_path / "hf" / "hub" / "models--acme--model"
+    kept = hub_home / "hub" / "models--acme--model"
     (kept / "refs").mkdir(parents=True)
     (kept / "refs" / "main").write_text(COMMIT)
     (kept / "snapshots" / COMMIT).mkdir(parents=True)

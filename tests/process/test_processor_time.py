@@ -63,11 +63,16 @@ def busy() -> Iterator[None]:
 
 
 @linux_only
-@pytest.mark.parametrize(("function", "excused"), [("spin_politely", True), ("sleep_politely", False)])
-def test_a_deadline_missed_on_a_busy_machine(tmp_path: Path, busy: None, function: str, excused: bool) -> None:
+@pytest.mark.parametrize(
+    ("function", "excused", "deadline"), [("spin_politely", True, 2.0), ("sleep_politely", False, 4.0)]
+)
+def test_a_deadline_missed_on_a_busy_machine(
+    tmp_path: Path, busy: None, function: str, excused: bool, deadline: float
+) -> None:
+    """Whoever sleeps has begun to, on a machine as busy as that, long before half of its time is over."""
     with Hosts(stack=None) as hosts:
         host = hosts.start("polite", tmp_path / "host.log")
         with pytest.raises(HostTimeout) as caught:
-            host.ask(Call(target=f"tests.support.host_targets:{function}"), 4.0)
+            host.ask(Call(target=f"tests.support.host_targets:{function}"), deadline)
     assert (caught.value.starved is not None) is excused
     assert ("processor time that it wanted" in str(caught.value)) is excused

@@ -11,7 +11,9 @@ import pytest
 
 from tests.support.subsession import ROOT, Outcome, command, environment, run_inside, run_suite
 
-STACK = ("-m", "node", "-k", "stack")
+STACK = ("-m", "node", "-k", "stack", "acceptance/test_node.py")
+SCOPE = "-m node -k stack acceptance/test_node.py"
+"""Six cells, one for each tier, of which nothing is loaded; of one file, for collecting all takes as long as a run."""
 MEDDLING = ("-p", "tests.support.plugins.meddling")
 TINY = "acceptance/test_node.py::test_stack[tiny]"
 
@@ -41,7 +43,7 @@ def test_streams_that_a_caller_closed_change_no_status(closed: str, tmp_path: Pa
 
 
 def test_checks_that_come_by_the_name_of_a_module_are_refused(tmp_path: Path) -> None:
-    outcome = run_inside(tmp_path, *STACK, "--pyargs", "acceptance.test_node")
+    outcome = run_inside(tmp_path, *STACK[:4], "--pyargs", "acceptance.test_node")
     assert_one_usage_error(outcome, "name checks by their paths, such as acceptance/test_node.py")
 
 
@@ -148,7 +150,7 @@ def test_no_plugin_has_the_last_word_on_the_status(meddle: str, tmp_path: Path) 
     assert (outcome.status, outcome.verdict) == (1, "REJECTED")
     replayed = run_suite(tmp_path / "again", f"--replay={outcome.folder}", *MEDDLING, env={"MEDDLE": meddle})
     assert replayed.status == 1
-    nothing = run_suite(tmp_path / "none", "-m", "node", "-k", "nothing", *MEDDLING, env={"MEDDLE": meddle})
+    nothing = run_suite(tmp_path / "none", "-m", "node", "-k", "nothing", *STACK[4:], *MEDDLING, env={"MEDDLE": meddle})
     assert nothing.status == 5
 
 
@@ -238,7 +240,7 @@ def test_pages_that_cannot_be_written_are_one_error(tmp_path: Path) -> None:
 def test_evidence_that_is_taken_away_is_told_and_not_lost(meddle: str, tmp_path: Path) -> None:
     outcome = meddled(tmp_path, meddle)
     assert outcome.status == 6, outcome.output
-    assert outcome.output.rstrip().splitlines()[-1].startswith("INCOMPLETE over -m node -k stack: 6 of 6 checks passed")
+    assert outcome.output.rstrip().splitlines()[-1].startswith(f"INCOMPLETE over {SCOPE}: 6 of 6 checks passed")
     assert "does not take the evidence of main" in outcome.output
 
 
@@ -252,4 +254,4 @@ def test_evidence_that_is_cut_in_mid_run_is_told(tmp_path: Path) -> None:
 def test_a_second_interrupt_leaves_the_verdict(again: str, tmp_path: Path) -> None:
     outcome = meddled(tmp_path, f"interrupt;{again}")
     assert outcome.status == 2, outcome.output
-    assert "\nINCOMPLETE over -m node -k stack: " in outcome.output
+    assert f"\nINCOMPLETE over {SCOPE}: " in outcome.output

@@ -12,7 +12,7 @@ import pytest
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.chain import sealed
 from plimsoll.evidence.reader import read_run
-from tests.support.subsession import ROOT, Outcome, pytest_says, read_events, run_inside, run_suite
+from tests.support.subsession import Outcome, pytest_says, read_events, run_inside, run_suite
 
 NQ = ("-m", "nq", "-k", "tiny-llama and bf16")
 CELL = "tiny-llama/bf16-nq"
@@ -134,22 +134,31 @@ def test_every_answer_is_in_the_evidence_token_by_token(sound: Outcome) -> None:
     assert (record.askings, len(record.answers)) == ((asking,), EXAMPLES)
 
 
-def test_fewer_samples_are_the_first_of_more(sound: Outcome, tmp_path: Path) -> None:
-    few = run_suite(tmp_path, *NQ, "--samples=10", "-k", "tiny-llama and bf16 and scored")
-    assert few.status == 0, few.output
+FEW = (*NQ, "--samples=10", "-k", "tiny-llama and bf16 and scored")
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Ten questions, asked as they are."""
+    outcome = run_suite(tmp_path_factory.mktemp("few"), *FEW)
+    assert outcome.status == 0, outcome.output
+    return outcome
+
+
+def test_fewer_samples_are_the_first_of_more(sound: Outcome, few: Outcome) -> None:
     first = [answer.example.id for answer in answers_of(sound) if answer.index < 10]
     assert sorted(answer.example.id for answer in answers_of(few)) == sorted(first)
 
 
-def test_shots_stand_before_the_question_and_are_recorded(tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path / "shown", *NQ, "--samples=4", "--shots=2", "-k", "tiny-llama and bf16 and scored")
+def test_shots_stand_before_the_question_and_are_recorded(few: Outcome, tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, *FEW, "--shots=2")
     (asking,) = (Asking.from_json(event) for event in outcome.events if event["event"] == "dataset")
     assert asking.shots == 2
     assert "--shots=2" in outcome.output.splitlines()[-1], "another way of asking is another scope"
-    plain = run_suite(tmp_path / "plain", *NQ, "--samples=4", "-k", "tiny-llama and bf16 and scored")
-    (other,) = (Asking.from_json(event) for event in plain.events if event["event"] == "dataset")
+    (other,) = (Asking.from_json(event) for event in few.events if event["event"] == "dataset")
     assert other.fingerprint != asking.fingerprint
-    lengths = [{a.example.id: a.prompt_tokens for a in answers_of(one)} for one in (outcome, plain)]
+    lengths = [{a.example.id: a.prompt_tokens for a in answers_of(one)} for one in (outcome, few)]
+    assert len(lengths[1]) == 10
     assert all(lengths[0][name] > lengths[1][name] + 10 for name in lengths[1])
 
 
@@ -169,7 +178,7 @@ CARELESS = {
 def careless(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """One run, in which the answers of each model are spoilt in another way."""
     planted = {**{model: fault for model, (fault, *_) in CARELESS.items()}, "tiny-phi": "breaks"}
-    env = {"PYTHONPATH": str(ROOT), "CARELESS": json.dumps(planted)}
+    env = {"CARELESS": json.dumps(planted)}
     asked = ("-m", "tiny and nq and bf16", "-k", "nq", "-p", "tests.support.plugins.careless_answers")
     return run_suite(tmp_path_factory.mktemp("careless"), *asked, env=env, timeout=600)
 

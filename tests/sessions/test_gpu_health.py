@@ -13,13 +13,15 @@ from tests.support.nvml import stand_in
 from tests.support.subsession import Outcome, run_suite
 
 GPU = "GPU-4d3e0000-0000-4000-8000-00000000000"
+FILES = ("acceptance/test_health.py", "acceptance/test_node.py")
+"""Where all that is asked here lies: to collect the rest takes as long as these checks."""
 
 
 def run(folder: Path, tmp_path: Path, *arguments: str) -> Outcome:
     """The checks of the node's GPUs, and none of a model: nothing here can hold one."""
     env = {"LD_LIBRARY_PATH": str(folder), "CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"}
     chosen = "health and not while_used or test_gpus_answer"
-    return run_suite(tmp_path, "-k", chosen, "-m", "gpu1b", *arguments, env=env)
+    return run_suite(tmp_path, "-k", chosen, "-m", "gpu1b", *arguments, *FILES, env=env)
 
 
 def findings(outcome: Outcome) -> set[tuple[Any, ...]]:
@@ -74,7 +76,7 @@ def test_a_counter_that_cannot_be_read_leaves_the_run_incomplete_with_a_next_ste
 
 def asked_for_tenants(folder: Path, tmp_path: Path, *arguments: str) -> Outcome:
     env = {"LD_LIBRARY_PATH": str(folder), "CUDA_VISIBLE_DEVICES": f"{GPU}2"}
-    return run_suite(tmp_path, "-k", "test_tenants", "-m", "gpu1b", *arguments, env=env)
+    return run_suite(tmp_path, "-k", "test_tenants", "-m", "gpu1b", *arguments, *FILES, env=env)
 
 
 def test_others_on_a_gpu_are_said_or_fail_as_is_asked(tmp_path: Path) -> None:

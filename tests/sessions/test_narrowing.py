@@ -11,7 +11,8 @@ from tests.support.subsession import Outcome, run_inside, run_suite
 
 STACK = ("-m", "node", "-k", "stack")
 """Six cells, one for each tier, for which nothing is loaded or predicted."""
-SCOPE = "INCOMPLETE over -m node -k stack: "
+OF_FILE = (*STACK, "acceptance/test_node.py")
+"""The same of the one file that has them: collecting all files takes as long as such a run."""
 MEDDLING = ("-p", "tests.support.plugins.meddling")
 
 
@@ -21,13 +22,16 @@ def gaps(outcome: Outcome) -> list[dict[str, object]]:
 
 
 def assert_named_gap(
-    outcome: Outcome, reason: str, fix: str | None = "pytest {reports} --color=no -m node -k stack"
+    outcome: Outcome,
+    reason: str,
+    asked: tuple[str, ...] = STACK,
+    fix: str | None = "pytest {reports} --color=no {asked}",
 ) -> None:
     """INCOMPLETE over the whole scope, the reason and the command that closes the gap on the terminal."""
     assert outcome.status == 6, outcome.output
     assert "Traceback" not in outcome.output
     assert outcome.verdict == "INCOMPLETE"
-    assert outcome.output.rstrip().splitlines()[-1].startswith(SCOPE)
+    assert outcome.output.rstrip().splitlines()[-1].startswith(f"INCOMPLETE over {' '.join(asked)}: ")
     assert len(outcome.results["cells"]) == 6
     lost = [cell for cell in outcome.results["cells"] if cell["outcome"] == "not_run"]
     assert lost
@@ -35,7 +39,7 @@ def assert_named_gap(
         assert reason in cell["reason"], cell["reason"]
     if fix is not None:
         [gap] = gaps(outcome)
-        assert gap["fix"] == fix.format(reports=shlex.quote(f"--report-dir={outcome.reports}"))
+        assert gap["fix"] == fix.format(reports=shlex.quote(f"--report-dir={outcome.reports}"), asked=" ".join(asked))
 
 
 @pytest.mark.parametrize(
@@ -62,8 +66,8 @@ def test_addopts_of_the_environment_are_named_and_undone(tmp_path: Path) -> None
     outcome = run_suite(
         tmp_path, *STACK, env={"PYTEST_ADDOPTS": "--deselect=acceptance/test_node.py::test_stack[tiny]"}
     )
-    fix = "env -u PYTEST_ADDOPTS pytest {reports} --color=no -m node -k stack"
-    assert_named_gap(outcome, "deselected by --deselect=acceptance/test_node.py::test_stack[tiny]", fix)
+    fix = "env -u PYTEST_ADDOPTS pytest {reports} --color=no {asked}"
+    assert_named_gap(outcome, "deselected by --deselect=acceptance/test_node.py::test_stack[tiny]", fix=fix)
 
 
 @pytest.mark.parametrize("option", ["--lf", "--sw"])
@@ -73,7 +77,7 @@ def test_what_failed_last_is_no_whole_run(option: str, tmp_path: Path) -> None:
     assert broken.status in (1, 2), broken.output
     outcome = run_suite(tmp_path / "second", *STACK, *cache, option)
     if option == "--lf":
-        assert_named_gap(outcome, "--lf", None)
+        assert_named_gap(outcome, "--lf", fix=None)
         closing = shlex.split(str(gaps(outcome)[0]["fix"]))
         assert "--lf" not in closing
     else:
@@ -94,9 +98,9 @@ def test_what_failed_last_is_no_whole_run(option: str, tmp_path: Path) -> None:
     ],
 )
 def test_plugins_that_narrow_are_named(meddle: str, reason: str, tmp_path: Path) -> None:
-    # The command that closes the gap leaves the plugin out.
-    fix = "pytest {reports} --color=no -m node -k stack"
-    assert_named_gap(run_suite(tmp_path, *STACK, *MEDDLING, env={"MEDDLE": meddle}), reason, fix)
+    # A file that is named is not ignored. The command that closes the gap leaves the plugin out.
+    asked = STACK if meddle == "ignore" else OF_FILE
+    assert_named_gap(run_suite(tmp_path, *asked, *MEDDLING, env={"MEDDLE": meddle}), reason, asked)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +110,7 @@ def test_a_collection_that_pytest_gives_up_leaves_the_plan(
     meddle: str, status: int, arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
     """What was to be asked stands in the verdict, and that nothing of it was."""
-    paths = ("acceptance/test_node.py", *arguments) if arguments else ()
-    outcome = run_suite(tmp_path, *STACK, *paths, *MEDDLING, env={"MEDDLE": meddle})
+    outcome = run_suite(tmp_path, *OF_FILE, *arguments, *MEDDLING, env={"MEDDLE": meddle})
     assert (outcome.status, outcome.verdict) == (status, "INCOMPLETE"), outcome.output
     assert "0 of 6 checks passed, 6 not run" in outcome.output
     reasons = {cell["reason"] for cell in outcome.results["cells"]}
@@ -117,26 +120,26 @@ def test_a_collection_that_pytest_gives_up_leaves_the_plan(
 def test_a_file_that_cannot_be_collected_leaves_the_plan(tmp_path: Path) -> None:
     broken = tmp_path / "test_broken.py"
     broken.write_text("import nothing_of_that_name\n")
-    outcome = run_suite(tmp_path / "reports", *STACK, "acceptance/test_node.py", str(broken))
+    outcome = run_suite(tmp_path / "reports", *OF_FILE, str(broken))
     assert (outcome.status, outcome.verdict) == (2, "INCOMPLETE"), outcome.output
     assert "0 of 6 checks passed, 6 not run" in outcome.output
     assert "1 file could not be collected, the first is" in outcome.output
 
 
 def test_an_item_that_a_plugin_doubles_does_not_pass(tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, *STACK, *MEDDLING, env={"MEDDLE": "double"})
+    outcome = run_suite(tmp_path, *OF_FILE, *MEDDLING, env={"MEDDLE": "double"})
     assert outcome.status in (1, 6), outcome.output
     assert outcome.verdict != "ACCEPTED"
     assert "Traceback" not in outcome.output
 
 
 def test_with_workers_a_gap_is_the_same_gap(tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, *STACK, "-n", "2", "--deselect=acceptance/test_node.py::test_stack[tiny]")
-    assert_named_gap(outcome, "deselected by --deselect=acceptance/test_node.py::test_stack[tiny]", None)
+    outcome = run_suite(tmp_path, *OF_FILE, "-n", "2", "--deselect=acceptance/test_node.py::test_stack[tiny]")
+    assert_named_gap(outcome, "deselected by --deselect=acceptance/test_node.py::test_stack[tiny]", OF_FILE, None)
 
 
 def test_workers_without_a_number_are_workers_too(tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, *STACK, "-d", "--tx", "2*popen")
+    outcome = run_suite(tmp_path, *OF_FILE, "-d", "--tx", "2*popen")
     assert (outcome.status, outcome.verdict) == (0, "ACCEPTED"), outcome.output
     assert {event["worker"] for event in outcome.events} == {"main", "gw0", "gw1"}
 
@@ -150,7 +153,7 @@ def test_the_closing_command_closes_the_gap(tmp_path: Path) -> None:
 
 
 def test_a_run_that_goes_on_asks_what_was_withheld(tmp_path: Path) -> None:
-    run_suite(tmp_path, *STACK, "--deselect=acceptance/test_node.py::test_stack[tiny]")
+    run_suite(tmp_path, *OF_FILE, "--deselect=acceptance/test_node.py::test_stack[tiny]")
     resumed = run_suite(tmp_path, "--resume=latest")
     assert (resumed.status, resumed.verdict) == (0, "ACCEPTED"), resumed.output
     assert sum(event["event"] == "call" for event in resumed.events) == 1

@@ -25,9 +25,14 @@ ASKED: Final = (
 )
 
 
-def _run(tmp_path: Path, *lines: str, flips: str = "", crawls: str = "") -> Outcome:
-    reports = tmp_path / "reports"
-    folder = stand_in(tmp_path / "nvml", "eight-h100", *(line.format(hosts=f"{reports}/*/hosts") for line in lines))
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the stand-in lies for one run after the other: hosts of one path come from one fork server."""
+    return tmp_path_factory.mktemp("nvml")
+
+
+def _run(reports: Path, driver: Path, *lines: str, flips: str = "", crawls: str = "") -> Outcome:
+    folder = stand_in(driver, "eight-h100", *(line.format(hosts=f"{reports}/*/hosts") for line in lines))
     env = {"LD_LIBRARY_PATH": str(folder), "CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"}
     env |= {"GPU_THAT_FLIPS": flips, "GPU_THAT_CRAWLS": crawls}
     arguments = ("-m", "tiny", "--device=cuda", "-k", ASKED, "-p", "tests.support.plugins.hosts_for_gpus")
@@ -35,10 +40,11 @@ def _run(tmp_path: Path, *lines: str, flips: str = "", crawls: str = "") -> Outc
 
 
 @pytest.fixture(scope="module")
-def sick(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def sick(driver: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """The run on the sick node."""
     return _run(
         tmp_path_factory.mktemp("sick"),
+        driver,
         "gpu.3.ecc.volatile.corrected.dram [exists={hosts}/*:gpu3.log] = 40+1/call",
         "gpu.6.lost [exists={hosts}/*:gpu6.log] = 15",
         flips="gpu2",
@@ -99,8 +105,8 @@ def test_counters_rose_and_the_gpu_was_lost_under_a_model_and_not_before(sick: O
     assert of_models["tiny-llama/nf4-dq:cuda:gpu6"] == {6}
 
 
-def test_of_a_sound_node_nothing_is_said(tmp_path: Path) -> None:
-    outcome = _run(tmp_path)
+def test_of_a_sound_node_nothing_is_said(driver: Path, tmp_path: Path) -> None:
+    outcome = _run(tmp_path, driver)
     assert outcome.verdict == "ACCEPTED", outcome.output
     assert _failed(outcome) == set()
     rates: list[dict[str, Any]] = [

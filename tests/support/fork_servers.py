@@ -26,13 +26,29 @@ from plimsoll.host.client.process import STACK
 
 BELL: Final = "PLIMSOLL_TEST_BELL"
 """The variable that tells a sub-session where to ring for a fork server."""
-_READ_LATER: Final = ("PLIMSOLL_", "PYTEST_", "STACK_FAULT", "MEDDLE", "GITHUB_STEP_SUMMARY", "RAM_MEETING")
-"""Beginnings of variables that nothing reads while the stack is imported."""
+_READ_LATER: Final = (
+    *("PLIMSOLL_", "PYTEST_", "SLURM_", "GITHUB_STEP_SUMMARY", "HALTED_FILE", "HOST_THREADS", "TORCH_GUARD"),
+    *("CARELESS", "GPU_THAT_", "MEDDLE", "RAM_MEETING", "STACK_FAULT"),
+)
+"""Beginnings of variables that nothing reads while the stack is imported; tests/process/test_host_stack.py holds it
+against what is read."""
+_READ_LATER_WHOLE: Final = frozenset(
+    {
+        *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "TERM"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    }
+)
+"""The same, by their whole names: HF_TOKEN_PATH is read."""
 _IMPORT_LIMIT: Final = 600.0
 _LISTEN_LIMIT: Final = 60.0
 """Seconds from the start of a server to its socket, which is there before the stack is imported."""
-_MOST_KEPT: Final = 2
-"""Servers that wait for somebody to ask again: each holds the model stack in memory."""
+_MOST_KEPT: Final = 3
+"""Servers that wait for somebody to ask again: each holds the model stack in 300 MB of memory."""
+
+
+def is_read_later(name: str) -> bool:
+    """Whether a variable makes no difference to what a fork server has imported."""
+    return name.startswith(_READ_LATER) or name in _READ_LATER_WHOLE
 
 
 class _KeptServer(ForkServer):
@@ -96,7 +112,7 @@ class _Servers:
             self._kept.pop().end()
 
     def _take(self, modules: Sequence[str], import_limit: float) -> _Kept:
-        variables = {name: value for name, value in os.environ.items() if not name.startswith(_READ_LATER)}
+        variables = {name: value for name, value in os.environ.items() if not is_read_later(name)}
         key = (tuple(modules), import_limit, variables, [entry or str(Path.cwd()) for entry in sys.path])
         found = next((kept for kept in self._kept if kept.key == key and kept.server.is_alive), None)
         if found is None:

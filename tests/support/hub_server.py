@@ -3,6 +3,8 @@
 It answers the requests that asking and downloading make (a repository's description, auth-check, the tree, files with
 ranges), with the headers and error codes of the real one. Its repositories are folders, those of datasets under ids
 that begin with `datasets/`; what a repository does wrong is part of its entry.
+
+One Hub after the other of a process has one address: hosts of tests that differ in it come from a fork server each.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -81,9 +83,15 @@ class HubServer(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    _last_port = 0
 
     def __init__(self, repositories: Mapping[str, Repository]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        self._connections: set[Any] = set()
+        try:
+            super().__init__(("127.0.0.1", HubServer._last_port), _Handler)
+        except OSError:  # another Hub of this process runs, or somebody else has taken it
+            super().__init__(("127.0.0.1", 0), _Handler)
+        HubServer._last_port = self.server_address[1]
         self.repositories = dict(repositories)
         self.requests: list[Request] = []
         self.refused: dict[str, int] = {}
@@ -96,6 +104,22 @@ class HubServer(ThreadingHTTPServer):
     def endpoint(self) -> str:
         """What HF_ENDPOINT must be."""
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remember the connection for as long as it is served."""
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget it."""
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End all connections: a client that keeps one must not hear this Hub where the next one has the address."""
+        for connection in list(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away in the middle is part of the tests."""
@@ -119,6 +143,7 @@ def serving(repositories: Mapping[str, Repository]) -> Iterator[HubServer]:
             server.closing.set()
             server.shutdown()
             thread.join()
+            server.hang_up()
 
 
 def git_blob_id(content: bytes) -> str:

@@ -75,6 +75,12 @@ class Cluster:
         told = self.run("scontrol", "--oneliner", "show", "job", job).stdout
         return dict(word.partition("=")[::2] for word in told.split() if "=" in word)
 
+    def end_within(self, job: str, seconds: float) -> None:
+        """Bring the time limit of a job that runs to so many seconds from now."""
+        end = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + seconds))
+        done = self.run("scontrol", "update", f"JobId={job}", f"EndTime={end}")
+        assert done.returncode == 0, done.stderr
+
     def wait(self, what: str, holds: Callable[[], bool], timeout: float = 120.0, every: float = 0.05) -> None:
         """Wait until something holds, and look `every` so many seconds. Raises AssertionError, with what the controller
         said, where it never does."""

@@ -20,6 +20,7 @@ class _NoServer:
 def pytest_configure() -> None:
     from fixtures import workers
     from fixtures.hosts import SuiteHosts
+    from plimsoll.host.client import process
 
     start = SuiteHosts.start
 
@@ -28,6 +29,13 @@ def pytest_configure() -> None:
             self._join = ring(bell)
         return start(self, *arguments, **options)
 
+    own = process.Hosts
+
+    def hosts_that_join() -> process.Hosts:
+        """For who takes hosts as they are needed: the plan, for what nobody has predicted yet."""
+        return own(join=ring(os.environ[BELL]))
+
     SuiteHosts.start = start_shared  # type: ignore[method-assign]
     if BELL in os.environ:
+        process.Hosts = hosts_that_join  # type: ignore[assignment, misc]
         workers._SharedServer = _NoServer  # type: ignore[assignment, misc]
