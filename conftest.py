@@ -37,7 +37,7 @@ FIXTURE_MODULES: Final = (
     "fixtures.judging",
     "fixtures.diagnosing",
     "fixtures.golden",
-    "fixtures.board",
+    "fixtures.device_values",
     "fixtures.device_speed",
     "fixtures.agreement",
     "fixtures.headroom",

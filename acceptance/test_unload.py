@@ -13,7 +13,8 @@ import pytest
 from fixtures.judging import Judge
 from fixtures.loaded import LoadedVariant
 from plimsoll.host.protocol import Score
-from plimsoll.judge.own_limits import most_kept, ram, vram_returned
+from plimsoll.judge.gpu_memory import most_kept
+from plimsoll.judge.own_limits import ram, vram_returned
 
 pytestmark = pytest.mark.unload
 

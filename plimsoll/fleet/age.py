@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from plimsoll.fleet.completeness import Fault
+from plimsoll.fleet.completeness import FleetFault
 from plimsoll.fleet.names import compressed
 from plimsoll.fleet.summary import NodeSummary, RunNote
 from plimsoll.units import counted
@@ -19,7 +19,7 @@ APART: Final = timedelta(days=7)
 """By how much runs of one acceptance differ at most: nodes that are in use are asked as they become free."""
 
 
-def too_old(nodes: Sequence[NodeSummary], now: datetime, most: timedelta) -> list[Fault]:
+def too_old(nodes: Sequence[NodeSummary], now: datetime, most: timedelta) -> list[FleetFault]:
     """Nodes of which a run that counts ended longer ago than `most`, or at a time that cannot be."""
     late: dict[str, str] = {}
     wrong: dict[str, str] = {}
@@ -37,14 +37,14 @@ def too_old(nodes: Sequence[NodeSummary], now: datetime, most: timedelta) -> lis
     ]
 
 
-def _fault(runs: dict[str, str], when: str, step: str) -> list[Fault]:
+def _fault(runs: dict[str, str], when: str, step: str) -> list[FleetFault]:
     if not runs:
         return []
     example = next(iter(runs.values()))
-    return [Fault(f"what {compressed(runs)} left ended {when}, such as {example}; {step}", tuple(runs))]
+    return [FleetFault(f"what {compressed(runs)} left ended {when}, such as {example}; {step}", tuple(runs))]
 
 
-def in_no_order(own: Sequence[NodeSummary], now: datetime) -> list[Fault]:
+def in_no_order(own: Sequence[NodeSummary], now: datetime) -> list[FleetFault]:
     """A fault where one of several runs of a node began at a time that cannot be: nobody knows which is the newest."""
     wrong = [run.run_id for each in own for run in each.runs if not _is_possible(_parsed(run.started), now)]
     if not wrong or len(own) < 2:
@@ -54,7 +54,7 @@ def in_no_order(own: Sequence[NodeSummary], now: datetime) -> list[Fault]:
         f"by its clock {wrong[0]} of {name} began at no time that can be, and so nobody knows which of its "
         f"{counted(len(own), 'run')} is the newest; set the clock, and run it again into a new folder"
     )
-    return [Fault(text, (name,))]
+    return [FleetFault(text, (name,))]
 
 
 def _is_possible(at: datetime | None, now: datetime) -> bool:

@@ -14,14 +14,14 @@ from plimsoll.units import counted
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FleetFault:
     """Why a fleet cannot be accepted, and the nodes of which that is so: they cannot be either."""
 
     text: str
     nodes: tuple[str, ...]
 
 
-def by_node(faults: Iterable[Fault]) -> dict[str, tuple[str, ...]]:
+def by_node(faults: Iterable[FleetFault]) -> dict[str, tuple[str, ...]]:
     """Node -> the texts of the faults that speak of it."""
     found: dict[str, tuple[str, ...]] = {}
     for fault in faults:
@@ -30,7 +30,7 @@ def by_node(faults: Iterable[Fault]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def gpus_twice(nodes: Iterable[NodeSummary]) -> list[Fault]:
+def gpus_twice(nodes: Iterable[NodeSummary]) -> list[FleetFault]:
     """The evidence of one node must not stand for two."""
     holders: dict[str, list[str]] = {}
     for node in nodes:
@@ -42,7 +42,7 @@ def gpus_twice(nodes: Iterable[NodeSummary]) -> list[Fault]:
         if len(names) > 1:
             groups.setdefault(tuple(sorted(names, key=natural)), []).append(uuid)
     return [
-        Fault(
+        FleetFault(
             f"{', '.join(names)} have the same {counted(len(uuids), 'GPU')} ({uuids[0]}"
             f"{', ...' if len(uuids) > 1 else ''}); one node's evidence cannot speak for another",
             names,
@@ -51,7 +51,7 @@ def gpus_twice(nodes: Iterable[NodeSummary]) -> list[Fault]:
     ]
 
 
-def two_machines(own: Sequence[NodeSummary], *, newest: bool) -> list[Fault]:
+def two_machines(own: Sequence[NodeSummary], *, newest: bool) -> list[FleetFault]:
     """A fault where runs under one name have no GPU in common: they are of two machines, and one is not judged.
 
     With `newest` that is no fault, for the GPUs may have been exchanged, unless the runs were made at the same time.
@@ -66,7 +66,7 @@ def two_machines(own: Sequence[NodeSummary], *, newest: bool) -> list[Fault]:
                 "common; give each machine a name of its own (PLIMSOLL_NODE), or, where its GPUs were exchanged, take "
                 "the newest (--newest)"
             )
-            return [Fault(text, (later.name,))]
+            return [FleetFault(text, (later.name,))]
     return []
 
 
@@ -82,13 +82,15 @@ def _kind(node: NodeSummary) -> tuple[str, ...]:
     return tuple(sorted(known)) or node.products
 
 
-def fewer_gpus(nodes: Sequence[NodeSummary], said: Mapping[str, int]) -> list[Fault]:
+def fewer_gpus(nodes: Sequence[NodeSummary], said: Mapping[str, int]) -> list[FleetFault]:
     """A GPU that the driver does not list any more is in no plan: others of its kind tell that it is missing.
 
     One of them is enough: where half of the nodes lost a GPU, or most, there is no majority that has all.
     """
     faults = [
-        Fault(f"{node.name} has {counted(len(node.gpus), 'GPU')}, and {said[node.name]} are expected", (node.name,))
+        FleetFault(
+            f"{node.name} has {counted(len(node.gpus), 'GPU')}, and {said[node.name]} are expected", (node.name,)
+        )
         for node in nodes
         if node.name in said and len(node.gpus) < said[node.name]
     ]
@@ -102,7 +104,7 @@ def fewer_gpus(nodes: Sequence[NodeSummary], said: Mapping[str, int]) -> list[Fa
                 f"{counted(node.most_gpus, 'GPU')} before; if that is right, say so in the file of --expect-nodes: "
                 f"{node.name} {len(node.gpus)}"
             )
-            faults.append(Fault(text, (node.name,)))
+            faults.append(FleetFault(text, (node.name,)))
             continue
         # A node without any may be of whatever kind: its driver may see none of its GPUs.
         group = kinds[_kind(node)] if node.gpus else nodes
@@ -114,11 +116,11 @@ def fewer_gpus(nodes: Sequence[NodeSummary], said: Mapping[str, int]) -> list[Fa
                 f"{node.name} has {counted(len(node.gpus), 'GPU')}, and {whose}; if that is right, say so in the file "
                 f"of --expect-nodes: {node.name} {len(node.gpus)}"
             )
-            faults.append(Fault(text, (node.name,)))
+            faults.append(FleetFault(text, (node.name,)))
     return faults
 
 
-def asked_less(nodes: Sequence[NodeSummary]) -> list[Fault]:
+def asked_less(nodes: Sequence[NodeSummary]) -> list[FleetFault]:
     """Nodes that were not asked what another of their kind was, or not on as many of their GPUs: nobody knows how they
     would have done."""
     kinds: dict[tuple[object, ...], list[NodeSummary]] = {}
@@ -134,7 +136,7 @@ def asked_less(nodes: Sequence[NodeSummary]) -> list[Fault]:
                 found.setdefault(tuple(sorted(lack)), []).append(name)
         on = {node.name: len({gpu for one in node.asked for gpu in one.gpu.split("+") if gpu}) for node in group}
         faults += [
-            Fault(
+            FleetFault(
                 f"{node.name} was asked on {on[node.name]} of its {counted(len(node.gpus), 'GPU')}, and others of its "
                 f"kind on {max(on.values())}; run the same selection on all of them",
                 (node.name,),
@@ -144,7 +146,7 @@ def asked_less(nodes: Sequence[NodeSummary]) -> list[Fault]:
         ]
     return [
         *(
-            Fault(
+            FleetFault(
                 f"{compressed(names)} {'was' if len(names) == 1 else 'were'} not asked {counted(len(lack), 'check')} "
                 f"that others of the kind were asked, such as {lack[0]}; run the same selection on all of them",
                 tuple(names),
@@ -155,7 +157,7 @@ def asked_less(nodes: Sequence[NodeSummary]) -> list[Fault]:
     ]
 
 
-def not_asked_again(own: Sequence[NodeSummary]) -> list[Fault]:
+def not_asked_again(own: Sequence[NodeSummary]) -> list[FleetFault]:
     """A fault where the newest run was not asked what had no good result before: only a newer answer replaces one."""
     newest = own[-1]
     bad: dict[tuple[str, str], str] = {}
@@ -174,4 +176,4 @@ def not_asked_again(own: Sequence[NodeSummary]) -> list[Fault]:
         f"the newest run of {newest.name} was not asked {counted(len(lack), 'check')} that had no good result before, "
         f"such as {check}{on}, {how}; run the same selection again"
     )
-    return [Fault(text, (newest.name,))]
+    return [FleetFault(text, (newest.name,))]

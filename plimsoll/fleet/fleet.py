@@ -21,7 +21,7 @@ from plimsoll import clock
 from plimsoll.errors import PlimsollError
 from plimsoll.fleet.age import in_no_order, old_among, too_old
 from plimsoll.fleet.completeness import (
-    Fault,
+    FleetFault,
     asked_less,
     by_node,
     fewer_gpus,
@@ -214,7 +214,7 @@ def judge_fleet(
         *of_several,
         *(too_old(nodes, at, most_age) if most_age is not None else ()),
     ]
-    unread = [Fault(f"{each.path}: {each.why}", _beside(Path(each.path), summaries)) for each in unreadable]
+    unread = [FleetFault(f"{each.path}: {each.why}", _beside(Path(each.path), summaries)) for each in unreadable]
     faults = [
         *_left_nothing(asked_for, missing, len(nodes)),
         *(fault.text for fault in (*unread, *lacking)),
@@ -284,7 +284,7 @@ def _word(nodes: Sequence[NodeSummary], faults: Sequence[str], numerics: Numeric
 
 def _one_a_node(
     summaries: Sequence[NodeSummary], now: datetime, *, newest: bool
-) -> tuple[list[NodeSummary], list[str], list[Fault]]:
+) -> tuple[list[NodeSummary], list[str], list[FleetFault]]:
     """The nodes by name, notes, and faults."""
     by_name: dict[str, list[NodeSummary]] = {}
     for summary in summaries:

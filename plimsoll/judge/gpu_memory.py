@@ -6,9 +6,11 @@ have besides: the context, the pool's reserve, other tenants, and an unexplained
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from plimsoll.host.protocol import GpuReleased
 
 JUDGED: Final = "torch's allocator (allocated, at its highest)"
 BY_PROCESS: Final = "NVML's figure for the process"
@@ -71,3 +73,9 @@ def _held(memory: Mapping[str, Any]) -> tuple[int | None, str]:
     if memory["device_delta"] is not None and memory["context"] is not None:
         return int(memory["device_delta"]) + int(memory["context"]), BY_DEVICE
     return None, BY_NOTHING
+
+
+def most_kept(gpus: Sequence[GpuReleased]) -> int | None:
+    """Bytes that torch still has allocated on the GPU that keeps most, over what it had before a load; None where no
+    GPU was measured. The sum over GPUs would allow one to keep what all may keep together."""
+    return max((gpu.allocated_after - gpu.allocated_before for gpu in gpus), default=None)

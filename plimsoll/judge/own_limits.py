@@ -8,11 +8,11 @@ limit.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from plimsoll.catalogue.entries import Quantization
-from plimsoll.host.protocol import GpuReleased, Speeds
+from plimsoll.host.protocol import Speeds
 from plimsoll.judge.judgement import Limit
 from plimsoll.units import format_bytes
 
@@ -109,12 +109,6 @@ def vram_returned() -> Limit:
     workspaces through torch, a part of them before a load is measured."""
     why = f"workspaces of libraries, {format_bytes(_KEPT_BY_LIBRARIES)} a GPU"
     return _own("vram_returned", high=_KEPT_BY_LIBRARIES, why=why)
-
-
-def most_kept(gpus: Sequence[GpuReleased]) -> int | None:
-    """Bytes that torch still has allocated on the GPU that keeps most, over what it had before a load; None where no
-    GPU was measured. The sum over GPUs would allow one to keep what all may keep together."""
-    return max((gpu.allocated_after - gpu.allocated_before for gpu in gpus), default=None)
 
 
 def rounding(metric: str, quantization: Quantization, layers: int) -> Limit:

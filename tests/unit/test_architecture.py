@@ -140,3 +140,13 @@ def test_a_run_imports_neither_tests_nor_how_golden_numbers_are_made(folder: str
     for path in modules(folder):
         for name in imports_of(path):
             assert name.split(".")[0] not in {"tests", "benchmarks"}, f"{path} imports {name}"
+
+
+def test_one_class_name_stands_for_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for folder in ("plimsoll", "fixtures"):
+        for path in modules(folder):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}

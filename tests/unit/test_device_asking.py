@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from fixtures.board import Board
 from fixtures.device_asking import DeviceAsker
 from fixtures.device_speed import SpeedMeter
+from fixtures.device_values import DeviceValues
 from fixtures.hosts import SuiteHosts
 from plimsoll.host.client.torchrun import RanksFailedError
 from plimsoll.host.failures import HostError, HostTimeout, Raised
@@ -33,7 +33,7 @@ class Taken:
 
 
 def asker(folder: Path, hosts: Taken) -> DeviceAsker:
-    return DeviceAsker("speed", cast("Any", None), cast("SuiteHosts", hosts), Board(folder))
+    return DeviceAsker("speed", cast("Any", None), cast("SuiteHosts", hosts), DeviceValues(folder))
 
 
 def timeout(starved: str | None) -> HostTimeout:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.board import Board, KeptFailureError
+from fixtures.device_values import DeviceValues, KeptFailureError
 from fixtures.options import seconds_of
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.catalogue.golden import read_agreement
@@ -150,11 +150,11 @@ def test_a_figure_is_computed_once_a_run(tmp_path: Path) -> None:
         calls.append(1)
         return Rates(best="1", rounds=(1.0, 2.0), medians={"1": 1.5}, error=0.0)
 
-    first = Board(tmp_path).get("bf16 on gpu3", Rates, make)
-    again = Board(tmp_path).get("bf16 on gpu3", Rates, make)
+    first = DeviceValues(tmp_path).get("bf16 on gpu3", Rates, make)
+    again = DeviceValues(tmp_path).get("bf16 on gpu3", Rates, make)
     assert first == again == Rates(best="1", rounds=(1.0, 2.0), medians={"1": 1.5}, error=0.0)
     assert len(calls) == 1
-    Board(tmp_path).get("bf16 on gpu4", Rates, make)
+    DeviceValues(tmp_path).get("bf16 on gpu4", Rates, make)
     assert len(calls) == 2
 
 
@@ -162,23 +162,23 @@ def test_a_figure_is_computed_once_a_run(tmp_path: Path) -> None:
 def test_an_error_that_is_no_number_is_kept_as_one_that_was_measured(tmp_path: Path, error: float) -> None:
     found = Rates(best="1", rounds=(1.0,), medians={"1": 1.0}, error=error)
     for _ in range(2):
-        told = Board(tmp_path).get("sums", Rates, lambda: found)
+        told = DeviceValues(tmp_path).get("sums", Rates, lambda: found)
         assert isinstance(told, Rates)
         assert str(told.error) == str(error)
 
 
 def test_a_skip_and_a_failure_are_kept_too(tmp_path: Path) -> None:
     skip = Skip(code=SkipCode.VRAM, have="1", need="2", fix="f")
-    assert Board(tmp_path).get("a", Rates, lambda: skip) == skip
-    assert Board(tmp_path).get("a", Rates, lambda: pytest.fail("asked again")) == skip
+    assert DeviceValues(tmp_path).get("a", Rates, lambda: skip) == skip
+    assert DeviceValues(tmp_path).get("a", Rates, lambda: pytest.fail("asked again")) == skip
 
     def fail() -> Rates:
         raise ValueError("the GPU fell off the bus")
 
     with pytest.raises(ValueError, match="fell off"):
-        Board(tmp_path).get("b", Rates, fail)
+        DeviceValues(tmp_path).get("b", Rates, fail)
     with pytest.raises(KeptFailureError, match="b: the GPU fell off the bus"):
-        Board(tmp_path).get("b", Rates, lambda: pytest.fail("asked again"))
+        DeviceValues(tmp_path).get("b", Rates, lambda: pytest.fail("asked again"))
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("30min", 1800), ("90 s", 90), ("1.5h", 5400), ("30", 0), ("-1s", 0)])

@@ -16,6 +16,7 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.host.protocol import GpuReleased, HostMemory, Speeds
 from plimsoll.judge import own_limits
 from plimsoll.judge.generation import has_answer
+from plimsoll.judge.gpu_memory import most_kept
 from plimsoll.judge.judgement import Limit, Measurement, Outcome, judge
 
 FAST = Speeds(disk=2e9, memory=8e9, link=None, packing=50e6)
@@ -141,7 +142,7 @@ def released(kept: int) -> GpuReleased:
 )
 def test_each_gpu_gives_a_models_memory_back(kept: list[int], outcome: Outcome) -> None:
     """What others have room for is no room of the one that keeps it."""
-    value = own_limits.most_kept([released(one) for one in kept])
+    value = most_kept([released(one) for one in kept])
     found = Measurement(metric="vram_returned", value=value, reason="the host measured no GPU")
     assert judge(found, own_limits.vram_returned()).outcome is outcome
 
