@@ -138,7 +138,11 @@ def test_uses_asked_attention(loaded: LoadedVariant) -> None:
     the GPU have.
     Symptoms: missing-package, unsupported-gpu
     """
-    assert loaded.report.attention == loaded.variant.attention
+    found, asked = loaded.report.attention, loaded.variant.attention
+    assert found == asked, (
+        f"{found} attention is in use, and {asked} was asked for; a `_attn_implementation` in the checkpoint's "
+        "config.json wins over what is asked for: take it out there"
+    )
 
 
 @pytest.mark.only("configured")

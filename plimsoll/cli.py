@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
+from pathlib import Path
 from typing import Final
 
 from plimsoll.child.exits import hear_of_children
@@ -33,6 +34,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is not None:
         return _command(list(argv))
+    if not sys.flags.inspect:
+        return _of_this_process()
+    # `python -i` and PYTHONINSPECT go on with a prompt, whose status takes the place of ours.
+    try:
+        status = _of_this_process()
+    except SystemExit as end:  # as argparse ends
+        status = end.code if isinstance(end.code, int) else 0
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _of_this_process() -> int:
     collect_seldom()
     _open_closed_streams()
     hear_of_children()
@@ -84,6 +98,10 @@ def _command(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise PlimsollError(f"the current folder is gone ({error.strerror}): change to one that is there") from None
     if arguments[:1] == ["run"] and arguments[1:] not in (["-h"], ["--help"]):
         # Everything after `run` is for pytest.
         from plimsoll.commands.run import start

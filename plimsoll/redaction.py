@@ -32,9 +32,9 @@ _MOST_SEEN: Final = 20_000
 """Short texts whose answers are kept at most: some megabytes."""
 
 _NAME: Final = (
-    r"(?:[A-Z0-9_]*(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|APIKEY)|(?:[A-Z0-9_]*_)?(?:PASS|PAT|CREDENTIALS?|AUTH"
-    r"|BEARER|COOKIE|JWT)|(?!OLD)[A-Z0-9_]+_PWD"
-    r"|(?:[A-Z0-9_]*_)?(?:API|ACCESS|SECRET|PRIVATE|SIGNING|ENCRYPTION|ACCOUNT|MASTER|DEPLOY|STORAGE|SERVICE|SSH|HMAC)"
+    r"(?:[A-Z0-9_]*(?:PASSWORD|PASSWD|PASSPHRASE|SSHPASS|SECRET|TOKEN|APIKEY|NETRC|KUBECONFIG_B64)"
+    r"|(?:[A-Z0-9_]*_)?(?:PASS|PAT|CREDENTIALS?|AUTH(?:_CONFIG)?|BEARER|COOKIE|JWT)|(?!OLD)[A-Z0-9_]+_PWD"
+    r"|(?:[A-Z0-9_]*_)?(?:API|ACCESS|SECRET|PRIVATE|SIGNING|ENCRYPTION|ACCOUNT|MASTER|DEPLOY|STORAGE|SERVICE|LICENSE|SSH|HMAC)"
     r"_KEY(?:_ID|_B64|_BASE64)?)"
 )
 """Whole names of variables that hold secrets."""
@@ -46,6 +46,8 @@ _PARAMETER: Final = (
     r"|x-(?:amz|goog)-[a-z\-]+)"
 )
 """Names of parameters in an address that grant access."""
+_OPTION: Final = r"(?:hf-|access-|auth-|api-)?token|password|passwd|api-key|(?:client-)?secret(?:-key)?"
+"""Names of options of a command line that are given a secret."""
 _NO_VALUE: Final = r"(?!(?:None|null|true|false|True|False)\b|[$<*%{])"
 """Values beside a name that are no secrets: empty, a switch, a reference to a variable, a mask."""
 _WORDS: Final = ("pass", "pwd", "secret", "token", "key", "pat", "cred", "auth", "bearer", "cookie", "jwt")
@@ -64,6 +66,13 @@ _OWN: Final[Sequence[tuple[tuple[str, ...], str]]] = (
     (("github_pat_", "dckr_pat_"), r"(?:github|dckr)_pat_[A-Za-z0-9_\-]{20,}"),
     (("sk-",), r"\bsk-(?=[A-Za-z0-9_\-]*\d)[A-Za-z0-9_\-]{24,}"),
     (("aiza",), r"\bAIza[A-Za-z0-9_\-]{35}"),
+    (
+        ("nvapi-", "npm_", "r8_", "gsk_", "_v1_", "lin_api_", "age-secret-key-"),
+        r"(?:\bnvapi-|\bnpm_|\br8_|\bgsk_|\bdo[opr]_v1_|\blin_api_|\bAGE-SECRET-KEY-1|\bage-secret-key-1)[A-Za-z0-9_\-]{20,}",
+    ),
+    (("accountkey=", "accesskey="), r"\b(?:Account|SharedAccess)Key=[A-Za-z0-9+/]{16,}={0,2}"),
+    (("--",), rf"--(?:{_OPTION})(?:=\s*{_NO_VALUE}[^\s\"'<>]{{6,}}|\s+(?=[^\s<>]*\d){_NO_VALUE}[^\s\"'<>]{{8,}})"),
+    (("curl ", "wget "), r"(?<=\s)(?:-u|--user)[ =][^\s:\"'<>]+:[^\s\"'<>]{4,}"),
     (("eyj",), r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)*"),
     (("?", "&", ";"), rf"(?:(?<=[?&;])|(?<=&amp;))(?i:{_PARAMETER})=[^&\s\"'<>]{{4,}}"),
     (
@@ -79,9 +88,11 @@ _OWN: Final[Sequence[tuple[tuple[str, ...], str]]] = (
         rf"|{_NO_VALUE}[^\s\"',;<>&\[]{{4,}})",
     ),
     (
-        ("pass", "secret", "key"),
-        r"\b(?:password|passwd|passphrase|client_secret|secret_key|api_key|apikey|private_key)[\"']?\s*"
-        rf"(?:=|:\s*(?=[\"']))\s*(?:\"{_NO_VALUE}[^\"\n]{{4,}}\"|'{_NO_VALUE}[^'\n]{{4,}}'"
+        ("pass", "secret", "key", "_token"),
+        # In YAML, without quotes, a value must look like none of a word.
+        r"\b(?:password|passwd|passphrase|client_secret|secret_key|api_key|apikey|private_key"
+        r"|(?:access|refresh|auth|session|bearer|api|hf)_token)[\"']?\s*"
+        rf"(?:=|:\s*(?=[\"'])|:\s+(?=[^\s\"']*\d)(?=[^\s\"']{{8}}))\s*(?:\"{_NO_VALUE}[^\"\n]{{4,}}\"|'{_NO_VALUE}[^'\n]{{4,}}'"
         rf"|{_NO_VALUE}[^\s\"',;<>&()\[]{{6,}})",
     ),
 )

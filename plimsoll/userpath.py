@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from plimsoll.errors import PlimsollError
@@ -62,3 +63,14 @@ def is_there(path: Path) -> bool:
 def _short(path: str | Path) -> str:
     text = str(path)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def is_no_file(path: Path) -> bool:
+    """True for a device, a pipe or an open stream such as /dev/stdout: who puts a new file in its place, as one does to
+    write it in one step, takes it away from everybody."""
+    try:
+        kind = path.stat().st_mode
+        through = path.is_symlink() and str(path.readlink()).startswith("/proc/")
+    except OSError:
+        return False
+    return through or not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))

@@ -138,9 +138,9 @@ def _sizes(table: TomlTable, path: tuple[str, ...], config: Mapping[str, object]
     for key, value in config.items():
         if isinstance(value, Mapping):
             yield from _sizes(table, (*path, key), value)
-        elif key in _SIZES and isinstance(value, int | float) and not isinstance(value, bool):
+        elif key in _SIZES and isinstance(value, int | float | str):
             most = _SIZES[key]
-            if not (isinstance(value, int) and 1 <= value <= most):
+            if isinstance(value, bool) or not (isinstance(value, int) and 1 <= value <= most):
                 yield table.fault(key_path(*path, key), f"must be a whole number from 1 to {most}, not {shown(value)}")
 
 

@@ -15,9 +15,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from plimsoll.catalogue.entries import DatasetSchema, LimitedSide, Quantization, WeightSource
+from plimsoll.catalogue.settings import PLANNERS, read_device_map
 from plimsoll.errors import PlimsollError
 from plimsoll.units import SCALE, to_base
 from plimsoll.userpath import user_path
+from plimsoll.usertoml.reading import shows_something
 from plimsoll.usertoml.suggest import did_you_mean
 
 REFUSED: Final = "plimsoll"
@@ -60,9 +62,19 @@ def _quantity(base: str, example: str) -> BeforeValidator:
 
 
 def _device_map(value: object) -> object:
-    devices = list(value.values()) if isinstance(value, dict) else [value] if isinstance(value, str) else []
-    if not devices or not all(type(device) is int or (isinstance(device, str) and device) for device in devices):
+    if not isinstance(value, dict | str):
         raise _refuse("must be text such as 'auto' or 'cuda:0', or a table of module = device")
+    try:
+        return read_device_map(value)
+    except ValueError as error:
+        raise _refuse(str(error), did_you_mean(value, PLANNERS) if isinstance(value, str) else "") from None
+
+
+def _visible(value: str) -> str:
+    if not value.strip():
+        raise _refuse("must not be empty")
+    if not shows_something(value):
+        raise _refuse(f"holds nothing that a reader sees: {value!a:.60}")
     return value
 
 
@@ -82,7 +94,7 @@ Id = Annotated[
         "{shown} cannot be an id: up to 100 letters, digits, '.', '_' and '-', a letter or a digit first",
     ),
 ]
-Text = Annotated[str, _shaped(r"(?s).*\S.*", "must not be empty")]
+Text = Annotated[str, AfterValidator(_visible)]
 UserPath = Annotated[Text, AfterValidator(_user_path)]
 ClassName = Annotated[str, _shaped(r"[A-Za-z_][A-Za-z0-9_]*", "{shown} is not the name of a class")]
 DottedName = Annotated[

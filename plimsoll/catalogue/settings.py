@@ -19,6 +19,7 @@ from plimsoll.catalogue.entries import Quantization, Variant
 from plimsoll.errors import PlimsollError
 from plimsoll.units import SCALE, to_base
 from plimsoll.userpath import user_path
+from plimsoll.usertoml.reading import read_file
 from plimsoll.usertoml.suggest import did_you_mean
 
 LOAD: Final = "load-"
@@ -112,7 +113,7 @@ def read_settings(given: str, base: Path, *, pinned: bool = True) -> LoadSetting
         path = Path(base, user_path(given))
         where = str(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_file(path).decode("utf-8")
         except OSError as error:
             hint = '; write a JSON object, such as \'{"dtype": "float16"}\', or the path of a file with one'
             raise PlimsollError(f"{where} cannot be read ({error.strerror or error}){hint}") from None

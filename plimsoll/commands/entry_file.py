@@ -10,7 +10,7 @@ from pathlib import Path
 
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import CatalogueError, PlimsollError
-from plimsoll.userpath import is_there
+from plimsoll.userpath import is_no_file, is_there
 
 
 def add_out(parser: argparse.ArgumentParser, words: str) -> None:
@@ -31,6 +31,8 @@ def must_be_free(out: Path, *, force: bool) -> None:
 
 def write_entry(out: Path, text: str, others: Sequence[Path]) -> None:
     """Put the file in its place once it is known to be sound beside the `others`. Raises PlimsollError."""
+    if is_no_file(out):
+        raise PlimsollError(f"{out}: is no file, but a device or a pipe; name the file to write: --out my.toml")
     draft = None
     try:
         handle, draft = tempfile.mkstemp(dir=out.absolute().parent, prefix=f".{out.stem[:40]}-", suffix=".toml")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll.errors import PlimsollError
+from plimsoll.userpath import is_no_file
 
 _DESTINATION: Final = "printed_to"
 
@@ -41,6 +42,10 @@ def printing(options: argparse.Namespace) -> Iterator[None]:
     from plimsoll.report.write import write_atomically
 
     try:
-        write_atomically(file, printed.getvalue())
+        if is_no_file(file):
+            with file.open("w", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.write(printed.getvalue())
+        else:
+            write_atomically(file, printed.getvalue())
     except OSError as error:
         raise PlimsollError(f"--output {file}: cannot be written: {error.strerror or error}") from None

@@ -96,7 +96,7 @@ def _write(output: Path, content: bytes) -> None:
 
 
 def _line(text: str) -> str:
-    """argparse turns the ValueError into a usage error that names the option."""
+    """argparse turns the error into a usage error that names the option."""
     if not text.strip() or not text.isprintable() or len(text) > _LONGEST:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"must be one line of 1 to {_LONGEST} printable characters, not {text!a:.60}")
     return text.strip()

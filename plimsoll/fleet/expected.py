@@ -10,6 +10,7 @@ from typing import Final
 from plimsoll.errors import PlimsollError
 from plimsoll.fleet.names import expanded
 from plimsoll.present.foreign_text import one_line
+from plimsoll.usertoml.reading import read_file
 
 _EXAMPLE: Final = "a line is a node's name, or a list such as gpu[01-16], and may name its number of GPUs: gpu07 4"
 _MOST_GPUS: Final = 1024
@@ -51,7 +52,7 @@ def read_expected(text: str | None) -> Expected:
         return Expected(count=int(text))
     path = Path(text)
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_file(path).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise PlimsollError(

@@ -17,6 +17,16 @@ LENGTH_BYTES: Final = 8
 _LONGEST: Final = 100 * 10**6
 """The largest header in bytes: the format's own limit."""
 
+_BYTES: Final = {
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 8),
+    **dict.fromkeys(("F32", "I32", "U32"), 4),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
+    **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 1),
+}
+"""Bytes of a number in the formats that take whole bytes."""
+_SHOWN: Final = 120
+"""Characters of a tensor's name that a message shows."""
+
 Read = Callable[[int, int], bytes]
 """Reads the bytes of a file from a start up to an end, which is excluded."""
 
@@ -45,14 +55,35 @@ def read_header(read: Read, size: int) -> tuple[DtypeTotals, ...]:
         raise HeaderError(f"says that its header has {length:,} bytes, of {size:,} in the whole file")
     try:
         header = json.loads(read(LENGTH_BYTES, LENGTH_BYTES + length))
-        entries = [entry for name, entry in header.items() if name != "__metadata__"]
-        found = total(_stored(entry) for entry in entries)
-        end = max((int(entry["data_offsets"][1]) for entry in entries), default=0)
+        entries = {str(name): entry for name, entry in header.items() if name != "__metadata__"}
+        found = total(map(_stored, entries.values()))
+        end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
+        fault = _fault(entries)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
         raise HeaderError(f"has a header that cannot be read ({type(error).__name__})") from error
     if LENGTH_BYTES + length + end != size:
         raise HeaderError(f"has {size:,} bytes, and its header speaks of {LENGTH_BYTES + length + end:,}")
+    if fault:
+        raise HeaderError(fault)
     return found
+
+
+def _fault(entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """What is wrong with the places of tensors, which the format wants one after another without a gap, and with the
+    bytes of their shapes; empty where nothing is."""
+    position = 0
+    offsets = {name: entry["data_offsets"] for name, entry in entries.items()}
+    for start, end, name in sorted((int(first), int(last), name) for name, (first, last) in offsets.items()):
+        if start != position or end < start:
+            what = "tensors overlap, or leave a gap"
+            return f"puts {name[:_SHOWN]} at byte {start:,}, where {position:,} is the next: {what}"
+        position = end
+        entry = entries[name]
+        width = _BYTES.get(str(entry["dtype"]))
+        wanted = None if width is None else width * math.prod(map(int, entry["shape"]))
+        if wanted not in (None, end - start):
+            return f"gives {name[:_SHOWN]} {end - start:,} bytes, and its shape takes {wanted:,} in {entry['dtype']}"
+    return ""
 
 
 def read_file_header(path: Path) -> tuple[DtypeTotals, ...]:

@@ -22,6 +22,7 @@ from plimsoll.hub.contents import CONFIG, CheckpointContents, Repository, read_f
 from plimsoll.hub.files import Unusable, needed_files, unusable
 from plimsoll.present.foreign_text import one_line
 from plimsoll.userpath import is_there, user_path
+from plimsoll.usertoml.reading import read_file
 from plimsoll.usertoml.suggest import did_you_mean, nearest
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -102,7 +103,7 @@ def _of_file(name: str, path: Path) -> FoundModel:
         kind = "in GGUF, the format of llama.cpp" if gguf else "neither a folder nor a config.json"
         raise PlimsollError(f"{path}: is {kind}; name a folder with config.json and safetensors, or a Hub id")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PlimsollError(f"{path}: cannot be read: {error}") from None
     return FoundModel(name=name, kind=NameKind.CONFIG, config=parsed(text, str(path)))

@@ -24,6 +24,7 @@ from plimsoll.node.nvml import read_graphics
 from plimsoll.node.processor import read_cpu
 from plimsoll.node.stack import installed_packages, torch_cuda
 from plimsoll.node.storage import hub_cache, read_disk
+from plimsoll.usertoml.reading import read_file
 
 
 class Probe(Protocol):
@@ -79,7 +80,7 @@ class RecordedProbe:
         from pydantic import TypeAdapter, ValidationError
 
         try:
-            text = self.path.read_bytes()
+            text = read_file(self.path)
         except OSError as error:
             raise PlimsollError(f"{self.path}: cannot read the recorded node: {error.strerror}") from None
         try:

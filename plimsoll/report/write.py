@@ -8,6 +8,7 @@ of a verdict.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -76,6 +77,8 @@ def _written(texts: Sequence[tuple[str, Callable[[], str]]], folder: Path) -> li
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file in UTF-8 so that `path` is the old file or the whole new one. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if path.is_char_device() and not path.is_symlink():
+        raise OSError(errno.EINVAL, "it is no file, but a device", str(path))
     try:
         temporary.unlink(missing_ok=True)
         # Made anew: a run folder may come from anybody, with a link of that name in it.

@@ -10,6 +10,7 @@ import errno
 import re
 import stat
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from pathlib import Path
@@ -27,6 +28,15 @@ BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 """A key that TOML takes without quotes."""
 _LONGEST: Final = 60
 """Characters of a key or a value that a message shows."""
+
+
+LOOK_LIKE_NOTHING: Final = "\u115f\u1160\u2800\u3164\uffa0"
+"""Invisible characters that Unicode classes as letters or symbols."""
+
+
+def shows_something(text: str) -> bool:
+    """True for a text with a character that a reader sees: no space, nor one that only joins, turns or hides others."""
+    return any(unicodedata.category(c)[0] not in "ZC" and c not in LOOK_LIKE_NOTHING for c in text)
 
 
 def read_bytes(path: Path, label: str) -> bytes | Fault:

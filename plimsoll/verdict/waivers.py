@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plimsoll.errors import Fault, PlimsollError
-from plimsoll.usertoml.reading import data_of, read_bytes, shown, text_of, unknown_keys
+from plimsoll.usertoml.reading import LOOK_LIKE_NOTHING, data_of, read_bytes, shown, text_of, unknown_keys
 from plimsoll.usertoml.suggest import did_you_mean
 
 _KEYS: Final = ("cells", "who", "why", "until")
@@ -32,8 +32,6 @@ _WILDCARDS: Final = re.compile(r"[*?]")
 _OF_EVERY_CELL: Final = re.compile(r"acceptance|test|\bpy\b|[^A-Za-z0-9]+")
 """Text that is in the id of every check, and so identifies none."""
 _TURNING: Final = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
-_LOOK_LIKE_NOTHING: Final = "\u115f\u1160\u2800\u3164\uffa0"
-"""Invisible characters that Unicode classes as letters or symbols."""
 _EXAMPLE: Final = "a [[waiver]] has `cells`, `who`, `why` and `until`"
 
 
@@ -194,7 +192,7 @@ def _is_visible(text: str) -> bool:
     hiding = any(
         (unicodedata.category(c) == "Cc" and c not in "\n\t") or unicodedata.bidirectional(c) in _TURNING for c in text
     )
-    return not hiding and any(c.isalnum() and c not in _LOOK_LIKE_NOTHING for c in text)
+    return not hiding and any(c.isalnum() and c not in LOOK_LIKE_NOTHING for c in text)
 
 
 def _until_fault(where: str, table: Mapping[str, Any], as_of: date) -> Fault | None:

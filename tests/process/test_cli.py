@@ -15,7 +15,11 @@ import pytest
 
 from plimsoll import __version__
 from plimsoll.cli import main
+from plimsoll.commands.entry_file import write_entry
 from plimsoll.commands.parser import COMMANDS
+from plimsoll.errors import PlimsollError
+from plimsoll.report.write import write_atomically
+from plimsoll.userpath import is_no_file
 from tests.support.commands import plimsoll as run
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +36,105 @@ def test_a_process_says_and_ends_as_main_does(arguments: tuple[str, ...]) -> Non
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
     here = run(*arguments)
     assert (done.returncode, done.stdout, done.stderr) == (here.returncode, here.stdout, here.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"), [(("--help",), 0), (("probe", "--recorded", H100), 0), (("prob",), 2), (("report",), 2)]
+)
+def test_a_prompt_that_python_is_asked_for_hides_no_status(arguments: tuple[str, ...], status: int) -> None:
+    """With -i or PYTHONINSPECT it comes after the program, and its own status is 0 or 1."""
+    done = subprocess.run(
+        [sys.executable, "-i", "-m", "plimsoll", *arguments],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert done.stdout or status
+
+
+@pytest.mark.parametrize("command", ["run -m node", "probe", "plan -m tiny"])
+def test_a_current_folder_that_is_gone_is_one_line(command: str, tmp_path: Path) -> None:
+    script = f'mkdir "$1"; cd "$1"; rmdir "$1"; exec "$2" -P -m plimsoll {command}'
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", str(tmp_path / "gone"), sys.executable],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "plimsoll: error: the current folder is gone (No such file or directory): change to one that is there\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("probe", "--recorded", "/dev/zero"),
+        ("ladder", "tiny-llama", "--load-config", "/dev/zero"),
+        ("fleet", "nothing", "--expect-nodes", "/dev/zero"),
+        ("inspect", "PIPE"),
+    ],
+    ids=" ".join,
+)
+def test_a_file_that_never_ends_is_refused(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """It was read until the memory of the machine was full, or waited for."""
+    pipe = tmp_path / "config.json"
+    os.mkfifo(pipe)
+    done = run(*(str(pipe) if each == "PIPE" else each for each in arguments))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "it is no file, but a pipe or a device" in done.stderr
+
+
+@pytest.mark.parametrize("through", ["pipe", "stream"])
+def test_output_into_what_is_no_file_leaves_it_there(through: str, tmp_path: Path) -> None:
+    """A new file was put in the place of /dev/stdout, or of a device, for everybody."""
+    place = tmp_path / "place"
+    if through == "pipe":
+        os.mkfifo(place)
+        script = f"cat {place} & exec {sys.executable} -m plimsoll probe --recorded {H100} --output {place}"
+    else:
+        place.symlink_to("/proc/self/fd/1")
+        script = f"exec {sys.executable} -m plimsoll probe --recorded {H100} --output {place} > {tmp_path}/out"
+    done = subprocess.run(["/bin/sh", "-c", f"{script}"], check=False, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert place.is_fifo() if through == "pipe" else place.is_symlink()
+    shown = run("probe", "--recorded", H100).stdout
+    assert (done.stdout if through == "pipe" else (tmp_path / "out").read_text()) == shown
+
+
+def test_what_is_no_file_is_told_from_files(tmp_path: Path) -> None:
+    file, link, pipe = (tmp_path / name for name in ("file", "link", "pipe"))
+    file.touch()
+    link.symlink_to(file)
+    os.mkfifo(pipe)
+    assert all(map(is_no_file, (Path("/dev/null"), Path("/dev/stdout"), pipe)))
+    assert not any(map(is_no_file, (file, link, tmp_path, tmp_path / "none")))
+
+
+def test_no_entry_and_no_report_takes_the_place_of_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, device = tmp_path / "pipe", tmp_path / "device"
+    os.mkfifo(pipe)
+    with pytest.raises(PlimsollError, match="is no file, but a device or a pipe"):
+        write_entry(pipe, "", [])
+    device.write_text("as it was")
+    monkeypatch.setattr(Path, "is_char_device", lambda path: path == device)
+    with pytest.raises(OSError, match="it is no file, but a device"):
+        write_atomically(device, "text")
+    assert device.read_text() == "as it was"
+
+
+def test_a_name_that_nobody_sees_cannot_sign() -> None:
+    done = run("sign", "latest", "--operator", "\u200b", "--reference", "x")
+    assert done.returncode == 2
+    assert "argument --operator: must be one line of 1 to 200 printable characters, not '\\u200b'" in done.stderr, (
+        done.stderr
+    )
 
 
 def test_help_explains_the_tool_its_commands_and_its_exit_statuses() -> None:

@@ -154,6 +154,25 @@ def test_no_plugin_has_the_last_word_on_the_status(meddle: str, tmp_path: Path) 
     assert nothing.status == 5
 
 
+@pytest.mark.parametrize(
+    ("meddle", "status"),
+    [("exit-at-once", 0), ("fail;exit-at-once", 1), ("exit-at-the-end", 6), ("fail;exit-at-the-end", 6)],
+)
+def test_a_process_that_a_plugin_ends_at_once_has_the_verdicts_status(meddle: str, status: int, tmp_path: Path) -> None:
+    """Some do with 0, and 0 is ACCEPTED to whoever reads a status."""
+    outcome = run_suite(tmp_path, *STACK, *MEDDLING, env={"MEDDLE": meddle})
+    assert outcome.status == status
+    if status == 6:
+        assert "the session ended without a verdict, so nothing was accepted" in outcome.output
+
+
+@pytest.mark.parametrize(("meddle", "status"), [("fail-at-the-end", 3), ("fail;fail-at-the-end", 1)])
+def test_an_error_after_the_verdict_is_not_taken_for_rejected(meddle: str, status: int, tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, *STACK, *MEDDLING, env={"MEDDLE": meddle})
+    assert outcome.status == status
+    assert "RuntimeError: planted" in outcome.output
+
+
 def test_without_its_judge_a_run_is_not_green(tmp_path: Path) -> None:
     outcome = meddled(tmp_path, "no-judge")
     assert outcome.status == 6
@@ -165,6 +184,7 @@ NEEDED = {
     ("-p", "no:fixtures.reporting"): "fixtures.reporting; leave out -p no:fixtures.reporting",
     ("-p", "no:fixtures.run"): "fixtures.run; leave out -p no:fixtures.run",
     ("-p", "no:html", "-p", "no:junitxml"): "junitxml, html; leave out -p no:junitxml and -p no:html",
+    ("-p", "no:skipping"): "skipping; leave out -p no:skipping",
     ("-p", "no:benchmark"): "benchmark; leave out -p no:benchmark",
     ("-p", "no:metadata"): "metadata; leave out -p no:metadata",
 }
@@ -198,6 +218,23 @@ def test_a_plugin_that_runs_checks_by_itself_is_refused(option: str, tmp_path: P
     assert_one_usage_error(outcome, f"{named} has a plugin run checks in processes or threads of its own")
 
 
+def test_a_plugin_that_forbids_the_sockets_of_hosts_is_refused(tmp_path: Path) -> None:
+    """Each check of a model failed with its error, and the node was rejected."""
+    plugin = ("-p", "tests.support.plugins.own_runner", "--disable-socket")
+    message = (
+        "--disable-socket has a plugin forbid the sockets by which model processes are asked: add --allow-unix-socket"
+    )
+    assert_one_usage_error(run_inside(tmp_path, *STACK, *plugin), message)
+    assert run_inside(tmp_path, *STACK, *plugin, "--allow-unix-socket", "--collect-only").status == 0
+
+
+@pytest.mark.parametrize("options", [("-n", "2", "--dist", "each"), ("--dist=each", "--tx", "2*popen")], ids=" ".join)
+def test_workers_that_each_run_every_check_are_refused(options: tuple[str, ...], tmp_path: Path) -> None:
+    """It was INCOMPLETE after all of it, with a next step that repeated the same."""
+    message = "--dist each has every worker run every check, and exactly one call of each counts: leave it out"
+    assert_one_usage_error(run_inside(tmp_path, *STACK, *options), message)
+
+
 def test_plugins_that_warn_or_are_idle_fail_no_check(tmp_path: Path) -> None:
     plugins = ("-p", "tests.support.plugins.warning", "-p", "tests.support.plugins.own_runner")
     outcome = run_suite(tmp_path, *STACK, *plugins)
@@ -215,6 +252,28 @@ def test_a_root_that_is_not_the_suites_is_refused(option: str, tmp_path: Path) -
     outcome = run_suite(tmp_path, *STACK, given)
     message = f"pytest takes {settings.parent} for the root, and the suite's is {ROOT}: leave out --rootdir and -c"
     assert_one_usage_error(outcome, message)
+
+
+@pytest.mark.parametrize(("flags", "variables"), [(("-i",), {}), ((), {"PYTHONINSPECT": "1"})], ids=["-i", "variable"])
+def test_a_prompt_that_hides_the_status_is_refused(
+    flags: tuple[str, ...], variables: dict[str, str], tmp_path: Path
+) -> None:
+    """Its own status is 0, whatever the run came to."""
+    python, *rest = command(tmp_path, *STACK)
+    done = subprocess.run(
+        [python, *flags, *rest],
+        cwd=ROOT,
+        env=environment(variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert (
+        done.stderr == "ERROR: python -i (or PYTHONINSPECT) ends every run with a prompt and status 0: run without it\n"
+    )
+    assert not (tmp_path / "latest").exists()
 
 
 def test_python_without_assertions_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests.support.broken_checkpoints import (
     copy_damaged,
     drop_tensor,
     model_entry,
+    pin_attention,
     poison_with_nan,
     remove_shard,
     reshape_tensor,
@@ -27,6 +28,7 @@ DAMAGE = {
     "tiny-fault-reshaped": reshape_tensor,
     "tiny-fault-nan": poison_with_nan,
     "tiny-fault-dropped": drop_tensor,
+    "tiny-fault-attention": pin_attention,
 }
 
 # Entries over sound checkpoints whose load options fall into a trap: model, quantization, options.
@@ -106,6 +108,11 @@ def test_no_broken_variant_is_green(outcome: Outcome, name: str) -> None:
         ("tiny-fault-reshaped", "test_loads_completely", "o_proj"),
         ("tiny-fault-nan", "test_finite_logits", "NaN"),
         ("tiny-fault-dropped", "test_loads_completely", "layers.1.mlp.down_proj.weight"),
+        (
+            "tiny-fault-attention",
+            "test_uses_asked_attention",
+            "eager attention is in use, and sdpa was asked for; a `_attn_implementation` in the checkpoint's",
+        ),
         ("tiny-fault-pickle", "test_loads_completely", "safetensors"),
         ("tiny-fault-tied-skip-list", "test_state", "packed by name (Linear4bit), but holds plain bfloat16"),
         ("tiny-fault-fp4", "test_state", "fp4"),

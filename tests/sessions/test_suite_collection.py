@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from plimsoll.catalogue.marks import read_marks
-from tests.support.subsession import ROOT, Outcome, run_inside, run_suite
+from tests.support.subsession import ROOT, Outcome, environment, run_inside, run_suite
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,17 @@ def test_asking_leaves_no_run(option: str, tmp_path: Path) -> None:
     outcome = run_inside(tmp_path, option)
     assert outcome.status == 0
     assert not list(tmp_path.iterdir())
+
+
+def test_showing_the_cache_leaves_no_run(tmp_path: Path) -> None:
+    asked = [sys.executable, "-m", "pytest", "--cache-show", "-o", f"cache_dir={tmp_path}/cache"]
+    reports = tmp_path / "reports"
+    done = subprocess.run(
+        [*asked, f"--report-dir={reports}"], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "cache is empty" in done.stdout
+    assert not reports.exists()
 
 
 def test_markers_are_those_of_the_file(tmp_path: Path) -> None:

@@ -115,6 +115,18 @@ MODELS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "gpt_oss": ("GptOssForCausalLM", {**_SIZES, "head_dim": 16, "num_local_experts": 4, "num_experts_per_tok": 2}),
     "bloom": ("BloomForCausalLM", {"hidden_size": 64, "n_head": 4, "n_layer": 2, **_TOKENS}),
     "gpt2": ("GPT2LMHeadModel", {"n_embd": 64, "n_head": 4, "n_layer": 2, **_TOKENS}),
+    "ctrl": ("CTRLLMHeadModel", {"n_embd": 64, "n_head": 4, "n_layer": 2, "dff": 128, "n_positions": 128, **_TOKENS}),
+    "xglm": (
+        "XGLMForCausalLM",
+        {
+            "d_model": 64,
+            "ffn_dim": 128,
+            "num_layers": 2,
+            "attention_heads": 4,
+            "max_position_embeddings": 128,
+            **_TOKENS,
+        },
+    ),
     "mamba": ("MambaForCausalLM", {"hidden_size": 64, "state_size": 4, "num_hidden_layers": 2, **_TOKENS}),
     "jamba": (
         "JambaForCausalLM",
@@ -266,6 +278,32 @@ def is_beyond_the_kernels(kind: str) -> bool:
     height, width = int(shape[0]), int(shape[-1])
     repacks = name == "Linear4bit" and bool(has_avx512bf16())  # type: ignore[no-untyped-call]
     return width % 64 >= 32 or (repacks and (width % 64 != 0 or height % 32 != 0))
+
+
+@pytest.mark.parametrize("model_type", ["ctrl", "xglm"])
+def test_what_a_pass_makes_of_a_table_is_not_what_a_load_stores(saved: Callable[[str], Path], model_type: str) -> None:
+    """CTRL casts its table of positions while it computes, and XGLM lengthens its own for the text."""
+    for quantization in (BF16, INT8, NF4):
+        prediction(model_type, quantization)
+        footprint = prediction(model_type, quantization).footprint
+        inventory = loaded(saved(model_type), model_type, quantization).report.inventory
+        assert [str(one) for one in check_stored_bytes(footprint, inventory)] == [], quantization
+
+
+def test_a_class_that_must_have_a_padding_token_is_followed_all_the_same() -> None:
+    """ModernBERT's declares it as a number, and refuses it to be none."""
+    config = {**_SIZES, "model_type": "modernbert-decoder", "max_position_embeddings": 256}
+    del config["num_key_value_heads"]
+    subject = Subject(
+        config_json=json.dumps(config),
+        auto_class=AUTO_CLASS,
+        architecture="ModernBertDecoderForCausalLM",
+        quantization=BF16,
+        attention="fused",
+    )
+    predicted = predict_all(subject)
+    assert predicted.unpredicted == ""
+    assert predicted.cache is not None
 
 
 def test_buffers_that_the_architecture_holds_in_float32_are_found_by_its_own_rule() -> None:

@@ -125,15 +125,47 @@ def test_the_threshold_is_the_entrys_or_the_files(checkpoint: Path, tmp_path: Pa
     assert faults(prove(again, ProveContent())) == {}
 
 
-def with_up_proj(source: Path, folder: Path, change: Callable[[torch.Tensor], None]) -> Path:
+def with_up_proj(source: Path, folder: Path, changed: Callable[[torch.Tensor], torch.Tensor]) -> Path:
     """A copy of the checkpoint, with the layer's weights changed in their file."""
     shutil.copytree(source, folder)
     for file in folder.glob("*.safetensors"):
         tensors = load_file(file)
         if WEIGHT in tensors:
-            change(tensors[WEIGHT])
+            tensors[WEIGHT] = changed(tensors[WEIGHT])
             save_file(tensors, file, metadata={"format": "pt"})
     return folder
+
+
+def worst(content: Content) -> float:
+    (found,) = (tensor for tensor in content.tensors if tensor.name == WEIGHT)
+    assert found.excess is not None
+    assert not found.fault
+    return found.excess
+
+
+def state_of(model: LoadedModel) -> Any:
+    return model.model.get_submodule(LAYER).weight.quant_state
+
+
+# Scales that are alike, and blocks of zeros ---------------------------------------------------------------------------
+
+
+def alike(matrix: torch.Tensor) -> torch.Tensor:
+    """Every block has the same largest weight, as in a layer that was begun with one magnitude."""
+    return torch.full_like(matrix, 0.5) * torch.where(matrix < 0, -1, 1)
+
+
+def first_block_empty(matrix: torch.Tensor) -> torch.Tensor:
+    """As in a pruned layer."""
+    out = matrix.clone()
+    out[0] = 0
+    return out
+
+
+@pytest.fixture(params=[torch.zeros_like, alike, first_block_empty], ids=["zeros", "alike", "first block empty"])
+def even(request: pytest.FixtureRequest, checkpoint: Path, tmp_path: Path) -> Path:
+    """The checkpoint with another matrix, which is sound."""
+    return with_up_proj(checkpoint, tmp_path / "even", request.param)
 
 
 def first_codes(form: Any, blocks: slice) -> None:
@@ -146,8 +178,9 @@ def first_codes(form: Any, blocks: slice) -> None:
 def test_blocks_of_zeros_unpack_to_zero_whatever_their_codes_are(
     checkpoint: Path, tmp_path: Path, quantization: Quantization
 ) -> None:
-    def change(weights: torch.Tensor) -> None:
+    def change(weights: torch.Tensor) -> torch.Tensor:
         weights.view(-1)[: 2 * 64] = 0.0
+        return weights
 
     model = loaded(with_up_proj(checkpoint, tmp_path / "zeros", change), quantization)
     weight = model.model.get_submodule(LAYER).weight
@@ -163,8 +196,9 @@ def test_scales_that_are_all_alike_unpack_to_their_mean_whatever_their_codes_are
 ) -> None:
     """Without their mean they are a group of zeros, in which the kernel for GPUs gives the first code as well."""
 
-    def change(weights: torch.Tensor) -> None:
+    def change(weights: torch.Tensor) -> torch.Tensor:
         weights.view(-1, 64)[:, 0] = 0.5
+        return weights
 
     model = loaded(with_up_proj(checkpoint, tmp_path / "alike", change), Quantization.NF4_DQ)
     state = model.model.get_submodule(LAYER).weight.quant_state
@@ -173,8 +207,33 @@ def test_scales_that_are_all_alike_unpack_to_their_mean_whatever_their_codes_are
     assert worst(prove(model, ProveContent())) < MOST_EXCESS
 
 
-def worst(content: Content) -> float:
-    (found,) = (tensor for tensor in content.tensors if tensor.name == WEIGHT)
-    assert found.excess is not None
-    assert not found.fault
-    return found.excess
+@pytest.mark.parametrize("quantization", [Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ], ids=str)
+def test_scales_that_are_alike_and_blocks_of_zeros_are_sound(even: Path, quantization: Quantization) -> None:
+    """Nested scales that are all alike have a spread of zero, which no code of theirs moves."""
+    content = prove(loaded(even, quantization), ProveContent())
+    assert faults(content) == {}
+    assert worst(content) <= MOST_EXCESS
+
+
+@pytest.mark.parametrize("even", [alike], indirect=True, ids=["alike"])
+def test_scales_that_are_alike_are_still_held_against_the_weights(even: Path) -> None:
+    for part, value in (("offset", 0.51), ("absmax", 0.01)):
+        model = loaded(even, Quantization.NF4_DQ)
+        state = state_of(model)
+        (state if part == "offset" else state.state2).__dict__[part].fill_(value)
+        assert worst(prove(model, ProveContent())) > MOST_EXCESS, part
+
+
+@pytest.mark.parametrize("even", [first_block_empty], indirect=True, ids=["first block empty"])
+def test_the_codes_of_a_block_of_zeros_count_where_its_scale_is_not_zero(even: Path) -> None:
+    """Kernels differ in the code that they write for zero over zero; times a scale of zero each is zero."""
+    for quantization, scale, is_sound in (
+        (Quantization.NF4, 0.0, True),
+        (Quantization.NF4, 1e-4, False),
+        (Quantization.NF4_DQ, None, True),
+    ):
+        model = loaded(even, quantization)
+        model.model.get_submodule(LAYER).weight.data.view(-1)[:32] = 0
+        if scale is not None:
+            state_of(model).absmax[0] = scale
+        assert (worst(prove(model, ProveContent())) <= MOST_EXCESS) is is_sound, (quantization, scale)

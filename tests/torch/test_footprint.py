@@ -20,6 +20,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.footprint.packing import packed
 from plimsoll.host.server.inventory import take_inventory
 from plimsoll.host.server.loading import load
+from plimsoll.host.server.predict.config import misspelt
 from plimsoll.host.server.predict.coverage import fused_experts, skeleton_of
 from plimsoll.host.server.predict.variant import footprint_of
 from plimsoll.judge.quantization import check_stored_bytes
@@ -244,6 +245,35 @@ def test_a_misspelt_key_of_a_configuration_is_refused(config: dict[str, int], sa
     with pytest.raises(PlimsollError) as caught:
         predict({**given, **config}, AUTO_CLASS, "MixtralForCausalLM", Quantization.BF16)
     assert str(caught.value) == f"the configuration of MixtralForCausalLM has keys that nothing reads: {said}"
+
+
+def test_a_name_that_only_an_alias_stands_for_is_no_slip() -> None:
+    """Kimi Linear writes `num_shared_experts` to its files, and has the field `n_shared_experts`."""
+    config = transformers.AutoConfig.for_model("kimi_linear", n_shared_experts=1, num_experts_per_tok=2)
+    written = {key: value for key, value in config.to_dict().items() if value is not None}
+    assert {"num_shared_experts", "num_experts_per_token"} <= written.keys()
+    assert [*misspelt(written, config)] == []
+    assert [*misspelt({"num_shared_expert": 1}, config)] == [("num_shared_expert", "num_shared_experts")]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            {"hidden_size": "64"},
+            "Validation error for field 'hidden_size': TypeError: ",
+        ),
+        ({"num_attention_heads": 0}, "ZeroDivisionError: "),
+        ({"hidden_size": -64}, "RuntimeError: Trying to create tensor with negative dimension"),
+        ({"hidden_act": "gelou"}, "KeyError: "),
+    ],
+)
+def test_a_value_that_gives_no_model_is_one_line(config: dict[str, Any], said: str) -> None:
+    with pytest.raises(PlimsollError) as caught:
+        predict({**CONFIGS["llama"], **config}, AUTO_CLASS, "LlamaForCausalLM", Quantization.BF16)
+    text = str(caught.value)
+    assert f"cannot build LlamaForCausalLM (model_type 'llama') with AutoModelForCausalLM: {said}" in text
+    assert "\n" not in text
 
 
 def test_a_misspelt_key_of_a_nested_configuration_is_found() -> None:

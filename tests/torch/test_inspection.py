@@ -225,8 +225,8 @@ def test_a_null_that_toml_cannot_say_is_refused_by_name() -> None:
         ),
         (
             {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": 64, "n_head": 0},
-            f"transformers {transformers.__version__} cannot build GPT2LMHeadModel from the configuration: "
-            "ZeroDivisionError: integer division or modulo by zero",
+            f"transformers {transformers.__version__} cannot build GPT2LMHeadModel (model_type 'gpt2') with "
+            "AutoModelForCausalLM: ZeroDivisionError: integer division or modulo by zero",
         ),
     ],
 )

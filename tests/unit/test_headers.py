@@ -55,10 +55,22 @@ def test_a_header_tells_by_dtype_what_is_stored_and_nothing_else_is_read() -> No
         (content()[:-1], "its header speaks of"),
         (content(body=85), "its header speaks of"),
         (content([1, 2]), "has a header that cannot be read (AttributeError)"),
+        (
+            content({**TENSORS, "b.weight": {"dtype": "BF16", "shape": [8], "data_offsets": [48, 64]}}),
+            "puts b.weight at byte 48, where 64 is the next: tensors overlap, or leave a gap",
+        ),
+        (
+            content({**TENSORS, "b.weight": {"dtype": "BF16", "shape": [4], "data_offsets": [72, 80]}}),
+            "puts b.weight at byte 72, where 64 is the next: tensors overlap, or leave a gap",
+        ),
+        (
+            content({**TENSORS, "b.weight": {"dtype": "BF16", "shape": [9], "data_offsets": [64, 80]}}),
+            "gives b.weight 16 bytes, and its shape takes 18 in BF16",
+        ),
         (content({"a": {"dtype": "BF16", "shape": [2]}}), "has a header that cannot be read (KeyError)"),
         ((4).to_bytes(8, "little") + b"{{{{" + bytes(9), "has a header that cannot be read (JSONDecodeError)"),
     ],
-    ids=["empty", "pointer", "cut", "longer", "a list", "no offsets", "no JSON"],
+    ids=["empty", "pointer", "cut", "longer", "a list", "overlap", "gap", "shape", "no offsets", "no JSON"],
 )
 def test_what_is_no_whole_file_is_told(data: bytes, says: str, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"

@@ -87,6 +87,37 @@ def test_the_suites_own_limit_yields_to_a_claim(tmp_path: Path) -> None:
     assert [judgement.limit.source for judgement in claimed.judgements] == ["a card"]
 
 
+OF_ENGLISH = {"nll_per_byte", "general_answers", "ended_share"}
+TINY_MINE = """
+[[model]]
+id = "tiny-mine"
+family = "llama"
+architecture = "LlamaForCausalLM"
+source = "hub"
+hub_id = "me/tiny-mine"
+licence = "MIT"
+[model.config]
+model_type = "llama"
+[model.generation]
+max_new_tokens = 8
+[[variant]]
+models = ["tiny-mine"]
+quantizations = ["bf16"]
+tier = "tiny"
+"""
+
+
+def test_a_users_model_that_is_called_tiny_must_read_as_any_other(tmp_path: Path) -> None:
+    """What the tiny checkpoints need not know was allowed to it too: 20 nats a byte, and no answer at all."""
+    mine = tmp_path / "mine.toml"
+    mine.write_text(TINY_MINE)
+    variants = read_catalogue([mine]).variants
+    assert OF_ENGLISH.isdisjoint(claim.metric for claim in variants["tiny-mine/bf16"].claims)
+    shipped = [variant for variant in read_catalogue().variants.values() if variant.id.startswith("tiny-")]
+    assert len(shipped) > 20
+    assert all({claim.metric for claim in variant.claims} >= OF_ENGLISH for variant in shipped)
+
+
 def test_pages_of_files_are_no_memory_of_the_host() -> None:
     memory = HostMemory(before=10, peak=1000, after=900, method="VmHWM", own_before=5, own_peak=55, own_after=25)
     assert (memory.grown_peak, memory.grown_after) == (50, 20)

@@ -431,6 +431,20 @@ def test_a_process_that_the_kernel_ended_is_told_as_memory() -> None:
     assert ids("Memory cgroup out of memory: Killed process 41 (python) total-vm:1kB\nKilled") == ["group-memory"]
 
 
+NOTICE = (
+    "Failed to load CPU gemm_4bit_forward from kernels-community: No module named 'kernels'. Please make sure you "
+    "already `pip install kernels` and the kernels >= 0.11.1"
+)
+
+
+@pytest.mark.parametrize("between", ["\n", " "], ids=["a line of its own", "the same line"])
+def test_a_notice_of_what_goes_on_without_is_no_cause_of_the_end(between: str) -> None:
+    """It stands in the log of every host on many processors, and turned each end into a package that is missing."""
+    text = f"importing the model stack ended the process: killed by SIGKILL{between}{NOTICE}"
+    assert ids(text) == ["killed"]
+    assert ids(f"{NOTICE}\nModuleNotFoundError: No module named 'accelerate'") == ["missing-package"]
+
+
 def test_the_name_of_an_exception_in_a_sentence_is_none() -> None:
     assert ids("the docs of MemoryError say more") == []
     assert ids("MemoryError") == ["ram"]
@@ -505,6 +519,10 @@ def test_no_rule_fires_on_what_is_read_of_a_healthy_node(path: Path) -> None:
         "3/3 nodes are available, nvidia.com/gpu: 8 allocatable",
         "Warning: You are sending unauthenticated requests to the HF Hub.",
         "flash_attn is not installed, falling back to sdpa as asked",
+        "INFO: No module named 'flash_attn'; falling back to sdpa",
+        "cannot import the optional dependency triton: No module named 'triton' (ignored)",
+        "Could not load dynamic library 'libnvinfer.so.7'; dlerror: libnvinfer.so.7: cannot open shared object file",
+        NOTICE,
         "vocab_size 32000, sliding_window 4096, max_position_embeddings 32768",
         "[c10d] The client socket has failed to connect to (node-7, 29500): Connection refused",
         "For debugging consider passing CUDA_LAUNCH_BLOCKING=1",

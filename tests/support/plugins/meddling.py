@@ -142,6 +142,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if "status" in DONE:
         session.exitstatus = 0
+    if "exit-at-the-end" in DONE:
+        os._exit(0)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """As plugins end a session whose threads hang, and as they fail on the way."""
+    if "exit-at-once" in DONE:
+        os._exit(0)
+    if "fail-at-the-end" in DONE:
+        raise RuntimeError("planted")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -238,7 +238,9 @@ def _four_bit(name: str, form: FourBit, original: Original, dtype: torch.dtype, 
         scaled = scaled_by(weights, largest[:, None])
         # Where a last block is filled up, its codes are filled up with the code of zero.
         filled = torch.nn.functional.pad(codes, (0, weights.numel() - codes.numel()), value=7)
-        errors = counted(code_error(scaled, filled.view(weights.shape), NF4).amax(-1), largest)
+        # Nested, a block of zeros has a scale that is nearly zero; else a scale that is not zero makes its codes count.
+        scales = largest if state.nested else torch.maximum(largest, state.absmax[start:stop].float().abs().cpu())
+        errors = counted(code_error(scaled, filled.view(weights.shape), NF4).amax(-1), scales)
         worst = _max(worst, _at(errors, start, "block {}, a code"))
         worst = _max(worst, _scales_error(state, largest, start, stop))
         checked += stop - start
@@ -275,7 +277,11 @@ def _scales_error(state: Any, largest: torch.Tensor, start: int, stop: int) -> _
     worst = _at(relative_error(kept, spread), start // NESTED, "the spread of the scales of group {}")
     table = dynamic_table()
     scaled = scaled_by(groups, spread[:, None]).reshape(-1)[: len(found)]
-    errors = counted(code_error(scaled, found.long(), table), spread.repeat_interleave(NESTED)[: len(found)])
+    errors = code_error(scaled, found.long(), table)
+    # Where all scales of a group are alike, no code moves any of them, and the library writes whichever it likes.
+    alike = (spread == 0).repeat_interleave(NESTED)[: len(found)]
+    held = kept.repeat_interleave(NESTED)[: len(found)] * table[found.long()] + offset
+    errors = torch.where(alike, relative_error(held, largest), errors)
     return _max(worst, _at(errors, start, "the scale of block {}"))
 
 

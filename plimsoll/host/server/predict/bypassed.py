@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.host.server.predict.coverage import Coverage, is_linear, output_head
+from plimsoll.host.server.predict.layers import left_as_found
 from plimsoll.host.server.predict.trace import key_of
 
 _TOKENS: Final = 2
@@ -67,7 +68,7 @@ def _watched(model: nn.Module) -> _Readers:
     watch = _Readers(model)
     ids = torch.zeros(1, _TOKENS, dtype=torch.long, device="meta")
     # The code of a model raises anything, where a tensor without values cannot tell.
-    with torch.inference_mode(), watch.installed(), suppress(Exception):
+    with torch.inference_mode(), left_as_found(model), watch.installed(), suppress(Exception):
         model(input_ids=ids)
     return watch
 

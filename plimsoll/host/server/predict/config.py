@@ -42,7 +42,9 @@ def misspelt(given: Mapping[str, Any], configuration: Any, path: str = "") -> It
     too. A field that is given under its own name was not meant."""
     if not is_dataclass(configuration):
         return
-    known = {field.name for field in fields(configuration)} | getattr(configuration, "attribute_map", {}).keys()
+    aliases = getattr(configuration, "attribute_map", {})
+    # What an alias stands for is written to files, also where no field has that name.
+    known = {field.name for field in fields(configuration)} | aliases.keys() | set(aliases.values())
     for key, value in given.items():
         if isinstance(value, Mapping) and hasattr(configuration, key):
             yield from misspelt(value, getattr(configuration, key), f"{path}{key}.")

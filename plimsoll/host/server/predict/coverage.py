@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -31,10 +32,12 @@ def build_skeleton(config: Mapping[str, Any], auto_class: str, architecture: str
     model_type = config.get("model_type")
     try:
         model = skeleton_of(configuration_of(config, architecture), auto_class, dtype)
-    except (ValueError, TypeError, AttributeError) as error:
+    except PlimsollError:
+        raise
+    except Exception as error:  # constructors raise anything for values that they do not expect
         raise PlimsollError(
             f"transformers {transformers.__version__} cannot build {architecture} "
-            f"(model_type {model_type!r}) with {auto_class}: {error}"
+            f"(model_type {model_type!r}) with {auto_class}: {_said(error)}"
         ) from error
     if type(model).__name__ != architecture:
         raise PlimsollError(
@@ -42,6 +45,14 @@ def build_skeleton(config: Mapping[str, Any], auto_class: str, architecture: str
             f"{architecture}: correct one of the two"
         )
     return model
+
+
+def _said(error: Exception) -> str:
+    """An error in one line, with its kind where its text alone may say too little, as that of a KeyError."""
+    text = " ".join(str(error).split())
+    if text and isinstance(error, (ValueError, TypeError, AttributeError, StrictDataclassError)):
+        return text
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def skeleton_of(configuration: Any, auto_class: str, dtype: str, *, trust_remote_code: bool = False) -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -14,6 +14,7 @@ from plimsoll.host.server.predict.coverage import output_head
 from plimsoll.host.server.predict.passes import NotFollowedError
 
 T = TypeVar("T")
+_PADDING: Final = "pad_token_id"
 
 
 def text_part(model: nn.Module) -> tuple[str, PreTrainedModel]:
@@ -40,13 +41,28 @@ def widest_window(config: Any) -> int:
 @contextmanager
 def without_padding(model: PreTrainedModel) -> Iterator[None]:
     """Let a model know no padding token for a while: some look for it among the tokens, which have no values here."""
-    config: Any = model.config
-    padding = getattr(config, "pad_token_id", None)
-    config.pad_token_id = None
+    name = getattr(model.config, "attribute_map", {}).get(_PADDING, _PADDING)
+    # Past the class's own check: some declare the field as a number, and refuse it to be none.
+    values = vars(model.config)
+    padding = values.get(name)
+    values[name] = None
     try:
         yield
     finally:
-        config.pad_token_id = padding
+        values[name] = padding
+
+
+@contextmanager
+def left_as_found(model: nn.Module) -> Iterator[None]:
+    """Put every buffer back that a pass replaces: some cast or lengthen a table for the text that they are given, and
+    what a model stores is told by what it is loaded with."""
+    before = [(module, dict(module._buffers)) for module in model.modules()]  # noqa: SLF001  there is no other list
+    try:
+        yield
+    finally:
+        for module, buffers in before:
+            module._buffers.clear()  # noqa: SLF001
+            module._buffers.update(buffers)  # noqa: SLF001
 
 
 @contextmanager

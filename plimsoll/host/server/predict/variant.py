@@ -26,6 +26,7 @@ from plimsoll.footprint.training import StepPrediction, Training
 from plimsoll.host.server.predict.activations import ForwardPasses
 from plimsoll.host.server.predict.checkpoint_names import published_names
 from plimsoll.host.server.predict.coverage import Coverage, build_skeleton, logical_shape
+from plimsoll.host.server.predict.layers import left_as_found
 from plimsoll.host.server.predict.obstacles import obstacle_of, unasked_defaults, unpackable
 from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.predict.placement import place
@@ -113,7 +114,9 @@ def _skeleton(config_json: str, auto_class: str, architecture: str, dtype: str) 
 
 @lru_cache(maxsize=_KEPT_MODELS)
 def _passes_of(config_json: str, auto_class: str, architecture: str, dtype: str, attention: str) -> ForwardPasses:
-    return ForwardPasses(_skeleton(config_json, auto_class, architecture, dtype), attention)
+    model = _skeleton(config_json, auto_class, architecture, dtype)
+    with left_as_found(model):
+        return ForwardPasses(model, attention)
 
 
 def _facts(model: Any) -> ArchitectureFacts:
