@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from shlex import quote
+from typing import Any, Final
 
 from plimsoll.catalogue.entries import Dataset
 from plimsoll.catalogue.files import shipped_root
@@ -19,6 +20,20 @@ from plimsoll.errors import Fault, PlimsollError
 from plimsoll.extras import install_command
 from plimsoll.hub.pointers import stand_in
 
+_PACKED: Final = (
+    (b"\x1f\x8b", "gzip", "gunzip -k"),
+    (b"BZh", "bzip2", "bunzip2 -k"),
+    (b"\xfd7zXZ\x00", "xz", "unxz -k"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "unzstd"),
+)
+"""The first bytes of packed files, what packed them, and the command that unpacks one."""
+_ARCHIVE: Final = b"PK\x03\x04"
+_ARROW: Final = b"ARROW1"
+_PAGE: Final = (b"<!doctype", b"<html", b"<?xml")
+_TARS: Final = frozenset((".tar", ".tgz", ".tbz2", ".txz"))
+_TABLES: Final = frozenset((".csv", ".tsv"))
+_LOSES: Final = "rows as parquet, JSON Lines or JSON: a table of text loses lists of answers"
+
 
 class FileError(PlimsollError):
     """A file that holds no rows that can be read."""
@@ -26,6 +41,31 @@ class FileError(PlimsollError):
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         super().__init__(str(fault))
+
+
+def other_format(path: Path) -> tuple[str, str] | None:
+    """What a file is in place of rows that can be read, and the next step; None for any other file, and for one that
+    cannot be opened. Its first bytes tell, whatever it is called; a table of text has none, and is told by its name."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError:  # the reader of the file reports it
+        return None
+    suffixes = {suffix.lower() for suffix in path.suffixes}
+    if suffixes & _TARS:
+        return "is an archive (tar)", f"unpack it, and name the file in it: tar -xf {quote(str(path))}"
+    if start.startswith(_ARCHIVE):
+        return "is an archive (zip)", f"unpack it, and name the file in it: unzip {quote(str(path))}"
+    for first, by, command in _PACKED:
+        if start.startswith(first):
+            return f"is packed with {by}", f"unpack it: {command} {quote(str(path))}"
+    if start.lstrip(b"\xef\xbb\xbf \r\n\t").lower().startswith(_PAGE):
+        return "is a page of a web site and no rows", "download it again, logged in where the site asks for it"
+    if start.startswith(_ARROW):
+        return "is an Arrow file", "write its rows as parquet: Dataset.from_file(FILE).to_parquet('validation.parquet')"
+    if suffixes & _TABLES:
+        return "is a table of text", f"name {_LOSES}"
+    return None
 
 
 def read_files(paths: Sequence[Path]) -> Any:
@@ -51,6 +91,9 @@ def _joined_documents(contents: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _read(path: Path) -> Any:
     if (found := stand_in(path)) is not None:
         raise _fault(path, found)
+    if (instead := other_format(path)) is not None:
+        what, fix = instead
+        raise FileError(Fault(where=str(path), what=what, fix=fix))
     try:
         if path.suffix == ".parquet":
             return _parquet(path)

@@ -16,7 +16,7 @@ from typing import Final
 
 from plimsoll.catalogue.entries import Dataset, DatasetSchema
 from plimsoll.dataset.example import DatasetError, Example, StructureReport
-from plimsoll.dataset.files import FileError, miniature_file, read_files
+from plimsoll.dataset.files import FileError, miniature_file, other_format, read_files
 from plimsoll.dataset.rows import RowsRead, read_examples
 from plimsoll.dataset.sources import DataSource, Source
 from plimsoll.errors import Fault
@@ -153,6 +153,12 @@ def _instead(path: Path, split: str) -> tuple[str, str] | None:
             "is what save_to_disk of the library datasets wrote, in a format of its own",
             f'write the rows as parquet, and name that file or its folder: python -c "import datasets; {rows}"',
         )
+    others = [file for file in sorted(path.rglob("*")) if file.suffix not in SUFFIXES and file.is_file()]
+    # A packed release of all splits has a name of its own.
+    for file in [f for f in others if _holds(f, split)] + others:
+        if (instead := other_format(file)) is not None:
+            what, fix = instead
+            return f"has no file for it that can be read: {file.relative_to(path).as_posix()!r} {what}", fix
     return None
 
 

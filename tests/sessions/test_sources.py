@@ -151,6 +151,40 @@ def test_files_of_a_folder_are_held_against_what_is_known_of_them(trained: dict[
     assert [line for line in outcome.results["verdict"]["notes"] if "vouches" in line] == [note]
 
 
+def test_files_without_their_content_are_named_where_the_user_has_them(
+    trained: dict[str, Path], tmp_path: Path
+) -> None:
+    """A folder cloned without git-lfs, and a snapshot copied without its blobs: both look whole in a listing."""
+
+    def to_links(folder: Path) -> None:
+        for file in folder.glob("model*"):
+            file.unlink()
+            file.symlink_to(f"../../blobs/{file.name}")
+
+    def to_pointers(folder: Path) -> None:
+        for file in folder.glob("*.safetensors"):
+            file.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064x}\nsize 7\n")
+
+    links, pointers = tmp_path / "links", tmp_path / "pointers"
+    copy_damaged(trained["tiny-llama"], links, to_links)
+    copy_damaged(trained["tiny-qwen"], pointers, to_pointers)
+    outcome = run_suite(
+        tmp_path / "reports",
+        *("-m", "tiny", "-k", "(tiny-llama/bf16 or tiny-qwen/bf16) and test_load"),
+        *(f"--model-dir=tiny-llama={links}", f"--model-dir=tiny-qwen={pointers}"),
+    )
+    steps = {
+        "tiny-llama": (links, "copy the folder again with its files"),
+        "tiny-qwen": (pointers, "git lfs pull there"),
+    }
+    for model, (folder, step) in steps.items():
+        for question in ("test_cold_load_time", "test_warm_load_time", "test_loads_completely"):
+            reason = outcome.cell(question, f"{model}/bf16")["reason"]
+            assert f"{folder}/model" in reason, reason
+            assert step in reason
+    assert "/cold/" not in outcome.output, "the private copy of a cold load is gone when somebody reads this"
+
+
 def test_a_wrong_folder_is_a_usage_error(tmp_path: Path) -> None:
     outcome = run_inside(tmp_path, "--model-dir=tiny-lama=somewhere", "-m", "tiny")
     assert outcome.status == 4

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -377,6 +380,35 @@ def test_rows_that_are_links_to_nowhere_or_pointers_are_told(tmp_path: Path) -> 
         read_files([pointer])
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "what", "step"),
+    [
+        ("dev-v2.0.json.gz", gzip.compress(b"{}"), "is packed with gzip", "unpack it: gunzip -k PATH"),
+        ("dev.json", gzip.compress(b"{}"), "is packed with gzip", "unpack it: gunzip -k PATH"),
+        ("dev.jsonl.bz2", bz2.compress(b"{}"), "is packed with bzip2", "unpack it: bunzip2 -k PATH"),
+        ("dev.json.xz", lzma.compress(b"{}"), "is packed with xz", "unpack it: unxz -k PATH"),
+        ("dev.jsonl.zst", b"\x28\xb5\x2f\xfd\x04", "is packed with zstd", "unpack it: unzstd PATH"),
+        ("triviaqa-rc.tar.gz", gzip.compress(b""), "is an archive (tar)", "name the file in it: tar -xf PATH"),
+        ("Task12BGoldenEnriched.zip", b"PK\x03\x04", "is an archive (zip)", "name the file in it: unzip PATH"),
+        ("dev.json", b"\n<!DOCTYPE html><title>Sign in", "is a page of a web site and no rows", "download it again"),
+        ("dev.parquet", b"<html>404", "is a page of a web site and no rows", "download it again"),
+        ("validation.arrow", b"ARROW1\0\0", "is an Arrow file", "write its rows as parquet"),
+        ("validation.csv", b"question,answer\n", "is a table of text", "name rows as parquet, JSON Lines or JSON"),
+    ],
+)
+@pytest.mark.parametrize("named", ["file", "folder"])
+def test_a_file_of_another_format_is_told_with_what_makes_rows_of_it(
+    tmp_path: Path, named: str, name: str, content: bytes, what: str, step: str
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(DatasetError) as caught:
+        load(dataset_of(NQ), local(file if named == "file" else tmp_path), "validation")
+    assert what in str(caught.value)
+    assert step.replace("PATH", str(file)) in str(caught.value)
+    assert "name it like" not in str(caught.value), "its name is right"
+
+
 def test_files_of_other_formats_are_listed(tmp_path: Path) -> None:
-    (tmp_path / "validation.csv").write_text("question,answer\n")
-    assert "has no file of .parquet, .jsonl, .json, but validation.csv" in refused(tmp_path)
+    (tmp_path / "validation.sqlite").write_text("question,answer\n")
+    assert "has no file of .parquet, .jsonl, .json, but validation.sqlite" in refused(tmp_path)

@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fixtures.judging import Judge
+from fixtures.run import Run
+from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.judge.judgement import Limit, Measurement, Outcome, judge
 
 FINITE = st.floats(min_value=-1e15, max_value=1e15)
@@ -102,3 +105,13 @@ def test_how_far_a_value_lies_is_said_in_numbers_that_people_read(
 ) -> None:
     limit = Limit(metric="load_time", low=low, high=high, source="x")
     assert judge(Measurement(metric="load_time", value=value), limit).room == room
+
+
+def test_a_figure_that_was_measured_has_no_reason_why_it_was_not() -> None:
+    run = Run(catalogue=read_catalogue(), worker="main", folder=None, evidence=None)
+    of_a_check = Judge(cell="test_token_time[a/bf16]", run=run, variant=None)
+    measured = of_a_check.note("token_time", 0.5, reason="no round was recorded")
+    missing = of_a_check.note("token_time", None, reason="no round was recorded")
+    of_a_check.limit("token_time", 0.5, high=1, source="here", reason="no round was recorded")
+    assert (measured.reason, missing.reason) == ("", "no round was recorded")
+    assert of_a_check.judgements[0].measurement.reason == ""

@@ -93,6 +93,7 @@ def test_a_last_resort_counts_only_where_nothing_better_was_found() -> None:
     [
         ("OSError: libcuda.so.1: cannot open shared object file: No such file", "no-gpu", "`nvidia-smi`"),
         ("ImportError: flash_attn_2_cuda.so: undefined symbol: _ZN3c105Error", "missing-library", "for the torch"),
+        ("in the checkpoint, but nowhere in the model: lm.weight", "new-weights", "use the config.json"),
         ("ImportError: libGL.so.1: cannot open shared object file: No such file", "missing-library", "`ldd`"),
         ("requests: [Errno 111] Connection refused", "offline", "connect the node"),
         ("Illegal instruction (core dumped)", "illegal-instruction", "install wheels"),
