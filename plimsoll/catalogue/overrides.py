@@ -1,5 +1,5 @@
-"""Changes the catalogue by the options of a run: fewer layers, the CPU in place of a GPU or a GPU in place of the CPU,
-a path for an entry, settings of a load.
+"""Changes the catalogue by the options of a run or a plan: other weights, fewer layers, the CPU in place of a GPU or a
+GPU in place of the CPU, a path for an entry, settings of a load.
 
 What is changed gets an id of its own (`llama-3.1-70b:1-layer/nf4-dq:cpu`; no entry can have a colon in its id), so that
 its result can never be mistaken for that of the unchanged entry.
@@ -25,12 +25,47 @@ CPU: Final = "cpu"
 """The alteration of a variant whose tier is for a GPU, run on the processor."""
 GPU: Final = "cuda"
 """The alteration of a variant whose tier is for the processor, run on a GPU."""
+AUTO: Final = "auto"
+SOURCES: Final = (AUTO, *(source.value for source in WeightSource))
+"""What `--weights` takes."""
 
 
 def alterations_of(variant: str) -> tuple[str, ...]:
     """The alterations in a variant's id: `1-layer` and `cpu` of `llama-3.1-70b:1-layer/nf4-dq:cpu`. The choice of a GPU
     is no alteration."""
     return tuple(alteration for part in without_gpus(variant).split("/") for alteration in part.split(":")[1:])
+
+
+def with_sources(catalogue: Catalogue, weights: str, model_dirs: Sequence[str], base: Path) -> Catalogue:
+    """The catalogue with each model's source as the options say; relative folders start at `base`.
+
+    Raises PlimsollError for a missing folder, an unknown model, and options that contradict each other.
+    """
+    if model_dirs and weights not in (AUTO, WeightSource.LOCAL):
+        raise PlimsollError(
+            f"--model-dir names folders, and --weights={weights} asks for others: leave one of them out"
+        )
+    folders = named_paths("--model-dir", "model", "folder", model_dirs, base, catalogue.models, _is_checkpoint)
+    if weights == AUTO and not folders:
+        return catalogue
+    models = {name: _from(model, weights, folders.get(name)) for name, model in catalogue.models.items()}
+    variants = {name: replace(variant, model=models[variant.model.id]) for name, variant in catalogue.variants.items()}
+    return replace(catalogue, models=models, variants=variants)
+
+
+def altered(catalogue: Catalogue, *, weights: str, layers: int | None, device: str | None) -> Catalogue:
+    """The catalogue with the layers and the device that the options of these names ask for.
+
+    Raises PlimsollError for `--layers` without synthetic weights.
+    """
+    if layers is not None:
+        if weights != WeightSource.SYNTHETIC:
+            raise PlimsollError(
+                f"--layers={layers} takes layers away, and a checkpoint has them all: add --weights=synthetic"
+            )
+        catalogue = with_layers(catalogue, layers)
+    moved = {CPU: on_cpu, GPU: on_gpu}.get(device or "")
+    return catalogue if moved is None else moved(catalogue)
 
 
 def with_layers(catalogue: Catalogue, layers: int) -> Catalogue:
@@ -203,3 +238,18 @@ def _model(model: Model, settings: LoadSettings) -> Model:
     if settings.revision is not None and model.source is WeightSource.HUB:
         changes["revision"] = settings.revision
     return replace(model, **changes) if changes else model
+
+
+def _from(model: Model, weights: str, folder: Path | None) -> Model:
+    if folder is not None:
+        return replace(model, source=WeightSource.LOCAL, path=folder)
+    return model if weights == AUTO else replace(model, source=WeightSource(weights))
+
+
+def _is_checkpoint(option: str, folder: Path) -> None:
+    if not folder.is_dir():
+        raise PlimsollError(f"{option}: there is no folder {folder}")
+    if not (folder / "config.json").is_file():
+        inside = [path.parent.name for path in sorted(folder.glob("*/config.json"))]
+        hint = f"; did you mean {folder / inside[0]}?" if inside else ""
+        raise PlimsollError(f"{option}: {folder} has no config.json, so it is no checkpoint{hint}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from plimsoll.catalogue.entries import Catalogue, Profile, Variant
 from plimsoll.catalogue.expression import compile_expression
 from plimsoll.catalogue.marks import suite_marks
-from plimsoll.catalogue.overrides import with_settings
+from plimsoll.catalogue.overrides import AUTO, CPU, GPU, SOURCES, altered, with_settings, with_sources
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.catalogue.settings import read_settings
 from plimsoll.commands.output import add_output
@@ -65,12 +65,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "`first`, or GPUs by index or UUID with commas between; a reference machine's are dealt where this is given",
     )
     add_catalogue(parser)
-    parser.add_argument(
-        "--load-config",
-        metavar="JSON",
-        help='plan with these settings over those of every entry, as pytest loads them: {"torch_dtype": "float16"}, or '
-        "the path of a file with them",
-    )
+    _add_overrides(parser)
     add_output(parser, "print JSON, sizes in bytes and times in seconds")
     parser.add_argument(
         "--length",
@@ -90,10 +85,41 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=run)
 
 
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    """What a run alters of the catalogue by options of the same names."""
+    parser.add_argument(
+        "--weights", choices=SOURCES, default=AUTO, help="plan with weights from there, as pytest loads them"
+    )
+    parser.add_argument(
+        "--model-dir",
+        action="append",
+        default=[],
+        metavar="MODEL=FOLDER",
+        help="plan with a folder of your own for a model of the catalogue (repeatable)",
+    )
+    parser.add_argument(
+        "--device", choices=(CPU, GPU), help="plan every variant on this device, whatever its tier asks for"
+    )
+    parser.add_argument(
+        "--layers",
+        type=positive,
+        metavar="N",
+        help="plan every model cut to its first N layers; needs --weights=synthetic",
+    )
+    parser.add_argument(
+        "--load-config",
+        metavar="JSON",
+        help='plan with these settings over those of every entry, as pytest loads them: {"torch_dtype": "float16"}, or '
+        "the path of a file with them",
+    )
+
+
 def run(options: argparse.Namespace) -> int:
-    """Print the plan. Raises PlimsollError for an unknown mark or profile, settings that cannot be used, and where no
-    host can be started."""
+    """Print the plan. Raises PlimsollError for an unknown mark or profile, options and settings that cannot be used,
+    and where no host can be started."""
     catalogue = read_catalogue(options.catalogue, known_marks=suite_marks())
+    catalogue = with_sources(catalogue, options.weights, options.model_dir, Path())
+    catalogue = altered(catalogue, weights=options.weights, layers=options.layers, device=options.device)
     if options.load_config is not None:
         catalogue = with_settings(catalogue, read_settings(options.load_config, Path()))
     variants = _selected(catalogue, options.marks)

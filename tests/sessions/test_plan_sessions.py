@@ -126,6 +126,28 @@ def test_patterns_of_profiles_and_several_gpus() -> None:
     assert plans["a100-80g-x4"]["left_bytes"] > plans["a100-80g-x2"]["left_bytes"] > 0
 
 
+def test_weights_device_and_layers_are_planned_as_a_run_loads_them() -> None:
+    asked = ("plan", "-m", "gpu8b and bf16 and llama", "--profile", "a100-40g", "--json")
+    whole = json.loads(plimsoll(*asked).stdout)["plans"][0]["rows"]
+    done = plimsoll(*asked, "--weights=synthetic", "--layers=2", "--device=cpu")
+    assert done.returncode == 0, done.stderr
+    cut = json.loads(done.stdout)["plans"][0]["rows"]
+    assert [row["variant"] for row in cut] == [
+        f"{model}:2-layers/{rest}:cpu" for model, rest in (row["variant"].split("/") for row in whole)
+    ]
+    assert {row["device"] for row in cut} == {"cpu"}
+    assert all(small["needed_bytes"] < big["needed_bytes"] / 4 for small, big in zip(cut, whole, strict=True))
+    assert all("login" in row["note"] for row in whole)
+    assert not any("login" in row["note"] for row in cut), "weights that are made need none"
+
+
+def test_a_folder_of_ones_own_is_planned_with(trained: dict[str, Path]) -> None:
+    done = plimsoll("plan", "-m", "tiny and bf16", f"--model-dir=tiny-llama={trained['tiny-llama']}", "--json")
+    assert done.returncode == 0, done.stderr
+    lost = plimsoll("plan", "-m", "tiny and bf16", "--model-dir=tiny-llama=nowhere-at-all")
+    assert (lost.returncode, "there is no folder" in lost.stderr) == (2, True)
+
+
 def test_load_settings_are_planned_with_and_named() -> None:
     arguments = ("plan", "-m", "gpu1b and bf16", "--profile", "a100-40g", "--json")
     fused, eager = (

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from fixtures.catalogue_options import with_sources
 from fixtures.progress import Progress, StatusLine
 from fixtures.run import Run
 from fixtures.weights import RunWeights
 from plimsoll.catalogue.entries import Catalogue, WeightSource
+from plimsoll.catalogue.overrides import with_sources
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.tiny.checkpoint import MANIFEST

@@ -6,9 +6,17 @@ from argparse import Namespace
 
 import pytest
 
-from fixtures.catalogue_options import altered, choose_again, chosen, with_sources
+from fixtures.catalogue_options import choose_again, chosen
 from plimsoll.catalogue.entries import Catalogue
-from plimsoll.catalogue.overrides import alterations_of, cut_config, on_cpu, on_gpu, with_layers
+from plimsoll.catalogue.overrides import (
+    alterations_of,
+    altered,
+    cut_config,
+    on_cpu,
+    on_gpu,
+    with_layers,
+    with_sources,
+)
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.metrics import METRICS, MetricKind
@@ -130,17 +138,18 @@ def options(**given: object) -> Namespace:
 
 def test_layers_are_taken_from_synthetic_weights_alone(catalogue: Catalogue) -> None:
     with pytest.raises(PlimsollError) as caught:
-        altered(catalogue, options(layers=1, weights="hub"))
+        altered(catalogue, weights="hub", layers=1, device=None)
     assert str(caught.value) == "--layers=1 takes layers away, and a checkpoint has them all: add --weights=synthetic"
 
 
 def test_without_options_nothing_is_altered(catalogue: Catalogue) -> None:
-    assert altered(catalogue, options()) is catalogue
+    assert altered(catalogue, weights="auto", layers=None, device=None) is catalogue
 
 
 def test_options_are_recorded_and_taken_again(catalogue: Catalogue) -> None:
     given = options(weights="synthetic", layers=1, device="cpu")
-    variants = altered(with_sources(catalogue, "synthetic", [], catalogue.files[0].path), given).variants
+    made_up = with_sources(catalogue, given.weights, [], catalogue.files[0].path)
+    variants = altered(made_up, weights=given.weights, layers=given.layers, device=given.device).variants
     assert variants["llama-3.2-1b:1-layer/nf4:cpu"].model.source == "synthetic"
     assert chosen(given) == {"weights": "synthetic", "layers": 1, "device": "cpu"}
     assert chosen(options()) == {}
