@@ -51,14 +51,21 @@ def create_run_folder(reports: Path, now: datetime) -> Path:
     )
 
 
-def point_latest(reports: Path, run: Path) -> None:
-    """Point `reports/latest` to the run, in one step: a reader sees the old run or the new one.
-
-    Raises PlimsollError where the link cannot be made.
-    """
+def check_latest(reports: Path) -> None:
+    """Raise PlimsollError where something that is no link stands in the place of `reports/latest`."""
     link = reports / LATEST
     if link.is_dir() and not link.is_symlink():
         raise PlimsollError(f"{link} is a folder, not a link to the newest run; move it away, or use --report-dir DIR")
+
+
+def point_latest(run: Path) -> None:
+    """Point `latest` beside the run to it, in one step: a reader sees the old run or the new one.
+
+    Raises PlimsollError where the link cannot be made.
+    """
+    reports = run.parent
+    check_latest(reports)
+    link = reports / LATEST
     temporary = reports / f".{LATEST}-{run.name}"
     try:
         temporary.symlink_to(os.path.relpath(run, reports), target_is_directory=True)

@@ -20,7 +20,7 @@ def test_runs_that_start_together_get_folders_of_their_own(tmp_path: Path) -> No
         reports = Path(sys.argv[1])
         for _ in range(100):
             run = create_run_folder(reports, datetime(2026, 11, 20, tzinfo=UTC))
-            point_latest(reports, run)
+            point_latest(run)
             assert (reports / "latest").is_dir()
             print(run)
     """
@@ -43,7 +43,7 @@ def test_a_read_only_reports_folder_is_one_clear_message() -> None:
             os.seteuid(65534)  # root may write everywhere
         reports = Path(sys.argv[1])
         make = lambda: create_run_folder(reports, datetime.now(UTC))
-        for write in (make, lambda: point_latest(reports, reports / "a")):
+        for write in (make, lambda: point_latest(reports / "a")):
             try:
                 write()
             except PlimsollError as error:

@@ -65,6 +65,17 @@ def test_empty_selection_is_incomplete(tmp_path: Path) -> None:
     assert "nothing was planned" in outcome.output.splitlines()[-1]
 
 
+@pytest.mark.parametrize("mistake", [("-k", "no-such-model"), ("-k", "tiny("), ("acceptance/test_nope.py",)])
+def test_a_run_that_plans_nothing_is_not_the_latest(mistake: tuple[str, ...], tmp_path: Path) -> None:
+    done = tmp_path / "20261127T000000Z-vm-0001"
+    done.mkdir()
+    (tmp_path / "latest").symlink_to(done.name)
+    outcome = run_suite(tmp_path, "-m", "tiny", *mistake)
+    assert outcome.status in (4, 5)
+    assert "nothing was planned" in outcome.output
+    assert (tmp_path / "latest").resolve() == done
+
+
 def test_typo_in_marks_is_an_error(tmp_path: Path) -> None:
     outcome = run_suite(tmp_path, "-m", "tinny and not nf4-dq")
     assert outcome.status == 4

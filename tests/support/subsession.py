@@ -38,10 +38,12 @@ class Outcome:
 
     @property
     def folder(self) -> Path:
-        """The run's folder. Raises AssertionError, with what the sub-session said, where it made none."""
-        folder = (self.reports / "latest").resolve()
-        assert folder.is_dir(), f"the sub-session left no run:\n{self.output}"
-        return folder
+        """The run's folder, the newest there is: a run that planned nothing is not the latest. Raises AssertionError,
+        with what the sub-session said, where it made none."""
+        latest = self.reports / "latest"
+        runs = sorted(path for path in self.reports.glob("*-*-*") if path.is_dir() and not path.is_symlink())
+        assert runs or latest.is_dir(), f"the sub-session left no run:\n{self.output}"
+        return latest.resolve() if latest.is_dir() else runs[-1]
 
     @property
     def verdict(self) -> str:

@@ -49,7 +49,7 @@ def test_latest_points_to_the_newest_also_after_a_move(tmp_path: Path) -> None:
     reports = tmp_path / "reports"
     for _ in range(2):
         run = create_run_folder(reports, NOW)
-        point_latest(reports, run)
+        point_latest(run)
         assert (reports / "latest").resolve() == run
     reports.rename(tmp_path / "moved")
     assert (tmp_path / "moved" / "latest").resolve() == tmp_path / "moved" / run.name
@@ -58,7 +58,7 @@ def test_latest_points_to_the_newest_also_after_a_move(tmp_path: Path) -> None:
 def test_a_folder_in_place_of_the_link_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
     with pytest.raises(PlimsollError) as error:
-        point_latest(tmp_path, create_run_folder(tmp_path, NOW))
+        point_latest(create_run_folder(tmp_path, NOW))
     assert str(error.value) == (
         f"{tmp_path / 'latest'} is a folder, not a link to the newest run; move it away, or use --report-dir DIR"
     )
@@ -75,7 +75,7 @@ def test_a_place_where_no_folder_can_be_made_is_one_clear_message(tmp_path: Path
 
 def test_a_run_is_found_by_path_id_and_latest(tmp_path: Path) -> None:
     run = create_run_folder(tmp_path, NOW)
-    point_latest(tmp_path, run)
+    point_latest(run)
     assert find_run(str(run), Path("nowhere")) == run
     assert find_run(run.name, tmp_path) == run
     assert find_run("latest", tmp_path).resolve() == run
