@@ -39,6 +39,7 @@ PLANTED: Final = {
     "offset": (NF4_DQ,),
     "row-scales": (INT8,),
     "over-128": (INT8,),
+    "four-bit-codes": (INT8,),
 }
 
 

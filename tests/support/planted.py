@@ -94,6 +94,12 @@ def _scales_over_128(model: Any) -> None:
     _layer(model).weight.SCB *= 127 / 128
 
 
+def _codes_of_four_bits(model: Any) -> None:
+    """Each row's codes in steps of 17, as 15 values would give them."""
+    data = _layer(model).weight.data
+    data.copy_((data.float() / 17).round().mul(17).clamp(-127, 127).to(torch.int8))
+
+
 def _norm_off(model: Any) -> None:
     norm = model.model.norm.weight.data
     norm.view(torch.int16)[3] += 1
@@ -149,6 +155,7 @@ FAULTS: Final[Mapping[str, Callable[[Any], None]]] = {
     "swapped": _two_tensors_swapped,
     "row-scales": _row_scales_one_off,
     "over-128": _scales_over_128,
+    "four-bit-codes": _codes_of_four_bits,
     "norm": _norm_off,
     "embedding": _embedding_rows_swapped,
     "expert-byte": _expert_byte,
