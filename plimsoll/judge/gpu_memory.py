@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from plimsoll.host.protocol import GpuReleased
+if TYPE_CHECKING:  # who draws these accounts need not know what hosts are asked
+    from plimsoll.host.protocol import GpuReleased
 
 JUDGED: Final = "torch's allocator (allocated, at its highest)"
 BY_PROCESS: Final = "NVML's figure for the process"

@@ -293,8 +293,8 @@ def test_a_gap_that_is_waived_is_signed_and_a_killed_run_is_not(tmp_path: Path) 
         (["--key", "mine.toml"], "ssh-keygen could not sign with mine.toml; what it says stands above"),
         (["--waivers", "old.toml"], "old.toml: waiver[0].until: expired: 2001-12-31 is before"),
         (["--waivers", "none.toml"], "none.toml: there is no such file"),
-        (["--operator", " "], "argument --operator: invalid"),
-        (["--operator", "a\nb"], "argument --operator: invalid"),
+        (["--operator", " "], "argument --operator: must be one line of 1 to"),
+        (["--operator", "a\nb"], "printable characters, not 'a\\nb'"),
         (["--output", "none/b.zip"], "none/b.zip cannot be written (No such file or directory)"),
     ],
 )
