@@ -152,6 +152,19 @@ def test_what_a_library_logs_again_and_again_stands_once_in_the_log(host: Host) 
     await_text(host.log, "cast\ncast\ncast to float16\nanother\nend\nEND\n")
 
 
+def test_a_library_that_logs_wrongly_goes_on(host: Host) -> None:
+    """As it does without us: logging tells of it on standard error."""
+    assert host.ask(call("warn_wrongly"), DEADLINE) == "went on"
+    assert "--- Logging error ---" in await_some(host.log, "careless")
+
+
+def await_some(path: Path, text: str) -> str:
+    end = time.monotonic() + DEADLINE
+    while text not in path.read_text(encoding="utf-8") and time.monotonic() < end:
+        time.sleep(0.02)
+    return path.read_text(encoding="utf-8")
+
+
 def await_text(path: Path, text: str) -> None:
     """A thread writes the log, so that what a host has said is there a moment later."""
     end = time.monotonic() + DEADLINE

@@ -91,6 +91,11 @@ def warn(texts: list[str]) -> None:
         logging.getLogger(f"chatty.{number % 2}").warning("%s", text)
 
 
+def warn_wrongly() -> str:
+    logging.getLogger("careless").warning("%d layers", "many")
+    return "went on"
+
+
 def die_by(number: int, text: str) -> None:
     print(text, file=sys.stderr)
     os.kill(os.getpid(), number)

@@ -32,7 +32,10 @@ class OnceEach(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """logging's hook."""
-        said = (record.name, record.getMessage())
+        try:
+            said = (record.name, record.getMessage())
+        except Exception:  # noqa: BLE001  arguments that do not fit: logging tells that itself, and the library goes on
+            return True
         if said in self._said:
             return False
         if len(self._said) < _MOST_REMEMBERED:
