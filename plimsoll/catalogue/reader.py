@@ -195,11 +195,16 @@ def _profiles(table: TomlTable, parsed: ProfileTable) -> Iterator[Profile]:
 
 def _claims(tables: Sequence[TomlTable]) -> tuple[Claim, ...]:
     """All claims in force. A claim with `replaces` removes its variants from the earlier limits on the same metric;
-    claims that are only a record (disputed, or without effect) stay."""
+    claims that are only a record (disputed, or without effect) stay.
+
+    What ships speaks of models that ship: a user's own may be called anything, `tiny-mine` too.
+    """
     variants = ids_of(tables, "variant")
+    models = ids_of([table for table in tables if table.document.file.shipped], "model")
+    of_shipped = [id_ for id_ in variants if id_.partition("/")[0] in models]
     claims: list[Claim] = []
     for table, parsed in _of(tables, ClaimTable):
-        claim = _claim(table, parsed, variants)
+        claim = _claim(table, parsed, of_shipped if table.document.file.shipped else variants)
         if parsed.replaces:
             claims = [_yielding(earlier, claim) for earlier in claims]
         claims.append(claim)

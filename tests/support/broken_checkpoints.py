@@ -1,7 +1,7 @@
 """Really damaged checkpoints, and user catalogues that name them: what the suite must withstand.
 
-Ids begin with `tiny-`, so that the tiny tier's claims hold for them: a figure without a limit would fail anyway. Those
-that are about English, which none of them reads, name the shipped ids alone; such entries bring their own.
+Where an id begins with `tiny-`, its variants bring claims like those of the shipped tiny checkpoints: what ships speaks
+of what ships, and these read no more English than those.
 """
 
 from __future__ import annotations
@@ -9,22 +9,17 @@ from __future__ import annotations
 import json
 import shutil
 import struct
-from collections.abc import Callable, Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from plimsoll.catalogue.entries import Model
+from plimsoll.catalogue.files import shipped_root
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.tiny.checkpoint import MANIFEST
 
 Damage = Callable[[Path], None]
-
-
-_OF_ENGLISH: Final = {
-    "nll_per_byte": 'high = 20\nunit = "nats/byte"',
-    "general_answers": 'low = 0\nunit = "1"',
-    "ended_share": 'low = 0\nunit = "1"',
-}
 
 
 def toml_value(value: Any) -> str:
@@ -50,21 +45,32 @@ def model_entry(model: Model, name: str, path: Path, **fields: Any) -> str:
         entry["config_null"] = absent
     config = {key: value for key, value in model.config.items() if value is not None}
     generation = {"max_new_tokens": model.generation.max_new_tokens, "pad_token": model.generation.pad_token}
-    claims = [
-        f'[[claim]]\nvariants = ["{name}/*"]\nmetric = "{metric}"\n{bound}\nsource = "it reads no English"'
-        for metric, bound in _OF_ENGLISH.items()
-        if name.startswith("tiny-")
-    ]
     lines = ["[[model]]", *(f"{key} = {toml_value(value)}" for key, value in entry.items())]
     lines += ["[model.config]", *(f"{key} = {toml_value(value)}" for key, value in config.items())]
     lines += ["[model.generation]", *(f"{key} = {toml_value(value)}" for key, value in generation.items())]
-    return "\n".join([*lines, *claims]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def variant_entry(model: str, quantizations: Sequence[str], **fields: Any) -> str:
     """A `[[variant]]` of the tiny tier."""
     entry = {"models": [model], "quantizations": list(quantizations), "tier": "tiny", **fields}
-    return "[[variant]]\n" + "".join(f"{key} = {toml_value(value)}\n" for key, value in entry.items())
+    tables = [("variant", entry)]
+    if model.startswith("tiny-"):
+        tables += [("claim", claim) for claim in _tiny_claims(model, quantizations, fields.get("name"))]
+    return "\n".join(
+        "".join((f"[[{kind}]]\n", *(f"{key} = {toml_value(value)}\n" for key, value in table.items())))
+        for kind, table in tables
+    )
+
+
+def _tiny_claims(model: str, quantizations: Sequence[str], name: str | None) -> Iterator[dict[str, Any]]:
+    """The claims on the tiny checkpoints, of these variants."""
+    for claim in tomllib.loads((shipped_root() / "claims" / "tiny.toml").read_text())["claim"]:
+        schemes = [pattern.partition("/")[2] for pattern in claim["variants"]]
+        meant = [quantization for quantization in quantizations if "" in schemes or quantization in schemes]
+        if meant:
+            ending = f"-{name}" if name else ""
+            yield {**claim, "variants": [f"{model}/{quantization}{ending}" for quantization in meant]}
 
 
 def shipped(name: str) -> Model:

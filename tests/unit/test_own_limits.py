@@ -107,12 +107,27 @@ tier = "tiny"
 """
 
 
-def test_a_users_model_that_is_called_tiny_must_read_as_any_other(tmp_path: Path) -> None:
-    """What the tiny checkpoints need not know was allowed to it too: 20 nats a byte, and no answer at all."""
+CLAIM_ON_TINY = """
+[[claim]]
+variants = ["tiny-*"]
+metric = "ram_peak"
+high = 9
+unit = "GB"
+source = "my page"
+"""
+
+
+def test_a_users_model_that_is_called_tiny_is_judged_as_any_other(tmp_path: Path) -> None:
+    """What the tiny checkpoints need not know was allowed to it too, 20 nats a byte and no answer at all; and what they
+    take was all that it might: 256 MiB."""
     mine = tmp_path / "mine.toml"
     mine.write_text(TINY_MINE)
     variants = read_catalogue([mine]).variants
-    assert OF_ENGLISH.isdisjoint(claim.metric for claim in variants["tiny-mine/bf16"].claims)
+    assert variants["tiny-mine/bf16"].claims == ()
+    mine.write_text(TINY_MINE + CLAIM_ON_TINY)
+    variants = read_catalogue([mine]).variants
+    assert [claim.source for claim in variants["tiny-mine/bf16"].claims] == ["my page"]
+    assert "my page" in [claim.source for claim in variants["tiny-llama/bf16"].claims], "a user's speaks of all"
     shipped = [variant for variant in read_catalogue().variants.values() if variant.id.startswith("tiny-")]
     assert len(shipped) > 20
     assert all({claim.metric for claim in variant.claims} >= OF_ENGLISH for variant in shipped)
