@@ -13,7 +13,7 @@ import transformers
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.footprint.prediction import Subject
-from plimsoll.host.server.predict.bypassed import bypassed_layers, names_to_skip
+from plimsoll.host.server.predict.bypassed import bypassed_layers, names_to_skip, unusual_inputs
 from plimsoll.host.server.predict.coverage import skeleton_of
 from plimsoll.host.server.predict.variant import predict_all
 from plimsoll.symptoms.recognise import Seen, recognise
@@ -24,9 +24,9 @@ SKIP = ("dt_proj", "lm_head")
 PACKED = (Quantization.INT8, Quantization.NF4)
 
 
-def skeleton(name: str) -> torch.nn.Module:
+def skeleton(name: str, **more: int) -> torch.nn.Module:
     architecture, model_type, given = TWELVE[name]
-    return skeleton_of(transformers.AutoConfig.for_model(model_type, **given), architecture, "bfloat16")
+    return skeleton_of(transformers.AutoConfig.for_model(model_type, **{**given, **more}), architecture, "bfloat16")
 
 
 def subject(quantization: Quantization, skipped: tuple[str, ...] | None = None, name: str = "mamba") -> Subject:
@@ -51,11 +51,17 @@ def test_of_other_classes_none_is_bypassed(name: str) -> None:
     assert names_to_skip(model, Quantization.INT8) == (("kv_b_proj", "lm_head") if name == "deepseek-v3" else ())
 
 
-def test_a_mamba_multiplies_with_the_weight_of_its_time_step_itself() -> None:
-    model = skeleton("mamba")
-    assert bypassed_layers(model) == {f"backbone.layers.{layer}.mixer.dt_proj": "MambaMixer" for layer in range(2)}
+@pytest.mark.parametrize("layers", [1, 2, 5])
+def test_a_mamba_multiplies_with_the_weight_of_its_time_step_itself(layers: int) -> None:
+    model = skeleton("mamba", num_hidden_layers=layers)
+    assert bypassed_layers(model) == {f"backbone.layers.{layer}.mixer.dt_proj": "MambaMixer" for layer in range(layers)}
     assert names_to_skip(model, Quantization.NF4) == names_to_skip(model, Quantization.INT8) == SKIP
     assert names_to_skip(model, Quantization.BF16) == ()
+
+
+def test_layers_that_are_alike_are_told_by_the_first_of_them() -> None:
+    model = skeleton("deepseek-v3", num_hidden_layers=6, first_k_dense_replace=1)
+    assert set(unusual_inputs(model)) == {f"model.layers.{layer}.self_attn.kv_b_proj" for layer in range(6)}
 
 
 @pytest.mark.parametrize("skip", [None, ["kv_b_proj", "lm_head"]])

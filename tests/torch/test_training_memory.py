@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,16 @@ from plimsoll.catalogue.entries import Quantization
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.activations import Moment, highest
 from plimsoll.footprint.encoding import step_from_json, step_to_json
-from plimsoll.footprint.training import PARTS, Mode, Optimizer, Phase, StepParts, Training
+from plimsoll.footprint.training import (
+    DEFAULT_BRIDGE,
+    PARTS,
+    Mode,
+    Optimizer,
+    Phase,
+    StepParts,
+    StepPrediction,
+    Training,
+)
 from plimsoll.host.server.loading import load
 from plimsoll.host.server.predict.coverage import skeleton_of
 from plimsoll.host.server.predict.depth import TracedStep, deepened, shared_spans
@@ -195,15 +205,51 @@ def test_peft_takes_what_our_own_matrices_do_on_the_meta_device(model_type: str)
 
 
 @pytest.mark.parametrize("training", [BRIDGE, AGAIN, LORA, FULL], ids=str)
-def test_a_deep_model_is_told_by_two_shallow_ones(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = predict_step(training, base("llama", "sdpa", num_hidden_layers=7))
+@pytest.mark.parametrize("model_type", ["llama", "phi3"])
+def test_a_deep_model_is_told_by_two_shallow_ones(
+    training: Training, model_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depths: list[int] = []
+    cut = Layers.cut
+
+    def noted(self: Layers, told: int | None = None) -> Any:
+        depths.append(told or self.told)
+        return cut(self, told)
+
+    monkeypatch.setattr(Layers, "cut", noted)
+    told = predict_step(training, base(model_type, "sdpa", num_hidden_layers=7))
+    assert max(depths) == 3, "the whole depth was followed"
     monkeypatch.setattr(Layers, "are_alike", property(lambda _: False))
-    followed = predict_step(training, base("llama", "sdpa", num_hidden_layers=7))
+    followed = predict_step(training, base(model_type, "sdpa", num_hidden_layers=7))
+    assert max(depths) == 7
     for batch in (1, 5, 64):
         for length in (16, 1000, 9000):
             for accumulation in (1, 2):
                 one, other = (each.at(batch, length, accumulation=accumulation) for each in (told, followed))
                 assert one == other
+
+
+def test_the_first_layer_does_not_tell_of_later_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its input is the embedding, which is there anyway. A small packed model of wide layers, where the peak is in the
+    forward pass."""
+    wide: dict[str, Any] = {
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    }
+    training = Training(mode=Mode.BRIDGE, size=DEFAULT_BRIDGE)
+
+    def predicted() -> StepPrediction:
+        model = base("mistral", "sdpa", num_hidden_layers=24, vocab_size=32768, **wide)
+        return predict_step(training, replace(model, quantization=Quantization.NF4_DQ))
+
+    told = predicted()
+    monkeypatch.setattr(Layers, "are_alike", property(lambda _: False))
+    followed = predicted()
+    for batch in (1, 3, 5):
+        for length in (16, 100):
+            assert told.at(batch, length) == followed.at(batch, length)
 
 
 def test_eager_attention_keeps_the_scores_and_computing_again_keeps_none() -> None:
@@ -233,7 +279,7 @@ def traced(layers: int, operations: str, more: str = "") -> TracedStep:
 def test_what_two_depths_share_is_counted_from_both_ends() -> None:
     less, more = traced(2, "abc"), traced(3, "abc")
     shared = shared_spans(less, more)
-    assert [(part.start, part.stop, part.shift) for part in shared] == [(0, 4, 0), (1, 8, 3), (8, 11, 3), (8, 15, 6)]
+    assert [(part.start, part.stop, part.shift) for part in shared] == [(0, 4, 0), (4, 8, 3), (8, 11, 3), (8, 15, 6)]
     assert deepened([5] * 15, [7] * 21, shared[:1], 10) == [25] * 4
 
 

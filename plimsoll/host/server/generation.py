@@ -188,26 +188,30 @@ def _completion(
 @torch.inference_mode()
 def compare_cache(loaded: LoadedModel, request: CompareCache) -> Agreement:
     """Decode token by token with the cache, then once over the same tokens without it, and compare the logits."""
-    pairs = []
-    for question in request.questions:
-        batch = encode(loaded, [question])
-        ids, cached = batch["input_ids"], []
-        output = loaded.model(input_ids=ids, position_ids=_positions(ids), use_cache=True)
-        tokens = ids
-        for _ in range(request.new_tokens):
-            cached.append(output.logits[:, -1])
-            choice = output.logits[:, -1:].argmax(-1)
-            tokens = torch.cat([tokens, choice], dim=1)
-            output = loaded.model(
-                input_ids=choice,
-                position_ids=_positions(tokens)[:, -1:],
-                **kept(output),
-                use_cache=True,
-            )
-        whole = loaded.model(input_ids=tokens, position_ids=_positions(tokens), use_cache=False).logits
-        start = ids.shape[1] - 1
-        pairs.append((torch.stack(cached, dim=1)[0], whole[0, start : start + request.new_tokens]))
-    return agreement_of(pairs)
+    rows = sorted((question_ids(loaded, question) for question in request.questions), key=len, reverse=True)
+    shortest = len(rows[-1])
+    # A pass costs the same for one row as for some: the others are cut, so that no mask and no padding is needed.
+    together = [row[-shortest:] for row in rows[1:]]
+    batches = [rows[:1], together] if together else [rows]
+    return agreement_of([pair for batch in batches for pair in _cached_and_whole(loaded, batch, request.new_tokens)])
+
+
+def _cached_and_whole(
+    loaded: LoadedModel, rows: Sequence[Sequence[int]], count: int
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """For each of some rows of one length the logits of the next tokens, with the cache and without."""
+    tokens = torch.tensor(rows, device=input_device(loaded.model))
+    start = tokens.shape[1] - 1
+    output = loaded.model(input_ids=tokens, position_ids=_positions(tokens), use_cache=True)
+    cached = [output.logits[:, -1]]
+    while len(cached) < count:
+        choice = output.logits[:, -1:].argmax(-1).to(tokens.device)
+        tokens = torch.cat([tokens, choice], dim=1)
+        positions = _positions(tokens)[:, -1:]
+        output = loaded.model(input_ids=choice, position_ids=positions, **kept(output), use_cache=True)
+        cached.append(output.logits[:, -1])
+    whole = loaded.model(input_ids=tokens, position_ids=_positions(tokens), use_cache=False).logits
+    return list(zip(torch.stack(cached, dim=1), whole[:, start : start + count], strict=True))
 
 
 def kept(output: Any) -> dict[str, Any]:
@@ -223,7 +227,7 @@ def kept(output: Any) -> dict[str, Any]:
 
 def _positions(tokens: torch.Tensor) -> torch.Tensor:
     """Said at each call: a model that works them out itself may keep them for the next (Qwen2.5-Omni)."""
-    return torch.arange(tokens.shape[1], device=tokens.device)[None]
+    return torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.shape[0], -1)
 
 
 @torch.inference_mode()

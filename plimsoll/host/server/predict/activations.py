@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Final
 
+import numpy as np
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -139,8 +140,10 @@ def _quadratic(at_short: int, at_long: int, short: int) -> tuple[int, int, int]:
 def outer(moments: Sequence[Moment]) -> tuple[Moment, ...]:
     """Those that can be the highest for some batch and length: none that another exceeds in every term; of alike ones
     the first, so that a prediction is the same each time."""
-    kept: list[Moment] = []
-    for moment in sorted(dict.fromkeys(moments), key=lambda m: m.at(1, 1024), reverse=True):
-        if not any(all(a >= b for a, b in zip(other.terms, moment.terms, strict=True)) for other in kept):
-            kept.append(moment)
-    return tuple(kept)
+    unlike = sorted(dict.fromkeys(moments), key=lambda m: m.at(1, 1024), reverse=True)
+    terms = np.array([moment.terms for moment in unlike], dtype=np.int64).reshape(len(unlike), -1)
+    kept: list[int] = []
+    for number, own in enumerate(terms):
+        if not (terms[kept] >= own).all(axis=1).any():
+            kept.append(number)
+    return tuple(unlike[number] for number in kept)

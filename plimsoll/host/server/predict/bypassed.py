@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -20,7 +20,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.host.server.predict.coverage import Coverage, is_linear, output_head
-from plimsoll.host.server.predict.layers import left_as_found
+from plimsoll.host.server.predict.layers import Layers, left_as_found, text_part
+from plimsoll.host.server.predict.passes import NotFollowedError
+from plimsoll.host.server.predict.shapes import name_of, result_of
 from plimsoll.host.server.predict.trace import key_of
 
 _TOKENS: Final = 2
@@ -67,10 +69,29 @@ def _packed(model: nn.Module, names: Iterable[str], skip: Sequence[str] | None) 
 def _watched(model: nn.Module) -> _Readers:
     watch = _Readers(model)
     ids = torch.zeros(1, _TOKENS, dtype=torch.long, device="meta")
-    # The code of a model raises anything, where a tensor without values cannot tell.
-    with torch.inference_mode(), left_as_found(model), watch.installed(), suppress(Exception):
+    prefix, layers = _layers(model)
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(left_as_found(model))
+        if layers is not None:
+            stack.enter_context(layers.cut())
+        stack.enter_context(watch.installed())
+        # The code of a model raises anything, where a tensor without values cannot tell.
+        stack.enter_context(suppress(Exception))
         model(input_ids=ids)
+    if layers is not None:
+        watch.found |= layers.spread_names(prefix, watch.found)
+        watch.unusual |= layers.spread_names(prefix, watch.unusual)
     return watch
+
+
+def _layers(model: nn.Module) -> tuple[str, Layers | None]:
+    """The stack of layers, with the name of the part that it lies in; none where all have to be run."""
+    try:
+        prefix, part = text_part(model)
+        return prefix, Layers(part)
+    except NotFollowedError:
+        return "", None
 
 
 def names_to_skip(model: nn.Module, quantization: Quantization) -> tuple[str, ...]:
@@ -133,10 +154,11 @@ class _Readers(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch typ
         self._at_work.pop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for value in pytree.tree_leaves((args, kwargs)) if str(func).startswith(_PRODUCTS) else ():
+        kwargs = kwargs or {}
+        for value in pytree.tree_leaves((args, kwargs)) if name_of(func) in _PRODUCTS else ():
             if not isinstance(value, torch.Tensor):
                 continue
             name, layer = self._layers.get(key_of(value), ("", None))
             if layer is not None and self._at_work and self._at_work[-1] is not layer:
                 self.found.setdefault(name, type(self._at_work[-1]).__name__)
-        return func(*args, **(kwargs or {}))
+        return result_of(func, args, kwargs)

@@ -47,13 +47,17 @@ class SharedSpan:
 
 def shared_spans(less: TracedStep, more: TracedStep) -> tuple[SharedSpan, ...]:
     """What the two steps share, the one with a layer more than the other. Raises NotFollowedError where they are no
-    such steps."""
+    such steps.
+
+    From the end of the forward pass they are alike as far as the second layer: the first takes other operations where
+    nothing before it is trained. It is told from the beginning.
+    """
     if len(more.entered) != len(less.entered) + 1 or len(less.returned) != len(less.entered) or not less.entered:
         raise NotFollowedError("its layers cannot be told apart in a step")
     turn, end, longer = less.forward, len(less.operations), len(more.operations)
     shared = (
         SharedSpan(0, less.entered[-1], 0),
-        SharedSpan(less.entered[0], turn, more.forward - turn),
+        SharedSpan(less.entered[:2][-1], turn, more.forward - turn),
         SharedSpan(turn, less.returned[0], more.forward - turn),
         SharedSpan(less.returned[-1], end, longer - end),
     )

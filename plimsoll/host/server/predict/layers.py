@@ -3,7 +3,7 @@ all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -131,6 +131,17 @@ class Layers:
         """What is known of the layers that tell, for all of them."""
         by_kind = dict(zip(self._kinds[: self.told], told, strict=True))
         return [*told, *(by_kind[kind] for kind in self._kinds[self.told :])]
+
+    def spread_names(self, prefix: str, told: Mapping[str, T]) -> dict[str, T]:
+        """What is known of modules by their full names, in a model in which this one is called `prefix`, with those
+        of layers that were cut."""
+        names = self.names(prefix)
+        within = [
+            {key.removeprefix(f"{name}."): value for key, value in told.items() if key.startswith(f"{name}.")}
+            for name in names[: self.told]
+        ]
+        spread = zip(names, self.spread(within), strict=True)
+        return dict(told) | {f"{name}.{key}": value for name, held in spread for key, value in held.items()}
 
 
 def _size(module: nn.Module) -> int:

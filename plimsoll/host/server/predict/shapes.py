@@ -55,6 +55,12 @@ def _as_if_bfloat16(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, 
 
 
 @cache
+def name_of(func: OpOverload) -> str:
+    """The operation without its overload: `aten.add` of `aten.add.Tensor`."""
+    return str(func).rpartition(".")[0]
+
+
+@cache
 def is_composite(func: OpOverload) -> bool:
     """True for an operation that torch takes apart into others on a real device. Some it takes apart only where there
     is no kernel for them, as on the meta device (`silu_backward`); where a processor has one, a GPU has one too."""

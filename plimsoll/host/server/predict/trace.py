@@ -30,7 +30,7 @@ from plimsoll.host.server.predict.coverage import (
     output_head,
     owned_parameters,
 )
-from plimsoll.host.server.predict.shapes import is_composite, result_of
+from plimsoll.host.server.predict.shapes import is_composite, name_of, result_of
 
 _FLOAT32: Final = 4
 _INT32: Final = 4
@@ -197,7 +197,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types 
     ) -> Any:
         """torch's hook: run the operation, and write down what it made."""
         kwargs = kwargs or {}
-        name = str(func).rpartition(".")[0]
+        name = name_of(func)
         if name not in _WHOLE and is_composite(func):
             with self:
                 parts = func.decompose(*args, **kwargs)

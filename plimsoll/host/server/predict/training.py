@@ -204,8 +204,9 @@ class _Steps:
         for parameter in learner.trained:
             parameter.grad = None
         partners = crossed.places[0] if crossed.places else 0
+        stored = [(one.quantization, one.itemsize) for one in self._bases]
         heights = [
-            _height(step, self._bases[-1 if number < partners else 0], backward=number >= forward) - before
+            _height(step, *stored[-1 if number < partners else 0], backward=number >= forward) - before
             for number, step in enumerate(traced.steps)
         ]
         return TracedStep(
@@ -314,16 +315,15 @@ def _gradients(watch: Watch, learner: Learner, steps: int) -> list[int]:
     return list(accumulate(made))[:steps]
 
 
-def _height(step: Operation, base: Base, *, backward: bool) -> int:
-    """Bytes at the highest point of a step.
+def _height(step: Operation, quantization: Quantization, itemsize: int, *, backward: bool) -> int:
+    """Bytes at the highest point of a step, of weights so stored, computed with in numbers of so many bytes.
 
     On the way back a packed weight is unpacked, whatever the scheme; LLM.int8 does not pack the gradient. Two gradients
     of one tensor are added in the place of the first, which torch leaves to a new tensor while a mode looks on.
     """
     if backward and step.by_engine:
         return step.before
-    itemsize = base.itemsize
-    if backward and step.product is not None and base.quantization is Quantization.INT8:
+    if backward and step.product is not None and quantization is Quantization.INT8:
         return step.after + step.product.weight * itemsize
     # Experts that are unpacked are tensors here, and counted as such.
-    return step.bytes(base.quantization, itemsize, experts_covered=False)
+    return step.bytes(quantization, itemsize, experts_covered=False)
