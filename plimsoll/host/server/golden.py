@@ -11,6 +11,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,16 +89,24 @@ def compute(request: ComputeGolden) -> GoldenLogits:
 
 def save_model(folder: Path, request: ComputeGolden) -> str:
     """Write the checkpoint in bfloat16, as checkpoints are published; the digest over its values as float32."""
-    digest = hashlib.sha256()
-    tensors = {}
-    for tensor in request.tensors:
-        values = make_tensor(request.family, tensor)
-        digest.update(_bytes(values))
-        tensors[tensor.name] = values.to(torch.bfloat16)
+    tensors, digest = _made(request.family, request.tensors)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     config = {"architectures": [request.architecture], "dtype": "bfloat16", **request.config}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    return digest.hexdigest()
+    return digest
+
+
+@lru_cache(maxsize=1)
+def _made(family: str, wanted: tuple[GoldenTensor, ...]) -> tuple[dict[str, torch.Tensor], str]:
+    """The weights in bfloat16, and the digest over them in float32; a family is asked for in one quantization after the
+    other."""
+    digest = hashlib.sha256()
+    tensors = {}
+    for tensor in wanted:
+        values = make_tensor(family, tensor)
+        digest.update(_bytes(values))
+        tensors[tensor.name] = values.to(torch.bfloat16)
+    return tensors, digest.hexdigest()
 
 
 def load_model(folder: Path, request: ComputeGolden) -> Any:
