@@ -130,3 +130,17 @@ def test_the_error_of_a_class_that_nobody_looked_through_is_told_right(tmp_path:
     (found,) = recognise(Seen.of(caught.value), place=Surroundings())
     assert found.cause.startswith("code of the model multiplies with the weight of a layer that is packed")
     assert "llm_int8_skip_modules" in found.next
+
+
+def test_a_class_that_asks_for_each_of_its_layers_is_followed_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With some of them left out its pass raises, and what comes after them would not be seen."""
+    model = skeleton("mamba", num_hidden_layers=5)
+    backbone: Any = model.backbone
+    forward = type(backbone).forward
+
+    def demanding(self: Any, *args: Any, **kwargs: Any) -> Any:
+        assert len(self.layers) == 5
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(backbone), "forward", demanding)
+    assert bypassed_layers(model).keys() == {f"backbone.layers.{layer}.mixer.dt_proj" for layer in range(5)}

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -67,22 +67,28 @@ def _packed(model: nn.Module, names: Iterable[str], skip: Sequence[str] | None) 
 
 @lru_cache(maxsize=_KEPT)
 def _watched(model: nn.Module) -> _Readers:
-    watch = _Readers(model)
-    ids = torch.zeros(1, _TOKENS, dtype=torch.long, device="meta")
     prefix, layers = _layers(model)
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode())
-        stack.enter_context(left_as_found(model))
-        if layers is not None:
-            stack.enter_context(layers.cut())
-        stack.enter_context(watch.installed())
-        # The code of a model raises anything, where a tensor without values cannot tell.
-        stack.enter_context(suppress(Exception))
-        model(input_ids=ids)
     if layers is not None:
-        watch.found |= layers.spread_names(prefix, watch.found)
-        watch.unusual |= layers.spread_names(prefix, watch.unusual)
+        watch = _Readers(model)
+        with layers.cut():
+            ended = _follow(model, watch)
+        if ended:
+            watch.found |= layers.spread_names(prefix, watch.found)
+            watch.unusual |= layers.spread_names(prefix, watch.unusual)
+            return watch
+    watch = _Readers(model)
+    _follow(model, watch)
     return watch
+
+
+def _follow(model: nn.Module, watch: _Readers) -> bool:
+    """Watch one pass; False where the model's code raised before its end."""
+    ids = torch.zeros(1, _TOKENS, dtype=torch.long, device="meta")
+    # It raises anything, where a tensor without values cannot tell.
+    with torch.inference_mode(), left_as_found(model), watch.installed(), suppress(Exception):
+        model(input_ids=ids)
+        return True
+    return False
 
 
 def _layers(model: nn.Module) -> tuple[str, Layers | None]:
