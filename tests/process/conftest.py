@@ -10,8 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from plimsoll.child import started
 from plimsoll.host.client.process import Host, Hosts
 from tests.support.fork_servers import SERVERS
+from tests.support.forked import Forks
+from tests.support.forked_sessions import SESSIONS, forked_children
 from tests.support.hub_server import HubServer, Repository, serving
 from tests.support.users import Users
 
@@ -43,8 +46,26 @@ def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def forks() -> Forks:
+    """What the Hub's process is forked from."""
+    return SESSIONS
+
+
 @pytest.fixture
-def serve_as(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HubServer]]:
+def started_children() -> None:
+    """For a test whose children are started as a user's are."""
+
+
+@pytest.fixture
+def forked(request: pytest.FixtureRequest, forks: Forks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the Hub's process forked, unless the test asks for `started_children`."""
+    if "started_children" not in request.fixturenames:
+        monkeypatch.setattr(started, "subprocess", forked_children(forks))
+
+
+@pytest.fixture
+def serve_as(nobody: Path, forked: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HubServer]]:
     """Start a Hub with repositories of an owner, and point this process's children at it."""
     with ExitStack() as servers:
 

@@ -20,6 +20,7 @@ from plimsoll.hub.access import Reply
 from plimsoll.hub.client import fetch_rows
 from plimsoll.hub.rows import RowsQuery
 from tests.support.examples import HUB_ROWS, dataset_of
+from tests.support.forked import Forks
 from tests.support.hub_server import BAD_TOKEN, LOG_IN, NOT_ACCEPTED, HubServer, Refusal, Repository, serving
 from tests.support.subsession import ROOT
 from tests.unit.test_dataset_rows import EXPECTED
@@ -61,8 +62,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    """What the Hub's process is forked from."""
+    found = Forks("tests.support.forked_sessions:prepare_for_rows")
+    yield found
+    found.end()
+
+
 @pytest.fixture
-def hub(folder: Path, nobody: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+def hub(folder: Path, nobody: Path, forked: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     """A Hub with that repository under several ids, of which some are refused."""
     refused: dict[str, dict[str, Any]] = {
         "gated": {"gate": Refusal(401, "GatedRepo", LOG_IN)},
@@ -119,6 +128,7 @@ def test_a_split_comes_with_its_commit_and_again_when_nobody_can_be_asked(
     assert skip_of(revision="f" * 40).code == "offline"
 
 
+@pytest.mark.usefixtures("started_children")
 def test_the_rows_say_how_many_there_are(hub: HubServer) -> None:
     seen: list[str] = []
     question = RowsQuery(repository="hub/squad", config="squad_v2", split="train", limit=501)
@@ -206,7 +216,7 @@ def test_refusals_are_told_apart(
     assert skip.need == f"access to the dataset {changes.get('hub_id', 'hub/squad')}"
 
 
-def test_no_network_says_how_to_bring_the_data(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network_says_how_to_bring_the_data(nobody: Path, forked: None, monkeypatch: pytest.MonkeyPatch) -> None:
     by_hand = (
         "'hf download hub/squad --repo-type dataset --local-dir FOLDER' where there is one, and "
         "--dataset-dir=squad=FOLDER here"

@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.forked import ForkedProcess
+from tests.support.forked_sessions import SESSIONS
 from tests.support.nvml import play, stand_in
 from tests.support.subsession import ROOT
 
 Seen = dict[str, Any]
 
 
-def begin(folder: Path, samples: int, log: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.watched", str(samples), log],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def begin(folder: Path, samples: int, log: str) -> ForkedProcess:
+    arguments = ("-m", "tests.support.watched", str(samples), log)
+    return SESSIONS.piped(arguments, {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(ROOT)})
 
 
 def watched(folder: Path, log: str = "/dev/null") -> Seen:
     """What a watch of a few samples sees. /dev/null is a kernel's log in which nothing stands."""
-    out, _ = begin(folder, 4, log).communicate()
-    seen: Seen = json.loads(out.splitlines()[-1])
+    seen: Seen = json.loads(begin(folder, 4, log).communicate("").splitlines()[-1])
     return seen
 
 
@@ -41,8 +34,7 @@ def changed(folder: Path, scenario: str, *lines: str) -> Seen:
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     play(folder, scenario, *lines)
-    out, _ = process.communicate("end\n")
-    seen: Seen = json.loads(out)
+    seen: Seen = json.loads(process.communicate("end\n"))
     return seen
 
 
@@ -203,7 +195,7 @@ def test_xids_are_heard_from_the_kernels_log_too(tmp_path: Path) -> None:
     assert process.stdout.readline() == "begun\n"
     with log.open("a") as file:
         file.write("[171167.620236] NVRM: Xid (PCI:0000:3a:00): 119, pid=2, name=x, Timeout waiting for RPC\n")
-    seen = json.loads(process.communicate("end\n")[0])
+    seen = json.loads(process.communicate("end\n"))
     assert seen["xids"] == [[2, 119, "the kernel's log"]]
     [(index, group, action, text)] = seen["findings"]
     assert (index, group, action) == (2, "xid", "reset")

@@ -61,6 +61,7 @@ def ask_one(name: str, revision: str | None = None) -> Access:
     return ask([question])[question]
 
 
+@pytest.mark.usefixtures("started_children")
 def test_an_open_repository(serve: Serve, folder: Path) -> None:
     server = serve(sound=Repository(folder=folder))
     access = ask_one("sound")
@@ -231,6 +232,7 @@ def test_an_answer_that_does_not_come(serve: Serve, folder: Path) -> None:
     assert answers[mute].detail == "nothing moved for 2.000 s, so it was ended"
 
 
+@pytest.mark.usefixtures("started_children")
 def test_fetching(serve: Serve, folder: Path, tmp_path: Path) -> None:
     server = serve(sound=Repository(folder=folder))
     access = ask_one("sound")
@@ -552,6 +554,7 @@ def test_a_cache_that_cannot_be_written(serve: Serve, folder: Path, tmp_path: Pa
     assert "Traceback" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("started_children")
 def test_a_download_that_stands_still_is_ended(serve: Serve, folder: Path, tmp_path: Path) -> None:
     serve(stalled=Repository(folder=folder, stalls=frozenset({SHARDS[0]})))
     with pytest.raises(HubError, match=r"nothing moved for 3\.000 s"):

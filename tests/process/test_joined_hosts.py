@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from plimsoll.host.client.process import Hosts
 from plimsoll.host.failures import StackImportError
 from plimsoll.host.protocol import Call
-from tests.support.subsession import ROOT, run_until
+from tests.support.subsession import ROOT, Session, run_until
 
 DEADLINE = 60.0
 PID = Call(target="os:getpid")
@@ -122,7 +121,7 @@ def test_workers_of_a_run_share_one_server_which_ends_with_them(tmp_path: Path) 
         started = (event for event in events if event["event"] == "host" and event["state"] == "started")
         return {event["worker"] for event in started} == {"gw0", "gw1"}
 
-    def look(process: subprocess.Popen[str], _events: list[dict[str, Any]]) -> None:
+    def look(process: Session, _events: list[dict[str, Any]]) -> None:
         # A fork has its server's name for a moment, until it is a supervisor.
         found = [one for one in psutil.Process(process.pid).children(recursive=True) if one.name() == "plimsoll-fork"]
         servers.extend(one for one in found if one.parent() not in found)

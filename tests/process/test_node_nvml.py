@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.forked import Forks
+from tests.support.forked_sessions import run_python
 from tests.support.nvml import stand_in
 from tests.support.subsession import Outcome, run_suite
 
@@ -40,10 +42,23 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     return make
 
 
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Forks]:
+    """What processes are forked from that have imported the model stack."""
+    forks = Forks("tests.support.forking:import_stack")
+    yield forks
+    forks.end()
+
+
+def python(*arguments: str, **env: str) -> str:
+    """What a process says that ends well."""
+    done = run_python(*arguments, env={**os.environ, "PYTHONPATH": str(ROOT), **env})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def run_probe(folder: Path, *arguments: str) -> str:
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "plimsoll", "probe", *arguments]
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    return python("-m", "plimsoll", "probe", *arguments, LD_LIBRARY_PATH=str(folder))
 
 
 def probe(folder: Path) -> dict[str, Any]:
@@ -51,8 +66,16 @@ def probe(folder: Path) -> dict[str, Any]:
     return node
 
 
+def started_probe(folder: Path) -> dict[str, Any]:
+    """The same from a process whose loader looks for the library."""
+    variables = {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "plimsoll", "probe", "--json"]
+    node: dict[str, Any] = json.loads(subprocess.run(command, env=variables, check=True, capture_output=True).stdout)
+    return node
+
+
 def test_two_gpus_of_which_one_has_no_serial_number(build: Build) -> None:
-    node = probe(build())
+    node = started_probe(build())
     assert (node["driver"], node["cuda"]) == ("580.82.07", "13.1")
     assert node["gpus"] == [
         {
@@ -166,7 +189,7 @@ def test_instances_that_one_may_not_look_at_are_noted(build: Build) -> None:
     ids=["two", "one lost", "mismatch"],
 )
 def test_a_gpu_that_does_not_answer_keeps_no_host_from_starting(
-    build: Build, defines: tuple[str, ...], capabilities: list[tuple[int, int]]
+    build: Build, stack: Forks, defines: tuple[str, ...], capabilities: list[tuple[int, int]]
 ) -> None:
     """The fork server asks for compute capabilities as it imports bitsandbytes, where torch sees a GPU."""
     code = (
@@ -174,9 +197,8 @@ def test_a_gpu_that_does_not_answer_keeps_no_host_from_starting(
         "from plimsoll.host.server.preload import _compute_capabilities\n"
         "print(_compute_capabilities(N(version=N(hip=None), cuda=N(is_available=lambda: True))))\n"
     )
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(build(*defines)), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == str(capabilities)
+    done = stack.run(["-c", code], {**os.environ, "LD_LIBRARY_PATH": str(build(*defines))})
+    assert (done.stdout.strip(), done.returncode) == (str(capabilities), 0), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -199,7 +221,7 @@ def test_a_driver_that_is_not_loaded_is_said(build: Build) -> None:
 
 def test_a_library_that_does_not_load_is_said_with_the_loaders_words(tmp_path: Path) -> None:
     (tmp_path / "libnvidia-ml.so.1").write_text("not a library")
-    node = probe(tmp_path)
+    node = started_probe(tmp_path)
     assert node["gpus"] == []
     [entry] = node["unread"]
     assert entry["what"] == "gpus"
@@ -233,7 +255,7 @@ def test_a_node_with_another_number_of_gpus_is_rejected_on_any_tier(build: Build
     assert "NVML lists 2 GPUs, and --expect-gpus says 8: one may have fallen off the bus" in outcome.output
 
 
-def test_the_fork_server_asks_for_gpus_in_a_child_alone() -> None:
+def test_the_fork_server_asks_for_gpus_in_a_child_alone(stack: Forks) -> None:
     """What asking initialises, NVML or the CUDA runtime, would be forked into every host, and fail there."""
     code = (
         "import json, os, sys\n"
@@ -248,8 +270,8 @@ def test_the_fork_server_asks_for_gpus_in_a_child_alone() -> None:
         "dead = preload._in_a_child(lambda: os._exit(3), {'count': 0})\n"
         "json.dump([told, list(asked), dead, torch.cuda.device_count()], sys.stdout)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    done = stack.run(["-c", code], os.environ)
+    assert done.returncode == 0, done.stderr
     told, asked, dead, afterwards = json.loads(done.stdout)
     assert told[:2] == [True, 3]
     assert len(asked) == 0, "this process itself was asked for nothing"
@@ -259,9 +281,7 @@ def test_the_fork_server_asks_for_gpus_in_a_child_alone() -> None:
 def tenants(folder: Path, asked: str) -> str:
     """What is said of the tenants of a GPU, asked as the suite asks."""
     code = f"from plimsoll.node.tenants import read_tenants; print(read_tenants({asked}))"
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
+    return python("-c", code, LD_LIBRARY_PATH=str(folder)).strip()
 
 
 def test_who_has_another_instance_of_a_split_gpu_is_no_tenant_of_this_one(build: Build) -> None:

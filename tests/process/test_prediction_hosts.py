@@ -17,6 +17,7 @@ from plimsoll.footprint.prediction import Subject
 from plimsoll.host.protocol import Predict
 from plimsoll.plan.predictions import HostPool, Predictions
 from plimsoll.plan.shipped import Shipped
+from tests.support.fork_servers import SERVERS
 
 CATALOGUE = read_catalogue()
 TINY = [one for one in CATALOGUE.variants.values() if one.tier.id == "tiny" and one.id.endswith("/bf16")]
@@ -25,7 +26,7 @@ SHIPPED = Shipped.read()
 
 @pytest.fixture
 def pool() -> Iterator[HostPool]:
-    with HostPool() as hosts:
+    with SERVERS.lent(), HostPool() as hosts:
         yield hosts
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from plimsoll.commands.schema import schema
 from tests.support.fleet_runs import MadeNode, events_of, without_cells, write_node
+from tests.support.forked_sessions import run_python
 from tests.support.nvml import play, stand_in
 from tests.support.subsession import ROOT, environment
 
@@ -30,15 +31,9 @@ class Node:
         self.stamp = folder / "stamp" / "stamp.json"
 
     def slurm(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "plimsoll", "slurm", *arguments, f"--stamp={self.stamp}"],
-            cwd=ROOT,
-            env=environment({"LD_LIBRARY_PATH": str(self.nvml), "SLURMD_NODENAME": "gpu07", **env}),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        variables = environment({"LD_LIBRARY_PATH": str(self.nvml), "SLURMD_NODENAME": "gpu07", **env})
+        asked = ("-m", "plimsoll", "slurm", *arguments, f"--stamp={self.stamp}")
+        return run_python(*asked, env=variables, timeout=60)
 
     def stamped(self, made: MadeNode = NODE) -> subprocess.CompletedProcess[str]:
         return self.slurm("stamp", str(write_node(self.folder / "runs", made)))

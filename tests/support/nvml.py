@@ -24,7 +24,9 @@ def _library(without: tuple[str, ...]) -> bytes:
     absent = [f"-D{name}=absent_{name}" for name in without]
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "built.so"
-        flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", *absent]
+        # Its name is the driver's, so that a process in which it is loaded finds it wherever it lies.
+        named = "-Wl,-soname,libnvidia-ml.so.1"
+        flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", named, *absent]
         subprocess.run([compiler, *flags, "-o", str(target), str(_NATIVE / "nvml.c"), "-ldl"], check=True)
         return target.read_bytes()
 

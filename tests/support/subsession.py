@@ -13,16 +13,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from unittest import mock
 
 import pytest
 
 from tests.support.fork_servers import BELL, Bell
-from tests.support.forked_sessions import SESSIONS, ForkedSession
+from tests.support.forked_sessions import SESSIONS, ForkedSession, fork_session, run_python
 
 ROOT = Path(__file__).parents[2]
 _BELL_SECONDS = 0.05
@@ -116,16 +116,8 @@ def pytest_says(*arguments: str, env: Mapping[str, str] | None = None) -> subpro
 
 def pytest_apart(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """The same in a process of its own, where libraries are loaded that this one has otherwise: a driver of GPUs."""
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "--color=no", "-p", "no:cacheprovider", *arguments],
-        cwd=ROOT,
-        env=environment(env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    asked = ("-m", "pytest", "--color=no", "-p", "no:cacheprovider", *arguments)
+    return run_python(*asked, env=environment(env), timeout=240, joined=True)
 
 
 def run_inside(reports: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Outcome:
@@ -143,26 +135,33 @@ def run_suite(
     to have too.
     """
     variables = environment(env)
-    with Bell(variables) as bell, ExitStack() as ended:
+    with Bell(variables) as bell:
         variables[BELL] = str(bell.path)
         if preexec is None:
             arguments = ("-p", "tests.support.plugins.shared_fork_server", *arguments)
-        session: ForkedSession | _StartedSession
-        if preexec is None and SESSIONS.can_start(variables):
-            session = SESSIONS.start([*own_arguments(reports), *arguments], variables)
-        else:
-            session = _StartedSession(command(reports, *arguments), variables, preexec)
-        ended.enter_context(session)
-        output = _output_of(session, bell, time.monotonic() + timeout)
+        with _session([*own_arguments(reports), *arguments], variables, preexec) as session:
+            output = _output_of(session, bell, time.monotonic() + timeout)
     assert session.returncode is not None
     return Outcome(status=session.returncode, output=output, reports=reports)
+
+
+def _session(
+    arguments: list[str], variables: Mapping[str, str], preexec: Any = None, leads: Literal["", "session"] = ""
+) -> Session:
+    if preexec is None and SESSIONS.can_start(variables):
+        return fork_session(arguments, variables, leads=leads)
+    return _StartedSession([sys.executable, "-m", "pytest", *arguments], variables, preexec, bool(leads))
 
 
 class _StartedSession:
     """A session in a process that is started, with a function to call in it first where there is one."""
 
     def __init__(
-        self, arguments: list[str], variables: Mapping[str, str], preexec: Callable[[], object] | None
+        self,
+        arguments: list[str],
+        variables: Mapping[str, str],
+        preexec: Callable[[], object] | None,
+        leads: bool,
     ) -> None:
         self._process = subprocess.Popen(
             arguments,
@@ -172,11 +171,16 @@ class _StartedSession:
             stderr=subprocess.STDOUT,
             text=True,
             preexec_fn=preexec,
+            start_new_session=leads,
         )
+        self.pid = self._process.pid
 
     @property
     def returncode(self) -> int | None:
         return self._process.returncode
+
+    def poll(self) -> int | None:
+        return self._process.poll()
 
     def communicate(self, timeout: float) -> str:
         return self._process.communicate(timeout=timeout)[0]
@@ -191,7 +195,10 @@ class _StartedSession:
         self._process.__exit__(None, None, None)
 
 
-def _output_of(session: ForkedSession | _StartedSession, bell: Bell, end: float) -> str:
+Session: TypeAlias = ForkedSession | _StartedSession
+
+
+def _output_of(session: Session, bell: Bell, end: float) -> str:
     while True:
         try:
             return session.communicate(timeout=_BELL_SECONDS)
@@ -205,20 +212,14 @@ def _output_of(session: ForkedSession | _StartedSession, bell: Bell, end: float)
 def run_until(
     reports: Path,
     seen: Callable[[list[dict[str, Any]]], bool],
-    act: Callable[[subprocess.Popen[str], list[dict[str, Any]]], None],
+    act: Callable[[Session, list[dict[str, Any]]], None],
     *arguments: str,
     timeout: float = 240,
 ) -> Outcome:
-    """Run the suite until its evidence shows something, do something to it, and wait for its end."""
-    with subprocess.Popen(
-        command(reports, *arguments),
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    """Run the suite until its evidence shows something, do something to it, and wait for its end. Hosts, workers and
+    all else that it starts are its own, and in a group with it."""
+    variables = environment()
+    with _session([*own_arguments(reports), *arguments], variables, leads="session") as process:
         end = time.monotonic() + timeout
         evidence = reports / "latest" / "evidence.jsonl"
         while True:
@@ -227,11 +228,12 @@ def run_until(
                 break
             if process.poll() is not None or time.monotonic() > end:
                 process.kill()
-                output = process.communicate()[0]
+                output = process.communicate(timeout=timeout)
                 raise AssertionError(f"the evidence never showed it; the sub-session said:\n{output}")
             time.sleep(0.02)
         act(process, events)
-        output = process.communicate(timeout=timeout)[0]
+        output = process.communicate(timeout=timeout)
+    assert process.returncode is not None
     return Outcome(status=process.returncode, output=output, reports=reports)
 
 
@@ -240,11 +242,11 @@ def pids_of_hosts(events: list[dict[str, Any]]) -> list[int]:
     return [event["pid"] for event in events if event["event"] == "host" and event["state"] == "started"]
 
 
-def interrupt(process: subprocess.Popen[str], _events: list[dict[str, Any]]) -> None:
+def interrupt(process: Session, _events: list[dict[str, Any]]) -> None:
     """Ctrl-C: SIGINT to the whole process group, as a terminal sends it."""
     os.killpg(process.pid, signal.SIGINT)
 
 
-def kill(process: subprocess.Popen[str], _events: list[dict[str, Any]]) -> None:
+def kill(process: Session, _events: list[dict[str, Any]]) -> None:
     """`kill -9` of pytest alone."""
     process.kill()

@@ -1,0 +1,245 @@
+"""Forks Python processes from one that has imported what they need: to start an interpreter and import it anew takes
+longer than what most of them are asked for.
+
+A forked process is one of its own, with the arguments, environment, folder and streams that it is given. It has no
+variables that are read while an interpreter starts, or a library is loaded, other than those of who forks it; but
+libraries of a folder in LD_LIBRARY_PATH are loaded before it begins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Final
+
+ROOT: Final = Path(__file__).parents[2]
+_AT_START: Final = ("LD_", "PYTHON", "MALLOC_", "LC_", "LANG", "TZ", "OMP_", "OPENBLAS_", "MKL_")
+"""Beginnings of variables that an interpreter or a library reads once."""
+LIBRARIES: Final = "LD_LIBRARY_PATH"
+MODULES: Final = "PYTHONPATH"
+_BOOT: Final = "from tests.support.forking import main; main({}, {!r})"
+_START_LIMIT: Final = 120.0
+SIZE: Final = 8
+"""Bytes that say how long an order is."""
+
+
+class ForkedProcess:
+    """A process that was forked for somebody: as much of `subprocess.Popen` as tests ask for."""
+
+    def __init__(self, leash: socket.socket, arguments: Sequence[str]) -> None:
+        self._leash = leash
+        self._heard = b""
+        self.args = list(arguments)
+        self.stdin: IO[str] | None = None
+        self.stdout: IO[str] | None = None
+        self.returncode: int | None = None
+        self._hear(_START_LIMIT)
+        self.pid = int(json.loads(self._heard.splitlines()[0])["pid"])
+
+    def poll(self) -> int | None:
+        """The status, or None while it runs."""
+        with suppress(subprocess.TimeoutExpired):
+            return self.wait(0.0)
+        return None
+
+    def wait(self, timeout: float = _START_LIMIT) -> int:
+        """The status. Raises subprocess.TimeoutExpired after so many seconds."""
+        end = time.monotonic() + timeout
+        while self.returncode is None:
+            self._hear(max(0.0, end - time.monotonic()))
+        return self.returncode
+
+    def kill(self) -> None:
+        """End it at once. Its process is not waited for before its end is told, so the number is still its own."""
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, unless its end is known."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def communicate(self, text: str) -> str:
+        """Say a last word, and return the rest of what it says. For one that is talked to."""
+        assert self.stdin is not None
+        assert self.stdout is not None
+        with self.stdin, self.stdout:
+            self.stdin.write(text)
+            self.stdin.close()
+            said = self.stdout.read()
+        self.wait()
+        self.close()
+        return said
+
+    def close(self) -> None:
+        """Hear no more of it."""
+        self._leash.close()
+
+    def _hear(self, timeout: float) -> None:
+        ready, _, _ = select.select([self._leash], [], [], timeout)
+        if not ready:
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        data = self._leash.recv(4096)
+        if not data:
+            raise RuntimeError("the process that others are forked from is gone")
+        self._heard += data
+        for line in self._heard.splitlines():
+            status = json.loads(line).get("status")
+            if status is not None:
+                self.returncode = status
+                self._leash.close()
+
+
+class Forks:
+    """A process that others are forked from; it begins with the first. `prepare` names a function, as
+    `module:function`, that imports in it what they need, and returns the `Forks` by which those ask for more that may.
+    """
+
+    def __init__(self, prepare: str) -> None:
+        self._prepare = prepare
+        self._control: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._began = _read_at_start(os.environ)
+        self._lock = threading.Lock()
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether this process was forked from there itself, and may ask for more."""
+        return self._control is not None and self._process is None
+
+    def join(self, control: socket.socket) -> None:
+        """Ask over this socket, in a process that was forked from there."""
+        self._control = control
+
+    def can_start(self, variables: Mapping[str, str]) -> bool:
+        """Whether variables differ from this process's own in none that is read at a start and cannot be imitated."""
+        if self._control is None:
+            self._began = _read_at_start(os.environ)
+        return _read_at_start(variables) == self._began
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        variables: Mapping[str, str],
+        streams: Sequence[int],
+        *,
+        folder: Path = ROOT,
+        leads: str = "",
+        is_child: bool = False,
+        may_fork: bool = False,
+    ) -> ForkedProcess:
+        """Fork one.
+
+        `arguments` are the interpreter's: -P or -u, then -m or -c. `streams` are its standard input, output and error,
+        which the caller closes. It leads a "group" or a "session" of its own where `leads` says so. One that `is_child`
+        takes this process for its parent, and gets SIGTERM when this one is gone; one that `may_fork` asks for more.
+        """
+        ours, theirs = socket.socketpair()
+        order = {
+            "arguments": list(arguments),
+            "variables": dict(variables),
+            "folder": str(folder),
+            "leads": leads,
+            "parent": os.getpid() if is_child else None,
+            "may_fork": may_fork,
+        }
+        text = json.dumps(order).encode()
+        with theirs, self._lock:
+            control = self._control or self._begin()
+            socket.send_fds(control, [len(text).to_bytes(SIZE, "big")], [theirs.fileno(), *streams])
+            control.sendall(text)
+        return ForkedProcess(ours, [sys.executable, *arguments])
+
+    def piped(
+        self,
+        arguments: Sequence[str],
+        variables: Mapping[str, str],
+        *,
+        error: int = 2,
+        leads: str = "",
+        is_child: bool = False,
+    ) -> ForkedProcess:
+        """One that is talked to: it has `stdin` and `stdout`, and its standard error is the descriptor `error`."""
+        (reading, theirs), (mine, writing) = os.pipe(), os.pipe()
+        try:
+            streams = [mine, theirs, error]
+            process = self.start(arguments, variables, streams, folder=Path.cwd(), leads=leads, is_child=is_child)
+        finally:
+            os.close(theirs)
+            os.close(mine)
+        process.stdin = os.fdopen(writing, "w", encoding="utf-8")
+        process.stdout = os.fdopen(reading, encoding="utf-8")
+        return process
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        variables: Mapping[str, str],
+        *,
+        folder: Path = ROOT,
+        timeout: float = _START_LIMIT,
+        joined: bool = False,
+    ) -> subprocess.CompletedProcess[str]:
+        """What one says, and its status; with its standard error in its output where they are `joined`.
+
+        Raises subprocess.TimeoutExpired, and kills it, after so many seconds.
+        """
+        with (
+            Path(os.devnull).open() as nothing,
+            tempfile.TemporaryFile("w+") as out,
+            tempfile.TemporaryFile("w+") as err,
+        ):
+            streams = [nothing.fileno(), out.fileno(), (out if joined else err).fileno()]
+            process = self.start(arguments, variables, streams, folder=folder)
+            try:
+                status = process.wait(timeout)
+            finally:
+                process.kill()
+                process.close()
+            for file in (out, err):
+                file.seek(0)
+            return subprocess.CompletedProcess(process.args, status, out.read(), err.read())
+
+    def end(self) -> None:
+        """End the process; those that it forked live on."""
+        if self._control is not None:
+            self._control.close()
+        if self._process is not None:
+            self._process.wait(60)
+        self._control = self._process = None
+
+    def _begin(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT.format(theirs.fileno(), self._prepare)],
+                cwd=ROOT,
+                env={name: value for name, value in os.environ.items() if name != LIBRARIES},
+                pass_fds=[theirs.fileno()],
+            )
+        self._control = ours
+        return ours
+
+
+def _read_at_start(variables: Mapping[str, str]) -> dict[str, str]:
+    """Without those whose effect a forked process has all the same: another folder of PYTHONPATH than the project's may
+    hold what replaces a module."""
+    found = {name: value for name, value in variables.items() if name.startswith(_AT_START) and name != LIBRARIES}
+    if found.get(MODULES) == str(ROOT):
+        del found[MODULES]
+    return found

@@ -1,0 +1,200 @@
+"""The process that others are forked from (`tests.support.forked`): it forks, tells of ends, and makes of a fork the
+process that was ordered."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from tests.support.forked import LIBRARIES, MODULES, SIZE, Forks
+
+
+def import_stack() -> Forks:
+    """For processes that look into what the fork server of hosts does: it is imported, with the model stack."""
+    importlib.import_module("plimsoll.host.server.preload")
+    return Forks("")
+
+
+def main(number: int, prepare: str) -> None:
+    """Fork a process for each order, until who asks is gone."""
+    controls = [socket.socket(fileno=number)]
+    module, _, function = prepare.partition(":")
+    forks: Forks = getattr(importlib.import_module(module), function)()
+    gc.collect()
+    gc.freeze()
+    # A number that wakes `select` whenever a process ends.
+    woken, wake = os.pipe()
+    for descriptor in (woken, wake):
+        os.set_blocking(descriptor, False)
+    before = signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    leashes: dict[int, socket.socket] = {}
+    children: dict[int, socket.socket] = {}
+    while True:
+        watched: list[socket.socket | int] = [*controls, woken, *children.values()]
+        ready, _, _ = select.select(watched, [], [])
+        if woken in ready:
+            os.read(woken, 4096)
+            _tell_of_ended(leashes)
+        for pid, leash in list(children.items()):
+            if pid not in leashes:
+                del children[pid]
+            elif leash in ready:  # nothing is ever said there: its parent is gone
+                os.kill(pid, signal.SIGTERM)
+                del children[pid]
+        for control in [one for one in controls if one in ready]:
+            size, descriptors, _, _ = socket.recv_fds(control, SIZE, 4)
+            if not size and control is controls[0]:
+                return
+            if not size:
+                control.close()
+                controls.remove(control)
+                continue
+            order = json.loads(_received(control, int.from_bytes(size, "big")))
+            leash = socket.socket(fileno=descriptors[0])
+            ours, theirs = socket.socketpair()
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, before)
+                for one in (*controls, leash, ours, *leashes.values()):
+                    one.close()
+                for descriptor in (woken, wake):
+                    os.close(descriptor)
+                if order["may_fork"]:
+                    forks.join(theirs)
+                else:
+                    theirs.close()
+                _end(_run(order, descriptors[1:]))
+            theirs.close()
+            for stream in descriptors[1:]:
+                os.close(stream)
+            leashes[pid] = leash
+            if order["parent"] is not None:
+                children[pid] = leash
+            controls.append(ours)
+            with suppress(OSError):  # who asked is gone
+                leash.sendall(json.dumps({"pid": pid}).encode() + b"\n")
+
+
+def _become(order: Mapping[str, Any], streams: Sequence[int]) -> tuple[str, str]:
+    """Make this process the one that is ordered; `-m` or `-c`, and what it is to run."""
+    if order["leads"] == "session":
+        os.setsid()
+    elif order["leads"] == "group":
+        os.setpgid(0, 0)
+    if order["parent"] is not None:
+        os.getppid = lambda: int(order["parent"])
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    for stream in streams:
+        os.close(stream)
+    # New streams: those of an interpreter that starts are made for what the descriptors lead to.
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", 1, errors="backslashreplace", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(order["variables"])
+    os.chdir(order["folder"])
+    arguments = list(order["arguments"])
+    sys.orig_argv = [sys.executable, *arguments]
+    flags = [arguments.pop(0) for _ in range(2) if arguments[0] in ("-P", "-u")]
+    kind, what, *rest = arguments
+    sys.stdout.reconfigure(write_through="-u" in flags)
+    own = [] if "-P" in flags else [order["folder"] if kind == "-m" else ""]
+    sys.path[:1] = [*own, *filter(None, os.environ.get(MODULES, "").split(os.pathsep))]
+    for folder in filter(None, os.environ.get(LIBRARIES, "").split(os.pathsep)):
+        for library in sorted(Path(folder).glob("*.so*")):
+            # Whoever asks for it by its name finds it.
+            ctypes.CDLL(str(library))
+    sys.argv = [kind, *rest]
+    return kind, what
+
+
+def _run(order: Mapping[str, Any], streams: Sequence[int]) -> int:
+    """Be the interpreter with these arguments; its status."""
+    try:
+        kind, what = _become(order, streams)
+        _run_main(kind, what)
+    except SystemExit as ended:
+        if ended.code is None or isinstance(ended.code, int):
+            return ended.code or 0
+        sys.stderr.write(f"{ended.code}\n")
+        return 1
+    except KeyboardInterrupt:
+        raise  # the interpreter ends by the signal
+    except BaseException:  # noqa: BLE001  as an interpreter ends
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def _end(status: int) -> NoReturn:
+    """As an interpreter ends, but for taking all objects apart, which would copy every page that the process shares."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if not stream.closed:
+                stream.flush()
+    except OSError:
+        status = 120
+    os._exit(status)
+
+
+def _run_main(kind: str, what: str) -> None:
+    if kind == "-m":
+        if not hasattr(sys.modules.get(what), "__path__"):
+            forget(what)
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        whole = ModuleType("__main__")
+        sys.modules["__main__"] = whole
+        exec(compile(what, "<string>", "exec"), whole.__dict__)  # noqa: S102  that is what -c does
+
+
+def forget(name: str) -> None:
+    """Have a module imported anew by who imports it next."""
+    module = sys.modules.pop(name, None)
+    package, _, last = name.rpartition(".")
+    if module is not None and package in sys.modules and vars(sys.modules[package]).get(last) is module:
+        delattr(sys.modules[package], last)
+
+
+def _tell_of_ended(leashes: dict[int, socket.socket]) -> None:
+    for pid in list(leashes):
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            continue
+        with leashes.pop(pid) as leash:
+            # Told before it is waited for, so that nobody else has its number while somebody may still kill it.
+            info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            assert info is not None
+            status = info.si_status if info.si_code == os.CLD_EXITED else -info.si_status
+            with suppress(OSError):  # nobody listens any more
+                leash.sendall(json.dumps({"status": status}).encode() + b"\n")
+            os.waitpid(pid, 0)
+
+
+def _received(control: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = control.recv(size - len(data))
+        if not more:
+            raise EOFError("who asks has ended in the middle of an order")
+        data += more
+    return data
