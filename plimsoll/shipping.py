@@ -24,7 +24,7 @@ from plimsoll.footprint.training import DEFAULT_BRIDGE, Mode, Training
 from plimsoll.node.devices import CUDA_KIND, seen_by
 from plimsoll.node.stack import installed_packages
 from plimsoll.plan.headroom import Wanted, headroom_of, otherwise
-from plimsoll.plan.placing import GpuChoice, Policy
+from plimsoll.plan.placing import GpuChoice, KnownDemands, Policy
 from plimsoll.plan.planning import PlannedMachine, deal_of, machine_of
 from plimsoll.plan.predictions import HostPool, PredictionError, Predictions, hosts_at_once, require_stack
 from plimsoll.plan.shipped import FILE, Shipped, public
@@ -44,9 +44,10 @@ def ask_all(catalogue: Catalogue, predictions: Predictions) -> None:
         list(threads.map(lambda wanted: _ask_steps(wanted, predictions), _usual(variants)))
     # Machines with the same memory are dealt alike.
     machines = {machine.gpus: machine for machine in map(machine_of, catalogue.profiles.values())}
+    known: KnownDemands = {}
     for machine in machines.values():
         for policy in (None, *Policy):
-            _ask_places(variants, machine, policy, predictions)
+            _ask_places(variants, machine, policy, predictions, known)
     list(Auditor(catalogue, predictions).findings(set(catalogue.variants)))
 
 
@@ -59,10 +60,14 @@ def _ask_steps(wanted: Wanted, predictions: Predictions) -> None:
 
 
 def _ask_places(
-    variants: Sequence[Variant], machine: PlannedMachine, policy: Policy | None, predictions: Predictions
+    variants: Sequence[Variant],
+    machine: PlannedMachine,
+    policy: Policy | None,
+    predictions: Predictions,
+    known: KnownDemands,
 ) -> None:
     """Where each copy of a variant goes on a machine, as a plan asks it; without a policy nothing is dealt."""
-    deal = None if policy is None else deal_of(machine, variants, GpuChoice(policy=policy), predictions)
+    deal = None if policy is None else deal_of(machine, variants, GpuChoice(policy=policy), predictions, known)
     for variant in variants:
         for copy, gpus in [(variant, ())] if deal is None else deal.copies(variant):
             here = replace(machine, node=seen_by(machine.node, gpus)) if gpus else machine

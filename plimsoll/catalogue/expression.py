@@ -85,6 +85,11 @@ class Expression:
     _root: _Node | None
 
     @property
+    def is_empty(self) -> bool:
+        """True for one without a name, which selects everything."""
+        return self._root is None
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Every name in it, each once, in the order of writing."""
         return tuple(dict.fromkeys(name for name, _ in self._all()))

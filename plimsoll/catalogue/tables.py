@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from plimsoll.catalogue.entries import Origin
+from plimsoll.catalogue.entries import CatalogueFile, Origin
 from plimsoll.catalogue.files import ParsedFile
 from plimsoll.catalogue.schema import NESTED, REFUSED, SCHEMAS, FileTable, keys_of
 from plimsoll.errors import Fault
@@ -120,7 +120,21 @@ def profile_id(base: str, count: int) -> str:
 
 
 def tables_of(document: ParsedFile) -> tuple[list[TomlTable], list[Fault]]:
-    """The tables of a file, in the order of SCHEMAS, and the faults of anything else in it."""
+    """The tables of a file, in the order of SCHEMAS, and the faults of anything else in it. Those of a shipped file are
+    checked once in a process."""
+    if not document.file.shipped:
+        return _tables_of(document)
+    if document.file not in _SHIPPED:
+        _SHIPPED[document.file] = _tables_of(document)
+    tables, faults = _SHIPPED[document.file]
+    return [*tables], [*faults]
+
+
+_SHIPPED: Final[dict[CatalogueFile, tuple[list[TomlTable], list[Fault]]]] = {}
+"""The tables of the shipped files that were read, by path and content."""
+
+
+def _tables_of(document: ParsedFile) -> tuple[list[TomlTable], list[Fault]]:
     faults = []
     if not document.data:
         faults.append(Fault(where=document.label, what="is empty", fix="remove it, or add a [[model]]"))

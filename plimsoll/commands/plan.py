@@ -21,7 +21,7 @@ from plimsoll.commands.parser import add_catalogue, positive
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
 from plimsoll.plan.estimates import DISK_RATE, LINK_RATE, AssumedSpeeds
-from plimsoll.plan.placing import GpuChoice, Policy
+from plimsoll.plan.placing import GpuChoice, KnownDemands, Policy
 from plimsoll.plan.planning import PlannedMachine, Planner, deal_of, machine_of
 from plimsoll.plan.predictions import HostPool, Predictions
 from plimsoll.plan.shipped import Shipped
@@ -134,8 +134,9 @@ def run(options: argparse.Namespace) -> int:
         predictions = Predictions(cache_folder(), hosts.ask, shipped)
         hosts.fill(predictions, variants)
         planner = Planner(predictions, speeds, options.length)
+        known: KnownDemands = {}
         deals = [
-            deal_of(machine, variants, choice, predictions) if options.gpus or machine.profile is None else None
+            deal_of(machine, variants, choice, predictions, known) if options.gpus or machine.profile is None else None
             for machine in machines
         ]
         plans = [

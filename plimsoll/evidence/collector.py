@@ -33,7 +33,7 @@ from plimsoll.evidence.record import (
 )
 from plimsoll.judge.gpu_memory import account
 from plimsoll.judge.judgement import Judgement
-from plimsoll.node.node import Node
+from plimsoll.node.node import Node, node_schema
 from plimsoll.suite import PYTEST, RUN
 
 _MOST_DAMAGE_NAMED: Final = 20
@@ -255,9 +255,7 @@ class Collector:
     def _take_node(self, data: Mapping[str, Any]) -> None:
         node = Node.from_json(data["node"])
         if not self._chained:  # a line with its right checksum is what was written; of others every field may be wrong
-            from pydantic import TypeAdapter
-
-            TypeAdapter(Node).validate_python(node.to_json(), strict=False)
+            node_schema().validate_python(node.to_json(), strict=False)
         self._node = self._node or node
 
     def _take_health(self, data: Mapping[str, Any]) -> None:

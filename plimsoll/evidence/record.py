@@ -7,10 +7,10 @@ can be merged, compared and written again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.events import CHAINED_SINCE, FORMAT
@@ -48,7 +48,8 @@ class Cell:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON data; `from_json` is its inverse."""
-        return {**asdict(self), "measures": list(self.measures)}
+        # Not asdict, which copies every text of every check as if it held others.
+        return {**{name: getattr(self, name) for name in _CELL_FIELDS}, "measures": list(self.measures)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -59,6 +60,9 @@ class Cell:
         if not isinstance(data["id"], str) or not all(isinstance(metric, str) for metric in data["measures"]):
             raise TypeError("the id of a cell and the metrics that it measures are texts")
         return cls(**{**texts, "measures": tuple(data["measures"])})
+
+
+_CELL_FIELDS: Final = tuple(each.name for each in fields(Cell))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,8 +28,9 @@ _TAIL: Final = 0.02
 _SHARED: Final = 0.5
 """How far the GPUs of a node are believed to go together where there are too few nodes to tell."""
 _FEW_NODES: Final = 6
-_ORDINARY: Final = 1.0
-"""A z that no distribution here makes rarer than 15 %: its chance decides nothing, and takes long for whole fleets."""
+_ORDINARY: Final = 1.75
+"""A z that no distribution here makes rarer than 5 %, the chance of a false alarm in a whole fleet: its own decides
+nothing, and takes long for all of one."""
 
 
 def chance_of_noise(nodes: Sequence[Sequence[float]], noise: Sequence[float]) -> Callable[[float], float]:

@@ -222,11 +222,10 @@ def _less_others(gpus: Mapping[Place, float]) -> dict[Place, float]:
     nodes: dict[str, dict[Place, float]] = {}
     for place, out in gpus.items():
         nodes.setdefault(place[0], {})[place] = out
-    found = {}
+    found: dict[Place, float] = {}
     for own in nodes.values():
-        for place, out in own.items():
-            others = [other for at, other in own.items() if at != place]
-            found[place] = out - median(others) if len(own) >= _NODE_FROM else out
+        middles = _medians_of_others(own.values()) if len(own) >= _NODE_FROM else [0.0] * len(own)
+        found |= {place: out - middle for (place, out), middle in zip(own.items(), middles, strict=True)}
     return found
 
 
@@ -246,13 +245,12 @@ def _figure_looks(measured: Sequence[_Measured], gpus: Mapping[Place, float]) ->
     for one in measured:
         by_key.setdefault(one.key, []).append(one)
         by_place.setdefault(one.place, []).append(one.out)
+    # Each GPU's figures stand in the order of the keys, as they are asked for below.
+    of_others = {place: iter(_medians_of_others(outs)) for place, outs in by_place.items() if place in gpus}
     groups, noise = [], []
     for key, own in by_key.items():
         alone = _less_others({one.place: one.out for one in own})
-        residuals = [
-            one.out - _median_of_others(by_place[one.place], one.out) if one.place in gpus else alone[one.place]
-            for one in own
-        ]
+        residuals = [one.out - next(of_others[one.place]) if one.place in gpus else alone[one.place] for one in own]
         middle = median(residuals)
         scale = scale_of(residuals, middle)
         groups.append(
@@ -274,10 +272,18 @@ def _figure_looks(measured: Sequence[_Measured], gpus: Mapping[Place, float]) ->
     return [judged for group in groups for judged in _judged(group, noise)]
 
 
-def _median_of_others(values: Sequence[float], own: float) -> float:
-    others = list(values)
-    others.remove(own)
-    return median(others)
+def _medians_of_others(values: Iterable[float]) -> list[float]:
+    """For each of two values or more, the median of the others."""
+    own = list(values)
+    ordered = sorted(own)
+    half, is_one = divmod(len(own) - 1, 2)
+    # Without a value of the lower half, the middle of the others lies one place higher.
+    if is_one:
+        return [ordered[half + 1 if value <= ordered[half] else half] for value in own]
+    low, middle, high = ordered[half - 1 : half + 2]
+    return [
+        (middle + high if value < middle else low + high if value == middle else low + middle) / 2.0 for value in own
+    ]
 
 
 def _looks(

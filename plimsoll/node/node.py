@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +153,15 @@ class Node:
                 "accelerators": tuple(Accelerator(**each) for each in data.get("accelerators", ())),
             }
         )
+
+
+@cache
+def node_schema() -> TypeAdapter[Node]:
+    """What checks the types of a node's figures. It is made once, for to make it takes longer than to read a run."""
+    # Imported here, because pydantic's import would take half the time of a plain probe.
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Node)
 
 
 def _gpu_from_json(data: Mapping[str, Any]) -> Gpu:

@@ -19,7 +19,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.node.accelerators import read_accelerators
 from plimsoll.node.cgroup import group_memory
 from plimsoll.node.environment import relevant_environment
-from plimsoll.node.node import Memory, Node, Unread
+from plimsoll.node.node import Memory, Node, Unread, node_schema
 from plimsoll.node.nvml import read_graphics
 from plimsoll.node.processor import read_cpu
 from plimsoll.node.stack import installed_packages, torch_cuda
@@ -76,15 +76,15 @@ class RecordedProbe:
 
     def probe(self) -> Node:
         """Read the file. Raises PlimsollError, with every fault, for one that is missing or holds no node."""
-        # Imported here, because pydantic's import would take half the time of a plain probe.
-        from pydantic import TypeAdapter, ValidationError
+        # Imported here for the same reason as in node_schema.
+        from pydantic import ValidationError
 
         try:
             text = read_file(self.path)
         except OSError as error:
             raise PlimsollError(f"{self.path}: cannot read the recorded node: {error.strerror}") from None
         try:
-            TypeAdapter(Node).validate_json(text, strict=True)
+            node_schema().validate_json(text, strict=True)
             return Node.from_json(json.loads(text))
         except ValidationError as error:
             faults = [f"{_key(fault['loc']) or 'file'}: {fault['msg']}" for fault in error.errors()]

@@ -54,7 +54,7 @@ class PlannedCell:
     @property
     def subject(self) -> str:
         """The first of SUBJECTS among its marks; empty for none."""
-        return subject_among(mark.name for mark in self.check.marks)
+        return check_subject(self.check)
 
     def to_json(self) -> dict[str, Any]:
         """The check as evidence stores it."""
@@ -92,19 +92,23 @@ def make_plan(root: Path, catalogue: Catalogue, selection: Selection, devices: D
     subjects = Subjects(catalogue=catalogue, named=named, devices=devices)
     order = Order(catalogue, named)
     asked = [check for check in read_checks(root) if named.asks(Path(check.file).name, catalogue)]
-    every = [cell for check in asked if not check.open for cell in _cells(check, subjects)]
-    selects = _Selector(root, selection)
-    chosen = [cell for cell in every if cell.subject and selects(cell)]
+    known = [check for check in asked if not check.open and check_subject(check)]
+    every = [cell for check in known for cell in _cells(check, subjects)]
+    chosen = [*filter(_Selector(root, selection), every)]
     chosen.sort(key=lambda cell: _place(order, cell))
     opened = tuple(check for check in asked if check.open)
-    planned = sum(1 for cell in every if cell.subject)
-    return MadePlan(cells=tuple(chosen), open=opened, left_out=planned - len(chosen))
+    return MadePlan(cells=tuple(chosen), open=opened, left_out=len(every) - len(chosen))
 
 
 def subject_among(marks: Iterable[str]) -> str:
     """The first of SUBJECTS among names of marks; empty for none."""
     names = set(marks)
     return next((subject for subject in SUBJECTS if subject in names), "")
+
+
+def check_subject(check: Check) -> str:
+    """The first of SUBJECTS among the marks of a check; empty for none."""
+    return subject_among(mark.name for mark in check.marks)
 
 
 def gpu_text(variant: Variant | None, device: Device | None) -> str | None:
@@ -146,9 +150,11 @@ class _Selector:
         return not self._paths or any(argument.selects(cell) for argument in self._paths)
 
     def _mark(self, cell: PlannedCell) -> bool:
-        return _holds(self._marks, _marks_of(cell))
+        return self._marks.is_empty or _holds(self._marks, _marks_of(cell))
 
     def _word(self, cell: PlannedCell) -> bool:
+        if self._words.is_empty:
+            return True
         file = cell.check.file.split("/")
         names = [name.lower() for name in (*file, cell.id.rpartition("::")[2], *dict(_marks_of(cell)))]
         return self._words.evaluate(lambda word, _: any(word.lower() in name for name in names))

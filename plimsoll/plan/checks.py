@@ -9,8 +9,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from plimsoll.errors import PlimsollError
 
@@ -66,8 +67,21 @@ def read_checks(root: Path) -> tuple[Check, ...]:
     if not files:
         raise PlimsollError(f"{folder} holds no checks, so nothing can be planned; is this the suite's own folder?")
     shared = [path for path in (*sorted((root / _FIXTURES).glob("*.py")), folder / "conftest.py") if path.is_file()]
-    fixtures = [fixture for path in shared for fixture in _fixtures(_parsed(path, root))]
-    return tuple(check for path in files for check in _checks(path, root, fixtures))
+    return _checks_of(_sources(shared, root), _sources(files, root))
+
+
+_Sources: TypeAlias = tuple[tuple[str, bytes], ...]
+"""Of each file its path from the root, with slashes, and its content."""
+
+
+def _sources(paths: Sequence[Path], root: Path) -> _Sources:
+    return tuple((path.relative_to(root).as_posix(), _content(path)) for path in paths)
+
+
+@lru_cache(maxsize=2)  # a run plans twice, on the GPUs that it might use and on those that it does
+def _checks_of(shared: _Sources, files: _Sources) -> tuple[Check, ...]:
+    fixtures = [fixture for file, content in shared for fixture in _fixtures(_parsed(file, content))]
+    return tuple(check for file, content in files for check in _checks(file, content, fixtures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +91,23 @@ class _Fixture:
     autouse: bool
 
 
-def _parsed(path: Path, root: Path) -> ast.Module:
+def _content(path: Path) -> bytes:
     try:
-        return ast.parse(path.read_bytes(), filename=str(path))
+        return path.read_bytes()
     except OSError as error:
         raise PlimsollError(f"{path} cannot be read ({error.strerror or error})") from None
+
+
+def _parsed(file: str, content: bytes) -> ast.Module:
+    try:
+        return ast.parse(content, filename=file)
     except (SyntaxError, ValueError, RecursionError) as error:
-        where = path.relative_to(root).as_posix()
         line = f" line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise PlimsollError(f"{where}{line} is no Python, so nothing can be planned: {error}") from None
+        raise PlimsollError(f"{file}{line} is no Python, so nothing can be planned: {error}") from None
 
 
-def _checks(path: Path, root: Path, shared: Sequence[_Fixture]) -> Iterator[Check]:
-    module = _parsed(path, root)
-    file = path.relative_to(root).as_posix()
+def _checks(file: str, content: bytes, shared: Sequence[_Fixture]) -> Iterator[Check]:
+    module = _parsed(file, content)
     constants = _constants(module)
     known = {fixture.name: fixture for fixture in (*shared, *_fixtures(module))}
     common = _module_marks(module, constants)

@@ -122,12 +122,26 @@ def _see_each_other(gpus: Set) -> bool:
     return len(gpus) == 1 or not any(gpu.is_instance for gpu in gpus)
 
 
+KnownDemands = dict[tuple[str, int], GpuDemand]
+"""By the id of the entry and the number of GPUs, for who deals one catalogue to many machines."""
+
+
 def deal_all(
-    variants: Sequence[Variant], devices: Devices, policy: Policy, predictions: Predictions
+    variants: Sequence[Variant],
+    devices: Devices,
+    policy: Policy,
+    predictions: Predictions,
+    known: KnownDemands | None = None,
 ) -> dict[str, tuple[Set, ...]]:
     """The deal of the variants that need a GPU to the GPUs of a run, by their predictions and the links between GPUs.
+    Demands that are `known` are not computed again, and others become so.
     Raises HostStartError where predictions need a host and none can be started."""
-    demands = [gpu_demand_of(variant, predictions, len(devices.gpus)) for variant in variants]
+    known = {} if known is None else known
+    most = len(devices.gpus)
+    for variant in variants:
+        if (variant.id, most) not in known:
+            known[variant.id, most] = gpu_demand_of(variant, predictions, most)
+    demands = [known[variant.id, most] for variant in variants]
     return deal(demands, devices.gpus, policy, read_links(devices.gpus))
 
 

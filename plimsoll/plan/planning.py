@@ -29,7 +29,7 @@ from plimsoll.node.node import Cpu, Disk, Gpu, Memory, Node, Unread
 from plimsoll.node.stack import installed_packages
 from plimsoll.node.visible import Hidden, free_memory, visible_gpus
 from plimsoll.plan.estimates import AssumedSpeeds, Capacity, capacity, load_seconds
-from plimsoll.plan.placing import GpuChoice, Set, deal_all, on_gpus
+from plimsoll.plan.placing import GpuChoice, KnownDemands, Set, deal_all, on_gpus
 from plimsoll.plan.predictions import Predictions
 from plimsoll.units import format_bytes, format_seconds
 
@@ -106,15 +106,20 @@ class Deal:
 
 
 def deal_of(
-    machine: PlannedMachine, variants: Sequence[Variant], choice: GpuChoice, predictions: Predictions
+    machine: PlannedMachine,
+    variants: Sequence[Variant],
+    choice: GpuChoice,
+    predictions: Predictions,
+    known: KnownDemands | None = None,
 ) -> Deal | None:
-    """The deal of a machine with several GPUs; None for one without. Raises PlimsollError where the choice names a GPU
+    """The deal of a machine with several GPUs; None for one without. `known` is what other deals of the same variants
+    found out about them, and learns from this one. Raises PlimsollError where the choice names a GPU
     that the machine does not have."""
     devices = choice.among(Devices.of(machine.node))
     if not devices.several:
         return None
     needing = [variant for variant in variants if variant.tier.device == CUDA_KIND]
-    return Deal(devices=devices, sets=deal_all(needing, devices, choice.policy, predictions))
+    return Deal(devices=devices, sets=deal_all(needing, devices, choice.policy, predictions, known))
 
 
 def machine_of(profile: Profile, stack: Mapping[str, str] | None = None) -> PlannedMachine:

@@ -6,21 +6,20 @@ as it was; every line and page that people read goes through here first, and thr
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from typing import Final
 
-_DOUBTFUL: Final = re.compile(r"[^ -~\n\t]")
 _HIDDEN: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Control, format (which includes the marks that reverse the direction of text), surrogate, line and paragraph
 separators: the Unicode categories that change what stands around them."""
+_MOST_KEPT: Final = 4096
 _BEGINNING: Final = 4
 """As many times the characters that are shown as are looked at first: of a long text no more is needed."""
 
 
 def printable(text: str) -> str:
     """The text with each control character but line break and tab written as an escape."""
-    return text if text.isprintable() else _DOUBTFUL.sub(_shown, text)
+    return text if text.isprintable() else text.translate(_ESCAPES)
 
 
 def one_line(text: str, longest: int = 300) -> str:
@@ -32,8 +31,17 @@ def one_line(text: str, longest: int = 300) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
-def _shown(found: re.Match[str]) -> str:
-    character = found.group()
-    if unicodedata.category(character) not in _HIDDEN:
-        return character
-    return character.encode("unicode_escape").decode("ascii")
+class _Escapes(dict[int, str]):
+    """What is shown of each character: itself, or its escape. The first that are met are kept: few texts have many, and
+    a model may say all that there are."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        is_hidden = character not in "\n\t" and unicodedata.category(character) in _HIDDEN
+        shown = character.encode("unicode_escape").decode("ascii") if is_hidden else character
+        if len(self) < _MOST_KEPT:
+            self[code] = shown
+        return shown
+
+
+_ESCAPES: Final = _Escapes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from plimsoll.judge.judgement import Judgement, Limit, Measurement
@@ -40,6 +41,7 @@ def brief(value: float, metric: str) -> str:
     return format_brief(value, METRICS[metric].unit)
 
 
+@lru_cache(maxsize=1024)  # the GPUs of a node, and the nodes of a fleet, are held to the same few
 def brief_limit(limit: Limit) -> Span:
     """`at least 584 TFLOP/s`, with its source for a pointer on it."""
     return Span(text=limit_text(limit), style=Style.FAINT, title=f"{exact_limit(limit)} [{limit.source}]")

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from plimsoll.statistics.auroc import (
     CONFIDENCE,
@@ -27,6 +27,7 @@ from plimsoll.statistics.auroc import (
     resampled_counts,
 )
 from plimsoll.statistics.interval import Interval
+from plimsoll.statistics.rank_tests import average_ranks
 
 _ROUNDING: Final = 1e-18
 """Variances below it are what is left of equal numbers that were subtracted."""
@@ -56,9 +57,9 @@ def _placements(scores: Numbers, positive: Flags) -> tuple[Numbers, Numbers]:
     ones, zeros = int(positive.sum()), int((~positive).sum())
     if ones < 2 or zeros < 2:
         raise ValueError("the variance of an AUROC needs two answers of each kind")
-    among_all = stats.rankdata(scores, axis=1)
-    of_ones = (among_all[:, positive] - stats.rankdata(scores[:, positive], axis=1)) / zeros
-    of_zeros = 1.0 - (among_all[:, ~positive] - stats.rankdata(scores[:, ~positive], axis=1)) / ones
+    among_all = average_ranks(scores)
+    of_ones = (among_all[:, positive] - average_ranks(scores[:, positive])) / zeros
+    of_zeros = 1.0 - (among_all[:, ~positive] - average_ranks(scores[:, ~positive])) / ones
     return of_ones, of_zeros
 
 
@@ -130,7 +131,7 @@ def _parts_of(scores: Numbers, positive: Flags) -> list[_Part]:
         return parts
     ones = int(positive.sum())
     interval = newcombe_interval(auroc(scores, positive), ones, positive.size - ones)
-    deviation = (interval.high - interval.low) / 2.0 / float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0))
+    deviation = (interval.high - interval.low) / 2.0 / float(special.ndtri(0.5 + CONFIDENCE / 2.0))
     return [_Part(variance=deviation**2, freedom=min(ones, positive.size - ones) - 1)]
 
 
@@ -141,8 +142,8 @@ def paired_means(first: Numbers, second: Numbers) -> AurocDelta:
     if count < 2:
         raise ValueError("the spread of a mean needs two answers")
     value, error = float(differences.mean()), float(differences.std(ddof=1)) / math.sqrt(count)
-    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, count - 1)) * error
-    p = 2.0 * float(stats.t.sf(abs(value) / error, count - 1)) if error else float(value == 0.0)
+    reach = float(special.stdtrit(count - 1, 0.5 + CONFIDENCE / 2.0)) * error
+    p = 2.0 * float(special.stdtr(count - 1, -abs(value) / error)) if error else float(value == 0.0)
     return AurocDelta(value=value, interval=Interval(low=value - reach, high=value + reach), p=p, test="paired t")
 
 
@@ -151,9 +152,9 @@ def mcnemar(first: Flags, second: Flags) -> AurocDelta:
     lost, won = int((first & ~second).sum()), int((~first & second).sum())
     count = first.size
     value = (won - lost) / count
-    p = float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
+    p = min(1.0, 2.0 * float(special.bdtr(min(won, lost), won + lost, 0.5)))
     variance = (won + lost - (won - lost) ** 2 / count) / count**2
-    reach = float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0)) * math.sqrt(variance)
+    reach = float(special.ndtri(0.5 + CONFIDENCE / 2.0)) * math.sqrt(variance)
     return AurocDelta(value=value, interval=Interval(low=value - reach, high=value + reach), p=p, test="McNemar, exact")
 
 
@@ -166,8 +167,8 @@ def _by_t(value: float, parts: Sequence[_Part], test: str) -> AurocDelta:
     variance = sum(part.variance for part in parts)
     freedom = min(part.freedom for part in parts)
     deviation = math.sqrt(variance)
-    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, freedom)) * deviation
-    p = 2.0 * float(stats.t.sf(abs(value) / deviation, freedom))
+    reach = float(special.stdtrit(freedom, 0.5 + CONFIDENCE / 2.0)) * deviation
+    p = 2.0 * float(special.stdtr(freedom, -abs(value) / deviation))
     return AurocDelta(
         value=value, interval=Interval(low=max(-1.0, value - reach), high=min(1.0, value + reach)), p=p, test=test
     )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scipy import stats
+from scipy import special
 
 from plimsoll.statistics.auroc import CONFIDENCE
 from plimsoll.statistics.interval import Interval
@@ -55,12 +55,14 @@ def proportion(right: Sequence[bool]) -> Proportion:
     """The share that is True. Raises ValueError for no answers."""
     if not right:
         raise ValueError("a share of no answers is none")
-    interval = stats.binomtest(sum(right), len(right)).proportion_ci(CONFIDENCE, method="wilson")
-    return Proportion(
-        value=sum(right) / len(right),
-        interval=Interval(low=float(interval.low), high=float(interval.high)),
-        answers=len(right),
-    )
+    count, value = len(right), sum(right) / len(right)
+    z = float(special.ndtri(0.5 + CONFIDENCE / 2.0))
+    middle = value + z**2 / (2.0 * count)
+    reach = z * math.sqrt(value * (1.0 - value) / count + (z / (2.0 * count)) ** 2)
+    low, high = ((middle + side) / (1.0 + z**2 / count) for side in (-reach, reach))
+    # Rounding leaves next to nothing below 0 and above 1, where the bound is the share itself.
+    interval = Interval(low=low if value > 0.0 else 0.0, high=high if value < 1.0 else 1.0)
+    return Proportion(value=value, interval=interval, answers=count)
 
 
 def confidence(mean_nll: float) -> float:

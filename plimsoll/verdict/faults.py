@@ -13,7 +13,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.evidence.record import RunRecord
 from plimsoll.evidence.sameness import RunBasis
 from plimsoll.units import counted
-from plimsoll.verdict.cells import CellOutcome, CellResult
+from plimsoll.verdict.cells import CellOutcome
 from plimsoll.verdict.union import lineages, run_results
 
 _UNREMARKABLE_ENDS: Final = (0, 1, 5)
@@ -39,7 +39,7 @@ def _faults(runs: Sequence[RunRecord], went_on: Collection[str]) -> list[str]:
     faults = []
     for run in runs:
         prefix = f"{run.run_id}: " if len(runs) > 1 else ""
-        own = [*_of_the_past(run, runs), *_of_the_end(run, run_results(run), continued=run.run_id in went_on)]
+        own = [*_of_the_past(run, runs), *_of_the_end(run, continued=run.run_id in went_on)]
         faults += [f"{prefix}{fault}" for fault in own]
     return [*faults, *_plans_that_differ(runs)]
 
@@ -56,7 +56,7 @@ def _of_the_past(run: RunRecord, runs: Sequence[RunRecord]) -> list[str]:
     return []
 
 
-def _of_the_end(run: RunRecord, results: Sequence[CellResult], *, continued: bool) -> list[str]:
+def _of_the_end(run: RunRecord, *, continued: bool) -> list[str]:
     faults = []
     if run.run is None:
         faults.append("the first line of the evidence is missing: nobody knows what was asked for")
@@ -64,12 +64,12 @@ def _of_the_end(run: RunRecord, results: Sequence[CellResult], *, continued: boo
         faults += _early_end(run)
     end = run.finish
     explained = end is not None and end.exitstatus == 5 and all(cell.id in run.withheld for cell in run.plan)
-    if end is not None and not end.interrupted and end.exitstatus in (1, 5) and not (explained or _failed(results)):
+    if end is not None and not end.interrupted and end.exitstatus in (1, 5) and not (explained or _has_failed(run)):
         faults.append(f"pytest's exit status was {end.exitstatus}, but the evidence shows no failure")
     if run.node is None:
         faults.append("the node was not recorded: nobody knows what the figures belong to")
     planned = {cell.id for cell in run.plan}
-    unplanned = [result.cell.id for result in results if result.cell.id not in planned]
+    unplanned = [id_ for id_ in run.cells if id_ not in planned]
     if unplanned:
         faults.append(f"{counted(len(unplanned), 'check')} ran that no plan has, the first is {unplanned[0]}")
     if run.collect_errors and not continued:
@@ -88,8 +88,8 @@ def _early_end(run: RunRecord) -> list[str]:
     return []
 
 
-def _failed(results: Sequence[CellResult]) -> bool:
-    return any(result.outcome is CellOutcome.FAIL for result in results)
+def _has_failed(run: RunRecord) -> bool:
+    return any(result.outcome is CellOutcome.FAIL for result in run_results(run))
 
 
 def _plans_that_differ(runs: Sequence[RunRecord]) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.unit.test_architecture import ROOT, TORCH_FAMILY, TORCH_SIDE, modules
+from tests.support.sources import ROOT, modules
+from tests.unit.test_architecture import TORCH_FAMILY, TORCH_SIDE
 
 
 def test_controller_modules_import_without_torch() -> None:

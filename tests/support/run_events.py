@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -159,13 +159,15 @@ def good_run(cells: Sequence[Cell]) -> list[Line]:
 
 
 def numbered(events: Iterable[Mapping[str, Any]]) -> list[Line]:
-    """The events with the numbers that each worker's writer would have given them."""
+    """The events with the numbers that each worker's writer would have given them; tests may spoil them."""
+    return [copy.deepcopy(event) for event in _numbered(events)]
+
+
+def _numbered(events: Iterable[Mapping[str, Any]]) -> Iterator[Line]:
     counts: Counter[str] = Counter()
-    result = []
     for event in events:
         counts[event["worker"]] += 1
-        result.append({**copy.deepcopy(dict(event)), "seq": counts[event["worker"]]})
-    return result
+        yield {**event, "seq": counts[event["worker"]]}
 
 
 def write_events(folder: Path, events: Iterable[Mapping[str, Any]]) -> Path:
@@ -178,7 +180,7 @@ def write_events(folder: Path, events: Iterable[Mapping[str, Any]]) -> Path:
 
 def recorded(folder: Path, events: Iterable[Mapping[str, Any]]) -> RunRecord:
     """The record of a run that left these events."""
-    write_events(folder / RUN_ID, numbered(events))
+    write_events(folder / RUN_ID, _numbered(events))
     return read_run(folder / RUN_ID)
 
 

@@ -7,7 +7,8 @@ import json
 import pickle
 import re
 import tomllib
-from dataclasses import FrozenInstanceError, asdict
+from collections.abc import Iterable, Iterator
+from dataclasses import FrozenInstanceError, asdict, fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,30 @@ FUTURE = Path(__file__).parents[1] / "support/catalogue" / "future.toml"
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def containers(value: object) -> Iterator[object]:
+    """Whatever in an entry, or in what it holds, can be changed in place."""
+    inner: Iterable[object] = ()
+    if isinstance(value, dict | list | set):
+        yield value
+    if isinstance(value, dict):
+        inner = value.values()
+    elif isinstance(value, list | tuple | set | frozenset):
+        inner = value
+    elif is_dataclass(value):
+        inner = (getattr(value, each.name) for each in fields(value))
+    for each in inner:
+        yield from containers(each)
+
+
+def test_two_readings_share_nothing_that_can_be_changed() -> None:
+    # Though the shipped files are parsed once in a process.
+    first, second = read_catalogue(), read_catalogue()
+    assert first == second
+    those = {id(each) for each in containers(first)}
+    assert len(those) > 1000
+    assert those.isdisjoint(id(each) for each in containers(second))
 
 
 def test_shipped_tiny_tier() -> None:

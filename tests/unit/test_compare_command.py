@@ -16,11 +16,11 @@ import jsonschema
 import pytest
 
 from plimsoll.cli import main
-from plimsoll.commands.schema import schema
 from plimsoll.present.foreign_text import printable
 from plimsoll.present.html import own_escape
 from tests.support.compare_runs import benchmark_file, load_cell, noisy, timed_events, timed_run, write_run
 from tests.support.run_events import HOSTILE, NODE, cell, crash, finish, measured, report
+from tests.support.schemas import validator
 
 
 @dataclass(frozen=True)
@@ -271,9 +271,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_json_file_follows_its_schema(written: Path) -> None:
     data = json.loads((written / "c.json").read_text())
-    described = schema("comparison")
-    jsonschema.Draft202012Validator.check_schema(described)
-    jsonschema.validate(data, described)
+    validator("comparison").validate(data)
     [versus] = data["versus"]
     assert {row["word"] for row in versus["times"]} >= {"slower", "too few samples"}
     assert all(versus[section] for section in ("times", "memory", "missing", "added", "outcomes"))
@@ -295,7 +293,7 @@ def test_the_schema_refuses_what_is_not_so(written: Path, change: str) -> None:
         case "interval":
             time["interval"] = None
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(data, schema("comparison"))
+        validator("comparison").validate(data)
 
 
 class Page(HTMLParser):

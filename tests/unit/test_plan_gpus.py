@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import jsonschema
 import pytest
 
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.commands.schema import schema
 from plimsoll.errors import PlimsollError
 from plimsoll.plan.estimates import AssumedSpeeds
 from plimsoll.plan.placing import GpuChoice
 from plimsoll.plan.planning import Deal, PlannedMachine, PlanRow, deal_of, machine_of
 from plimsoll.plan.table import carrying, render, to_json
 from tests.support.gate_subjects import GB
+from tests.support.schemas import validator
 from tests.unit.test_plan_capacity import Fixed, planner
 
 CATALOGUE = read_catalogue()
@@ -99,7 +98,7 @@ def test_gpus_that_are_left_out_are_told() -> None:
         "assumptions": {"disk_bytes_per_second": 2e9, "link_bytes_per_second": 12e9},
         "plans": [to_json(where, rows, deal)],
     }
-    jsonschema.validate(document, schema("plan"))
+    validator("plan").validate(document)
     assert [one["used"] for one in document["plans"][0]["placement"]] == [False, True, False, True]
 
 

@@ -1,6 +1,5 @@
 """What the code imports is declared, and what is declared is pinned: a fresh environment lacks nothing."""
 
-import ast
 import re
 import sys
 import tomllib
@@ -9,11 +8,11 @@ from functools import cache
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parents[2]
+from tests.support.sources import ROOT, modules, source_of
+
 OURS = {"plimsoll", "fixtures", "acceptance", "tests", "benchmarks", "conftest"}
 # Parts of what is declared, which pins them itself: they are no requirement of their own.
 PART_OF = {"pydantic_core": "pydantic", "pytest_metadata": "pytest-html"}
@@ -24,21 +23,13 @@ UNPINNED = {"setuptools"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-@cache
 def third_party_imports() -> dict[str, Path]:
+    """Package -> a module that imports it."""
     found: dict[str, Path] = {}
     for folder in ("plimsoll", "fixtures", "acceptance", "tests", "benchmarks"):
-        for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                names = (
-                    [alias.name for alias in node.names]
-                    if isinstance(node, ast.Import)
-                    else [node.module]
-                    if isinstance(node, ast.ImportFrom) and node.module
-                    else []
-                )
-                for name in names:
-                    found.setdefault(name.split(".")[0], path)
+        for path in modules(folder):
+            for name in source_of(path).imports:
+                found.setdefault(name.split(".")[0], path)
     return {name: path for name, path in found.items() if name not in OURS | OF_A_DRIVER | set(sys.stdlib_module_names)}
 
 
@@ -100,15 +91,20 @@ def providers_here() -> Mapping[str, list[str]]:
     return packages_distributions()
 
 
-@pytest.mark.parametrize("name", sorted(third_party_imports()))
-def test_what_is_imported_is_declared(name: str) -> None:
+def test_what_is_imported_is_declared() -> None:
+    imports = third_party_imports()
+    assert imports.keys() >= {"pytest", "torch", "pydantic"}, "the imports were not found"
+    known = {canonicalize_name(one.name) for one in declared()}
+    undeclared = {
+        name: str(path.relative_to(ROOT)) for name, path in imports.items() if not _distributions_of(name) & known
+    }
+    assert undeclared == {}, "what these modules import is of no package that pyproject.toml declares"
+
+
+def _distributions_of(name: str) -> set[str]:
     # What is not installed here, because it is an extra of its own, goes by its name.
-    known = providers_here().get(name) or [name]
-    providers = {canonicalize_name(one) for one in known} | {PART_OF.get(name, "")}
-    assert providers & {canonicalize_name(one.name) for one in declared()}, (
-        f"{third_party_imports()[name].relative_to(ROOT)} imports {name}, of {providers or 'nothing installed'}, which "
-        "pyproject.toml does not declare"
-    )
+    found: set[str] = {canonicalize_name(one) for one in providers_here().get(name) or [name]}
+    return found | {PART_OF[name]} if name in PART_OF else found
 
 
 def test_what_is_declared_is_pinned() -> None:

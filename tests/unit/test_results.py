@@ -17,7 +17,7 @@ from plimsoll.present.foreign_text import one_line, printable
 from plimsoll.present.markdown import escaped as markdown
 from plimsoll.report.closing import closing_lines, fitted
 from plimsoll.report.node_card import node_card
-from plimsoll.report.results import results, results_schema, results_text
+from plimsoll.report.results import results, results_text
 from plimsoll.report.write import summary_text, write_atomically, write_reports
 from plimsoll.verdict.verdict import Verdict, reach_verdict
 from tests.support.run_events import (
@@ -37,6 +37,7 @@ from tests.support.run_events import (
     run_of_every_outcome,
     start,
 )
+from tests.support.schemas import validator
 
 
 def told(folder: Path, events: list[Line]) -> tuple[RunRecord, Verdict]:
@@ -45,9 +46,7 @@ def told(folder: Path, events: list[Line]) -> tuple[RunRecord, Verdict]:
 
 
 def validate(data: Any) -> None:
-    schema = results_schema()
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.Draft202012Validator(schema).validate(data)
+    validator("results").validate(data)
 
 
 @pytest.mark.parametrize(

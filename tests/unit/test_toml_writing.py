@@ -12,10 +12,15 @@ from hypothesis import strategies as st
 from plimsoll.usertoml.writing import lines, value
 
 SCALARS = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text()
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+# Narrow and deep: how a value is written depends on what stands around it, and on its width only as in the next test.
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
 
 
-@given(st.dictionaries(st.text(), VALUES))
+@given(st.dictionaries(st.text(), VALUES, max_size=4))
 def test_what_is_written_is_read_again(data: dict[str, Any]) -> None:
     assert tomllib.loads("\n".join(lines(data, "model.config")))["model"]["config"] == data
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from plimsoll.audit.recorded import expectation_fields
 from plimsoll.catalogue.entries import CorrectnessRule
@@ -387,6 +388,10 @@ def test_a_share_has_wilsons_interval() -> None:
     assert found.interval.high == pytest.approx(0.9433, abs=1e-4)
     with pytest.raises(ValueError, match="no answers"):
         proportion([])
+    for right, of in ((0, 7), (7, 7), (1, 1), (499, 1000)):
+        found = proportion([True] * right + [False] * (of - right))
+        known = stats.binomtest(right, of).proportion_ci(0.95, method="wilson")
+        assert (found.interval.low, found.interval.high) == pytest.approx((known.low, known.high), abs=1e-12)
 
 
 def test_turned_round_scores_mirror_the_auroc(tmp_path: Path) -> None:

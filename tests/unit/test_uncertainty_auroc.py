@@ -342,6 +342,14 @@ def test_mcnemar_counts_the_questions_that_the_two_answered_differently() -> Non
     assert (same.value, same.p) == (0.0, 1.0)
 
 
+@pytest.mark.parametrize(("won", "lost"), [(0, 1), (3, 3), (2, 9), (86, 150), (0, 400)])
+def test_mcnemars_p_is_that_of_scipys_binomial_test(won: int, lost: int) -> None:
+    first = np.r_[np.ones(lost, bool), np.zeros(won, bool), np.ones(5, bool)]
+    second = np.r_[np.zeros(lost, bool), np.ones(won, bool), np.ones(5, bool)]
+    known = stats.binomtest(won, won + lost).pvalue
+    assert mcnemar(first, second).p == mcnemar(second, first).p == pytest.approx(known, rel=1e-9, abs=0.0)
+
+
 def test_paired_means_are_scipys_paired_t() -> None:
     random = np.random.default_rng(0)
     first = random.standard_normal(50)

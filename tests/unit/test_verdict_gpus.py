@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from plimsoll.audit.auditing import measurements
@@ -15,10 +14,11 @@ from plimsoll.evidence.merge import merge_records
 from plimsoll.evidence.record import Cell, RunRecord
 from plimsoll.node.node import MigInstance, Node
 from plimsoll.report.junit import suite_properties
-from plimsoll.report.results import results, results_schema
+from plimsoll.report.results import results
 from plimsoll.report.write import summary_text
 from plimsoll.verdict.verdict import Verdict, Word, reach_verdict
 from tests.support.run_events import NODE, Line, cell, good_run, measured, recorded
+from tests.support.schemas import validator
 
 
 def node_of(count: int) -> Node:
@@ -184,7 +184,7 @@ def test_summary_and_results_say_which_card_each_figure_is_of(tmp_path: Path) ->
     assert [gpu["uuid"] for gpu in data["gpus"]] == ["GPU-0", "GPU-1", "GPU-2"]
     last = data["cells"][-1]
     assert (last["gpu"], [gpu["uuid"] for gpu in last["gpus"]]) == ("gpu2", ["GPU-2"])
-    jsonschema.validate(data, results_schema())
+    validator("results").validate(data)
     properties = dict(suite_properties(record, reached))
     assert properties["plimsoll.gpu2"] == "index 2, UUID GPU-2, serial 123, product NVIDIA H200"
 
