@@ -7,8 +7,15 @@ from typing import Final
 
 import pytest
 
-from fixtures.required import pytest_cmdline_main as pytest_cmdline_main
-from plimsoll.garbage import collect_as_usual, collect_seldom
+try:
+    from fixtures.required import pytest_cmdline_main as pytest_cmdline_main
+    from plimsoll.garbage import collect_as_usual, collect_seldom
+except ImportError:
+    from plimsoll_gpu import other_package
+
+    if (other := other_package()) is None:
+        raise
+    pytest.exit(f"plimsoll: error: {other}", returncode=pytest.ExitCode.USAGE_ERROR)
 
 # In the order in which they build on each other: pytest rewrites the assertions of a plugin only when it is the first
 # to import it.

@@ -23,7 +23,7 @@ from plimsoll.dataset.files import read_miniature
 from plimsoll.dataset.prompting import render
 from plimsoll.host.protocol import AnswerPrompts
 from plimsoll.host.server.answering import answer
-from plimsoll.host.server.generation import chat_text
+from plimsoll.host.server.chat import chat_text
 from plimsoll.host.server.loading import LoadedModel, load
 from plimsoll.tiny.store import Store
 
@@ -63,7 +63,7 @@ def loop_answers(loaded: LoadedModel, prompts: list[str]) -> tuple[float, list[s
     tokenizer, texts = loaded.tokenizer, []
     start = clock.monotonic()
     for prompt in prompts:
-        inputs = tokenizer(chat_text(tokenizer, prompt), add_special_tokens=False, return_tensors="pt")
+        inputs = tokenizer(chat_text(loaded.spec, tokenizer, prompt), add_special_tokens=False, return_tensors="pt")
         rows = loaded.model.generate(**inputs, max_new_tokens=_MOST, do_sample=False)
         new = rows[0, inputs["input_ids"].shape[1] :]
         texts.append(tokenizer.decode(new, skip_special_tokens=True).strip())

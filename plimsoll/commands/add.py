@@ -16,7 +16,10 @@ from plimsoll.commands.inspect import add_model, inspector
 from plimsoll.errors import PlimsollError
 from plimsoll.gate.need import HOST_ALLOWANCE
 from plimsoll.host.describing import Counts, Description
+from plimsoll.hub.cache import indexed_files
 from plimsoll.hub.contents import CheckpointContents
+from plimsoll.hub.files import INDEX, WEIGHTS
+from plimsoll.hub.settings_files import READ_ALWAYS, first_fault
 from plimsoll.hub.vouching import digests_of, notes_of
 from plimsoll.inspection.entry import EntryChoices, compose, enterable, takeable, trained_by_us
 from plimsoll.inspection.finding import FoundModel, NameKind
@@ -87,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
     with inspector(options.catalogue) as one:
         inspection = one.inspect(options.model, options.revision, options.quantizations or _USUAL)
         catalogue = one.catalogue
+    _must_be_readable(inspection.found)
     description = enterable(inspection)
     quantizations, refused = takeable(inspection, options.quantizations)
     id_ = options.id or id_of(inspection.found, description, _taken(catalogue))
@@ -106,6 +110,31 @@ def run(options: argparse.Namespace) -> int:
     write_entry(out, compose(inspection, choice), options.catalogue)
     _tell(out, choice, inspection, refused, why)
     return 0
+
+
+def _must_be_readable(found: FoundModel) -> None:
+    """Raise PlimsollError for a folder with a file that a load would stumble over: its digest would make it sound."""
+    if found.kind is NameKind.FOLDER and found.folder is not None:
+        fault = first_fault(found.folder / name for name in (*READ_ALWAYS, "tokenizer.json", INDEX))
+        if fault is None and not (found.folder / WEIGHTS).exists() and (found.folder / INDEX).exists():
+            fault = _fault_of_index(found.folder / INDEX)
+        if fault is not None:
+            raise PlimsollError(f"{one_line(found.name, 400)} cannot be entered: {fault}")
+
+
+def _fault_of_index(index: Path) -> str | None:
+    """What is wrong with an index that is JSON, or with the files that it lists."""
+    names = indexed_files(index)
+    if names is None:
+        return f"{index}: is not an index of weights in its folder; download or build it again"
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if not missing:
+        return None
+    first = one_line(str(index.parent / missing[0]), 200)
+    return (
+        f"{first}: {len(missing)} of {len(names)} files that {index.name} lists "
+        f"{'is' if len(missing) == 1 else 'are'} missing; download or build it again"
+    )
 
 
 def _digests(found: FoundModel) -> dict[str, str]:

@@ -6,6 +6,7 @@ are reported at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from reprlib import Repr
 from typing import Any, Final, TypeGuard
@@ -120,6 +121,8 @@ def said(value: object) -> str:
         return "fields"
     kind = {"int": "a number", "float": "a number", "bool": "true or false", "str": "a text", "NoneType": "nothing"}
     name = type(value).__name__
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"no finite number ({value})"
     if isinstance(value, str) and not _is_text(value):
         return f"half of a character ({_SHORT.repr(value)})"
     return f"{kind.get(name, name)} ({_SHORT.repr(value)})"

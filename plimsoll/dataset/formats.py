@@ -196,7 +196,9 @@ def _number(fields: Fields) -> str | None:
         number = Decimal("NaN")
     # Nobody asks for more digits, and an exponent would write them all out.
     if not number.is_finite() or number.adjusted() > 15 or number.adjusted() < -15:
-        fields.fault(name, f"is {said(value)}, where a number belongs")
+        large = number.is_finite() and not isinstance(value, str)
+        belongs = "a number from 1e-15 up to 1e16" if large else "a number"
+        fields.fault(name, f"is {said(value)}, where {belongs} belongs")
         return None
     return f"{number:f}".rstrip("0").rstrip(".") if "." in f"{number:f}" else f"{number:f}"
 

@@ -56,6 +56,13 @@ class Skip:
     need: str
     fix: str
 
+    def __post_init__(self) -> None:
+        # What drivers and libraries say ends as a sentence, and stands within one here: "mismatch., needs".
+        for name in ("have", "need"):
+            words: str = getattr(self, name)
+            if words.endswith(".") and not words.endswith(".."):
+                object.__setattr__(self, name, words[:-1])
+
     def __str__(self) -> str:
         return f"skip[{self.code}]: has {self.have}, needs {self.need}; fix: {self.fix}"
 

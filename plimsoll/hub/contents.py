@@ -14,6 +14,7 @@ from plimsoll.hub.cache import indexed_files
 from plimsoll.hub.files import INDEX, needed_files
 from plimsoll.hub.headers import DtypeTotals, HeaderError, read_file_header, total
 from plimsoll.hub.pointers import stand_in
+from plimsoll.hub.settings_files import fault_of
 
 CONFIG: Final = "config.json"
 SETTINGS: Final = (
@@ -91,6 +92,9 @@ def read_folder(folder: Path) -> CheckpointContents:
     texts, unread = {}, []
     for name in SETTINGS:
         if name not in files:
+            continue
+        if (fault := fault_of(folder / name)) is not None:
+            unread.append(f"{name}: {fault}")
             continue
         try:
             texts[name] = read_text(folder / name)

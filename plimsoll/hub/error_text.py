@@ -16,14 +16,15 @@ from plimsoll.redaction import Redactor
 _LONGEST: Final = 300
 
 
-def in_words(error: BaseException) -> str:
-    """One line about an error, at most 300 characters."""
+def in_words(error: BaseException, *, of_rows: bool = False) -> str:
+    """One line about an error, at most 300 characters. With `of_rows`, it was raised while rows were made of what the
+    Hub had given, so that its answer is not at fault."""
     redact = Redactor.from_environment()
     if isinstance(error, HfHubHTTPError):
         text = _of_the_hub(error)
     else:
         text = f"{type(error).__name__}: {_first_line(str(error)) or 'no message'}"
-        if not (is_of_the_network(error) or is_of_the_proxy(error) or isinstance(error, OSError)):
+        if not (of_rows or is_of_the_network(error) or is_of_the_proxy(error) or isinstance(error, OSError)):
             # A gateway's page, or a proxy that answers instead of the Hub.
             text = f"not what a Hub answers, {text}"
     text = redact(text)

@@ -18,6 +18,10 @@ WEIGHTS: Final = "model.safetensors"
 PICKLE_INDEX: Final = "pytorch_model.bin.index.json"
 PICKLE_WEIGHTS: Final = "pytorch_model.bin"
 
+ADAPTER: Final = "adapter_config.json"
+LEFT_OUT: Final = "an adapter lies beside the weights, and was not loaded"
+"""What a load says of an ADAPTER that it did not heed; the verdict notes it."""
+
 _SETTINGS: Final = re.compile(
     r"""
     (?!.*\.index\.json$) [^/]+\.json            # config, generation_config, tokenizer, tokenizer_config, vocab, tekken
@@ -32,7 +36,16 @@ _TOKENIZER: Final = re.compile(
 )
 _READ: Final = re.compile(r"(?i).*(config|token|vocab|template|index|encoder|merges|normali[sz]er|tekken).*\.json")
 """The files in JSON that some class of transformers reads, as opposed to what training and tests leave beside them."""
-_OTHER_WEIGHTS: Final = re.compile(r".+\.(safetensors|bin|pt|pth|ckpt|h5|msgpack|onnx|npz|tflite|mlmodel|nemo|engine)$")
+_OTHER_WEIGHTS: Final = re.compile(
+    r".+\.(safetensors|bin|pt|pth|ckpt|h5|msgpack|onnx|npz|tflite|mlmodel|nemo|engine|distcp|pkl)(\.(gz|zip|zst|xz|tar))?$"
+)
+_UNFINISHED: Final = re.compile(
+    r".+\.(safetensors|bin|gguf)\.(part|partial|incomplete|tmp|temp|crdownload|download|aria2)$"
+)
+"""The names that browsers and download managers give what has not arrived yet."""
+_VARIANT: Final = re.compile(r"model(\.[\w-]+\.|\.[\w-]+-\d+-of-\d+\.|-\d+-of-\d+\.[\w-]+\.)safetensors$")
+_SUBFOLDER: Final = re.compile(r".+/model(-\d+-of-\d+)?\.safetensors$")
+_OTHER_NAME: Final = re.compile(r"[^/]+\.safetensors$")
 _MAKERS: Final = re.compile(r"consolidated[^/]*\.(safetensors|pth)$|original/")
 
 
@@ -44,6 +57,11 @@ class Unusable(StrEnum):
     PICKLE = "pickle"
     MAKERS_FORMAT = "makers_format"
     GGUF = "gguf"
+    UNFINISHED = "unfinished"
+    NO_INDEX = "no_index"
+    VARIANT = "variant"
+    SUBFOLDER = "subfolder"
+    OTHER_NAME = "other_name"
     OTHER_FORMAT = "other_format"
     NO_WEIGHTS = "no_weights"
     NO_CONFIG = "no_config"
@@ -123,11 +141,16 @@ def unusable(paths: Iterable[str], needed: Iterable[str]) -> tuple[Unusable, str
 
 def _without_weights(names: list[str]) -> tuple[Unusable, str]:
     signs = [
-        (Unusable.ADAPTER, re.compile(r"adapter_config\.json$")),
-        (Unusable.PIPELINE, re.compile(r"model_index\.json$")),
+        (Unusable.ADAPTER, re.compile(r"adapter_(config\.json|model\.(safetensors|bin))$")),
+        (Unusable.PIPELINE, re.compile(r"model_index\.json$|(.*/)?diffusion_pytorch_model\b")),
         (Unusable.PICKLE, re.compile(r"pytorch_model[^/]*\.bin$")),
         (Unusable.MAKERS_FORMAT, _MAKERS),
         (Unusable.GGUF, re.compile(r".+\.gguf$")),
+        (Unusable.UNFINISHED, _UNFINISHED),
+        (Unusable.VARIANT, _VARIANT),
+        (Unusable.NO_INDEX, _SHARD),
+        (Unusable.SUBFOLDER, _SUBFOLDER),
+        (Unusable.OTHER_NAME, _OTHER_NAME),
         (Unusable.OTHER_FORMAT, _OTHER_WEIGHTS),
     ]
     for kind, sign in signs:

@@ -6,6 +6,7 @@ copied without its blobs has only links. Both look whole in a listing.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,9 @@ def stand_in(path: Path) -> str | None:
             f"is a link to {target[:200]}, which is not here; copy the folder again with its files (cp -rL, rsync -L)"
         )
     try:
-        if path.stat().st_size > _LFS_MOST:
+        found = path.stat()
+        # To open a pipe would wait for who writes into it.
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LFS_MOST:
             return None
         with path.open("rb") as file:
             is_pointer = file.read(len(_LFS)) == _LFS

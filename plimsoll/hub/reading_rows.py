@@ -88,9 +88,9 @@ def _granted_commit(query: RowsQuery) -> str:
     return info.sha
 
 
-def _refused(access: Access, error: Exception) -> Access:
+def _refused(access: Access, error: Exception, *, of_rows: bool = False) -> Access:
     answer = answer_of(error, logged_in=access.logged_in)
-    return replace(access, answer=answer, detail=in_words(error), commit=None)
+    return replace(access, answer=answer, detail=in_words(error, of_rows=of_rows), commit=None)
 
 
 def _load(query: RowsQuery, access: Access, tell: Tell) -> tuple[Access, Any]:
@@ -108,20 +108,20 @@ def _load(query: RowsQuery, access: Access, tell: Tell) -> tuple[Access, Any]:
     except ValueError as error:
         return _named_wrong(query, access, error), None
     except Exception as error:  # noqa: BLE001  likewise
-        return _refused(access, error), None
+        return _refused(access, error, of_rows=True), None
 
 
 def _without_rows(access: Access, error: RuntimeError | FileNotFoundError) -> Access:
     """The answer for a repository without rows, or with a program that would make them; datasets has an exception only
     for the former."""
     if "scripts are no longer supported" in str(error):
-        return replace(access, answer=Reply.SCRIPT, detail=in_words(error), commit=None)
+        return replace(access, answer=Reply.SCRIPT, detail=in_words(error, of_rows=True), commit=None)
     if type(error).__name__ in (
         "DataFilesNotFoundError",
         "EmptyDatasetError",
     ):  # by name, as releases define it in different modules
-        return replace(access, answer=Reply.NO_ROWS, detail=in_words(error), commit=None)
-    return _refused(access, error)
+        return replace(access, answer=Reply.NO_ROWS, detail=in_words(error, of_rows=True), commit=None)
+    return _refused(access, error, of_rows=True)
 
 
 def _named_wrong(query: RowsQuery, access: Access, error: ValueError) -> Access:
@@ -137,8 +137,8 @@ def _named_wrong(query: RowsQuery, access: Access, error: ValueError) -> Access:
             detail = f"{query.split}; there are: {_list(splits)}"
             return replace(access, answer=Reply.NO_SPLIT, detail=detail, commit=None)
     except Exception as other:  # noqa: BLE001  the first error is the one to tell of then
-        error.add_note(in_words(other))
-    return replace(access, answer=Reply.FAILED, detail=in_words(error), commit=None)
+        error.add_note(in_words(other, of_rows=True))
+    return replace(access, answer=Reply.FAILED, detail=in_words(error, of_rows=True), commit=None)
 
 
 def _list(names: Iterable[object]) -> str:

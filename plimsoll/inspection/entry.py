@@ -62,7 +62,9 @@ def enterable(inspection: Inspection) -> Description:
     if not contents.weights:
         raise PlimsollError(f"{found.name} cannot be entered: it holds no weights in safetensors")
     if faults := [fault for fault in contents.unread if not fault.startswith("generation_config")]:
-        raise PlimsollError(f"{found.name} cannot be entered: {faults[0]}")
+        # Of a repository, what cannot be read may lie with its server.
+        step = "" if found.folder is None or ";" in faults[0] else "; download or build it again"
+        raise PlimsollError(f"{found.name} cannot be entered: {faults[0]}{step}")
     if not has_tokenizer(contents.files) and "tokenizer_config.json" not in contents.files:
         raise PlimsollError(
             f"{found.name} cannot be entered: it holds no tokenizer; add that of the model that it is made from"

@@ -20,6 +20,7 @@ from plimsoll.hub.access import Query, Reply
 from plimsoll.hub.cache import repository_folder
 from plimsoll.hub.contents import CONFIG, CheckpointContents, Repository, read_folder
 from plimsoll.hub.files import Unusable, needed_files, unusable
+from plimsoll.hub.settings_files import fault_of
 from plimsoll.present.foreign_text import one_line
 from plimsoll.userpath import is_there, user_path
 from plimsoll.usertoml.reading import read_file
@@ -89,7 +90,10 @@ def _of_folder(name: str, folder: Path) -> FoundModel:
         contents = read_folder(folder)
     except OSError as error:
         raise PlimsollError(f"{folder}: cannot be read: {error.strerror}") from None
+    if (folder / CONFIG).is_dir():
+        _must_be_readable(folder / CONFIG)
     _must_be_usable(str(folder), contents)
+    _must_be_readable(folder / CONFIG)
     if CONFIG not in contents.texts:
         why = next((text for text in contents.unread if text.startswith(CONFIG)), f"{CONFIG} is not there")
         raise PlimsollError(f"{folder}: {why}")
@@ -102,11 +106,17 @@ def _of_file(name: str, path: Path) -> FoundModel:
         gguf = path.suffix == ".gguf"
         kind = "in GGUF, the format of llama.cpp" if gguf else "neither a folder nor a config.json"
         raise PlimsollError(f"{path}: is {kind}; name a folder with config.json and safetensors, or a Hub id")
+    _must_be_readable(path)
     try:
         text = read_file(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PlimsollError(f"{path}: cannot be read: {error}") from None
     return FoundModel(name=name, kind=NameKind.CONFIG, config=parsed(text, str(path)))
+
+
+def _must_be_readable(path: Path) -> None:
+    if (fault := fault_of(path)) is not None:
+        raise PlimsollError(f"{path}: {fault}")
 
 
 def parsed(text: str, where: str) -> dict[str, Any]:
@@ -183,6 +193,14 @@ _INSTEAD: Final[Mapping[Unusable, str]] = {
     Unusable.MAKERS_FORMAT: "weights in their maker's own format alone (FILE), which transformers cannot load; name a "
     "repository that was converted for transformers",
     Unusable.GGUF: "weights in GGUF alone (FILE), the format of llama.cpp; name the repository they were made from",
+    Unusable.UNFINISHED: "a download that did not end (FILE); let it end, or fetch the file again",
+    Unusable.NO_INDEX: "shards without the index that lists them (FILE); add model.safetensors.index.json from where "
+    "they come from",
+    Unusable.VARIANT: "weights of a variant alone (FILE), which transformers loads by that name alone; rename them to "
+    "what they would be called without it (model.safetensors; of shards and their index each)",
+    Unusable.SUBFOLDER: "weights in a folder below (FILE); name that one, with its config.json and tokenizer",
+    Unusable.OTHER_NAME: "safetensors under a name that transformers does not look for (FILE); where save_pretrained "
+    "wrote it, rename it to model.safetensors, else name what was converted for transformers",
     Unusable.OTHER_FORMAT: "weights in other formats alone (FILE); name a repository with safetensors",
     Unusable.NO_CONFIG: "weights without a config.json (FILE); add that of the model that they are of",
 }

@@ -12,6 +12,7 @@ from plimsoll.catalogue.settings import LOAD, read_settings
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.record import RunRecord
 from plimsoll.evidence.sameness import RunBasis
+from plimsoll.hub.files import LEFT_OUT
 from plimsoll.units import counted
 from plimsoll.verdict.cells import CellOutcome
 from plimsoll.verdict.union import lineages, run_results
@@ -159,6 +160,7 @@ def _notes_on_weights(record: RunRecord) -> list[str]:
     return [
         *named,
         *_notes_on_files(record),
+        *_notes_on_adapters(record),
         *(f"weights are not the entries' own where those name others: --weights={other}" for other in others),
     ]
 
@@ -178,6 +180,12 @@ def _notes_on_files(record: RunRecord) -> list[str]:
             text = f"{counted(len(changed), 'file')} of {folder} {'was' if len(changed) == 1 else 'were'} changed since"
             notes[f"{text} their digests were noted: {', '.join(changed)}"] = None
     return [*notes]
+
+
+def _notes_on_adapters(record: RunRecord) -> list[str]:
+    """Notes on folders with an adapter that nothing was made of: who has peft loads another model from them."""
+    said = (str(text) for load in record.loads for text in load.report.get("warnings") or ())
+    return list(dict.fromkeys(f"{text}; with it, another model is loaded" for text in said if LEFT_OUT in text))
 
 
 def _names(found: object) -> list[str]:

@@ -79,7 +79,11 @@ def hub(folder: Path, nobody: Path, forked: None, monkeypatch: pytest.MonkeyPatc
         "expired": {"refuses": Refusal(401, None, BAD_TOKEN)},
         "limited": {"refuses": Refusal(429, headers={"Retry-After": "300"})},
     }
-    repositories = {"squad": Repository(folder=folder)}
+    script = folder.parent / "script"
+    script.mkdir(exist_ok=True)
+    (script / "script.py").write_text("import datasets\n", "utf-8")
+    (script / "README.md").write_text("# Rows by a program\n", "utf-8")
+    repositories = {"squad": Repository(folder=folder), "script": Repository(folder=script)}
     repositories |= {name: Repository(folder=folder, **faults) for name, faults in refused.items()}
     with serving({f"datasets/hub/{name}": repository for name, repository in repositories.items()}) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
@@ -190,6 +194,15 @@ def test_the_rows_say_how_many_there_are(hub: HubServer) -> None:
             "wrong_id",
             "no such split in hub/squad: test; there are: train, validation",
             "correct split or shots_split in catalogue/datasets.toml: dataset[0]",
+        ),
+        (
+            None,
+            {"hub_id": "hub/script"},
+            "data",
+            "a program instead of rows in hub/script, which datasets does not run (RuntimeError: Dataset scripts are "
+            "no longer supported, but found script.py)",
+            "set revision = 'refs/convert/parquet' in catalogue/datasets.toml: dataset[0], or download rows from "
+            "elsewhere and --dataset-dir=squad=FOLDER",
         ),
         (
             None,

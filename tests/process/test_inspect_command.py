@@ -308,6 +308,34 @@ def test_no_digests_are_written_where_they_are_not_wanted_or_others_vouch(
         assert "sha256" not in (tmp_path / f"{number}.toml").read_text()
 
 
+@pytest.mark.parametrize("name", ["generation_config.json", "tokenizer.json", "model.safetensors.index.json"])
+def test_a_folder_with_a_file_that_cannot_be_read_is_not_entered(checkpoint: Path, tmp_path: Path, name: str) -> None:
+    """Its digest would have the damage taken for sound."""
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    (folder / name).write_text("<html>blocked</html>")
+    done = plimsoll("add", folder, "--quantizations=bf16", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        f"plimsoll: error: {folder} cannot be entered: {folder / name}: is a web page, which "
+    )
+
+
+def test_a_folder_whose_index_does_not_fit_it_is_not_entered(checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    gone = shards(folder)[1]
+    gone.write_bytes(gone.read_bytes()[:1000])
+    done = plimsoll("add", folder, "--quantizations=bf16", cwd=tmp_path)
+    assert done.stderr.startswith(f"plimsoll: error: {folder} cannot be entered: {gone.name}: ")
+    assert done.stderr.endswith("; download or build it again\n")
+    gone.unlink()
+    done = plimsoll("add", folder, "--quantizations=bf16", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"plimsoll: error: {folder} cannot be entered: {gone}: 1 of ")
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    done = plimsoll("add", folder, "--quantizations=bf16", cwd=tmp_path)
+    assert "model.safetensors.index.json: is not an index of weights in its folder; download or build it" in done.stderr
+
+
 def test_a_folder_that_is_not_what_was_downloaded_is_not_entered(checkpoint: Path, tmp_path: Path) -> None:
     folder = tmp_path / "snapshot"
     folder.mkdir()

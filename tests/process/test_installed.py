@@ -57,6 +57,15 @@ def test_the_suite_runs_where_there_is_no_checkout(ran: tuple[Path, str], instal
     assert head["edited"] == []
 
 
+def test_its_script_runs_the_command_line(installed: Path, tmp_path: Path) -> None:
+    script = [sys.executable, str(installed / "bin" / "plimsoll"), "--version"]
+    env = environment({"PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"})
+    done = subprocess.run(script, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("plimsoll ")
+    assert "from plimsoll_gpu import main" in (installed / "bin" / "plimsoll").read_text()
+
+
 def test_its_reports_are_written_again(ran: tuple[Path, str], installed: Path) -> None:
     here, _ = ran
     page = here / "reports" / "latest" / "report.html"

@@ -17,7 +17,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.footprint.prediction import Subject
 from plimsoll.host import specify
 from plimsoll.host.describing import Describe, Description
-from plimsoll.host.server.describing import describe
+from plimsoll.host.server.describing import _file_configuration, describe
 from plimsoll.host.server.loading import load
 from plimsoll.host.server.predict.variant import predict_all
 from plimsoll.host.server.serve import Session
@@ -334,3 +334,20 @@ def test_a_cache_that_is_smaller_than_its_heads_is_told_beside_them(inspect: Ins
     # In 61 layers a latent of 512 and a rotary part of 64, 2 bytes each.
     assert f"{61 * (512 + 64) * 2:,} bytes" in text
     assert f"all keys and values of its heads would be {61 * 2 * 128 * 64 * 2:,}" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"vocab_size": "many"}, "TypeError: Field 'vocab_size' expected int, got str (value: 'many')"),
+        ({"num_attention_heads": 7}, "is not a multiple of the number of attention heads (7)."),
+        ({"rope_parameters": {"rope_type": "yarn"}}, 'KeyError: "Missing required keys'),
+    ],
+)
+def test_a_value_that_no_class_takes_is_told_in_one_line_with_a_step(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(PlimsollError) as caught:
+        _file_configuration({"model_type": "llama", "hidden_size": 128, **changes})
+    text = str(caught.value)
+    assert "\n" not in text
+    assert said in text
+    assert text.endswith("; correct that in config.json, or take the one that the weights were saved with")

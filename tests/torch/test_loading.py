@@ -22,6 +22,8 @@ from plimsoll.host.server import loading
 from plimsoll.host.server.checkpoint import locate
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.loading import _gpus, _placement, load
+from plimsoll.symptoms.recognise import Seen, recognise
+from plimsoll.symptoms.surroundings import Surroundings
 from tests.support.random_checkpoints import load_spec, save_checkpoint, save_tokenizer
 
 BF16, INT8, NF4 = Quantization.BF16, Quantization.INT8, Quantization.NF4
@@ -224,7 +226,7 @@ def test_a_damaged_index_is_named(copy: Path) -> None:
     (copy / "model.safetensors.index.json").write_text('{"weight_map": ')
     failure = refused(load_spec(copy, "llama", BF16))
     assert failure.kind is LoadFailure.DAMAGED
-    assert "model.safetensors.index.json: is not an index of weights" in str(failure)
+    assert "model.safetensors.index.json: ends before its JSON does, at line 1, column 16" in str(failure)
 
 
 @pytest.mark.parametrize("quantization", Quantization, ids=str)
@@ -328,20 +330,31 @@ def test_a_link_that_leads_nowhere_is_said(copy: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "words", "step"),
     [
-        ("adapter_config.json", "of an adapter"),
-        ("consolidated.safetensors", "in its maker's own format"),
-        ("model-q4.gguf", "in the format of llama.cpp"),
+        ("adapter_config.json", "of an adapter", "merge it into its base model"),
+        ("consolidated.safetensors", "in its maker's own format", "converted for transformers"),
+        ("original/consolidated.00.pth", "in its maker's own format", "converted for transformers"),
+        ("model-q4.gguf", "in the format of llama.cpp", "that the GGUF was made from"),
+        ("model.fp16.safetensors", "a variant", "rename the files"),
+        ("model-00001-of-00002.safetensors", "one of several shards", "fetch model.safetensors.index.json"),
+        ("step-9/model.safetensors", "in a folder below", "name the folder with the weights"),
+        ("weights.safetensors", "under a name that transformers does not look for", "rename it to model.safetensors"),
+        ("model.safetensors.part", "a download that did not end", "let the download end"),
+        ("pytorch_model.fp16.bin", "of pickles", "convert it on a machine where its code may run"),
+        ("tf_model.h5", "in another format", "save them with save_pretrained"),
     ],
 )
-def test_a_folder_with_weights_of_another_kind_says_which(copy: Path, name: str, words: str) -> None:
+def test_a_folder_with_weights_of_another_kind_says_which(copy: Path, name: str, words: str, step: str) -> None:
     for file in copy.glob("model*"):
         file.unlink()
+    (copy / name).parent.mkdir(exist_ok=True)
     (copy / name).write_text("{}")
     failure = refused(load_spec(copy, "llama", BF16))
     assert failure.kind is LoadFailure.NOT_FOUND
     assert f"; {name} is {words}" in str(failure)
+    [found] = recognise(Seen(text=str(failure)), place=Surroundings())
+    assert step in found.next
 
 
 def test_folders_without_a_checkpoint_are_told_apart(tmp_path: Path, copy: Path) -> None:
@@ -355,15 +368,13 @@ def test_folders_without_a_checkpoint_are_told_apart(tmp_path: Path, copy: Path)
     assert untold.kind is LoadFailure.TOKENIZER
     assert str(untold).startswith(f"{copy}: no usable tokenizer: ")
     (copy / "config.json").write_text("{")
-    assert refused(load_spec(copy, "llama", BF16)).kind is LoadFailure.REFUSED
+    assert refused(load_spec(copy, "llama", BF16)).kind is LoadFailure.DAMAGED
 
 
 def test_what_the_stack_refuses_keeps_its_words(llama: Path) -> None:
     failure = refused(load_spec(llama, "llama", BF16, attention="sdap"))
     assert failure.kind is LoadFailure.REFUSED
     assert str(failure).startswith(f'{llama}: ValueError: Specified `attn_implementation="sdap"` is not supported')
-    failure = refused(load_spec(llama, "llama", BF16, load_options={"experts_implementaton": "eager"}))
-    assert "unexpected keyword argument 'experts_implementaton'" in str(failure)
 
 
 @pytest.mark.parametrize(
@@ -379,6 +390,8 @@ def test_what_the_stack_refuses_keeps_its_words(llama: Path) -> None:
         (NF4, {"fused_experts": "stock"}, "fused_experts has no effect: its class has no fused experts to pack"),
         (BF16, {"fused_experts": "stock"}, "fused_experts has no effect: bf16 packs no weight"),
         (NF4, {"fused_experts": "no"}, "fused_experts must be one of quantized, stock, not 'no'"),
+        (BF16, {"from_tf": True}, "from_tf has no effect in transformers 5"),
+        (BF16, {"config": "other"}, "config is made of the checkpoint's and the variant's settings"),
     ],
 )
 def test_options_that_would_be_swallowed_are_refused(
@@ -388,6 +401,78 @@ def test_options_that_would_be_swallowed_are_refused(
     assert failure.kind is LoadFailure.OPTIONS
     assert str(failure).startswith("load_options: ")
     assert text in str(failure)
+
+
+def packing(**fields: Any) -> dict[str, Any]:
+    return {"quantization_config": fields}
+
+
+@pytest.mark.parametrize(
+    ("quantization", "options", "text"),
+    [
+        (
+            BF16,
+            {"experts_implementaton": "eager"},
+            "'experts_implementaton' is no argument of from_pretrained, and no setting that LlamaForCausalLM has; did "
+            "you mean 'experts_implementation'?",
+        ),
+        (BF16, {"max-memory": {"cpu": "1GB"}}, "did you mean 'max_memory'?"),
+        (
+            BF16,
+            {"zzz": 1},
+            "'zzz' is no argument of from_pretrained, and no setting that LlamaForCausalLM has; correct",
+        ),
+        (BF16, {"cls": 1}, "'cls' is no argument of from_pretrained"),
+        (BF16, {"max_memory": 3}, "max_memory must be a table, not 3"),
+        (BF16, {"device_map": 7}, "device_map must be text or a table, not 7"),
+        (BF16, {"offload_buffers": "yes"}, "offload_buffers must be true or false, not 'yes'"),
+        (BF16, {"tp_size": True}, "tp_size must be a whole number, not True"),
+        (BF16, {"token": 77}, "token must be text or true or false, not a number"),
+        (
+            BF16,
+            {"key_mapping": {"(": "x"}},
+            "the load failed with key_mapping = {'(': 'x'}: error: missing ), unterminated subpattern at position 0",
+        ),
+        (
+            BF16,
+            {"token": "not-to-be-told", "dtype": "float13"},
+            "the load failed with dtype = 'float13': AttributeError",
+        ),
+        (BF16, {"vocab_size": "many"}, "Field 'vocab_size' expected int, got str (value: 'many')"),
+        (NF4, {"quantization_config": "nf4"}, "quantization_config must be a table, not 'nf4'"),
+        (NF4, packing(bnb_4bit_quant_type="nf5"), "bnb_4bit_quant_type must be one of nf4, fp4, not 'nf5'"),
+        (NF4, packing(llm_int8_skip_modules=[3]), "llm_int8_skip_modules must be a list of names of modules"),
+        (INT8, packing(llm_int8_skip_modules="lm_head"), "llm_int8_skip_modules must be a list of names of modules"),
+        (
+            NF4,
+            packing(bnb_4bit_use_double_quant="yes", llm_int8_skip_modules=["lm_head"]),
+            "quantization_config does not take bnb_4bit_use_double_quant = 'yes': bnb_4bit_use_double_quant must be a "
+            "boolean",
+        ),
+        (NF4, packing(bnb_4bit_compute_dtype="float13"), "does not take bnb_4bit_compute_dtype = 'float13': module"),
+        (
+            INT8,
+            packing(llm_int8_threshold=6),
+            "does not take llm_int8_threshold = 6: llm_int8_threshold must be a float",
+        ),
+    ],
+)
+def test_an_option_that_cannot_be_taken_is_named_with_a_step(
+    llama: Path, quantization: Quantization, options: dict[str, Any], text: str
+) -> None:
+    failure = refused(load_spec(llama, "llama", quantization, load_options=options))
+    assert failure.kind is LoadFailure.OPTIONS
+    assert str(failure).startswith("load_options: ")
+    assert text in str(failure)
+    assert "not-to-be-told" not in str(failure)
+    [found] = recognise(Seen(text=str(failure)), place=Surroundings())
+    assert found.symptom == "entry-settings"
+
+
+def test_options_are_not_blamed_for_a_fault_that_is_known(copy: Path) -> None:
+    os.truncate(copy / SHARD, 100)
+    failure = refused(load_spec(copy, "llama", BF16, load_options={"disable_mmap": True}))
+    assert failure.kind is LoadFailure.DAMAGED
 
 
 @pytest.mark.parametrize(

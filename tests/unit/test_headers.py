@@ -108,5 +108,5 @@ def test_what_stands_for_weights_that_are_not_here_is_told(tmp_path: Path) -> No
     (tmp_path / "config.json").write_bytes(b"\xff\xfe")
     found = read_folder(tmp_path)
     assert found.headers == 0
-    assert found.unread[0] == "config.json: is not UTF-8"
+    assert found.unread[0].startswith("config.json: is text in UTF-16, and is read as UTF-8; save it as UTF-8")
     assert found.unread[1].startswith("model.safetensors: is a Git LFS pointer and not the file itself; git lfs pull")

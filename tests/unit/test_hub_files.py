@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from plimsoll.hub.cache import digest_of, known_commit, lacking, remember_commit, repository_folder, snapshot_folder
-from plimsoll.hub.files import has_weights, needed_files
+from plimsoll.hub.files import has_weights, needed_files, unusable
 
 COMMIT = "a" * 40
 
@@ -129,3 +129,32 @@ def test_the_blob_names_what_a_file_must_hash_to(tmp_path: Path) -> None:
     assert digest_of(tmp_path / "link") == "e" * 64
     assert digest_of(tmp_path / "plain") is None
     assert digest_of(tmp_path / "elsewhere") is None
+
+
+@pytest.mark.parametrize(
+    ("listing", "kind", "file"),
+    [
+        ("model.fp16.safetensors", "variant", "model.fp16.safetensors"),
+        ("model.fp16-00001-of-00002.safetensors model.safetensors.index.fp16.json", "variant", None),
+        ("model-00001-of-00002.fp16.safetensors", "variant", "model-00001-of-00002.fp16.safetensors"),
+        ("model-00001-of-00002.safetensors model-00002-of-00002.safetensors", "no_index", None),
+        (
+            "checkpoint-500/model.safetensors checkpoint-500/config.json",
+            "subfolder",
+            "checkpoint-500/model.safetensors",
+        ),
+        ("model.safetensors.part", "unfinished", "model.safetensors.part"),
+        ("weights.safetensors", "other_name", "weights.safetensors"),
+        ("Model.safetensors", "other_name", "Model.safetensors"),
+        ("adapter_model.safetensors", "adapter", "adapter_model.safetensors"),
+        ("unet/diffusion_pytorch_model.safetensors", "pipeline", "unet/diffusion_pytorch_model.safetensors"),
+        ("pytorch_model.fp16.bin", "pickle", "pytorch_model.fp16.bin"),
+        ("consolidated.safetensors", "makers_format", "consolidated.safetensors"),
+        ("original/consolidated.00.pth", "makers_format", "original/consolidated.00.pth"),
+        ("model.safetensors.gz", "other_format", "model.safetensors.gz"),
+        ("__0_0.distcp", "other_format", "__0_0.distcp"),
+    ],
+)
+def test_weights_under_other_names_are_told_apart(listing: str, kind: str, file: str | None) -> None:
+    names = ["config.json", "tokenizer.json", *listing.split()]
+    assert unusable(names, needed_files(names)) == (kind, listing.split()[0] if file is None else file)

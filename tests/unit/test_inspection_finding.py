@@ -177,8 +177,14 @@ def test_the_nearest_of_the_catalogue_is_suggested_for_a_wrong_id(catalogue: Cat
         ("./modle", "./modle: no such file or folder; did you mean 'model'?"),
         ("weights.txt", "weights.txt: is neither a folder nor a config.json; name a folder with config.json and"),
         ("m.gguf", "m.gguf: is in GGUF, the format of llama.cpp; name a folder with config.json and safetensors"),
-        ("broken.json", "broken.json: is not JSON: Expecting"),
-        ("list.json", "list.json: is not the configuration of a model: a table of settings is expected"),
+        ("broken.json", "broken.json: ends before its JSON does, at line 1, column 2 (Expecting"),
+        ("list.json", "list.json: is JSON, but no table of settings; download or build it again"),
+        ("page.json", "page.json: is a web page, which a proxy or a login page gave in its place; "),
+        (
+            "half",
+            "half/config.json: ends before its JSON does, at line 1, column 9 (Expecting ':' delimiter); download or",
+        ),
+        ("folder", "folder/config.json: is a folder, where a file belongs; download or build it again"),
     ],
 )
 def test_a_name_of_nothing_is_one_error(
@@ -188,6 +194,10 @@ def test_a_name_of_nothing_is_one_error(
     folder_with(tmp_path / "model", "config.json")
     for file, text in {"weights.txt": "x", "m.gguf": "GGUF", "broken.json": "{", "list.json": "[1]"}.items():
         (tmp_path / file).write_text(text)
+    (tmp_path / "page.json").write_text("<html>log in</html>")
+    folder_with(tmp_path / "half", "config.json", "model.safetensors")
+    (tmp_path / "half" / "config.json").write_text('{"model"')
+    (tmp_path / "folder" / "config.json").mkdir(parents=True)
     with pytest.raises(PlimsollError) as caught:
         find(name, None, catalogue, silent)
     assert str(caught.value).startswith(says)

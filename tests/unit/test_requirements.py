@@ -15,7 +15,12 @@ from tests.support.sources import ROOT, modules, source_of
 
 OURS = {"plimsoll", "fixtures", "acceptance", "tests", "benchmarks", "conftest"}
 # Parts of what is declared, which pins them itself: they are no requirement of their own.
-PART_OF = {"pydantic_core": "pydantic", "pytest_metadata": "pytest-html"}
+PART_OF = {
+    "pydantic_core": "pydantic",
+    "pytest_metadata": "pytest-html",
+    "cpuinfo": "pytest-benchmark",
+    "execnet": "pytest-xdist",
+}
 # A driver's own module, which comes with it and is no package to install beside.
 OF_A_DRIVER = {"amdsmi"}
 # torch takes the one that the environment was made with.

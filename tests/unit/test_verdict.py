@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,9 @@ def test_what_a_test_lacks_beside_its_variant_has_a_code_and_a_fix(tmp_path: Pat
 def test_only_the_text_of_a_skip_is_read_as_one() -> None:
     skip = Skip(code=SkipCode.DATA, have="a", need="b", fix="c")
     assert Skip.from_text(str(skip)) == skip
+    ended = replace(skip, have="what a driver said: mismatch.", need="0.5 s ...")
+    assert str(ended).startswith("skip[data]: has what a driver said: mismatch, needs 0.5 s ...; fix: ")
+    assert Skip.from_text(str(ended)) == ended
     assert Skip.from_text(str(skip).replace("[data]", "[date]")) is None
     assert Skip.from_text("it was late") is None
 
@@ -526,3 +530,14 @@ def test_weights_that_are_not_the_entrys_own_stand_in_the_scope(
     verdict = verdict_on(tmp_path, events)
     assert verdict.word is Word.ACCEPTED
     assert [note for note in verdict.notes if note.startswith("weights")] == notes
+
+
+def test_an_adapter_that_was_left_out_is_noted_once(tmp_path: Path) -> None:
+    told = "/mine/adapter_config.json: an adapter lies beside the weights, and was not loaded: peft is not installed"
+    variant = "tiny-llama/nf4"
+    loaded = {"seconds": 2.0, "checkpoint_bytes": 4 * 10**6, "warnings": ["transformers: a key is unused", told]}
+    loads = [line(Event.LOAD, variant=variant, cache=cache, report=loaded) for cache in ("cold", "warm")]
+    first, *rest = good_run([PLAIN])
+    assert [note for note in verdict_on(tmp_path, [first, *loads, *rest]).notes if "adapter" in note] == [
+        f"{told}; with it, another model is loaded"
+    ]

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.hub.files import Unusable, is_inside, needed_files, unusable
 from plimsoll.hub.pointers import stand_in
+from plimsoll.hub.settings_files import fault_of
 
 _SAFETENSORS: Final = "model.safetensors"
 _PICKLE: Final = "pytorch_model.bin"
@@ -115,7 +116,9 @@ def _refuse_stand_in(file: Path) -> None:
 
 def _instead(folder: Path) -> str:
     """What a folder without weights for transformers holds in their place, with the next step."""
-    names = [path.name for path in folder.iterdir()]
+    # Not below that: a folder that was named by mistake may hold a whole disk.
+    paths = (path for pattern in ("*", "*/*") for path in folder.glob(pattern))
+    names = [path.relative_to(folder).as_posix() for path in paths if not path.is_dir()]
     found = unusable(names, needed_files(names))
     kind, file = found or (Unusable.NO_WEIGHTS, "")
     return f"; {file} is {_FOREIGN[kind]}" if kind in _FOREIGN else ""
@@ -126,7 +129,17 @@ _FOREIGN: Final = {
     Unusable.PIPELINE: "of a pipeline of diffusers, which is no language model",
     Unusable.MAKERS_FORMAT: "in its maker's own format: name a folder that was converted for transformers",
     Unusable.GGUF: "in the format of llama.cpp: name the checkpoint that it was made from",
-    Unusable.OTHER_FORMAT: "in another format, or under a name that transformers does not look for",
+    Unusable.UNFINISHED: "a download that did not end: let it end, or fetch the file again",
+    Unusable.NO_INDEX: "one of several shards, and the index that lists them is missing: fetch that, "
+    "model.safetensors.index.json, from where the shards come from",
+    Unusable.VARIANT: "a variant, which transformers loads by that name alone: rename it to what it would be called "
+    "without the variant (model.safetensors; of shards and their index each)",
+    Unusable.SUBFOLDER: "in a folder below: name that one, with the config.json and the tokenizer that belong to it",
+    Unusable.OTHER_NAME: "under a name that transformers does not look for: where save_pretrained wrote it, rename it "
+    "to model.safetensors, else name a folder that was converted for transformers",
+    Unusable.PICKLE: "of pickles, and a pickle checkpoint is refused, because reading one can run code: convert it to "
+    "safetensors",
+    Unusable.OTHER_FORMAT: "in another format: load it where it comes from, and save it with save_pretrained",
 }
 
 
@@ -139,10 +152,21 @@ def _unlisted(folder: Path, files: tuple[Path, ...]) -> tuple[str, ...]:
 
 
 def _indexed(index: Path) -> tuple[Path, ...]:
+    if (fault := fault_of(index)) is not None:
+        raise LoadFailed(LoadFailure.DAMAGED, f"{index}: {fault}")
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise LoadFailed(LoadFailure.DAMAGED, f"{index}: is not an index of weights ({error!r})") from error
+        content = json.loads(index.read_text(encoding="utf-8"))
+        names = sorted(set(content["weight_map"].values()), key=str)
+        # transformers asks for it, though nothing in it matters.
+        is_whole = bool(names) and isinstance(content["metadata"], dict)
+    except (KeyError, AttributeError, TypeError):
+        is_whole = False
+    if not is_whole:
+        raise LoadFailed(
+            LoadFailure.DAMAGED,
+            f"{index}: is not an index of weights: it lacks weight_map with the file of each tensor, or a table "
+            "metadata; download or build it again",
+        )
     if (outside := next((name for name in names if not is_inside(name)), None)) is not None:
         raise LoadFailed(
             LoadFailure.DAMAGED,

@@ -122,8 +122,12 @@ def _file_configuration(raw: Mapping[str, Any]) -> Any:
     try:
         return transformers.AutoConfig.for_model(model_type, **arguments)
     except Exception as error:  # a configuration's constructor raises anything for a value that it does not expect
-        text = str(error).strip() or type(error).__name__
-        raise PlimsollError(f"transformers {transformers.__version__} cannot read the configuration: {text}") from error
+        # In one line, and with its class: a KeyError says a name alone.
+        text = " ".join(str(error).split())[:400]
+        raise PlimsollError(
+            f"transformers {transformers.__version__} cannot read the configuration: {type(error).__name__}: {text}; "
+            "correct that in config.json, or take the one that the weights were saved with"
+        ) from error
 
 
 def _named_architecture(raw: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ from plimsoll.host.protocol import (
     Score,
     Scored,
 )
+from plimsoll.host.server.chat import chat_text
 from plimsoll.host.server.predict.passes import CACHES
 
 if TYPE_CHECKING:
@@ -68,21 +69,13 @@ def bits_of(logits: torch.Tensor) -> list[bytes]:
     return [row.view(torch.uint8).numpy().tobytes() for row in rows]
 
 
-def chat_text(tokenizer: Any, question: str) -> str:
-    """The prompt for one question: through the chat template where there is one, else the question itself."""
-    if not tokenizer.chat_template:
-        return question
-    message = [{"role": "user", "content": question}]
-    return str(tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False))
-
-
 def question_ids(loaded: LoadedModel, question: Prompt) -> list[int]:
     """The tokens of a question; of a text those of its chat."""
     if not isinstance(question, str):
         return list(question)
     tokenizer = loaded.tokenizer
     # A chat template has written the special tokens already.
-    return _text_ids(tokenizer, chat_text(tokenizer, question), special=not tokenizer.chat_template)
+    return _text_ids(tokenizer, chat_text(loaded.spec, tokenizer, question), special=not tokenizer.chat_template)
 
 
 def _text_ids(tokenizer: Any, text: str, *, special: bool) -> list[int]:

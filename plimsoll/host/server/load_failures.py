@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig
+from transformers import AutoConfig, GenerationConfig
 
 from plimsoll.host.protocol import Inventory, LoadSpec
 from plimsoll.host.server.checkpoint import CheckpointFiles, file_of, find_damage
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
+from plimsoll.host.server.load_options import fault_of_an_option
 from plimsoll.host.server.predict.coverage import skeleton_of
 from plimsoll.symptoms.recognise import Seen, recognise
 
@@ -47,9 +48,42 @@ def explain(error: Exception, spec: LoadSpec, checkpoint: CheckpointFiles | None
     if found := _CONVERSION.search(log):
         name, reason = found["name"], f"cannot be put together: {found['reason']}"
         return wrong_shape(checkpoint, where, name, _misshapen(spec, checkpoint, name) or reason)
+    if not recognise(Seen(text=f"{type(error).__name__}: {error}")):
+        if checkpoint and (told := _fault_of_generation(checkpoint.folder)):
+            return LoadFailed(LoadFailure.DAMAGED, told)
+        if (fault := fault_of_an_option(error, spec)) is not None:
+            return fault
     if isinstance(error, FileNotFoundError):
         return LoadFailed(LoadFailure.NOT_FOUND, f"{where}: {_first_line(error)}")
     return LoadFailed(LoadFailure.REFUSED, f"{where}: {type(error).__name__}: {_first_line(error)}")
+
+
+def no_model(error: Exception, spec: LoadSpec, folder: Path) -> LoadFailed:
+    """The failure of a configuration that was read, and of which its class makes no model."""
+    settings = "".join(f", with the entry's {name} = {value!r}" for name, value in spec.config.items())
+    return LoadFailed(
+        LoadFailure.REFUSED,
+        f"{folder / 'config.json'}: no model can be made of its settings{settings}: {_whole(error)}",
+    )
+
+
+def _fault_of_generation(folder: Path) -> str | None:
+    """What is wrong with settings of generation that were read; None where they can be taken."""
+    file = folder / "generation_config.json"
+    if not file.is_file():
+        return None
+    settings: Any = GenerationConfig
+    try:
+        settings.from_pretrained(folder)
+    except Exception as error:  # noqa: BLE001  the checks of its class raise what they like
+        return f"{file}: its settings cannot be taken: {_whole(error)}"
+    return None
+
+
+def _whole(error: Exception) -> str:
+    """An exception in one line: that of a configuration's class has its reason in the second."""
+    said = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {said:.400}"
 
 
 def _misshapen(spec: LoadSpec, checkpoint: CheckpointFiles | None, name: str) -> str | None:

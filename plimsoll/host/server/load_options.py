@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +27,7 @@ from plimsoll.host.server.predict.obstacles import other_scheme_fix, scheme_of
 FUSED_EXPERTS: Final = "fused_experts"
 """Our own load option: `quantized`, the default, or `stock`, which leaves them as the software stack does."""
 _EXPERTS_CHOICES: Final = ("quantized", "stock")
+_FOUR_BIT_TYPES: Final = ("nf4", "fp4")
 _QUANTIZATION_CONFIG: Final = "quantization_config"
 _QUANTIZATION_FIELDS: Final = frozenset(inspect.signature(BitsAndBytesConfig).parameters) - {"kwargs"}
 
@@ -52,6 +54,9 @@ _WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "_fast_init": "has no effect in transformers 5: remove it",
     "resume_download": "has no effect, for weights are fetched before they are loaded: remove it",
     "mirror": "has no effect in transformers 5: remove it",
+    "from_tf": "has no effect in transformers 5, which reads no weights of TensorFlow: remove it",
+    "from_flax": "has no effect in transformers 5, which reads no weights of Flax: remove it",
+    "config": "is made of the checkpoint's and the variant's settings: set what differs in the variant's config",
     "rope_scaling": "is a setting of the model, and the name that it had in transformers 4: set rope_parameters in "
     "the variant's config",
     "rope_parameters": "is a setting of the model: set it in the variant's config",
@@ -60,6 +65,42 @@ _WITHOUT_EFFECT: Final[Mapping[str, str]] = {
     "padding_side": "is a setting of the tokenizer, and no argument of a model: set it in the variant's tokenizer",
 }
 """Options that from_pretrained drops in silence or takes for no argument, each with what to do instead."""
+
+_TEXT_OR_TABLE: Final = (str, Mapping)
+_KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "adapter_kwargs": Mapping,
+    "adapter_name": str,
+    "attn_implementation": _TEXT_OR_TABLE,
+    "cache_dir": str,
+    "device_map": _TEXT_OR_TABLE,
+    "disable_mmap": bool,
+    "dtype": _TEXT_OR_TABLE,
+    "experts_implementation": _TEXT_OR_TABLE,
+    "force_download": bool,
+    "gguf_file": str,
+    "key_mapping": Mapping,
+    "local_files_only": bool,
+    "max_memory": Mapping,
+    "offload_buffers": bool,
+    "offload_folder": str,
+    "proxies": Mapping,
+    "revision": str,
+    "subfolder": str,
+    "token": (str, bool),
+    "torch_dtype": _TEXT_OR_TABLE,
+    "tp_plan": _TEXT_OR_TABLE,
+    "tp_size": int,
+    "trust_remote_code": bool,
+    "use_kernels": bool,
+    "use_safetensors": bool,
+    "variant": str,
+    "weights_only": bool,
+    _QUANTIZATION_CONFIG: Mapping,
+}
+"""Arguments of from_pretrained that an entry can give, with the types that they have. Some values of another type raise
+far away from here, and others are never looked at."""
+_IN_WORDS: Final[Mapping[type, str]] = {str: "text", bool: "true or false", int: "a whole number", Mapping: "a table"}
+_UNKNOWN_ARGUMENT: Final = re.compile(r"got (?:an unexpected keyword argument|multiple values for argument) '(.*?)'")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +187,7 @@ def pretrained_arguments(spec: LoadSpec, architecture: Architecture) -> dict[str
     Raises LoadFailed for an option that transformers or bitsandbytes would ignore.
     """
     options = dict(spec.load_options)
+    _refuse_other_types(options)
     experts = options.pop(FUSED_EXPERTS, "quantized")
     overrides = options.pop(_QUANTIZATION_CONFIG, {})
     _refuse(spec, options, experts)
@@ -166,7 +208,9 @@ def pretrained_arguments(spec: LoadSpec, architecture: Architecture) -> dict[str
         raise _refused(f"{FUSED_EXPERTS} has no effect: {what}; remove it")
     if fields:
         ours = architecture.has_fused_experts and experts == "quantized" and not architecture.is_packed
-        arguments[_QUANTIZATION_CONFIG] = (FusedExpertsConfig if ours else BitsAndBytesConfig)(**fields)
+        arguments[_QUANTIZATION_CONFIG] = _packing(
+            FusedExpertsConfig if ours else BitsAndBytesConfig, fields, overrides
+        )
     if isinstance(options.get("max_memory"), Mapping):
         # Keys of a table are text in TOML, and a GPU is a number to accelerate.
         options["max_memory"] = {int(k) if str(k).isdigit() else k: v for k, v in options["max_memory"].items()}
@@ -222,6 +266,55 @@ def quantization_fields(quantization: Quantization, overrides: Mapping[str, Any]
     if dropped:
         raise _refused(f"{_QUANTIZATION_CONFIG}: {', '.join(dropped)} has no effect on {quantization}; remove it")
     return {**_SCHEMES.get(quantization, {}), **overrides}
+
+
+def _packing(kind: type[Any], fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> Any:
+    """bitsandbytes' configuration. Raises LoadFailed, with the field at fault, for a value that it does not take."""
+    skipped = overrides.get("llm_int8_skip_modules", ())
+    if not isinstance(skipped, list | tuple) or not all(isinstance(name, str) for name in skipped):
+        raise _refused(f"{_QUANTIZATION_CONFIG}: llm_int8_skip_modules must be a list of names of modules")
+    scheme = overrides.get("bnb_4bit_quant_type", "nf4")
+    if scheme not in _FOUR_BIT_TYPES:
+        raise _refused(
+            f"{_QUANTIZATION_CONFIG}: bnb_4bit_quant_type must be one of {', '.join(_FOUR_BIT_TYPES)}, not {scheme!r}"
+        )
+    try:
+        return kind(**fields)
+    except Exception as error:  # its checks raise what they like, and torch what it likes of a dtype
+        given = _listed({name: value for name, value in overrides.items() if name in str(error)} or overrides)
+        raise _refused(f"{_QUANTIZATION_CONFIG} does not take {given}: {error}") from error
+
+
+def _refuse_other_types(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        kinds = _KINDS.get(name, object)
+        # To Python a truth value is a whole number, too.
+        if not isinstance(value, kinds) or (kinds is int and isinstance(value, bool)):
+            wanted = " or ".join(_IN_WORDS[kind] for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+            told = "a number" if name == "token" else f"{value!r:.80}"
+            raise _refused(f"{name} must be {wanted}, not {told}")
+
+
+def fault_of_an_option(error: Exception, spec: LoadSpec) -> LoadFailed | None:
+    """The failure of a load that its entry's own options may explain; None for an entry without any.
+
+    An argument that from_pretrained does not know goes on to the class of the model, whose error names neither.
+    """
+    if not spec.load_options:
+        return None
+    unknown = _UNKNOWN_ARGUMENT.search(str(error)) if isinstance(error, TypeError) else None
+    if unknown is not None and unknown[1] in spec.load_options:
+        near = difflib.get_close_matches(unknown[1].replace("-", "_"), sorted(_KINDS), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "correct or remove it"
+        return _refused(
+            f"{unknown[1]!r} is no argument of from_pretrained, and no setting that {spec.architecture} has; {hint}"
+        )
+    # What is told goes to reports, and a token to nobody.
+    told = {name: value for name, value in spec.load_options.items() if name != "token"}
+    reason = " ".join(str(error).split())
+    return (
+        _refused(f"the load failed with {_listed(told):.400}: {type(error).__name__}: {reason:.400}") if told else None
+    )
 
 
 def _refuse(spec: LoadSpec, options: Mapping[str, Any], experts: Any) -> None:

@@ -14,33 +14,46 @@ from functools import partial
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 import transformers
 from torch import nn
+from transformers.utils.import_utils import is_peft_available
 
 from plimsoll import clock
 from plimsoll.catalogue.entries import Generation
 from plimsoll.gate.need import tokenizer_packages
 from plimsoll.host.protocol import CacheState, LoadReport, LoadSpec
+from plimsoll.host.server.chat import chat_text, refuse_unusable_template
 from plimsoll.host.server.checkpoint import CheckpointFiles, locate, refuse_absent, refuse_doubled
 from plimsoll.host.server.effective import attentions_of, brought_in, effective, refuse_unheeded
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
-from plimsoll.host.server.generation import chat_text
 from plimsoll.host.server.gpu_memory import GpuMeter
 from plimsoll.host.server.inventory import take_inventory
 from plimsoll.host.server.linux import map_large_blocks
 from plimsoll.host.server.listening import Listener
-from plimsoll.host.server.load_failures import explain, refuse_wrong_shapes
-from plimsoll.host.server.load_options import pretrained_arguments, read_architecture
+from plimsoll.host.server.load_failures import explain, no_model, refuse_wrong_shapes
+from plimsoll.host.server.load_options import Architecture, pretrained_arguments, read_architecture
 from plimsoll.host.server.memory import HostMeter
 from plimsoll.host.server.page_cache import prepare
 from plimsoll.host.server.predict.layers import text_part
 from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.synthetic import make_up
+from plimsoll.hub.files import ADAPTER, LEFT_OUT
 from plimsoll.hub.pointers import first_stand_in
+from plimsoll.hub.settings_files import READ_ALWAYS, first_fault
+from plimsoll.symptoms.recognise import Seen, recognise
 
+_TOKENIZER_FILES: Final = (
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "tokenizer.model",
+    "chat_template.jinja",
+)
 _PLAIN: Any = transformers.PreTrainedModel.from_pretrained
 
 
@@ -70,11 +83,15 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
     """
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     checkpoint = _locate(spec)
+    _refuse_unreadable(checkpoint)
+    _refuse_adapter(checkpoint)
     with Listener() as listener, ExitStack() as failing:
         with _explained(spec, checkpoint, listener):
-            architecture = read_architecture(spec)
+            architecture = _architecture(spec, checkpoint)
             arguments = pretrained_arguments(spec, architecture)
             tokenizer = None if spec.is_synthetic else _tokenizer(spec)
+            if tokenizer is not None:
+                refuse_unusable_template(spec, tokenizer)
             call = _from_pretrained(spec, arguments, architecture.model_class)
             # The first time that CUDA is asked: an old driver, or a fabric that is not up (802), shows here.
             devices = _gpus(spec, arguments["device_map"])
@@ -85,13 +102,15 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
             with HostMeter() as host:
                 model, info, seconds = _timed(call, devices)
             gpu_memory = gpus.result()
-        checkpoint = checkpoint or _locate(spec)
+        if checkpoint is None and (checkpoint := _locate(spec)) is not None:
+            _refuse_adapter(checkpoint)
         refuse_absent(checkpoint, info["missing_keys"])
         refuse_doubled(checkpoint)
         inventory = take_inventory(model)
         refuse_wrong_shapes(spec, checkpoint, inventory)
         asked = _asked(model)
         if asked.can_generate():
+            refuse_unusable_ends(spec, asked)
             asked.generation_config = generation_config(asked, tokenizer, _generation(spec))
         if tokenizer is not None:
             refuse_unknown_tokens(spec, asked, tokenizer)
@@ -116,7 +135,7 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
         attention="+".join(attentions_of(model)),
         experts=getattr(model.config, "_experts_implementation", None) if architecture.has_fused_experts else None,
         expert_quantization=getattr(getattr(model, "hf_quantizer", None), "expert_quantization", None),
-        warnings=(*listener.heard(), *_unread(checkpoint)),
+        warnings=(*listener.heard(), *_unread(checkpoint), *_left_out(checkpoint)),
         inventory=inventory,
         effective=effective(model, asked, tokenizer, spec),
         synthetic=spec.is_synthetic,
@@ -147,12 +166,51 @@ def _locate(spec: LoadSpec) -> CheckpointFiles | None:
     return locate(spec.checkpoint, spec.revision, allow_pickle=spec.allow_pickle)
 
 
+def _architecture(spec: LoadSpec, checkpoint: CheckpointFiles | None) -> Architecture:
+    """The architecture of a load. Raises LoadFailed for settings of a folder's config.json of which no model can be
+    made, in place of whatever a class of transformers raises for them."""
+    try:
+        return read_architecture(spec)
+    except (LoadFailed, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        unknown = not recognise(Seen(text=f"{type(error).__name__}: {error}"))
+        if checkpoint is None or spec.trust_remote_code or not unknown:
+            raise
+        raise no_model(error, spec, checkpoint.folder) from error
+
+
+def _refuse_unreadable(checkpoint: CheckpointFiles | None) -> None:
+    """Raise LoadFailed for a file of settings that holds something else."""
+    names = () if checkpoint is None else READ_ALWAYS
+    if checkpoint is not None and (fault := first_fault(checkpoint.folder / name for name in names)) is not None:
+        raise LoadFailed(LoadFailure.DAMAGED, fault)
+
+
 def _unread(checkpoint: CheckpointFiles | None) -> tuple[str, ...]:
     """Weights that lie in the folder and are not part of what was loaded."""
     if checkpoint is None or not checkpoint.unlisted:
         return ()
     names = ", ".join(checkpoint.unlisted[:5])
     return (f"{checkpoint.folder}: {len(checkpoint.unlisted)} files of weights are not in the index: {names}",)
+
+
+def _refuse_adapter(checkpoint: CheckpointFiles | None) -> None:
+    """Raise LoadFailed for an adapter beside whole weights where transformers would put it over them: of one folder,
+    nodes with peft and nodes without would load two models."""
+    if checkpoint is not None and (checkpoint.folder / ADAPTER).exists() and is_peft_available():
+        raise LoadFailed(
+            LoadFailure.REFUSED,
+            f"{checkpoint.folder / ADAPTER}: an adapter lies beside the weights, and transformers would put it over "
+            "them, for peft is installed; move the adapter out of the folder, or merge it (peft: merge_and_unload, "
+            "then save_pretrained)",
+        )
+
+
+def _left_out(checkpoint: CheckpointFiles | None) -> tuple[str, ...]:
+    if checkpoint is None or not (checkpoint.folder / ADAPTER).exists():
+        return ()
+    return (f"{checkpoint.folder / ADAPTER}: {LEFT_OUT}: peft is not installed",)
 
 
 def _page_cache(spec: LoadSpec, checkpoint: CheckpointFiles | None, cache: str) -> CacheState:
@@ -200,10 +258,10 @@ def _timed(call: Callable[[], Any], devices: Sequence[torch.device]) -> tuple[An
     return model, info, clock.monotonic() - start
 
 
-def _of_the_tokenizer(spec: LoadSpec) -> list[Path]:
-    """The files of a folder that may be a tokenizer's: all that hold no weights."""
-    folder = Path(spec.checkpoint)
-    return sorted(path for path in folder.glob("*") if path.suffix not in (".safetensors", ".bin"))
+def _fault_of_the_tokenizer(folder: Path) -> str | None:
+    """The first of its files that cannot be read; others than the usual ones are at least no pointers."""
+    others = sorted(path for path in folder.glob("*") if path.suffix not in (".safetensors", ".bin"))
+    return first_fault(folder / name for name in _TOKENIZER_FILES) or first_stand_in(others)
 
 
 def _tokenizer(spec: LoadSpec) -> Any:
@@ -218,10 +276,18 @@ def _tokenizer(spec: LoadSpec) -> Any:
                 LoadFailure.TOKENIZER,
                 f"{spec.checkpoint}: its tokenizer is a {missing[0]} model alone; pip install {missing[0]}",
             ) from error
-        reason = first_stand_in(_of_the_tokenizer(spec)) or str(error).strip().partition("\n")[0]
-        raise LoadFailed(LoadFailure.TOKENIZER, f"{spec.checkpoint}: no usable tokenizer: {reason}") from error
+        raise _no_tokenizer(spec, error) from error
     refuse_unheeded(spec, tokenizer)
     return tokenizer
+
+
+def _no_tokenizer(spec: LoadSpec, error: Exception) -> LoadFailed:
+    """The failure of a tokenizer, with the file that is at fault where one cannot be read."""
+    reason = str(error).strip().partition("\n")[0]
+    if not isinstance(error, OSError | ValueError):  # such as a key alone, which says nothing without its kind
+        reason = f"{type(error).__name__}: {reason}"
+    reason = _fault_of_the_tokenizer(Path(spec.checkpoint)) or reason
+    return LoadFailed(LoadFailure.TOKENIZER, f"{spec.checkpoint}: no usable tokenizer: {reason}")
 
 
 def refuse_unknown_tokens(spec: LoadSpec, model: Any, tokenizer: Any) -> None:
@@ -238,8 +304,11 @@ def refuse_unknown_tokens(spec: LoadSpec, model: Any, tokenizer: Any) -> None:
             f"tokenizer: pad_token = {pad!r} is no token of {spec.checkpoint}: it would be added, and the embedding "
             "has no row for it; name one that is there",
         )
-    text = chat_text(tokenizer, "?")
-    ids = tokenizer(text, add_special_tokens=not tokenizer.chat_template)["input_ids"]
+    text = chat_text(spec, tokenizer, "?")
+    try:
+        ids = tokenizer(text, add_special_tokens=not tokenizer.chat_template)["input_ids"]
+    except Exception as error:
+        raise _no_tokenizer(spec, error) from error
     beyond = sorted({token for token in ids if token >= rows})
     if beyond:
         names = ", ".join(f"{tokenizer.convert_ids_to_tokens(token)!r} ({token})" for token in beyond[:4])
@@ -248,6 +317,24 @@ def refuse_unknown_tokens(spec: LoadSpec, model: Any, tokenizer: Any) -> None:
             f"{spec.checkpoint}: each prompt has {names}, and the embedding has {rows:,} rows: it was not enlarged for "
             "tokens that were added; use the tokenizer that the weights were saved with",
         )
+
+
+def refuse_unusable_ends(spec: LoadSpec, model: Any) -> None:
+    """Raise LoadFailed for an end token that is no token: generating raises for it, or never ends."""
+    ends = model.generation_config.eos_token_id
+    found = list(ends) if isinstance(ends, list | tuple) else [] if ends is None else [ends]
+    rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    if not all(type(end) is int and end >= 0 for end in found):
+        why = "where the number of a token belongs, or a list of such numbers"
+    elif found and rows is not None and min(found) >= rows:
+        why = f"and the embedding has {rows:,} rows, so that no answer would ever end"
+    else:
+        return
+    folder = Path(spec.checkpoint)
+    own = folder / "generation_config.json"
+    file = own if own.is_file() and "eos_token_id" in own.read_text("utf-8") else folder / "config.json"
+    where = file if file.is_file() else spec.checkpoint
+    raise LoadFailed(LoadFailure.DAMAGED, f"{where}: eos_token_id is {ends!r:.80}, {why}; take that of the tokenizer")
 
 
 def generation_config(model: Any, tokenizer: Any, generation: Generation) -> transformers.GenerationConfig:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from plimsoll.host.protocol import Manners, ReadText, TextLikelihood
+from plimsoll.host.protocol import LoadSpec, Manners, ReadText, TextLikelihood
+from plimsoll.host.server.chat import rendered
 from plimsoll.host.server.generation import input_device
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def manners(loaded: LoadedModel) -> Manners:
     tokenizer = loaded.tokenizer
     ends = loaded.model.generation_config.eos_token_id
     eos = [ends] if isinstance(ends, int) else list(ends or ())
-    end = _turn_end(tokenizer) if tokenizer is not None and tokenizer.chat_template else None
+    end = _turn_end(loaded.spec, tokenizer) if tokenizer is not None and tokenizer.chat_template else None
     return Manners(
         has_chat_template=bool(tokenizer is not None and tokenizer.chat_template),
         turn_end=None if end is None else str(tokenizer.convert_ids_to_tokens(end)),
@@ -65,11 +66,11 @@ def manners(loaded: LoadedModel) -> Manners:
     )
 
 
-def _turn_end(tokenizer: Any) -> int | None:
+def _turn_end(spec: LoadSpec, tokenizer: Any) -> int | None:
     """The id of the first special token that the template writes after an answer."""
     answer = "plimsoll"
     turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": answer}]
-    text = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    text = rendered(spec, tokenizer, turns)
     rest = text[text.rindex(answer) + len(answer) :] if answer in text else ""
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
     ids: list[int] = tokenizer(rest, add_special_tokens=False)["input_ids"]

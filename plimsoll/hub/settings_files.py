@@ -1,0 +1,97 @@
+"""Says why a file of settings cannot be read: what it holds in place of them, where, and the next step.
+
+transformers takes a generation_config.json that it cannot read for one that is not there, and any text for a chat
+template; of other files it says what its parser said, without the file.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from plimsoll.hub.pointers import stand_in
+from plimsoll.present.foreign_text import one_line
+
+READ_ALWAYS: Final = ("config.json", "generation_config.json", "tokenizer_config.json", "chat_template.jinja")
+"""Files that a load reads where they are there. Of some it says nothing where it cannot."""
+_AGAIN: Final = "download or build it again"
+_WEB_PAGE: Final = (b"<!doctype html", b"<html")
+_ENCODINGS: Final = (
+    (b"\xff\xfe\0\0", "UTF-32"),
+    (b"\0\0\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+"""The marks with which texts begin, the longest first."""
+_TEXTS: Final = frozenset((".json", ".jinja", ".txt"))
+"""What is read as text; of others, such as a vocabulary of sentencepiece, it is only seen whether they are empty."""
+_LONGEST: Final = 1000
+"""Characters of a path, whose name may have a newline in it."""
+_LARGEST: Final = 512 * 2**20
+"""Bytes; what is larger is no file of settings."""
+
+
+def fault_of(path: Path) -> str | None:
+    """What is wrong with a file of settings, with the next step; None for a sound one,
+    and for one that is not there."""
+    if (instead := stand_in(path)) is not None:
+        return instead
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            what = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or a pipe"
+            return f"is {what}, where a file belongs; {_AGAIN}"
+        if found.st_size > _LARGEST:
+            return f"has {found.st_size:,} bytes, which no file of settings has; {_AGAIN}"
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error}); let this user read it"
+    return _fault_of_content(content, path.suffix)
+
+
+def first_fault(paths: Iterable[Path]) -> str | None:
+    """The first of these files that cannot be read, with the fault; None where there is none."""
+    return next((f"{_named(path)}: {found}" for path in paths if (found := fault_of(path)) is not None), None)
+
+
+def _named(path: Path) -> str:
+    """A path as it is, or on one line where its name would break it."""
+    name = str(path)
+    return name if name.isprintable() else one_line(name, _LONGEST)
+
+
+def _fault_of_content(content: bytes, suffix: str) -> str | None:
+    if not content.strip(b"\0"):
+        what = f"holds {len(content):,} zeros and nothing else" if content else "is empty: it has no byte"
+        return f"{what}; {_AGAIN}"
+    if suffix not in _TEXTS:
+        return None
+    if (encoding := next((name for mark, name in _ENCODINGS if content.startswith(mark)), None)) is not None:
+        return f"is text in {encoding}, and is read as UTF-8; save it as UTF-8, or {_AGAIN}"
+    if content.lstrip()[:20].lower().startswith(_WEB_PAGE):
+        return f"is a web page, which a proxy or a login page gave in its place; {_AGAIN}, past that"
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return f"is not UTF-8 at line {line} (byte {error.start:,}); {_AGAIN}"
+    return _fault_of_json(text) if suffix == ".json" else None
+
+
+def _fault_of_json(text: str) -> str | None:
+    if text.startswith("\ufeff"):
+        return f"begins with a byte order mark, which JSON does not have; save it as UTF-8 without one, or {_AGAIN}"
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
+        what = "ends before its JSON does" if cut else "is not JSON"
+        return f"{what}, at line {error.lineno}, column {error.colno} ({error.msg}); {_AGAIN}"
+    except (ValueError, RecursionError) as error:
+        return f"is not JSON ({error}); {_AGAIN}"
+    return None if isinstance(data, dict) else f"is JSON, but no table of settings; {_AGAIN}"
