@@ -33,8 +33,8 @@ def other(tmp_path: Path) -> Path:
 
 def told(other: Path) -> str:
     return (
-        f"plimsoll: error: another package named plimsoll, at {other / 'plimsoll'}, is found before this one, at "
-        f"{ROOT / 'plimsoll'}: take its folder off PYTHONPATH, or pip uninstall plimsoll and install this one again\n"
+        f"plimsoll: error: another package named plimsoll, at {other / 'plimsoll'}, is found in place of this one: "
+        "take its folder off PYTHONPATH, or pip uninstall plimsoll and install plimsoll-gpu again\n"
     )
 
 
@@ -49,6 +49,13 @@ def test_the_script_runs_the_command_where_nothing_is_in_the_way(tmp_path: Path)
     assert done.stdout.startswith("plimsoll ")
 
 
+def test_a_copy_of_the_script_finds_the_library_of_a_checkout(tmp_path: Path) -> None:
+    """As an editable installation has one, apart from the checkout that it leads to."""
+    shutil.copy(ROOT / "plimsoll_gpu.py", tmp_path)
+    done = run("-c", SCRIPT, "--version", cwd=tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_package_that_was_installed_over_this_one_is_told(tmp_path: Path) -> None:
     """As pip does with two distributions that have the same files: the last one wins, file by file."""
     shutil.copy(ROOT / "plimsoll_gpu.py", tmp_path)
@@ -58,7 +65,7 @@ def test_a_package_that_was_installed_over_this_one_is_told(tmp_path: Path) -> N
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"plimsoll: error: another package named plimsoll was installed over this one, at {tmp_path / 'plimsoll'}: pip "
-        "uninstall plimsoll plimsoll-gpu, and install this one again\n"
+        "uninstall plimsoll plimsoll-gpu, and install plimsoll-gpu again\n"
     )
 
 
