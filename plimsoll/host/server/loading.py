@@ -320,21 +320,33 @@ def refuse_unknown_tokens(spec: LoadSpec, model: Any, tokenizer: Any) -> None:
 
 
 def refuse_unusable_ends(spec: LoadSpec, model: Any) -> None:
-    """Raise LoadFailed for an end token that is no token: generating raises for it, or never ends."""
+    """Raise LoadFailed for an end token that is no token: generating raises for it, or never ends.
+
+    The default of the class counts for its usual vocabulary: who saves a model with a smaller one, and says nothing of
+    ends, saves it along.
+    """
     ends = model.generation_config.eos_token_id
     found = list(ends) if isinstance(ends, list | tuple) else [] if ends is None else [ends]
     rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
     if not all(type(end) is int and end >= 0 for end in found):
         why = "where the number of a token belongs, or a list of such numbers"
-    elif found and rows is not None and min(found) >= rows:
+    elif found and rows and min(found) >= rows and ends != _usual_end(model):
         why = f"and the embedding has {rows:,} rows, so that no answer would ever end"
     else:
         return
-    folder = Path(spec.checkpoint)
-    own = folder / "generation_config.json"
-    file = own if own.is_file() and "eos_token_id" in own.read_text("utf-8") else folder / "config.json"
-    where = file if file.is_file() else spec.checkpoint
+    where = _naming_ends(spec) or spec.checkpoint
     raise LoadFailed(LoadFailure.DAMAGED, f"{where}: eos_token_id is {ends!r:.80}, {why}; take that of the tokenizer")
+
+
+def _usual_end(model: Any) -> Any:
+    text = model.config.get_text_config()
+    return getattr(type(text)(), "eos_token_id", None)
+
+
+def _naming_ends(spec: LoadSpec) -> Path | None:
+    """The file of a folder that names the end tokens; None where none does."""
+    files = [Path(spec.checkpoint, name) for name in ("generation_config.json", "config.json")]
+    return next((file for file in files if file.is_file() and "eos_token_id" in file.read_text("utf-8")), None)
 
 
 def generation_config(model: Any, tokenizer: Any, generation: Generation) -> transformers.GenerationConfig:
