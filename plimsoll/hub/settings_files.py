@@ -42,8 +42,9 @@ def fault_of(path: Path) -> str | None:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            what = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or a pipe"
-            return f"is {what}, where a file belongs; {_AGAIN}"
+            is_folder = stat.S_ISDIR(found.st_mode)
+            what = "a folder, where a file belongs" if is_folder else "no file, but a pipe or a device"
+            return f"is {what}; {_AGAIN}"
         if found.st_size > _LARGEST:
             return f"has {found.st_size:,} bytes, which no file of settings has; {_AGAIN}"
         content = path.read_bytes()

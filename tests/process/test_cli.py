@@ -88,7 +88,7 @@ def test_a_file_that_never_ends_is_refused(arguments: tuple[str, ...], tmp_path:
     os.mkfifo(pipe)
     done = run(*(str(pipe) if each == "PIPE" else each for each in arguments))
     assert (done.returncode, done.stdout) == (2, "")
-    assert "it is no file, but a pipe or a device" in done.stderr
+    assert "is no file, but a pipe or a device" in done.stderr
 
 
 @pytest.mark.parametrize("through", ["pipe", "stream"])

@@ -141,7 +141,8 @@ def test_eight_nodes_of_which_five_are_odd_have_one_verdict_and_each_its_reason(
     assert "driver is 570.133.20; on most it is 580.95.05" in nodes["gpu05"]["odd"]
     [cut] = nodes["gpu07"]["faults"]
     assert cut.startswith("the run was cut short: ")
-    assert [straggler["node"] for straggler in fleet["stragglers"]][-1:] == ["gpu04"]
+    # gpu07 may be another, for it was waited for to the end: which of the two took longer is the machine's.
+    assert "gpu04" in {straggler["node"] for straggler in fleet["stragglers"]}
     page = (reports / "fleet" / "fleet.html").read_text()
     assert all(name in page for name in ("gpu02", "gpu03", "gpu04", "gpu05", "gpu07"))
 

@@ -61,7 +61,7 @@ def test_a_folder_a_pipe_and_a_link_to_nothing_stand_for_no_file(tmp_path: Path)
     link.symlink_to("../blobs/abc")
     loop.symlink_to("d.json")
     assert fault_of(folder) == f"is a folder, where a file belongs; {AGAIN}"
-    assert fault_of(pipe) == f"is a device or a pipe, where a file belongs; {AGAIN}"
+    assert fault_of(pipe) == f"is no file, but a pipe or a device; {AGAIN}"
     assert str(fault_of(link)).startswith("is a link to ../blobs/abc, which is not here; ")
     assert str(fault_of(loop)).startswith("is a link to d.json, which is not here; ")
 
