@@ -4,35 +4,25 @@ file, and that the table of symptoms has a step for."""
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.host.server import loading
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.generation import question_ids
-from plimsoll.host.server.loading import load
+from plimsoll.host.server.loading import load, refuse_unusable_ends
 from plimsoll.host.server.meaning import manners
 from plimsoll.symptoms.recognise import Seen, recognise
 from plimsoll.symptoms.surroundings import Surroundings
-from tests.support.random_checkpoints import load_spec, save_checkpoint
+from tests.support.random_checkpoints import load_spec
 
 BF16 = Quantization.BF16
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_checkpoint("llama", tmp_path_factory.mktemp("llama"))
-
-
-@pytest.fixture
-def copy(llama: Path, tmp_path: Path) -> Path:
-    """A checkpoint that a test may damage."""
-    return Path(shutil.copytree(llama, tmp_path / "copy"))
 
 
 def refused(folder: Path, **changes: Any) -> LoadFailed:
@@ -141,6 +131,28 @@ def test_an_end_token_that_is_none_is_refused(copy: Path, ends: Any, said: str) 
 def test_end_tokens_of_which_one_can_come_are_taken(copy: Path, ends: Any) -> None:
     edit(copy / "generation_config.json", eos_token_id=ends)
     load(load_spec(copy, "llama", BF16), "as-is")
+
+
+class _WantsValues(transformers.GPT2Config):  # type: ignore[no-untyped-call]  # its hook for subclasses has no types
+    def __init__(self, **values: Any) -> None:
+        if not values:
+            raise KeyError("vocab_size")
+        super().__init__(**values)
+
+
+@pytest.mark.parametrize("kind", [transformers.GPT2Config, _WantsValues])
+@pytest.mark.parametrize(
+    ("ends", "is_usual"), [(50256, True), ([50256], True), (50255, False), ([50256, 50255], False)]
+)
+def test_the_end_that_a_class_has_by_itself_stands_in_a_smaller_vocabulary(
+    tmp_path: Path, kind: type[transformers.GPT2Config], ends: Any, is_usual: bool
+) -> None:
+    small: dict[str, Any] = {"vocab_size": 64, "n_layer": 1, "n_embd": 8, "n_head": 1, "n_positions": 8}
+    model = transformers.GPT2LMHeadModel(kind(**small))
+    model.generation_config.eos_token_id = ends
+    is_taken = is_usual and kind is not _WantsValues
+    with nullcontext() if is_taken else pytest.raises(LoadFailed, match="no answer would ever end"):
+        refuse_unusable_ends(load_spec(tmp_path, "llama", BF16), model)
 
 
 def test_settings_of_generation_that_cannot_be_taken_are_named(copy: Path) -> None:

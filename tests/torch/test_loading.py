@@ -30,17 +30,6 @@ BF16, INT8, NF4 = Quantization.BF16, Quantization.INT8, Quantization.NF4
 SHARD = "model-00002-of-00003.safetensors"
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_checkpoint("llama", tmp_path_factory.mktemp("llama"))
-
-
-@pytest.fixture
-def copy(llama: Path, tmp_path: Path) -> Path:
-    """A checkpoint of three shards that a test may damage."""
-    return Path(shutil.copytree(llama, tmp_path / "copy"))
-
-
 def refused(spec: LoadSpec) -> LoadFailed:
     with pytest.raises(LoadFailed) as caught:
         load(spec, "as-is")

@@ -28,21 +28,11 @@ from plimsoll.host.server.loading import load
 from plimsoll.judge.load import names_apart
 from plimsoll.symptoms.recognise import Diagnosis, Seen, recognise
 from plimsoll.symptoms.surroundings import Surroundings
-from tests.support.random_checkpoints import load_spec, save_checkpoint
+from tests.support.random_checkpoints import load_spec
 
 BF16, INT8, NF4 = Quantization.BF16, Quantization.INT8, Quantization.NF4
 SHARD = "model-00002-of-00003.safetensors"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 123456789\n"
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_checkpoint("llama", tmp_path_factory.mktemp("llama"))
-
-
-@pytest.fixture
-def copy(llama: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(llama, tmp_path / "copy"))
 
 
 def told(error: BaseException) -> list[Diagnosis]:

@@ -330,7 +330,7 @@ def refuse_unusable_ends(spec: LoadSpec, model: Any) -> None:
     rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
     if not all(type(end) is int and end >= 0 for end in found):
         why = "where the number of a token belongs, or a list of such numbers"
-    elif found and rows and min(found) >= rows and ends != _usual_end(model):
+    elif rows and min(found, default=0) >= rows and not _usual_ends(model).issuperset(found):
         why = f"and the embedding has {rows:,} rows, so that no answer would ever end"
     else:
         return
@@ -338,9 +338,14 @@ def refuse_unusable_ends(spec: LoadSpec, model: Any) -> None:
     raise LoadFailed(LoadFailure.DAMAGED, f"{where}: eos_token_id is {ends!r:.80}, {why}; take that of the tokenizer")
 
 
-def _usual_end(model: Any) -> Any:
-    text = model.config.get_text_config()
-    return getattr(type(text)(), "eos_token_id", None)
+def _usual_ends(model: Any) -> frozenset[Any]:
+    """The end tokens that the class of a configuration has by itself; none for one that cannot be made without
+    values."""
+    try:
+        usual = getattr(type(model.config.get_text_config())(), "eos_token_id", None)
+    except Exception:  # noqa: BLE001  a class, of remote code too, says as it likes that it wants values
+        return frozenset()
+    return frozenset(usual if isinstance(usual, list | tuple) else [usual])
 
 
 def _naming_ends(spec: LoadSpec) -> Path | None:
