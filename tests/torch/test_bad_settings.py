@@ -16,8 +16,9 @@ from plimsoll.catalogue.entries import Quantization
 from plimsoll.host.server import loading
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.generation import question_ids
-from plimsoll.host.server.loading import load, refuse_unusable_ends
+from plimsoll.host.server.loading import load
 from plimsoll.host.server.meaning import manners
+from plimsoll.host.server.tokens import refuse_unusable_ends
 from plimsoll.symptoms.recognise import Seen, recognise
 from plimsoll.symptoms.surroundings import Surroundings
 from tests.support.random_checkpoints import load_spec
