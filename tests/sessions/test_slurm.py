@@ -176,11 +176,9 @@ def test_a_requeued_job_goes_on_where_its_run_was_cut_short(slurm: Cluster, tmp_
     job = slurm.submit(batch, *CHOSEN, options=options, env=environment(reports))
     wait_for(slurm, reports, "gpu08", "report")
     send(runs_of(slurm, "gpu08"), signal.SIGSTOP)
-    assert slurm.run("scontrol", "requeue", job).returncode == 0
-    slurm.wait("the requeued job", lambda: slurm.state(job).get("JobState") == "PENDING", 60)
-    slurm.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+    slurm.requeue(job)
     ended = slurm.wait_for_end(job, timeout=150)
-    assert (ended["ExitCode"], ended["Restarts"]) == ("0:0", "1"), log.read_text()
+    assert (ended["ExitCode"], ended["Restarts"]) == ("0:0", "1"), log.read_text() + slurm.logs()
     fleet = fleet_of(reports)
     [node] = fleet["nodes"]
     assert (fleet["verdict"], len(node["runs"])) == ("ACCEPTED", 2)
