@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from plimsoll.catalogue.entries import KEY_OF_SOURCE, DatasetSchema, LimitedSide, Quantization, WeightSource
 from plimsoll.catalogue.settings import COMMIT, read_max_memory, table_faults
+from plimsoll.catalogue.sizes import sizes_of
 from plimsoll.catalogue.tables import TomlTable
 from plimsoll.errors import Fault
 from plimsoll.metrics import FLOORED, METRICS, RULE_SCORES
@@ -18,17 +19,6 @@ from plimsoll.units import SCALE, to_base
 from plimsoll.usertoml.phrases import HOLE, PhraseError, holes_of, phrase
 from plimsoll.usertoml.reading import key_path, shown
 from plimsoll.usertoml.suggest import did_you_mean, nearest
-
-_MOST_LAYERS: Final = 10_000
-_MOST_WIDE: Final = 10_000_000
-_SIZES: Final = {
-    **dict.fromkeys(("num_hidden_layers", "num_layers", "n_layer", "n_layers"), _MOST_LAYERS),
-    **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts"), _MOST_LAYERS),
-    **dict.fromkeys(("hidden_size", "intermediate_size", "n_embd", "d_model", "d_ff", "vocab_size"), _MOST_WIDE),
-    **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "n_head", "head_dim"), _MOST_WIDE),
-    "max_position_embeddings": 2**40,
-}
-"""Keys of a configuration -> their largest allowed value; the smallest is 1."""
 
 _OWN_LOAD_OPTIONS: Final = {
     "attn_implementation": "set 'attention' of the variant",
@@ -126,22 +116,17 @@ def _config(table: TomlTable) -> Iterator[Fault]:
     for key in table.sound.get("config_null", ()):
         if key in config:
             yield table.fault(table.place("config_null", key), f"{shown(key)} has a value in config")
-    yield from _sizes(table, ("config",), config)
+    yield from _sizes(table, config)
     recipe = table.sound.get("recipe")
     if recipe is not None and config.get("vocab_size") != recipe["vocabulary"]:
         what = f"must equal recipe.vocabulary, {recipe['vocabulary']}, not {shown(config.get('vocab_size', 'nothing'))}"
         yield table.fault("config.vocab_size", what)
 
 
-def _sizes(table: TomlTable, path: tuple[str, ...], config: Mapping[str, object]) -> Iterator[Fault]:
-    """Faults of impossible sizes: transformers fails on them with a traceback, or builds layers for days."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _sizes(table, (*path, key), value)
-        elif key in _SIZES and isinstance(value, int | float | str):
-            most = _SIZES[key]
-            if isinstance(value, bool) or not (isinstance(value, int) and 1 <= value <= most):
-                yield table.fault(key_path(*path, key), f"must be a whole number from 1 to {most}, not {shown(value)}")
+def _sizes(table: TomlTable, config: Mapping[str, object]) -> Iterator[Fault]:
+    for path, value, most in sizes_of(config, ("config",)):
+        if isinstance(value, int | float | str) and not (type(value) is int and 1 <= value <= most):
+            yield table.fault(key_path(*path), f"must be a whole number from 1 to {most}, not {shown(value)}")
 
 
 def _plain(table: TomlTable, path: tuple[str | int, ...], value: object) -> Iterator[Fault]:

@@ -14,9 +14,8 @@ from plimsoll.hub.cache import indexed_files
 from plimsoll.hub.files import INDEX, needed_files
 from plimsoll.hub.headers import DtypeTotals, HeaderError, read_file_header, total
 from plimsoll.hub.pointers import stand_in
-from plimsoll.hub.settings_files import fault_of
+from plimsoll.hub.settings_files import CONFIG, fault_of
 
-CONFIG: Final = "config.json"
 SETTINGS: Final = (
     CONFIG,
     "generation_config.json",

@@ -23,7 +23,6 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 from plimsoll.hub.access import Access, HubFile, Query, Reply
 from plimsoll.hub.cache import is_commit, known_commit, snapshot_folder
 from plimsoll.hub.contents import (
-    CONFIG,
     MOST_TEXT,
     SETTINGS,
     CheckpointContents,
@@ -37,6 +36,7 @@ from plimsoll.hub.files import index_is_needed, needed_files
 from plimsoll.hub.headers import DtypeTotals, HeaderError, read_header, total
 from plimsoll.hub.queries import ASK_THE_CACHE, TIMEOUT, answer_of, indexed, unanswered
 from plimsoll.hub.retry import with_retries
+from plimsoll.hub.settings_files import CONFIG
 
 _AT_ONCE: Final = 8
 _PARTIAL: Final = 206

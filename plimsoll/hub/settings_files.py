@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Final
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
 
+from plimsoll.catalogue.sizes import sizes_of
 from plimsoll.hub.pointers import stand_in
 from plimsoll.present.foreign_text import one_line
 
-READ_ALWAYS: Final = ("config.json", "generation_config.json", "tokenizer_config.json", "chat_template.jinja")
+CONFIG: Final = "config.json"
+READ_ALWAYS: Final = (CONFIG, "generation_config.json", "tokenizer_config.json", "chat_template.jinja")
 """Files that a load reads where they are there. Of some it says nothing where it cannot."""
 _AGAIN: Final = "download or build it again"
 _WEB_PAGE: Final = (b"<!doctype html", b"<html")
@@ -52,7 +54,7 @@ def fault_of(path: Path) -> str | None:
         return None
     except OSError as error:
         return f"cannot be read ({error.strerror or error}); let this user read it"
-    return _fault_of_content(content, path.suffix)
+    return fault_of_content(path.name, content)
 
 
 def first_fault(paths: Iterable[Path]) -> str | None:
@@ -66,7 +68,9 @@ def _named(path: Path) -> str:
     return name if name.isprintable() else one_line(name, _LONGEST)
 
 
-def _fault_of_content(content: bytes, suffix: str) -> str | None:
+def fault_of_content(name: str, content: bytes) -> str | None:
+    """The same of what a file of this name holds."""
+    suffix = PurePosixPath(name).suffix
     if not content.strip(b"\0"):
         what = f"holds {len(content):,} zeros and nothing else" if content else "is empty: it has no byte"
         return f"{what}; {_AGAIN}"
@@ -81,10 +85,10 @@ def _fault_of_content(content: bytes, suffix: str) -> str | None:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         return f"is not UTF-8 at line {line} (byte {error.start:,}); {_AGAIN}"
-    return _fault_of_json(text) if suffix == ".json" else None
+    return _fault_of_json(name, text) if suffix == ".json" else None
 
 
-def _fault_of_json(text: str) -> str | None:
+def _fault_of_json(name: str, text: str) -> str | None:
     if text.startswith("\ufeff"):
         return f"begins with a byte order mark, which JSON does not have; save it as UTF-8 without one, or {_AGAIN}"
     try:
@@ -95,4 +99,14 @@ def _fault_of_json(text: str) -> str | None:
         return f"{what}, at line {error.lineno}, column {error.colno} ({error.msg}); {_AGAIN}"
     except (ValueError, RecursionError) as error:
         return f"is not JSON ({error}); {_AGAIN}"
-    return None if isinstance(data, dict) else f"is JSON, but no table of settings; {_AGAIN}"
+    if not isinstance(data, dict):
+        return f"is JSON, but no table of settings; {_AGAIN}"
+    return _too_large(data) if name == CONFIG else None
+
+
+def _too_large(config: Mapping[str, Any]) -> str | None:
+    """The first size of a configuration that no model has: its class would be built for days."""
+    for path, value, most in sizes_of(config):
+        if isinstance(value, int | float) and value > most:
+            return f"says {'.'.join(path)} = {value:,}, and no model has more than {most:,}; correct it, or {_AGAIN}"
+    return None

@@ -24,8 +24,9 @@ from typing import Any, Final
 from plimsoll.hub.access import HubFile
 from plimsoll.hub.cache import digest_of, indexed_files
 from plimsoll.hub.checking import Count, check, hash_files, note
-from plimsoll.hub.contents import CONFIG, SETTINGS
+from plimsoll.hub.contents import SETTINGS
 from plimsoll.hub.files import INDEX, has_weights, is_inside, is_of_the_model, needed_files
+from plimsoll.hub.settings_files import CONFIG
 
 _ENTRY: Final = "the entry (sha256)"
 _DOWNLOAD: Final = ".cache/huggingface/download"

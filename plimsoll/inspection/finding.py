@@ -18,9 +18,9 @@ from plimsoll.errors import PlimsollError
 from plimsoll.gate.hub import refusal_of_id
 from plimsoll.hub.access import Query, Reply
 from plimsoll.hub.cache import repository_folder
-from plimsoll.hub.contents import CONFIG, CheckpointContents, Repository, read_folder
+from plimsoll.hub.contents import CheckpointContents, Repository, read_folder
 from plimsoll.hub.files import Unusable, needed_files, unusable
-from plimsoll.hub.settings_files import fault_of
+from plimsoll.hub.settings_files import CONFIG, fault_of, fault_of_content
 from plimsoll.present.foreign_text import one_line
 from plimsoll.userpath import is_there, user_path
 from plimsoll.usertoml.reading import read_file
@@ -121,11 +121,10 @@ def _must_be_readable(path: Path) -> None:
 
 def parsed(text: str, where: str) -> dict[str, Any]:
     """config.json as a table. Raises PlimsollError, with the place of the fault."""
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise PlimsollError(f"{where}: is not JSON: {error}") from None
-    if not isinstance(data, dict) or not data:
+    if (fault := fault_of_content(CONFIG, text.encode())) is not None:
+        raise PlimsollError(f"{where}: {fault}")
+    data: dict[str, Any] = json.loads(text)
+    if not data:
         raise PlimsollError(f"{where}: is not the configuration of a model: a table of settings is expected")
     return data
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from plimsoll.catalogue.entries import Generation, Model, Origin, Quantization, Tier, Variant, WeightSource
 from plimsoll.host.describing import Description
-from plimsoll.hub.contents import CONFIG
+from plimsoll.hub.settings_files import CONFIG
 from plimsoll.inspection.finding import FoundModel, NameKind
 
 ORIGIN: Final = Origin(file=Path("the command"), key="model")
