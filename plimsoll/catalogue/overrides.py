@@ -247,6 +247,8 @@ def _from(model: Model, weights: str, folder: Path | None) -> Model:
 
 
 def _is_checkpoint(option: str, folder: Path) -> None:
+    if folder.is_file():
+        raise PlimsollError(f"{option}: {folder} is a file; name the folder that it lies in, {folder.parent}")
     if not folder.is_dir():
         raise PlimsollError(f"{option}: there is no folder {folder}")
     if not (folder / "config.json").is_file():

@@ -71,6 +71,11 @@ def test_one_source_for_all(catalogue: Catalogue, tmp_path: Path, weights: str) 
             ["tiny-llama=."],
             "{base}/. has no config.json, so it is no checkpoint; did you mean {base}/./mine?",
         ),
+        (
+            "auto",
+            ["tiny-llama=mine/config.json"],
+            "{base}/mine/config.json is a file; name the folder that it lies in, {base}/mine",
+        ),
         ("auto", ["tiny-llama=empty"], "{base}/empty has no config.json, so it is no checkpoint"),
         ("auto", ["tiny-llama=mine", "tiny-llama=mine"], "a second folder for tiny-llama; the first is {base}/mine"),
     ],
