@@ -14,8 +14,9 @@ import pytest
 
 from plimsoll.evidence.reader import read_run
 from plimsoll.verdict.verdict import Word, reach_verdict
+from tests.support.fork_servers import run_with_hosts
 from tests.support.plugins.halted import HALTED_AT
-from tests.support.subsession import ROOT
+from tests.support.subsession import ROOT, environment
 
 CAMPAIGN = """\
 [[stage]]
@@ -54,11 +55,12 @@ def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def run(command: list[str], *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*command, *more], cwd=ROOT, capture_output=True, text=True, check=False)
+    return run_with_hosts([*command, *more], environment(), ROOT, DEADLINE)
 
 
 def killed_in_the_middle(command: list[str], halted: Path) -> None:
-    """Start a campaign, and kill it as a power cut would, once its run stands still in the middle."""
+    """Start a campaign, and kill it as a power cut would, once its run stands still in the middle. All that it has
+    started is its own."""
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + DEADLINE
     while not halted.exists():

@@ -32,6 +32,7 @@ def test_the_stack_is_there_and_clean(hosts: Hosts, tmp_path: Path) -> None:
     assert not state["cuda_initialized"]
     assert state["patterns"], "compiled before the fork, or each first load takes 0.13 s longer"
     assert state["sum"] == 64**3, "torch computes after the fork"
+    assert state["collector"] == (True, True), "garbage is looked for, but not among what was imported"
     host.close()
 
 
@@ -134,7 +135,8 @@ def watched_import(tmp_path_factory: pytest.TempPathFactory) -> subprocess.Compl
         "nvmlDeviceGetCudaComputeCapability = lambda gpu: [(7, 0), (9, 0)][gpu]\n"
     )
     code = (
-        "import os\n"
+        "import gc, os\n"
+        "gc.disable()\n"
         "asked, look_up, walk = set(), type(os.environ).__getitem__, type(os.environ).__iter__\n"
         "def noted(self, name):\n"
         "    asked.add(name)\n"
@@ -155,6 +157,7 @@ def watched_import(tmp_path_factory: pytest.TempPathFactory) -> subprocess.Compl
         "with preload._told_by_a_child(torch):\n"
         "    print(get_cuda_specs().highest_compute_capability)\n"
         "print(torch.cuda.get_device_capability is poison)\n"
+        "gc.freeze()\n"
         "get_cuda_specs()\n"
     )
     command = [sys.executable, "-c", f"import sys; sys.path[:0] = {[str(folder), str(ROOT)]!r}\n{code}"]

@@ -353,7 +353,7 @@ def test_a_folder_that_is_not_what_was_downloaded_is_not_entered(checkpoint: Pat
 
 def test_from_a_folder_to_a_verdict_in_two_commands(trained: dict[str, Path], tmp_path: Path) -> None:
     """The second is the one that the first prints."""
-    done = command("add", trained["tiny-qwen"], "--quantizations=nf4", "--id=own-qwen", cwd=tmp_path)
+    done = plimsoll("add", trained["tiny-qwen"], "--quantizations=nf4", "--id=own-qwen", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     wrote, following = done.stdout.splitlines()
     assert wrote == "wrote own-qwen.toml: own-qwen in nf4, tier tiny (the suite has trained it)"

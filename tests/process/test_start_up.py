@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from plimsoll.host.ranks import ORDER
 from tests.support.subsession import ROOT, environment
 
 HEAVY = {
@@ -93,3 +98,39 @@ def test_a_session_of_pytest_looks_for_garbage_seldom_until_it_ends() -> None:
     )
     assert "while 200000 True\n" in done.stdout
     assert done.stdout.endswith("after True\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "library"),
+    [
+        ("plimsoll.host.server.train_process", "torch"),
+        ("plimsoll.host.server.rank_process", "torch"),
+        ("plimsoll.host.server.cross_encoder", "sentence_transformers"),
+    ],
+)
+def test_no_process_looks_for_garbage_while_it_imports_torch(module: str, library: str, tmp_path: Path) -> None:
+    """Seen from a library that is put in the place of the real one."""
+    said = "import gc, os; os.write(2, b'it looks' if gc.isenabled() else b'it does not'); os._exit(0)"
+    (tmp_path / f"{library}.py").write_text(said)
+    (tmp_path / ORDER).write_bytes(pickle.dumps(None))
+    done = subprocess.run(
+        [sys.executable, "-m", module, str(tmp_path)],
+        cwd=ROOT,
+        env=environment({"PYTHONPATH": str(tmp_path), "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}),
+        input=json.dumps({"parent": os.getpid()}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == "it does not"
+
+
+def test_what_was_made_without_looking_is_not_looked_at_later() -> None:
+    script = (
+        "import gc\n"
+        "from plimsoll.garbage import keep_all\n"
+        "with keep_all(): made = [[] for _ in range(10_000)]\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > 10_000, len(gc.get_objects()) < 1_000)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "True True True\n"

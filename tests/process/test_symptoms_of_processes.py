@@ -151,6 +151,8 @@ def _group() -> tuple[Path, Path, Path]:
 
 ASK = """
 import json, sys, time, traceback
+# Settings are read without torch, which takes as long to import as all the rest.
+sys.modules["torch"] = None
 from transformers import AutoConfig
 # The client asks as often as ever: half a minute between its attempts changes nothing in what it says.
 time.sleep = lambda seconds: None

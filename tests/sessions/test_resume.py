@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from plimsoll.evidence.chain import START, sealed
 from plimsoll.evidence.sameness import RunBasis
 from plimsoll.node.node import Node
 from tests.support.run_events import NODE, RUN_ID, Line, cell, good_run, numbered, start, write_events
-from tests.support.subsession import ROOT, Outcome, command, environment, pytest_says, read_events, run_suite
+from tests.support.subsession import Outcome, pytest_says, read_events, run_suite
 
 SELECTION = ("-m", "tiny", "-k", "tiny-llama/bf16 and (test_free or test_loads or test_unload)")
 
@@ -212,16 +211,7 @@ def synthetic(lines: list[str]) -> list[str]:
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "workers"])
 def test_a_cell_that_means_something_else_is_refused(whole: Outcome, tmp_path: Path, workers: tuple[str, ...]) -> None:
     first = cut(whole, tmp_path, 3, synthetic)
-    done = subprocess.run(
-        command(tmp_path, f"--resume={first}", *workers),
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode not in (0, 5), done.stdout
-    assert "is not planned as it was; give the same options again: pytest" in done.stdout
-    assert "ACCEPTED" not in done.stdout
+    outcome = run_suite(tmp_path, f"--resume={first}", *workers)
+    assert outcome.status not in (0, 5), outcome.output
+    assert "is not planned as it was; give the same options again: pytest" in outcome.output
+    assert "ACCEPTED" not in outcome.output

@@ -23,6 +23,7 @@ from plimsoll.signoff.manifest import MANIFEST_FILE
 from plimsoll.tiny.store import Store
 from tests.process.test_signoff import write_run
 from tests.support.compare_runs import timed_run
+from tests.support.fork_servers import SERVERS
 from tests.support.made_answers import answers, asking
 from tests.support.run_events import NODE, line, numbered
 from tests.support.subsession import ROOT, Outcome, read_events
@@ -36,7 +37,8 @@ def validate(name: str, data: Any) -> None:
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object, status: int = 0) -> Any:
     """What a command prints as JSON."""
-    assert main([str(argument) for argument in arguments]) == status
+    with SERVERS.lent():
+        assert main([str(argument) for argument in arguments]) == status
     return json.loads(capsys.readouterr().out)
 
 

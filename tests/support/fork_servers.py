@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +43,9 @@ _READ_LATER_WHOLE: Final = frozenset(
 _IMPORT_LIMIT: Final = 600.0
 _LISTEN_LIMIT: Final = 60.0
 """Seconds from the start of a server to its socket, which is there before the stack is imported."""
-_MOST_KEPT: Final = 3
+_BELL_SECONDS: Final = 0.05
+_PLUGIN: Final = "tests.support.plugins.shared_fork_server"
+_MOST_KEPT: Final = 6
 """Servers that wait for somebody to ask again: each holds the model stack in 300 MB of memory."""
 
 
@@ -157,6 +160,38 @@ class Bell:
             return
         with line, mock.patch.dict(os.environ, self._environment, clear=True):
             line.sendall(str(SERVERS.listening((STACK,), _IMPORT_LIMIT)).encode())
+
+
+def run_with_hosts(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that starts pytest, whose hosts come from here; it and pytest are processes of their own.
+
+    Raises subprocess.TimeoutExpired after so many seconds.
+    """
+    with (
+        Bell(environment) as bell,
+        tempfile.TemporaryFile("w+") as out,
+        tempfile.TemporaryFile("w+") as err,
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**environment, BELL: str(bell.path), "PYTEST_PLUGINS": _PLUGIN},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+        ) as process,
+    ):
+        end = clock.monotonic() + timeout
+        while process.poll() is None:
+            if clock.monotonic() > end:
+                process.kill()
+                raise subprocess.TimeoutExpired(command, timeout)
+            bell.answer()
+            clock.sleep(_BELL_SECONDS)
+        for file in (out, err):
+            file.seek(0)
+        return subprocess.CompletedProcess(command, process.returncode, out.read(), err.read())
 
 
 def ring(bell: str) -> Path:

@@ -214,6 +214,7 @@ def stack_state() -> dict[str, object]:
         "cuda_initialized": torch.cuda.is_initialized(),  # type: ignore[no-untyped-call]
         "threads": len(list(Path("/proc/self/task").iterdir())),
         "sum": float(torch.ones(64, 64).matmul(torch.ones(64, 64)).sum()),
+        "collector": (gc.isenabled(), gc.get_freeze_count() > len(gc.get_objects())),
     }
 
 
@@ -263,7 +264,10 @@ def spin_politely() -> NoReturn:
 
 
 def sleep_politely() -> None:
-    """Hang for ever, however busy others are."""
+    """Work for a moment, for which it has to wait where others are busy, and hang for ever."""
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
     os.nice(19)
     time.sleep(FOREVER)
 

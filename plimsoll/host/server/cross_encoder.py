@@ -10,6 +10,7 @@ import sys
 from typing import Any, Final
 
 from plimsoll.child.inside import Outlet, end_with_parent
+from plimsoll.garbage import keep_all
 
 _BATCH: Final = 64
 
@@ -19,8 +20,9 @@ def main() -> int:
     request: dict[str, Any] = json.load(sys.stdin)
     end_with_parent(request["parent"])
     outlet = Outlet()
-    from sentence_transformers import CrossEncoder
-    from torch.nn import Sigmoid
+    with keep_all():
+        from sentence_transformers import CrossEncoder
+        from torch.nn import Sigmoid
 
     try:
         model = CrossEncoder(request["model"])

@@ -7,7 +7,6 @@ the control socket, or is killed.
 from __future__ import annotations
 
 import faulthandler
-import gc
 import importlib
 import json
 import os
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plimsoll.child.exits import hear_of_children
+from plimsoll.garbage import keep_all
 from plimsoll.host.server import linux
 from plimsoll.host.server.supervisor import supervise, sweep
 
@@ -36,16 +36,12 @@ def main(modules: Sequence[str], address: str | None) -> None:
     hear_of_children()
     began = dict(os.environ)
     with socket.socket(fileno=_take_stdin()) as control, _listening(address) as listener:
-        # Importing makes many objects and hardly any garbage: to look for some takes an eighth of the time.
-        gc.disable()
-        failed = _import(modules)
+        # What is kept is left alone by every later collection, so that its pages stay shared with the hosts.
+        with keep_all():
+            failed = _import(modules)
         control.sendall(json.dumps({"failed": failed}).encode() + b"\n" if failed else _READY)
         if failed:
             return
-        # What is frozen is left alone by every later collection, so that its pages stay shared with the hosts.
-        gc.collect()
-        gc.freeze()
-        gc.enable()
         # Supervisors report to the controller; here nobody waits for them.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         linux.adopt_orphans()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plimsoll.child.inside import end_with_parent
+from plimsoll.garbage import keep_all
 from plimsoll.host.ranks import BACKENDS, ORDER, RankAnswer, RankOrder, answer_name, device_map_of
 
 
@@ -27,9 +28,10 @@ def main() -> int:
 
 
 def _take_part(order: RankOrder, rank: int, ranks: int, local_rank: int) -> RankAnswer:
-    import torch
+    with keep_all():
+        import torch
 
-    from plimsoll.host.server.group import joined
+        from plimsoll.host.server.group import joined
 
     if order.kind == "cuda":
         torch.cuda.set_device(local_rank)
@@ -41,15 +43,16 @@ def _take_part(order: RankOrder, rank: int, ranks: int, local_rank: int) -> Rank
 
 
 def _step(order: RankOrder, rank: int, ranks: int, local_rank: int) -> RankAnswer:
-    import torch
-    from torch.nn.parallel import DistributedDataParallel
+    with keep_all():
+        import torch
+        from torch.nn.parallel import DistributedDataParallel
 
-    from plimsoll.host.server.compiling import compiled_when_called
+        from plimsoll.host.server.compiling import compiled_when_called
 
-    with compiled_when_called(torch):
-        from plimsoll.host.server import loading
-    from plimsoll.host.server.training.learner import Objective
-    from plimsoll.host.server.training.steps import Step, batches_of, gradients_of, learner_of, rms_apart, sha256_of
+        with compiled_when_called(torch):
+            from plimsoll.host.server import loading
+        from plimsoll.host.server.training.learner import Objective
+        from plimsoll.host.server.training.steps import Step, batches_of, gradients_of, learner_of, rms_apart, sha256_of
 
     spec = replace(order.spec, device_map=device_map_of(order.kind, local_rank))
     loaded = loading.load(spec, "as-is")

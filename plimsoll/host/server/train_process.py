@@ -10,6 +10,7 @@ from pathlib import Path
 from plimsoll.child.inside import Outlet, end_with_parent
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import install_command
+from plimsoll.garbage import keep_all
 from plimsoll.tiny.builder import BuildPhase
 from plimsoll.tiny.recipe import TrainingJob
 
@@ -26,7 +27,8 @@ def main() -> int:
 
     report(BuildPhase.STARTING, 0, 0)
     try:
-        from plimsoll.host.server.train import train  # late: the import takes seconds, and may fail
+        with keep_all():
+            from plimsoll.host.server.train import train  # late: the import takes seconds, and may fail
     except ModuleNotFoundError as error:
         outlet.send(error=f"{error.name} is not installed; install it with: {install_command('models')}")
         return 1
