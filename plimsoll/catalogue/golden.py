@@ -15,6 +15,7 @@ import tomllib
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -171,13 +172,20 @@ def read_golden(root: Path | None = None) -> Golden:
     """
     folder = (root or shipped_root()) / FOLDER
     try:
-        definition = tomllib.loads((folder / DEFINITION).read_text(encoding="utf-8"))
-        made = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        models = {model.family: model for model in _models(folder, definition, made)}
-        limits = tuple(_limit(entry) for entry in definition["limit"])
+        return _golden_of(folder, _text(folder / DEFINITION), _text(folder / MANIFEST))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PlimsollError(f"{folder} holds no golden models ({type(error).__name__}: {error})") from None
-    return Golden(models=models, limits=limits)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=2)  # the plan and pytest ask for them once for each device
+def _golden_of(folder: Path, definition: str, manifest: str) -> Golden:
+    defined = tomllib.loads(definition)
+    models = {model.family: model for model in _models(folder, defined, json.loads(manifest))}
+    return Golden(models=models, limits=tuple(_limit(entry) for entry in defined["limit"]))
 
 
 def _models(folder: Path, definition: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[GoldenModel]:
@@ -298,13 +306,21 @@ def read_agreement(root: Path | None = None) -> AgreementModels:
     """
     folder = (root or shipped_root()) / FOLDER
     try:
-        definition = tomllib.loads((folder / _AGREEMENT).read_text(encoding="utf-8"))
-        exponents = tomllib.loads((folder / DEFINITION).read_text(encoding="utf-8"))["exponents"]
-        models = {model.id: model for model in _agreement_models(definition, read_golden(root).models, exponents)}
-        quantizations = tuple(Quantization(name) for name in definition["quantizations"])
-        return AgreementModels(models=models, quantizations=quantizations, rounds=int(definition["rounds"]))
+        read_golden(root)  # what is wrong with them is said there
+        return _agreement_of(folder, *(_text(folder / name) for name in (_AGREEMENT, DEFINITION, MANIFEST)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PlimsollError(f"{folder / _AGREEMENT} holds no models ({type(error).__name__}: {error})") from None
+
+
+@lru_cache(maxsize=2)  # likewise
+def _agreement_of(folder: Path, agreement: str, definition: str, manifest: str) -> AgreementModels:
+    defined, exponents = tomllib.loads(agreement), tomllib.loads(definition)["exponents"]
+    golden = _golden_of(folder, definition, manifest)
+    return AgreementModels(
+        models={model.id: model for model in _agreement_models(defined, golden.models, exponents)},
+        quantizations=tuple(Quantization(name) for name in defined["quantizations"]),
+        rounds=int(defined["rounds"]),
+    )
 
 
 def _agreement_models(

@@ -7,7 +7,7 @@ parameter is a new entry of `_PARAMETERS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from plimsoll.catalogue.entries import Catalogue, Profile, Tier, Variant, WeightSource
@@ -205,18 +205,26 @@ class Subjects:
     catalogue: Catalogue
     named: Named
     devices: Devices = NO_GPUS
+    made: dict[tuple[str, tuple[str, ...]], tuple[Parameter, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """The parameters by fixture and kinds: most checks of variants have the same, and both the plan and pytest ask."""
 
 
 def parameters_of(
     wants: Collection[str], kinds: Sequence[str], subjects: Subjects
-) -> tuple[tuple[str, ...], list[Parameter]] | None:
+) -> tuple[tuple[str, ...], tuple[Parameter, ...]] | None:
     """The parametrised fixtures and all parameters of a check that uses these fixtures and is `only` for these kinds;
-    None for a check that runs once. Raises KeyError for an unknown kind."""
+    None for a check that runs once. Checks that are alike get the same parameters. Raises KeyError for an unknown
+    kind."""
     for fixture, names, make in _PARAMETERS:
         if fixture in wants:
-            variants = subjects.catalogue.variants.values()
-            asked = [one for one in variants if all(KINDS[kind](one) for kind in kinds)]
-            return names, list(make(subjects, asked))
+            key = fixture, tuple(sorted(kinds))
+            if key not in subjects.made:
+                variants = subjects.catalogue.variants.values()
+                asked = [one for one in variants if all(KINDS[kind](one) for kind in kinds)]
+                subjects.made[key] = tuple(make(subjects, asked))
+            return names, subjects.made[key]
     return None
 
 

@@ -7,7 +7,7 @@ is a gap, which this list reveals.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,16 +88,22 @@ def make_plan(root: Path, catalogue: Catalogue, selection: Selection, devices: D
 
     Raises PlimsollError for what cannot be read, and ExpressionError for an invalid expression.
     """
-    named = selection.named
-    subjects = Subjects(catalogue=catalogue, named=named, devices=devices)
+    return plan_among(root, Subjects(catalogue=catalogue, named=selection.named, devices=devices), selection)
+
+
+def plan_among(root: Path, subjects: Subjects, selection: Selection) -> MadePlan:
+    """The plan of a selection whose subjects are known. Raises as `make_plan` does."""
+    catalogue, named = subjects.catalogue, subjects.named
     order = Order(catalogue, named)
     asked = [check for check in read_checks(root) if named.asks(Path(check.file).name, catalogue)]
     known = [check for check in asked if not check.open and check_subject(check)]
-    every = [cell for check in known for cell in _cells(check, subjects)]
-    chosen = [*filter(_Selector(root, selection), every)]
+    every = [(check, _parameters(check, subjects)) for check in known]
+    selector = _Selector(root, selection)
+    chosen = [cell for check, parameters in every for cell in selector.among(check, parameters)]
     chosen.sort(key=lambda cell: _place(order, cell))
     opened = tuple(check for check in asked if check.open)
-    return MadePlan(cells=tuple(chosen), open=opened, left_out=len(every) - len(chosen))
+    left_out = sum(len(parameters) for _, parameters in every) - len(chosen)
+    return MadePlan(cells=tuple(chosen), open=opened, left_out=left_out)
 
 
 def subject_among(marks: Iterable[str]) -> str:
@@ -119,10 +125,9 @@ def gpu_text(variant: Variant | None, device: Device | None) -> str | None:
     return device.id if device is not None and device.cuda_name is not None else None
 
 
-def _cells(check: Check, subjects: Subjects) -> list[PlannedCell]:
+def _parameters(check: Check, subjects: Subjects) -> Sequence[Parameter | None]:
     found = parameters_of(check.wants, [str(kind) for kind in check.arguments_of("only")], subjects)
-    parameters: Sequence[Parameter | None] = [None] if found is None else found[1]
-    return [PlannedCell(check=check, parameter=parameter) for parameter in parameters]
+    return [None] if found is None else found[1]
 
 
 def _place(order: Order, cell: PlannedCell) -> tuple[int, int, int, int, str, int, int]:
@@ -143,8 +148,19 @@ class _Selector:
         self._words = parse(selection.keyword, "-k")
         self._paths = [_argument(argument, root, selection) for argument in selection.arguments]
 
-    def __call__(self, cell: PlannedCell) -> bool:
-        return not self._nothing and self._path(cell) and self._mark(cell) and self._word(cell)
+    def among(self, check: Check, parameters: Sequence[Parameter | None]) -> Iterator[PlannedCell]:
+        """What is selected of a check."""
+        if self._nothing:
+            return
+        # Hundreds of parameters have few sets of marks.
+        by_marks: dict[tuple[str, ...], bool] = {}
+        for parameter in parameters:
+            cell = PlannedCell(check=check, parameter=parameter)
+            marks = () if parameter is None else parameter.marks
+            if marks not in by_marks:
+                by_marks[marks] = self._mark(cell)
+            if by_marks[marks] and self._path(cell) and self._word(cell):
+                yield cell
 
     def _path(self, cell: PlannedCell) -> bool:
         return not self._paths or any(argument.selects(cell) for argument in self._paths)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -63,6 +64,34 @@ def test_a_question_that_makes_no_sense_is_not_asked(collected: Outcome) -> None
     assert "test_state" not in ids(collected, "tiny-llama/bf16")
     assert "test_close_to_16_bit" not in ids(collected, "tiny-llama/bf16")
     assert "test_close_to_16_bit" in ids(collected, "tiny-llama/fp32")
+
+
+def test_checks_of_another_suite_are_grouped_as_pytest_groups_them(tmp_path: Path) -> None:
+    (tmp_path / "test_other.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture(scope='session', params='ab')\ndef costly(): pass\n"
+        "def test_first(costly): pass\n"
+        "def test_second(costly): pass\n"
+    )
+    place = ("-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}")
+    found = run_inside(tmp_path / "reports", "--collect-only", "-q", *place, "acceptance/test_node.py", str(tmp_path))
+    asked = [line.rpartition("::")[2] for line in found.output.splitlines() if "::" in line]
+    assert asked[0].startswith("test_stack[")
+    assert asked[-4:] == ["test_first[a]", "test_second[a]", "test_first[b]", "test_second[b]"]
+
+
+@pytest.mark.parametrize("only", [("--collect-only",), ()], ids=["collected", "recorded"])
+def test_pytest_does_not_group_what_the_suite_puts_in_its_order(only: tuple[str, ...], tmp_path: Path) -> None:
+    grouped: list[pytest.Item] = []
+
+    def group(items: list[pytest.Item]) -> list[pytest.Item]:
+        grouped.extend(items)
+        return items
+
+    with mock.patch("_pytest.fixtures.reorder_items", group):
+        found = run_inside(tmp_path, *only, "-k", "no_such_check")
+    assert "deselected" in found.output
+    assert [item.nodeid for item in grouped if "[" in item.nodeid] == []
 
 
 def test_collecting_leaves_no_run(collected: Outcome) -> None:

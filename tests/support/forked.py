@@ -112,6 +112,9 @@ class Forks:
 
     def __init__(self, prepare: str) -> None:
         self._prepare = prepare
+        self.rewritten: tuple[str, ...] = ()
+        """The modules that `prepare` imported as pytest imports them, with assertions rewritten: those of the project's
+        folder, and not of a copy in another."""
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._began = _read_at_start(os.environ)

@@ -1,13 +1,15 @@
 """Forks sub-sessions, commands and children of the library from one process a worker that has imported pytest and the
 library: importing them anew takes a third of the time of most.
 
-Modules of fixtures/ are imported by each, for pytest rewrites their assertions.
+Modules whose assertions pytest rewrites are imported by a session of pytest in that process, so that those of others
+find them as they would have imported them.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import os
 import pickle
 import select
@@ -15,17 +17,25 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from importlib.metadata import Distribution, PathDistribution
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any, Final
+from unittest import mock
 
 import cpuinfo  # type: ignore[import-untyped]
+import pytest
+from _pytest import junitxml
+from _pytest.assertion.rewrite import AssertionRewritingHook
 from execnet import gateway_io as io
 from execnet.gateway_base import ExecModel, Popen2IO
 
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.child import started
+from plimsoll.node.stack import everything_installed
 from plimsoll.plan import checks
 from plimsoll.plan.checks import read_checks
 from plimsoll.present import html
@@ -38,8 +48,9 @@ _BEFOREHAND: Final = (
     *("pytest", "_pytest.pastebin", "_pytest.junitxml", "jinja2", "platformdirs"),
     *("pynvml",),
 )
-"""What pytest and its plugins import, and the library when it must; not the plugins, whose assertions pytest
-rewrites."""
+"""What pytest and its plugins import, and the library when it must."""
+_OF_ANSWERS: Final = ("rouge_score.rouge_scorer", "plimsoll.uncertainty.drawn.gallery")
+"""What a session imports that scores and draws answers."""
 _HUB: Final = "huggingface_hub"
 """It reads variables as it is imported, so each process imports it anew, but not what it needs."""
 _OF_HUB: Final = ("plimsoll.hub.queries", "plimsoll.hub.fetching", "plimsoll.hub.describing")
@@ -163,6 +174,19 @@ class _ForkedWorker(io.Popen2IOMaster):
 
 def prepare() -> Forks:
     """Import what sessions, commands and children import, in the process that they are forked from."""
+    for module in _OF_ANSWERS:
+        importlib.import_module(module)
+    forks = _prepared()
+    _remember_packages()
+    forks.rewritten = _import_rewritten()
+    _remember_of_plugins()
+    # A traceback looks for its module among all there are, and notes the place of each.
+    inspect.getmodule(prepare.__code__)
+    return forks
+
+
+def _prepared() -> Forks:
+    """What all have: pytest, the library, and what it reads."""
     for module in _BEFOREHAND:
         importlib.import_module(module)
     _import_library()
@@ -183,14 +207,37 @@ def prepare_for_rows() -> Forks:
     """The same, and what `datasets` imports of others: it reads variables, and is imported anew."""
     for module in ("pyarrow.parquet", "pandas", "multiprocess", "fsspec.implementations.local", "xxhash"):
         importlib.import_module(module)
-    return prepare()
+    return _prepared()
+
+
+class _Importing:
+    """A plugin that imports checks while assertions are rewritten, and what each session is given by `-p`."""
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Once pytest has imported the plugins, conftest.py and the modules of fixtures/."""
+        names = [f"acceptance.{path.stem}" for path in sorted((ROOT / "acceptance").glob("test_*.py"))]
+        for name in (*names, "tests.support.plugins.shared_fork_server"):
+            config.pluginmanager.rewrite_hook.mark_rewrite(name)
+            importlib.import_module(name)
+
+
+def _import_rewritten() -> tuple[str, ...]:
+    """Import what sessions import while assertions are rewritten; the names of the modules. The session that does it
+    looks at no node, for the library of a driver would stay loaded."""
+    before = set(sys.modules)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    with mock.patch.dict(os.environ, kept, clear=True), redirect_stdout(StringIO()) as said:
+        status = pytest.main(["--markers", "-p", "no:cacheprovider"], plugins=[_Importing()])
+    assert status == 0, said.getvalue()
+    return tuple(
+        name
+        for name, module in sys.modules.items()
+        if name not in before and isinstance(getattr(module, "__loader__", None), AssertionRewritingHook)
+    )
 
 
 def _remember() -> None:
-    """Parse no text again that was parsed in this process, Python or TOML, of whichever file it is; and ask for the
-    processor once, for which pytest-benchmark starts an interpreter."""
-    processor = cpuinfo.get_cpu_info()
-    cpuinfo.get_cpu_info = lambda: dict(processor)
+    """Parse no text again that was parsed in this process, Python or TOML, of whichever file it is."""
     parse, loads = ast.parse, tomllib.loads
     trees: dict[tuple[Any, str], ast.Module] = {}
     tables: dict[str, bytes] = {}
@@ -212,6 +259,70 @@ def _remember() -> None:
     # Only the plan reads the trees, and changes none; the tables of each reader are its own.
     vars(checks)["ast"] = SimpleNamespace(**{**vars(ast), "parse": remembered_tree})
     tomllib.loads = remembered_tables
+
+
+def _remember_packages() -> None:
+    """Read and parse once what the packages of this environment say of themselves: pytest and a run's evidence do so
+    for each session. Packages elsewhere, such as one that a test makes, are read as ever."""
+    read = PathDistribution.read_text
+    texts: dict[tuple[str, str], str | None] = {}
+
+    def remembered_text(self: PathDistribution, filename: str) -> str | None:
+        place = str(vars(self)["_path"])
+        if not place.startswith(sys.prefix):
+            return read(self, filename)
+        if (place, filename) not in texts:
+            texts[place, filename] = read(self, filename)
+        return texts[place, filename]
+
+    def remembered(parse: Callable[[Distribution], Any]) -> property:
+        parsed: dict[str, Any] = {}
+
+        def answer(self: Distribution) -> Any:
+            place = str(vars(self).get("_path", ""))
+            if not place.startswith(sys.prefix):
+                return parse(self)
+            if place not in parsed:
+                parsed[place] = parse(self)
+            return parsed[place]
+
+        return property(answer)
+
+    PathDistribution.read_text = remembered_text  # type: ignore[assignment,method-assign]
+    for name in ("metadata", "entry_points"):
+        setattr(Distribution, name, remembered(vars(Distribution)[name].fget))
+    everything_installed()
+
+
+def _remember_of_plugins() -> None:
+    """Have done once what plugins do in each session: pytest-benchmark starts an interpreter for the processor and
+    nine times git, pytest-html compiles its page, and junit.xml has a long pattern."""
+    processor = cpuinfo.get_cpu_info()
+    cpuinfo.get_cpu_info = lambda: dict(processor)
+    utils, plugin = (importlib.import_module(f"pytest_benchmark.{name}") for name in ("utils", "plugin"))
+    html_plugin = importlib.import_module("pytest_html.plugin")
+    commit, template = utils.get_commit_info, html_plugin._read_template
+    commits: dict[tuple[str | None, Path], dict[str, Any]] = {}
+    templates: dict[tuple[str, ...], Any] = {}
+
+    def remembered_commit(project_name: str | None = None) -> dict[str, Any]:
+        key = project_name, Path.cwd()
+        if key not in commits:
+            commits[key] = commit(project_name)
+        return dict(commits[key])
+
+    def remembered_template(folders: Sequence[str]) -> Any:
+        key = tuple(map(str, folders))
+        if key not in templates:
+            templates[key] = template(folders)
+        return templates[key]
+
+    for module in (utils, plugin):
+        vars(module)["get_commit_info"] = remembered_commit
+    vars(html_plugin)["_read_template"] = remembered_template
+    remembered_commit()
+    remembered_template([str(Path(str(html_plugin.__file__)).parent / "resources")])
+    junitxml.bin_xml_escape("")
 
 
 def _import_library() -> None:

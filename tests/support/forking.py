@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from tests.support.forked import LIBRARIES, MODULES, SIZE, Forks
+from tests.support.forked import LIBRARIES, MODULES, ROOT, SIZE, Forks
 
 
 def import_stack() -> Forks:
@@ -80,6 +80,9 @@ def main(number: int, prepare: str) -> None:
                     forks.join(theirs)
                 else:
                     theirs.close()
+                if order["folder"] != str(ROOT):
+                    for name in forks.rewritten:
+                        forget(name)
                 _end(_run(order, descriptors[1:]))
             theirs.close()
             for stream in descriptors[1:]:

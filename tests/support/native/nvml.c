@@ -39,7 +39,7 @@
 #define TEXT 256
 
 typedef struct { int index, instance; } device;
-typedef struct { char key[TEXT], condition[TEXT], value[TEXT]; } line;
+typedef struct { char key[TEXT], condition[TEXT], value[TEXT]; size_t head, tail; } line;
 typedef struct { char key[TEXT]; unsigned long calls; } counted;
 typedef struct { int told[MOST_EVENTS]; } event_set;
 
@@ -92,6 +92,18 @@ static void read_line(char *text) {
         copy(into->condition, trim(open + 1));
     }
     copy(into->key, trim(left));
+    into->head = strcspn(into->key, "*?[");
+    into->tail = strlen(into->key);
+    while (into->tail > into->head && !strchr("*?[]", into->key[into->tail - 1]))
+        into->tail--;
+}
+
+/* Whether a key is a line's; most differ before its first wildcard or after its last. */
+static int is_of(const line *one, const char *key, size_t size) {
+    const char *tail = one->key + one->tail;
+    size_t rest = strlen(tail);
+    return !strncmp(one->key, key, one->head) && rest <= size && !strcmp(tail, key + size - rest) &&
+           !fnmatch(one->key, key, 0);
 }
 
 /* The scenario as it is now. A file is replaced by a rename, so that none is read half written. */
@@ -158,7 +170,7 @@ static int text_of(const char *key, char *out, unsigned size, unsigned long *cal
     refresh();
     *calls = ask_again(key);
     for (int at = 0; at < line_count; at++)
-        if (!fnmatch(lines[at].key, key, 0) && holds(lines[at].condition, *calls))
+        if (is_of(&lines[at], key, strlen(key)) && holds(lines[at].condition, *calls))
             value = lines[at].value;
     if (value && *value == '!')
         result = atoi(value + 1);

@@ -125,9 +125,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         assert said == "Paris", "the answer is wrong"
     if "deprecated" in DONE and pyfuncitem.name.endswith("[tiny]"):
         warnings.warn("a package of this node will change", DeprecationWarning, stacklevel=1)
-    # What pytest itself has first, before the suite puts checks in the order of asking.
-    if "fail-first" in DONE and pyfuncitem.name.endswith("[gpu1b]"):
-        raise AssertionError("planted")
     return None
 
 
