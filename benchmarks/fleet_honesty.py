@@ -86,13 +86,12 @@ def _figures(kind: Kind, random: np.random.Generator, slower: float) -> dict[Fig
     )
     rates = np.exp(logs)
     rates[:, 0, 0] /= slower
+    places = [(f"node{node}", f"gpu{gpu}") for node in range(kind.nodes) for gpu in range(kind.gpus)]
     return {
         FigureKey(product="a GPU", check=f"check {number}", metric="matmul_rate", unit="FLOP/s"): [
-            FigureValue(node=f"node{node}", gpu=f"gpu{gpu}", value=float(rates[number, node, gpu]))
-            for node in range(kind.nodes)
-            for gpu in range(kind.gpus)
+            FigureValue(node, gpu, rate) for (node, gpu), rate in zip(places, own, strict=True)
         ]
-        for number in range(kind.figures)
+        for number, own in enumerate(rates.reshape(kind.figures, -1).tolist())
     }
 
 

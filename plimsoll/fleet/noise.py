@@ -33,18 +33,13 @@ _ORDINARY: Final = 1.75
 nothing, and takes long for all of one."""
 
 
-def chance_of_noise(nodes: Sequence[Sequence[float]], noise: Sequence[float]) -> Callable[[float], float]:
-    """What tells the chance of a z as far out to the slow side, among values that lie so far out on each node.
-
-    `noise` are the z by which the tail is seen; positive is slower.
-    """
+def chance_of_noise(nodes: Sequence[Sequence[float]], tail: NoiseTail) -> Callable[[float], float]:
+    """What tells the chance of a z as far out to the slow side, among values that lie so far out on each node."""
     few = MAD_EFFICIENCY * (_independent(nodes) - 1.0)
-    freedom = 1.0 / (1.0 / max(few, 0.5) + 1.0 / _tail_freedom(noise))
-    # Far out on the slow side lie faults, which are no noise. Noise makes fast as well as slow: there it is alone.
-    continued = _ContinuedTail.of([z for z in noise if z < 0.0])
+    freedom = 1.0 / (1.0 / max(few, 0.5) + 1.0 / tail.freedom)
 
     def chance(z: float) -> float:
-        return 1.0 if z <= _ORDINARY else max(student_tail(z, freedom), continued.chance(z))
+        return 1.0 if z <= _ORDINARY else max(student_tail(z, freedom), tail.continued.chance(z))
 
     return chance
 
@@ -90,6 +85,21 @@ class _ContinuedTail:
     def chance(self, z: float) -> float:
         """Of a value as far out on one side; zero where nothing is known, and within what is no tail."""
         return 0.0 if z <= self.begins else self.share / 2.0 * (z / self.begins) ** -self.power
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseTail:
+    """How heavy the tail of a noise is."""
+
+    freedom: float
+    """Degrees of freedom, as `_tail_freedom` tells them."""
+    continued: _ContinuedTail
+
+    @classmethod
+    def of(cls, noise: Sequence[float]) -> NoiseTail:
+        """As its z show it; positive is slower."""
+        # Far out on the slow side lie faults, which are no noise. Noise makes fast as well as slow: there it is alone.
+        return cls(_tail_freedom(noise), _ContinuedTail.of([z for z in noise if z < 0.0]))
 
 
 def _independent(nodes: Sequence[Sequence[float]]) -> float:

@@ -10,13 +10,14 @@ alarm, and Holm corrects each for its number. What is out by less than a floor i
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 from typing import Final
 
-from plimsoll.fleet.noise import chance_of_noise, scale_of
+from plimsoll.fleet.noise import NoiseTail, chance_of_noise, scale_of
 from plimsoll.statistics.correction import holm
 from plimsoll.statistics.robust import quantile
 from plimsoll.units import counted, format_brief, format_value
@@ -109,22 +110,7 @@ class OutlierSearch:
     outliers: tuple[Outlier, ...]
     looks: int
     too_few: tuple[str, ...]
-    """Products of which there are too few GPUs to say anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Deviation:
-    """How far out something is, in logarithms; positive is slower."""
-
-    look: Look
-    node: str
-    gpu: str | None
-    out: float
-    z: float
-    key: FigureKey | None = None
-    value: float | None = None
-    middle: float | None = None
-    figures: int = 1
+    """Products of which there are too few GPUs to say anything, or too few that were asked the same."""
 
 
 Place = tuple[str, str]
@@ -139,11 +125,12 @@ def find_outliers(
     products = dict.fromkeys(key.product for key in figures)
     for product in products:
         own = {key: values for key, values in figures.items() if key.product == product}
-        places = {(value.node, value.gpu) for values in own.values() for value in values}
-        if len(places) < FEWEST:
+        places = {key: [(value.node, value.gpu) for value in values] for key, values in own.items()}
+        columns = [_column(key, values, places[key]) for key, values in own.items() if len(values) >= FEWEST]
+        if not columns or len(set().union(*places.values())) < FEWEST:
             too_few.append(product)
             continue
-        outliers, count = _of_product(product, own, alpha, math.log1p(floor))
+        outliers, count = _of_product(product, columns, alpha, math.log1p(floor))
         found += outliers
         looks += count
     return OutlierSearch(
@@ -156,59 +143,104 @@ def find_outliers(
 _ORDER: Final = {Look.NODE: 0, Look.GPU: 1, Look.FIGURE: 2}
 
 
-def _of_product(
-    product: str, figures: Mapping[FigureKey, Sequence[FigureValue]], alpha: float, floor: float
-) -> tuple[list[Outlier], int]:
-    measured = [one for key, values in figures.items() for one in _from_the_median(key, values)]
-    gpus = _gpus_of(measured)
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A figure on every GPU that has it, and how far each logarithm lies from the median; positive is slower."""
+
+    key: FigureKey
+    values: Sequence[FigureValue]
+    places: Sequence[Place]
+    outs: Sequence[float]
+    middle: float
+    """The median, as a figure."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What is held against each other: how far each lies out, in logarithms, and as a z; positive is slower.
+
+    Lists side by side, for a fleet has as many figures as it has GPUs times checks, and hardly any is ever named.
+    """
+
+    look: Look
+    places: Sequence[Place]
+    outs: Sequence[float]
+    zs: Sequence[float]
+    column: _Column | None = None
+    """Where they are figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """Groups that share a part of the chance of a false alarm, and the z by which the tail of their noise is seen."""
+
+    groups: Sequence[_Group] = ()
+    noise: Sequence[float] = ()
+
+    def __len__(self) -> int:
+        return sum(len(group.outs) for group in self.groups)
+
+
+def _column(key: FigureKey, values: Sequence[FigureValue], places: Sequence[Place]) -> _Column:
+    sign = -1.0 if key.unit.endswith("/s") else 1.0
+    logs = [sign * math.log(value.value) for value in values]
+    middle = median(logs)
+    return _Column(key, values, places, [log - middle for log in logs], math.exp(sign * middle))
+
+
+def _of_product(product: str, columns: Sequence[_Column], alpha: float, floor: float) -> tuple[list[Outlier], int]:
+    by_place = _by_place(columns)
+    gpus = _gpus_of(by_place)
     nodes = _nodes_of(gpus, _QUARTILE)
     families = (
-        _figure_looks(measured, gpus),
-        _looks(Look.GPU, _less(gpus, nodes), measured, _less_others(gpus)),
-        _looks(Look.NODE, {(node, ""): out for node, out in nodes.items()}, measured),
+        _figure_looks(columns, by_place, gpus),
+        _looks(Look.GPU, _less(gpus, nodes), _less_others(gpus)),
+        _looks(Look.NODE, {(node, ""): out for node, out in nodes.items()}),
     )
+    figures = _figures_behind(columns)
     found = []
     asked = sum(share for family, share in zip(families, _SHARES, strict=True) if family)
     for family, part in zip(families, _SHARES, strict=True):
         share = part / asked
-        for (each, _), chance in zip(family, holm([p for _, p in family]), strict=True):
-            if each.out >= floor and chance < share * alpha:
-                found.append(_outlier(product, each, chance / share))
+        for group, at, chance in _beyond(family, floor):
+            if chance < share * alpha:
+                found.append(_outlier(product, group, at, chance / share, figures[group.look][group.places[at]]))
     return found, sum(map(len, families))
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """A figure, and how far its logarithm lies from the median; positive is slower."""
-
-    key: FigureKey
-    value: FigureValue
-    out: float
-    middle: float
-    """The median, as a figure."""
-
-    @property
-    def place(self) -> Place:
-        return self.value.node, self.value.gpu
-
-
-def _from_the_median(key: FigureKey, values: Sequence[FigureValue]) -> list[_Measured]:
-    if len(values) < FEWEST:
+def _beyond(family: _Family, floor: float) -> list[tuple[_Group, int, float]]:
+    """What is out by the floor or more: its group, its place there, its chance as corrected for the whole family."""
+    if all(max(group.outs) < floor for group in family.groups):
         return []
-    sign = -1.0 if key.unit.endswith("/s") else 1.0
-    logs = [sign * math.log(value.value) for value in values]
-    middle = median(logs)
+    tail = NoiseTail.of(family.noise)
+    corrected = holm([chance for group in family.groups for chance in _chances(group, tail)])
+    looks = ((group, at) for group in family.groups for at in range(len(group.outs)))
     return [
-        _Measured(key, value, log - middle, math.exp(sign * middle)) for value, log in zip(values, logs, strict=True)
+        (group, at, chance) for (group, at), chance in zip(looks, corrected, strict=True) if group.outs[at] >= floor
     ]
 
 
-def _gpus_of(measured: Iterable[_Measured]) -> dict[Place, float]:
+def _figures_behind(columns: Iterable[_Column]) -> dict[Look, Mapping[Place, int]]:
+    """How many figures stand behind what is looked at."""
+    of_gpus = Counter(place for column in columns for place in column.places)
+    of_nodes: Counter[Place] = Counter()
+    for (node, _), count in of_gpus.items():
+        of_nodes[node, ""] += count
+    return {Look.FIGURE: dict.fromkeys(of_gpus, 1), Look.GPU: of_gpus, Look.NODE: of_nodes}
+
+
+def _gpus_of(by_place: Mapping[Place, Sequence[float]]) -> dict[Place, float]:
     """How far each GPU is out over its figures: the median, which one bad figure does not move."""
+    return {place: median(own) for place, own in by_place.items() if len(own) >= _FEWEST_FIGURES}
+
+
+def _by_place(columns: Iterable[_Column]) -> dict[Place, list[float]]:
+    """How far the figures of each GPU are out, in the order of the columns."""
     outs: dict[Place, list[float]] = {}
-    for one in measured:
-        outs.setdefault(one.place, []).append(one.out)
-    return {place: median(own) for place, own in outs.items() if len(own) >= _FEWEST_FIGURES}
+    for column in columns:
+        for place, out in zip(column.places, column.outs, strict=True):
+            outs.setdefault(place, []).append(out)
+    return outs
 
 
 def _less(gpus: Mapping[Place, float], nodes: Mapping[str, float]) -> dict[Place, float]:
@@ -238,38 +270,27 @@ def _nodes_of(gpus: Mapping[Place, float], share: float) -> dict[str, float]:
     return {node: quantile(sorted(own), share) for node, own in outs.items() if len(own) >= _NODE_FROM}
 
 
-def _figure_looks(measured: Sequence[_Measured], gpus: Mapping[Place, float]) -> list[tuple[_Deviation, float]]:
+def _figure_looks(
+    columns: Sequence[_Column], by_place: Mapping[Place, Sequence[float]], gpus: Mapping[Place, float]
+) -> _Family:
     """Each figure against the others of its GPU; where a GPU has too few, against its node's."""
-    by_key: dict[FigureKey, list[_Measured]] = {}
-    by_place: dict[Place, list[float]] = {}
-    for one in measured:
-        by_key.setdefault(one.key, []).append(one)
-        by_place.setdefault(one.place, []).append(one.out)
-    # Each GPU's figures stand in the order of the keys, as they are asked for below.
+    # Each GPU's figures stand in the order of the columns, as they are asked for below.
     of_others = {place: iter(_medians_of_others(outs)) for place, outs in by_place.items() if place in gpus}
-    groups, noise = [], []
-    for key, own in by_key.items():
-        alone = _less_others({one.place: one.out for one in own})
-        residuals = [one.out - next(of_others[one.place]) if one.place in gpus else alone[one.place] for one in own]
-        middle = median(residuals)
-        scale = scale_of(residuals, middle)
-        groups.append(
-            [
-                _Deviation(
-                    look=Look.FIGURE,
-                    node=one.value.node,
-                    gpu=one.value.gpu,
-                    out=residual - middle,
-                    z=(residual - middle) / scale,
-                    key=key,
-                    value=one.value.value,
-                    middle=one.middle,
-                )
-                for one, residual in zip(own, residuals, strict=True)
-            ]
-        )
-        noise += [each.z for each in groups[-1]]
-    return [judged for group in groups for judged in _judged(group, noise)]
+    groups = []
+    for column in columns:
+        own = list(zip(column.places, column.outs, strict=True))
+        alone: Mapping[Place, float] = {} if all(place in gpus for place in column.places) else _less_others(dict(own))
+        residuals = [out - next(of_others[place]) if place in gpus else alone[place] for place, out in own]
+        groups.append(_group(Look.FIGURE, column.places, residuals, column))
+    return _Family(groups, [z for group in groups for z in group.zs])
+
+
+def _group(look: Look, places: Sequence[Place], values: Sequence[float], column: _Column | None = None) -> _Group:
+    """Each of the values against all of them."""
+    middle = median(values)
+    scale = scale_of(values, middle)
+    outs = [value - middle for value in values]
+    return _Group(look, places, outs, [out / scale for out in outs], column)
 
 
 def _medians_of_others(values: Iterable[float]) -> list[float]:
@@ -286,58 +307,38 @@ def _medians_of_others(values: Iterable[float]) -> list[float]:
     ]
 
 
-def _looks(
-    look: Look, outs: Mapping[Place, float], measured: Iterable[_Measured], noise: Mapping[Place, float] | None = None
-) -> list[tuple[_Deviation, float]]:
+def _looks(look: Look, outs: Mapping[Place, float], noise: Mapping[Place, float] | None = None) -> _Family:
     """Each GPU, or each node, against all others; `noise` shows their tail, the same unless given."""
     if len(outs) < FEWEST:
-        return []
-    figures: dict[Place, int] = {}
-    for one in measured:
-        place = (one.value.node, "") if look is Look.NODE else one.place
-        figures[place] = figures.get(place, 0) + 1
-    middle = median(outs.values())
-    scale = scale_of(list(outs.values()), middle)
-    group = [
-        _Deviation(
-            look=look,
-            node=node,
-            gpu=None if look is Look.NODE else gpu,
-            out=out - middle,
-            z=(out - middle) / scale,
-            figures=figures[node, gpu],
-        )
-        for (node, gpu), out in outs.items()
-    ]
-    others = list((outs if noise is None else noise).values())
-    centre = median(others)
-    others_scale = scale_of(others, centre)
-    return _judged(group, [(other - centre) / others_scale for other in others])
+        return _Family()
+    group = _group(look, list(outs), list(outs.values()))
+    others = group if noise is None else _group(look, list(noise), list(noise.values()))
+    return _Family([group], others.zs)
 
 
-def _judged(group: Sequence[_Deviation], noise: Sequence[float]) -> list[tuple[_Deviation, float]]:
-    """Each deviation with the chance of one as far out to the slow side; `noise` shows the tail, where it can."""
+def _chances(group: _Group, tail: NoiseTail) -> list[float]:
+    """The chance of one as far out to the slow side, for each of a group."""
     outs: dict[str, list[float]] = {}
-    for each in group:
-        outs.setdefault(each.node, []).append(each.out)
-    chance = chance_of_noise(list(outs.values()), noise)
-    return [(each, chance(each.z)) for each in group]
+    for (node, _), out in zip(group.places, group.outs, strict=True):
+        outs.setdefault(node, []).append(out)
+    return list(map(chance_of_noise(list(outs.values()), tail), group.zs))
 
 
-def _outlier(product: str, each: _Deviation, chance: float) -> Outlier:
-    key = each.key
+def _outlier(product: str, group: _Group, at: int, chance: float, figures: int) -> Outlier:
+    node, gpu = group.places[at]
+    column = group.column
     return Outlier(
-        look=each.look,
+        look=group.look,
         product=product,
-        node=each.node,
-        gpu=each.gpu or None,
-        behind=-math.expm1(-each.out),
-        z=each.z,
+        node=node,
+        gpu=gpu or None,
+        behind=-math.expm1(-group.outs[at]),
+        z=group.zs[at],
         chance=chance,
-        check=None if key is None else key.check,
-        metric=None if key is None else key.metric,
-        unit=None if key is None else key.unit,
-        value=each.value,
-        middle=each.middle,
-        figures=each.figures,
+        check=None if column is None else column.key.check,
+        metric=None if column is None else column.key.metric,
+        unit=None if column is None else column.key.unit,
+        value=None if column is None else column.values[at].value,
+        middle=None if column is None else column.middle,
+        figures=figures,
     )

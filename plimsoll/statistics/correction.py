@@ -11,7 +11,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Holds for any dependence between the tests. Metrics of one machine, and answers to the same questions, depend on
     each other.
     """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    # What is certain stays so, and in a fleet most is.
+    order = sorted((i for i, p in enumerate(p_values) if p < 1.0), key=p_values.__getitem__)
     adjusted = [1.0] * len(p_values)
     highest = 0.0
     for rank, i in enumerate(order):

@@ -80,7 +80,14 @@ CONFIG: Mapping[str, Any] = {
             "emb_dim": 32,
             "num_embeds": 64,
         },
-        "bigvgan_config": {"model_type": "qwen2_5_omni_bigvgan", "upsample_initial_channel": 64},
+        "bigvgan_config": {
+            "model_type": "qwen2_5_omni_bigvgan",
+            "upsample_initial_channel": 64,
+            "upsample_rates": [5, 3],
+            "upsample_kernel_sizes": [11, 7],
+            "resblock_kernel_sizes": [3],
+            "resblock_dilation_sizes": [[1, 3, 5]],
+        },
     },
 }
 SCHEMES = (Quantization.BF16, Quantization.INT8, Quantization.NF4_DQ)

@@ -20,7 +20,7 @@ from plimsoll.fleet.document import drain_commands
 from plimsoll.fleet.expected import read_expected
 from plimsoll.fleet.fleet import Condition, Fleet, judge_fleet
 from plimsoll.fleet.names import compressed, expanded, natural
-from plimsoll.fleet.outliers import Look
+from plimsoll.fleet.outliers import FigureKey, FigureValue, Look, OutlierSearch, find_outliers
 from plimsoll.fleet.reading import read_nodes, split
 from plimsoll.fleet.summary import check_name
 from plimsoll.fleet.write import markdown_text, terminal_lines
@@ -234,6 +234,16 @@ def test_of_too_few_gpus_nothing_is_said(tmp_path: Path) -> None:
     fleet = made_fleet(tmp_path, 3, node01=one, node02=two, node03=three)
     assert (fleet.outliers.looks, fleet.outliers.outliers) == (0, ())
     assert fleet.outliers.too_few == ("NVIDIA H100 80GB HBM3",)
+
+
+def test_of_gpus_that_have_too_few_figures_in_common_nothing_is_said() -> None:
+    figures = {
+        FigureKey(product="a GPU", check=check, metric="load_time", unit="s"): [
+            FigureValue(node, gpu, 1.0) for gpu in ("gpu0", "gpu1", "gpu2")
+        ]
+        for node, check in (("node1", "a cold load"), ("node2", "a warm load"))
+    }
+    assert find_outliers(figures) == OutlierSearch(outliers=(), looks=0, too_few=("a GPU",))
 
 
 def test_a_node_that_took_long_is_named(tmp_path: Path) -> None:
