@@ -1,4 +1,7 @@
-"""Nodes accepted by a real Slurm: eight slurmd with stand-ins for their GPUs, each odd in a way of its own."""
+"""Nodes accepted by a real Slurm: slurmd with stand-ins for their GPUs, some odd in a way of their own.
+
+A straggler and a time limit are what must be waited for: jobs on nodes of their own do so at one time.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +23,10 @@ from tests.support.commands import plimsoll
 from tests.support.slurm import Cluster, cluster
 from tests.support.subsession import ROOT, read_events
 
-NODES = tuple(f"gpu{number:02}" for number in range(1, 9))
+EIGHT = tuple(f"gpu{number:02}" for number in range(1, 9))
+BESIDE = ("gpu09", "gpu10", "gpu11", "gpu12")
+"""Nodes of the jobs that run while the straggler of the eight is waited for: a run without end, a run that is cut
+short, an array."""
 SCENARIOS = {
     "gpu02": ["gpu.3.remap.failed = 1"],
     "gpu05": ["driver = 570.133.20"],
@@ -36,15 +44,46 @@ LATE = 35.0
 pytestmark = pytest.mark.usefixtures("no_color")
 
 
-@pytest.fixture
-def no_color(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
+@pytest.fixture(scope="module")
+def no_color() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NO_COLOR", "1")
+        yield
 
 
 @pytest.fixture(scope="module")
-def slurm() -> Iterator[Cluster]:
-    with cluster(NODES, SCENARIOS) as started:
+def slurm(no_color: None) -> Iterator[Cluster]:
+    with cluster((*EIGHT, *BESIDE), SCENARIOS) as started:
         yield started
+
+
+@dataclass(frozen=True)
+class JobBeside:
+    """A job that is followed to its end beside whatever the tests do."""
+
+    folder: Path
+    ended: Future[dict[str, str]]
+    """What Slurm tells of it then, or what went wrong until then."""
+
+    @property
+    def reports(self) -> Path:
+        return self.folder / "job"
+
+
+Beside = Callable[[str, Callable[[Path], Callable[[], dict[str, str]]]], JobBeside]
+
+
+@pytest.fixture(scope="module")
+def beside(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beside]:
+    """Submit a job, and leave it to a thread to follow it: what submits it returns what follows it."""
+    with ThreadPoolExecutor(len(BESIDE)) as threads:
+
+        def begin(name: str, submit: Callable[[Path], Callable[[], dict[str, str]]]) -> JobBeside:
+            folder = tmp_path_factory.mktemp(name)
+            return JobBeside(folder, threads.submit(submit(folder)))
+
+        yield begin
+        slurm.is_over = True
 
 
 def script(folder: Path, *options: str) -> Path:
@@ -93,11 +132,14 @@ def fleet_of(reports: Path) -> dict[str, Any]:
     return data
 
 
-def test_eight_nodes_of_which_five_are_odd_have_one_verdict_and_each_its_reason(slurm: Cluster, tmp_path: Path) -> None:
+def test_eight_nodes_of_which_five_are_odd_have_one_verdict_and_each_its_reason(
+    slurm: Cluster, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     reports = Path(os.environ.get("PLIMSOLL_FLEET_OUTPUT") or tmp_path / "job")
     batch = script(tmp_path, "--nodes=8", "--time=30", "--lead=60", "--shared")
     log = tmp_path / "job.log"
-    job = slurm.submit(batch, *WITH_TENANTS, options=[f"--output={log}"], env=environment(reports))
+    options = ["--nodelist=gpu[01-08]", f"--output={log}"]
+    job = slurm.submit(batch, *WITH_TENANTS, options=options, env=environment(reports))
     # In the middle of its run: the plan is made, and nothing has been reported yet.
     wait_for(slurm, reports, "gpu03", "plan")
     slurm.cut_power("gpu03")
@@ -106,9 +148,11 @@ def test_eight_nodes_of_which_five_are_odd_have_one_verdict_and_each_its_reason(
     assert halted
     send(halted, signal.SIGSTOP)
     began = time.monotonic()
-    prompt = sorted({*NODES} - {"gpu03", "gpu04", "gpu07"})
+    prompt = sorted({*EIGHT} - {"gpu03", "gpu04", "gpu07"})
     for node in prompt:
         wait_for(slurm, reports, node, "finish")
+    for other in ("run_without_end", "requeued", "array"):
+        request.getfixturevalue(other)
     late = max(LATE, 0.6 * (time.monotonic() - began)) + time.monotonic() - began
     slurm.wait("gpu04's time", lambda: time.monotonic() - began > late, late + 10)
     send(halted, signal.SIGCONT)
@@ -123,11 +167,11 @@ def test_eight_nodes_of_which_five_are_odd_have_one_verdict_and_each_its_reason(
 
     fleet = fleet_of(reports)
     assert fleet["statement"] == ("REJECTED over 8 expected nodes: 5 accepted, 1 rejected, 2 incomplete"), said
-    assert fleet["expected"]["names"] == list(NODES)
+    assert fleet["expected"]["names"] == list(EIGHT)
     nodes = {node["name"]: node for node in fleet["nodes"]}
     words = {name: node["verdict"] for name, node in nodes.items()}
     assert words == {
-        **dict.fromkeys(NODES, "ACCEPTED"),
+        **dict.fromkeys(EIGHT, "ACCEPTED"),
         "gpu02": "REJECTED",
         "gpu03": "INCOMPLETE",
         "gpu07": "INCOMPLETE",
@@ -147,39 +191,68 @@ def test_eight_nodes_of_which_five_are_odd_have_one_verdict_and_each_its_reason(
     assert all(name in page for name in ("gpu02", "gpu03", "gpu04", "gpu05", "gpu07"))
 
 
-def test_a_run_that_does_not_end_when_told_to_is_killed_in_time_for_the_verdict(slurm: Cluster, tmp_path: Path) -> None:
-    reports, log = tmp_path / "job", tmp_path / "job.log"
-    batch = script(tmp_path, "--nodes=1", "--time=30", "--lead=30", "--shared")
-    options = ["--nodelist=gpu06", f"--output={log}"]
-    job = slurm.submit(batch, *CHOSEN, options=options, env=environment(reports))
-    wait_for(slurm, reports, "gpu06", "plan")
-    # srun too: it then waits for ever, as where a process is stuck in a driver and cannot be killed.
-    send(runs_of(slurm, "gpu06"), signal.SIGSTOP)
-    # The limit comes near once the run stands still, for a busy machine would reach a near one before. Once Slurm has
-    # told the job, which it does within 30 s, the limit is far again: how long a verdict takes is not the subject.
-    slurm.end_within(job, 60)
-    slurm.wait("the signal", lambda: "the time limit is near" in log.read_text(), timeout=60)
-    slurm.end_within(job, 1200)
-    ended = slurm.wait_for_end(job, timeout=300)
-    assert ended["ExitCode"] == "6:0", log.read_text()
+@pytest.fixture(scope="module")
+def run_without_end(slurm: Cluster, beside: Beside) -> JobBeside:
+    """A run that stands still, and whose time limit then comes near."""
+
+    def submit(folder: Path) -> Callable[[], dict[str, str]]:
+        reports, log = folder / "job", folder / "job.log"
+        batch = script(folder, "--nodes=1", "--time=30", "--lead=30", "--shared")
+        options = ["--nodelist=gpu09", f"--output={log}"]
+        job = slurm.submit(batch, *CHOSEN, options=options, env=environment(reports))
+
+        def follow() -> dict[str, str]:
+            wait_for(slurm, reports, "gpu09", "plan")
+            # srun too: it then waits for ever, as where a process is stuck in a driver and cannot be killed.
+            send(runs_of(slurm, "gpu09"), signal.SIGSTOP)
+            # The limit comes near once the run stands still, for a busy machine would reach a near one before. Once
+            # Slurm has told the job, which it does within 30 s, the limit is far again: how long a verdict takes is
+            # not the subject.
+            slurm.end_within(job, 60)
+            slurm.wait("the signal", lambda: "the time limit is near" in log.read_text(), timeout=60)
+            slurm.end_within(job, 1200)
+            return slurm.wait_for_end(job, timeout=300)
+
+        return follow
+
+    return beside("run-without-end", submit)
+
+
+def test_a_run_that_does_not_end_when_told_to_is_killed_in_time_for_the_verdict(run_without_end: JobBeside) -> None:
+    ended, said = run_without_end.ended.result(), (run_without_end.folder / "job.log").read_text()
+    assert ended["ExitCode"] == "6:0", said
     assert ended["JobState"] == "FAILED", "not TIMEOUT, nor CANCELLED: the script ended by itself"
-    assert "the runs do not end, killed as they are" in log.read_text()
-    fleet = fleet_of(reports)
+    assert "the runs do not end, killed as they are" in said
+    fleet = fleet_of(run_without_end.reports)
     assert fleet["statement"].startswith("INCOMPLETE over 1 expected node: 0 accepted, 1 incomplete")
-    assert (reports / "fleet" / "fleet.html").is_file()
+    assert (run_without_end.reports / "fleet" / "fleet.html").is_file()
 
 
-def test_a_requeued_job_goes_on_where_its_run_was_cut_short(slurm: Cluster, tmp_path: Path) -> None:
-    reports, log = tmp_path / "job", tmp_path / "job.log"
-    batch = script(tmp_path, "--nodes=1", "--shared")
-    options = ["--nodelist=gpu08", f"--output={log}"]
-    job = slurm.submit(batch, *CHOSEN, options=options, env=environment(reports))
-    wait_for(slurm, reports, "gpu08", "report")
-    send(runs_of(slurm, "gpu08"), signal.SIGSTOP)
-    slurm.requeue(job)
-    ended = slurm.wait_for_end(job, timeout=150)
-    assert (ended["ExitCode"], ended["Restarts"]) == ("0:0", "1"), log.read_text() + slurm.logs()
-    fleet = fleet_of(reports)
+@pytest.fixture(scope="module")
+def requeued(slurm: Cluster, beside: Beside) -> JobBeside:
+    """A run that is cut short, and whose job begins anew."""
+
+    def submit(folder: Path) -> Callable[[], dict[str, str]]:
+        reports, log = folder / "job", folder / "job.log"
+        batch = script(folder, "--nodes=1", "--shared")
+        options = ["--nodelist=gpu10", f"--output={log}"]
+        job = slurm.submit(batch, *CHOSEN, options=options, env=environment(reports))
+
+        def follow() -> dict[str, str]:
+            wait_for(slurm, reports, "gpu10", "report")
+            send(runs_of(slurm, "gpu10"), signal.SIGSTOP)
+            slurm.requeue(job)
+            return slurm.wait_for_end(job, timeout=150)
+
+        return follow
+
+    return beside("requeued", submit)
+
+
+def test_a_requeued_job_goes_on_where_its_run_was_cut_short(slurm: Cluster, requeued: JobBeside) -> None:
+    ended, said = requeued.ended.result(), (requeued.folder / "job.log").read_text()
+    assert (ended["ExitCode"], ended["Restarts"]) == ("0:0", "1"), said + slurm.logs()
+    fleet = fleet_of(requeued.reports)
     [node] = fleet["nodes"]
     assert (fleet["verdict"], len(node["runs"])) == ("ACCEPTED", 2)
 
@@ -205,19 +278,29 @@ def test_runs_of_another_job_do_not_stand_for_those_of_this(slurm: Cluster, tmp_
     assert slurm.wait_for_end(judged, timeout=60)["ExitCode"] == "6:0"
 
 
-def test_an_array_has_a_job_a_node_and_another_job_judges_all(slurm: Cluster, tmp_path: Path) -> None:
-    reports = tmp_path / "job"
-    batch = script(tmp_path, "--nodes=2", "--array")
-    options = [f"--output={tmp_path}/%A_%a.log", "--exclude=gpu[02-07]"]
-    job = slurm.submit(batch, *CHOSEN, options=options, env=environment(reports))
-    judge = ["--array=1", f"--dependency=afterany:{job}", f"--output={tmp_path}/judge.log"]
-    second = slurm.submit(batch, "--judge", job, "2", options=judge, env=environment(reports))
-    ended = slurm.wait_for_end(second, timeout=150)
-    assert ended["ExitCode"] == "0:0", (tmp_path / "judge.log").read_text()
-    fleet = fleet_of(reports)
+@pytest.fixture(scope="module")
+def array(slurm: Cluster, beside: Beside) -> JobBeside:
+    """The job that judges an array of two."""
+
+    def submit(folder: Path) -> Callable[[], dict[str, str]]:
+        reports = folder / "job"
+        batch = script(folder, "--nodes=2", "--array")
+        own = "--exclude=gpu[01-10]"
+        job = slurm.submit(batch, *CHOSEN, options=[f"--output={folder}/%A_%a.log", own], env=environment(reports))
+        judge = ["--array=1", f"--dependency=afterany:{job}", f"--output={folder}/judge.log", own]
+        second = slurm.submit(batch, "--judge", job, "2", options=judge, env=environment(reports))
+        return lambda: slurm.wait_for_end(second, timeout=150)
+
+    return beside("array", submit)
+
+
+def test_an_array_has_a_job_a_node_and_another_job_judges_all(array: JobBeside) -> None:
+    ended = array.ended.result()
+    assert ended["ExitCode"] == "0:0", (array.folder / "judge.log").read_text()
+    fleet = fleet_of(array.reports)
     assert (fleet["statement"], sorted(node["name"] for node in fleet["nodes"])) == (
         "ACCEPTED over 2 expected nodes: 2 accepted",
-        ["gpu01", "gpu08"],
+        ["gpu11", "gpu12"],
     )
 
 

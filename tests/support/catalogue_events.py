@@ -84,20 +84,18 @@ def catalogue() -> Catalogue:
 
 
 EVERY_OUTCOME: Final = (
-    "llama-3.2-3b",
-    "llama-3.1-70b",
-    "mistral-7b-v0.3",
-    "phi-3-mini-4k-instruct",
-    "qwen2.5-3b",
-    _NEVER_ASKED,
-    "tiny-phi",
+    *("llama-3.2-3b/bf16", "llama-3.2-3b/int8", "llama-3.1-70b", "mistral-7b-v0.3/bf16"),
+    *("phi-3-mini-4k-instruct/nf4", "phi-3-mini-4k-instruct/nf4-sdpa", "qwen2.5-3b/nf4"),
+    *(_NEVER_ASKED, "tiny-phi/bf16", "tiny-phi/nf4-dq"),
 )
-"""Models among which every outcome is found."""
+"""Models and variants among which every outcome is found, and no more: a browser draws each of their checks anew for
+each test."""
 
 
-def full_catalogue(models: Collection[str] = (), **changes: Any) -> list[Line]:
-    """The run, of all models or of these; `changes` are fields of its first event."""
-    variants = [one for one in catalogue().variants.values() if not models or one.model.id in models]
+def full_catalogue(chosen: Collection[str] = (), **changes: Any) -> list[Line]:
+    """The run, of all variants or of these and those of these models; `changes` are fields of its first event."""
+    known = catalogue().variants.values()
+    variants = [one for one in known if not chosen or one.id in chosen or one.model.id in chosen]
     cells = {variant.id: _cells(variant) for variant in variants}
     head = [
         start(**{"arguments": ["-m", "not plan"], "selection": {"mark": "", "keyword": "", "paths": []}, **changes}),

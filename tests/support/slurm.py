@@ -39,6 +39,8 @@ class Cluster:
     folder: Path
     nodes: tuple[str, ...]
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    is_over: bool = False
+    """Whether nothing of it is of interest any more: whoever waits in another thread gives up."""
 
     @property
     def conf(self) -> Path:
@@ -96,6 +98,8 @@ class Cluster:
         said, where it never does."""
         end = time.monotonic() + timeout
         while not holds():
+            if self.is_over:
+                raise AssertionError(f"{what}: not before the tests were over")
             if time.monotonic() > end:
                 raise AssertionError(f"{what}: never within {timeout:g} s\n{self.logs()}")
             time.sleep(every)
