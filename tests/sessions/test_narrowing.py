@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.subsession import Outcome, run_inside, run_suite
+from tests.support.subsession import Outcome, read_events, run_inside, run_suite
 
 STACK = ("-m", "node", "-k", "stack")
 """Six cells, one for each tier, for which nothing is loaded or predicted."""
@@ -162,3 +162,9 @@ def test_a_run_that_goes_on_asks_what_was_withheld(tmp_path: Path) -> None:
 def test_leaving_one_dataset_out_asks_for_no_other(tmp_path: Path) -> None:
     outcome = run_inside(tmp_path, "-m", "tiny and not nq", "--collect-only", "-q")
     assert "test_dataset" not in outcome.output
+
+
+def test_what_one_worker_leaves_to_another_was_not_passed_over(recorded_by_workers: Outcome) -> None:
+    plans = [event for event in read_events(recorded_by_workers.folder / "evidence.jsonl") if event["event"] == "plan"]
+    assert {event["worker"] for event in plans} >= {"main", "gw0", "gw1"}
+    assert [event["withheld"] for event in plans if event.get("withheld")] == []
