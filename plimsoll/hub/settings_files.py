@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from plimsoll.catalogue.sizes import sizes_of
+from plimsoll.catalogue.sizes import too_large
 from plimsoll.hub.pointers import stand_in
 from plimsoll.present.foreign_text import one_line
 
@@ -106,7 +106,6 @@ def _fault_of_json(name: str, text: str) -> str | None:
 
 def _too_large(config: Mapping[str, Any]) -> str | None:
     """The first size of a configuration that no model has: its class would be built for days."""
-    for path, value, most in sizes_of(config):
-        if isinstance(value, int | float) and value > most:
-            return f"says {'.'.join(path)} = {value:,}, and no model has more than {most:,}; correct it, or {_AGAIN}"
+    for path, value, most in too_large(config):
+        return f"says {'.'.join(path)} = {value:,}, and no model has more than {most:,}; correct it, or {_AGAIN}"
     return None

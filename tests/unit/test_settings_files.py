@@ -43,8 +43,12 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64
             f"says num_hidden_layers = 10,000,000, and no model has more than 10,000; correct it, or {AGAIN}",
         ),
         (
+            b'{"encoder_layers": 6, "decoder_layers": 10000000}',
+            f"says decoder_layers = 10,000,000, and no model has more than 10,000; correct it, or {AGAIN}",
+        ),
+        (
             b'{"text_config": {"n_routed_experts": 1e9}}',
-            "says text_config.n_routed_experts = 1,000,000,000.0, and no model has more than 10,000; "
+            "says text_config.n_routed_experts = 1,000,000,000.0, and no model has more than 1,000,000; "
             f"correct it, or {AGAIN}",
         ),
         (
@@ -84,9 +88,8 @@ def test_a_path_with_a_newline_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 def test_sound_files_and_those_that_are_not_there_have_no_fault(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(
-        '{"model_type": "llama", "eps": NaN, "num_hidden_layers": 126, "n_head": null}'
-    )
+    sizes = '"num_hidden_layers": 126, "num_experts": 16384, "n_shared_experts": 0, "layers": 1e9'
+    (tmp_path / "config.json").write_text(f'{{"model_type": "llama", "eps": NaN, {sizes}}}')
     (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 1e30, "vocab_size": 1e30}')
     (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}")
     (tmp_path / "tokenizer.model").write_bytes(b"\n\xff\xfe\x00")
