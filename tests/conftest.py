@@ -35,8 +35,11 @@ settings.load_profile("any machine")
 def pytest_configure(config: pytest.Config) -> None:
     """Make warnings errors. Give this worker's tests, and every process that they start, the worker's share of the
     cores, and Ctrl-C: who starts the tests in the background of a script has it ignored, and so would all that they
-    start."""
+    start. Take from them what containers set and shells of users do not: streams without a buffer hide what fails
+    when one is written out."""
     config.addinivalue_line("filterwarnings", "error")
+    for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
+        os.environ.pop(name, None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     share = host_threads(config)

@@ -154,11 +154,13 @@ def spent(request: pytest.FixtureRequest) -> Iterator[IO[str]]:
             yield left
 
 
-def test_a_run_outlives_its_terminal(spent: IO[str], tmp_path: Path) -> None:
-    """Python's own status of 1 would be a rejection."""
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_run_outlives_its_terminal(spent: IO[str], unbuffered: str, tmp_path: Path) -> None:
+    """Python's own status of 1 would be a rejection, at the first line or, from a buffer, the last."""
     words = command(tmp_path, "-m", "node", "-k", "stack", "acceptance/test_node.py")
+    variables = environment({"PYTHONUNBUFFERED": unbuffered})
     done = subprocess.run(
-        words, cwd=ROOT, env=environment(), stdout=spent, stderr=subprocess.PIPE, text=True, check=False, timeout=240
+        words, cwd=ROOT, env=variables, stdout=spent, stderr=subprocess.PIPE, text=True, check=False, timeout=240
     )
     outcome = Outcome(status=done.returncode, output=done.stderr, reports=tmp_path)
     assert (outcome.status, outcome.verdict) == (0, "ACCEPTED"), outcome.output

@@ -228,6 +228,7 @@ class Forks:
 
     def _begin(self) -> socket.socket:
         ours, theirs = socket.socketpair()
+        self._began = _read_at_start(os.environ)
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _BOOT.format(theirs.fileno(), self._prepare)],
