@@ -106,8 +106,8 @@ def _error(way: str, found: array[float], expected: array[float], rows: list[int
     wrong = size = 0.0
     for number, row in enumerate(rows):
         mine, right = found[number * width : (number + 1) * width], expected[row * width : (row + 1) * width]
-        wrong += sum((one - other) ** 2 for one, other in zip(mine, right, strict=True))
-        size += sum(value * value for value in right)
+        wrong += math.dist(mine, right) ** 2
+        size += math.hypot(*right) ** 2
     return math.sqrt(wrong / size)
 
 

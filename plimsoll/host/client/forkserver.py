@@ -84,9 +84,13 @@ class _Line:
             raise fault
         return leash
 
-    def stop(self) -> None:
-        """Ask for no more hosts; those that there are live on. Safe to call again."""
+    def dismiss(self) -> None:
+        """Ask for no more hosts, which a server of ours takes for its end; hosts that there are live on."""
         self._control.close()
+
+    def stop(self) -> None:
+        """The same, and wait until a server of ours has ended. Safe to call again."""
+        self.dismiss()
 
     def _surroundings(self, environment: Mapping[str, str]) -> dict[str, object]:
         return {"environment": dict(environment)}
@@ -216,7 +220,7 @@ class ForkServer(_Line):
 
     def stop(self) -> None:
         """End the server; hosts that it forked live on. Safe to call again."""
-        self._control.close()
+        self.dismiss()
         try:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_LIMIT)

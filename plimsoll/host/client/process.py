@@ -284,6 +284,12 @@ class Hosts:
         self._on_event("started", {"variant": name, "pid": host.pid, "log": str(log), "seconds": seconds})
         return host
 
+    def dismiss(self) -> None:
+        """Ask the fork server to end, and do not wait for it: `close` does. Hosts live on."""
+        with self._lock:
+            if self._server is not None:
+                self._server.dismiss()
+
     def close(self) -> None:
         """End every host and the fork server. Safe to call again; `start` makes a new server."""
         with self._lock:
