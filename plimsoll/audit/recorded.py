@@ -39,11 +39,11 @@ def recorded_bounds(gate: GateRecord) -> dict[str, Bounds]:
     return {metric: _read_bounds(bounds) for metric, bounds in gate.bounds.items() if metric in METRICS}
 
 
-def recorded_claims(gate: GateRecord) -> Iterator[tuple[Claim, Bounds]]:
-    """What documents said of the gate's variant, with what prediction allowed; claims of a metric that this version
-    does not know are left out."""
+def recorded_claims(gate: GateRecord, metric: str | None = None) -> Iterator[tuple[Claim, Bounds]]:
+    """What documents said of the gate's variant, of one metric or of all, with what prediction allowed; claims of a
+    metric that this version does not know are left out."""
     for fields in gate.claims:
-        if fields["metric"] in METRICS:
+        if fields["metric"] in METRICS and metric in (None, fields["metric"]):
             yield _read_claim(gate.variant, fields), _read_bounds(fields["bounds"])
 
 

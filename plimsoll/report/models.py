@@ -194,11 +194,11 @@ def _figure(variant: str, metric: str, gate: GateRecord | None, known: _Known) -
 
 def _claimed(metric: str, gate: GateRecord | None) -> list[Documented]:
     """What documents say of a load as the suite makes it; what they say of other circumstances is another figure."""
-    claims = [] if gate is None else [claim for claim, _ in recorded_claims(gate)]
+    claims = [] if gate is None else [claim for claim, _ in recorded_claims(gate, metric)]
     return [
         Documented(low=claim.low, high=claim.high, source=claim.source, disputed=claim.disputed is not None)
         for claim in claims
-        if claim.metric == metric and not claim.conditions
+        if not claim.conditions
     ]
 
 
