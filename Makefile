@@ -1,7 +1,7 @@
 # make tiny    the tiny tier end to end: set-up, checkpoints, every variant, report, verdict
 # make gpu     the tiny checkpoints on every GPU of this node: kernels, memory and taught answers, with no download
 # make check   ruff, mypy strict, the unit tests on two workers: the inner loop
-# make test    ruff, mypy strict, all of the suite's own tests on two workers
+# make test    ruff, mypy strict, all of the suite's own tests on three workers
 # make real    a real model from PyPI, sound and damaged, through the suite; some minutes
 # make predictions   renew the predictions that ship (catalogue/predictions.json.gz), after an edit of what predicts; minutes
 # make lock    renew requirements.lock, after a change of requirements; with uv
@@ -19,7 +19,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 # `make check WORKERS=`, `make test WORKERS=` and `make tiny WORKERS=` run in one process, which a debugger can stop in.
-WORKERS ?= -n 2
+# Tests of processes wait now and then, and a third worker has the cores meanwhile.
+tiny: WORKERS ?= -n auto
+check: WORKERS ?= -n 2
+test: WORKERS ?= -n 3
 # Another interpreter that is asked for makes the environment anew; one that is not named keeps it.
 ifneq ($(filter command environment,$(origin PYTHON)),)
 ASKED := .make/interpreter

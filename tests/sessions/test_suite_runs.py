@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.workers import workers_on_cores
 from plimsoll.node.processor import usable_cores
 from tests.support.subsession import Outcome, pids_of_hosts, run_suite
 
@@ -67,6 +68,13 @@ def test_hosts_of_two_workers_share_the_cores(shared: Outcome, threads: Path) ->
     assert {worker for worker, _ in told} == {"gw0", "gw1"}
     assert {int(count) for _, count in told} == {max(1, usable_cores() // 2)}
     assert len(told) == len(pids_of_hosts(shared.events))
+
+
+def test_workers_are_as_many_as_the_cores_that_may_be_used(tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, "-m", "node", "-k", "stack", "acceptance/test_node.py", "-n", "auto")
+    assert (outcome.status, outcome.verdict) == (0, "ACCEPTED"), outcome.output
+    started = [event["worker"] for event in outcome.events if event["event"] == "node" and event["worker"] != "main"]
+    assert sorted(started) == [f"gw{number}" for number in range(workers_on_cores())]
 
 
 def test_workers_answer_the_same_cells(alone: Outcome, shared: Outcome) -> None:

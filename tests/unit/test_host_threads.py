@@ -1,4 +1,4 @@
-"""How many threads a host's torch gets: the cores of this process, divided among the workers."""
+"""How many workers `-n auto` starts, and how many threads a host's torch gets: the cores, divided among the workers."""
 
 from __future__ import annotations
 
@@ -29,6 +29,14 @@ def test_workers_divide_the_cores(
     monkeypatch: pytest.MonkeyPatch, cores: int, workers_: int | None, expected: int | None
 ) -> None:
     assert threads(monkeypatch, cores=cores, workers_=workers_) == expected
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (2, 2), (8, 8), (64, 8)])
+def test_workers_are_as_many_as_the_cores_but_never_many(
+    monkeypatch: pytest.MonkeyPatch, cores: int, expected: int
+) -> None:
+    monkeypatch.setattr(workers, "usable_cores", lambda: cores)
+    assert workers.workers_on_cores() == expected
 
 
 @pytest.mark.parametrize(("asked", "expected"), [("1", 1), ("3", 3), ("64", 8), ("0", 8), ("", 8), ("4,2", 8)])

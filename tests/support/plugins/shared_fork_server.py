@@ -13,8 +13,11 @@ class _NoServer:
 
     address = None
 
-    def close(self) -> None:
+    def dismiss(self) -> None:
         """There is nothing to end."""
+
+    def close(self) -> None:
+        """Nor to wait for."""
 
 
 def pytest_configure() -> None:
