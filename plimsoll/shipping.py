@@ -25,7 +25,7 @@ from plimsoll.node.devices import CUDA_KIND, seen_by
 from plimsoll.node.stack import installed_packages
 from plimsoll.plan.headroom import Wanted, headroom_of, otherwise
 from plimsoll.plan.placing import GpuChoice, KnownDemands, Policy
-from plimsoll.plan.planning import PlannedMachine, deal_of, machine_of
+from plimsoll.plan.planning import PlannedMachine, deal_of, machines_of
 from plimsoll.plan.predictions import HostPool, PredictionError, Predictions, hosts_at_once, require_stack
 from plimsoll.plan.shipped import FILE, Shipped, public
 from plimsoll.tiny.store import cache_folder
@@ -43,7 +43,7 @@ def ask_all(catalogue: Catalogue, predictions: Predictions) -> None:
     with ThreadPoolExecutor(max_workers=hosts_at_once()) as threads:
         list(threads.map(lambda wanted: _ask_steps(wanted, predictions), _usual(variants)))
     # Machines with the same memory are dealt alike.
-    machines = {machine.gpus: machine for machine in map(machine_of, catalogue.profiles.values())}
+    machines = {machine.gpus: machine for machine in machines_of(catalogue.profiles.values())}
     known: KnownDemands = {}
     for machine in machines.values():
         for policy in (None, *Policy):

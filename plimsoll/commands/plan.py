@@ -22,7 +22,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
 from plimsoll.plan.estimates import DISK_RATE, LINK_RATE, AssumedSpeeds
 from plimsoll.plan.placing import GpuChoice, KnownDemands, Policy
-from plimsoll.plan.planning import PlannedMachine, Planner, deal_of, machine_of
+from plimsoll.plan.planning import PlannedMachine, Planner, deal_of, machines_of
 from plimsoll.plan.predictions import HostPool, Predictions
 from plimsoll.plan.shipped import Shipped
 from plimsoll.plan.table import render, to_json
@@ -128,7 +128,7 @@ def run(options: argparse.Namespace) -> int:
         return _NOTHING
     choice = GpuChoice.of(options.gpus) if options.gpus else GpuChoice(policy=Policy.SPREAD)
     shipped = Shipped.read()
-    machines = [machine_of(one, shipped.packages) for one in _profiles(catalogue, options.profile)] or [_this_node()]
+    machines = machines_of(_profiles(catalogue, options.profile), shipped.packages) or [_this_node()]
     speeds = AssumedSpeeds(disk=options.disk_speed, link=options.link_speed)
     with HostPool() as hosts:
         predictions = Predictions(cache_folder(), hosts.ask, shipped)

@@ -17,7 +17,7 @@ from plimsoll.footprint.prediction import Prediction, Workload
 from plimsoll.gate.need import need_of
 from plimsoll.host.describing import Description
 from plimsoll.inspection.model import spread, variant_of
-from plimsoll.plan.planning import PlannedMachine, Planner, machine_of
+from plimsoll.plan.planning import PlannedMachine, Planner, machines_of
 from plimsoll.plan.predictions import PredictionError, Predictions
 
 SHOWN: Final = (Quantization.FP32, Quantization.BF16, Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ)
@@ -73,7 +73,7 @@ class Scales:
     ) -> None:
         self._predictions = predictions
         self._planner = planner
-        self._machines = [machine_of(p) for p in sorted(profiles, key=lambda p: (p.memory * p.count, p.count))]
+        self._machines = machines_of(sorted(profiles, key=lambda p: (p.memory * p.count, p.count)))
         self._tier = tier
         self._description = description
 

@@ -125,10 +125,20 @@ def deal_of(
 def machine_of(profile: Profile, stack: Mapping[str, str] | None = None) -> PlannedMachine:
     """A reference machine, with the packages of this environment; where torch is not among them, what is missing is
     taken from the `stack` that predictions were made with."""
+    return machines_of([profile], stack)[0]
+
+
+def machines_of(profiles: Iterable[Profile], stack: Mapping[str, str] | None = None) -> list[PlannedMachine]:
+    """The same of several, in their order; what is installed is read once for all, which takes most of the time."""
+    chosen = list(profiles)
+    if not chosen:
+        return []
     packages = installed_packages()
     if packages.get("torch") is None:
         packages = {name: version or (stack or {}).get(name) for name, version in packages.items()}
-    return PlannedMachine(name=profile.id, node=node_of_profile(profile, packages), profile=profile)
+    return [
+        PlannedMachine(name=profile.id, node=node_of_profile(profile, packages), profile=profile) for profile in chosen
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
