@@ -165,7 +165,7 @@ def in_small_filesystem(folder: Path, size: str, then: str, arguments: list[str]
 
 
 def test_read_only_reports_folder_is_one_clear_error(tmp_path: Path) -> None:
-    then = f"mount -o remount,ro {shlex.quote(str(tmp_path))} && "
+    then = f"mount -o remount,bind,ro {shlex.quote(str(tmp_path))} && "
     done = in_small_filesystem(tmp_path, "1m", then, command(tmp_path, *ONE))
     assert done.returncode == 4, done.stdout
     assert str(tmp_path) in done.stdout
