@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from fixtures.workers import host_threads
 from plimsoll.tiny.store import Store
+from tests.support import forked_stacks
 from tests.support.broken_checkpoints import shipped
 from tests.support.fork_servers import SERVERS
 from tests.support.forked_sessions import SESSIONS
@@ -88,11 +89,13 @@ def built_cache(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def forked_from() -> Iterator[None]:
+def forked_from(built_cache: Path) -> Iterator[None]:
     """End what the tests' sub-sessions, and the hosts of them and of commands, were forked from."""
+    forked_stacks.begin_with(os.environ)
     yield
     SESSIONS.end()
     SERVERS.end()
+    forked_stacks.end()
 
 
 def _write_back(path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from plimsoll.evidence.reader import read_run
 from plimsoll.verdict.verdict import Word, reach_verdict
 from tests.support.fork_servers import run_with_hosts
+from tests.support.forked_stacks import STACKS, STACKS_ADDRESS
 from tests.support.plugins.halted import HALTED_AT
 from tests.support.subsession import ROOT, environment
 
@@ -60,8 +61,10 @@ def run(command: list[str], *more: str) -> subprocess.CompletedProcess[str]:
 
 def killed_in_the_middle(command: list[str], halted: Path) -> None:
     """Start a campaign, and kill it as a power cut would, once its run stands still in the middle. All that it has
-    started is its own."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    started is its own, though its fork servers are forked."""
+    plugin = "tests.support.plugins.forked_servers"
+    variables = {**environment(), STACKS_ADDRESS: str(STACKS.address), "PYTEST_PLUGINS": plugin}
+    process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + DEADLINE
     while not halted.exists():
         assert process.poll() is None, "the campaign ended before it could be killed"

@@ -15,7 +15,7 @@ from plimsoll.host.client.forkserver import ForkServer
 from plimsoll.host.client.process import Hosts
 from plimsoll.host.failures import HostError, StackImportError
 from plimsoll.host.protocol import Call, Load, LoadSpec, Unload
-from tests.support.fork_servers import is_read_later
+from tests.support.forked_stacks import BELOW, OF_THE_HUB, is_read_later
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 120.0
@@ -146,10 +146,12 @@ def watched_import(tmp_path_factory: pytest.TempPathFactory) -> subprocess.Compl
         "    yield from walk(self)\n"
         "    asked.intersection_update(before | {name for name in asked if name.startswith('TQDM')})\n"
         "type(os.environ).__getitem__, type(os.environ).__iter__ = noted, unnoted\n"
+        f"import importlib; [importlib.import_module(name) for name in {BELOW}]\n"
+        "below = sorted(asked)\n"
         "import torch\n"
         "from plimsoll.host.server import preload\n"
         "type(os.environ).__getitem__, type(os.environ).__iter__ = look_up, walk\n"
-        "print(*sorted(asked))\n"
+        "print(*below, '|', *sorted(asked))\n"
         "from bitsandbytes.cuda_specs import get_cuda_specs\n"
         "def poison(device=None): raise SystemExit('CUDA was initialised')\n"
         "torch.cuda.get_device_capability = poison\n"
@@ -175,9 +177,11 @@ def test_bitsandbytes_learns_the_compute_capability_without_cuda(
 def test_servers_are_shared_by_tests_that_differ_in_what_no_import_looks_at(
     watched_import: subprocess.CompletedProcess[str],
 ) -> None:
-    asked = set(watched_import.stdout.splitlines()[0].split())
+    below, asked = (set(part.split()) for part in watched_import.stdout.splitlines()[0].split("|"))
     assert {"HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN_PATH"} <= asked, "what is read is noted"
     assert [name for name in asked if is_read_later(name)] == []
+    assert {"TORCHINDUCTOR_CACHE_DIR"} <= below, "what is imported before the rest is noted"
+    assert [name for name in below if name.startswith(OF_THE_HUB)] == []
 
 
 def test_a_missing_module_is_one_clear_message(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_workers_of_a_run_share_one_server_which_ends_with_them(tmp_path: Path) 
         servers.extend(one for one in found if one.parent() not in found)
 
     asked = ("-m", "tiny and bf16", "-k", "stored_bytes", "-n", "2")
-    outcome = run_until(tmp_path, both_have_hosts, look, *asked)
+    outcome = run_until(tmp_path, both_have_hosts, look, *asked, starts_all=True)
     assert outcome.verdict == "ACCEPTED", outcome.output
     assert len(servers) == 1
     assert not servers[0].is_running()

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.forked import Forks
 from tests.support.forked_sessions import run_python
+from tests.support.forked_stacks import STACKS
 from tests.support.nvml import stand_in
 from tests.support.subsession import Outcome, run_suite
 
@@ -43,11 +44,9 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Forks]:
+def stack() -> Forks:
     """What processes are forked from that have imported the model stack."""
-    forks = Forks("tests.support.forking:import_stack")
-    yield forks
-    forks.end()
+    return STACKS
 
 
 def python(*arguments: str, **env: str) -> str:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,22 +24,10 @@ from plimsoll import clock
 from plimsoll.host.client import process
 from plimsoll.host.client.forkserver import ForkServer
 from plimsoll.host.client.process import STACK
+from tests.support.forked_stacks import forked_servers, read_by_the_stack
 
 BELL: Final = "PLIMSOLL_TEST_BELL"
 """The variable that tells a sub-session where to ring for a fork server."""
-_READ_LATER: Final = (
-    *("PLIMSOLL_", "PYTEST_", "SLURM_", "GITHUB_STEP_SUMMARY", "HALTED_FILE", "HOST_THREADS", "TORCH_GUARD"),
-    *("CARELESS", "GPU_THAT_", "MEDDLE", "RAM_MEETING", "STACK_FAULT"),
-)
-"""Beginnings of variables that nothing reads while the stack is imported; tests/process/test_host_stack.py holds it
-against what is read."""
-_READ_LATER_WHOLE: Final = frozenset(
-    {
-        *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "TERM"),
-        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
-    }
-)
-"""The same, by their whole names: HF_TOKEN_PATH is read."""
 _IMPORT_LIMIT: Final = 600.0
 _LISTEN_LIMIT: Final = 60.0
 """Seconds from the start of a server to its socket, which is there before the stack is imported."""
@@ -47,11 +35,6 @@ _BELL_SECONDS: Final = 0.05
 _PLUGIN: Final = "tests.support.plugins.shared_fork_server"
 _MOST_KEPT: Final = 6
 """Servers that wait for somebody to ask again: each holds the model stack in 300 MB of memory."""
-
-
-def is_read_later(name: str) -> bool:
-    """Whether a variable makes no difference to what a fork server has imported."""
-    return name.startswith(_READ_LATER) or name in _READ_LATER_WHOLE
 
 
 class _KeptServer(ForkServer):
@@ -115,12 +98,13 @@ class _Servers:
             self._kept.pop().end()
 
     def _take(self, modules: Sequence[str], import_limit: float) -> _Kept:
-        variables = {name: value for name, value in os.environ.items() if not is_read_later(name)}
-        key = (tuple(modules), import_limit, variables, [entry or str(Path.cwd()) for entry in sys.path])
+        read = read_by_the_stack(os.environ)
+        key = (tuple(modules), import_limit, read, [entry or str(Path.cwd()) for entry in sys.path])
         found = next((kept for kept in self._kept if kept.key == key and kept.server.is_alive), None)
         if found is None:
             folder = tempfile.TemporaryDirectory(prefix="plimsoll-")
-            found = _Kept(key, _KeptServer(modules, import_limit, Path(folder.name, "fork")), folder)
+            with forked_servers() if STACK in modules else nullcontext():
+                found = _Kept(key, _KeptServer(modules, import_limit, Path(folder.name, "fork")), folder)
         else:
             self._kept.remove(found)
         self._kept.append(found)

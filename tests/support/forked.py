@@ -18,20 +18,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeAlias
 
 ROOT: Final = Path(__file__).parents[2]
 _AT_START: Final = ("LD_", "PYTHON", "MALLOC_", "LC_", "LANG", "TZ", "OMP_", "OPENBLAS_", "MKL_")
 """Beginnings of variables that an interpreter or a library reads once."""
 LIBRARIES: Final = "LD_LIBRARY_PATH"
 MODULES: Final = "PYTHONPATH"
-_BOOT: Final = "from tests.support.forking import main; main({}, {!r})"
+_BOOT: Final = "from tests.support.forking import main; main({!r}, {!r})"
 _START_LIMIT: Final = 120.0
 SIZE: Final = 8
 """Bytes that say how long an order is."""
+_HAS_READ: Final = "variables.json"
+
+Read: TypeAlias = Callable[[Mapping[str, str]], dict[str, str]]
 
 
 class ForkedProcess:
@@ -108,17 +111,40 @@ class ForkedProcess:
 class Forks:
     """A process that others are forked from; it begins with the first. `prepare` names a function, as
     `module:function`, that imports in it what they need, and returns the `Forks` by which those ask for more that may.
+
+    It is itself forked from `below` where it can be. `read` tells the variables that make a difference to what is
+    imported. One that `listens` has an address, by which other processes may join it.
     """
 
-    def __init__(self, prepare: str) -> None:
+    def __init__(
+        self, prepare: str, *, below: Forks | None = None, read: Read | None = None, listens: bool = False
+    ) -> None:
         self._prepare = prepare
+        self._below = below
+        self._read = read or _read_at_start
         self.rewritten: tuple[str, ...] = ()
         """The modules that `prepare` imported as pytest imports them, with assertions rewritten: those of the project's
         folder, and not of a copy in another."""
+        self._listens = listens
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._control: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._began = _read_at_start(os.environ)
+        self._process: subprocess.Popen[bytes] | ForkedProcess | None = None
+        self._variables: dict[str, str] | None = None
+        self._began = self._read(os.environ)
         self._lock = threading.Lock()
+
+    def begin_with(self, variables: Mapping[str, str]) -> None:
+        """Have it begin with these variables, and not with those of who asks first."""
+        self._variables = dict(variables)
+
+    @property
+    def address(self) -> Path:
+        """Where others join it; it begins with the first that is told. Beside it lies what it has read."""
+        with self._lock:
+            if self._control is None:
+                self._begin()
+        assert self._folder is not None
+        return Path(self._folder.name, "forks")
 
     @property
     def is_joined(self) -> bool:
@@ -129,11 +155,17 @@ class Forks:
         """Ask over this socket, in a process that was forked from there."""
         self._control = control
 
+    def join_at(self, address: Path) -> None:
+        """Ask what listens at an address."""
+        self._control = socket.socket(socket.AF_UNIX)
+        self._control.connect(str(address))
+        self._began = json.loads(address.with_name(_HAS_READ).read_text())
+
     def can_start(self, variables: Mapping[str, str]) -> bool:
         """Whether variables differ from this process's own in none that is read at a start and cannot be imitated."""
         if self._control is None:
-            self._began = _read_at_start(os.environ)
-        return _read_at_start(variables) == self._began
+            self._began = self._read(self._variables or os.environ)
+        return self._read(variables) == self._began
 
     def start(
         self,
@@ -224,18 +256,27 @@ class Forks:
             self._control.close()
         if self._process is not None:
             self._process.wait(60)
-        self._control = self._process = None
+        if self._folder is not None:
+            self._folder.cleanup()
+        self._control = self._process = self._folder = None
 
     def _begin(self) -> socket.socket:
         ours, theirs = socket.socketpair()
-        self._began = _read_at_start(os.environ)
+        variables = {name: value for name, value in (self._variables or os.environ).items() if name != LIBRARIES}
+        self._began = self._read(variables)
+        address = ""
+        if self._listens:
+            self._folder = tempfile.TemporaryDirectory(prefix="plimsoll-")
+            address = str(Path(self._folder.name, "forks"))
+            Path(self._folder.name, _HAS_READ).write_text(json.dumps(self._began))
+        boot = ["-c", _BOOT.format(self._prepare, address)]
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT.format(theirs.fileno(), self._prepare)],
-                cwd=ROOT,
-                env={name: value for name, value in os.environ.items() if name != LIBRARIES},
-                pass_fds=[theirs.fileno()],
-            )
+            if self._below is not None and self._below.can_start(variables):
+                self._process = self._below.start(boot, variables, [theirs.fileno(), 1, 2])
+            else:
+                self._process = subprocess.Popen(
+                    [sys.executable, *boot], cwd=ROOT, env=variables, stdin=theirs.fileno()
+                )
         self._control = ours
         return ours
 

@@ -24,75 +24,108 @@ from typing import Any, NoReturn
 from tests.support.forked import LIBRARIES, MODULES, ROOT, SIZE, Forks
 
 
-def import_stack() -> Forks:
-    """For processes that look into what the fork server of hosts does: it is imported, with the model stack."""
-    importlib.import_module("plimsoll.host.server.preload")
-    return Forks("")
+class _Forker:
+    """Forks a process for each order, until who began it is gone; others that may ask come by the listener."""
+
+    def __init__(self, control: socket.socket, listener: socket.socket | None, forks: Forks) -> None:
+        self._controls = [control]
+        self._listener = listener
+        self._forks = forks
+        self._leashes: dict[int, socket.socket] = {}
+        self._children: dict[int, socket.socket] = {}
+        # A number that wakes `select` whenever a process ends.
+        self._woken, self._wake = os.pipe()
+        for descriptor in (self._woken, self._wake):
+            os.set_blocking(descriptor, False)
+        self._before = signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+
+    def run(self) -> None:
+        """Answer whoever asks."""
+        while self._controls:
+            listeners = [] if self._listener is None else [self._listener]
+            watched: list[socket.socket | int] = [*self._controls, *listeners, self._woken, *self._children.values()]
+            ready, _, _ = select.select(watched, [], [])
+            if self._woken in ready:
+                os.read(self._woken, 4096)
+                _tell_of_ended(self._leashes)
+            self._end_children_of_the_gone(ready)
+            if self._listener in ready:
+                assert self._listener is not None
+                self._controls.append(self._listener.accept()[0])
+            for control in [one for one in self._controls if one in ready]:
+                self._hear(control)
+
+    def _end_children_of_the_gone(self, ready: Sequence[socket.socket | int]) -> None:
+        for pid, leash in list(self._children.items()):
+            if pid not in self._leashes:
+                del self._children[pid]
+            elif leash in ready:  # nothing is ever said there: its parent is gone
+                os.kill(pid, signal.SIGTERM)
+                del self._children[pid]
+
+    def _hear(self, control: socket.socket) -> None:
+        size, descriptors, _, _ = socket.recv_fds(control, SIZE, 4)
+        if size:
+            order = json.loads(_received(control, int.from_bytes(size, "big")))
+            self._fork(order, socket.socket(fileno=descriptors[0]), descriptors[1:])
+        elif control is self._controls[0]:
+            self._controls.clear()
+        else:
+            control.close()
+            self._controls.remove(control)
+
+    def _fork(self, order: Mapping[str, Any], leash: socket.socket, streams: Sequence[int]) -> None:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            self._let_go(leash, ours)
+            if order["may_fork"]:
+                self._forks.join(theirs)
+            else:
+                theirs.close()
+            if order["folder"] != str(ROOT):
+                for name in self._forks.rewritten:
+                    forget(name)
+            _end(_run(order, streams))
+        theirs.close()
+        for stream in streams:
+            os.close(stream)
+        self._leashes[pid] = leash
+        if order["parent"] is not None:
+            self._children[pid] = leash
+        self._controls.append(ours)
+        with suppress(OSError):  # who asked is gone
+            leash.sendall(json.dumps({"pid": pid}).encode() + b"\n")
+
+    def _let_go(self, *others: socket.socket) -> None:
+        """In a fork: what is this process's alone."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, self._before)
+        for one in (*self._controls, *others, *self._leashes.values()):
+            one.close()
+        if self._listener is not None:
+            self._listener.close()
+        for descriptor in (self._woken, self._wake):
+            os.close(descriptor)
 
 
-def main(number: int, prepare: str) -> None:
-    """Fork a process for each order, until who asks is gone."""
-    controls = [socket.socket(fileno=number)]
+def main(prepare: str, address: str) -> None:
+    """Import what is to be imported, and fork. Standard input is who asks; others find an address, if there is one."""
+    control = socket.socket(fileno=os.dup(0))
+    with open(os.devnull) as nothing:  # noqa: PTH123  it takes a number's place
+        os.dup2(nothing.fileno(), 0)
+    listener = None
+    if address:
+        # From before the imports: who joins early waits in its queue.
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(address)
+        listener.listen()
     module, _, function = prepare.partition(":")
     forks: Forks = getattr(importlib.import_module(module), function)()
     gc.collect()
     gc.freeze()
-    # A number that wakes `select` whenever a process ends.
-    woken, wake = os.pipe()
-    for descriptor in (woken, wake):
-        os.set_blocking(descriptor, False)
-    before = signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    leashes: dict[int, socket.socket] = {}
-    children: dict[int, socket.socket] = {}
-    while True:
-        watched: list[socket.socket | int] = [*controls, woken, *children.values()]
-        ready, _, _ = select.select(watched, [], [])
-        if woken in ready:
-            os.read(woken, 4096)
-            _tell_of_ended(leashes)
-        for pid, leash in list(children.items()):
-            if pid not in leashes:
-                del children[pid]
-            elif leash in ready:  # nothing is ever said there: its parent is gone
-                os.kill(pid, signal.SIGTERM)
-                del children[pid]
-        for control in [one for one in controls if one in ready]:
-            size, descriptors, _, _ = socket.recv_fds(control, SIZE, 4)
-            if not size and control is controls[0]:
-                return
-            if not size:
-                control.close()
-                controls.remove(control)
-                continue
-            order = json.loads(_received(control, int.from_bytes(size, "big")))
-            leash = socket.socket(fileno=descriptors[0])
-            ours, theirs = socket.socketpair()
-            pid = os.fork()
-            if pid == 0:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, before)
-                for one in (*controls, leash, ours, *leashes.values()):
-                    one.close()
-                for descriptor in (woken, wake):
-                    os.close(descriptor)
-                if order["may_fork"]:
-                    forks.join(theirs)
-                else:
-                    theirs.close()
-                if order["folder"] != str(ROOT):
-                    for name in forks.rewritten:
-                        forget(name)
-                _end(_run(order, descriptors[1:]))
-            theirs.close()
-            for stream in descriptors[1:]:
-                os.close(stream)
-            leashes[pid] = leash
-            if order["parent"] is not None:
-                children[pid] = leash
-            controls.append(ours)
-            with suppress(OSError):  # who asked is gone
-                leash.sendall(json.dumps({"pid": pid}).encode() + b"\n")
+    _Forker(control, listener, forks).run()
 
 
 def _become(order: Mapping[str, Any], streams: Sequence[int]) -> tuple[str, str]:

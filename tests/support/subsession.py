@@ -23,6 +23,7 @@ import pytest
 
 from tests.support.fork_servers import BELL, Bell
 from tests.support.forked_sessions import SESSIONS, ForkedSession, fork_session, run_python
+from tests.support.forked_stacks import STACKS, STACKS_ADDRESS
 
 ROOT = Path(__file__).parents[2]
 _BELL_SECONDS = 0.05
@@ -214,11 +215,15 @@ def run_until(
     seen: Callable[[list[dict[str, Any]]], bool],
     act: Callable[[Session, list[dict[str, Any]]], None],
     *arguments: str,
+    starts_all: bool = False,
     timeout: float = 240,
 ) -> Outcome:
     """Run the suite until its evidence shows something, do something to it, and wait for its end. Hosts, workers and
-    all else that it starts are its own, and in a group with it."""
+    all else that it starts are its own, and in a group with it; its fork server is forked, unless it `starts_all`."""
     variables = environment()
+    if not starts_all:
+        variables[STACKS_ADDRESS] = str(STACKS.address)
+        arguments = ("-p", "tests.support.plugins.forked_servers", *arguments)
     with _session([*own_arguments(reports), *arguments], variables, leads="session") as process:
         end = time.monotonic() + timeout
         evidence = reports / "latest" / "evidence.jsonl"
