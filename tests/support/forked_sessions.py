@@ -159,14 +159,15 @@ def forked_children(forks: Forks = SESSIONS) -> SimpleNamespace:
 
 
 class _ForkedWorker(io.Popen2IOMaster):
-    """A worker of a session that was forked is forked from the same process."""
+    """A worker of a session that was forked is forked from the same process, and may ask it for more: for a child of
+    the Hub it would begin, and prepare, another such process."""
 
     def __init__(self, args: list[str], execmodel: ExecModel) -> None:
         if not (SESSIONS.is_joined and args[0] == sys.executable and SESSIONS.can_start(os.environ)):
             super().__init__(args, execmodel)
             return
         (reading, theirs), (mine, writing) = os.pipe(), os.pipe()
-        self.popen = SESSIONS.start(args[1:], os.environ, [mine, theirs, 2], folder=Path.cwd())
+        self.popen = SESSIONS.start(args[1:], os.environ, [mine, theirs, 2], folder=Path.cwd(), may_fork=True)
         os.close(theirs)
         os.close(mine)
         Popen2IO.__init__(self, os.fdopen(writing, "wb"), os.fdopen(reading, "rb"), execmodel)
