@@ -167,3 +167,12 @@ def test_a_run_outlives_its_terminal(spent: IO[str], unbuffered: str, tmp_path: 
     [line] = outcome.output.splitlines()
     assert line.startswith("plimsoll: nothing more can be written to standard output (")
     assert line.endswith(f"; the run goes on, and its verdict will stand in {outcome.folder}")
+
+
+def test_a_run_outlives_both_its_streams(spent: IO[str], tmp_path: Path) -> None:
+    words = command(tmp_path, "-m", "node", "-k", "stack", "acceptance/test_node.py")
+    done = subprocess.run(
+        words, cwd=ROOT, env=environment(), stdout=spent, stderr=subprocess.STDOUT, check=False, timeout=240
+    )
+    outcome = Outcome(status=done.returncode, output="", reports=tmp_path)
+    assert (outcome.status, outcome.verdict) == (0, "ACCEPTED")
