@@ -98,7 +98,7 @@ def plan_among(root: Path, subjects: Subjects, selection: Selection) -> MadePlan
     asked = [check for check in read_checks(root) if named.asks(Path(check.file).name, catalogue)]
     known = [check for check in asked if not check.open and check_subject(check)]
     every = [(check, _parameters(check, subjects)) for check in known]
-    selector = _Selector(root, selection)
+    selector = Selector(root, selection)
     chosen = [cell for check, parameters in every for cell in selector.among(check, parameters)]
     chosen.sort(key=lambda cell: _place(order, cell))
     opened = tuple(check for check in asked if check.open)
@@ -138,13 +138,14 @@ def _place(order: Order, cell: PlannedCell) -> tuple[int, int, int, int, str, in
     return order.place(cell.subject, variant.id if variant else None, dataset, check.file, check.line, tier)
 
 
-class _Selector:
-    """Applies `-m`, `-k` and paths to our planned checks as pytest would."""
+class Selector:
+    """Applies `-m`, `-k` and paths to checks as pytest would. Raises ExpressionError for an invalid expression."""
 
     def __init__(self, root: Path, selection: Selection) -> None:
         # pytest reads a blank -m as an expression that selects nothing, and a blank -k as none.
         self._nothing = bool(selection.mark) and not selection.mark.strip()
         self._marks = parse(selection.mark)
+        self._asked = frozenset(self._marks.names)
         self._words = parse(selection.keyword, "-k")
         self._paths = [_argument(argument, root, selection) for argument in selection.arguments]
 
@@ -152,28 +153,28 @@ class _Selector:
         """What is selected of a check."""
         if self._nothing:
             return
-        # Hundreds of parameters have few sets of marks.
-        by_marks: dict[tuple[str, ...], bool] = {}
+        # Hundreds of parameters differ in few of the marks that are asked for.
+        by_marks: dict[frozenset[str], bool] = {}
         for parameter in parameters:
-            cell = PlannedCell(check=check, parameter=parameter)
-            marks = () if parameter is None else parameter.marks
+            marks = self._asked.intersection(() if parameter is None else parameter.marks)
             if marks not in by_marks:
-                by_marks[marks] = self._mark(cell)
-            if by_marks[marks] and self._path(cell) and self._word(cell):
-                yield cell
+                by_marks[marks] = self._marks.is_empty or _holds(self._marks, _marks_of(check, marks))
+            if by_marks[marks]:
+                cell = PlannedCell(check=check, parameter=parameter)
+                if self._path(cell) and self._word(cell):
+                    yield cell
 
     def _path(self, cell: PlannedCell) -> bool:
         return not self._paths or any(argument.selects(cell) for argument in self._paths)
 
-    def _mark(self, cell: PlannedCell) -> bool:
-        return self._marks.is_empty or _holds(self._marks, _marks_of(cell))
-
     def _word(self, cell: PlannedCell) -> bool:
         if self._words.is_empty:
             return True
-        file = cell.check.file.split("/")
-        names = [name.lower() for name in (*file, cell.id.rpartition("::")[2], *dict(_marks_of(cell)))]
-        return self._words.evaluate(lambda word, _: any(word.lower() in name for name in names))
+        check, marks = cell.check, () if cell.parameter is None else cell.parameter.marks
+        names = [*check.file.split("/"), cell.id.rpartition("::")[2], *dict(_marks_of(check, marks))]
+        # Behind a line's end, which no name holds.
+        lowered = "\n".join(names).lower()
+        return self._words.evaluate(lambda word, _: word.lower() in lowered)
 
 
 def _holds(expression: Expression, marks: Sequence[tuple[str, Mapping[str, Any]]]) -> bool:
@@ -186,9 +187,8 @@ def _holds(expression: Expression, marks: Sequence[tuple[str, Mapping[str, Any]]
     return expression.evaluate(matches)
 
 
-def _marks_of(cell: PlannedCell) -> list[tuple[str, Mapping[str, Any]]]:
-    of_parameter = () if cell.parameter is None else cell.parameter.marks
-    return [*((name, {}) for name in of_parameter), *((mark.name, mark.kwargs) for mark in cell.check.marks)]
+def _marks_of(check: Check, of_parameter: Iterable[str]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [*((name, {}) for name in of_parameter), *((mark.name, mark.kwargs) for mark in check.marks)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from plimsoll.errors import PlimsollError
 FOLDER: Final = "acceptance"
 """The folder of the checks, below the root of the suite."""
 _FIXTURES: Final = "fixtures"
+_FIXTURE: Final = "pytest.fixture"
+"""How the decorator of a fixture is written, without its call."""
 _UNREADABLE: Final = object()
 _STEERING: Final = ("only", "measures", "usefixtures")
 """Marks whose arguments decide what is planned: where they cannot be read from the source, the check is open."""
@@ -80,7 +82,9 @@ def _sources(paths: Sequence[Path], root: Path) -> _Sources:
 
 @lru_cache(maxsize=2)  # a run plans twice, on the GPUs that it might use and on those that it does
 def _checks_of(shared: _Sources, files: _Sources) -> tuple[Check, ...]:
-    fixtures = [fixture for file, content in shared for fixture in _fixtures(_parsed(file, content))]
+    # To parse the files that define none takes a third of the time.
+    defining = [(file, content) for file, content in shared if _FIXTURE.encode() in content]
+    fixtures = [fixture for file, content in defining for fixture in _fixtures(_parsed(file, content))]
     return tuple(check for file, content in files for check in _checks(file, content, fixtures))
 
 
@@ -197,7 +201,7 @@ def _fixtures(module: ast.Module) -> Iterator[_Fixture]:
             continue
         for decorator in node.decorator_list:
             call = decorator if isinstance(decorator, ast.Call) else None
-            if ast.unparse(call.func if call else decorator) == "pytest.fixture":
+            if ast.unparse(call.func if call else decorator) == _FIXTURE:
                 options = {word.arg: _literal(word.value, {}) for word in (call.keywords if call else ())}
                 name = options.get("name")
                 yield _Fixture(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -37,6 +41,12 @@ def collected(*arguments: str) -> list[str]:
     return [line for line in output.splitlines() if line.startswith("acceptance/")]
 
 
+def of_all_items(*arguments: str) -> list[str]:
+    """The same where pytest alone selects, from an item for each parameter: the plan's word is not asked."""
+    with mock.patch("fixtures.parametrize._selected", lambda _config, _definition, parameters: parameters):
+        return collected(*arguments)
+
+
 @pytest.mark.parametrize("arguments", SELECTIONS, ids=" ".join)
 def test_the_made_plan_is_what_pytest_would_ask_in_the_same_order(arguments: tuple[str, ...]) -> None:
     options = dict(pairwise(arguments))
@@ -44,7 +54,37 @@ def test_the_made_plan_is_what_pytest_would_ask_in_the_same_order(arguments: tup
     selection = Selection(mark=options.get("-m", ""), keyword=options.get("-k", ""), arguments=paths, base=ROOT)
     catalogue = read_catalogue([], known_marks=read_marks(ROOT / "markers.ini"))
     made = [cell.id for cell in make_plan(ROOT, catalogue, selection).cells]
+    assert made == of_all_items(*arguments)
     assert made == collected(*arguments)
+
+
+def made_items(*arguments: str) -> int:
+    """How many items pytest makes, of which it leaves out most again."""
+    said = pytest_says("--collect-only", "-q", *arguments).stdout
+    found = re.search(r"^(?:no|\d+/(\d+)) tests collected(?: \((\d+) deselected\))?", said, re.MULTILINE)
+    assert found, said
+    return int(found[1] or found[2])
+
+
+def test_pytest_makes_few_items_that_it_leaves_out_again() -> None:
+    asked = ("-m", "tiny and load", "-k", "tiny-phi")
+    assert len(collected(*asked)) < made_items(*asked) <= len(collected(*asked)) + len(read_checks(ROOT))
+
+
+@pytest.mark.parametrize(
+    "untold", [{"open": "it has parameters of its own"}, {"marks": ()}], ids=["parameters", "marks"]
+)
+def test_what_the_source_does_not_tell_is_left_to_pytest(untold: dict[str, Any]) -> None:
+    asked = ("-m", "not load", "acceptance/test_load.py")
+    checks = read_checks(ROOT)
+    few = made_items(*asked)
+    with mock.patch("fixtures.parametrize.read_checks", return_value=[replace(one, **untold) for one in checks]):
+        assert made_items(*asked) > 5 * few
+
+
+def test_a_check_that_is_named_and_deselected_is_no_unknown_one() -> None:
+    named = "acceptance/test_load.py::test_loads_completely[llama-3.1-8b/bf16]"
+    assert pytest_says("--collect-only", "-m", "tiny", named).returncode == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 def test_every_shipped_check_can_be_planned_from_its_source() -> None:

@@ -33,9 +33,12 @@ from _pytest.assertion.rewrite import AssertionRewritingHook
 from execnet import gateway_io as io
 from execnet.gateway_base import ExecModel, Popen2IO
 
-from plimsoll.catalogue.reader import read_catalogue
+from plimsoll import digests
+from plimsoll.catalogue import reader
+from plimsoll.catalogue.files import shipped_root
+from plimsoll.catalogue.marks import read_marks
 from plimsoll.child import started
-from plimsoll.node.stack import everything_installed
+from plimsoll.node.stack import everything_installed, installed_packages
 from plimsoll.plan import checks
 from plimsoll.plan.checks import read_checks
 from plimsoll.present import html
@@ -190,12 +193,15 @@ def _prepared() -> Forks:
     """What all have: pytest, the library, and what it reads."""
     for module in _BEFOREHAND:
         importlib.import_module(module)
+    _remember_shipped()
     _import_library()
+    installed_packages()
     # The forms of secrets are made at the first text, from a library that takes as long as all of ours.
     Redactor()("a text")
     _remember()
     read_checks(ROOT)
-    read_catalogue()
+    reader.read_catalogue(known_marks=read_marks(ROOT / "markers.ini"))
+    digests.differences()
     shipped_symptoms()
     for template in (ROOT / "plimsoll/present/templates").glob("*.html"):
         html._environment().get_template(template.name)
@@ -260,6 +266,39 @@ def _remember() -> None:
     # Only the plan reads the trees, and changes none; the tables of each reader are its own.
     vars(checks)["ast"] = SimpleNamespace(**{**vars(ast), "parse": remembered_tree})
     tomllib.loads = remembered_tables
+
+
+def _remember_shipped() -> None:
+    """Read the shipped catalogue once, and take the digest of each file of the suite once, for as long as they stay as
+    they are. No session changes a catalogue: it makes another of it."""
+    read, digest = reader.read_catalogue, digests._digest
+    catalogues: list[tuple[object, Any]] = []
+    taken: dict[object, str] = {}
+
+    def remembered_catalogue(extra: Sequence[Path] = (), **options: Any) -> Any:
+        if extra or options.get("shipped"):
+            return read(extra, **options)
+        asked = [options.get("known_marks"), *map(_state, sorted(shipped_root().rglob("*.toml")))]
+        for key, catalogue in catalogues:
+            if key == asked:
+                return catalogue
+        catalogues.append((asked, read(**options)))
+        return catalogues[-1][1]
+
+    def remembered_digest(path: Path) -> str:
+        state = _state(path)
+        if state not in taken:
+            taken[state] = digest(path)
+        return taken[state]
+
+    vars(reader)["read_catalogue"] = remembered_catalogue
+    vars(digests)["_digest"] = remembered_digest
+
+
+def _state(path: Path) -> tuple[str, int, int, int]:
+    """Of a file: what an edit changes."""
+    found = path.stat()
+    return str(path), found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _remember_packages() -> None:

@@ -32,7 +32,7 @@ _READ_LATER: Final = (
 against what is read."""
 _READ_LATER_WHOLE: Final = frozenset(
     {
-        *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "TERM"),
+        *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "TERM", "TOX_ENV_DIR"),
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     }
 )

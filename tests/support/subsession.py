@@ -99,6 +99,12 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, **(extra or {})}
 
 
+def _own_cache(reports: Path) -> dict[str, str]:
+    """Where pytest keeps what it remembers of this session: in the project's folder it would read, and write anew, the
+    names of all checks that any test ever ran."""
+    return {"TOX_ENV_DIR": f"{reports}.remembered"}
+
+
 def pytest_says(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """What pytest answers in the project's folder, inside this process: where nothing is to be run, or nothing can be.
 
@@ -135,7 +141,7 @@ def run_suite(
     It is forked where it can be, and its hosts come from the tests' fork server, but where limits are set that both are
     to have too.
     """
-    variables = environment(env)
+    variables = {**_own_cache(reports), **environment(env)}
     with Bell(variables) as bell:
         variables[BELL] = str(bell.path)
         if preexec is None:
@@ -220,7 +226,7 @@ def run_until(
 ) -> Outcome:
     """Run the suite until its evidence shows something, do something to it, and wait for its end. Hosts, workers and
     all else that it starts are its own, and in a group with it; its fork server is forked, unless it `starts_all`."""
-    variables = environment()
+    variables = {**_own_cache(reports), **environment()}
     if not starts_all:
         variables[STACKS_ADDRESS] = str(STACKS.address)
         arguments = ("-p", "tests.support.plugins.forked_servers", *arguments)
