@@ -3,13 +3,15 @@ garbage."""
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 import pytest
 
 try:
+    from fixtures.required import RECORDED
     from fixtures.required import pytest_cmdline_main as pytest_cmdline_main
-    from plimsoll.garbage import collect_as_usual, collect_seldom
+    from plimsoll.garbage import collect_as_usual, collect_seldom, end_without_looking
 except ImportError:
     from plimsoll_gpu import other_package
 
@@ -75,6 +77,11 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
         pluginmanager.import_plugin(name)
 
 
-def pytest_unconfigure() -> None:
-    """Leave the collector of garbage as it was found, for a program that calls pytest as a library."""
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave the collector of garbage as it was found, for a program that calls pytest as a library. The process of a
+    run ends now, and pytest would look twice more through all that the run has made."""
     collect_as_usual()
+    is_worker = bool(getattr(config, "workerinput", {}).get("plimsoll_run"))
+    is_program = [*config.invocation_params.args] == sys.argv[1:] and config.stash.get(RECORDED, False)
+    if is_worker or is_program:
+        end_without_looking()

@@ -6,7 +6,6 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ from plimsoll.commands.output import printing
 from plimsoll.commands.parser import build_parser
 from plimsoll.errors import PlimsollError
 from plimsoll.garbage import collect_seldom, end_without_looking
+from plimsoll.streams import LastingFile, open_closed_streams, throw_away
 
 USAGE_ERROR: Final = 2
 INTERNAL_ERROR: Final = 3
@@ -37,64 +37,53 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not sys.flags.inspect:
         return _of_this_process()
     # `python -i` and PYTHONINSPECT go on with a prompt, whose status takes the place of ours.
-    try:
-        status = _of_this_process()
-    except SystemExit as end:  # as argparse ends
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    sys.stdout.flush()
+    status = _of_this_process()
     sys.stderr.flush()
     os._exit(status)
 
 
 def _of_this_process() -> int:
     collect_seldom()
-    _open_closed_streams()
+    open_closed_streams()
+    # A message that nobody can be told changes no status.
+    sys.stderr = LastingFile(sys.stderr, lambda _: None)
     hear_of_children()
     try:
-        return _command(sys.argv[1:])
+        status = _ended(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        throw_away(sys.stdout)  # the reader (`head`) has gone
+        return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001  whatever it is, its status must not be that of a verdict
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            _throw_output_away()
+            throw_away(sys.stdout)
             sys.stderr.write(f"plimsoll: error: the output, or a file, could not be written: {error.strerror}\n")
             return USAGE_ERROR
         traceback.print_exc()
+        throw_away(sys.stdout)
         return INTERNAL_ERROR
+    else:
+        return status
     finally:
         end_without_looking()
 
 
-def _open_closed_streams() -> None:
-    """Open the standard streams that a caller closed, as some daemons do, on the null device: otherwise the next file
-    to be opened would take their place."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # which takes the lowest number that is free
-    sys.stdin = sys.stdin or open(0, encoding="utf-8")  # noqa: SIM115  open for as long as the process lives
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8")  # noqa: SIM115
-    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8")  # noqa: SIM115
-
-
-def _throw_output_away() -> None:
-    """Discard what standard output did not take: otherwise the interpreter complains again when it flushes at exit."""
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _ended(arguments: Sequence[str]) -> int:
+    """The status of a command, however it ends."""
+    try:
+        return _command(arguments)
+    except SystemExit as end:  # as argparse ends
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
 
 
 def _command(arguments: Sequence[str]) -> int:
     try:
-        status = _run(arguments)
-        sys.stdout.flush()
+        return _run(arguments)
     except PlimsollError as error:
         print(f"plimsoll: error: {error}", file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        _throw_output_away()  # the reader (`head`) has gone
-        return BROKEN_PIPE
-    return status
 
 
 def _run(arguments: Sequence[str]) -> int:

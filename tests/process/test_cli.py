@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,6 +24,13 @@ from plimsoll.userpath import is_no_file
 from tests.support.commands import plimsoll as run
 
 ROOT = Path(__file__).parents[2]
+_DEFECT = (
+    "import sys; import plimsoll.commands.probe as probe; from plimsoll.cli import main\n"
+    "def broken(*_): raise LookupError('a defect')\n"
+    "probe.SystemProbe = probe.RecordedProbe = broken\n"
+    "sys.argv = ['plimsoll', 'probe']\n"
+    "sys.exit(main())"
+)
 H100 = str(ROOT / "tests/support/recorded/synthetic-8xh100-80g.json")
 
 
@@ -254,15 +262,44 @@ def test_output_that_finds_no_room_is_one_error() -> None:
     assert done.stderr == "plimsoll: error: the output, or a file, could not be written: No space left on device\n"
 
 
+@pytest.mark.parametrize(("out", "status"), [("/dev/full", 2), ("a reader that left", 141)])
+def test_help_that_nobody_takes_has_a_status_of_its_own(out: str, status: int) -> None:
+    """argparse prints it and ends: what waits in the buffer is written by the interpreter, whose status is 120."""
+    command = f"{shlex.quote(sys.executable)} -m plimsoll --help"
+    script = f"{command} > {out}" if status == 2 else f"{command} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["/bin/bash", "-c", script], check=False, capture_output=True, text=True, cwd=ROOT)
+    told = "plimsoll: error: the output, or a file, could not be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (status, told if status == 2 else "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (("-m", "plimsoll", "probe", "--recorded", H100), 0),
+        (("-m", "plimsoll", "report", "/nope"), 2),
+        (("-m", "plimsoll", "prob"), 2),
+        (("-m", "plimsoll"), 2),
+        (("-i", "-m", "plimsoll", "prob"), 2),
+        (("-c", _DEFECT), 3),
+    ],
+    ids=["done", "a mistake", "no such command", "no command", "a prompt", "a defect"],
+)
+def test_an_error_that_nobody_can_be_told_keeps_its_status(arguments: tuple[str, ...], status: int) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=full,
+            cwd=ROOT,
+        )
+    assert done.returncode == status
+
+
 def test_a_defect_has_no_status_of_a_verdict() -> None:
-    script = (
-        "import sys; import plimsoll.commands.probe as probe; from plimsoll.cli import main\n"
-        "def broken(*_): raise LookupError('a defect')\n"
-        "probe.SystemProbe = probe.RecordedProbe = broken\n"
-        "sys.argv = ['plimsoll', 'probe']\n"
-        "sys.exit(main())"
-    )
-    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, cwd=ROOT)
+    command = [sys.executable, "-c", _DEFECT]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1] == "LookupError: a defect"
 

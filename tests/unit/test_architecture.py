@@ -12,6 +12,7 @@ FLOW = [
     "errors",
     "clock",
     "garbage",
+    "streams",
     "suite",
     "units",
     "userpath",
