@@ -13,11 +13,14 @@ import pytest
 
 from plimsoll.catalogue.entries import Generation, Quantization
 from plimsoll.footprint.training import Mode, Training
+from plimsoll.host.client import torchrun
 from plimsoll.host.client.processor_time import ProcessorTime
 from plimsoll.host.client.torchrun import RanksFailedError, _starved, run_ranks
 from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.ranks import RankOrder
 from plimsoll.host.training import TrainingData
+from tests.support.forked_ranks import torchrun_forked_from
+from tests.support.forked_stacks import STACKS
 
 CONFIG = {
     "model_type": "llama",
@@ -60,7 +63,8 @@ def test_two_ranks_have_the_gradients_of_one_batch(tmp_path: Path) -> None:
     assert all(answer.held > answer.parts.weights for answer in answers)
 
 
-def test_a_rank_that_dies_ends_the_others_and_tells_its_log(tmp_path: Path) -> None:
+def test_a_rank_that_dies_ends_the_others_and_tells_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torchrun, "subprocess", torchrun_forked_from(STACKS, STACKS.address))
     alone = replace(ORDER, data=TrainingData(batch=1, length=32))
     with pytest.raises(RanksFailedError) as error:
         run_ranks(alone, 2, tmp_path, DEADLINE)

@@ -14,13 +14,16 @@ from plimsoll.host.protocol import Load, LoadReport, LoadSpec
 
 SIZES: dict[str, Any] = {"hidden_size": 1024, "vocab_size": 8192, "num_attention_heads": 16, "num_key_value_heads": 8}
 DENSE = {"model_type": "llama", "intermediate_size": 4096, "num_hidden_layers": 8, **SIZES}
+SMALLER = {**DENSE, "intermediate_size": 2048, "vocab_size": 1024}
+"""Large enough in 4 bit, which takes a CPU longest to pack: what is allowed is less than the model in 16 bit takes."""
 MIXTURE = {
     "model_type": "mixtral",
-    "intermediate_size": 2048,
-    "num_hidden_layers": 6,
+    "intermediate_size": 1024,
+    "num_hidden_layers": 8,
     "num_local_experts": 4,
     "num_experts_per_tok": 2,
     **SIZES,
+    "vocab_size": 1024,
 }
 MEGABYTE = 1_000_000
 CODE = 48 * MEGABYTE
@@ -72,11 +75,13 @@ def test_a_model_in_16_bit_takes_its_own_bytes(hosts: Hosts, tmp_path: Path) -> 
     assert report.memory.peak - report.memory.before <= stored + CODE
 
 
-@pytest.mark.parametrize("quantization", [Quantization.INT8, Quantization.NF4_DQ], ids=str)
+@pytest.mark.parametrize(
+    ("quantization", "config"), [(Quantization.INT8, DENSE), (Quantization.NF4_DQ, SMALLER)], ids=["int8", "nf4-dq"]
+)
 def test_a_packed_model_takes_its_bytes_and_those_of_one_weight(
-    hosts: Hosts, tmp_path: Path, quantization: Quantization
+    hosts: Hosts, tmp_path: Path, quantization: Quantization, config: dict[str, Any]
 ) -> None:
-    report = load(hosts, tmp_path, DENSE, quantization)
+    report = load(hosts, tmp_path, config, quantization)
     whole, largest, plain = sizes(report)
     stored = report.inventory.stored_bytes
     peak = report.memory.peak - report.memory.before
@@ -91,6 +96,7 @@ def test_experts_take_what_one_joined_tensor_takes(hosts: Hosts, tmp_path: Path)
     stored = report.inventory.stored_bytes
     peak = report.memory.peak - report.memory.before
     joining, one = 3 * 2 * largest, PACKING * largest // MIXTURE["num_local_experts"]
-    assert whole > 350 * MEGABYTE
-    assert peak <= stored + max(joining, 2 * largest + one) + CODE
+    allowed = stored + max(joining, 2 * largest + one) + CODE
+    assert allowed < 0.75 * whole, "it is large enough to tell"
+    assert peak <= allowed
     assert peak < 0.75 * whole, "the model was there in 16 bit"

@@ -9,6 +9,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -20,7 +22,8 @@ import pytest
 from plimsoll.cli import main
 from plimsoll.commands.schema import schema
 from plimsoll.evidence.answers import AnswerRecord, Asking
-from plimsoll.present.document import Picture, Svg
+from plimsoll.evidence.record import RunRecord
+from plimsoll.present.document import Picture, Section, Svg
 from plimsoll.present.drawing import CATEGORIES, svg_file
 from plimsoll.uncertainty.analysis import Analysis, analyse
 from plimsoll.uncertainty.data import analysis_text
@@ -56,30 +59,52 @@ FILES = {"uncertainty.json", "uncertainty.md", "results.csv", "comparisons.csv",
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
+def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     """Six models in two quantizations on two datasets, one of them without all of its answers."""
     askings = many_askings(chosen=60)
     made = [a for a in answers_of_many(askings) if a.variant != "qwen2.5-1.5b/int8" or a.index != 3]
     events = [*run_with(askings, made), gate("llama-3.2-1b/bf16", claims=[claim(0.714, 0.714)])]
-    return analyse(recorded(tmp_path_factory.mktemp("many"), events), SETTING)
+    return recorded(tmp_path_factory.mktemp("many"), events)
 
 
 @pytest.fixture(scope="module")
-def drawn(many: Analysis) -> tuple[Picture, ...]:
-    return gallery(many)
+def many(record: RunRecord) -> Analysis:
+    return analyse(record)
 
 
-@pytest.fixture(scope="module")
-def written(many: Analysis, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[Picture, ...]]:
-    """A folder of all files, and the pictures that were drawn for it."""
+@contextmanager
+def noted(place: str) -> Iterator[list[tuple[Picture, ...]]]:
+    """The pictures that are drawn meanwhile, for who finds the gallery there."""
     pictures: list[tuple[Picture, ...]] = []
 
     def draw(analysis: Analysis) -> tuple[Picture, ...]:
         pictures.append(gallery(analysis))
         return pictures[-1]
 
+    with mock.patch(place, draw):
+        yield pictures
+
+
+@pytest.fixture(scope="module")
+def shown(record: RunRecord) -> tuple[Section, tuple[Picture, ...]]:
+    """The section of the report, and the pictures that were drawn for it."""
+    with noted("plimsoll.uncertainty.drawn.gallery.gallery") as pictures:
+        section = uncertainty_section(record)
+    assert section is not None
+    [drawn] = pictures
+    return section, drawn
+
+
+@pytest.fixture(scope="module")
+def drawn(shown: tuple[Section, tuple[Picture, ...]]) -> tuple[Picture, ...]:
+    return shown[1]
+
+
+@pytest.fixture(scope="module")
+def written(many: Analysis, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[Picture, ...]]:
+    """A folder of all files, and the pictures that were drawn for it."""
     folder = tmp_path_factory.mktemp("written") / "out"
-    with mock.patch("plimsoll.uncertainty.write.gallery", draw):
+    with noted("plimsoll.uncertainty.write.gallery") as pictures:
         assert write_analysis(many, folder) == []
     [drawn_again] = pictures
     return folder, drawn_again
@@ -115,7 +140,7 @@ def parsed(text: str) -> list[dict[str, str]]:
 
 def test_the_csv_files_hold_a_row_for_each_figure_comparison_and_answer(many: Analysis) -> None:
     results = parsed(results_csv(many))
-    assert len(results) == 24 * 2
+    assert len(results) == 24 * len(TokenScore)
     first = many.results[0]
     assert float(results[0]["auroc"]) == first.aurocs[TokenScore.G_NLL].value
     lost = next(row for row in results if row["answers"] == "59")
@@ -220,15 +245,15 @@ def test_hostile_names_are_text_everywhere(tmp_path: Path) -> None:
         assert "\u202e" not in text
 
 
-def test_the_section_of_the_report_holds_answers_tables_and_pictures(many: Analysis, tmp_path: Path) -> None:
-    askings = many_askings(chosen=30)
-    section = uncertainty_section(recorded(tmp_path, run_with(askings, answers_of_many(askings))))
-    assert section is not None
-    assert html_of(section).count("<svg ") == 10
-    assert len(html_of(section)) < 400_000
-    assert "<script" not in html_of(section)
-    assert "Do larger models of a family know better when they are wrong?" in html_of(section)
-    ids = re.findall(r' id="([^"]+)"', html_of(section))
+def test_the_section_of_the_report_holds_answers_tables_and_pictures(
+    shown: tuple[Section, tuple[Picture, ...]],
+) -> None:
+    page = html_of(shown[0])
+    assert page.count("<svg ") == 10
+    assert len(page) < 400_000
+    assert "<script" not in page
+    assert "Do larger models of a family know better when they are wrong?" in page
+    ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids)), "pictures on one page share no ids"
 
 

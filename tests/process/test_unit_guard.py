@@ -34,9 +34,9 @@ def run(folder: Path, test: str) -> subprocess.CompletedProcess[str]:
     shutil.copy(ROOT / "tests/unit/conftest.py", folder / "conftest.py")
     (folder / "test_it.py").write_text(test + "\n")
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", str(folder)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)],
         cwd=folder,
-        env=environment(),
+        env=environment({"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}),
         capture_output=True,
         text=True,
         check=False,

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import venv
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -71,8 +72,13 @@ def site_of(environment: Path) -> Path:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What a node is brought: a project with the installing half of the library, and its wheelhouse."""
-    root = tmp_path / "checkout"
+    """What a node is brought, to be changed."""
+    return make_checkout(tmp_path)
+
+
+def make_checkout(folder: Path) -> Path:
+    """A project with the installing half of the library, and its wheelhouse."""
+    root = folder / "checkout"
     (root / "plimsoll").mkdir(parents=True)
     for name in ("__init__.py", "errors.py", "extras.py"):
         shutil.copy(ROOT / "plimsoll" / name, root / "plimsoll")
@@ -109,8 +115,13 @@ def _list(wheels: Path) -> None:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Path:
-    """The interpreter of a node: an environment with `torch`, as machines for models often have it."""
-    environment = tmp_path / "node"
+    """The interpreter of a node, to be changed."""
+    return make_node(tmp_path)
+
+
+def make_node(folder: Path) -> Path:
+    """An environment with `torch`, as machines for models often have it."""
+    environment = folder / "node"
     venv.EnvBuilder(with_pip=False, symlinks=True).create(environment)
     import packaging
 
@@ -132,8 +143,25 @@ def make_offline(checkout: Path, python: Path) -> subprocess.CompletedProcess[st
     return subprocess.run(command, cwd=checkout, env=alone, capture_output=True, text=True, check=False)
 
 
-def test_the_nodes_torch_is_seen_and_nothing_of_the_nodes_is_replaced(checkout: Path, node: Path) -> None:
-    done = make_offline(checkout, node)
+@dataclass(frozen=True)
+class Offline:
+    """What `make offline` did in a checkout, with the interpreter of a node."""
+
+    checkout: Path
+    node: Path
+    done: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory: pytest.TempPathFactory) -> Offline:
+    """One that all may read and none may change."""
+    folder = tmp_path_factory.mktemp("offline")
+    checkout, node = make_checkout(folder), make_node(folder)
+    return Offline(checkout, node, make_offline(checkout, node))
+
+
+def test_the_nodes_torch_is_seen_and_nothing_of_the_nodes_is_replaced(offline: Offline) -> None:
+    done, checkout, node = offline.done, offline.checkout, offline.node
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"installed into .venv, beside what {node} has\n"
     ask = "import torch, plimsoll, carried; from importlib.metadata import version as v; print(torch.where, v('kept'))"
@@ -144,9 +172,9 @@ def test_the_nodes_torch_is_seen_and_nothing_of_the_nodes_is_replaced(checkout: 
     assert not (site_of(checkout / ".venv") / "kept").exists()
 
 
-def test_what_make_needs_next_is_there_already(checkout: Path, node: Path) -> None:
-    assert make_offline(checkout, node).returncode == 0
-    asked = subprocess.run(["make", "--question", "setup"], cwd=checkout, check=False)  # noqa: S607  that of the system
+def test_what_make_needs_next_is_there_already(offline: Offline) -> None:
+    assert offline.done.returncode == 0
+    asked = subprocess.run(["make", "--question", "setup"], cwd=offline.checkout, check=False)  # noqa: S607  that of the system
     assert asked.returncode == 0, "make would set up another environment, from a network that there is not"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.forked_stacks import STACKS, STACKS_ADDRESS
 from tests.support.subsession import Outcome, pytest_says, run_suite
 
 BRIDGE = ("-m", "headroom and tiny", "-k", "tiny-llama/bf16-bridge")
@@ -75,6 +76,8 @@ def test_lora_without_peft_is_a_gap_that_names_the_extra(tmp_path: Path) -> None
 
 
 def test_ranks_on_a_processor_are_accepted(tmp_path: Path) -> None:
-    outcome = run_suite(tmp_path, "-m", "ddp and tiny")
+    """By torchrun and its ranks as they are, though forked; tests/process/test_ranks.py starts them."""
+    told = {STACKS_ADDRESS: str(STACKS.address)}
+    outcome = run_suite(tmp_path, "-m", "ddp and tiny", "-p", "tests.support.plugins.forked_ranks", env=told)
     assert outcome.verdict == "ACCEPTED", outcome.output
     assert len(outcome.results["cells"]) == 2
