@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.forked_sessions import run_python
 from tests.support.subsession import ROOT, Outcome, command, environment, run_inside, run_suite
 
 STACK = ("-m", "node", "-k", "stack", "acceptance/test_node.py")
@@ -55,9 +55,7 @@ def test_a_session_hears_of_its_children_though_its_launcher_ignored_them() -> N
         "status = pytest.main(['--collect-only', '-q', 'acceptance/test_usage.py'])\n"
         "sys.exit(status or signal.getsignal(signal.SIGCHLD) is not signal.SIG_DFL)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
-    )
+    done = run_python("-c", script, env=environment())
     assert done.returncode == 0, done.stdout
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.compare_runs import noisy, timed_run
+from tests.support.forked_sessions import run_python
 from tests.support.run_events import cell, good_run, numbered, write_events
-from tests.support.subsession import ROOT, environment
+from tests.support.subsession import environment
 from tests.support.terminals import on_a_terminal
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -33,9 +32,10 @@ def test_the_verdict_is_coloured_unless_somebody_objects(run: Path, env: dict[st
 
 
 def test_what_goes_to_a_file_has_no_colour(run: Path) -> None:
-    command = [sys.executable, "-m", "pytest", f"--replay={run}", "-p", "no:cacheprovider"]
     kept = {k: v for k, v in environment().items() if k not in ("FORCE_COLOR", "PY_COLORS")}
-    done = subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, check=True)
+    done = run_python("-m", "pytest", f"--replay={run}", "-p", "no:cacheprovider", env=kept)
+    assert done.returncode == 0
+    assert "1 of 1 check passed" in done.stdout
     assert "\x1b" not in done.stdout
 
 

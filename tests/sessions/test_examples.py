@@ -214,6 +214,6 @@ def test_a_node_that_left_no_run_is_not_accepted(trained: dict[str, Path], tmp_p
     ],
 )
 def test_what_cannot_run_is_not_accepted(tmp_path: Path, arguments: list[str], status: int, says: str) -> None:
-    done = submitted(tmp_path, *arguments)
+    done = submitted(tmp_path, *arguments, nodes="a", listed="a")
     assert done.returncode == status, done.stdout + done.stderr
     assert says in done.stderr.splitlines() or not says

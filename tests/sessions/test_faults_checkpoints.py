@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,8 @@ from tests.support.broken_checkpoints import (
     truncate_shard,
     variant_entry,
 )
-from tests.support.subsession import Outcome, run_suite
+from tests.support.forked_stacks import STACKS
+from tests.support.subsession import Outcome, environment, run_suite
 
 DAMAGE = {
     "tiny-fault-truncated": truncate_shard,
@@ -79,8 +78,10 @@ def _pickled(source: Path, target: Path) -> Path:
     def damage(folder: Path) -> None:
         for name in (*folder.glob("*.safetensors"), *folder.glob("*.index.json")):
             name.unlink()
-        command = [sys.executable, "-c", script, str(source), str(folder / "pytorch_model.bin")]
-        subprocess.run(command, check=True, timeout=120, capture_output=True)
+        # Forked from what has torch.
+        arguments = ("-c", script, str(source), str(folder / "pytorch_model.bin"))
+        done = STACKS.run(arguments, environment())
+        assert done.returncode == 0, done.stderr
 
     return copy_damaged(source, target, damage)
 

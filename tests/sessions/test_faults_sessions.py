@@ -22,6 +22,7 @@ from tests.support.broken_checkpoints import (
     with_faulty_code,
 )
 from tests.support.commands import plimsoll
+from tests.support.fork_servers import run_with_hosts
 from tests.support.subsession import (
     ROOT,
     command,
@@ -146,22 +147,15 @@ def wait_until_gone(pids: list[int]) -> None:
 
 
 def in_small_filesystem(folder: Path, size: str, then: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run with `folder` on a tmpfs of its own, in a mount namespace that ends with the command."""
+    """Run with `folder` on a tmpfs of its own, in a mount namespace that ends with the command. Hosts come from
+    outside, and write their logs where the session that asked opened them."""
     unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
     probe = subprocess.run([*unshare, "mount", "-t", "tmpfs", "tmpfs", str(folder)], check=False, capture_output=True)
     if probe.returncode:
         pytest.skip(f"no mount namespace can be made here: {probe.stderr.decode().strip()}")
-    script = f"mount -t tmpfs -o size={size} tmpfs {shlex.quote(str(folder))} && {then}{shlex.join(arguments)}"
-    return subprocess.run(
-        [*unshare, "sh", "-c", script],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    mounted = f"mount -t tmpfs -o size={size} tmpfs {shlex.quote(str(folder))}"
+    script = f"exec 2>&1; {mounted} && {then}{shlex.join(arguments)}"
+    return run_with_hosts([*unshare, "sh", "-c", script], environment(), ROOT, 240)
 
 
 def test_read_only_reports_folder_is_one_clear_error(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from _pytest.mark import deselect_by_keyword, deselect_by_mark
 
 from plimsoll.catalogue.marks import read_marks
 from plimsoll.catalogue.reader import read_catalogue
@@ -34,27 +36,60 @@ SELECTIONS = [
     ("-m", "  "),
 ]
 
+BY_NAME_ALONE = ("dataset", "small", "plan")
+"""Marks of checks that are in no run whose `-m` does not name them."""
 
-def collected(*arguments: str) -> list[str]:
+
+def collected(*arguments: str, plugins: Sequence[object] = ()) -> list[str]:
     """The ids that pytest would run, in its order."""
-    output = pytest_says("--collect-only", "-q", *arguments).stdout
+    output = pytest_says("--collect-only", "-q", *arguments, plugins=plugins).stdout
     return [line for line in output.splitlines() if line.startswith("acceptance/")]
 
 
-def of_all_items(*arguments: str) -> list[str]:
+def of_all_items(*arguments: str, plugins: Sequence[object] = ()) -> list[str]:
     """The same where pytest alone selects, from an item for each parameter: the plan's word is not asked."""
     with mock.patch("fixtures.parametrize._selected", lambda _config, _definition, parameters: parameters):
-        return collected(*arguments)
+        return collected(*arguments, plugins=plugins)
+
+
+class Everything:
+    """A plugin that keeps an item for each parameter of each check but of those by name alone, in pytest's order."""
+
+    def __init__(self) -> None:
+        self.items: list[pytest.Item] = []
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.items = session.items
+
+    def of(self, mark: str, keyword: str) -> list[str]:
+        """The ids of those that pytest selects of them."""
+        items = list(self.items)
+        for config in {item.config for item in items}:
+            with mock.patch.multiple(config.option, markexpr=mark, keyword=keyword):
+                deselect_by_keyword(items, config)
+                deselect_by_mark(items, config)
+        return [item.nodeid for item in items]
+
+
+@pytest.fixture(scope="module")
+def everything() -> Everything:
+    found = Everything()
+    of_all_items(plugins=[found])
+    assert found.items
+    return found
 
 
 @pytest.mark.parametrize("arguments", SELECTIONS, ids=" ".join)
-def test_the_made_plan_is_what_pytest_would_ask_in_the_same_order(arguments: tuple[str, ...]) -> None:
+def test_the_made_plan_is_what_pytest_would_ask_in_the_same_order(
+    arguments: tuple[str, ...], everything: Everything
+) -> None:
     options = dict(pairwise(arguments))
     paths = tuple(argument for argument in arguments if argument.startswith("acceptance/"))
     selection = Selection(mark=options.get("-m", ""), keyword=options.get("-k", ""), arguments=paths, base=ROOT)
     catalogue = read_catalogue([], known_marks=read_marks(ROOT / "markers.ini"))
     made = [cell.id for cell in make_plan(ROOT, catalogue, selection).cells]
-    assert made == of_all_items(*arguments)
+    is_apart = bool(paths) or any(name in selection.mark for name in BY_NAME_ALONE)
+    assert made == (of_all_items(*arguments) if is_apart else everything.of(selection.mark, selection.keyword))
     assert made == collected(*arguments)
 
 

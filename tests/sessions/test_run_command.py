@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fork_servers import BELL
+from tests.support.forked_sessions import run_python
 from tests.support.subsession import ROOT, environment, read_events
 
 _COMMAND = "import sys; from plimsoll.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -24,10 +26,17 @@ def here(tmp_path: Path) -> Path:
     return folder
 
 
-def plimsoll_run(here: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-c", _COMMAND, "run", "-m", "tiny", "--report-dir=mine", *arguments]
+def plimsoll_run(
+    here: Path, *arguments: str, is_started: bool = False, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Forked unless it `is_started`: only an interpreter that starts has not imported the module that is hidden."""
+    command = ["-P", "-c", _COMMAND, "run", "-m", "tiny", "--report-dir=mine", *arguments]
     env = environment({"PYTHONPATH": str(ROOT), **variables})
-    return subprocess.run(command, cwd=here, env=env, capture_output=True, text=True, timeout=300, check=False)
+    if not is_started:
+        return run_python(*command, cwd=here, env=env, timeout=300)
+    return subprocess.run(
+        [sys.executable, *command], cwd=here, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 def head_of(here: Path) -> dict[str, object]:
@@ -46,9 +55,14 @@ def test_values_of_options_are_no_paths(here: Path) -> None:
     assert f"1 check not run: deselected by --deselect={left_out}" in done.stdout
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "worker"])
+# Nothing is loaded, so no fork server is asked for.
+WORKER = ("-n", "1", "-p", "tests.support.plugins.shared_fork_server")
+
+
+@pytest.mark.parametrize("workers", [(), WORKER], ids=["alone", "worker"])
 def test_a_path_that_is_named_is_the_scope_whoever_names_it(here: Path, workers: tuple[str, ...]) -> None:
-    done = plimsoll_run(here, "-k", "test_stack", *workers, PYTEST_ADDOPTS="acceptance/test_node.py")
+    variables = {"PYTEST_ADDOPTS": "acceptance/test_node.py", BELL: str(here / "nobody")}
+    done = plimsoll_run(here, "-k", "test_stack", *workers, is_started=True, **variables)
     assert done.returncode == 0, done.stdout + done.stderr
     assert head_of(here)["selection"]["paths"] == [str(ROOT / "acceptance" / "test_node.py")]  # type: ignore[index]
 

@@ -22,6 +22,7 @@ from plimsoll.signoff.archive import unpack
 from plimsoll.signoff.manifest import MANIFEST_FILE
 from plimsoll.tiny.store import Store
 from tests.process.test_signoff import write_run
+from tests.support.commands import plimsoll
 from tests.support.compare_runs import timed_run
 from tests.support.fork_servers import SERVERS
 from tests.support.made_answers import answers, asking
@@ -135,8 +136,7 @@ def test_a_bundle_and_its_verification_follow_their_schemas(tmp_path: Path, caps
     write_run(tmp_path, bad=False)
     bundle = tmp_path / "b.zip"
     asked = ("--operator", "J. Rossi", "--reference", "OPS-1", "--output", bundle)
-    assert main([str(part) for part in ("sign", tmp_path / "run", *asked)]) == 0
-    capsys.readouterr()
+    assert plimsoll("sign", tmp_path / "run", *asked).returncode == 0
     validate("bundle", json.loads(unpack(bundle.read_bytes()).files[MANIFEST_FILE]))
 
     holds = said(capsys, "verify", bundle, "--json")

@@ -12,8 +12,8 @@ from typing import IO
 
 import pytest
 
-from tests.support.subsession import ROOT, Outcome, command, environment, run_suite
-from tests.support.terminals import on_a_terminal
+from tests.support.subsession import ROOT, Outcome, command, environment, own_arguments, run_suite
+from tests.support.terminals import on_a_terminal, writing_to
 
 SOME = ("-m", "tiny", "-k", "tiny-llama/bf16 and (test_free or stored_bytes or warm_load)")
 
@@ -154,15 +154,15 @@ def spent(request: pytest.FixtureRequest) -> Iterator[IO[str]]:
             yield left
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_run_outlives_its_terminal(spent: IO[str], unbuffered: str, tmp_path: Path) -> None:
+OF_THE_STACK = ("-m", "node", "-k", "stack", "acceptance/test_node.py")
+
+
+@pytest.mark.parametrize("flags", [(), ("-u",)], ids=["buffered", "unbuffered"])
+def test_a_run_outlives_its_terminal(spent: IO[str], flags: tuple[str, ...], tmp_path: Path) -> None:
     """Python's own status of 1 would be a rejection, at the first line or, from a buffer, the last."""
-    words = command(tmp_path, "-m", "node", "-k", "stack", "acceptance/test_node.py")
-    variables = environment({"PYTHONUNBUFFERED": unbuffered})
-    done = subprocess.run(
-        words, cwd=ROOT, env=variables, stdout=spent, stderr=subprocess.PIPE, text=True, check=False, timeout=240
-    )
-    outcome = Outcome(status=done.returncode, output=done.stderr, reports=tmp_path)
+    words = (*flags, "-m", "pytest", *own_arguments(tmp_path), *OF_THE_STACK)
+    status, error = writing_to(spent, words, environment())
+    outcome = Outcome(status=status, output=error, reports=tmp_path)
     assert (outcome.status, outcome.verdict) == (0, "ACCEPTED"), outcome.output
     [line] = outcome.output.splitlines()
     assert line.startswith("plimsoll: nothing more can be written to standard output (")
@@ -170,7 +170,8 @@ def test_a_run_outlives_its_terminal(spent: IO[str], unbuffered: str, tmp_path: 
 
 
 def test_a_run_outlives_both_its_streams(spent: IO[str], tmp_path: Path) -> None:
-    words = command(tmp_path, "-m", "node", "-k", "stack", "acceptance/test_node.py")
+    """In an interpreter that is started: what its end makes of them is its own."""
+    words = command(tmp_path, *OF_THE_STACK)
     done = subprocess.run(
         words, cwd=ROOT, env=environment(), stdout=spent, stderr=subprocess.STDOUT, check=False, timeout=240
     )

@@ -23,7 +23,7 @@ from importlib.metadata import Distribution, PathDistribution
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NoReturn
 from unittest import mock
 
 import cpuinfo  # type: ignore[import-untyped]
@@ -38,14 +38,16 @@ from plimsoll.catalogue import reader
 from plimsoll.catalogue.files import shipped_root
 from plimsoll.catalogue.marks import read_marks
 from plimsoll.child import started
+from plimsoll.commands import run
 from plimsoll.node.stack import everything_installed, installed_packages
 from plimsoll.plan import checks
 from plimsoll.plan.checks import read_checks
 from plimsoll.present import html
 from plimsoll.redaction import Redactor
+from plimsoll.report import pages
 from plimsoll.symptoms.shipped import shipped_symptoms
 from tests.support.forked import ROOT, ForkedProcess, Forks
-from tests.support.forking import forget
+from tests.support.forking import SAFE_PATH, become, forget
 
 _BEFOREHAND: Final = (
     *("pytest", "_pytest.pastebin", "_pytest.junitxml", "jinja2", "platformdirs"),
@@ -161,6 +163,24 @@ def forked_children(forks: Forks = SESSIONS) -> SimpleNamespace:
     return SimpleNamespace(**{**vars(subprocess), "Popen": start})
 
 
+def _run_replay(
+    command: list[str], *, cwd: Path, env: Mapping[str, str], timeout: float, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """In place of `subprocess.run` for the pytest that writes the pages of a run: a command that was forked, and may
+    ask for more, has it forked too."""
+    if SESSIONS.is_joined and cwd == ROOT and SESSIONS.can_start(env):
+        return SESSIONS.run(command[1:], env, timeout=timeout)
+    return subprocess.run(command, cwd=cwd, env=env, timeout=timeout, **options)
+
+
+def _execute(program: str, command: list[str], variables: dict[str, str]) -> NoReturn:
+    """In place of `os.execve` where `plimsoll run` becomes pytest."""
+    read = {name: value for name, value in variables.items() if name != SAFE_PATH}
+    if program != sys.executable or not SESSIONS.can_start(read):
+        os.execve(program, command, variables)  # noqa: S606  as the command does
+    become(command[1:], variables)
+
+
 class _ForkedWorker(io.Popen2IOMaster):
     """A worker of a session that was forked is forked from the same process, and may ask it for more: for a child of
     the Hub it would begin, and prepare, another such process."""
@@ -207,6 +227,8 @@ def _prepared() -> Forks:
         html._environment().get_template(template.name)
     io.Popen2IOMaster = _ForkedWorker  # type: ignore[misc]
     vars(started)["subprocess"] = forked_children()
+    vars(run)["os"] = SimpleNamespace(**{**vars(os), "execve": _execute})
+    vars(pages)["subprocess"] = SimpleNamespace(**{**vars(subprocess), "run": _run_replay})
     return SESSIONS
 
 

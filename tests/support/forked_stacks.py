@@ -21,7 +21,7 @@ from typing import Any, Final
 from unittest import mock
 
 from plimsoll.host.client import forkserver
-from tests.support.forked import MODULES, ROOT, Forks
+from tests.support.forked import LIBRARIES, MODULES, ROOT, Forks
 from tests.support.forking import forget
 
 _READ_LATER: Final = (
@@ -68,7 +68,8 @@ def read_by_the_stack(variables: Mapping[str, str]) -> dict[str, str]:
 
 def _read_below(variables: Mapping[str, str]) -> dict[str, str]:
     read = read_by_the_stack(variables)
-    return {name: value for name, value in read.items() if not name.startswith(OF_THE_HUB)}
+    # Nor does it ask a driver, whose stand-in is loaded in the fork.
+    return {name: value for name, value in read.items() if not name.startswith(OF_THE_HUB) and name != LIBRARIES}
 
 
 _WITHOUT_HUB: Final = Forks("tests.support.forked_stacks:import_below", read=_read_below, listens=True)

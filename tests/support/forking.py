@@ -7,6 +7,7 @@ import atexit
 import ctypes
 import gc
 import importlib
+import io
 import json
 import os
 import runpy
@@ -19,9 +20,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from tests.support.forked import LIBRARIES, MODULES, ROOT, SIZE, Forks
+
+SAFE_PATH: Final = "PYTHONSAFEPATH"
 
 
 class _Forker:
@@ -128,6 +131,12 @@ def main(prepare: str, address: str) -> None:
     _Forker(control, listener, forks).run()
 
 
+def become(arguments: Sequence[str], variables: Mapping[str, str]) -> NoReturn:
+    """In a fork, what `os.execve` of the interpreter does: this process goes on as one with these arguments."""
+    order = {"arguments": arguments, "variables": variables, "folder": str(Path.cwd()), "leads": "", "parent": None}
+    _end(_run(order, ()))
+
+
 def _become(order: Mapping[str, Any], streams: Sequence[int]) -> tuple[str, str]:
     """Make this process the one that is ordered; `-m` or `-c`, and what it is to run."""
     if order["leads"] == "session":
@@ -140,10 +149,6 @@ def _become(order: Mapping[str, Any], streams: Sequence[int]) -> tuple[str, str]
         os.dup2(stream, number)
     for stream in streams:
         os.close(stream)
-    # New streams: those of an interpreter that starts are made for what the descriptors lead to.
-    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115
-    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # type: ignore[misc]  # noqa: SIM115
-    sys.stderr = sys.__stderr__ = open(2, "w", 1, errors="backslashreplace", closefd=False)  # type: ignore[misc]  # noqa: SIM115
     os.environ.clear()
     os.environ.update(order["variables"])
     os.chdir(order["folder"])
@@ -151,8 +156,8 @@ def _become(order: Mapping[str, Any], streams: Sequence[int]) -> tuple[str, str]
     sys.orig_argv = [sys.executable, *arguments]
     flags = [arguments.pop(0) for _ in range(2) if arguments[0] in ("-P", "-u")]
     kind, what, *rest = arguments
-    sys.stdout.reconfigure(write_through="-u" in flags)
-    own = [] if "-P" in flags else [order["folder"] if kind == "-m" else ""]
+    _open_streams("-u" in flags)
+    own = [] if "-P" in flags or os.environ.get(SAFE_PATH) else [order["folder"] if kind == "-m" else ""]
     sys.path[:1] = [*own, *filter(None, os.environ.get(MODULES, "").split(os.pathsep))]
     for folder in filter(None, os.environ.get(LIBRARIES, "").split(os.pathsep)):
         for library in sorted(Path(folder).glob("*.so*")):
@@ -160,6 +165,17 @@ def _become(order: Mapping[str, Any], streams: Sequence[int]) -> tuple[str, str]
             ctypes.CDLL(str(library))
     sys.argv = [kind, *rest]
     return kind, what
+
+
+def _open_streams(is_unbuffered: bool) -> None:
+    """New ones: those of an interpreter that starts are made for what the descriptors lead to."""
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    if is_unbuffered:
+        raw = open(1, "wb", 0, closefd=False)  # noqa: SIM115
+        sys.stdout = sys.__stdout__ = io.TextIOWrapper(raw, write_through=True)  # type: ignore[misc]
+    else:
+        sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", 1, errors="backslashreplace", closefd=False)  # type: ignore[misc]  # noqa: SIM115
 
 
 def _run(order: Mapping[str, Any], streams: Sequence[int]) -> int:

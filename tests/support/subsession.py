@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +105,9 @@ def _own_cache(reports: Path) -> dict[str, str]:
     return {"TOX_ENV_DIR": f"{reports}.remembered"}
 
 
-def pytest_says(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def pytest_says(
+    *arguments: str, env: Mapping[str, str] | None = None, plugins: Sequence[object] = ()
+) -> subprocess.CompletedProcess[str]:
     """What pytest answers in the project's folder, inside this process: where nothing is to be run, or nothing can be.
 
     What runs checks, starts workers or changes the suite by a plugin has a process of its own: `run_suite`.
@@ -117,7 +119,7 @@ def pytest_says(*arguments: str, env: Mapping[str, str] | None = None) -> subpro
         redirect_stdout(said),
         redirect_stderr(said),
     ):
-        status = pytest.main(["--color=no", "-p", "no:cacheprovider", *arguments])
+        status = pytest.main(["--color=no", "-p", "no:cacheprovider", *arguments], plugins=list(plugins))
     return subprocess.CompletedProcess(["pytest", *arguments], int(status), said.getvalue(), "")
 
 
