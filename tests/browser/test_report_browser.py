@@ -28,11 +28,10 @@ from tests.support.run_events import (
     gate,
     line,
     load,
-    numbered,
     plan,
     report,
     start,
-    write_events,
+    write_run,
 )
 
 MARKUP = "</td></pre><script>window.owned=1</script><img src=x onerror='window.owned=2'><b onclick=alert(1)>"
@@ -40,7 +39,7 @@ MARKUP = "</td></pre><script>window.owned=1</script><img src=x onerror='window.o
 
 def replayed_page(folder: Path, events: list[Line]) -> Path:
     """The page of a run that left these events, and failed."""
-    write_events(folder, numbered(events))
+    write_run(folder, events)
     done = replay(f"--replay={folder}", "-q")
     assert done.returncode == 1, done.stdout
     return folder / "report.html"
@@ -483,7 +482,7 @@ def test_the_contents_stand_beside_the_page_and_fold_on_a_phone(opened: webdrive
 
 def test_paper_takes_four_pages_for_a_run_without_failures(chrome: webdriver.Chrome, tmp_path: Path) -> None:
     events = full_catalogue(("tiny-llama", "tiny-phi", "tiny-qwen", "tiny-mistral", "tiny-mixtral"))
-    write_events(tmp_path, numbered(events))
+    write_run(tmp_path, events)
     replay(f"--replay={tmp_path}", "-q")
     emulate(chrome)
     chrome.get((tmp_path / "report.html").as_uri())
@@ -506,7 +505,7 @@ def hostile() -> list[Line]:
         line(Event.HOST, variant=f"{MARKUP}/x", state="died", signal=MARKUP, stderr=[MARKUP], request=MARKUP),
         finish(1),
     ]
-    shown = full_catalogue()[3]
+    shown = full_catalogue(EVERY_OUTCOME)[3]
     return [*events[:2], {**shown, "node": {**shown["node"], **node}}, *events[2:]]
 
 

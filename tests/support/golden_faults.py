@@ -267,6 +267,8 @@ class Planted:
     fault: Fault
     red: tuple[str, ...]
     family: str = "llama"
+    long: bool = False
+    """Whether only a long text shows it."""
 
 
 _FINE: Final = ("fp32", "fp16")
@@ -286,9 +288,9 @@ FAULTS: Final[dict[str, Planted]] = {
     "RoPE off by 1 %": Planted(partial(_rope, factor=1.01), _FINE),
     "positions wrong": Planted(partial(_shift_positions, decoding=False), _ALL),
     "positions off by one while decoding": Planted(partial(_shift_positions, decoding=True), _ALL),
-    "positions begin again after 64": Planted(partial(_wrap_positions, at=64), _ALL),
-    "attention 2 % too small beyond 128 tokens": Planted(partial(_tile_not_rescaled, at=128), _FINE),
-    "all but two tiles of 64 keys lost while decoding": Planted(partial(_lost_tiles, size=64), _ALL),
+    "positions begin again after 64": Planted(partial(_wrap_positions, at=64), _ALL, long=True),
+    "attention 2 % too small beyond 128 tokens": Planted(partial(_tile_not_rescaled, at=128), _FINE, long=True),
+    "all but two tiles of 64 keys lost while decoding": Planted(partial(_lost_tiles, size=64), _ALL, long=True),
     "eps 1e-2": Planted(partial(_eps, value=1e-2), _FINE),
     "eps 1e-4": Planted(partial(_eps, value=1e-4), ("fp32",)),
     "keys times 1.1 while decoding": Planted(_larger_keys, _FINE),

@@ -178,6 +178,11 @@ def write_events(folder: Path, events: Iterable[Mapping[str, Any]]) -> Path:
     return path
 
 
+def write_run(folder: Path, events: Iterable[Mapping[str, Any]]) -> Path:
+    """Write events as the evidence of a run folder, with the numbers that writers would have given them."""
+    return write_events(folder, _numbered(events))
+
+
 def recorded(folder: Path, events: Iterable[Mapping[str, Any]]) -> RunRecord:
     """The record of a run that left these events."""
     write_events(folder / RUN_ID, _numbered(events))
