@@ -89,9 +89,14 @@ def built_cache(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def forked_from(built_cache: Path) -> Iterator[None]:
-    """End what the tests' sub-sessions, and the hosts of them and of commands, were forked from."""
+def forked_from(built_cache: Path, shared_folder: Path, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Share among workers what the tests' sub-sessions, and the hosts of them and of commands, are forked from, and end
+    it."""
     forked_stacks.begin_with(os.environ)
+    if hasattr(request.config, "workerinput"):
+        SESSIONS.begin_with(os.environ)
+        SESSIONS.share(shared_folder)
+        forked_stacks.share(shared_folder)
     yield
     SESSIONS.end()
     SERVERS.end()

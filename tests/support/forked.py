@@ -23,12 +23,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, TypeAlias
 
+from filelock import FileLock
+
 ROOT: Final = Path(__file__).parents[2]
 _AT_START: Final = ("LD_", "PYTHON", "MALLOC_", "LC_", "LANG", "TZ", "OMP_", "OPENBLAS_", "MKL_")
 """Beginnings of variables that an interpreter or a library reads once."""
 LIBRARIES: Final = "LD_LIBRARY_PATH"
 MODULES: Final = "PYTHONPATH"
-_BOOT: Final = "from tests.support.forking import main; main({!r}, {!r})"
+_BOOT: Final = "from tests.support.forking import main; main({!r}, {!r}, {!r})"
 _START_LIMIT: Final = 120.0
 SIZE: Final = 8
 """Bytes that say how long an order is."""
@@ -131,7 +133,14 @@ class Forks:
         self._process: subprocess.Popen[bytes] | ForkedProcess | None = None
         self._variables: dict[str, str] | None = None
         self._began = self._read(os.environ)
+        self._shared: Path | None = None
+        self._place: Path | None = None
         self._lock = threading.Lock()
+
+    def share(self, folder: Path) -> None:
+        """Have one for all processes that share in this folder: the first that needs it begins it, others join it, and
+        it lives until the last of them is gone."""
+        self._shared = folder / self._prepare.rpartition(":")[2]
 
     def begin_with(self, variables: Mapping[str, str]) -> None:
         """Have it begin with these variables, and not with those of who asks first."""
@@ -143,8 +152,8 @@ class Forks:
         with self._lock:
             if self._control is None:
                 self._begin()
-        assert self._folder is not None
-        return Path(self._folder.name, "forks")
+        assert self._place is not None
+        return self._place
 
     @property
     def is_joined(self) -> bool:
@@ -251,31 +260,60 @@ class Forks:
             return subprocess.CompletedProcess(process.args, status, out.read(), err.read())
 
     def end(self) -> None:
-        """End the process; those that it forked live on."""
+        """End the process, or leave it to those who share it; those that it forked live on."""
         if self._control is not None:
             self._control.close()
+        self._control = None
+        if self._shared is not None:
+            return
         if self._process is not None:
             self._process.wait(60)
         if self._folder is not None:
             self._folder.cleanup()
-        self._control = self._process = self._folder = None
+        self._process = self._folder = self._place = None
 
     def _begin(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
         variables = {name: value for name, value in (self._variables or os.environ).items() if name != LIBRARIES}
-        self._began = self._read(variables)
-        address = ""
+        if self._shared is not None:
+            return self._join_or_begin(self._shared, variables)
         if self._listens:
             self._folder = tempfile.TemporaryDirectory(prefix="plimsoll-")
-            address = str(Path(self._folder.name, "forks"))
-            Path(self._folder.name, _HAS_READ).write_text(json.dumps(self._began))
-        boot = ["-c", _BOOT.format(self._prepare, address)]
+            self._place = Path(self._folder.name, "forks")
+        return self._start_preparing(variables)
+
+    def _join_or_begin(self, note: Path, variables: Mapping[str, str]) -> socket.socket:
+        """`note` is the file that says where it listens."""
+        with FileLock(f"{note}.lock"):
+            if note.exists():
+                self._place = Path(note.read_text())
+                self.join_at(self._place)
+                assert self._control is not None
+                if self._began == self._read(variables):
+                    return self._control
+                self._control.close()
+                self._shared = self._place = None
+                return self._begin()
+            # A short path, as addresses must be; who has prepared removes it.
+            self._place = Path(tempfile.mkdtemp(prefix="plimsoll-"), "forks")
+            control = self._start_preparing(variables)
+            end = time.monotonic() + _START_LIMIT
+            while not self._place.exists() and time.monotonic() < end:
+                time.sleep(0.01)
+            note.write_text(str(self._place))
+            return control
+
+    def _start_preparing(self, variables: Mapping[str, str]) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        self._began = self._read(variables)
+        if self._place is not None:
+            self._place.with_name(_HAS_READ).write_text(json.dumps(self._began))
+        boot = ["-c", _BOOT.format(self._prepare, str(self._place or ""), self._shared is not None)]
         with theirs:
             if self._below is not None and self._below.can_start(variables):
                 self._process = self._below.start(boot, variables, [theirs.fileno(), 1, 2])
             else:
                 self._process = subprocess.Popen(
-                    [sys.executable, *boot], cwd=ROOT, env=variables, stdin=theirs.fileno()
+                    [sys.executable, *boot], cwd=ROOT, env=dict(variables), stdin=theirs.fileno()
                 )
         self._control = ours
         return ours

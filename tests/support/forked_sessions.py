@@ -1,4 +1,4 @@
-"""Forks sub-sessions, commands and children of the library from one process a worker that has imported pytest and the
+"""Forks sub-sessions, commands and children of the library from one process that has imported pytest and the
 library: importing them anew takes a third of the time of most.
 
 Modules whose assertions pytest rewrites are imported by a session of pytest in that process, so that those of others

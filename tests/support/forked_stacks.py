@@ -103,6 +103,12 @@ def begin_with(variables: Mapping[str, str]) -> None:
         forks.begin_with(variables)
 
 
+def share(folder: Path) -> None:
+    """Share what has no variable of the Hub among the processes that share in this folder. What has the whole stack
+    is each worker's own, and forked from there."""
+    _WITHOUT_HUB.share(folder)
+
+
 def end() -> None:
     """End what was begun; fork servers live on."""
     for forks in (STACKS, _WITHOUT_HUB):

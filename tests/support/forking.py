@@ -12,6 +12,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -28,10 +29,15 @@ SAFE_PATH: Final = "PYTHONSAFEPATH"
 
 
 class _Forker:
-    """Forks a process for each order, until who began it is gone; others that may ask come by the listener."""
+    """Forks a process for each order, until who began it is gone; others that may ask come by the listener. One that is
+    shared goes on until they are gone too."""
 
-    def __init__(self, control: socket.socket, listener: socket.socket | None, forks: Forks) -> None:
+    def __init__(
+        self, control: socket.socket, listener: socket.socket | None, forks: Forks, *, is_shared: bool
+    ) -> None:
         self._controls = [control]
+        self._owners = [control]
+        self._is_shared = is_shared
         self._listener = listener
         self._forks = forks
         self._leashes: dict[int, socket.socket] = {}
@@ -45,7 +51,7 @@ class _Forker:
 
     def run(self) -> None:
         """Answer whoever asks."""
-        while self._controls:
+        while self._owners:
             listeners = [] if self._listener is None else [self._listener]
             watched: list[socket.socket | int] = [*self._controls, *listeners, self._woken, *self._children.values()]
             ready, _, _ = select.select(watched, [], [])
@@ -55,7 +61,9 @@ class _Forker:
             self._end_children_of_the_gone(ready)
             if self._listener in ready:
                 assert self._listener is not None
-                self._controls.append(self._listener.accept()[0])
+                joined = self._listener.accept()[0]
+                self._controls.append(joined)
+                self._owners += [joined] * self._is_shared
             for control in [one for one in self._controls if one in ready]:
                 self._hear(control)
 
@@ -72,11 +80,11 @@ class _Forker:
         if size:
             order = json.loads(_received(control, int.from_bytes(size, "big")))
             self._fork(order, socket.socket(fileno=descriptors[0]), descriptors[1:])
-        elif control is self._controls[0]:
-            self._controls.clear()
         else:
             control.close()
-            self._controls.remove(control)
+            for those in (self._controls, self._owners):
+                if control in those:
+                    those.remove(control)
 
     def _fork(self, order: Mapping[str, Any], leash: socket.socket, streams: Sequence[int]) -> None:
         ours, theirs = socket.socketpair()
@@ -113,7 +121,7 @@ class _Forker:
             os.close(descriptor)
 
 
-def main(prepare: str, address: str) -> None:
+def main(prepare: str, address: str, is_shared: bool) -> None:
     """Import what is to be imported, and fork. Standard input is who asks; others find an address, if there is one."""
     control = socket.socket(fileno=os.dup(0))
     with open(os.devnull) as nothing:  # noqa: PTH123  it takes a number's place
@@ -128,7 +136,9 @@ def main(prepare: str, address: str) -> None:
     forks: Forks = getattr(importlib.import_module(module), function)()
     gc.collect()
     gc.freeze()
-    _Forker(control, listener, forks).run()
+    _Forker(control, listener, forks, is_shared=is_shared).run()
+    if is_shared:
+        shutil.rmtree(Path(address).parent)
 
 
 def become(arguments: Sequence[str], variables: Mapping[str, str]) -> NoReturn:
