@@ -114,13 +114,23 @@ def _read_rows(query: RowsQuery, outlet: HubOutlet) -> None:
 def _leave(number: int, _frame: object) -> None:
     """End at once with all threads, and remove partial files: their names are unique to this process, so no later one
     could use them, and they would fill the disk."""
+    # Threads go on meanwhile, and may open another while the first are removed.
+    while _remove_partial_files():
+        pass
+    os._exit(128 + number)
+
+
+def _remove_partial_files() -> bool:
+    """Whether there were any."""
+    removed = False
     descriptors = Path("/proc/self/fd")
     for descriptor in descriptors.iterdir() if descriptors.is_dir() else ():
         with suppress(OSError):
             target = descriptor.readlink()
             if target.suffix == ".incomplete":
                 target.unlink()
-    os._exit(128 + number)
+                removed = True
+    return removed
 
 
 if __name__ == "__main__":
