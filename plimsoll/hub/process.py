@@ -111,12 +111,17 @@ def _read_rows(query: RowsQuery, outlet: HubOutlet) -> None:
         outlet.send(access=access.to_json(), total=total, rows=rows)
 
 
+_PASSES: Final = 20
+"""How often partial files are looked for at most."""
+
+
 def _leave(number: int, _frame: object) -> None:
     """End at once with all threads, and remove partial files: their names are unique to this process, so no later one
     could use them, and they would fill the disk."""
-    # Threads go on meanwhile, and may open another while the first are removed.
-    while _remove_partial_files():
-        pass
+    # Threads go on meanwhile, and may open another while the first are removed; those of many small files always do.
+    for _ in range(_PASSES):
+        if not _remove_partial_files():
+            break
     os._exit(128 + number)
 
 

@@ -172,7 +172,7 @@ class Selector:
             return True
         check, marks = cell.check, () if cell.parameter is None else cell.parameter.marks
         names = [*check.file.split("/"), cell.id.rpartition("::")[2], *dict(_marks_of(check, marks))]
-        # Behind a line's end, which no name holds.
+        # Line ends keep the names apart: no word of an expression holds one.
         lowered = "\n".join(names).lower()
         return self._words.evaluate(lambda word, _: word.lower() in lowered)
 

@@ -593,6 +593,27 @@ def test_a_download_ends_with_its_controller(serve: Serve, folder: Path, tmp_pat
     assert_nothing_left(tmp_path)
 
 
+LEAVE = """
+import signal, sys
+from pathlib import Path
+from plimsoll.hub import process
+folder, unlink = Path(sys.argv[1]), Path.unlink
+kept = [(folder / "first.incomplete").open("w")]
+def unlink_while_a_thread_opens_another(path):
+    unlink(path)
+    if len(kept) < 3:
+        kept.append((folder / f"{len(kept)}.incomplete").open("w"))
+Path.unlink = unlink_while_a_thread_opens_another
+process._leave(signal.SIGTERM, None)
+"""
+
+
+def test_a_partial_file_that_is_opened_while_others_are_removed_is_removed_too(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", LEAVE, str(tmp_path)], cwd=ROOT, check=False)
+    assert done.returncode == 128 + signal.SIGTERM
+    assert [*tmp_path.iterdir()] == []
+
+
 def until(condition: Callable[[], bool], limit: float = 20.0) -> None:
     end = time.monotonic() + limit
     while not condition():

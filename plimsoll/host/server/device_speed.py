@@ -146,7 +146,7 @@ def _moved(
 
 def _random_bytes(size: int, device: torch.device) -> torch.Tensor:
     generator = torch.Generator(device=device).manual_seed(size)
-    # Eight at a time: a processor takes as long to draw one.
+    # To draw eight bytes at once takes a processor as long as to draw one.
     least, most = -(2**63), 2**63 - 1
     words = torch.randint(least, most, (-(-size // 8),), dtype=torch.int64, device=device, generator=generator)
     return words.view(torch.uint8)[:size]
