@@ -4,11 +4,12 @@ garbage."""
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 try:
+    from fixtures.ahead import begin_for_workers
     from fixtures.required import RECORDED
     from fixtures.required import pytest_cmdline_main as pytest_cmdline_main
     from plimsoll.garbage import collect_as_usual, collect_seldom, end_without_looking
@@ -73,6 +74,8 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register the fixture modules. As `pytest_plugins`, each would have pytest read the entry points of all packages
     that are installed, in case one has a plugin of that name: a quarter of a second in all."""
     collect_seldom()
+    config: Any = pluginmanager.get_plugin("pytestconfig")
+    begin_for_workers(config)
     for name in FIXTURE_MODULES:
         pluginmanager.import_plugin(name)
 

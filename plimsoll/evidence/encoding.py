@@ -46,17 +46,16 @@ def encode(value: object, redact: Callable[[str], str] = str) -> Any:
 
 def _encode(value: object, redact: Callable[[str], str], depth: int) -> Any:
     if isinstance(value, str):
-        # A lone surrogate, as file names may hold, has no UTF-8 form and would break every reader.
-        return redact(value.encode("utf-8", "backslashreplace").decode("utf-8"))
+        return _text(value, redact)
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else _name_of(value)
     if depth < _DEEPEST:
-        if isinstance(value, Mapping):
-            return {_encode(_key(k), redact, depth): _encode(v, redact, depth + 1) for k, v in value.items()}
         if isinstance(value, (list, tuple)):
             return [_encode(item, redact, depth + 1) for item in value]
+        if isinstance(value, (dict, Mapping)):
+            return {_text(_key(key), redact): _encode(item, redact, depth + 1) for key, item in value.items()}
     if hasattr(value, "__fspath__"):
         return _encode(str(value), redact, depth)
     return f"<not JSON: {type(value).__name__}>"
@@ -64,6 +63,14 @@ def _encode(value: object, redact: Callable[[str], str], depth: int) -> Any:
 
 def _key(key: object) -> str:
     return key if isinstance(key, str) else str(key)
+
+
+def _text(text: str, redact: Callable[[str], str]) -> str:
+    if type(text) is not str or not text.isascii():
+        # A lone surrogate, as file names may hold, has no UTF-8 form and would break every reader. A member of an
+        # enumeration is written as its value, whatever `str` makes of it.
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return redact(text)
 
 
 def _name_of(value: float) -> str:

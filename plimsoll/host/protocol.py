@@ -384,7 +384,7 @@ class Generate(Request[Generated]):
 
     questions: tuple[Prompt, ...]
     max_new_tokens: int
-    batch_size: int = 32
+    batch_size: int = 64
     with_digests: bool = False
     """True to get `Completion.logits_sha256`: every logit then crosses to the CPU."""
     past_ends: bool = False

@@ -410,8 +410,20 @@ def test_a_system_that_refuses_a_process_is_told_and_nothing_stays_open(
     assert open_files() == before
 
 
+def test_a_server_that_still_imports_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that was mistyped need not wait for what it began ahead, nor leave it behind."""
+    (tmp_path / "slow.py").write_text("import time; time.sleep(600)")
+    monkeypatch.syspath_prepend(tmp_path)
+    server = ForkServer(("slow",), 600.0)
+    server.dismiss()
+    psutil.Process(server.pid).wait(DEADLINE)
+    server.stop()
+    assert not psutil.pid_exists(server.pid)
+
+
 def test_a_server_that_does_not_end_is_reaped_though_ctrl_c_cuts_the_wait(tmp_path: Path) -> None:
     server = ForkServer((), 60.0)
+    server._await_ready()
     before = open_files()
     os.kill(server.pid, signal.SIGSTOP)
     cut = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))

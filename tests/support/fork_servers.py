@@ -22,8 +22,7 @@ from unittest import mock
 
 from plimsoll import clock
 from plimsoll.host.client import process
-from plimsoll.host.client.forkserver import ForkServer
-from plimsoll.host.client.process import STACK
+from plimsoll.host.client.forkserver import STACK, ForkServer
 from tests.support.forked_stacks import forked_servers, read_by_the_stack
 
 BELL: Final = "PLIMSOLL_TEST_BELL"

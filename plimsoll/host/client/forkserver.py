@@ -30,6 +30,10 @@ _BOOT: Final = (
     "import json, sys; order = json.loads(sys.stdin.readline()); sys.path[:] = order['path']; "
     "from plimsoll.host.server.forkserver import main; main(order['modules'], order['address'])"
 )
+STACK: Final = "plimsoll.host.server.preload"
+"""The module that imports the model stack in the fork server."""
+IMPORT_LIMIT: Final = 600.0
+"""Seconds for all imports: a cold disk takes a minute or two."""
 _FORK_LIMIT: Final = 30.0
 """Seconds from the order to the host's pid; a loaded machine needs a few hundredths."""
 _STOP_LIMIT: Final = 5.0
@@ -218,6 +222,13 @@ class ForkServer(_Line):
         """False once the process has ended."""
         return self._process.poll() is None
 
+    def dismiss(self) -> None:
+        """Ask for no more hosts. A server that still imports has forked none, and would hear of its end only when it is
+        done: it is killed."""
+        if self._is_importing():
+            self._kill()
+        super().dismiss()
+
     def stop(self) -> None:
         """End the server; hosts that it forked live on. Safe to call again."""
         self.dismiss()
@@ -226,10 +237,24 @@ class ForkServer(_Line):
                 self._process.wait(_STOP_LIMIT)
         finally:  # a Ctrl-C while it is waited for leaves no process that nobody waits for
             if self.is_alive:
-                with suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
+                self._kill()
                 self._process.wait()
             self._output.close()
+
+    def _is_importing(self) -> bool:
+        if self._ready or not self.is_alive:
+            return False
+        try:
+            self._control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:  # dismissed
+            return False
+        return False
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _await_ready(self) -> None:
         answer = self._first_answer()

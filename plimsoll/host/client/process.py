@@ -23,7 +23,7 @@ from plimsoll import clock
 from plimsoll.host.channel import ForeignReplyError, GarbledMessageError, pack, unpack
 from plimsoll.host.client import ending
 from plimsoll.host.client.exchange import ConnectionLostError, DeadlineMissedError, Exchange
-from plimsoll.host.client.forkserver import ForkServer, JoinedServer, ServerGoneError
+from plimsoll.host.client.forkserver import IMPORT_LIMIT, STACK, ForkServer, JoinedServer, ServerGoneError
 from plimsoll.host.client.leash import Exit, Leash
 from plimsoll.host.client.log import HostLog
 from plimsoll.host.client.processor_time import ProcessorTime, starved
@@ -37,8 +37,6 @@ Progress = Callable[[float, int | None], None]
 OnEvent = Callable[[str, dict[str, object]], None]
 """Called with a state of the HOST event and its fields."""
 
-STACK: Final = "plimsoll.host.server.preload"
-"""The module that imports the model stack in the fork server."""
 _EXIT_LIMIT: Final = 5.0
 """Seconds for a host to be gone after its connection broke or it was told to end."""
 
@@ -232,7 +230,7 @@ class Hosts:
         preload: Sequence[str] = (),
         on_event: OnEvent | None = None,
         stack: str | None = STACK,
-        import_limit: float = 600.0,
+        import_limit: float = IMPORT_LIMIT,
         *,
         address: Path | None = None,
         join: Path | None = None,
@@ -283,12 +281,6 @@ class Hosts:
         seconds = round(clock.monotonic() - began, 3)
         self._on_event("started", {"variant": name, "pid": host.pid, "log": str(log), "seconds": seconds})
         return host
-
-    def dismiss(self) -> None:
-        """Ask the fork server to end, and do not wait for it: `close` does. Hosts live on."""
-        with self._lock:
-            if self._server is not None:
-                self._server.dismiss()
 
     def close(self) -> None:
         """End every host and the fork server. Safe to call again; `start` makes a new server."""

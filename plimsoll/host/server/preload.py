@@ -26,6 +26,7 @@ _ENVIRONMENT: Final = {
 FAMILIES: Final = ("llama", "qwen2", "mistral", "mixtral", "phi3")
 
 # transformers imports lazily: what a first load would import is named here, so that it is not part of a load's time.
+# So are the handlers of all that every variant is asked, which each host would import for itself.
 MODULES: Final = (
     "accelerate",
     "transformers.generation",
@@ -34,9 +35,14 @@ MODULES: Final = (
     "transformers.models.auto.tokenization_auto",
     "transformers.quantizers.auto",
     *(f"transformers.models.{family}.modeling_{family}" for family in FAMILIES),
+    "transformers.models.qwen2.tokenization_qwen2",
     "plimsoll.host.server.predict.variant",
+    "plimsoll.host.server.attention",
+    "plimsoll.host.server.content.proof",
     "plimsoll.host.server.generation",
+    "plimsoll.host.server.generation_speed",
     "plimsoll.host.server.loading",
+    "plimsoll.host.server.meaning",
     "plimsoll.host.server.unloading",
 )
 

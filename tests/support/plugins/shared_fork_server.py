@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pytest
+
 from tests.support.fork_servers import BELL, ring
 
 
@@ -20,8 +22,16 @@ class _NoServer:
         """Nor to wait for."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests() -> None:
+    """Before conftest.py begins to import for workers."""
+    if BELL in os.environ:
+        from plimsoll.host.client import shared_server
+
+        shared_server.SharedServer = _NoServer  # type: ignore[assignment, misc]
+
+
 def pytest_configure() -> None:
-    from fixtures import workers
     from fixtures.hosts import SuiteHosts
     from plimsoll.host.client import process
 
@@ -41,4 +51,3 @@ def pytest_configure() -> None:
     SuiteHosts.start = start_shared  # type: ignore[method-assign]
     if BELL in os.environ:
         process.Hosts = hosts_that_join  # type: ignore[assignment, misc]
-        workers._SharedServer = _NoServer  # type: ignore[assignment, misc]

@@ -1,0 +1,40 @@
+"""When a session begins to import the model stack for its workers: before all else, and only where checks will run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.plugins.server_notes import NOTES
+from tests.support.subsession import pytest_apart, run_suite
+
+PLUGIN = ("-p", "tests.support.plugins.server_notes")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "noted"),
+    [
+        (("-n", "2", "--no-such-option"), ["ahead", "closed"]),
+        (("-n", "auto", "acceptance/test_load.py", "--no-such-option"), ["ahead", "closed"]),
+        (("-n", "2", "tests/unit", "--no-such-option"), []),
+        (("-n", "2", "--collect-only", "-k", "nothing_of_that_name"), []),
+        (("-n", "2", "--markers"), []),
+        (("-n", "0", "--no-such-option"), []),
+        (("--no-such-option",), []),
+    ],
+    ids=["mistyped", "mistyped-path", "other-tests", "collects", "tells", "no-workers", "alone"],
+)
+def test_the_server_begins_where_checks_will_run(tmp_path: Path, arguments: tuple[str, ...], noted: list[str]) -> None:
+    notes = tmp_path / "notes"
+    pytest_apart(*PLUGIN, *arguments, env={NOTES: str(notes)})
+    assert (notes.read_text().split() if notes.exists() else []) == noted
+
+
+def test_the_server_of_a_run_is_dismissed_with_the_last_worker(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    outcome = run_suite(
+        tmp_path / "reports", *PLUGIN, "-n", "2", "-m", "tiny and bf16", "-k", "free_ram", env={NOTES: str(notes)}
+    )
+    assert outcome.verdict == "ACCEPTED", outcome.output
+    assert notes.read_text().split() == ["ahead", "dismissed", "closed"]
