@@ -6,16 +6,30 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from plimsoll.catalogue.entries import Quantization
+from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.host.client import forkserver
 from plimsoll.host.client.forkserver import ForkServer
 from plimsoll.host.client.process import Hosts
 from plimsoll.host.failures import HostError, StackImportError
-from plimsoll.host.protocol import Call, Load, LoadSpec, Unload
+from plimsoll.host.protocol import (
+    Call,
+    CompareAttention,
+    Generate,
+    Load,
+    LoadSpec,
+    ProveContent,
+    Request,
+    TellManners,
+    Unload,
+)
+from plimsoll.host.rates import TimeGeneration
+from plimsoll.host.specify import load_spec
 from tests.support.forked_ranks import is_of_ranks
 from tests.support.forked_stacks import BELOW, OF_THE_HUB, is_read_later
 
@@ -66,6 +80,31 @@ def test_the_first_load_imports_nothing_more(hosts: Hosts, spec: LoadSpec, tmp_p
     before = host.ask(call("modules"), DEADLINE)
     host.ask(Load(spec=spec), DEADLINE)
     assert host.ask(call("modules"), DEADLINE) - before == set()
+    host.close()
+
+
+@pytest.mark.parametrize("name", ["tiny-llama", "tiny-qwen", "tiny-mixtral"])
+def test_what_every_variant_is_asked_imports_nothing_more(
+    hosts: Hosts, trained: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    """Each of the many hosts of a run would import it for itself. Python's encodings are not worth a name."""
+    variant = read_catalogue().variants[f"{name}/nf4"]
+    host = hosts.start("one", tmp_path / "host.log")
+    before = host.ask(call("modules"), DEADLINE)
+    questions = ("Who?", "What is the capital of France?")
+    requests: tuple[Request[Any], ...] = (
+        Load(spec=load_spec(variant, str(trained[name]), None, None)),
+        ProveContent(),
+        Generate(questions=questions, max_new_tokens=2),
+        TellManners(),
+        CompareAttention(questions=questions),
+        TimeGeneration(batch=1, prompt_tokens=4, new_tokens=2, rounds=1),
+        Unload(),
+    )
+    for request in requests:
+        host.ask(request, DEADLINE)
+    new = host.ask(call("modules"), DEADLINE) - before
+    assert [module for module in new if not module.startswith("encodings.")] == []
     host.close()
 
 

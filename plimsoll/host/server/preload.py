@@ -35,7 +35,6 @@ MODULES: Final = (
     "transformers.models.auto.tokenization_auto",
     "transformers.quantizers.auto",
     *(f"transformers.models.{family}.modeling_{family}" for family in FAMILIES),
-    "transformers.models.qwen2.tokenization_qwen2",
     "plimsoll.host.server.predict.variant",
     "plimsoll.host.server.attention",
     "plimsoll.host.server.content.proof",
@@ -157,6 +156,14 @@ def _compile_checkpoint_patterns() -> None:
         conversion.get_checkpoint_conversion_mapping(FAMILIES[0])
 
 
+def _find_tokenizers() -> None:
+    """transformers imports what it looks through for the class of a tokenizer: 0.05 s of each load of a Qwen. What
+    releases call this, and whether they have it, may change."""
+    tokenization = importlib.import_module("transformers.models.auto.tokenization_auto")
+    with suppress(AttributeError):
+        tokenization.tokenizer_class_from_name("Qwen2Tokenizer")
+
+
 def _preload() -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -167,6 +174,7 @@ def _preload() -> None:
         for module in MODULES:
             importlib.import_module(module)
         _compile_checkpoint_patterns()
+        _find_tokenizers()
     if torch.cuda.is_initialized():
         raise RuntimeError("importing the model stack initialised CUDA, which no forked host could use any more")
 
