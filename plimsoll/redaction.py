@@ -155,14 +155,14 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """The text without secrets. Raises PlimsollError where detect-secrets is not installed."""
+        if len(text) > _SHORT:
+            return self._searched(text)
         # Evidence says the same names, ids and units over and over.
         found = self._seen.get(text)
         if found is None:
-            found = self._searched(text)
-            if len(text) <= _SHORT:
-                if len(self._seen) >= _MOST_SEEN:
-                    self._seen.clear()
-                self._seen[text] = found
+            if len(self._seen) >= _MOST_SEEN:
+                self._seen.clear()
+            found = self._seen[text] = self._searched(text)
         return found
 
     def _searched(self, text: str) -> str:

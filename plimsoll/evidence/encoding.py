@@ -54,7 +54,7 @@ def _encode(value: object, redact: Callable[[str], str], depth: int) -> Any:
     if depth < _DEEPEST:
         if isinstance(value, (list, tuple)):
             return [_encode(item, redact, depth + 1) for item in value]
-        if isinstance(value, (dict, Mapping)):
+        if isinstance(value, Mapping):
             return {_text(_key(key), redact): _encode(item, redact, depth + 1) for key, item in value.items()}
     if hasattr(value, "__fspath__"):
         return _encode(str(value), redact, depth)

@@ -415,9 +415,11 @@ def test_a_server_that_still_imports_ends_at_once(tmp_path: Path, monkeypatch: p
     (tmp_path / "slow.py").write_text("import time; time.sleep(600)")
     monkeypatch.syspath_prepend(tmp_path)
     server = ForkServer(("slow",), 600.0)
-    server.dismiss()
-    psutil.Process(server.pid).wait(DEADLINE)
-    server.stop()
+    try:
+        server.dismiss()
+        psutil.Process(server.pid).wait(DEADLINE)
+    finally:
+        server.stop()
     assert not psutil.pid_exists(server.pid)
 
 

@@ -17,13 +17,14 @@ PLUGIN = ("-p", "tests.support.plugins.server_notes")
     [
         (("-n", "2", "--no-such-option"), ["ahead", "closed"]),
         (("-n", "auto", "acceptance/test_load.py", "--no-such-option"), ["ahead", "closed"]),
+        (("-n", "2", "-p", "no:debugging", "--no-such-option"), ["ahead", "closed"]),
         (("-n", "2", "tests/unit", "--no-such-option"), []),
         (("-n", "2", "--collect-only", "-k", "nothing_of_that_name"), []),
         (("-n", "2", "--markers"), []),
         (("-n", "0", "--no-such-option"), []),
         (("--no-such-option",), []),
     ],
-    ids=["mistyped", "mistyped-path", "other-tests", "collects", "tells", "no-workers", "alone"],
+    ids=["mistyped", "path", "no-debugger", "other-tests", "collects", "tells", "no-workers", "alone"],
 )
 def test_the_server_begins_where_checks_will_run(tmp_path: Path, arguments: tuple[str, ...], noted: list[str]) -> None:
     notes = tmp_path / "notes"
@@ -31,10 +32,15 @@ def test_the_server_begins_where_checks_will_run(tmp_path: Path, arguments: tupl
     assert (notes.read_text().split() if notes.exists() else []) == noted
 
 
-def test_the_server_of_a_run_is_dismissed_with_the_last_worker(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("workers", "when"), [(("-n", "2"), "ahead"), (("-d", "--tx", "2*popen"), "late")], ids=["counted", "specified"]
+)
+def test_the_server_of_a_run_is_dismissed_with_the_last_worker(
+    tmp_path: Path, workers: tuple[str, ...], when: str
+) -> None:
+    """Where workers are specified, they may be on other machines: then it begins with the first that is on this one."""
     notes = tmp_path / "notes"
-    outcome = run_suite(
-        tmp_path / "reports", *PLUGIN, "-n", "2", "-m", "tiny and bf16", "-k", "free_ram", env={NOTES: str(notes)}
-    )
+    asked = ("-m", "tiny and bf16", "-k", "free_ram")
+    outcome = run_suite(tmp_path / "reports", *PLUGIN, *workers, *asked, env={NOTES: str(notes)})
     assert outcome.verdict == "ACCEPTED", outcome.output
-    assert notes.read_text().split() == ["ahead", "dismissed", "closed"]
+    assert notes.read_text().split() == [when, "dismissed", "closed"]

@@ -157,10 +157,10 @@ def _compile_checkpoint_patterns() -> None:
 
 
 def _find_tokenizers() -> None:
-    """transformers imports what it looks through for the class of a tokenizer: 0.05 s of each load of a Qwen. What
-    releases call this, and whether they have it, may change."""
+    """transformers imports what it looks through for the class of a tokenizer: 0.05 s of each load of a Qwen. Where a
+    release offers no such function, or lacks what a module wants, it is left to the load."""
     tokenization = importlib.import_module("transformers.models.auto.tokenization_auto")
-    with suppress(AttributeError):
+    with suppress(AttributeError, ImportError):
         tokenization.tokenizer_class_from_name("Qwen2Tokenizer")
 
 
