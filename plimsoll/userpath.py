@@ -51,6 +51,12 @@ def home_folder(instead: str) -> Path:
         ) from None
 
 
+def resolved(path: Path) -> Path:
+    """The whole path, its links followed. One that a loop of links leads to stays as it is, and whoever opens it hears
+    of the loop: `Path.resolve` raises RuntimeError there."""
+    return Path(os.path.realpath(path))
+
+
 def is_there(path: Path) -> bool:
     """True where the path exists. Raises PlimsollError where it cannot be examined."""
     try:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from plimsoll.catalogue.entries import CatalogueFile
 from plimsoll.errors import CatalogueError, Fault
+from plimsoll.userpath import resolved
 from plimsoll.usertoml.reading import data_of, read_bytes, text_of
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
@@ -58,10 +59,10 @@ def read_documents(extra: Sequence[Path], root: Path) -> tuple[list[ParsedFile],
     faults: list[Fault] = []
     seen: set[Path] = set()
     for candidate in (*_shipped(root), *map(_given, extra)):
-        resolved = candidate.path.resolve()
-        if resolved in seen:
+        whole = resolved(candidate.path)
+        if whole in seen:
             continue
-        seen.add(resolved)
+        seen.add(whole)
         outcome = _read(candidate)
         if isinstance(outcome, Fault):
             faults.append(outcome)

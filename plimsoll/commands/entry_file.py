@@ -10,7 +10,7 @@ from pathlib import Path
 
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import CatalogueError, PlimsollError
-from plimsoll.userpath import is_no_file, is_there
+from plimsoll.userpath import is_no_file, is_there, resolved
 
 
 def add_out(parser: argparse.ArgumentParser, words: str) -> None:
@@ -40,7 +40,7 @@ def write_entry(out: Path, text: str, others: Sequence[Path]) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         try:
-            read_catalogue([*(other for other in others if other.resolve() != out.resolve()), path])
+            read_catalogue([*(other for other in others if resolved(other) != resolved(out)), path])
         except CatalogueError as error:
             told = str(error).replace(str(path), str(out)).replace(path.name, out.name)
             raise PlimsollError(f"the entry would not be sound, so {out} was not written: {told}") from None

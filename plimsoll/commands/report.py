@@ -23,6 +23,7 @@ from plimsoll.report.write import (
     write_ctrf,
     write_reports,
 )
+from plimsoll.userpath import resolved
 from plimsoll.verdict.verdict import reach_verdict
 from plimsoll.verdict.waivers import read_waivers
 
@@ -106,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
 def _has_pages(run: Path, folder: Path, waivers: Path | None) -> bool:
     """True where the pages of this folder are those of its run: nothing was recorded since they were written, and
     nothing judges anew."""
-    if waivers is not None or folder.resolve() != run.resolve():
+    if waivers is not None or resolved(folder) != resolved(run):
         return False
     try:
         recorded = (run / EVIDENCE_FILE).stat().st_mtime_ns

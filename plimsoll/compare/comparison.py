@@ -22,6 +22,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.statistics.correction import holm
 from plimsoll.statistics.interval import Interval
 from plimsoll.statistics.rank_tests import Samples, cliffs_delta, log_noise
+from plimsoll.userpath import resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +101,9 @@ def _refuse_repeats(sides: Sequence[Side]) -> None:
         raise PlimsollError("a comparison needs two runs or more; give a base and what to hold against it")
     seen: set[object] = set()
     for side in sides:
-        if side.path.resolve() in seen:
+        if resolved(side.path) in seen:
             raise PlimsollError(f"{side.name} is given twice: a run compared with itself is always the same")
-        seen.add(side.path.resolve())
+        seen.add(resolved(side.path))
 
 
 def _refuse_unlike(base: Side, others: Sequence[Side]) -> None:

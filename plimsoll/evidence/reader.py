@@ -30,6 +30,7 @@ from plimsoll.evidence.merge import merge_records
 from plimsoll.evidence.record import EvidenceFile, RunRecord
 from plimsoll.evidence.writer import RESCUED, fallback_path
 from plimsoll.present.foreign_text import one_line
+from plimsoll.userpath import resolved
 
 EVIDENCE_FILE: Final = "evidence.jsonl"
 """The name of the evidence in a run folder."""
@@ -77,7 +78,7 @@ def read_runs(runs: Sequence[Path], unwritten: Iterable[bytes] = (), *, alone: b
 def _evidence_path(run: Path) -> Path:
     """The path of the evidence. A link that the user names is followed; a link inside a run folder is not."""
     if run.is_file() or run.suffix == ".jsonl":
-        return run.resolve() if run.is_symlink() else run
+        return resolved(run) if run.is_symlink() else run
     return run / EVIDENCE_FILE
 
 
@@ -107,7 +108,7 @@ def run_start(path: Path) -> RunStart:
     if path.parent.name == RESUMED_FOLDER:
         return RunStart(run_id=path.stem)
     second = _SECOND_FILE.fullmatch(path.name)
-    return RunStart(run_id=path.resolve().parent.name if second is None else second["run"])
+    return RunStart(run_id=resolved(path).parent.name if second is None else second["run"])
 
 
 def _read_files(files: Sequence[Path], unwritten: Iterable[bytes], *, alone: bool) -> RunRecord:
@@ -133,7 +134,7 @@ def _read_files(files: Sequence[Path], unwritten: Iterable[bytes], *, alone: boo
     if not collector.events:
         why = "; ".join(collector.faults) or "it holds no readable event: the run was killed before its first"
         raise PlimsollError(f"no evidence in {_named(path)}: {why}; give a run folder, such as reports/latest")
-    return collector.record(path.parent.resolve(), tuple(read))
+    return collector.record(resolved(path.parent), tuple(read))
 
 
 def _read(path: Path, collector: Collector) -> EvidenceFile:
@@ -170,7 +171,7 @@ def _open(path: Path) -> BinaryIO:
     never ends, and for a link that leads out of the run's folder, which may come from anybody."""
     folder = path.parent.parent if path.parent.name == RESUMED_FOLDER else path.parent
     is_linked = path.is_symlink() or (path.parent != folder and path.parent.is_symlink())
-    if is_linked and not path.resolve().is_relative_to(folder.resolve()):
+    if is_linked and not resolved(path).is_relative_to(resolved(folder)):
         raise OSError(errno.EINVAL, "it is a link that leads out of the run's folder", str(path))
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):

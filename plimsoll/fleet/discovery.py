@@ -12,6 +12,7 @@ from typing import Final
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.reader import EVIDENCE_FILE, RESUMED_FOLDER, RunStart, run_start
 from plimsoll.evidence.run_folder import find_run
+from plimsoll.userpath import resolved
 
 _RUN: Final = re.compile(r"\d{8}T\d{6}Z-.+-[0-9a-f]{4}")
 """The name of a run's folder."""
@@ -48,7 +49,7 @@ def _evidence_in(path: Path) -> Iterator[Path]:
     that left nothing but that is not passed over. What the file system keeps there is.
     """
     if not path.is_dir() or (path / EVIDENCE_FILE).exists():
-        yield (path if path.is_file() else path / EVIDENCE_FILE).resolve()
+        yield resolved(path if path.is_file() else path / EVIDENCE_FILE)
         return
     shut: list[str] = []
     run: Path | None = None
@@ -59,14 +60,14 @@ def _evidence_in(path: Path) -> Iterator[Path]:
             run = folder
             if RESUMED_FOLDER in folders:
                 folders.remove(RESUMED_FOLDER)
-            yield (folder / EVIDENCE_FILE).resolve()
+            yield resolved(folder / EVIDENCE_FILE)
             continue
         is_within = folder == path or (run is not None and run in folder.parents)
         # A link is nothing that a node left: `latest` stays where its run is gone.
         is_empty = all((folder / name).is_symlink() for name in (*folders, *files))
         if not is_within and (is_empty or _RUN.fullmatch(folder.name)):
-            yield (folder / EVIDENCE_FILE).resolve()
-    yield from (Path(folder, EVIDENCE_FILE).resolve() for folder in shut)
+            yield resolved(folder / EVIDENCE_FILE)
+    yield from (resolved(Path(folder, EVIDENCE_FILE)) for folder in shut)
 
 
 def _together(files: Sequence[Path]) -> list[Lineage]:

@@ -76,6 +76,9 @@ def find(name: str, revision: str | None, catalogue: Catalogue, describe: Descri
     path = user_path(name)
     if is_there(path):
         return _of_folder(name, path) if path.is_dir() else _of_file(name, path)
+    if path.is_symlink():
+        there = one_line(str(path.readlink()), 200)
+        raise PlimsollError(f"{one_line(name, 200)}: is a link to {there}, and leads to nothing")
     if (model := _entry(name, catalogue)) is not None:
         return _of_entry(name, model)
     # Some of the oldest repositories have no owner; a slip of a known name is not worth a query.

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from plimsoll.node.node import Disk, Unread
-from plimsoll.userpath import path_for_others
+from plimsoll.userpath import path_for_others, resolved
 
 
 def hub_cache() -> Path:
@@ -56,10 +56,10 @@ def _nearest_existing(path: Path) -> Path:
 
 def _filesystem(path: Path) -> str | None:
     """The type of the mount with the longest mount point above `path`; the last one mounted there hides the others."""
-    resolved = path.resolve()
+    whole = resolved(path)
     best: tuple[int, str] | None = None
     for partition in psutil.disk_partitions(all=True):
         depth = len(Path(partition.mountpoint).parts)
-        if resolved.is_relative_to(partition.mountpoint) and (best is None or depth >= best[0]):
+        if whole.is_relative_to(partition.mountpoint) and (best is None or depth >= best[0]):
             best = (depth, partition.fstype)
     return None if best is None else best[1] or None

@@ -17,6 +17,7 @@ from plimsoll.catalogue.expression import Expression, Value, parse
 from plimsoll.node.devices import NO_GPUS, Device, Devices
 from plimsoll.plan.asking import SUBJECTS, Named, Order, Parameter, Subjects, parameters_of
 from plimsoll.plan.checks import FOLDER, Check, read_checks
+from plimsoll.userpath import resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +214,7 @@ def _argument(argument: str, root: Path, selection: Selection) -> _Argument:
         parts[-1] += f"{bracket}{rest}"
     elif bracket:
         name += f"{bracket}{rest}"
-    path = (selection.base / name).resolve()
+    path = resolved(selection.base / name)
     if selection.by_module and not path.exists():
         module = root.joinpath(*name.split("."))
         path = module if module.is_dir() else module.with_name(f"{module.name}.py")
@@ -227,7 +228,7 @@ def is_of_the_suite(arguments: Sequence[str], root: Path, base: Path) -> bool:
     """True where an argument contains, is, or lies in the folder of the checks."""
     acceptance = (root / FOLDER).resolve()
     for argument in arguments:
-        path = (base / argument.partition("::")[0]).resolve()
+        path = resolved(base / argument.partition("::")[0])
         if path == acceptance or path in acceptance.parents or acceptance in path.parents:
             return True
     return False

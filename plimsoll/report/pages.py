@@ -17,6 +17,7 @@ from typing import Final
 from plimsoll.extras import why_missing
 from plimsoll.present.foreign_text import one_line
 from plimsoll.suite import suite_root
+from plimsoll.userpath import resolved
 from plimsoll.verdict.verdict import Word
 
 HTML_FILE: Final = "report.html"
@@ -57,9 +58,9 @@ def write_pages(runs: Sequence[Path], folder: Path, waivers: Path | None = None)
 
 def _replay(runs: Sequence[Path], folder: Path, waivers: Path | None) -> str | None:
     command = [sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider"]
-    command += [f"--replay={run.resolve()}" for run in runs]
-    command += [f"--report-dir={folder.resolve()}"]
-    command += [] if waivers is None else [f"--waivers={waivers.resolve()}"]
+    command += [f"--replay={resolved(run)}" for run in runs]
+    command += [f"--report-dir={resolved(folder)}"]
+    command += [] if waivers is None else [f"--waivers={resolved(waivers)}"]
     # What a user sets for pytest is meant for runs: more options, fewer plugins.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     try:

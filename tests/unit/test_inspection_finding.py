@@ -175,6 +175,7 @@ def test_the_nearest_of_the_catalogue_is_suggested_for_a_wrong_id(catalogue: Cat
             "'tiny-lama' is no folder, no entry and no Hub id (ids of the Hub are owner/name); did you mean ",
         ),
         ("./modle", "./modle: no such file or folder; did you mean 'model'?"),
+        ("link", "link: is a link to gone, and leads to nothing"),
         ("weights.txt", "weights.txt: is neither a folder nor a config.json; name a folder with config.json and"),
         ("m.gguf", "m.gguf: is in GGUF, the format of llama.cpp; name a folder with config.json and safetensors"),
         ("broken.json", "broken.json: ends before its JSON does, at line 1, column 2 (Expecting"),
@@ -192,6 +193,7 @@ def test_a_name_of_nothing_is_one_error(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder_with(tmp_path / "model", "config.json")
+    (tmp_path / "link").symlink_to("gone")
     for file, text in {"weights.txt": "x", "m.gguf": "GGUF", "broken.json": "{", "list.json": "[1]"}.items():
         (tmp_path / file).write_text(text)
     (tmp_path / "page.json").write_text("<html>log in</html>")

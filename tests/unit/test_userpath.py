@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from plimsoll.errors import PlimsollError
+from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.errors import CatalogueError, PlimsollError
 from plimsoll.node.storage import hub_cache
+from plimsoll.plan.cells import is_of_the_suite
 from plimsoll.redaction import Redactor
 from plimsoll.tiny.store import cache_folder
-from plimsoll.userpath import path_for_others, path_from
+from plimsoll.userpath import path_for_others, path_from, resolved
 
 NOBODY = 2**31 - 2
 """The number of a user that no machine knows, as a container may give to a process."""
@@ -62,3 +64,14 @@ def test_a_path_behind_an_equals_sign_may_start_at_home(monkeypatch: pytest.Monk
     monkeypatch.setenv("HOME", "/home/me")
     assert path_from(Path("/here"), "~/x") == Path("/home/me/x")
     assert path_from(Path("/here"), "x") == Path("/here/x")
+
+
+def test_a_loop_of_links_is_a_path_that_leads_to_nothing(tmp_path: Path) -> None:
+    """Not a traceback: its status would read as that of a rejection."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.symlink_to(two)
+    two.symlink_to(one)
+    assert resolved(one / "model") in (one / "model", two / "model")
+    assert not is_of_the_suite([str(one)], Path(__file__).parents[2], tmp_path)
+    with pytest.raises(CatalogueError, match="one: cannot be read: Too many levels of symbolic links"):
+        read_catalogue([one])
