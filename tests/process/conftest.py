@@ -23,7 +23,6 @@ from tests.support.users import Users
 def hosts() -> Iterator[Hosts]:
     """Hosts with the stack that loads models; a file whose tests load none has hosts of its own without."""
     with SERVERS.lent(), Hosts() as found:
-        found.prepare()
         yield found
 
 

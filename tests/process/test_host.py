@@ -372,15 +372,6 @@ def test_a_host_that_died_unasked_gives_its_descriptors_back(hosts: Hosts, tmp_p
     assert psutil.Process().num_fds() == before
 
 
-def test_preparing_begins_to_import(tmp_path: Path) -> None:
-    with Hosts(stack=None) as hosts:
-        hosts.prepare()
-        server = hosts._server
-        assert isinstance(server, ForkServer)
-        hosts.start("one", tmp_path / "host.log")
-        assert hosts._server is server
-
-
 def test_a_log_that_cannot_be_written_is_one_clear_message(hosts: Hosts, tmp_path: Path) -> None:
     with pytest.raises(HostStartError) as caught:
         hosts.start("one", tmp_path / "missing" / "host.log")

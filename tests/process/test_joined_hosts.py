@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from plimsoll.host.client.forkserver import ForkServer
 from plimsoll.host.client.process import Hosts
 from plimsoll.host.failures import StackImportError
 from plimsoll.host.protocol import Call
@@ -34,16 +37,33 @@ def server_of(pid: int) -> psutil.Process:
     return psutil.Process(pid).parents()[1]
 
 
-def test_who_joins_has_hosts_of_the_same_server(tmp_path: Path, address: Path) -> None:
-    with Hosts(stack=None, address=address) as owner, Hosts(stack=None, join=address) as guest:
-        own, joined = owner.start("own", tmp_path / "own.log"), guest.start("joined", tmp_path / "joined.log")
-        assert server_of(own.pid) == server_of(joined.pid)
-        assert joined.ask(PID, DEADLINE) == joined.pid != own.pid
-        guest.close()
-        assert not psutil.pid_exists(joined.pid)
-        assert own.ask(PID, DEADLINE) == own.pid
-        again = guest.start("again", tmp_path / "again.log")
-        assert server_of(again.pid) != server_of(own.pid), "it is joined once, and another server is the guest's own"
+@contextmanager
+def listening(address: Path, modules: Sequence[str] = ()) -> Iterator[psutil.Process]:
+    """A server that others join; it is there once its socket is, before it has imported anything."""
+    server = ForkServer(modules, DEADLINE, address)
+    try:
+        end = time.monotonic() + DEADLINE
+        while not address.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        yield psutil.Process(server.pid)
+    finally:
+        server.stop()
+
+
+def test_all_who_join_have_hosts_of_the_same_server(tmp_path: Path, address: Path) -> None:
+    with (
+        listening(address) as server,
+        Hosts(stack=None, join=address) as first,
+        Hosts(stack=None, join=address) as second,
+    ):
+        one, other = first.start("one", tmp_path / "one.log"), second.start("other", tmp_path / "other.log")
+        assert server_of(one.pid) == server_of(other.pid) == server
+        assert other.ask(PID, DEADLINE) == other.pid != one.pid
+        second.close()
+        assert not psutil.pid_exists(other.pid)
+        assert one.ask(PID, DEADLINE) == one.pid
+        again = second.start("again", tmp_path / "again.log")
+        assert server_of(again.pid) != server, "it is joined once, and another server is the guest's own"
 
 
 def test_a_joined_host_has_the_surroundings_of_who_asked(
@@ -51,8 +71,8 @@ def test_a_joined_host_has_the_surroundings_of_who_asked(
 ) -> None:
     asked = {name: Call(target="os:getenv", arguments={"key": name}) for name in ("MINE", "THEIRS", "GIVEN")}
     monkeypatch.setenv("THEIRS", "of the server")
-    with Hosts(stack=None, address=address) as owner, Hosts(stack=None, join=address) as guest:
-        own = owner.start("own", tmp_path / "own.log")
+    with listening(address), Hosts(stack=None, join=address) as first, Hosts(stack=None, join=address) as guest:
+        own = first.start("own", tmp_path / "own.log")
         monkeypatch.delenv("THEIRS")
         monkeypatch.setenv("MINE", "x" * 100_000)
         monkeypatch.chdir(tmp_path)
@@ -71,30 +91,27 @@ def test_where_nobody_listens_a_server_of_its_own_is_started(tmp_path: Path, add
 
 
 def test_who_joined_a_server_that_is_killed_goes_on_with_its_own(tmp_path: Path, address: Path) -> None:
-    with Hosts(stack=None, address=address) as owner, Hosts(stack=None, join=address) as guest:
+    with listening(address) as server, Hosts(stack=None, join=address) as guest:
         first = guest.start("first", tmp_path / "first.log")
-        server = server_of(owner.start("own", tmp_path / "own.log").pid)
+        assert server_of(first.pid) == server
         server.kill()
         assert first.ask(PID, DEADLINE) == first.pid
         second = guest.start("second", tmp_path / "second.log")
         assert second.ask(PID, DEADLINE) == second.pid
         assert server_of(second.pid) != server
-        third = owner.start("third", tmp_path / "third.log")
-        assert third.ask(PID, DEADLINE) == third.pid, "it listens at the same address again"
 
 
 def test_who_is_gone_in_the_middle_of_an_order_costs_others_nothing(tmp_path: Path, address: Path) -> None:
-    with Hosts(stack=None, address=address) as owner:
-        first = owner.start("first", tmp_path / "first.log")
-        server = server_of(first.pid)
+    with listening(address) as server, Hosts(stack=None, join=address) as guest:
+        guest.start("first", tmp_path / "first.log")
         before = server.num_fds()
         with socket.socket(socket.AF_UNIX) as line, (tmp_path / "file").open("w") as file:
             line.connect(str(address))
             line.recv(100)
             socket.send_fds(line, [b'{"name": "half'], [file.fileno()] * 3)
-        second = owner.start("second", tmp_path / "second.log")
+        second = guest.start("second", tmp_path / "second.log")
         assert server_of(second.pid) == server
-        # It may be asked by the owner before it sees that the other is gone.
+        # It may be asked by the guest before it sees that the other is gone.
         end = time.monotonic() + DEADLINE
         while server.num_fds() != before and time.monotonic() < end:
             time.sleep(0.05)
@@ -106,12 +123,12 @@ def test_a_broken_stack_is_told_by_who_joined_too(
 ) -> None:
     (tmp_path / "broken.py").write_text("raise ValueError('numpy ABI')")
     monkeypatch.syspath_prepend(tmp_path)
-    broken = {"stack": None, "preload": ["broken"]}
-    with Hosts(**broken, address=address) as owner, Hosts(**broken, join=address) as guest:  # type: ignore[arg-type]
-        owner.prepare()
-        for each in (guest, owner):
-            with pytest.raises(StackImportError, match="importing broken failed: ValueError: numpy ABI"):
-                each.start("one", tmp_path / "one.log")
+    with (
+        listening(address, ["broken"]),
+        Hosts(stack=None, preload=["broken"], join=address) as guest,
+        pytest.raises(StackImportError, match="importing broken failed: ValueError: numpy ABI"),
+    ):
+        guest.start("one", tmp_path / "one.log")
 
 
 def test_workers_of_a_run_share_one_server_which_ends_with_them(tmp_path: Path) -> None:

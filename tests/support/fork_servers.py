@@ -72,9 +72,8 @@ class _Servers:
     def __init__(self) -> None:
         self._kept: list[_Kept] = []
 
-    def take(self, modules: Sequence[str], import_limit: float, address: Path | None = None) -> ForkServer:
+    def take(self, modules: Sequence[str], import_limit: float) -> ForkServer:
         """In place of the class: the server that is there, or a new one."""
-        assert address is None, "a command shares its fork server with nobody"
         return self._take(modules, import_limit).server
 
     def listening(self, modules: Sequence[str], import_limit: float) -> Path:

@@ -221,8 +221,8 @@ class Hosts:
     """The hosts of this process and the fork server they come from, which starts with the first of them.
 
     `preload` names modules that the fork server imports besides the model stack, for hosts that need them at once.
-    Other processes may have hosts of the same fork server: it listens at `address`, which they `join`. Where nobody
-    listens there any more, they start their own.
+    They may come from a fork server of another process of ours, which listens at `join`; where nobody listens there any
+    more, from their own.
     """
 
     def __init__(
@@ -232,10 +232,9 @@ class Hosts:
         stack: str | None = STACK,
         import_limit: float = IMPORT_LIMIT,
         *,
-        address: Path | None = None,
         join: Path | None = None,
     ) -> None:
-        self._address, self._join = address, join
+        self._join = join
         self._modules = (*((stack,) if stack else ()), *preload)
         self._on_event = on_event or _ignore
         self._import_limit = import_limit
@@ -251,11 +250,6 @@ class Hosts:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def prepare(self) -> None:
-        """Begin to import in the background, so that the first `start` waits less. Never needed."""
-        with self._lock:
-            self._current_server()
 
     def start(
         self, name: str, log: Path, threads: int | None = None, environment: Mapping[str, str] | None = None
@@ -313,7 +307,7 @@ class Hosts:
             self._server.stop()
             self._server = None
         if self._server is None:
-            self._server = self._joined() or ForkServer(self._modules, self._import_limit, self._address)
+            self._server = self._joined() or ForkServer(self._modules, self._import_limit)
         return self._server
 
     def _joined(self) -> JoinedServer | None:
