@@ -22,7 +22,7 @@ from typing import Final, NoReturn
 import psutil
 import pytest
 
-from tests.support.nvml import stand_in
+from tests.support.nvml import play, stand_in
 from tests.support.subsession import ROOT, environment
 
 GPUS: Final = 8
@@ -30,6 +30,7 @@ _PROGRAMS: Final = ("slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scance
 _PACKAGES: Final = "Debian, as root: apt-get install --no-install-recommends slurmctld slurmd slurm-client munge"
 _NVIDIA_MAJOR: Final = 195
 _ENDS: Final = 20.0
+_SCENARIO: Final = "eight-h100"
 
 
 @dataclass
@@ -125,6 +126,18 @@ class Cluster:
                     found.append(process)
         return found
 
+    def play(self, node: str, *lines: str) -> None:
+        """Let the driver of a node answer by these lines, and by none that it had before; also while it is asked."""
+        play(self.driver_of(node), _SCENARIO, *self.lines_of(node, *lines))
+
+    def driver_of(self, node: str) -> Path:
+        """The folder of the stand-in for a node's driver."""
+        return self.folder / "nvml" / node
+
+    def lines_of(self, node: str, *lines: str) -> tuple[str, ...]:
+        """Lines of a node's scenario, after those that name its GPUs."""
+        return (f"gpu.?.uuid = GPU-{self.nodes.index(node):08}-0000-4000-8000-00000000000{{gpu}}", *lines)
+
     def cut_power(self, node: str) -> None:
         """End everything of a node at once, its daemon first, as a power failure does."""
         daemon = psutil.Process(self.daemons[node].pid)
@@ -155,9 +168,8 @@ def cluster(nodes: Sequence[str], scenarios: Mapping[str, Sequence[str]]) -> Ite
     made = Cluster(folder=folder, nodes=tuple(nodes))
     try:
         _devices(folder)
-        for number, node in enumerate(nodes):
-            own = [f"gpu.?.uuid = GPU-{number:08}-0000-4000-8000-00000000000{{gpu}}", *scenarios.get(node, ())]
-            stand_in(folder / "nvml" / node, "eight-h100", *own)
+        for node in nodes:
+            stand_in(made.driver_of(node), _SCENARIO, *made.lines_of(node, *scenarios.get(node, ())))
         _configure(made)
         _start(made)
         yield made
