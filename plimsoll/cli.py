@@ -13,7 +13,7 @@ from typing import Final
 from plimsoll.child.exits import hear_of_children
 from plimsoll.commands.output import printing
 from plimsoll.commands.parser import build_parser
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.garbage import collect_seldom, end_without_looking
 from plimsoll.streams import LastingFile, open_closed_streams, throw_away
 
@@ -57,7 +57,7 @@ def _of_this_process() -> int:
     except Exception as error:  # noqa: BLE001  whatever it is, its status must not be that of a verdict
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             throw_away(sys.stdout)
-            sys.stderr.write(f"plimsoll: error: the output, or a file, could not be written: {error.strerror}\n")
+            sys.stderr.write(f"plimsoll: error: the output, or a file, could not be written: {reason_of(error)}\n")
             return USAGE_ERROR
         traceback.print_exc()
         throw_away(sys.stdout)
@@ -90,7 +90,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         Path.cwd()
     except OSError as error:
-        raise PlimsollError(f"the current folder is gone ({error.strerror}): change to one that is there") from None
+        raise PlimsollError(f"the current folder is gone ({reason_of(error)}): change to one that is there") from None
     if arguments[:1] == ["run"] and arguments[1:] not in (["-h"], ["--help"]):
         # Everything after `run` is for pytest.
         from plimsoll.commands.run import start

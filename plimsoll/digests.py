@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from plimsoll.errors import reason_of
 from plimsoll.suite import PACKAGE, SHIPPED
 
 LIST: Final = PACKAGE / "release.sha256"
@@ -92,7 +93,7 @@ def _digest(path: Path) -> str:
         with path.open("rb", buffering=0) as file:
             return hashlib.sha256(file.read()).hexdigest()
     except OSError as error:
-        return f"unreadable: {error.strerror}"
+        return f"unreadable: {reason_of(error)}"
 
 
 def main(arguments: Sequence[str]) -> int:

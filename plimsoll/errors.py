@@ -14,6 +14,12 @@ class PlimsollError(Exception):
     """Base of the errors that a user can fix; `str()` is the whole message."""
 
 
+def reason_of(error: Exception) -> str:
+    """Why something failed, for a message that names the file itself: what the system says of an OSError, without its
+    number and the path; of all else its text."""
+    return str((error.strerror if isinstance(error, OSError) else None) or error)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One fault in a user's file.

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 
 _LONGEST = 200
 """The most characters of a path that a message shows."""
@@ -62,8 +62,7 @@ def is_there(path: Path) -> bool:
     try:
         return path.exists()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise PlimsollError(f"{_short(path)}: cannot be looked at: {reason}") from None
+        raise PlimsollError(f"{_short(path)}: cannot be looked at: {reason_of(error)}") from None
 
 
 def _short(path: str | Path) -> str:

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.catalogue.files import shipped_root
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 
 FOLDER: Final = "golden"
 DEFINITION: Final = "golden.toml"
@@ -110,7 +110,7 @@ class GoldenModel:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise PlimsollError(f"{path} cannot be read ({error.strerror}); install plimsoll again") from None
+            raise PlimsollError(f"{path} cannot be read ({reason_of(error)}); install plimsoll again") from None
         if hashlib.sha256(content).hexdigest() != self.files[kind]:
             raise PlimsollError(f"{path} has other content than was made; install plimsoll again")
         return floats(content)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from plimsoll.errors import CatalogueError, Fault
+from plimsoll.errors import CatalogueError, Fault, reason_of
 from plimsoll.suite import suite_root
 
 _SECTION: Final = re.compile(r"\[(?P<name>[a-z][a-z0-9 _-]*)\]")
@@ -75,7 +75,7 @@ def read_marks(path: Path) -> Marks:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        fault = Fault(where=str(path), what=f"cannot be read: {error.strerror}", fix="the marks are declared there")
+        fault = Fault(where=str(path), what=f"cannot be read: {reason_of(error)}", fix="the marks are declared there")
         raise CatalogueError([fault]) from None
     except UnicodeDecodeError as error:
         raise CatalogueError([Fault(where=str(path), what=f"is not UTF-8: {error.reason}")]) from None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plimsoll.catalogue.entries import Quantization, Variant
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.units import SCALE, to_base
 from plimsoll.userpath import user_path
 from plimsoll.usertoml.reading import read_file
@@ -116,7 +116,7 @@ def read_settings(given: str, base: Path, *, pinned: bool = True) -> LoadSetting
             text = read_file(path).decode("utf-8")
         except OSError as error:
             hint = '; write a JSON object, such as \'{"dtype": "float16"}\', or the path of a file with one'
-            raise PlimsollError(f"{where} cannot be read ({error.strerror or error}){hint}") from None
+            raise PlimsollError(f"{where} cannot be read ({reason_of(error)}){hint}") from None
         except UnicodeDecodeError:
             raise PlimsollError(f"{where} is no text in UTF-8") from None
     try:

@@ -13,7 +13,7 @@ from plimsoll.catalogue.entries import Catalogue, Quantization, Tier
 from plimsoll.catalogue.marks import suite_marks
 from plimsoll.commands.entry_file import add_out, must_be_free, write_entry
 from plimsoll.commands.inspect import add_model, inspector
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.gate.need import HOST_ALLOWANCE
 from plimsoll.host.describing import Counts, Description
 from plimsoll.hub.cache import indexed_files
@@ -150,7 +150,7 @@ def _digests(found: FoundModel) -> dict[str, str]:
         with ProgressLine(sys.stderr, f"hashing {folder.name}", _bytes_read(contents)) as progress:
             digests, faults = digests_of(folder, notes_of(folder, cache_folder()), progress.add)
     except OSError as error:
-        raise PlimsollError(f"{found.name}: cannot be read: {error.strerror or error}") from None
+        raise PlimsollError(f"{found.name}: cannot be read: {reason_of(error)}") from None
     if faults:
         words = "; ".join(f"{name} {fault}" for name, fault in faults.items())
         raise PlimsollError(

@@ -19,7 +19,7 @@ from plimsoll.compare.fail_on import (
 from plimsoll.compare.finding import find_source, read_side
 from plimsoll.compare.result import Comparison
 from plimsoll.compare.rule import Rule
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.extras import require
 from plimsoll.report.write import append_step_summary, required_step_summary, write_atomically
 
@@ -157,7 +157,7 @@ def _write_file(path: Path, text: Callable[[], str]) -> None:
     try:
         write_atomically(path, text())
     except OSError as error:
-        raise PlimsollError(f"{path} could not be written ({error.strerror or error})") from None
+        raise PlimsollError(f"{path} could not be written ({reason_of(error)})") from None
 
 
 def _fraction(text: str) -> float:

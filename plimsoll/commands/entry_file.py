@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.errors import CatalogueError, PlimsollError
+from plimsoll.errors import CatalogueError, PlimsollError, reason_of
 from plimsoll.userpath import is_no_file, is_there, resolved
 
 
@@ -48,7 +48,7 @@ def write_entry(out: Path, text: str, others: Sequence[Path]) -> None:
         path.chmod(0o666 & ~_umask())
         path.replace(out)
     except OSError as error:
-        raise PlimsollError(f"{out}: cannot be written: {error.strerror}") from None
+        raise PlimsollError(f"{out}: cannot be written: {reason_of(error)}") from None
     finally:
         if draft is not None:
             Path(draft).unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from plimsoll.catalogue.entries import Symptom
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.commands.output import add_output
 from plimsoll.commands.parser import add_catalogue, add_report_dir
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.evidence.reader import EVIDENCE_FILE, read_run
 from plimsoll.evidence.run_folder import LATEST, find_run
 from plimsoll.judge.judgement import broken_bound
@@ -139,7 +139,7 @@ def _end_of(path: Path) -> str:
             file.seek(max(0, path.stat().st_size - _LARGEST))
             return file.read(_LARGEST).decode("utf-8", "replace")
     except OSError as error:
-        raise PlimsollError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise PlimsollError(f"{path} cannot be read: {reason_of(error)}") from None
 
 
 def _in_text(of: str, text: str, known: Sequence[Symptom]) -> _Found:

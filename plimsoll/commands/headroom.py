@@ -13,7 +13,7 @@ from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.commands.output import add_output
 from plimsoll.commands.parser import add_catalogue, positive
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.extras import require
 from plimsoll.footprint.training import DEFAULT_BRIDGE, Mode, Optimizer, Training
 from plimsoll.node.probe import SystemProbe
@@ -124,4 +124,4 @@ def _draw(path: Path, element: Svg) -> None:
     try:
         path.write_text(svg_file(element), encoding="utf-8")
     except OSError as error:
-        raise PlimsollError(f"--picture {path}: cannot be written: {error.strerror}") from None
+        raise PlimsollError(f"--picture {path}: cannot be written: {reason_of(error)}") from None

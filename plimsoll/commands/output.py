@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Final
 
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.userpath import is_no_file
 
 _DESTINATION: Final = "printed_to"
@@ -48,4 +48,4 @@ def printing(options: argparse.Namespace) -> Iterator[None]:
         else:
             write_atomically(file, printed.getvalue())
     except OSError as error:
-        raise PlimsollError(f"--output {file}: cannot be written: {error.strerror or error}") from None
+        raise PlimsollError(f"--output {file}: cannot be written: {reason_of(error)}") from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from plimsoll import clock
 from plimsoll.commands.parser import add_report_dir
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.evidence.reader import EVIDENCE_FILE, read_runs
 from plimsoll.evidence.run_folder import find_run
 from plimsoll.present import terminal
@@ -130,5 +130,5 @@ def _folder(output: Path | None, own: Path, *, several: bool) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PlimsollError(f"output folder {folder} cannot be made ({error.strerror or error})") from None
+        raise PlimsollError(f"output folder {folder} cannot be made ({reason_of(error)})") from None
     return folder

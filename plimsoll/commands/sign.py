@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from plimsoll import clock
 from plimsoll.commands.parser import add_report_dir
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.evidence.run_folder import find_run
 from plimsoll.signoff.bundle import Bundle, RefusedError, SignOff, make_bundle
 from plimsoll.units import format_bytes
@@ -92,7 +92,7 @@ def _write(output: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise PlimsollError(f"{output} cannot be written ({error.strerror or error}); use --output FILE") from None
+        raise PlimsollError(f"{output} cannot be written ({reason_of(error)}); use --output FILE") from None
 
 
 def _line(text: str) -> str:

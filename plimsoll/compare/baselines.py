@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.evidence.reader import EVIDENCE_FILE, RESUMED_FOLDER, read_run
 from plimsoll.node.node import Node
 
@@ -96,7 +96,7 @@ def save_baseline(run: Path, reports: Path, *, name: str | None, replace: bool) 
     try:
         _copy(run, folder)
     except OSError as error:
-        raise PlimsollError(f"baseline {folder} cannot be written ({error.strerror or error})") from None
+        raise PlimsollError(f"baseline {folder} cannot be written ({reason_of(error)})") from None
     return Baseline(machine=machine, driver=driver, name=label, folder=folder)
 
 

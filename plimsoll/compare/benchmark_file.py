@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from plimsoll.compare.benchmark_rows import read_row
 from plimsoll.compare.machine import machine_of_benchmark_file
 from plimsoll.compare.side import Side, SideKind, pooled
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.usertoml.reading import read_file
 
 
@@ -48,7 +48,7 @@ def _content(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(read_file(path), parse_constant=_refuse)
     except OSError as error:
-        raise PlimsollError(f"{path} cannot be read ({error.strerror or error})") from None
+        raise PlimsollError(f"{path} cannot be read ({reason_of(error)})") from None
     except (ValueError, RecursionError) as error:
         reason = error if isinstance(error, json.JSONDecodeError) else "it is not JSON in UTF-8"
         raise PlimsollError(f"{path} is not a file of pytest-benchmark: {reason}") from None

@@ -16,7 +16,7 @@ from typing import Any, Final
 from plimsoll.catalogue.entries import Dataset
 from plimsoll.catalogue.files import shipped_root
 from plimsoll.dataset.rows import RowsRead, read_examples
-from plimsoll.errors import Fault, PlimsollError
+from plimsoll.errors import Fault, PlimsollError, reason_of
 from plimsoll.extras import install_command
 from plimsoll.hub.pointers import stand_in
 
@@ -101,7 +101,7 @@ def _read(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise _fault(path, "is not UTF-8 text") from error
     except OSError as error:
-        raise _fault(path, f"cannot be read: {error.strerror or error}") from error
+        raise _fault(path, f"cannot be read: {reason_of(error)}") from error
     if path.suffix == ".jsonl":
         return list(_lines(path, text))
     try:

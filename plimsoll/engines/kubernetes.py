@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.present.foreign_text import one_line
 from plimsoll.verdict.verdict import Word
 
@@ -152,7 +152,7 @@ def read_fleet_file(path: Path) -> dict[str, Any]:
     try:
         data: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not JSON"
+        why = reason_of(error) if isinstance(error, OSError) else "it is not JSON"
         raise PlimsollError(
             f"{path} cannot be read ({why}); give the fleet.json of `plimsoll fleet --output`"
         ) from None

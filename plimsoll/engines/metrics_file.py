@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from plimsoll import clock
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.fleet.fleet import Fleet, outcome_counts
 from plimsoll.fleet.outliers import Outlier
 from plimsoll.fleet.summary import NodeSummary
@@ -57,7 +57,7 @@ def write_metrics(path: Path, fleet: Fleet) -> None:
     try:
         write_atomically(path, metrics_text(fleet, clock.now()))
     except OSError as error:
-        raise PlimsollError(f"--metrics-file {path} could not be written ({error.strerror or error})") from None
+        raise PlimsollError(f"--metrics-file {path} could not be written ({reason_of(error)})") from None
 
 
 def _families(fleet: Fleet, now: datetime) -> Iterator[Family]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from plimsoll.engines.stamp import SCHEMA, UNREADABLE, PresentNode, Stamp, difference, read_stamp
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import RunRecord
 from plimsoll.fleet.summary import NODE_VARIABLE
@@ -81,7 +81,7 @@ def withdraw(path: Path, rejected: RejectedError) -> bool:
     try:
         path.unlink()
     except OSError as error:
-        raise PlimsollError(f"{rejected}; and the stamp {path} could not be removed ({error.strerror})") from None
+        raise PlimsollError(f"{rejected}; and the stamp {path} could not be removed ({reason_of(error)})") from None
     return True
 
 
@@ -100,5 +100,5 @@ def write_stamp(path: Path, stamp: Stamp) -> None:
         write_atomically(path, json.dumps({"schema": SCHEMA, **asdict(stamp)}, indent=1) + "\n")
     except OSError as error:
         raise PlimsollError(
-            f"the stamp {path} could not be written ({error.strerror or error}); use --stamp FILE for another place"
+            f"the stamp {path} could not be written ({reason_of(error)}); use --stamp FILE for another place"
         ) from None

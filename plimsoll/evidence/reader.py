@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
 
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.evidence.chain import is_whole
 from plimsoll.evidence.collector import Collector
 from plimsoll.evidence.merge import merge_records
@@ -120,7 +120,7 @@ def _read_files(files: Sequence[Path], unwritten: Iterable[bytes], *, alone: boo
         try:
             read.append(_read(file, collector))
         except OSError as error:
-            collector.faults.append(f"{_named(file)} cannot be read ({error.strerror or error})")
+            collector.faults.append(f"{_named(file)} cannot be read ({reason_of(error)})")
     for fallback in () if alone or path.parent.name == RESUMED_FOLDER else _fallbacks(path):
         read.append(_read(fallback, collector))
         second = shlex.quote(str(fallback))

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.evidence.reader import EVIDENCE_FILE
 from plimsoll.userpath import is_there
 from plimsoll.usertoml.suggest import nearest
@@ -95,5 +95,5 @@ def find_run(run: str, reports: Path) -> Path:
 
 def _not_writable(reports: Path, error: OSError) -> PlimsollError:
     return PlimsollError(
-        f"reports folder {reports} is not writable ({error.strerror or error}); use --report-dir DIR for another"
+        f"reports folder {reports} is not writable ({reason_of(error)}); use --report-dir DIR for another"
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll import clock
+from plimsoll.errors import reason_of
 from plimsoll.evidence.chain import START, sealed
 from plimsoll.evidence.encoding import encode
 from plimsoll.evidence.events import Event
@@ -109,7 +110,7 @@ class EvidenceWriter:
                 _claim(path)
                 append(path, os.pread(self._kept, os.fstat(self._kept).st_size, 0))
             except OSError as error:
-                self.failure = f"{self.path} was removed, and what stood in it is lost ({error.strerror or error})"
+                self.failure = f"{self.path} was removed, and what stood in it is lost ({reason_of(error)})"
 
     def _drain(self) -> None:
         while self._pending:
@@ -130,11 +131,11 @@ class EvidenceWriter:
                 self._fallback.unlink()
 
     def _fail(self, error: OSError) -> None:
-        missing = f"{self.path} does not take the evidence of {self.worker} ({error.strerror or error})"
+        missing = f"{self.path} does not take the evidence of {self.worker} ({reason_of(error)})"
         try:
             self._save()
         except OSError as second:
-            self.failure = f"{missing}, nor does {self._fallback} ({second.strerror or second}): it is only in memory"
+            self.failure = f"{missing}, nor does {self._fallback} ({reason_of(second)}): it is only in memory"
         else:
             self.failure = f"{missing}; it lies in {self._fallback}"
 

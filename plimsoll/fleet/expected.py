@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.fleet.names import expanded
 from plimsoll.present.foreign_text import one_line
 from plimsoll.usertoml.reading import read_file
@@ -54,7 +54,7 @@ def read_expected(text: str | None) -> Expected:
     try:
         lines = read_file(path).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        why = reason_of(error) if isinstance(error, OSError) else "it is no text in UTF-8"
         raise PlimsollError(
             f"--expect-nodes {text}: it is no number, and no file that can be read ({why}); {_EXAMPLE}"
         ) from None

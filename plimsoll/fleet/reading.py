@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Final
 
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.evidence.reader import read_runs
 from plimsoll.fleet.discovery import Lineage
 from plimsoll.fleet.summary import NodeSummary, summarise
@@ -94,7 +94,7 @@ def _reader() -> Iterator[Connection]:
                 process.start()
             except OSError as error:
                 raise PlimsollError(
-                    f"no process can be started to read evidence: {error.strerror or error}; --jobs 1 needs none"
+                    f"no process can be started to read evidence: {reason_of(error)}; --jobs 1 needs none"
                 ) from None
         try:
             yield ours

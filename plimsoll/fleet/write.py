@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.extras import require
 from plimsoll.fleet.data import fleet_text, node_lines
 from plimsoll.fleet.document import fleet_document
@@ -73,10 +73,10 @@ def write_fleet(fleet: Fleet, path: Path) -> list[Path]:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise PlimsollError(f"folder {path} cannot be made ({error.strerror or error})") from None
+            raise PlimsollError(f"folder {path} cannot be made ({reason_of(error)})") from None
     for file, writer in files.items():
         try:
             write_atomically(file, writer(fleet))
         except OSError as error:
-            raise PlimsollError(f"{file} could not be written ({error.strerror or error})") from None
+            raise PlimsollError(f"{file} could not be written ({reason_of(error)})") from None
     return list(files)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from plimsoll.catalogue.sizes import too_large
+from plimsoll.errors import reason_of
 from plimsoll.hub.pointers import stand_in
 from plimsoll.present.foreign_text import one_line
 
@@ -53,7 +54,7 @@ def fault_of(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return f"cannot be read ({error.strerror or error}); let this user read it"
+        return f"cannot be read ({reason_of(error)}); let this user read it"
     return fault_of_content(path.name, content)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plimsoll.catalogue.entries import Catalogue, Model, WeightSource, without_gpus
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.gate.hub import refusal_of_id
 from plimsoll.hub.access import Query, Reply
 from plimsoll.hub.cache import repository_folder
@@ -92,7 +92,7 @@ def _of_folder(name: str, folder: Path) -> FoundModel:
     try:
         contents = read_folder(folder)
     except OSError as error:
-        raise PlimsollError(f"{folder}: cannot be read: {error.strerror}") from None
+        raise PlimsollError(f"{folder}: cannot be read: {reason_of(error)}") from None
     if (folder / CONFIG).is_dir():
         _must_be_readable(folder / CONFIG)
     _must_be_usable(str(folder), contents)
@@ -113,7 +113,7 @@ def _of_file(name: str, path: Path) -> FoundModel:
     try:
         text = read_file(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PlimsollError(f"{path}: cannot be read: {error}") from None
+        raise PlimsollError(f"{path}: cannot be read: {reason_of(error)}") from None
     return FoundModel(name=name, kind=NameKind.CONFIG, config=parsed(text, str(path)))
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from plimsoll.errors import reason_of
+
 _KMSG: Final = Path("/dev/kmsg")
 _LONGEST: Final = 400
 """Characters of a line that are kept."""
@@ -94,7 +96,7 @@ class KernelLog:
         try:
             self._descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
-            self.why = f"{self.path}: {error.strerror}"
+            self.why = f"{self.path}: {reason_of(error)}"
             return
         self.before = self.fresh()
 
@@ -117,7 +119,7 @@ class KernelLog:
             except OSError as error:
                 if error.errno == errno.EPIPE:
                     continue  # the kernel has overwritten unread records; the next read continues after them
-                self.why = f"{self.path}: {error.strerror}"
+                self.why = f"{self.path}: {reason_of(error)}"
                 self.close()
                 return None
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import psutil
 
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.node.accelerators import read_accelerators
 from plimsoll.node.cgroup import group_memory
 from plimsoll.node.environment import relevant_environment
@@ -82,7 +82,7 @@ class RecordedProbe:
         try:
             text = read_file(self.path)
         except OSError as error:
-            raise PlimsollError(f"{self.path}: cannot read the recorded node: {error.strerror}") from None
+            raise PlimsollError(f"{self.path}: cannot read the recorded node: {reason_of(error)}") from None
         try:
             node_schema().validate_json(text, strict=True)
             return Node.from_json(json.loads(text))

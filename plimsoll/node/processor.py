@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from plimsoll.errors import reason_of
 from plimsoll.node.cgroup import cpu_quota
 from plimsoll.node.node import Cpu, Unread
 
@@ -33,7 +34,7 @@ def read_cpu(root: Path = Path("/")) -> tuple[Cpu, tuple[Unread, ...]]:
     try:
         facts = _first_processor(source.read_text())
     except OSError as error:
-        unread.append(Unread(what="cpu.features", why=f"{source}: {error.strerror}"))
+        unread.append(Unread(what="cpu.features", why=f"{source}: {reason_of(error)}"))
     model = facts.get("model name")
     if model is None:
         unread.append(Unread(what="cpu.model", why=f"{source} names no model"))

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 
 FOLDER: Final = "acceptance"
 """The folder of the checks, below the root of the suite."""
@@ -99,7 +99,7 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise PlimsollError(f"{path} cannot be read ({error.strerror or error})") from None
+        raise PlimsollError(f"{path} cannot be read ({reason_of(error)})") from None
 
 
 def _parsed(file: str, content: bytes) -> ast.Module:

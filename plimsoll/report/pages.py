@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from plimsoll.errors import reason_of
 from plimsoll.extras import why_missing
 from plimsoll.present.foreign_text import one_line
 from plimsoll.suite import suite_root
@@ -52,7 +53,7 @@ def write_pages(runs: Sequence[Path], folder: Path, waivers: Path | None = None)
                 for name in (HTML_FILE, JUNIT_FILE):
                     Path(made, name).replace(folder / name)
     except OSError as error:
-        return f"{HTML_FILE} and {JUNIT_FILE} could not be written ({error.strerror or error})"
+        return f"{HTML_FILE} and {JUNIT_FILE} could not be written ({reason_of(error)})"
     return problem
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.evidence.record import RunRecord
 from plimsoll.present.markdown import document_text
 from plimsoll.report.ctrf import CTRF_FILE, ctrf_text
@@ -70,7 +70,7 @@ def _written(texts: Sequence[tuple[str, Callable[[], str]]], folder: Path) -> li
         try:
             write_atomically(folder / name, text())
         except OSError as error:
-            problems.append(f"{folder / name} could not be written ({error.strerror or error})")
+            problems.append(f"{folder / name} could not be written ({reason_of(error)})")
     return problems
 
 
@@ -118,7 +118,7 @@ def append_step_summary(path: Path, text: str, whole: str) -> str | None:
             before = file.tell()
             file.write(fitting("\n" * 2 * bool(before) + text, LARGEST - before, whole))
     except OSError as error:
-        return f"warning: the step summary {path} could not be written ({error.strerror or error})"
+        return f"warning: the step summary {path} could not be written ({reason_of(error)})"
     return None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import plimsoll
 from plimsoll.catalogue.files import shipped_root
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import RunRecord
 from plimsoll.redaction import Redactor
@@ -163,7 +163,7 @@ def _content(path: Path) -> bytes | str:
     except FileNotFoundError:
         return "there is no such file"
     except OSError as error:
-        return error.strerror or str(error)
+        return reason_of(error)
 
 
 def _pages(folder: Path, waivers: Waivers | None) -> Iterator[tuple[str, bytes]]:

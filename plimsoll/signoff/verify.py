@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import plimsoll
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.evidence.reader import EVIDENCE_FILE
 from plimsoll.evidence.record import RunRecord
 from plimsoll.report.pages import HTML_FILE, JUNIT_FILE
@@ -76,7 +76,7 @@ def _read(path: Path) -> bytes:
             raise BundleError(f"it is larger than {LARGEST} bytes")
         return path.read_bytes()
     except OSError as error:
-        raise PlimsollError(f"{path} cannot be read ({error.strerror or error})") from None
+        raise PlimsollError(f"{path} cannot be read ({reason_of(error)})") from None
 
 
 def _files(archive: Archive, manifest: Manifest) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plimsoll.digests import sha256
+from plimsoll.errors import reason_of
 
 MANIFEST: Final = "plimsoll.json"
 
@@ -147,5 +148,5 @@ def _file_fault(path: Path, file: CheckpointFile) -> str | None:
     except FileNotFoundError:
         return f"{file.name} is missing"
     except OSError as error:
-        return f"{file.name} cannot be read ({error.strerror})"
+        return f"{file.name} cannot be read ({reason_of(error)})"
     return None

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from plimsoll.catalogue.entries import Model
 from plimsoll.clock import monotonic
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.tiny.builder import (
     DEADLINE,
     Builder,
@@ -233,9 +233,9 @@ class Store:
             if error.errno == ENOSPC:
                 what = f"the disk of the cache folder {self.folder} is full"
             elif error.errno in (EACCES, EPERM, EROFS):
-                what = f"the cache folder {self.folder} cannot be written to ({error})"
+                what = f"the cache folder {self.folder} cannot be written to ({reason_of(error)}: {error.filename})"
             else:
-                what = f"the cache folder {self.folder} cannot be used ({error})"
+                what = f"the cache folder {self.folder} cannot be used ({reason_of(error)}: {error.filename})"
             raise StoreError(f"{what}; {_ELSEWHERE}") from error
 
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.present.drawing import svg_file
 from plimsoll.report.write import write_atomically
 from plimsoll.statistics.interval import Interval
@@ -42,7 +42,7 @@ def write_analysis(analysis: Analysis, folder: Path) -> list[str]:
             if picture.element is None:
                 (folder / f"{picture.name}.svg").unlink(missing_ok=True)
     except OSError as error:
-        what = f"{error.filename or folder} could not be written ({error.strerror or error})"
+        what = f"{error.filename or folder} could not be written ({reason_of(error)})"
         raise PlimsollError(f"{what}; use --out DIR for another folder") from None
     return [f"{p.title}: {p.text}" for p in pictures if p.element is None]
 

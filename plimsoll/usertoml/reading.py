@@ -16,7 +16,7 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, Final
 
-from plimsoll.errors import Fault
+from plimsoll.errors import Fault, reason_of
 from plimsoll.usertoml.suggest import did_you_mean
 
 _LARGEST: Final = 64 * 2**20
@@ -48,7 +48,7 @@ def read_bytes(path: Path, label: str) -> bytes | Fault:
     except IsADirectoryError:
         return Fault(where=label, what="is a folder", fix="name the TOML files in it, one by one")
     except OSError as error:
-        return Fault(where=label, what=f"cannot be read: {error.strerror or error}")
+        return Fault(where=label, what=f"cannot be read: {reason_of(error)}")
 
 
 def text_of(content: bytes, label: str) -> str | Fault:

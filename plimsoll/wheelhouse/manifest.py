@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 
 NAME: Final = "manifest.json"
 AGAIN: Final = "make it anew with `make wheelhouse`, or copy the whole folder again"
@@ -65,7 +65,7 @@ class WheelhouseManifest:
         except FileNotFoundError:
             raise PlimsollError(f"{folder} is no wheelhouse: it has no {NAME}; {AGAIN}") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise PlimsollError(f"{folder / NAME} cannot be read ({error}); {AGAIN}") from None
+            raise PlimsollError(f"{folder / NAME} cannot be read ({reason_of(error)}); {AGAIN}") from None
 
     def refuse_damage(self, folder: Path) -> None:
         """Raise PlimsollError, in one sentence, where files are missing or not those that were collected."""

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll import clock
+from plimsoll.errors import reason_of
 from plimsoll.extras import install_command
 from plimsoll.host.client.leash import Exit, Leash
 from plimsoll.host.failures import HostStartError, StackImportError
@@ -201,7 +202,7 @@ class ForkServer(_Line):
         except OSError as error:
             self._control.close()
             self._output.close()
-            raise HostStartError(f"no host can be started: {sys.executable}: {error.strerror or error}") from None
+            raise HostStartError(f"no host can be started: {sys.executable}: {reason_of(error)}") from None
         finally:
             theirs.close()
         order = {

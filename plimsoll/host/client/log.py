@@ -18,7 +18,7 @@ from threading import Lock, Thread
 from typing import Final
 
 from plimsoll import clock
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.host.failures import HostStartError
 from plimsoll.redaction import Redactor
 
@@ -67,7 +67,7 @@ class HostLog:
         try:
             target = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise HostStartError(f"{self.path}: cannot write the host's log: {error.strerror}") from error
+            raise HostStartError(f"{self.path}: cannot write the host's log: {reason_of(error)}") from error
         self._room = max(0, FILE_LIMIT - os.fstat(target).st_size)
         self._source, theirs = os.pipe2(os.O_CLOEXEC)
         self._thread = Thread(target=self._copy, args=(self._source, target), name=f"log {self.path.name}", daemon=True)

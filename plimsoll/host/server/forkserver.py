@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plimsoll.child.exits import hear_of_children
+from plimsoll.errors import reason_of
 from plimsoll.garbage import keep_all
 from plimsoll.host.server import linux
 from plimsoll.host.server.supervisor import supervise, sweep
@@ -117,7 +118,7 @@ def _fork(
                     other.close()
             _become_supervisor({"began": began, **order}, channel, leash, log)
     except OSError as error:
-        os.write(leash, json.dumps({"fault": f"fork: {error.strerror}"}).encode() + b"\n")
+        os.write(leash, json.dumps({"fault": f"fork: {reason_of(error)}"}).encode() + b"\n")
 
 
 def _become_supervisor(order: dict[str, Any], channel: int, leash: int, log: int) -> None:
