@@ -126,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
     if not variants:
         print(f"plimsoll: -m '{options.marks}' selects none of {len(catalogue.variants)} variants", file=sys.stderr)
         return _NOTHING
-    choice = GpuChoice.of(options.gpus) if options.gpus else GpuChoice(policy=Policy.SPREAD)
+    choice = GpuChoice(policy=Policy.SPREAD) if options.gpus is None else GpuChoice.of(options.gpus)
     shipped = Shipped.read()
     machines = machines_of(_profiles(catalogue, options.profile), shipped.packages) or [_this_node()]
     speeds = AssumedSpeeds(disk=options.disk_speed, link=options.link_speed)

@@ -21,6 +21,7 @@ from plimsoll.gate.need import Need, need_of
 from plimsoll.node.devices import CUDA_KIND, Device, Devices, read_links
 from plimsoll.plan.cells import Selection, make_plan
 from plimsoll.plan.predictions import Predictions
+from plimsoll.usertoml.suggest import nearest
 
 
 class Policy(StrEnum):
@@ -41,12 +42,19 @@ class GpuChoice:
 
     @classmethod
     def of(cls, text: str) -> GpuChoice:
-        """Read `spread`, `each`, `first`, or names with commas between them. Raises PlimsollError for an empty name."""
+        """Read `spread`, `each`, `first`, or names with commas between them. Raises PlimsollError for a name that
+        no GPU of any node could have."""
         if text in list(Policy):
             return cls(policy=Policy(text))
         names = tuple(name.strip() for name in text.split(","))
-        if not all(names):
-            raise PlimsollError(f"--gpus={text}: write spread, each, first, or GPUs with commas between: --gpus=0,3")
+        for name in names:
+            if not _COULD_BE_A_GPU.match(name):
+                near = nearest(name, Policy)
+                meant = f"did you mean '{near}'? Or give" if near else "write spread, each, first, or"
+                raise PlimsollError(
+                    f"--gpus={text}: {name or 'an empty name'} is no GPU; {meant} GPUs by index, id or UUID, with "
+                    "commas between: --gpus=0,3"
+                )
         return cls(policy=Policy.SPREAD, named=names)
 
     def among(self, devices: Devices) -> Devices:
@@ -74,6 +82,8 @@ def _named(name: str, gpus: Sequence[Device]) -> list[Device]:
 
 
 _BEGINNING: Final = re.compile(r"(GPU|MIG)-.+")
+_COULD_BE_A_GPU: Final = re.compile(r"\d|gpu\d|(GPU|MIG)-.|[0-9a-fA-F]{8}-")
+"""How an index, an id, and UUIDs of NVIDIA and AMD begin."""
 
 Set = tuple[Device, ...]
 """The GPUs that carry one copy of a variant together; its cuda:0 is the first."""

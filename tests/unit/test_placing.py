@@ -114,16 +114,41 @@ def test_an_index_names_every_instance_of_a_split_gpu() -> None:
     ("text", "message"),
     [
         ("9", "--gpus: 9 names no GPU that this session may use; known: gpu0 or GPU-0, gpu1 or GPU-1"),
-        ("GPU-", "--gpus: GPU- names no GPU"),
-        ("0,,1", "--gpus=0,,1: write spread, each, first, or GPUs with commas between: --gpus=0,3"),
-        ("", "--gpus=: write spread"),
-        ("all", "--gpus: all names no GPU"),
+        ("GPU-", "--gpus=GPU-: GPU- is no GPU"),
+        (
+            "0,,1",
+            "--gpus=0,,1: an empty name is no GPU; write spread, each, first, or GPUs by index, id or UUID",
+        ),
+        ("", "--gpus=: an empty name is no GPU"),
+        ("gpu12", "--gpus: gpu12 names no GPU"),
     ],
 )
 def test_names_of_no_gpu_are_refused(text: str, message: str) -> None:
     with pytest.raises(PlimsollError) as caught:
         GpuChoice.of(text).among(Devices(gpus=EIGHT[:2]))
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "sprad",
+            "--gpus=sprad: sprad is no GPU; did you mean 'spread'? Or give GPUs by index, id or UUID",
+        ),
+        ("0,all", "--gpus=0,all: all is no GPU; write spread, each, first, or GPUs by index"),
+        ("", "--gpus=: an empty name is no GPU"),
+    ],
+)
+def test_what_no_gpu_is_called_is_refused_where_there_is_none_too(text: str, message: str) -> None:
+    with pytest.raises(PlimsollError) as caught:
+        GpuChoice.of(text)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("text", ["7", "gpu3.1", "GPU-1f", "MIG-1", "07ff74b5-0000-1000-80f9-3f0bd4b4c0de"])
+def test_what_another_node_may_call_a_gpu_is_taken(text: str) -> None:
+    assert GpuChoice.of(text).named == (text,)
 
 
 def test_the_beginning_of_several_uuids_names_none() -> None:
