@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,8 @@ from plimsoll.host.client.process import Host, Hosts
 from tests.support.fork_servers import SERVERS
 from tests.support.forked import Forks
 from tests.support.forked_sessions import SESSIONS, forked_children
+from tests.support.hub_asking import Serve
+from tests.support.hub_repositories import make_repository
 from tests.support.hub_server import HubServer, Repository, serving
 from tests.support.users import Users
 
@@ -64,7 +67,7 @@ def forked(request: pytest.FixtureRequest, forks: Forks, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def serve_as(nobody: Path, forked: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HubServer]]:
+def serve_as(nobody: Path, forked: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Start a Hub with repositories of an owner, and point this process's children at it."""
     with ExitStack() as servers:
 
@@ -75,6 +78,18 @@ def serve_as(nobody: Path, forked: None, monkeypatch: pytest.MonkeyPatch) -> Ite
             return server
 
         yield start
+
+
+@pytest.fixture
+def serve(serve_as: Serve) -> Serve:
+    """Start a Hub with repositories of its own, and point this process's children at it; nobody is logged in."""
+    return partial(serve_as, "hub")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository that looks like a checkpoint and holds no model."""
+    return make_repository(tmp_path_factory.mktemp("repository"))
 
 
 @pytest.fixture

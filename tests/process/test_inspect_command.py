@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -22,12 +22,11 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.hub.headers import LENGTH_BYTES
 from tests.support.broken_checkpoints import copy_damaged, shards
 from tests.support.commands import plimsoll
+from tests.support.hub_asking import Serve
 from tests.support.hub_repositories import COMMIT
-from tests.support.hub_server import LOG_IN, NOT_ACCEPTED, HubServer, Refusal, Repository
+from tests.support.hub_server import LOG_IN, NOT_ACCEPTED, Refusal, Repository
 from tests.support.random_checkpoints import save_checkpoint
 from tests.support.subsession import ROOT, Outcome, environment, run_suite
-
-Serve = Callable[..., HubServer]
 
 
 @pytest.fixture(scope="module")
