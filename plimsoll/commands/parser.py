@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import plimsoll
 from plimsoll.errors import PlimsollError
@@ -66,12 +66,24 @@ _CHOICE: Final = re.compile(r"invalid choice: '(?P<word>[^']*)' \(choose from (?
 _UNRECOGNIZED: Final = re.compile(r"unrecognized arguments: .*?(?P<word>--?[A-Za-z][\w-]*)")
 
 
+_MAY_BE_EMPTY: Final = frozenset({"marks", "mark", "keyword"})
+"""Where the empty text means everything, as it does to pytest."""
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that says which command, choice or option a mistyped one is nearest to."""
 
     def error(self, message: str) -> NoReturn:
         """End with the message, and the nearest name where there is one."""
         super().error(f"{message}{self._hint(message)}")
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """Refuse a text that is empty, as an unset variable of a shell leaves it: as a path it would be the current
+        folder, and as a name whatever comes first."""
+        goes_on = action.nargs in (argparse.PARSER, argparse.REMAINDER)
+        if not arg_string.strip() and not goes_on and action.dest not in _MAY_BE_EMPTY:
+            raise argparse.ArgumentError(action, "must not be empty; is a variable of the shell unset?")
+        return super()._get_value(action, arg_string)
 
     def _hint(self, message: str) -> str:
         # Looking for near names imports difflib, which no command that is understood needs.

@@ -17,7 +17,7 @@ from plimsoll.catalogue.overrides import AUTO, CPU, GPU, SOURCES, altered, with_
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.catalogue.settings import read_settings
 from plimsoll.commands.output import add_output
-from plimsoll.commands.parser import add_catalogue, positive
+from plimsoll.commands.parser import add_catalogue, explained, positive
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
 from plimsoll.plan.estimates import DISK_RATE, LINK_RATE, AssumedSpeeds
@@ -60,6 +60,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--gpus",
+        type=explained(GpuChoice.of),
         metavar="HOW",
         help="how a run deals variants over several GPUs: `spread` (as on this node without the option), `each`, "
         "`first`, or GPUs by index or UUID with commas between; a reference machine's are dealt where this is given",
@@ -126,7 +127,7 @@ def run(options: argparse.Namespace) -> int:
     if not variants:
         print(f"plimsoll: -m '{options.marks}' selects none of {len(catalogue.variants)} variants", file=sys.stderr)
         return _NOTHING
-    choice = GpuChoice(policy=Policy.SPREAD) if options.gpus is None else GpuChoice.of(options.gpus)
+    choice = options.gpus or GpuChoice(policy=Policy.SPREAD)
     shipped = Shipped.read()
     machines = machines_of(_profiles(catalogue, options.profile), shipped.packages) or [_this_node()]
     speeds = AssumedSpeeds(disk=options.disk_speed, link=options.link_speed)

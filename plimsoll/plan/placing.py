@@ -52,7 +52,7 @@ class GpuChoice:
                 near = nearest(name, Policy)
                 meant = f"did you mean '{near}'? Or give" if near else "write spread, each, first, or"
                 raise PlimsollError(
-                    f"--gpus={text}: {name or 'an empty name'} is no GPU; {meant} GPUs by index, id or UUID, with "
+                    f"{name or 'an empty name'} is no GPU; {meant} GPUs by index, id or UUID, with "
                     "commas between: --gpus=0,3"
                 )
         return cls(policy=Policy.SPREAD, named=names)

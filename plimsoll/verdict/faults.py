@@ -13,6 +13,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.evidence.record import RunRecord
 from plimsoll.evidence.sameness import RunBasis
 from plimsoll.hub.files import LEFT_OUT
+from plimsoll.node.driver import missing_gpus
 from plimsoll.units import counted
 from plimsoll.verdict.cells import CellOutcome
 from plimsoll.verdict.union import lineages, run_results
@@ -20,6 +21,9 @@ from plimsoll.verdict.union import lineages, run_results
 _UNREMARKABLE_ENDS: Final = (0, 1, 5)
 """pytest's statuses for a complete session: all passed, some failed, nothing collected."""
 _MOST_DIFFERENCES: Final = 8
+_STACK: Final = "acceptance/test_node.py::test_stack"
+"""The check that answers --expect-gpus; where it is not selected, the verdict does."""
+_SOAK: Final = "acceptance/test_soak.py::test_soak"
 
 
 def record_faults(record: RunRecord) -> list[str]:
@@ -40,7 +44,11 @@ def _faults(runs: Sequence[RunRecord], went_on: Collection[str]) -> list[str]:
     faults = []
     for run in runs:
         prefix = f"{run.run_id}: " if len(runs) > 1 else ""
-        own = [*_of_the_past(run, runs), *_of_the_end(run, continued=run.run_id in went_on)]
+        own = [
+            *_of_the_past(run, runs),
+            *_of_the_end(run, continued=run.run_id in went_on),
+            *_of_the_options(run, {cell.id.partition("[")[0] for other in runs for cell in other.plan}),
+        ]
         faults += [f"{prefix}{fault}" for fault in own]
     return [*faults, *_plans_that_differ(runs)]
 
@@ -78,6 +86,22 @@ def _of_the_end(run: RunRecord, *, continued: bool) -> list[str]:
         faults.append(f"{counted(len(run.collect_errors), 'file')} could not be collected, the first is {first}")
     excused = run.torn if continued and run.finish is None else ()
     return [*faults, *(fault for fault in run.faults if fault not in excused)]
+
+
+def _of_the_options(run: RunRecord, planned: Collection[str]) -> list[str]:
+    """Options that ask for something which no check of the selection looks at: the scope names them, and a reader would
+    take them for answered."""
+    options = {} if run.run is None else run.run.selection.get("options") or {}
+    faults = []
+    expected = options.get("expect_gpus")
+    if expected is not None and run.node is not None and len(run.node.gpus) != expected and _STACK not in planned:
+        faults.append(missing_gpus(run.node, expected))
+    if options.get("soak") and run.plan and _SOAK not in planned:
+        faults.append(
+            f"--soak={options['soak']} was asked for, and no check of this selection soaks a device; select {_SOAK} "
+            "too, or leave --soak out"
+        )
+    return faults
 
 
 def _early_end(run: RunRecord) -> list[str]:

@@ -254,6 +254,14 @@ def test_a_node_with_another_number_of_gpus_is_rejected_on_any_tier(build: Build
     assert "NVML lists 2 GPUs, and --expect-gpus says 8: one may have fallen off the bus" in outcome.output
 
 
+def test_the_number_of_gpus_is_held_where_its_check_is_not_selected(build: Build, tmp_path: Path) -> None:
+    selected = ("-m", "gpu1b", "-k", "test_gpus_answer")
+    assert acceptance(build(), tmp_path, *selected, "--expect-gpus=2").verdict == "ACCEPTED"
+    outcome = acceptance(build(), tmp_path, *selected, "--expect-gpus=8")
+    assert (outcome.status, outcome.verdict) == (6, "INCOMPLETE")
+    assert "NVML lists 2 GPUs, and --expect-gpus says 8: one may have fallen off the bus" in outcome.output
+
+
 def test_the_fork_server_asks_for_gpus_in_a_child_alone(stack: Forks) -> None:
     """What asking initialises, NVML or the CUDA runtime, would be forked into every host, and fail there."""
     code = (

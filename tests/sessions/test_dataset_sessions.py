@@ -77,9 +77,12 @@ def test_the_comparison_asks_its_twelve_experiments_in_its_own_order() -> None:
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("--samples=0", "argument --samples: must be a whole number from 1, not '0'"),
+        ("--samples=0", "argument --samples: must be a whole number from 1 to 1,000,000 or `all`, not '0'"),
         ("--shots=6", "argument --shots: must be a whole number from 0 to 5, not '6'"),
-        ("--draws=-1", "argument --draws: must be a whole number from 0, not '-1'"),
+        ("--load-rounds=9999999", "argument --load-rounds: must be a whole number from 1 to 1,000,000, not '9999999'"),
+        ("--gpus=all", "argument --gpus: all is no GPU; write spread, each, first, or GPUs by index, id or UUID"),
+        ("--report-dir=", "argument --report-dir: must not be empty; is a variable of the shell unset?"),
+        ("--draws=-1", "argument --draws: must be a whole number from 0 to 1,000,000, not '-1'"),
     ],
 )
 def test_numbers_that_mean_nothing_are_refused(option: str, said: str, tmp_path: Path) -> None:

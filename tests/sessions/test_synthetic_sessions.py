@@ -147,8 +147,14 @@ def test_an_entry_can_ask_for_synthetic_weights_itself(catalogue: Path, tmp_path
     ("arguments", "message"),
     [
         (("--layers=1",), "--layers=1 takes layers away, and a checkpoint has them all: add --weights=synthetic"),
-        (("--layers=0", "--weights=synthetic"), "argument --layers: must be a whole number from 1, not '0'"),
-        (("--layers=two", "--weights=synthetic"), "argument --layers: must be a whole number from 1, not 'two'"),
+        (
+            ("--layers=0", "--weights=synthetic"),
+            "--layers: must be a whole number from 1 to 1,000,000, not '0'",
+        ),
+        (
+            ("--layers=two", "--weights=synthetic"),
+            "--layers: must be a whole number from 1 to 1,000,000, not 'two'",
+        ),
         (("--device=tpu",), "argument --device: invalid choice: 'tpu'"),
         (
             ("--weights=synthetic", "--model-dir=tiny-llama=x"),

@@ -194,3 +194,36 @@ def test_gpus_that_cannot_be_read_are_damage(tmp_path: Path, broken: Line) -> No
     found = events(carried("gpu0"), node_of(2))
     found[1] |= broken
     assert recorded(tmp_path, found).faults
+
+
+STACK = cell("test_stack", None, id="acceptance/test_node.py::test_stack[tiny]")
+SOAK = cell("test_soak", None, id="acceptance/test_soak.py::test_soak[gpu0-llama/nf4]")
+
+
+def asked_with(**options: Any) -> dict[str, Any]:
+    return {"selection": {"mark": "tiny", "keyword": "", "paths": [], "options": options}}
+
+
+def test_a_number_of_gpus_is_held_whatever_is_selected(tmp_path: Path) -> None:
+    seven = node_of(7)
+    verdict = reach_verdict(recorded(tmp_path / "a", events(asked("gpu0"), seven, **asked_with(expect_gpus=8))))
+    assert (verdict.word, verdict.exit_status) == (Word.INCOMPLETE, 6)
+    assert verdict.faults[0].startswith("NVML lists 7 GPUs, and --expect-gpus says 8: one may have fallen off the bus")
+    verdict = reach_verdict(recorded(tmp_path / "b", events(asked("gpu0"), seven, **asked_with(expect_gpus=7))))
+    assert (verdict.word, verdict.scope) == (Word.ACCEPTED, "-m tiny --expect-gpus=7 on 1 of 7 GPUs: gpu0")
+
+
+def test_where_its_check_is_planned_the_number_is_that_checks(tmp_path: Path) -> None:
+    found = events([STACK], node_of(7), **asked_with(expect_gpus=8))
+    assert reach_verdict(recorded(tmp_path, found)).faults == ()
+
+
+def test_a_soak_that_nothing_asks_for_is_not_taken_for_done(tmp_path: Path) -> None:
+    soaking = asked_with(soak="30min")
+    verdict = reach_verdict(recorded(tmp_path / "a", events(asked("gpu0"), node_of(1), **soaking)))
+    assert verdict.word is Word.INCOMPLETE
+    assert verdict.faults == (
+        "--soak=30min was asked for, and no check of this selection soaks a device; select "
+        "acceptance/test_soak.py::test_soak too, or leave --soak out",
+    )
+    assert reach_verdict(recorded(tmp_path / "b", events([SOAK], node_of(1), **soaking))).word is Word.ACCEPTED
