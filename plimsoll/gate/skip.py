@@ -27,7 +27,7 @@ class SkipCode(StrEnum):
     WEIGHTS = "weights"
     """The entry has no weights of the chosen source."""
     DATA = "data"
-    """The dataset has no rows of the chosen source."""
+    """The dataset has no rows of the chosen source, or too few of them were asked."""
     REGISTRATION = "registration"
     """The data is only for registered people."""
     PACKED = "packed"

@@ -43,6 +43,8 @@ class Auroc:
     positives: int
     """How many of them were of the positive kind."""
     reason: str = ""
+    too_few: bool = False
+    """Whether the reason is that there are too few answers, or too few of one kind: more of them may give a value."""
 
 
 def measure_auroc(scores: Sequence[float | None], positive: Sequence[bool], expected: int) -> Auroc:
@@ -52,8 +54,16 @@ def measure_auroc(scores: Sequence[float | None], positive: Sequence[bool], expe
     are, so a missing one, or one without a score, leaves the whole unset. So do too few answers, and one kind alone.
     """
     reason = _why_not(scores, positive, expected)
-    count = Auroc(value=None, interval=None, answers=len(scores), positives=sum(positive), reason=reason)
-    if reason:
+    few = "" if reason else _too_few(positive)
+    count = Auroc(
+        value=None,
+        interval=None,
+        answers=len(scores),
+        positives=sum(positive),
+        reason=reason or few,
+        too_few=bool(few),
+    )
+    if count.reason:
         return count
     values, labels = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=np.bool_)
     value = auroc(values, labels)
@@ -73,9 +83,13 @@ def _why_not(scores: Sequence[float | None], positive: Sequence[bool], expected:
     unscored = sum(score is None or math.isnan(score) for score in scores)
     if unscored:
         return f"{unscored} of {expected} answers have no score"
-    if expected < FEWEST:
-        return f"{expected} answers, and {FEWEST} are the least"
-    rarer = min(sum(positive), expected - sum(positive))
+    return ""
+
+
+def _too_few(positive: Sequence[bool]) -> str:
+    if len(positive) < FEWEST:
+        return f"{len(positive)} answers, and {FEWEST} are the least"
+    rarer = min(sum(positive), len(positive) - sum(positive))
     if rarer < FEWEST_OF_A_KIND:
         return f"{rarer} answers of the rarer kind, and {FEWEST_OF_A_KIND} are the least"
     return ""

@@ -102,6 +102,15 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return outcome
 
 
+def test_few_samples_leave_out_what_takes_many_and_are_no_fault_of_the_model(tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, *NQ, "--samples=10")
+    assert (outcome.status, outcome.verdict) == (6, "INCOMPLETE"), outcome.output
+    [skipped] = [cell for cell in outcome.results["cells"] if cell["outcome"] != "pass"]
+    assert "test_knows_what_it_does_not_know" in skipped["id"]
+    assert "has --samples=10 of" in skipped["reason"]
+    assert "leave --samples out, or give --samples=all" in outcome.output
+
+
 def answers_of(outcome: Outcome) -> list[AnswerRecord]:
     return [AnswerRecord.from_json(event) for event in outcome.events if event["event"] == "answer"]
 
