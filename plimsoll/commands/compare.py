@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from plimsoll.commands.output import add_output
-from plimsoll.commands.parser import add_report_dir, explained
+from plimsoll.commands.parser import add_report_dir, explained, number
 from plimsoll.compare.fail_on import (
     exit_status,
     findings,
@@ -161,8 +161,5 @@ def _write_file(path: Path, text: Callable[[], str]) -> None:
 
 
 def _fraction(text: str) -> float:
-    """Percent as a fraction; argparse turns the ValueError into a usage error that names the option."""
-    percent = float(text.removesuffix("%"))
-    if not 0.0 < percent < 100.0:
-        raise ValueError(text)
-    return percent / 100.0
+    """Percent as a fraction."""
+    return number(0.001, 99.999)(text.removesuffix("%")) / 100.0

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plimsoll.commands.parser import add_report_dir, explained
+from plimsoll.commands.parser import add_report_dir, explained, number, positive
 from plimsoll.engines.metrics_file import required_metrics, write_metrics
 from plimsoll.fleet.data import fleet_text
 from plimsoll.fleet.discovery import find_lineages
@@ -91,7 +91,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     printed = parser.add_mutually_exclusive_group()
     printed.add_argument("--json", action="store_true", help="print JSON")
     printed.add_argument("--json-lines", action="store_true", help="print a line of JSON for each node")
-    parser.add_argument("--jobs", type=_jobs, metavar="N", help="processes that read evidence (default: one a core)")
+    parser.add_argument("--jobs", type=positive, metavar="N", help="processes that read evidence (default: one a core)")
     add_report_dir(parser)
     parser.set_defaults(run=run)
 
@@ -125,14 +125,4 @@ def _printed(fleet: Fleet, options: argparse.Namespace) -> str:
 
 
 def _age(text: str) -> timedelta:
-    hours = float(text)
-    if not 0.0 < hours < 1e6:
-        raise ValueError(text)
-    return timedelta(hours=hours)
-
-
-def _jobs(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ValueError(text)
-    return count
+    return timedelta(hours=number(0.001, 1e6)(text))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plimsoll import clock
+from plimsoll.commands.parser import number, positive
 from plimsoll.engines.kubernetes import TIME, KubernetesJob, manifest_text, patches, read_fleet_file
 from plimsoll.engines.slurm_script import arguments_of
 from plimsoll.errors import PlimsollError
@@ -43,11 +44,13 @@ def _add_manifest(actions: _SubParsersAction[argparse.ArgumentParser]) -> None:
     manifest.add_argument(
         "--image", required=True, help="an image with the suite in /plimsoll (docs/examples/Dockerfile)"
     )
-    manifest.add_argument("--nodes", type=_count, required=True, metavar="N", help="how many nodes")
-    manifest.add_argument("--gpus", type=_count, default=8, metavar="N", help="GPUs of each (default: 8)")
+    manifest.add_argument("--nodes", type=positive, required=True, metavar="N", help="how many nodes")
+    manifest.add_argument("--gpus", type=positive, default=8, metavar="N", help="GPUs of each (default: 8)")
     manifest.add_argument("--name", default="plimsoll", help="of the Job (default: plimsoll)")
     manifest.add_argument("--claim", default="plimsoll-evidence", metavar="NAME", help="the claim for the evidence")
-    manifest.add_argument("--hours", type=_hours, default=8.0, help="after which the pods are ended (default: 8)")
+    manifest.add_argument(
+        "--hours", type=number(0.01, 1000.0), default=8.0, help="after which the pods are ended (default: 8)"
+    )
     manifest.add_argument(
         "--node-selector",
         type=_label,
@@ -92,22 +95,8 @@ def run_patches(options: argparse.Namespace) -> int:
     return 0
 
 
-def _count(text: str) -> int:
-    count = int(text)
-    if not 1 <= count <= 100_000:
-        raise ValueError(text)
-    return count
-
-
-def _hours(text: str) -> float:
-    hours = float(text)
-    if not 0.01 <= hours <= 1000.0:
-        raise ValueError(text)
-    return hours
-
-
 def _label(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"must be KEY=VALUE, not {text!r}")
     return key, value

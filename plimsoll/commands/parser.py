@@ -6,6 +6,7 @@ Only the module of a command that is asked for is imported, so that `plimsoll pr
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -66,6 +67,7 @@ _CHOICE: Final = re.compile(r"invalid choice: '(?P<word>[^']*)' \(choose from (?
 _UNRECOGNIZED: Final = re.compile(r"unrecognized arguments: .*?(?P<word>--?[A-Za-z][\w-]*)")
 
 
+_MOST: Final = 1_000_000_000
 _MAY_BE_EMPTY: Final = frozenset({"marks", "mark", "keyword"})
 """Where the empty text means everything, as it does to pytest."""
 
@@ -141,10 +143,25 @@ def add_report_dir(parser: argparse.ArgumentParser) -> None:
 
 def positive(text: str) -> int:
     """The whole number of an option, from 1. Raises ArgumentTypeError for anything else."""
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
-    return number
+    found = int(text) if text.isdecimal() and len(text) <= len(str(_MOST)) else 0
+    if not 1 <= found <= _MOST:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {_MOST:,}, not {text!r}")
+    return found
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """The type of an option that takes a number between these, which its message names."""
+
+    def value(text: str) -> float:
+        try:
+            found = float(text)
+        except ValueError:
+            found = math.nan
+        if not least <= found <= most:
+            raise argparse.ArgumentTypeError(f"must be a number from {least:,g} to {most:,g}, not {text!r}")
+        return found
+
+    return value
 
 
 def explained(read: Callable[[str], T]) -> Callable[[str], T]:

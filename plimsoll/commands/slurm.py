@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from plimsoll import clock
 from plimsoll.commands.output import add_output
-from plimsoll.commands.parser import add_report_dir
+from plimsoll.commands.parser import add_report_dir, number, positive
 from plimsoll.engines.slurm_script import BatchJob, arguments_of, script_text
 from plimsoll.engines.stamp import DEFAULT_STAMP, Found, check_stamp, hints, present_node
 from plimsoll.errors import PlimsollError
@@ -45,7 +45,7 @@ def _add_script(actions: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "here, or stands behind the file when it is submitted. Exit status: 0 printed, 2 usage error.",
     )
     job = BatchJob()
-    script.add_argument("--nodes", type=_count, metavar="N", help="how many nodes")
+    script.add_argument("--nodes", type=positive, metavar="N", help="how many nodes")
     script.add_argument("--time", default=job.time, help=f"the time limit, as Slurm takes it (default: {job.time})")
     script.add_argument("--partition", metavar="NAME", help="where")
     script.add_argument("--gpus-per-node", metavar="N", help="for a Slurm that manages GPUs")
@@ -55,7 +55,7 @@ def _add_script(actions: _SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     script.add_argument(
         "--lead",
-        type=_count,
+        type=positive,
         default=job.lead,
         metavar="SECONDS",
         help=f"how long before the time limit runs are stopped and judged (default: {job.lead})",
@@ -90,7 +90,11 @@ def _add_check(actions: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "1 not accepted, or not lately, 2 usage error, or --drain failed.",
     )
     check.add_argument(
-        "--max-age", type=float, default=168.0, metavar="HOURS", help="how old a stamp may be (default: 168, a week)"
+        "--max-age",
+        type=number(0.001, 1e6),
+        default=168.0,
+        metavar="HOURS",
+        help="how old a stamp may be (default: 168, a week)",
     )
     check.add_argument("--node", metavar="NAME", help="the node's name for Slurm (default: SLURMD_NODENAME, host name)")
     add_output(check, "print JSON")
@@ -184,10 +188,3 @@ def _drain(name: str, why: str) -> None:
         raise PlimsollError(f"--drain: scontrol could not be run ({error})") from None
     if done.returncode != 0:
         raise PlimsollError(f"--drain: scontrol ended with {done.returncode}: {done.stderr.strip()[:300]}")
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ValueError(text)
-    return count

@@ -14,7 +14,7 @@ from plimsoll.catalogue.entries import Model, WeightSource
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.clock import monotonic
 from plimsoll.commands.output import add_output
-from plimsoll.commands.parser import add_catalogue
+from plimsoll.commands.parser import add_catalogue, positive
 from plimsoll.errors import PlimsollError
 from plimsoll.present.document import Table, columns
 from plimsoll.present.terminal import LONGEST, aligned
@@ -49,7 +49,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
     build = actions.add_parser("build", help=_BUILD_SUMMARY, description=_BUILD)
     build.add_argument("models", nargs="*", metavar="MODEL", help="which ones (default: all)")
-    build.add_argument("--jobs", type=_count, metavar="N", help="builds side by side (default: one a processor)")
+    build.add_argument("--jobs", type=positive, metavar="N", help="builds side by side (default: one a processor)")
     build.set_defaults(run=run_build)
 
     listing = actions.add_parser("list", help=_LIST_SUMMARY, description=_LIST)
@@ -136,12 +136,6 @@ def _chosen(names: Sequence[str], models: Mapping[str, Model]) -> list[Model]:
 def _check_known(name: str, known: Mapping[str, Model] | Sequence[str]) -> None:
     if name not in known:
         raise PlimsollError(f"no trained model '{name}'; {did_you_mean(name, known)}")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a count of 1 or more")
-    return int(text)
 
 
 def _sentence(checkpoint: TinyCheckpoint) -> str:

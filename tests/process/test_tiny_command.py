@@ -72,7 +72,7 @@ def test_an_unknown_model_brings_the_nearest_name(store: Store, model: Model, ac
 def test_jobs_must_be_a_count(store: Store, model: Model, jobs: str) -> None:
     done = tiny(store, "build", "nano", "--jobs", jobs)
     assert done.returncode == 2
-    assert f"argument --jobs: '{jobs}' is not a count of 1 or more" in done.stderr
+    assert f"argument --jobs: must be a whole number from 1 to 1,000,000,000, not '{jobs}'" in done.stderr
 
 
 def test_list_tells_built_missing_damaged_and_stale_apart(store: Store, built: TinyCheckpoint) -> None:

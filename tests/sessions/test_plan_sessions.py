@@ -168,7 +168,7 @@ def test_load_settings_are_planned_with_and_named() -> None:
         (("--profile", "a100-40"), 2, "no profile 'a100-40'; did you mean 'a100-40g'?"),
         (("-m", "tiny and gpu70b"), 5, "-m 'tiny and gpu70b' selects none of"),
         (("--disk-speed", "0"), 2, "argument --disk-speed: must be GB/s, such as 3.5, not '0'"),
-        (("--length", "-3"), 2, "argument --length: must be a whole number from 1, not '-3'"),
+        (("--length", "-3"), 2, "argument --length: must be a whole number from 1 to 1,000,000,000, not '-3'"),
     ],
 )
 def test_mistakes_are_one_message(arguments: tuple[str, ...], status: int, message: str) -> None:

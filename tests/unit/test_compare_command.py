@@ -219,9 +219,9 @@ def test_unlike_machines_are_refused_and_forced_ones_say_so(base: Path, tmp_path
             ["--fail-on=slow"],
             "--fail-on knows no 'slow'; give one or more of slower, memory, outcome, numerics, missing",
         ),
-        (["--fail-on="], "--fail-on needs a word to fail on"),
-        (["--margin=0"], "argument --margin: invalid"),
-        (["--alpha=200"], "argument --alpha: invalid"),
+        (["--fail-on=,"], "--fail-on needs a word to fail on"),
+        (["--margin=0"], "argument --margin: must be a number from 0.001 to 99.999, not '0'"),
+        (["--alpha=200"], "argument --alpha: must be a number from 0.001 to 99.999, not '200'"),
         (["--html=/dev/null/x.html"], "/dev/null/x.html could not be written (Not a directory)"),
     ],
 )

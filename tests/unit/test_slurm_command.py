@@ -68,7 +68,7 @@ def test_a_container_holds_the_runs() -> None:
         ),
         (["--lead=5"], "--lead 5: runs are stopped and judged between 30 s before the time limit"),
         (["--array"], "--array needs --nodes N"),
-        (["--nodes=0"], "argument --nodes: invalid _count value: '0'"),
+        (["--nodes=0"], "argument --nodes: must be a whole number from 1 to 1,000,000,000, not '0'"),
         (["--partition=a b"], "--partition 'a b': the batch file takes no spaces and no quotes"),
         (["--container=it's.sif"], "the batch file takes no spaces and no quotes there"),
         (["--gpus-per-node=8\n#SBATCH --uid=0"], "the batch file takes no spaces and no quotes"),
