@@ -32,6 +32,8 @@ _OF_GROUP: Final = {
     "throttle": "what holds its clocks down",
     "links": "its links",
 }
+_BOARD: Final = "SXM"
+"""In the name of every product before Hopper that is joined by its board, as in NVIDIA A100-SXM4-80GB."""
 _NO_STEP: Final = "see what nvidia-smi -q says of it, and run again"
 _HEAT: Final = range(50, 151)
 """The temperatures at which a GPU slows down; newer GPUs give a distance from a limit instead, which is no
@@ -198,16 +200,20 @@ class _One:
         return gpu.readings.get(name, Reading(value=None, why="it was not asked"))
 
     def _links_down(self, gpu: GpuHealth) -> Reading:
-        """How many links are down that were up before, or that are up now on other GPUs of the product."""
+        """How many links are down that were up before, that are up now on other GPUs of the product, or that a fabric
+        needs which says that it is complete."""
         active = gpu.readings.get("nvlink.active", Reading(value=None, why="it was not asked"))
         if active.value is None:
             return active
         earlier = 0 if self._before is None else self._before.value("nvlink.active") or 0
         look = self._window.after if gpu is self._after else self._window.before
         alike = [other.value("nvlink.active") or 0 for other in look.gpus if other.name == gpu.name]
-        # Without a fabric, GPUs are bridged in pairs, and a GPU without a bridge has no links by design.
-        may_be_compared = active.value or gpu.value("fabric.state") is not None
-        most = max((links.bit_count() for links in alike), default=0) if may_be_compared else 0
+        fabric = gpu.value("fabric.state")
+        most = 0
+        if active.value or fabric is not None or _must_have_links(gpu, alike):
+            most = max((links.bit_count() for links in alike), default=0)
+        if not active.value and fabric == FABRIC_COMPLETED:
+            most = max(most, gpu.value("nvlink.links") or 1)
         return Reading(value=max((earlier & ~active.value).bit_count(), most - active.value.bit_count(), 0))
 
     def _ecc(self, gpu: GpuHealth) -> Iterator[Blind]:
@@ -369,6 +375,14 @@ class _One:
     def _blind(self, group: str, what: str, reading: Reading) -> Blind:
         fix = next_step(reading.code, _NO_STEP)
         return Blind(gpu=self._name, index=self._index, group=group, what=what, why=reading.why, fix=fix)
+
+
+def _must_have_links(gpu: GpuHealth, alike: Sequence[int]) -> bool:
+    """True for a GPU that must have NVLinks, though it tells of no fabric: one on a board of SXM of which most others
+    have theirs up. GPUs before Hopper tell of no fabric at all. Cards are bridged in pairs, and one without a bridge
+    has no links by design, also beside two that are bridged. A split GPU (MIG) may have its links off."""
+    is_on_board = _BOARD in (gpu.name or "").upper()
+    return is_on_board and gpu.value("mig") != 1 and sum(links != 0 for links in alike) * 2 > len(alike)
 
 
 def _has_no_ecc(gpu: GpuHealth) -> bool:

@@ -216,23 +216,29 @@ class HealthReader:
         yield "retired.pending", lambda: int(nvml.nvmlDeviceGetRetiredPagesPendingStatus(handle))
 
     def _links(self, handle: Any) -> Iterator[tuple[str, Callable[[], int]]]:
-        """The NVLinks that are up, as bits, and the errors summed over these; then the fabric behind them."""
+        """The NVLinks that are up, as bits, how many there are, and the errors summed over those that are up; then the
+        fabric behind them."""
         yield "nvlink.active", lambda: self._active_links(handle)
+        yield "nvlink.links", lambda: len(self._link_states(handle))
         for name, counter in _LINK_ERRORS.items():
             yield f"nvlink.{name}", lambda c=counter: self._link_errors(handle, c)  # type: ignore[misc]
         yield "fabric.state", lambda: self._fabric(handle)[0]
         yield "fabric.status", lambda: self._fabric(handle)[1]
 
-    def _active_links(self, handle: Any) -> int:
-        nvml, bits = self._nvml, 0
+    def _link_states(self, handle: Any) -> list[bool]:
+        """Whether each NVLink that the GPU has is up."""
+        nvml, states = self._nvml, []
         for link in range(_MOST_LINKS):
             try:
-                bits |= bool(nvml.nvmlDeviceGetNvLinkState(handle, link)) << link
+                states.append(bool(nvml.nvmlDeviceGetNvLinkState(handle, link)))
             except nvml.NVMLError as error:
                 if link and error.value in (NOT_SUPPORTED, _INVALID_ARGUMENT):
                     break  # no more links
                 raise
-        return bits
+        return states
+
+    def _active_links(self, handle: Any) -> int:
+        return sum(up << link for link, up in enumerate(self._link_states(handle)))
 
     def _link_errors(self, handle: Any, counter: int) -> int:
         active = self._active_links(handle)

@@ -212,7 +212,7 @@ def test_where_nobody_tells_of_xids_none_is_taken_for_granted(tmp_path: Path) ->
 
 def test_unlike_gpus_with_names_beyond_ascii_are_each_measured_by_their_own_kind(tmp_path: Path) -> None:
     lines = ["gpu.3.name = Grafikkarte Größe ☃", "gpu.3.nvlink.*.state = 0", "gpu.3.pcie.generation = 4"]
-    lines += ["gpu.3.pcie.generation.most = 4"]
+    lines += ["gpu.3.pcie.generation.most = 4", "gpu.3.fabric.state = 0"]
     seen = watched(stand_in(tmp_path, "eight-h100", *lines))
     assert seen["findings"] == []
     assert seen["gpus"][3]["name"] == "Grafikkarte Größe ☃"
@@ -223,6 +223,43 @@ def test_a_gpu_without_a_bridge_is_sound_and_one_without_links_behind_an_nvswitc
     assert watched(stand_in(tmp_path / "a", "eight-h100", *unbridged))["findings"] == []
     seen = watched(stand_in(tmp_path / "b", "eight-h100", "gpu.3.nvlink.*.state = 0"))
     assert {tuple(found[:3]) for found in seen["findings"]} == {(3, "links", "drain")}
+
+
+ALL_OFF = "gpu.*.nvlink.?.state = 0", "gpu.*.nvlink.1[0-7].state = 0"
+A100 = ("gpu.*.name = NVIDIA A100-SXM4-80GB", "gpu.*.capability = 8.0", "gpu.*.fabric.* = !3")
+"""GPUs before Hopper tell of no fabric."""
+
+
+def test_links_that_are_all_down_are_missed_where_the_fabric_says_that_it_is_complete(tmp_path: Path) -> None:
+    """No other GPU is a measure where all are alike."""
+    seen = watched(stand_in(tmp_path / "a", "eight-h100", *ALL_OFF))
+    assert {tuple(found[:3]) for found in seen["findings"]} == {(index, "links", "drain") for index in range(8)}
+    assert "nvlink.down is 18, at most 0 may be" in seen["findings"][0][3]
+    alone = watched(stand_in(tmp_path / "b", "eight-h100", "count = 1", *ALL_OFF))
+    assert [found[:3] for found in alone["findings"]] == [[0, "links", "drain"]]
+
+
+def test_a_gpu_of_a_board_without_a_link_is_missed_though_it_tells_of_no_fabric(tmp_path: Path) -> None:
+    off = "gpu.3.nvlink.*.state = 0"
+    seen = watched(stand_in(tmp_path / "a", "eight-h100", *A100, off))
+    assert [found[:3] for found in seen["findings"]] == [[3, "links", "drain"]]
+    assert "nvlink.down is 18" in seen["findings"][0][3]
+    split = watched(stand_in(tmp_path / "b", "eight-h100", *A100, off, "gpu.3.mig = 1"))
+    assert split["findings"] == [], "a split GPU may have its links off"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (*A100, *ALL_OFF),
+        (*A100, *ALL_OFF, "gpu.[01].nvlink.?.state = 1"),
+        (*A100, "gpu.*.name = NVIDIA RTX A6000", "gpu.3.nvlink.*.state = 0"),
+        ("gpu.*.name = NVIDIA H100 PCIe", "gpu.*.fabric.state = 0", *ALL_OFF),
+        (*A100, "gpu.3.nvlink.*.state = !3"),
+    ],
+)
+def test_links_that_are_off_by_design_are_sound(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    assert watched(stand_in(tmp_path, "eight-h100", *lines))["findings"] == []
 
 
 def test_a_link_that_is_seen_at_rest_alone_is_not_judged_by_that(tmp_path: Path) -> None:
