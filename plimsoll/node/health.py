@@ -10,6 +10,8 @@ import ctypes
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any, Final, Self
 
 from plimsoll import clock
@@ -30,6 +32,32 @@ _MOST_LINKS: Final = 36
 
 _POLICIES: Final = {"power": 0, "thermal": 1, "sync_boost": 2, "board_limit": 3, "reliability": 5}
 _LINK_ERRORS: Final = {"replays": 0, "recoveries": 1, "crc_flits": 2}
+_COUNT: Final = range(2**32 - 1)
+_LONG_COUNT: Final = range(2**64 - 1)
+_CAN_BE: Final[Mapping[str, range]] = {
+    "temperature": range(200),
+    "temperature.memory": range(200),
+    "clock.*": range(100_000),
+    "power*": range(100_000_000),
+    "pcie.generation*": range(32),
+    "pcie.width*": range(33),
+    "pcie.replays": _COUNT,
+    "reasons": _LONG_COUNT,
+    "mig": range(2),
+    "ecc.mode": range(2),
+    "ecc.*.*.*": _LONG_COUNT,
+    "remap.corrected": _COUNT,
+    "remap.uncorrected": _COUNT,
+    "remap.pending": range(2),
+    "remap.failed": range(2),
+    "retired.pending": range(2),
+    "throttle.*": _LONG_COUNT,
+    "nvlink.[rc]*": _LONG_COUNT,
+}
+"""What a figure can be, by patterns of names, in NVML's units (°C, MHz, mW); others are not bounded. NVML says that it
+has no value (NVML_VALUE_NOT_AVAILABLE) by -1, which reads as the highest number: beyond each of these."""
+_MEMBERS: Final = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
+"""Where the value of a field lies, by its type (NVML_VALUE_TYPE_*)."""
 _FABRIC_OFF: Final = 0
 """NVML_GPU_FABRIC_STATE_NOT_SUPPORTED."""
 FABRIC_COMPLETED: Final = 3
@@ -145,7 +173,7 @@ class HealthReader:
             lost = f"NVML says: {error}" if error.value in _SILENT else None
             readings = {"handle": Reading(value=None, why=f"NVML says: {error}", code=error.value)}
             return GpuHealth(index=index, uuid=None, name=None, bus=None, lost=lost, readings=readings)
-        readings = {name: self._read(query) for name, query in read(handle)}
+        readings = {name: self._read(query, name) for name, query in read(handle)}
         bus = self._text(lambda: nvml.nvmlDeviceGetPciInfo(handle).busId)
         return GpuHealth(
             index=index,
@@ -272,14 +300,19 @@ class HealthReader:
         if found.nvmlReturn != nvml.NVML_SUCCESS:
             unknown = found.nvmlReturn == _INVALID_ARGUMENT
             raise nvml.NVMLError(NOT_SUPPORTED if unknown else found.nvmlReturn)
-        wide = found.valueType in (nvml.NVML_VALUE_TYPE_UNSIGNED_LONG, nvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG)
-        return int(found.value.ullVal if wide else found.value.uiVal)
+        if found.valueType >= len(_MEMBERS):
+            raise nvml.NVMLError(nvml.NVML_ERROR_UNKNOWN)
+        return int(getattr(found.value, _MEMBERS[found.valueType]))
 
-    def _read(self, query: Callable[[], Any]) -> Reading:
+    def _read(self, query: Callable[[], Any], name: str = "") -> Reading:
         try:
-            return Reading(value=int(query()))
+            value = int(query())
         except self._nvml.NVMLError as error:
             return Reading(value=None, why=f"NVML says: {error}", code=int(error.value))
+        can_be = _range_of(name)
+        if can_be is not None and value not in can_be:
+            return Reading(value=None, why=f"NVML says {value}, which {name} cannot be")
+        return Reading(value=value)
 
     def _text(self, query: Callable[[], Any]) -> str | None:
         try:
@@ -356,6 +389,11 @@ class XidEvents:
             except self._nvml.NVMLError as error:
                 sys.stderr.write(f"plimsoll: NVML's events could not be given back: {error}\n")
             self._set = None
+
+
+@cache
+def _range_of(name: str) -> range | None:
+    return next((can_be for pattern, can_be in _CAN_BE.items() if fnmatchcase(name, pattern)), None)
 
 
 def _address(handle: Any) -> int | None:

@@ -171,6 +171,40 @@ def test_what_cannot_be_read_is_never_sound(tmp_path: Path, line: str, group: st
     assert seen["findings"] == []
 
 
+@pytest.mark.parametrize(
+    ("lines", "group"),
+    [
+        (["gpu.3.field.82 = 4294967295"], "throttle"),
+        (["gpu.3.field.82 = 0xFFFFFFFF", "gpu.3.field.82.type = 1"], "throttle"),
+        (["gpu.3.field.82 = 0xFFFFFFFFFFFFFFFF", "gpu.3.field.82.type = 5"], "throttle"),
+        (["gpu.3.temperature = 4294967295"], "throttle"),
+        (["gpu.3.reasons = 0xFFFFFFFFFFFFFFFF"], "throttle"),
+        (["gpu.3.pcie.width.most = 0xFFFFFFFF"], "links"),
+        (["gpu.3.pcie.width = 0xFFFFFFFF"], "links"),
+        (["gpu.3.nvlink.2.errors.0 = 0xFFFFFFFFFFFFFFFF"], "links"),
+        (["gpu.3.ecc.volatile.corrected.dram = 0xFFFFFFFFFFFFFFFF"], "ecc"),
+        (["gpu.3.remap.failed = 0xFFFFFFFF"], "remapped_rows"),
+    ],
+)
+def test_a_value_that_a_figure_cannot_have_is_not_read_and_no_finding(
+    tmp_path: Path, lines: list[str], group: str
+) -> None:
+    """NVML says so that it has none (NVML_VALUE_NOT_AVAILABLE, -1)."""
+    seen = watched(stand_in(tmp_path, "eight-h100", *lines))
+    assert seen["findings"] == []
+    assert {tuple(blind[:2]) for blind in seen["blinds"]} == {(3, group)}
+    assert len(seen["gpus"][3]["unread"]) == 1
+    assert "cannot be" in seen["blinds"][0][2]
+
+
+def test_a_value_of_a_narrow_type_is_read_alone(tmp_path: Path) -> None:
+    """What lies beside it in the union is not part of it."""
+    narrow = ["gpu.*.field.82 = 0x7700000030", "gpu.*.field.82.type = 5", "gpu.2.field.82 = 0x770030"]
+    seen = watched(stand_in(tmp_path, "eight-h100", *narrow, "gpu.2.field.82.type = 6"))
+    assert (seen["findings"], seen["blinds"]) == ([], [])
+    assert {gpu["values"]["temperature.memory"] for gpu in seen["gpus"]} == {48}
+
+
 def test_an_old_driver_without_a_function_leaves_the_counter_unseen(tmp_path: Path) -> None:
     without = ("nvmlDeviceGetViolationStatus", "nvmlDeviceGetCurrentClocksEventReasons")
     seen = watched(stand_in(tmp_path, "eight-h100", without=without))

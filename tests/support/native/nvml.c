@@ -547,6 +547,8 @@ int nvmlDeviceGetFieldValues(device *d, int count, field_value *values) {
         values[index].type = 3;
         values[index].value.wide = 0;
         values[index].result = wide(d, name, &values[index].value.wide);
+        strcat(name, ".type");
+        number(d, name, &values[index].type);
     }
     return 0;
 }
