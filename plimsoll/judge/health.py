@@ -6,11 +6,12 @@ sound: it is a `Blind`, which leaves a run incomplete. A counter that the produc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from plimsoll.catalogue.health import CounterRule, HealthRules
+from plimsoll.catalogue.health import CounterRule, HealthRules, XidClass
 from plimsoll.node.driver import next_step
 from plimsoll.node.health import FABRIC_COMPLETED, GpuHealth, HeardXid, Reading
 from plimsoll.node.watch import HealthWindow
@@ -34,6 +35,9 @@ _OF_GROUP: Final = {
 }
 _BOARD: Final = "SXM"
 """In the name of every product before Hopper that is joined by its board, as in NVIDIA A100-SXM4-80GB."""
+_RECOVERY_CHANGED: Final = 154
+_RECOVERY: Final = re.compile(r"recovery action changed from .*\bto 0x(?P<to>[0-9a-fA-F]+)")
+"""In the text of that Xid; the numbers are those of NVML's advice."""
 _NO_STEP: Final = "see what nvidia-smi -q says of it, and run again"
 _HEAT: Final = range(50, 151)
 """The temperatures at which a GPU slows down; newer GPUs give a distance from a limit instead, which is no
@@ -363,8 +367,20 @@ class _One:
                 fix=f"look up Xid {xid.code} in NVIDIA's XID Errors, and add it to catalogue/health/health.toml",
             )
         elif found.fails:
-            what = f"Xid {xid.code} ({found.name}), told by {xid.told_by}{said}"
-            yield self._finding("xid", what, found.action, found.source)
+            alike = [each for each in self._window.xids if (each.gpu, each.code) == (xid.gpu, xid.code)]
+            actions = {each: self._asked(each, found) for each in alike}
+            # Of several, the gravest: the caller gives the first of a code alone.
+            action = self._rules.gravest(actions.values())
+            if action:
+                told = next(each for each in alike if actions[each] == action)
+                what = f"Xid {told.code} ({found.name}), told by {told.told_by}{f': {told.text}' if told.text else ''}"
+                yield self._finding("xid", what, action, found.source)
+
+    def _asked(self, xid: HeardXid, found: XidClass) -> str:
+        """What an Xid asks for: its class, or the action of recovery that its text names, which may be none."""
+        named = _RECOVERY.search(xid.text) if xid.code == _RECOVERY_CHANGED else None
+        advice = self._rules.recovery.get(int(named["to"], 16)) if named else None
+        return found.action if advice is None else advice.action
 
     def _finding(self, group: str, what: str, action: str, source: str) -> HealthFinding:
         does = self._rules.actions[action]

@@ -10,7 +10,7 @@ import pytest
 from plimsoll.catalogue.files import shipped_root
 from plimsoll.catalogue.health import read_health
 from plimsoll.judge.health import judge_health
-from plimsoll.node.health import GpuHealth, Health, Reading
+from plimsoll.node.health import GpuHealth, Health, HeardXid, Reading
 from plimsoll.node.kernel_log import KernelLog, bus_place, xids_of
 from plimsoll.node.watch import HealthWindow
 
@@ -160,3 +160,35 @@ def test_a_counter_whose_beginning_was_not_seen_is_no_sound_one() -> None:
     assert _unknown_rises(_gpu(0)) == []
     assert _unknown_rises(_gpu(None)) == ["NVML says: Unknown Error"]
     assert _unknown_rises(None) == ["the GPU was not there when the suite began"]
+
+
+RESET, NONE_AGAIN = "0x0 (None) to 0x1 (GPU Reset Required)", "0x1 (GPU Reset Required) to 0x0 (None)"
+
+
+@pytest.mark.parametrize(
+    ("changes", "action"),
+    [
+        ([NONE_AGAIN], None),
+        ([RESET], "reset"),
+        (["0x0 (None) to 0x2 (Node Reboot Required)"], "reboot"),
+        (["0x0 (None) to 0x4 (Drain and Reset)"], "drain"),
+        (["0x0 (None) to 0x2f (Something New)"], "drain"),
+        ([NONE_AGAIN, RESET], "reset"),
+        ([RESET, NONE_AGAIN], "reset"),
+        ([""], "drain"),
+    ],
+)
+def test_a_changed_recovery_action_asks_for_what_its_message_says(changes: list[str], action: str | None) -> None:
+    lines = [
+        f"NVRM: Xid (PCI:0000:18:00): 154, pid='<unknown>', name=<unknown>, GPU recovery action changed from {change}"
+        for change in changes
+    ]
+    heard = [
+        HeardXid(code=154, gpu=0, at=1.0, told_by="the kernel's log", text=line if change else "")
+        for line, change in zip(lines, changes, strict=True)
+    ]
+    look = Health(at=0.0, gpus=(_gpu(0),))
+    window = HealthWindow(before=look, after=look, xids=tuple(heard))
+    findings = judge_health(window, read_health(), [0]).of("xid").findings
+    assert [each.action for each in findings] == ([action] if action else [])
+    assert all(RESET in each.what for each in findings if len(changes) > 1)
