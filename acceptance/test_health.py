@@ -30,7 +30,8 @@ def test_gpus_stay(tier: Tier, seen: HealthJudgement) -> None:  # noqa: ARG001  
     """Every GPU that was there when the suite began is still there and answers, and NVML advises nothing for it.
 
     Limit: All of them, without advice (docs/gpu-health.md).
-    Fails when: a GPU is gone or does not answer, or NVML asks for a reset, a reboot or a drain.
+    Fails when: a GPU is gone or does not answer, another has its number, or NVML asks for a reset, a reboot or a
+    drain.
     Do: Take the node out of service. `dmesg` names the Xid; reboot, and run the suite again. A GPU that is lost twice
     needs repair.
     Symptoms: gpu-broken, counter

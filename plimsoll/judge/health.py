@@ -7,7 +7,7 @@ sound: it is a `Blind`, which leaves a run incomplete. A counter that the produc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from plimsoll.node.watch import HealthWindow
 
 NODE: Final = -1
 """The index for what concerns every GPU."""
+_ALL: Final = "the node's GPUs"
 
 _VOLATILE: Final = tuple(
     f"ecc.volatile.{kind}.{place}" for kind in ("corrected", "uncorrected") for place in ("sram", "dram")
@@ -32,6 +33,7 @@ _OF_GROUP: Final = {
     "remapped_rows": "the rows of its memory that were replaced",
     "throttle": "what holds its clocks down",
     "links": "its links",
+    "xid": "its Xid errors",
 }
 _BOARD: Final = "SXM"
 """In the name of every product before Hopper that is joined by its board, as in NVIDIA A100-SXM4-80GB."""
@@ -85,64 +87,113 @@ class HealthJudgement:
 
     findings: tuple[HealthFinding, ...]
     blinds: tuple[Blind, ...]
+    judged: tuple[int, ...]
+    """The GPUs that were looked at: of any other, no finding says nothing."""
 
     def of(self, *groups: str) -> HealthJudgement:
         """The part for some groups."""
         return HealthJudgement(
             findings=tuple(each for each in self.findings if each.group in groups),
             blinds=tuple(each for each in self.blinds if each.group in groups),
+            judged=self.judged,
         )
 
     def on(self, index: int) -> HealthJudgement:
-        """The part about one GPU, with what concerns all GPUs."""
+        """The part about one GPU, with what concerns all GPUs; gaps in every group where that GPU was not judged."""
+        blinds = tuple(each for each in self.blinds if each.index in (index, NODE))
+        if index not in self.judged:
+            why = "it was not among the GPUs that were watched"
+            blinds += tuple(
+                Blind(gpu=f"GPU {index}", index=index, group=group, what=what, why=why, fix=_NO_STEP)
+                for group, what in {"presence": "whether it is there", **_OF_GROUP}.items()
+            )
         return HealthJudgement(
             findings=tuple(each for each in self.findings if each.index in (index, NODE)),
-            blinds=tuple(each for each in self.blinds if each.index in (index, NODE)),
+            blinds=blinds,
+            judged=tuple(each for each in self.judged if each == index),
         )
 
 
 def judge_health(
-    window: HealthWindow, rules: HealthRules, indexes: Sequence[int] | None = None, *, worked: bool = False
+    window: HealthWindow,
+    rules: HealthRules,
+    indexes: Sequence[int] | None = None,
+    *,
+    known: Mapping[int, str | None] | None = None,
+    worked: bool = False,
 ) -> HealthJudgement:
-    """Judge these GPUs over a window; all that were there at its beginning where `indexes` is None. `worked` says that
-    a model ran on them: only then is the PCIe link judged, as an idle link trains down.
+    """Judge these GPUs over a window; where `indexes` is None, all that are known or were there at its beginning or
+    end. `known` has the UUIDs of those that the probe saw, so that one that was gone before the window is missed.
+    `worked` says that a model ran on them: only then is the PCIe link judged, as an idle link trains down.
     """
-    asked = [gpu.index for gpu in window.before.gpus] if indexes is None else list(indexes)
+    known = known or {}
+    looks = (window.before, window.after)
+    listed = {gpu.index for look in looks for gpu in look.gpus}
+    asked = tuple(sorted({*known, *listed}) if indexes is None else indexes)
     findings: list[HealthFinding] = []
-    blinds: list[Blind] = []
-    if window.after.why:
-        whole = "the node's GPUs"
-        blinds.append(
-            Blind(gpu=whole, index=NODE, group="presence", what="their list", why=window.after.why, fix=_NO_STEP)
-        )
+    blinds = [_no_list(why) for why in dict.fromkeys(look.why for look in looks) if why]
     for index in asked:
-        one = _One(window, rules, index, worked)
+        one = _One(window, rules, index, worked, known)
         for each in one.judged():
             (findings if isinstance(each, HealthFinding) else blinds).append(each)  # type: ignore[arg-type]
-    return HealthJudgement(findings=tuple(findings), blinds=tuple(blinds))
+    blinds += _nobodys_xids(window, rules)
+    return HealthJudgement(findings=tuple(findings), blinds=tuple(blinds), judged=asked)
 
 
-def name_of(gpu: GpuHealth) -> str:
-    """A GPU's name in findings, with the UUID, because its number differs between containers."""
-    return f"GPU {gpu.index}" + (f" ({gpu.uuid})" if gpu.uuid else "")
+def _no_list(why: str) -> Blind:
+    return Blind(gpu=_ALL, index=NODE, group="presence", what="their list", why=why, fix=_NO_STEP)
+
+
+def _nobodys_xids(window: HealthWindow, rules: HealthRules) -> Iterator[Blind]:
+    """Gaps for Xids of which NVML itself does not say the GPU: any of them may have had it."""
+    for code in dict.fromkeys(xid.code for xid in window.xids if xid.gpu is None and xid.bus is None):
+        if _may_fail(rules, code):
+            why = f"NVML told Xid {code}, and not of which GPU"
+            yield Blind(gpu=_ALL, index=NODE, group="xid", what="whose an Xid is", why=why, fix=_NO_STEP)
+
+
+def _may_fail(rules: HealthRules, code: int) -> bool:
+    """True for an Xid that is a finding, and for one that nobody knows."""
+    found = rules.xid(code)
+    return found is None or found.fails
 
 
 class _One:
     """One GPU over one window."""
 
-    def __init__(self, window: HealthWindow, rules: HealthRules, index: int, worked: bool) -> None:
+    def __init__(
+        self, window: HealthWindow, rules: HealthRules, index: int, worked: bool, known: Mapping[int, str | None]
+    ) -> None:
         self._window, self._rules, self._index, self._worked = window, rules, index, worked
         self._before = window.before.gpu(index)
         self._after = window.after.gpu(index)
-        shown = self._before if self._before is not None and self._before.uuid else self._after
-        self._name = f"GPU {index}" if shown is None else name_of(shown)
+        self._is_known = index in known
+        looks = [gpu for gpu in (self._before, self._after) if gpu is not None]
+        uuids = list(dict.fromkeys(uuid for uuid in (known.get(index), *(gpu.uuid for gpu in looks)) if uuid))
+        self._uuid = uuids[0] if uuids else None
+        self._name = f"GPU {index}" + (f" ({self._uuid})" if self._uuid else "")
+        """With the UUID, because its number differs between containers."""
+        self._others = uuids[1:]
+        """The UUIDs of other GPUs that the driver listed at its number."""
 
     def judged(self) -> Iterator[HealthFinding | Blind]:
+        if self._others:
+            # Figures go by number, so that all of them may be another's; Xids by the number when the watch began.
+            yield self._moved()
+            another = Reading(value=None, why=f"the driver lists {self._others[-1]} at its number")
+            if self._before is not None and self._before.uuid == self._uuid:
+                yield from self._xids()
+            else:
+                yield self._blind("xid", _OF_GROUP["xid"], another)
+            yield from self._nothing_of(another)
+            return
         yield from self._xids()
+        yield from self._absences()
         after = self._after
         if after is None:
-            yield self._gone("it is gone: the driver listed it when the suite began, and does not any more")
-            yield from self._nothing_of(Reading(value=None, why="the GPU is gone", code=_LOST))
+            unlisted = self._window.after.why
+            gone = Reading(value=None, why="the GPU is gone", code=_LOST)
+            yield from self._nothing_of(Reading(value=None, why=unlisted) if unlisted else gone)
         elif after.lost is not None:
             yield self._gone(f"it is lost: {after.lost}")
             yield from self._nothing_of(Reading(value=None, why=after.lost, code=_LOST))
@@ -155,6 +206,23 @@ class _One:
                     yield from self._counter(rule, after)
             for ask in (self._ecc, self._unseen, self._heat, self._power, self._slot, self._fabric, self._advice):
                 yield from ask(after)
+
+    def _absences(self) -> Iterator[HealthFinding | Blind]:
+        """What is wrong with a GPU that the driver does not list. A list that could not be read misses nobody."""
+        before, after = self._window.before, self._window.after
+        if self._before is None and self._is_known and not before.why:
+            again = "" if self._after is None else "; it is listed again"
+            yield self._gone(f"it was gone when its watch began, though the driver had listed it before{again}")
+        elif self._after is None and not after.why:
+            yield self._gone("it is gone: the driver listed it when the suite began, and does not any more")
+        if self._before is None and self._after is None:
+            why = before.why or "the driver did not list it, so that neither NVML nor its PCI address could tell of it"
+            yield self._blind("xid", _OF_GROUP["xid"], Reading(value=None, why=why))
+
+    def _moved(self) -> HealthFinding:
+        what = f"another GPU has its number now: the driver lists {' and then '.join(self._others)} there"
+        source = "NVML, nvmlDeviceGetHandleByIndex: numbers may change, UUIDs do not"
+        return self._finding("presence", what, "drain", source)
 
     def _nothing_of(self, reading: Reading) -> Iterator[Blind]:
         """Gaps for every group of a GPU that does not answer, so that no check of it passes for lack of a figure."""
@@ -181,7 +249,8 @@ class _One:
     def _rise(self, rule: CounterRule, value: int) -> Iterator[HealthFinding | Blind]:
         if rule.rise is None and rule.rise_per_second is None:
             return
-        began = Reading(value=None, why="the GPU was not there when the suite began")
+        unlisted = self._window.before.why
+        began = Reading(value=None, why=unlisted or "the GPU was not there when the suite began")
         if self._before is not None:
             began = self._reading(rule.id, self._before)
         earlier = began.value
@@ -216,7 +285,8 @@ class _One:
         most = 0
         if active.value or fabric is not None or _must_have_links(gpu, alike):
             most = max((links.bit_count() for links in alike), default=0)
-        if not active.value and fabric == FABRIC_COMPLETED:
+        # A split GPU (MIG) may have its links off.
+        if not active.value and fabric == FABRIC_COMPLETED and gpu.value("mig") != 1:
             most = max(most, gpu.value("nvlink.links") or 1)
         return Reading(value=max((earlier & ~active.value).bit_count(), most - active.value.bit_count(), 0))
 
@@ -343,15 +413,29 @@ class _One:
                 continue
             told.add(xid.code)
             yield from self._xid(xid)
+        if self._index not in self._window.placed:
+            yield from self._perhaps_its_xids()
         if (why := self._window.deaf.get(self._index)) is not None:
+            readable = (
+                "let this user read /dev/kmsg (a member of adm, or sysctl kernel.dmesg_restrict=0), or run as root"
+            )
             yield Blind(
                 gpu=self._name,
                 index=self._index,
                 group="xid",
                 what="its Xid errors",
                 why=why,
-                fix="let this user read /dev/kmsg (a member of adm, or sysctl kernel.dmesg_restrict=0), or run as root",
+                fix=readable if self._index in self._window.placed else _NO_STEP,
             )
+
+    def _perhaps_its_xids(self) -> Iterator[Blind]:
+        """Gaps of a GPU without a known address for Xids at addresses that are none of the others'. To GPUs whose
+        address is known they say nothing: in a container the kernel's log tells of the whole machine's."""
+        strangers = {(xid.code, xid.bus): xid for xid in self._window.xids if xid.gpu is None and xid.bus is not None}
+        for xid in strangers.values():
+            if _may_fail(self._rules, xid.code):
+                why = f"its PCI address is not known, so that this may be of it: {xid.text}"
+                yield self._blind("xid", f"whether it had Xid {xid.code}", Reading(value=None, why=why))
 
     def _xid(self, xid: HeardXid) -> Iterator[HealthFinding | Blind]:
         found = self._rules.xid(xid.code)

@@ -332,11 +332,13 @@ class HeardXid:
 
     code: int
     gpu: int | None
-    """The index of the GPU; None where the source names one that NVML does not list."""
+    """The index of the GPU; None where the source names one that NVML does not list, or has no address of."""
     at: float
     """Seconds of the suite's clock when it was heard."""
     told_by: str
     text: str = ""
+    bus: str | None = None
+    """The PCI address by which the kernel's log names the GPU; None for what NVML told."""
 
 
 class XidEvents:
@@ -365,6 +367,11 @@ class XidEvents:
     def why_none(self) -> str:
         """Why no GPU gives events; empty where some do."""
         return self.deaf.get(-1, "")
+
+    def why_deaf(self, index: int) -> str:
+        """Why NVML tells no Xids of this GPU; empty where it does."""
+        unlisted = "" if index in self._indexes.values() else "NVML did not list it when its Xid events were asked for"
+        return self.why_none or self.deaf.get(index, unlisted)
 
     def wait(self, seconds: float) -> list[HeardXid]:
         """Wait up to `seconds` for Xids; returns early with the first."""

@@ -48,6 +48,8 @@ class HealthWindow:
     xids: tuple[HeardXid, ...] = ()
     deaf: Mapping[int, str] = field(default_factory=dict)
     """Why the Xids of a GPU could not be heard, neither from NVML nor from the kernel's log."""
+    placed: frozenset[int] = frozenset()
+    """The GPUs whose PCI address was seen at some time: only these does the kernel's log tell apart."""
 
     @property
     def seconds(self) -> float:
@@ -118,14 +120,20 @@ class HealthWatch:
         self._hear_kernel(after)
         with self._lock:
             extremes = {gpu: dict(each) for gpu, each in start.extremes.items()}
-            xids = tuple(x for x in self._heard if x.at >= start.before.at)
+            # An address may become known after the log has named it.
+            xids = tuple(
+                x if x.bus is None or x.gpu is not None else replace(x, gpu=self._places.get(x.bus))
+                for x in self._heard
+                if x.at >= start.before.at
+            )
             return HealthWindow(
                 before=start.before,
                 after=after,
                 extremes=extremes,
                 samples=start.samples,
                 xids=xids,
-                deaf=self._deaf(after),
+                deaf=self._deaf(start.before, after),
+                placed=frozenset(self._places.values()),
             )
 
     def forget(self, start: WindowStart) -> None:
@@ -160,18 +168,25 @@ class HealthWatch:
     def _hear_kernel(self, health: Health) -> None:
         with self._lock:
             # A GPU that is gone has no address any more, and the log line about it names its last one.
-            self._places |= {gpu.bus: gpu.index for gpu in health.gpus if gpu.bus}
+            # It keeps the number that it first had, by which NVML's events know it, too.
+            self._places = {gpu.bus: gpu.index for gpu in health.gpus if gpu.bus} | self._places
             for line in self._log.fresh():
                 gpu = self._places.get(line.bus)
                 if not any(x.code == line.code and x.gpu == gpu and x.told_by == "NVML" for x in self._heard[-8:]):
                     at = clock.monotonic()
+                    told_by, text = "the kernel's log", line.text
                     self._heard.append(
-                        HeardXid(code=line.code, gpu=gpu, at=at, told_by="the kernel's log", text=line.text)
+                        HeardXid(code=line.code, gpu=gpu, at=at, told_by=told_by, text=text, bus=line.bus)
                     )
 
-    def _deaf(self, health: Health) -> dict[int, str]:
-        if not self._log.why:
-            return {}
-        none = self._events.why_none
-        unheard = {gpu.index: none for gpu in health.gpus} if none else self._events.deaf
-        return {index: f"{why}, and {self._log.why}" for index, why in unheard.items()}
+    def _deaf(self, *looks: Health) -> dict[int, str]:
+        """Why nobody tells of the Xids of a GPU. The log names GPUs by their address: without it, it tells nothing."""
+        placed = set(self._places.values())
+        unheard: dict[int, str] = {}
+        for index in sorted({gpu.index for look in looks for gpu in look.gpus}):
+            why = self._events.why_deaf(index)
+            unplaced = "" if index in placed else "its PCI address, by which the kernel's log names it, is not known"
+            log = self._log.why or unplaced
+            if why and log:
+                unheard[index] = f"{why}, and {log}"
+        return unheard

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,57 @@ def test_where_nobody_tells_of_xids_none_is_taken_for_granted(tmp_path: Path) ->
     seen = watched(folder, str(tmp_path / "none"))
     assert {tuple(blind[:2]) for blind in seen["blinds"]} == {(index, "xid") for index in range(8)}
     assert "No such file or directory" in seen["blinds"][0][2]
+
+
+def logged(tmp_path: Path, line: str, at: str = "5d:00", code: int = 48, *, then: str = "") -> Seen:
+    """What a watch sees during which the kernel's log tells an Xid and the scenario may get another line."""
+    log = tmp_path / "kmsg"
+    log.write_text("")
+    folder = stand_in(tmp_path / "nvml", "eight-h100", line)
+    process = begin(folder, 0, str(log))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    with log.open("a") as file:
+        file.write(f"NVRM: Xid (PCI:0000:{at}): {code}, pid=2, name=x, what became of it\n")
+    if then:
+        time.sleep(0.5)
+        play(folder, "eight-h100", then)
+    seen: Seen = json.loads(process.communicate("end\n"))
+    return seen
+
+
+@pytest.mark.parametrize("code", [48, 9999])
+def test_an_xid_that_may_be_of_a_gpu_without_a_known_address_is_not_dropped(tmp_path: Path, code: int) -> None:
+    seen = logged(tmp_path, "gpu.3.bus = !999", code=code)
+    [(index, group, text, fix)] = seen["blinds"]
+    assert (index, group, bool(fix)) == (3, "xid", True)
+    assert f"whether it had Xid {code} could not be read: its PCI address is not known" in text
+    assert "what became of it" in text
+    assert seen["findings"] == []
+
+
+def test_an_xid_of_an_application_is_nothing_whosever_it_is(tmp_path: Path) -> None:
+    assert logged(tmp_path, "gpu.3.bus = !999", code=31)["blinds"] == []
+
+
+def test_an_xid_at_an_address_that_none_of_the_gpus_has_is_anothers(tmp_path: Path) -> None:
+    """In a container the kernel's log tells of the whole machine, and NVML lists some of its GPUs."""
+    seen = logged(tmp_path, "count = 8", at="77:00")
+    assert (seen["findings"], seen["blinds"]) == ([], [])
+
+
+def test_an_xid_is_given_to_the_gpu_whose_address_becomes_known_later(tmp_path: Path) -> None:
+    seen = logged(tmp_path, "gpu.3.bus = !999", then="gpu.3.temperature = 40")
+    assert {tuple(found[:3]) for found in seen["findings"]} == {(3, "xid", "drain")}
+    assert seen["blinds"] == []
+
+
+def test_the_kernels_log_tells_nothing_of_a_gpu_without_a_known_address(tmp_path: Path) -> None:
+    seen = watched(stand_in(tmp_path, "eight-h100", "gpu.3.bus = !999", "gpu.3.events = !4"))
+    [(index, group, text, _)] = seen["blinds"]
+    assert (index, group) == (3, "xid")
+    assert "its PCI address, by which the kernel's log names it, is not known" in text
+    assert watched(stand_in(tmp_path, "eight-h100", "gpu.3.bus = !999"))["blinds"] == [], "NVML tells of them"
 
 
 def test_unlike_gpus_with_names_beyond_ascii_are_each_measured_by_their_own_kind(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tests.support.nvml import stand_in
 from tests.support.subsession import Outcome, run_suite
 
 GPU = "GPU-4d3e0000-0000-4000-8000-00000000000"
+GROUPS = ("ecc", "remapped_rows", "throttle", "xid", "links")
 FILES = ("acceptance/test_health.py", "acceptance/test_node.py")
 """Where all that is asked here lies: to collect the rest takes as long as these checks."""
 
@@ -54,6 +55,46 @@ def test_a_gpu_that_is_lost_from_the_beginning_hides_no_other(tmp_path: Path) ->
     outcome = run(stand_in(tmp_path / "nvml", "eight-h100", *lines), tmp_path)
     assert outcome.verdict == "REJECTED"
     assert findings(outcome) == {(3, "remapped_rows", "rma"), (6, "presence", "drain")}
+
+
+def cells(outcome: Outcome) -> dict[str, str]:
+    return {cell["id"].partition("::")[2]: cell["outcome"] for cell in outcome.results["cells"]}
+
+
+def after_the_probe(tmp_path: Path) -> str:
+    """The condition that holds once the run is planned: after the probe, and before the watch begins."""
+    return f"[exists={tmp_path}/latest]"
+
+
+def test_gpus_that_are_gone_between_probe_and_watch_are_missed(tmp_path: Path) -> None:
+    line = f"count {after_the_probe(tmp_path)} = 5"
+    outcome = run(stand_in(tmp_path / "nvml", "eight-h100", line), tmp_path)
+    assert outcome.verdict == "REJECTED"
+    assert findings(outcome) == {(index, "presence", "drain") for index in (5, 6, 7)}
+    assert outcome.results["health"][0]["gpus"] == list(range(8))
+    of_gpus = {name: state for name, state in cells(outcome).items() if re.search(r"\[gpu[5-7]\]", name)}
+    assert {f"test_{group}[gpu6]" for group in GROUPS} <= of_gpus.keys()
+    assert "pass" not in {state for name, state in of_gpus.items() if name.partition("[")[0] != "test_gpus_answer"}
+    assert cells(outcome)["test_ecc[gpu4]"] == "pass"
+
+
+def test_a_list_of_gpus_that_cannot_be_read_leaves_all_unread(tmp_path: Path) -> None:
+    always = f"count {after_the_probe(tmp_path)} = !999"
+    outcome = run(stand_in(tmp_path / "nvml", "eight-h100", always), tmp_path)
+    assert outcome.verdict == "INCOMPLETE"
+    assert findings(outcome) == set()
+    assert {cells(outcome)[f"test_{group}[gpu{index}]"] for group in GROUPS for index in range(8)} == {"skip"}
+    assert cells(outcome)["test_gpus_stay[gpu1b]"] == "skip"
+
+
+def test_gpus_whose_numbers_changed_since_the_probe_are_not_judged_by_anothers_figures(tmp_path: Path) -> None:
+    at = after_the_probe(tmp_path)
+    lines = [f"gpu.2.uuid {at} = {GPU}3", f"gpu.3.uuid {at} = {GPU}2", "gpu.3.remap.failed = 1"]
+    outcome = run(stand_in(tmp_path / "nvml", "eight-h100", *lines), tmp_path)
+    assert outcome.verdict == "REJECTED"
+    assert findings(outcome) == {(2, "presence", "drain"), (3, "presence", "drain")}
+    assert {cells(outcome)[f"test_{group}[gpu{index}]"] for group in GROUPS for index in (2, 3)} == {"skip"}
+    assert f"GPU 2 ({GPU}2): another GPU has its number now: the driver lists {GPU}3 there" in outcome.output
 
 
 def test_a_sound_node_is_accepted_and_what_was_read_is_kept(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,54 @@ def test_a_changed_recovery_action_asks_for_what_its_message_says(changes: list[
     findings = judge_health(window, read_health(), [0]).of("xid").findings
     assert [each.action for each in findings] == ([action] if action else [])
     assert all(RESET in each.what for each in findings if len(changes) > 1)
+
+
+def test_of_a_gpu_that_nobody_judged_nothing_is_sound() -> None:
+    window = HealthWindow(before=Health(at=0.0, gpus=(_gpu(0),)), after=Health(at=9.0, gpus=(_gpu(0),)))
+    judged = judge_health(window, read_health())
+    assert judged.judged == (0,)
+    for group in ("presence", "ecc", "remapped_rows", "throttle", "xid", "links"):
+        [blind] = judged.on(4).of(group).blinds
+        assert (blind.index, blind.why) == (4, "it was not among the GPUs that were watched")
+    assert {blind.index for blind in judged.on(0).blinds} == {0}
+
+
+def _presence(before: Health, after: Health) -> list[str]:
+    judged = judge_health(HealthWindow(before=before, after=after), read_health(), known={0: "GPU-0"})
+    unread = {blind.group for blind in judged.blinds if blind.index == 0}
+    assert {"ecc", "remapped_rows", "throttle", "links"} <= unread
+    return [found.what.partition(":")[0] for found in judged.findings]
+
+
+def test_a_known_gpu_is_missed_by_every_list_that_can_be_read_and_by_no_other() -> None:
+    there, none = Health(at=0.0, gpus=(_gpu(0),)), Health(at=0.0, gpus=())
+    dark = Health(at=0.0, gpus=(), why="NVML says: Unknown Error")
+    began = "it was gone when its watch began, though the driver had listed it before"
+    assert _presence(none, none) == [began]
+    assert _presence(none, there) == [f"{began}; it is listed again"]
+    assert _presence(there, none) == ["it is gone"]
+    assert _presence(dark, none) == ["it is gone"]
+    assert _presence(dark, dark) == _presence(dark, there) == _presence(there, dark) == []
+
+
+def test_an_xid_of_which_nvml_does_not_say_the_gpu_leaves_all_of_them_unread() -> None:
+    seen = Health(at=0.0, gpus=(_gpu(0),))
+    for code, count in ((48, 1), (31, 0)):
+        xids = (HeardXid(code=code, gpu=None, at=1.0, told_by="NVML"),)
+        judged = judge_health(HealthWindow(before=seen, after=seen, xids=xids), read_health()).on(0).of("xid")
+        assert [blind.why for blind in judged.blinds] == [f"NVML told Xid {code}, and not of which GPU"] * count
+
+
+def test_a_gpu_whose_number_another_took_is_judged_by_the_xids_of_before_and_by_no_figure() -> None:
+    xids = (HeardXid(code=79, gpu=0, at=1.0, told_by="NVML"),)
+    first, other = _gpu(0), replace(_gpu(5), uuid="GPU-1")
+    for known, before, groups in (
+        ("GPU-0", first, {"presence", "xid"}),
+        (None, first, {"presence", "xid"}),
+        ("GPU-0", other, {"presence"}),
+    ):
+        looks = Health(at=0.0, gpus=(before,)), Health(at=9.0, gpus=(other,))
+        judged = judge_health(HealthWindow(before=looks[0], after=looks[1], xids=xids), read_health(), known={0: known})
+        assert {found.group for found in judged.findings} == groups
+        assert {found.gpu for found in judged.findings} == {"GPU 0 (GPU-0)"}
+        assert {"ecc", "remapped_rows", "throttle", "links", "xid"} - groups == {blind.group for blind in judged.blinds}
