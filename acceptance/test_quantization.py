@@ -125,8 +125,9 @@ def test_weights_are_the_checkpoints(
     the checkpoint's to the bit, and every tensor was compared.
 
     Limit: The arithmetic of the scheme, and a small excess over it.
-    Fails when: a tensor lies further off, or was not compared; its file declares it in another format than its layer
-    has; or a buffer that no file holds, such as rotary frequencies, was not worked out by the load.
+    Fails when: a tensor lies further off, or was not compared; what was read of it in the file is NaN or infinite; its
+    file declares it in another format than its layer has; or a buffer that no file holds, such as rotary frequencies,
+    was not worked out by the load.
     Do: The failure names the tensors. Compare the checkpoint's digests with its repository's, and the release of
     bitsandbytes with docs/releases.md. If it fails on one GPU alone, drain that GPU.
     Symptoms: corrupt-file, not-packed, bitsandbytes-binary

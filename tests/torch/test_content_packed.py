@@ -58,6 +58,11 @@ def stretched(part: str) -> Callable[[Tensors], None]:
     return change
 
 
+def no_number(tensors: Tensors) -> None:
+    """A scale that gives a block of NaN, and is equal to the file's."""
+    tensors[f"{WEIGHT}.absmax"][2] = torch.nan
+
+
 def stating(**facts: Any) -> Callable[[Tensors], None]:
     """A state that says something else of the same bytes."""
 
@@ -84,6 +89,7 @@ def as_it_is(tensors: Tensors) -> None:
             stretched("nested_quant_map"),
             "the table of the scales' codes is not the scheme's: 0.02 away",
         ),
+        (Quantization.NF4, no_number, f"{WEIGHT}.absmax holds a value that is no finite number"),
         (Quantization.NF4, stating(blocksize=128), "it is read in blocks of 128, and the scheme has 64 and 256"),
         (
             Quantization.NF4_DQ,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import torch
 from safetensors import safe_open
@@ -30,6 +30,8 @@ from transformers.core_model_loading import (
 from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.server.checkpoint import CheckpointFiles
 from plimsoll.host.server.synthetic import make_up
+
+_ALL_FINITE: Final = frozenset(getattr(torch, name) for name in ("float4_e2m1fn_x2",) if hasattr(torch, name))
 
 
 class Original(Protocol):
@@ -149,6 +151,62 @@ class Stacked:
                 place += part.shape[0]
             if place >= stop:
                 return
+
+
+class Watched:
+    """A tensor of which it is noted what is no number, in the rows that are read: a NaN is equal to the same NaN, and
+    no question may ever use its row."""
+
+    def __init__(self, tensor: Original, *, infinite: bool) -> None:
+        """`infinite` is True where an infinity is sound, as in a mask that a model keeps."""
+        self._tensor = tensor
+        self._infinite = infinite
+        self._until = 0
+        self._count = 0
+        self._first = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As the model has it."""
+        return self._tensor.shape
+
+    @property
+    def parts(self) -> tuple[StoredTensor, ...]:
+        """Those of the tensor."""
+        return self._tensor.parts
+
+    @property
+    def fault(self) -> str:
+        """What is no number in the rows that were read; empty where all are."""
+        if not self._first:
+            return ""
+        kind = "number" if self._infinite else "finite number"
+        what = f"1 value that is no {kind}" if self._count == 1 else f"{self._count:,} values that are no {kind}s"
+        return f"the checkpoint holds {what} here; the first is {self._first}; download or build it again"
+
+    def rows(self, start: int, stop: int) -> torch.Tensor:
+        """Some rows; those that were read before are not counted again."""
+        read = self._tensor.rows(start, stop)
+        fresh = read[max(self._until - start, 0) :]
+        bad = not_numbers(fresh, infinite=self._infinite)
+        if bad is not None:
+            self._count += int(bad.sum())
+            if not self._first:
+                row, *place = (int(number) for number in bad.nonzero()[0])
+                self._first = f"{float(fresh[row, *place])} in row {stop - len(fresh) + row:,}, place {place[-1]:,}"
+        self._until = max(self._until, stop)
+        return read
+
+
+def not_numbers(values: torch.Tensor, *, infinite: bool = False) -> torch.Tensor | None:
+    """Where some values are NaN, or infinite unless that is sound; None where none is."""
+    # Neither integers nor floats of four bits have such values.
+    if not values.is_floating_point() or values.dtype in _ALL_FINITE:
+        return None
+    # torch cannot ask every format of eight bits.
+    wide = values.float() if values.dtype.itemsize == 1 else values
+    bad = wide.isnan() if infinite else ~wide.isfinite()
+    return bad if bool(bad.any()) else None
 
 
 class Converted:

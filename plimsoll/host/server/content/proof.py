@@ -37,7 +37,9 @@ from plimsoll.host.server.content.original import (
     Original,
     StoredTensor,
     Transposed,
+    Watched,
     flat_rows,
+    not_numbers,
     opened,
 )
 from plimsoll.host.server.content.packed import EightBit, FourBit, Holding, holdings
@@ -117,13 +119,22 @@ def _proved(
         return packed
     if form is not None or parameter.is_floating_point():
         read[name] = original.parts
+    watched = Watched(original, infinite=False)
+    proof = _compared(holding, parameter, watched, getattr(torch, loaded.spec.dtype), whole=whole)
+    return replace(proof, fault=proof.fault or watched.fault)
+
+
+def _compared(
+    holding: Holding, parameter: torch.Tensor, original: Original, dtype: torch.dtype, *, whole: bool
+) -> TensorContent:
+    name, form = holding.names[0], holding.form
     if form is None:
         return _exact(name, parameter, original, whole=whole)
+    shape = tuple(parameter.shape if isinstance(form, EightBit) else form.state.shape)
     if issubclass(getattr(holding.module, "source_cls", type(holding.module)), Conv1D):
         original = Transposed(original)
     if original.shape != shape:
         return _faulty(name, _scheme(form), f"its shape is {shape}, and {original.shape} in the checkpoint")
-    dtype = getattr(torch, loaded.spec.dtype)
     if isinstance(form, FourBit):
         return _four_bit(name, form, original, dtype, whole=whole)
     return _eight_bit(name, form, original, dtype, whole=whole)
@@ -177,7 +188,10 @@ def _buffers(
             else:
                 if buffer.is_floating_point():
                     read[name] = original.parts
-                yield _exact(name, buffer, original, whole=whole)
+                # A mask may be kept with its infinities.
+                watched = Watched(original, infinite=True)
+                proof = _exact(name, buffer, watched, whole=whole)
+                yield replace(proof, fault=proof.fault or watched.fault)
 
 
 def _scheme(form: FourBit | EightBit | None) -> str:
@@ -214,7 +228,7 @@ def _exact(name: str, tensor: torch.Tensor, original: Original, *, whole: bool) 
 
 
 def _bits(rows: torch.Tensor) -> torch.Tensor:
-    """Bytes, so that one NaN is equal to the same NaN."""
+    """Bytes, so that one NaN is equal to the same NaN: whether there may be one is asked apart, of what is read."""
     return rows.contiguous().view(torch.uint8)
 
 
@@ -320,6 +334,9 @@ def _packed_file(name: str, form: FourBit | EightBit, tensors: CheckpointTensors
         other = tensors.stored(part)
         if other is None or not _same_bytes(tensor, other.slice[...]):
             return _faulty(name, _PACKED_FILE, f"{part} is not what the checkpoint holds")
+        # Packed bytes may be kept as floats, and are none.
+        if part != name and not_numbers(tensor) is not None:
+            return _faulty(name, _PACKED_FILE, f"{part} holds a value that is no finite number")
     if isinstance(form, FourBit) and (wrong := _wrong_tables(form.state)):
         return _faulty(name, _PACKED_FILE, wrong)
     if isinstance(form, FourBit) and form.state.nested and not _same_offset(name, form.state, tensors):
