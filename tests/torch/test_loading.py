@@ -292,6 +292,49 @@ def test_a_shard_that_the_index_does_not_list_is_said(copy: Path) -> None:
     assert warning == f"{copy}: 1 files of weights are not in the index: model-00009-of-00009.safetensors"
 
 
+def move_shards(folder: Path, place: Callable[[str], str]) -> None:
+    """Shards in folders below, with an index that says so; `place` gives the path of a shard by its name."""
+    path = folder / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    for name in set(index["weight_map"].values()):
+        target = folder / place(name)
+        target.parent.mkdir(exist_ok=True)
+        (folder / name).rename(target)
+    index["weight_map"] = {tensor: place(name) for tensor, name in index["weight_map"].items()}
+    path.write_text(json.dumps(index))
+
+
+PLACES: list[Callable[[str], str]] = [
+    lambda name: f"w/{name}",
+    lambda name: f"{int(name[6:11])}/model.safetensors",
+    lambda name: f"./w//{name}",
+]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=["in one folder", "of one name", "not in the shortest form"])
+def test_shards_in_folders_below_are_a_checkpoint_like_another(copy: Path, place: Callable[[str], str]) -> None:
+    names = sorted(file.name for file in copy.glob("*.safetensors"))
+    move_shards(copy, place)
+    report = load(load_spec(copy, "llama", BF16), "as-is").report
+    assert report.missing_keys == report.warnings == ()
+    assert report.checkpoint_files == tuple(Path(place(name)).as_posix() for name in names)
+    edit_index(copy, **{"mtp.fc.weight": place(SHARD)})
+    said = f"says that {Path(place(SHARD)).as_posix()} holds mtp.fc.weight, which it does not (1 such tensors)"
+    assert said in str(refused(load_spec(copy, "llama", BF16)))
+
+
+@pytest.mark.parametrize("place", PLACES, ids=["in one folder", "of one name", "not in the shortest form"])
+def test_a_tensor_that_two_shards_in_folders_below_hold_unlike_is_refused(
+    copy: Path, place: Callable[[str], str]
+) -> None:
+    name = "model.layers.0.mlp.gate_proj.weight"
+    weight = load_file(copy / "model-00001-of-00003.safetensors")[name]
+    edit_shard(copy, lambda tensors: tensors.update({name: weight * 2}))
+    move_shards(copy, place)
+    one, other = (Path(place(each)).as_posix() for each in ("model-00001-of-00003.safetensors", SHARD))
+    assert f"{one} and {other} hold unlike {name} (1 such tensors)" in str(refused(load_spec(copy, "llama", BF16)))
+
+
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 123456789\n"
 
 

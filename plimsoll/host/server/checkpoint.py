@@ -45,6 +45,11 @@ class CheckpointFiles:
     """Names of weights in the folder that the index does not list, and that nothing reads."""
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the files, with the folders that lead to them from the checkpoint's."""
+        return tuple(_below(self.folder, file) for file in self.files)
+
+    @property
     def bytes(self) -> int:
         """Size of all files."""
         return sum(file.stat().st_size for file in self.files)
@@ -79,8 +84,9 @@ def locate(checkpoint: str, revision: str | None, *, allow_pickle: bool) -> Chec
 
 def _checkpoint(folder: Path, files: tuple[Path, ...], revision: str | None) -> CheckpointFiles:
     index = folder / (_SAFETENSORS + _INDEX)
-    is_indexed = files and files[0].name not in (_SAFETENSORS, _PICKLE) and index.exists()
-    held = {file.name: _tensors_of(file) for file in files} if is_indexed else {}
+    is_indexed = not _is_whole(folder, files) and index.exists()
+    # An index may list shards in folders below, where several have one name.
+    held = {_below(folder, file): _tensors_of(file) for file in files} if is_indexed else {}
     return CheckpointFiles(
         folder=folder,
         files=files,
@@ -89,6 +95,16 @@ def _checkpoint(folder: Path, files: tuple[Path, ...], revision: str | None) -> 
         doubled=_doubled_tensors(held),
         unlisted=_unlisted(folder, files),
     )
+
+
+def _is_whole(folder: Path, files: tuple[Path, ...]) -> bool:
+    """True where one file holds all: an index, too, may list a file of that name, in a folder below."""
+    return files in ((folder / _SAFETENSORS,), (folder / _PICKLE,))
+
+
+def _below(folder: Path, file: Path) -> str:
+    """The name of a file of a checkpoint, with the folders that lead to it from there."""
+    return file.relative_to(folder).as_posix()
 
 
 def _weight_files(folder: Path, *, allow_pickle: bool) -> tuple[Path, ...]:
@@ -145,10 +161,9 @@ _FOREIGN: Final = {
 
 def _unlisted(folder: Path, files: tuple[Path, ...]) -> tuple[str, ...]:
     """Shards beside those that the index lists: left by another download, or forgotten by the index."""
-    if len(files) == 1 and files[0].name in (_SAFETENSORS, _PICKLE):
+    if _is_whole(folder, files):
         return ()
-    listed = {file.name for file in files}
-    return tuple(sorted(p.name for p in folder.glob("model*.safetensors") if p.name not in listed))
+    return tuple(sorted(path.name for path in folder.glob("model*.safetensors") if path not in files))
 
 
 def _indexed(index: Path) -> tuple[Path, ...]:
@@ -181,7 +196,8 @@ def _indexed(index: Path) -> tuple[Path, ...]:
             f"{index.parent / missing[0]}: {len(missing)} of {len(names)} files that {index.name} lists "
             f"{'is' if len(missing) == 1 else 'are'} missing ({', '.join(missing)}); download or build it again",
         )
-    return tuple(index.parent / name for name in names)
+    # "a" and "./a" are one file.
+    return tuple(dict.fromkeys(index.parent / name for name in names))
 
 
 _Held = Mapping[str, frozenset[str] | None]
@@ -192,11 +208,8 @@ load has failed."""
 def _absent_tensors(index: Path, held: _Held) -> dict[str, str]:
     """Tensors that are not in the file that the index names."""
     places: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    return {
-        tensor: name
-        for tensor, name in sorted(places.items())
-        if (there := held[name]) is not None and tensor not in there
-    }
+    named = {tensor: _below(index.parent, index.parent / name) for tensor, name in sorted(places.items())}
+    return {tensor: name for tensor, name in named.items() if (there := held[name]) is not None and tensor not in there}
 
 
 def _doubled_tensors(held: _Held) -> dict[str, tuple[str, ...]]:

@@ -102,7 +102,7 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
         seconds=seconds,
         cache=state,
         checkpoint_bytes=checkpoint.bytes if checkpoint else 0,
-        checkpoint_files=tuple(file.name for file in checkpoint.files) if checkpoint else (),
+        checkpoint_files=checkpoint.names if checkpoint else (),
         resolved_revision=checkpoint.revision if checkpoint else None,
         memory=host.result(checkpoint.files if checkpoint else ()),
         gpus=gpu_memory,
