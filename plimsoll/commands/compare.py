@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from plimsoll.commands.output import add_output
 from plimsoll.commands.parser import add_report_dir, explained, number
 from plimsoll.compare.fail_on import (
+    FailCondition,
     exit_status,
     findings,
     read_conditions,
@@ -73,7 +74,13 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         help="another run of the base's configuration (repeatable): how much these differ is learnt from them",
     )
     parser.add_argument(
-        "--fail-on", type=explained(read_conditions), default=(), metavar="WORDS", help="slower,memory,outcome,missing"
+        "--fail-on",
+        # A second one adds its words: what was asked for first is not dropped.
+        action="extend",
+        type=explained(read_conditions),
+        default=[],
+        metavar="WORDS",
+        help="slower,memory,outcome,numerics,missing (repeatable)",
     )
     parser.add_argument("--allow-undecided", action="store_true", help="too few samples do not change the exit status")
     parser.add_argument("--force-unlike", action="store_true", help="compare unlike GPUs or processors all the same")
@@ -126,29 +133,36 @@ def run(options: argparse.Namespace) -> int:
     count = 1 + len(options.others)
     rule = Rule(margin=options.margin, alpha=options.alpha)
     comparison = compare(sides[:count], rule, likes=sides[count:], force_unlike=options.force_unlike)
-    status = exit_status(comparison, options.fail_on, allow_undecided=options.allow_undecided)
+    conditions = tuple(dict.fromkeys(options.fail_on))
+    status = exit_status(comparison, conditions, allow_undecided=options.allow_undecided)
     if options.json == _PRINTED:
-        sys.stdout.write(comparison_text(comparison, options.fail_on, findings(comparison, options.fail_on), status))
+        sys.stdout.write(comparison_text(comparison, conditions, findings(comparison, conditions), status))
     else:
-        lines = terminal_lines(comparison, options.fail_on, status, quiet=options.quiet)
+        lines = terminal_lines(comparison, conditions, status, quiet=options.quiet)
         sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
-    _write(comparison, status, options, step)
+    _write(comparison, conditions, status, options, step)
     return status
 
 
-def _write(comparison: Comparison, status: int, options: argparse.Namespace, step: Path | None) -> None:
+def _write(
+    comparison: Comparison,
+    conditions: Sequence[FailCondition],
+    status: int,
+    options: argparse.Namespace,
+    step: Path | None,
+) -> None:
     from plimsoll.compare.data import comparison_text
     from plimsoll.compare.texts import markdown_text, page_text
 
-    found = findings(comparison, options.fail_on)
+    found = findings(comparison, conditions)
     if step is not None:
         problem = append_step_summary(step, markdown_text(comparison, found), "a file by --markdown FILE")
         sys.stderr.write("" if problem is None else f"plimsoll: {problem}\n")
     if options.markdown is not None:
         _write_file(options.markdown, lambda: markdown_text(comparison, found))
     if options.json not in (None, _PRINTED):
-        _write_file(options.json, lambda: comparison_text(comparison, options.fail_on, found, status))
+        _write_file(options.json, lambda: comparison_text(comparison, conditions, found, status))
     if options.html is not None:
         _write_file(options.html, lambda: page_text(comparison, found))
 

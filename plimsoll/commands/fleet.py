@@ -72,7 +72,13 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         "older than the newest)",
     )
     parser.add_argument(
-        "--fail-on", type=explained(read_conditions), default=(), metavar="WORDS", help="difference,outlier,straggler"
+        "--fail-on",
+        # A second one adds its words: what was asked for first is not dropped.
+        action="extend",
+        type=explained(read_conditions),
+        default=[],
+        metavar="WORDS",
+        help="difference,outlier,straggler (repeatable)",
     )
     parser.add_argument(
         "--output",
@@ -104,7 +110,8 @@ def run(options: argparse.Namespace) -> int:
     expected = read_expected(options.expect_nodes)
     lineages = find_lineages(options.runs, options.report_dir)
     read, unread = split(read_nodes(lineages, options.jobs))
-    fleet = judge_fleet(read, unread, expected, options.fail_on, newest=options.newest, most_age=options.max_age)
+    conditions = tuple(dict.fromkeys(options.fail_on))
+    fleet = judge_fleet(read, unread, expected, conditions, newest=options.newest, most_age=options.max_age)
     sys.stdout.write(_printed(fleet, options))
     sys.stdout.flush()
     for path in outputs:

@@ -67,6 +67,14 @@ def test_the_newest_run_is_the_one_before_this(tmp_path: Path) -> None:
     assert second.folder.name != name
 
 
+def test_words_of_a_second_fail_on_are_added_to_those_of_the_first(tmp_path: Path) -> None:
+    base = timed_run(tmp_path, "base", {"a/nf4": [1.0]}, memory={"a/nf4": 10**9})
+    asks = (f"--against={base}", "--force-unlike", "--fail-on=missing", "--fail-on=memory")
+    done = run_suite(tmp_path / "reports", *NODE_ALONE, *asks)
+    assert (done.status, done.verdict) == (1, "ACCEPTED")
+    assert json.loads((done.folder / "comparison.json").read_text())["fail_on"] == ["missing", "memory"]
+
+
 @pytest.mark.parametrize(
     ("given", "rounds", "message"),
     [

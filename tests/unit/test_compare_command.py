@@ -127,6 +127,18 @@ def test_fail_on_decides_the_exit_status(tmp_path: Path, words: str, status: int
     assert (done.returncode, done.stdout.splitlines()[-1]) == (status, last)
 
 
+def test_words_of_a_second_fail_on_are_added_to_those_of_the_first(tmp_path: Path) -> None:
+    folders, file = (sound(tmp_path, "base"), broken(tmp_path, "other")), tmp_path / "comparison.json"
+    for order in (("missing", "memory,missing"), ("memory", "missing")):
+        asked = [f"--fail-on={words}" for words in order]
+        done = run(*folders, *asked, f"--json={file}")
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "fails on missing: other: 1 missing")
+        assert sorted(json.loads(file.read_text())["fail_on"]) == ["memory", "missing"]
+    wrong = run(*folders, "--fail-on=missing", "--fail-on=slow")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "argument --fail-on: --fail-on knows no 'slow'" in wrong.stderr
+
+
 def test_more_memory_fails_where_it_was_asked_for(tmp_path: Path) -> None:
     base, other = sound(tmp_path, "base"), sound(tmp_path, "other", memory=2 * 10**9)
     done = run(base, other, "--fail-on=memory")

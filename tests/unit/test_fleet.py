@@ -174,6 +174,13 @@ def test_fail_on_makes_what_is_odd_a_failure(tmp_path: Path) -> None:
     assert (failed.word, failed.exit_status, failed.breaches) == (Word.ACCEPTED, 1, (Condition.DIFFERENCE,))
 
 
+def test_words_of_a_second_fail_on_are_added_to_those_of_the_first(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 4, node02=spoiled(kernel="6.8.0"))
+    done = plimsoll("fleet", tmp_path, "--json", "--fail-on=difference", "--fail-on=outlier,difference")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["fail_on"] == ["difference", "outlier"]
+
+
 def test_a_gpu_that_computes_other_bits_rejects_the_fleet_though_its_node_is_accepted(tmp_path: Path) -> None:
     # All of one node differ, so that the node has nobody to disagree with.
     fleet = made_fleet(tmp_path, 4, node03=spoiled(bits=dict.fromkeys(range(8), "aa")))
