@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -154,14 +156,25 @@ def test_no_plugin_has_the_last_word_on_the_status(meddle: str, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("meddle", "status"),
-    [("exit-at-once", 0), ("fail;exit-at-once", 1), ("exit-at-the-end", 6), ("fail;exit-at-the-end", 6)],
+    [
+        ("exit-at-once", 0),
+        ("fail;exit-at-once", 1),
+        ("exit-at-the-end", 6),
+        ("fail;exit-at-the-end", 6),
+        ("exit-as-failed", 6),
+        ("exit-as-interrupted", 2),
+    ],
 )
 def test_a_process_that_a_plugin_ends_at_once_has_the_verdicts_status(meddle: str, status: int, tmp_path: Path) -> None:
-    """Some do with 0, and 0 is ACCEPTED to whoever reads a status."""
+    """Some do with 0, and 0 is ACCEPTED to whoever reads a status; some, as pytest-timeout does where a check hangs,
+    with 1, which is REJECTED."""
     outcome = run_suite(tmp_path, *STACK, *MEDDLING, env={"MEDDLE": meddle})
     assert outcome.status == status
     if status == 6:
-        assert "the session ended without a verdict, so nothing was accepted" in outcome.output
+        assert outcome.output.rstrip().endswith(
+            "ERROR: plimsoll: the session ended without a verdict, so nothing was accepted; to judge what there is: "
+            f"plimsoll report {outcome.folder}"
+        )
 
 
 @pytest.mark.parametrize(("meddle", "status"), [("fail-at-the-end", 3), ("fail;fail-at-the-end", 1)])
@@ -250,6 +263,34 @@ def test_a_root_that_is_not_the_suites_is_refused(option: str, tmp_path: Path) -
     outcome = run_suite(tmp_path, *STACK, given)
     message = f"pytest takes {settings.parent} for the root, and the suite's is {ROOT}: leave out --rootdir and -c"
     assert_one_usage_error(outcome, message)
+
+
+@pytest.mark.parametrize("how", ["beside", "-c"])
+def test_settings_that_are_not_the_suites_are_refused(how: str, tmp_path: Path) -> None:
+    """A file of theirs beside pyproject.toml takes its place as a whole: no paths of tests, and no marks."""
+    root = tmp_path / "suite"
+    root.mkdir()
+    for name in ("acceptance", "fixtures", "plimsoll", "catalogue"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("conftest.py", "plimsoll_gpu.py", "markers.ini", "pyproject.toml"):
+        shutil.copy(ROOT / name, root)
+    settings = root / ("pytest.ini" if how == "beside" else "own.ini")
+    arguments = ("-c", str(settings)) if how == "-c" else ()
+
+    def told() -> subprocess.CompletedProcess[str]:
+        call = [sys.executable, "-m", "pytest", "--markers", "-p", "no:cacheprovider", *arguments]
+        return subprocess.run(call, cwd=root, env=environment(), capture_output=True, text=True, check=False)
+
+    settings.write_text("[pytest]\n")
+    refused = told()
+    assert refused.returncode == 4, refused.stdout + refused.stderr
+    assert refused.stderr.strip().splitlines()[-1] == (
+        f"ERROR: pytest takes its settings from {settings} instead of {root / 'pyproject.toml'}: "
+        "move it away, or leave out -c"
+    )
+    settings.unlink()
+    arguments = ()
+    assert told().returncode == 0
 
 
 @pytest.mark.parametrize(("flags", "variables"), [(("-i",), {}), ((), {"PYTHONINSPECT": "1"})], ids=["-i", "variable"])

@@ -139,8 +139,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if "status" in DONE:
         session.exitstatus = 0
-    if "exit-at-the-end" in DONE:
-        os._exit(0)
+    for word, status in (("exit-at-the-end", 0), ("exit-as-failed", 1), ("exit-as-interrupted", 2)):
+        if word in DONE:
+            os._exit(status)
 
 
 @pytest.hookimpl(trylast=True)
