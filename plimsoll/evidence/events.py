@@ -46,7 +46,9 @@ class Event(StrEnum):
     free (bytes there). Fetched: folder, bytes, downloaded, seconds, from_cache, checked (files hashed now),
     check_seconds, unchecked (files of which nobody says a hash). Failed: text. Vouched, of a folder on this disk:
     folder, known (how many of its files have a hash that somebody names), unknown (the others), changed (those of known
-    with another content, which somebody may have changed on purpose)."""
+    with another content, which somebody may have changed on purpose); since 0.1.0 also model (its id), and files
+    ({name: [bytes, time of change in ns, the hash that somebody names of it, or null]} of all that a load reads): by
+    them a run that resumes this one tells whether these are still the same weights."""
     HOST = "host"
     """variant, pid, state ("started" | "request" | "died" | "timeout" | "closed"), request, seconds, exitcode, signal,
     stderr (last lines), stack, log (path), error (what a request raised), reason (why it ended)."""

@@ -1,15 +1,16 @@
-"""Compares the node and software of two runs.
+"""Compares the node, software and weights of two runs.
 
 Only results from the same node and software may share one verdict; otherwise a reader must be told what differs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
-from plimsoll.evidence.record import RunHead
+from plimsoll.evidence.record import RunHead, RunRecord
+from plimsoll.hub.vouching import FileState
 from plimsoll.node.node import Gpu, Node
 
 _NOTHING = "nothing"
@@ -76,6 +77,31 @@ class RunBasis:
             if digest not in self.catalogues
         ]
         return (*unlike, *gone, *new)
+
+
+def weights_of_folders(run: RunRecord) -> Iterator[tuple[str, Mapping[str, FileState]]]:
+    """Each model of a run that was loaded from a folder on its disk, with the files as they were; older evidence has
+    none."""
+    for event in run.hub:
+        model, files = event.get("model"), event.get("files")
+        if event.get("state") == "vouched" and isinstance(model, str) and isinstance(files, dict):
+            states = {str(name): _state(told) for name, told in files.items()}
+            yield model, {name: state for name, state in states.items() if state is not None}
+
+
+def commits_of_the_hub(run: RunRecord) -> Iterator[tuple[str, str]]:
+    """Each repository that a run loaded from, with the revision that was asked for, and the commit that this was."""
+    for event in run.hub:
+        if event.get("state") == "fetched" and isinstance(commit := event.get("commit"), str):
+            revision = event.get("revision")
+            yield f"{event.get('repository')}{f'@{revision}' if revision else ''}", commit
+
+
+def _state(told: Any) -> FileState | None:
+    match told:
+        case [int(size), int(mtime_ns), str() | None as digest]:
+            return FileState(bytes=size, mtime_ns=mtime_ns, digest=digest)
+    return None
 
 
 def _gpu(gpu: Gpu) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -40,6 +40,31 @@ _LATER: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """What tells a file from another in its place without reading it."""
+
+    bytes: int
+    mtime_ns: int
+    digest: str | None = None
+    """The hash that somebody names of it; None where nobody does, or the file is not what they say."""
+
+    def is_as(self, other: FileState, *, one_disk: bool) -> bool:
+        """True where nothing speaks against the same content. Times count on `one_disk` alone: a copy elsewhere may
+        have one of its own."""
+        if self.digest and other.digest and len(self.digest) == len(other.digest):
+            return self.digest == other.digest
+        return self.bytes == other.bytes and (self.mtime_ns == other.mtime_ns or not one_disk)
+
+
+def unlike_file(first: Mapping[str, FileState], second: Mapping[str, FileState], *, one_disk: bool) -> str | None:
+    """The first file that is another, or is missing on one side; None where all are the same."""
+    for name in dict.fromkeys((*first, *second)):
+        if name not in first or name not in second or not first[name].is_as(second[name], one_disk=one_disk):
+            return name
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Vouched:
     """What is known of the files of a folder that a load reads."""
 
@@ -51,6 +76,8 @@ class Vouched:
     """Those of `known` that somebody may well have changed on purpose: settings, and what was written after it came."""
     faults: Mapping[str, str]
     """File -> what is wrong with it, for the rest of those with another content."""
+    files: Mapping[str, FileState]
+    """The state of each file that a load reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,16 +129,8 @@ def vouch(
     `named` are the digests of the entry; `of_the_hub` is True for an entry that names a repository, whose weights
     nobody may have changed. Raises OSError where a file cannot be read.
     """
-    there = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
-    manifest = _manifest(folder)
-    read = needed_files(
-        filter(is_of_the_model, there),
-        remote_code=remote_code,
-        allow_pickle=allow_pickle,
-        indexed=indexed_files(folder / INDEX) or (),
-    )
-    needed = tuple(dict.fromkeys(name for name in (*read, *named) if name != _MANIFEST and name in there))
-    records = {name: record for name in needed if (record := _record(folder, name, named, manifest)) is not None}
+    needed = _needed(folder, named, remote_code=remote_code, allow_pickle=allow_pickle)
+    records = _records(folder, needed, named)
     files = [
         HubFile(path=name, size=(folder / name).stat().st_size, digest=record.digest)
         for name, record in records.items()
@@ -121,9 +140,46 @@ def vouch(
     faults = {name: f"is not what {records[name].by} says" for name in unlike if name not in changed}
     faults |= {name: f"is missing, and {_ENTRY} names it" for name in named if not (folder / name).is_file()}
     faults |= {name: f"would be read, and {_ENTRY} does not name it" for name in needed if _is_new(name, named)}
+    sound = {name: record for name, record in records.items() if name not in unlike}
     return Vouched(
-        known=tuple(records), unknown=tuple(n for n in needed if n not in records), changed=changed, faults=faults
+        known=tuple(records),
+        unknown=tuple(n for n in needed if n not in records),
+        changed=changed,
+        faults=faults,
+        files=_states(folder, needed, sound),
     )
+
+
+def states_of(folder: Path, named: Mapping[str, str], *, remote_code: bool, allow_pickle: bool) -> dict[str, FileState]:
+    """The state of each file that a load would read now, with what is said of it; nothing is read but settings and
+    records. Raises OSError."""
+    needed = _needed(folder, named, remote_code=remote_code, allow_pickle=allow_pickle)
+    return _states(folder, needed, _records(folder, needed, named))
+
+
+def _states(folder: Path, names: Iterable[str], records: Mapping[str, _Record]) -> dict[str, FileState]:
+    found = {}
+    for name in names:
+        status = (folder / name).stat()
+        digest = records[name].digest if name in records else None
+        found[name] = FileState(bytes=status.st_size, mtime_ns=status.st_mtime_ns, digest=digest)
+    return found
+
+
+def _needed(folder: Path, named: Mapping[str, str], *, remote_code: bool, allow_pickle: bool) -> tuple[str, ...]:
+    there = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    read = needed_files(
+        filter(is_of_the_model, there),
+        remote_code=remote_code,
+        allow_pickle=allow_pickle,
+        indexed=indexed_files(folder / INDEX) or (),
+    )
+    return tuple(dict.fromkeys(name for name in (*read, *named) if name != _MANIFEST and name in there))
+
+
+def _records(folder: Path, names: Iterable[str], named: Mapping[str, str]) -> dict[str, _Record]:
+    manifest = _manifest(folder)
+    return {name: record for name in names if (record := _record(folder, name, named, manifest)) is not None}
 
 
 def _is_new(name: str, named: Mapping[str, str]) -> bool:

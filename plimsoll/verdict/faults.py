@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +11,9 @@ from plimsoll.catalogue.overrides import CPU, GPU, alterations_of
 from plimsoll.catalogue.settings import LOAD, read_settings
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.record import RunRecord
-from plimsoll.evidence.sameness import RunBasis
+from plimsoll.evidence.sameness import RunBasis, commits_of_the_hub, weights_of_folders
 from plimsoll.hub.files import LEFT_OUT
+from plimsoll.hub.vouching import FileState, unlike_file
 from plimsoll.node.driver import missing_gpus
 from plimsoll.units import counted
 from plimsoll.verdict.cells import CellOutcome
@@ -50,7 +51,7 @@ def _faults(runs: Sequence[RunRecord], went_on: Collection[str]) -> list[str]:
             *_of_the_options(run, {cell.id.partition("[")[0] for other in runs for cell in other.plan}),
         ]
         faults += [f"{prefix}{fault}" for fault in own]
-    return [*faults, *_plans_that_differ(runs)]
+    return [*faults, *_plans_that_differ(runs), *_weights_that_differ(runs), *_commits_that_differ(runs)]
 
 
 def _of_the_past(run: RunRecord, runs: Sequence[RunRecord]) -> list[str]:
@@ -132,6 +133,40 @@ def _plans_that_differ(runs: Sequence[RunRecord]) -> list[str]:
             )
         planned.update({cell.id: (run, cell) for cell in run.plan if cell.id not in planned})
     return faults
+
+
+def _weights_that_differ(runs: Sequence[RunRecord]) -> list[str]:
+    """Faults where one model was loaded from other files at another time: its results are those of two models."""
+    lines = {run.run_id: place for place, line in enumerate(lineages(runs)) for run in line}
+    seen: dict[tuple[str, int], tuple[RunRecord, Mapping[str, FileState]]] = {}
+    faults: dict[str, None] = {}
+    for run in runs:
+        here = lines[run.run_id]
+        for model, files in weights_of_folders(run):
+            for (other, line), (earlier, theirs) in seen.items():
+                # Runs that resume each other are of one node; others may have a copy each.
+                if other == model and (name := unlike_file(theirs, files, one_disk=line == here)) is not None:
+                    faults[f"{_loaded_twice(model, earlier, run)}: {name} is not the same"] = None
+            seen.setdefault((model, here), (run, files))
+    return [*faults]
+
+
+def _commits_that_differ(runs: Sequence[RunRecord]) -> list[str]:
+    """The same of repositories of the Hub, where a branch moved on."""
+    seen: dict[str, tuple[RunRecord, str]] = {}
+    faults: dict[str, None] = {}
+    for run in runs:
+        for repository, commit in commits_of_the_hub(run):
+            earlier, theirs = seen.setdefault(repository, (run, commit))
+            if theirs != commit:
+                faults[f"{_loaded_twice(repository, earlier, run)}: commit {theirs}, then {commit}"] = None
+    return [*faults]
+
+
+def _loaded_twice(what: str, first: RunRecord, second: RunRecord) -> str:
+    if first is second:
+        return f"{what} was loaded from two states of its weights in one run"
+    return f"{first.run_id} and {second.run_id} loaded {what} from different weights"
 
 
 def record_notes(record: RunRecord) -> list[str]:

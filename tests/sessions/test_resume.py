@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from plimsoll.evidence.chain import START, sealed
 from plimsoll.evidence.sameness import RunBasis
 from plimsoll.node.node import Node
+from plimsoll.tiny.checkpoint import MANIFEST
 from tests.support.run_events import NODE, RUN_ID, Line, cell, good_run, numbered, start, write_events
 from tests.support.subsession import Outcome, pytest_says, read_events, run_suite
 
@@ -195,6 +198,34 @@ def test_a_failure_is_a_result_and_workers_leave_out_what_is_done_too(whole: Out
     assert [c["outcome"] for c in outcome.results["cells"]].count("pass") == len(whole.results["cells"]) - 1
     assert outcome.cell("test_free_ram", "tiny-llama/bf16")["reason"] == "its host died"
     assert outcome.results["verdict"]["faults"] == []
+
+
+def test_other_weights_are_refused_and_the_same_go_on(trained: dict[str, Path], tmp_path: Path) -> None:
+    """It was ACCEPTED: half of the checks had asked one model, and the others another."""
+    folder = tmp_path / "mine"
+    shutil.copytree(trained["tiny-llama"], folder)
+    (folder / MANIFEST).unlink()  # which would vouch for the files
+    asked = ("-m", "tiny", "-k", "tiny-llama/bf16 and (test_loads or test_unload)", f"--model-dir=tiny-llama={folder}")
+    whole = run_suite(tmp_path / "whole", *asked)
+    assert whole.verdict == "ACCEPTED", whole.output
+    first = cut(whole, tmp_path / "cut", 1)
+
+    weights = min(folder.glob("*.safetensors"))
+    content, before = weights.read_bytes(), weights.stat()
+    weights.write_bytes(content[:-1000] + bytes(1000))
+    refused = pytest_says(f"--resume={first}", f"--report-dir={tmp_path / 'none'}")
+    assert refused.returncode == 4
+    assert (
+        f"cannot resume {first.name}: tiny-llama is not loaded from the weights that it had there: {weights} is "
+        "another file, or was changed"
+    ) in refused.stdout
+    assert refused.stdout.rstrip().endswith("run everything again, without --resume")
+    assert not (tmp_path / "none").exists()
+
+    weights.write_bytes(content)
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    outcome = run_suite(tmp_path / "again", f"--resume={first}")
+    assert (outcome.status, outcome.verdict) == (0, "ACCEPTED"), outcome.output
 
 
 def synthetic(lines: list[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def run_on(
     host: str = "cargo",
     minute: int = 0,
     end: Line | None = None,
+    hub: Sequence[Line] = (),
     **head: Any,
 ) -> list[Line]:
     """A run with these outcomes, on a node of this name, that began at this minute."""
@@ -69,6 +71,7 @@ def run_on(
         start(run_id=run_id, **head),
         plan(outcomes),
         line(Event.NODE, node=node),
+        *hub,
         *body,
         *([last] if last else []),
     ]
@@ -111,6 +114,47 @@ def test_of_two_runs_the_worst_of_a_cell_counts_and_both_are_shown(tmp_path: Pat
         (conflict,) = verdict.conflicts
         assert str(conflict) == f"{ONE.id}: {other} in a-run (on cargo), {one} in b-run (on barge)"
         assert (verdict.word is Word.ACCEPTED) == ("marginal" in (one, other) and "pass" in (one, other))
+
+
+def folder_of(files: object) -> list[Line]:
+    """A model that was loaded from a folder with these files."""
+    told: Line = {"repository": None, "revision": None, "commit": None, "folder": "/mine", "known": 1, "unknown": []}
+    return [line(Event.HUB, state="vouched", **told, changed=[], model="tiny-llama", files=files)]
+
+
+def commit_of(commit: str) -> list[Line]:
+    return [line(Event.HUB, state="fetched", repository="me/mine", revision="main", commit=commit)]
+
+
+A, B = "a" * 64, "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "resumed", "apart"),
+    [
+        (folder_of({"w": [8, 1, None]}), folder_of({"w": [8, 1, None]}), None, None),
+        (folder_of({"w": [8, 1, A]}), folder_of({"w": [8, 2, A]}), None, None),
+        (folder_of({"w": [8, 1, None]}), folder_of({"w": [8, 2, None]}), "w is not the same", None),
+        (folder_of({"w": [8, 1, A]}), folder_of({"w": [8, 1, B]}), *["w is not the same"] * 2),
+        (folder_of({"w": [8, 1, None]}), folder_of({"w": [9, 1, None]}), *["w is not the same"] * 2),
+        (folder_of({"w": [8, 1, A]}), folder_of({"w": [8, 1, A], "x": [1, 1, None]}), *["x is not the same"] * 2),
+        (commit_of("1"), commit_of("1"), None, None),
+        (commit_of("1"), commit_of("2"), *["commit 1, then 2"] * 2),
+        ([], folder_of({"w": [8, 1, None]}), None, None),
+        (folder_of(None), folder_of({"w": [8, 1, None]}), None, None),
+    ],
+)
+def test_one_model_with_two_states_of_its_weights_is_a_fault(
+    tmp_path: Path, first: list[Line], second: list[Line], resumed: str | None, apart: str | None
+) -> None:
+    """Independent runs may have a copy each, so that times tell nothing; older evidence says nothing of files."""
+    one = write_run(tmp_path, "a-run", {ONE: "pass", TWO: "not_run"}, hub=first, end=finish(0))
+    going_on = write_resumed(tmp_path, "b-run", one, {TWO: "pass"}, hub=second)
+    other = write_run(tmp_path, "c-run", {TWO: "pass"}, hub=second, host="barge", minute=40)
+    alone = write_run(tmp_path, "d-run", {ONE: "pass"}, hub=first)
+    for verdict, fault in ((verdict_on(going_on), resumed), (verdict_on(alone, other), apart)):
+        assert (verdict.word is Word.ACCEPTED) == (fault is None), verdict.faults
+        assert [found.rpartition(": ")[2] for found in verdict.faults] == ([] if fault is None else [fault])
 
 
 def test_runs_that_agree_have_no_conflict(tmp_path: Path) -> None:

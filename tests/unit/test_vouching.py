@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from huggingface_hub._local_folder import write_download_metadata
 
-from plimsoll.hub.vouching import Vouched, digests_of, notes_of, vouch
+from plimsoll.hub.vouching import Vouched, digests_of, notes_of, states_of, unlike_file, vouch
 
 WEIGHTS = "model.safetensors"
 FILES = (WEIGHTS, "config.json", "tokenizer.json")
@@ -236,3 +236,43 @@ def test_a_record_that_cannot_be_read_is_none(text: str, folder: Path) -> None:
     (folder / ".cache" / "huggingface" / "download" / f"{WEIGHTS}.metadata").write_text(text)
     (folder / "plimsoll.json").write_text(text or '{"files": [{"name": "../x", "sha256": 3}]}')
     assert asked(folder).unknown == (WEIGHTS,)
+
+
+def now(folder: Path) -> dict[str, Any]:
+    return {**states_of(folder, {}, remote_code=False, allow_pickle=False)}
+
+
+def test_the_same_files_are_told_without_reading_them(folder: Path) -> None:
+    then = asked(folder).files
+    assert sorted(then) == sorted(FILES)
+    assert unlike_file(then, now(folder), one_disk=True) is None
+    (folder / "README.md").write_text("read by nobody")
+    assert unlike_file(then, now(folder), one_disk=True) is None
+    damage(folder / WEIGHTS, seen=True)
+    assert unlike_file(then, now(folder), one_disk=True) == WEIGHTS
+    assert unlike_file(then, now(folder), one_disk=False) is None, "a copy on another node has a time of its own"
+    (folder / WEIGHTS).unlink()
+    assert unlike_file(then, now(folder), one_disk=False) == WEIGHTS
+    (folder / "model-2.safetensors").write_bytes(b"2")
+    assert unlike_file(then, now(folder), one_disk=False) is not None
+
+
+def test_a_file_that_somebody_vouches_for_may_come_again(folder: Path) -> None:
+    with_manifest(folder)
+    then = asked(folder).files
+    os.utime(folder / WEIGHTS, ns=(0, 0))
+    assert unlike_file(then, now(folder), one_disk=True) is None
+    damage(folder / WEIGHTS)
+    with_manifest(folder)
+    assert unlike_file(then, now(folder), one_disk=True) == WEIGHTS
+
+
+def test_what_a_changed_file_should_be_says_nothing_of_it(folder: Path) -> None:
+    """Settings may be changed on purpose: the record beside them is of other ones."""
+    with_manifest(folder)
+    damage(folder / "config.json", seen=True)
+    then = asked(folder).files
+    assert then["config.json"].digest is None
+    assert unlike_file(then, now(folder), one_disk=True) is None
+    damage(folder / "config.json", seen=True)
+    assert unlike_file(then, now(folder), one_disk=True) == "config.json"
