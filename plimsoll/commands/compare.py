@@ -41,8 +41,9 @@ exit status:
   1    something of --fail-on was found
   2    usage error, unlike machines, or a file that cannot be read
   5    the runs have nothing in common
-  6    --fail-on slower, and some times have too few samples to rule it out
-       (--allow-undecided makes this 0); --fail-on numerics, and the runs have no
+  6    --fail-on slower, and some times have too few samples to rule it out; or
+       slower, memory or outcome, and the runs have no time, memory figure or check
+       in common (--allow-undecided makes both 0); or numerics, and they have no
        digest of logits in common
 
 --fail-on:
@@ -82,7 +83,11 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="WORDS",
         help="slower,memory,outcome,numerics,missing (repeatable)",
     )
-    parser.add_argument("--allow-undecided", action="store_true", help="too few samples do not change the exit status")
+    parser.add_argument(
+        "--allow-undecided",
+        action="store_true",
+        help="too few samples, or nothing of a kind in common, do not change the exit status",
+    )
     parser.add_argument("--force-unlike", action="store_true", help="compare unlike GPUs or processors all the same")
     parser.add_argument("--allow-damaged", action="store_true", help="read damaged evidence as far as it goes")
     parser.add_argument(
@@ -138,7 +143,9 @@ def run(options: argparse.Namespace) -> int:
     if options.json == _PRINTED:
         sys.stdout.write(comparison_text(comparison, conditions, findings(comparison, conditions), status))
     else:
-        lines = terminal_lines(comparison, conditions, status, quiet=options.quiet)
+        lines = terminal_lines(
+            comparison, conditions, status, allow_undecided=options.allow_undecided, quiet=options.quiet
+        )
         sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
     _write(comparison, conditions, status, options, step)

@@ -1,7 +1,7 @@
 """Reads `--fail-on`, and decides the exit status that follows.
 
 A comparison that could not tell is not a comparison that found nothing: where times were to be checked and too few
-samples were taken, the status is not 0.
+samples were taken, or where nothing of the kind that was asked for is in both, the status is not 0.
 """
 
 from __future__ import annotations
@@ -93,14 +93,44 @@ def undecided(comparison: Comparison) -> int:
     return sum(versus.words[Change.TOO_FEW] for versus in comparison.versus)
 
 
+def uncompared(
+    comparison: Comparison, conditions: Sequence[FailCondition], *, allow_undecided: bool
+) -> tuple[Breach, ...]:
+    """The conditions that nothing could be held against, one for each condition and side, but for what
+    `allow_undecided` excuses: anything but numerics, of which the same checks have the same digests."""
+    return tuple(
+        Breach(condition=condition, text=f"{versus.other.name} has no {lacking} in common with {versus.base.name}")
+        for versus in comparison.versus
+        for condition in conditions
+        if (lacking := _lacking(versus, condition)) and (condition is FailCondition.NUMERICS or not allow_undecided)
+    )
+
+
+def _lacking(versus: Versus, condition: FailCondition) -> str:
+    """What the two would need in common to tell whether a condition is met; empty where they have it."""
+    match condition:
+        case FailCondition.SLOWER:
+            return "" if versus.times else "time"
+        case FailCondition.MEMORY:
+            return "" if any(row.level is not Level.UNKNOWN for row in versus.memory) else "memory figure"
+        case FailCondition.OUTCOME:
+            return "" if versus.shares_checks else "check"
+        case FailCondition.NUMERICS:
+            return "" if versus.shares_bits else "digest of logits"
+        case FailCondition.MISSING:
+            # Whatever one of them has and the other has not is found; where both have nothing, nothing is in common.
+            return ""
+
+
 def exit_status(comparison: Comparison, conditions: Sequence[FailCondition], *, allow_undecided: bool) -> int:
-    """0, or why not: something asked for was found, nothing was in common, or slower times could not be ruled out."""
+    """0, or why not: something asked for was found, nothing was in common, slower times could not be ruled out, or
+    nothing of a kind that was asked for could be compared."""
     if findings(comparison, conditions):
         return EXIT_FOUND
     if any(versus.is_empty for versus in comparison.versus):
         return EXIT_NOTHING_IN_COMMON
     if FailCondition.SLOWER in conditions and undecided(comparison) and not allow_undecided:
         return EXIT_UNDECIDED
-    if FailCondition.NUMERICS in conditions and not all(versus.shares_bits for versus in comparison.versus):
+    if uncompared(comparison, conditions, allow_undecided=allow_undecided):
         return EXIT_UNDECIDED
     return 0

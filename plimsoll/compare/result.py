@@ -143,8 +143,12 @@ class Versus:
     @property
     def is_empty(self) -> bool:
         """True where the two have nothing in common: no time, no figure, no cell."""
-        shared = (self.base.cells or {}).keys() & (self.other.cells or {}).keys()
-        return not (self.times or self.memory or self.figures or self.mismatched or shared)
+        return not (self.times or self.memory or self.figures or self.mismatched or self.shares_checks)
+
+    @property
+    def shares_checks(self) -> bool:
+        """True where both planned some check."""
+        return not (self.base.cells or {}).keys().isdisjoint(self.other.cells or {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

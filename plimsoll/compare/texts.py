@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from plimsoll.compare.document import document
 from plimsoll.compare.fail_on import (
+    EXIT_FOUND,
     EXIT_NOTHING_IN_COMMON,
     EXIT_UNDECIDED,
     Breach,
     FailCondition,
     findings,
+    uncompared,
     undecided,
 )
 from plimsoll.compare.result import Comparison
@@ -20,7 +22,12 @@ from plimsoll.units import counted
 
 
 def terminal_lines(
-    comparison: Comparison, conditions: Sequence[FailCondition], status: int, *, quiet: bool = False
+    comparison: Comparison,
+    conditions: Sequence[FailCondition],
+    status: int,
+    *,
+    allow_undecided: bool = False,
+    quiet: bool = False,
 ) -> list[str]:
     """The lines: sections (none with `quiet`), a statement for each side, what `--fail-on` found, where a reader of a
     terminal looks.
@@ -30,7 +37,17 @@ def terminal_lines(
     whole = document(comparison, findings(comparison, conditions))
     sections = () if quiet else whole.sections
     lines = [line for section in sections for line in (*terminal.section_lines(section), "")]
-    return [*lines, *terminal.block_lines(whole.blocks[:1]), *_why_open(comparison, status)]
+    open_ = _why_open(comparison, conditions, status, allow_undecided=allow_undecided)
+    return [*lines, *terminal.block_lines(whole.blocks[:1]), *open_]
+
+
+def why_not_good(
+    comparison: Comparison, conditions: Sequence[FailCondition], status: int, *, allow_undecided: bool
+) -> list[str]:
+    """Why the status is not 0, a line each, for who prints something else behind the comparison."""
+    if status == EXIT_FOUND:
+        return [f"fails on {found.condition}: {found.text}" for found in findings(comparison, conditions)]
+    return _why_open(comparison, conditions, status, allow_undecided=allow_undecided)
 
 
 def markdown_text(comparison: Comparison, found: Sequence[Breach]) -> str:
@@ -43,16 +60,27 @@ def page_text(comparison: Comparison, found: Sequence[Breach]) -> str:
     return parts.own_page(document(comparison, found, on_page=True))
 
 
-def _why_open(comparison: Comparison, status: int) -> list[str]:
+def _why_open(
+    comparison: Comparison, conditions: Sequence[FailCondition], status: int, *, allow_undecided: bool
+) -> list[str]:
     """Why the status is not 0 although nothing was found."""
     if status == EXIT_NOTHING_IN_COMMON:
         return ["nothing in common: nothing was compared"]
-    if status == EXIT_UNDECIDED:
-        return [
+    if status != EXIT_UNDECIDED:
+        return []
+    lines = []
+    if FailCondition.SLOWER in conditions and undecided(comparison) and not allow_undecided:
+        lines.append(
             f"undecided: {counted(undecided(comparison), 'time')} with too few samples to rule out slower ones; "
             f"{_way_out(comparison)}, or use --allow-undecided"
-        ]
-    return []
+        )
+    for lacking in uncompared(comparison, conditions, allow_undecided=allow_undecided):
+        excuse = "" if lacking.condition is FailCondition.NUMERICS else ", or use --allow-undecided"
+        lines.append(
+            f"undecided: {lacking.text}, so nothing was held against --fail-on={lacking.condition}; "
+            f"compare runs that have, leave {lacking.condition} out{excuse}"
+        )
+    return lines
 
 
 def _way_out(comparison: Comparison) -> str:

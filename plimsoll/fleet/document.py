@@ -98,7 +98,7 @@ def _statement(fleet: Fleet) -> Banner:
         )
         if found
     ]
-    breaches = tuple((strong(f"fails on {breach}"), ": --fail-on asks for none") for breach in fleet.breaches)
+    breaches = tuple((strong(head), rest) for head, rest in breach_words(fleet))
     return Banner(
         tone=Tone.BAD if fleet.breaches else TONES[fleet.word],
         title=fleet.statement,
@@ -108,6 +108,11 @@ def _statement(fleet: Fleet) -> Banner:
             *([Paragraph(words=f"Odd, without changing the word: {', '.join(odd)}.")] if odd else []),
         ),
     )
+
+
+def breach_words(fleet: Fleet) -> list[tuple[str, str]]:
+    """What is said of each thing of `--fail-on` that was found: a beginning, which stands out, and the rest."""
+    return [(f"fails on {breach}", ": --fail-on asks for none") for breach in fleet.breaches]
 
 
 def _listed(

@@ -9,7 +9,7 @@ from typing import Final
 from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.extras import require
 from plimsoll.fleet.data import fleet_text, node_lines
-from plimsoll.fleet.document import fleet_document
+from plimsoll.fleet.document import breach_words, fleet_document
 from plimsoll.fleet.fleet import Fleet
 from plimsoll.present import markdown, parts, terminal
 from plimsoll.report.write import write_atomically
@@ -18,13 +18,13 @@ _SKIPPED_ON_A_TERMINAL: Final = ("All nodes", "How it was decided")
 
 
 def terminal_lines(fleet: Fleet) -> list[str]:
-    """What a reader of a terminal sees: the sections, the statement last."""
+    """What a reader of a terminal sees: the sections, the statement last, behind it why the status is not its own."""
     whole = fleet_document(fleet)
     lines: list[str] = []
     for section in whole.sections:
         if section.title not in _SKIPPED_ON_A_TERMINAL:
             lines += [*terminal.section_lines(section), ""]
-    return [*lines, terminal.line(fleet.statement)]
+    return [*lines, terminal.line(fleet.statement), *(f"{head}{rest}" for head, rest in breach_words(fleet))]
 
 
 def markdown_text(fleet: Fleet) -> str:

@@ -49,7 +49,9 @@ def test_a_run_that_became_slower_fails_though_it_is_accepted(run: Path, tmp_pat
     lines = done.output.splitlines()
     assert done.status == 1
     assert done.verdict == "ACCEPTED"
-    assert lines[-1].startswith("ACCEPTED over -m tiny")
+    assert lines[-2].startswith("ACCEPTED over -m tiny")
+    assert lines[-1].startswith("exit status 1: fails on slower: ")
+    assert lines[-1].endswith(": 1 time slower")
     assert any(line.startswith("= comparison =") or " comparison " in line for line in lines)
     assert any("times: 1 slower" in line for line in lines)
     assert any(line.startswith("fails on slower: ") for line in lines)
@@ -63,8 +65,18 @@ def test_the_newest_run_is_the_one_before_this(tmp_path: Path) -> None:
     name = first.folder.name
     second = run_suite(tmp_path, *NODE_ALONE, "--against=latest", "--fail-on=outcome,missing")
     assert (first.status, second.status) == (0, 0)
+    assert second.output.splitlines()[-1].startswith("ACCEPTED over ")
     assert f"{second.folder.name} against {name}: times: none in common" in second.output
     assert second.folder.name != name
+
+
+def test_what_nothing_could_be_held_against_is_said_behind_the_verdict(tmp_path: Path) -> None:
+    assert run_suite(tmp_path, *NODE_ALONE).status == 0
+    third = run_suite(tmp_path, *NODE_ALONE, "--against=latest", "--fail-on=memory,outcome")
+    assert (third.status, third.verdict) == (6, "ACCEPTED")
+    assert "\nexit status 6: undecided: " in third.output.partition("\nACCEPTED over ")[2]
+    excused = run_suite(tmp_path, *NODE_ALONE, "--against=latest", "--fail-on=memory,outcome", "--allow-undecided")
+    assert (excused.status, excused.output.splitlines()[-1].startswith("ACCEPTED over ")) == (0, True)
 
 
 def test_words_of_a_second_fail_on_are_added_to_those_of_the_first(tmp_path: Path) -> None:

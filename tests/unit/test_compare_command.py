@@ -16,10 +16,13 @@ import jsonschema
 import pytest
 
 from plimsoll.cli import main
+from plimsoll.evidence.encoding import measurement_fields
+from plimsoll.evidence.events import Event
+from plimsoll.judge.judgement import Measurement
 from plimsoll.present.foreign_text import printable
 from plimsoll.present.html import own_escape
 from tests.support.compare_runs import benchmark_file, load_cell, noisy, timed_events, timed_run, write_run
-from tests.support.run_events import HOSTILE, NODE, cell, crash, finish, measured, report
+from tests.support.run_events import HOSTILE, NODE, cell, crash, finish, line, measured, report
 from tests.support.schemas import validator
 
 
@@ -85,7 +88,7 @@ def test_few_rounds_are_never_the_same_and_the_number_that_it_takes_is_named(tmp
         "could be found: take 32 rounds (--load-rounds=32), or use --allow-undecided"
     )
     assert run(*folders, "--fail-on=slower", "--allow-undecided").returncode == 0
-    assert run(*folders, "--fail-on=memory").returncode == 0
+    assert run(*folders, "--fail-on=outcome").returncode == 0
     assert run(*folders).returncode == 0
 
 
@@ -118,13 +121,54 @@ LOST = "1 outcome lost; 1 missing; verdict: ACCEPTED became REJECTED"
     [
         ("outcome", 1, f"fails on outcome: other: 1 check lost a good outcome, {VERDICT}"),
         ("missing", 1, "fails on missing: other: 1 missing"),
-        ("memory", 0, f"other against base: times: 1 too few samples; memory: none in common; {LOST}"),
+        (
+            "memory",
+            6,
+            "undecided: other has no memory figure in common with base, so nothing was held against --fail-on=memory; "
+            "compare runs that have, leave memory out, or use --allow-undecided",
+        ),
         ("outcome,missing", 1, "fails on missing: other: 1 missing"),
     ],
 )
 def test_fail_on_decides_the_exit_status(tmp_path: Path, words: str, status: int, last: str) -> None:
     done = run(sound(tmp_path, "base"), broken(tmp_path, "other"), f"--fail-on={words}")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (status, last)
+
+
+@pytest.mark.parametrize(
+    ("words", "lacks"),
+    [
+        ("slower", ("time",)),
+        ("memory", ("memory figure",)),
+        ("slower,memory,outcome,missing", ("time", "memory figure")),
+        ("numerics", ("digest of logits",)),
+        ("outcome,missing", ()),
+    ],
+)
+def test_a_condition_that_nothing_could_be_held_against_is_not_met_and_not_green(
+    tmp_path: Path, words: str, lacks: tuple[str, ...]
+) -> None:
+    folders = []
+    for name in ("base", "other"):
+        talks = cell("test_talks")
+        passed = [report(talks, when) for when in ("setup", "call", "teardown")]
+        unset = measurement_fields(Measurement(metric="ram_peak", value=None, reason="no VmHWM here"))
+        figure = line(Event.MEASUREMENT, cell=talks.id, **unset)
+        folders.append(timed_run(tmp_path, name, {}, cells=[talks], others=[*passed, figure]))
+    done = run(*folders, f"--fail-on={words}", "--quiet")
+    assert done.returncode == (6 if lacks else 0)
+    said = done.stdout.splitlines()[1:]
+    assert [text.partition(" in common")[0] for text in said] == [f"undecided: other has no {lack}" for lack in lacks]
+    # Digests are there wherever the same checks were asked: nothing excuses them.
+    excused = run(*folders, f"--fail-on={words}", "--quiet", "--allow-undecided")
+    assert (excused.returncode, len(excused.stdout.splitlines())) == ((6, 2) if words == "numerics" else (0, 1))
+
+
+def test_files_without_checks_have_no_outcome_to_fail_on(tmp_path: Path) -> None:
+    folders = [benchmark_file(tmp_path / f"{name}.json", {"f": [1.0] * 9}) for name in ("base", "other")]
+    done = run(*folders, "--fail-on=outcome")
+    assert (done.returncode, run(*folders, "--fail-on=missing").returncode) == (6, 0)
+    assert " has no check in common with " in done.stdout.splitlines()[-1]
 
 
 def test_words_of_a_second_fail_on_are_added_to_those_of_the_first(tmp_path: Path) -> None:

@@ -181,6 +181,17 @@ def test_words_of_a_second_fail_on_are_added_to_those_of_the_first(tmp_path: Pat
     assert json.loads(done.stdout)["fail_on"] == ["difference", "outlier"]
 
 
+def test_what_fails_an_accepted_fleet_is_the_last_that_a_terminal_says(tmp_path: Path) -> None:
+    write_fleet_of(tmp_path, 4, node02=spoiled(kernel="6.8.0"))
+    done = plimsoll("fleet", tmp_path, "--fail-on=outlier,difference")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-2:] == [
+        "ACCEPTED over 4 nodes: 4 accepted",
+        "fails on difference: --fail-on asks for none",
+    ]
+    assert plimsoll("fleet", tmp_path, "--fail-on=outlier").stdout.splitlines()[-1].startswith("ACCEPTED over")
+
+
 def test_a_gpu_that_computes_other_bits_rejects_the_fleet_though_its_node_is_accepted(tmp_path: Path) -> None:
     # All of one node differ, so that the node has nobody to disagree with.
     fleet = made_fleet(tmp_path, 4, node03=spoiled(bits=dict.fromkeys(range(8), "aa")))
