@@ -37,6 +37,14 @@ _OF_GROUP: Final = {
 }
 _BOARD: Final = "SXM"
 """In the name of every product before Hopper that is joined by its board, as in NVIDIA A100-SXM4-80GB."""
+_FABRIC_AILS: Final = (
+    (0, 0x3, (1,), "its bandwidth is degraded"),
+    (2, 0x3, (1,), "its routes are being recovered"),
+    (4, 0x3, (1,), "its routes are unhealthy"),
+    (6, 0x3, (1,), "it recovers from timeouts of access"),
+    (8, 0xF, range(2, 16), "it is configured wrongly"),
+)
+"""First bit, width as a mask, and bad values of each part (NVML_GPU_FABRIC_HEALTH_MASK_*); 0 says not supported."""
 _RECOVERY_CHANGED: Final = 154
 _RECOVERY: Final = re.compile(r"recovery action changed from .*\bto 0x(?P<to>[0-9a-fA-F]+)")
 """In the text of that Xid; the numbers are those of NVML's advice."""
@@ -392,6 +400,11 @@ class _One:
             yield self._finding(
                 "links", what, "drain", "NVML, nvmlGpuFabricInfo: Completed and Success; see nvidia-fabricmanager"
             )
+        health = gpu.value("fabric.health") or 0
+        for shift, width, bad, says in _FABRIC_AILS:
+            if health >> shift & width in bad:
+                what = f"its fabric (NVSwitch) says that {says} (health mask {health:#x})"
+                yield self._finding("links", what, "drain", "NVML, NVML_GPU_FABRIC_HEALTH_MASK_*")
 
     def _advice(self, gpu: GpuHealth) -> Iterator[HealthFinding | Blind]:
         reading = gpu.readings.get("recovery", Reading(value=None, why="it was not asked"))

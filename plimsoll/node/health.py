@@ -252,6 +252,7 @@ class HealthReader:
             yield f"nvlink.{name}", lambda c=counter: self._link_errors(handle, c)  # type: ignore[misc]
         yield "fabric.state", lambda: self._fabric(handle)[0]
         yield "fabric.status", lambda: self._fabric(handle)[1]
+        yield "fabric.health", lambda: self._fabric_health(handle)
 
     def _link_states(self, handle: Any) -> list[bool]:
         """Whether each NVLink that the GPU has is up."""
@@ -273,8 +274,15 @@ class HealthReader:
         links = [link for link in range(_MOST_LINKS) if active >> link & 1]
         return sum(int(self._nvml.nvmlDeviceGetNvLinkErrorCounter(handle, link, counter)) for link in links)
 
-    def _fabric(self, handle: Any) -> tuple[int, int]:
-        """The fabric's state and status. A GPU without NVSwitch says that it has no fabric."""
+    def _fabric_health(self, handle: Any) -> int:
+        """The bits in which the driver says what ails the fabric. An older driver has none."""
+        mask = self._fabric(handle)[2]
+        if mask is None:
+            raise self._nvml.NVMLError(NOT_SUPPORTED)
+        return mask
+
+    def _fabric(self, handle: Any) -> tuple[int, int, int | None]:
+        """The fabric's state, status and bits of health. A GPU without NVSwitch says that it has no fabric."""
         nvml = self._nvml
         info = nvml.c_nvmlGpuFabricInfoV_t()
         try:
@@ -284,7 +292,8 @@ class HealthReader:
             nvml.nvmlDeviceGetGpuFabricInfo(handle, ctypes.byref(info))
         if int(info.state) == _FABRIC_OFF:
             raise nvml.NVMLError(NOT_SUPPORTED)
-        return int(info.state), int(info.status)
+        mask = getattr(info, "healthMask", None)
+        return int(info.state), int(info.status), None if mask is None else int(mask)
 
     def _reasons(self, handle: Any) -> int:
         nvml = self._nvml

@@ -311,6 +311,15 @@ def test_a_gpu_without_a_bridge_is_sound_and_one_without_links_behind_an_nvswitc
     assert {tuple(found[:3]) for found in seen["findings"]} == {(3, "links", "drain")}
 
 
+def test_each_ill_that_the_fabric_tells_of_is_a_finding(tmp_path: Path) -> None:
+    sound = watched(stand_in(tmp_path / "a", "eight-h100", "gpu.3.fabric.health = 0x1aa"))
+    assert (sound["findings"], sound["blinds"]) == ([], [])
+    seen = watched(stand_in(tmp_path / "b", "eight-h100", "gpu.3.fabric.health = 0x305"))
+    assert [found[:3] for found in seen["findings"]] == [[3, "links", "drain"]] * 3
+    said = " ".join(found[3] for found in seen["findings"])
+    assert all(part in said for part in ("bandwidth is degraded", "routes are being recovered", "configured wrongly"))
+
+
 ALL_OFF = "gpu.*.nvlink.?.state = 0", "gpu.*.nvlink.1[0-7].state = 0"
 A100 = ("gpu.*.name = NVIDIA A100-SXM4-80GB", "gpu.*.capability = 8.0", "gpu.*.fabric.* = !3")
 """GPUs before Hopper tell of no fabric."""
