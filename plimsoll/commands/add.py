@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -105,9 +106,12 @@ def run(options: argparse.Namespace) -> int:
         max_new_tokens=_ON_CPU if tier.device == "cpu" else _ON_GPU,
         folder=out.absolute().parent,
         command=f"plimsoll add {shlex.quote(options.model)}",
-        digests=_digests(inspection.found) if options.digests else {},
     )
-    write_entry(out, compose(inspection, choice), options.catalogue)
+    # First without them: to hash a large checkpoint for an entry that cannot be written takes long.
+    entry = compose(inspection, choice)
+    if options.digests:
+        entry = compose(inspection, replace(choice, digests=_digests(inspection.found)))
+    write_entry(out, entry, options.catalogue)
     _tell(out, choice, inspection, refused, why)
     return 0
 

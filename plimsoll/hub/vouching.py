@@ -14,6 +14,7 @@ Nobody vouches for other files, which a verdict says. `digests_of` makes the ent
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ class _Record:
 
 def notes_of(folder: Path, cache: Path) -> Path:
     """The file in our cache that notes which files of a folder of the user's were found sound."""
-    return cache / _NOTES.format(sha256(str(folder.absolute()).encode()).hexdigest()[:16])
+    return cache / _NOTES.format(sha256(os.fsencode(folder.absolute())).hexdigest()[:16])
 
 
 def digests_of(folder: Path, notes: Path, count: Count) -> tuple[dict[str, str], dict[str, str]]:

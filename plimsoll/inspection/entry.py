@@ -108,7 +108,18 @@ def takeable(inspection: Inspection, asked: Sequence[Quantization]) -> tuple[lis
 
 
 def compose(inspection: Inspection, choice: EntryChoices) -> str:
-    """The text of the file. Raises ValueError where the configuration holds what TOML cannot say."""
+    """The text of the file. Raises PlimsollError where its folder, or the configuration, is called or holds what TOML
+    cannot say."""
+    try:
+        return _composed(inspection, choice)
+    except ValueError as error:
+        raise PlimsollError(
+            f"{one_line(inspection.found.name)} cannot be entered: {error}; rename the folder or the file that is "
+            "called so, or correct that in config.json"
+        ) from None
+
+
+def _composed(inspection: Inspection, choice: EntryChoices) -> str:
     found, description = inspection.found, inspection.description
     if description is None:
         raise ValueError("a model that nobody described has no entry")

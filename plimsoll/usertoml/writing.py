@@ -19,7 +19,10 @@ def key(name: str) -> str:
 
 
 def text(words: str) -> str:
-    """A text in quotes, on one line."""
+    """A text in quotes, on one line. Raises ValueError for one with half of a character in it: the name of a file that
+    is not UTF-8, or an escape of JSON that stands alone."""
+    if any(_is_half(character) for character in words):
+        raise ValueError(f"TOML has no text that is not UTF-8: {words!r:.200}")
     shown = (
         _ESCAPED.get(character) or (character if character.isprintable() else f"\\U{ord(character):08X}")
         for character in words
@@ -27,8 +30,12 @@ def text(words: str) -> str:
     return f'"{"".join(shown)}"'
 
 
+def _is_half(character: str) -> bool:
+    return "\ud800" <= character <= "\udfff"
+
+
 def value(data: Any) -> str:
-    """Any JSON value except null, on one line. Raises ValueError for what TOML cannot express, such as null."""
+    """Any JSON value except null, on one line. Raises ValueError for what TOML cannot say, such as null."""
     if isinstance(data, bool):
         return "true" if data else "false"
     if isinstance(data, int):

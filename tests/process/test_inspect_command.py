@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -236,6 +237,23 @@ def test_what_cannot_be_entered_is_one_error(words: list[str], says: str, checkp
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"plimsoll: error: {says}")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("digests", [[], ["--no-digests"]], ids=["digests", "no digests"])
+def test_a_folder_whose_name_is_not_utf_8_is_entered_only_where_the_name_is_not_written(
+    checkpoint: Path, tmp_path: Path, digests: list[str]
+) -> None:
+    """TOML is UTF-8; a path from where the file lies may do without that name."""
+    folder = tmp_path / os.fsdecode(b"n\xff")
+    shutil.copytree(checkpoint, folder / "model")
+    words = ("add", folder / "model", "--quantizations=bf16", *digests)
+    refused = plimsoll(*words, "--out", tmp_path / "x.toml", cwd=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "cannot be entered: TOML has no text that is not UTF-8: 'n\\udcff/model'; rename the " in refused.stderr
+    assert "hashing" not in refused.stderr
+    done = plimsoll(*words, "--out", folder / "x.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert tomllib.loads((folder / "x.toml").read_text())["model"][0]["path"] == "model"
 
 
 def test_a_damaged_copy_of_what_the_suite_trained_is_not_entered(trained: dict[str, Path], tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ from plimsoll.host import specify
 from plimsoll.host.describing import Describe, Description
 from plimsoll.host.server.describing import _file_configuration, describe
 from plimsoll.host.server.loading import load
+from plimsoll.host.server.predict.coverage import build_skeleton
+from plimsoll.host.server.predict.layers import Layers
+from plimsoll.host.server.predict.passes import NotFollowedError
 from plimsoll.host.server.predict.variant import predict_all
 from plimsoll.host.server.serve import Session
 from plimsoll.hub.access import Query
@@ -29,7 +32,7 @@ from plimsoll.inspection.table import render, to_json
 from plimsoll.judge.quantization import check_coverage, check_expected_set, check_stored_bytes
 from plimsoll.plan.predictions import Predictions
 from tests.support.hub_configs import HUB_CONFIGS
-from tests.support.random_checkpoints import load_spec, save_checkpoint, save_tokenizer
+from tests.support.random_checkpoints import CONFIGS, load_spec, save_checkpoint, save_tokenizer
 from tests.support.small_architectures import TWELVE, save_small
 
 USUAL = (Quantization.BF16, Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ)
@@ -334,6 +337,27 @@ def test_a_cache_that_is_smaller_than_its_heads_is_told_beside_them(inspect: Ins
     # In 61 layers a latent of 512 and a rotary part of 64, 2 bytes each.
     assert f"{61 * (512 + 64) * 2:,} bytes" in text
     assert f"all keys and values of its heads would be {61 * 2 * 128 * 64 * 2:,}" in text
+
+
+@pytest.mark.parametrize("scheme", ["fp8", ["fp8"], 4, True, False, ""])
+@pytest.mark.parametrize("part", [None, "text_config"])
+def test_a_scheme_that_is_no_table_is_told_in_one_line_with_a_step(part: str | None, scheme: object) -> None:
+    told = {"quantization_config": scheme}
+    with pytest.raises(PlimsollError) as caught:
+        described({"model_type": "llama"} | told if part is None else {"model_type": "llava", part: told})
+    assert str(caught.value).startswith(
+        f"the configuration says {json.dumps(scheme)} for quantization_config, and a table of settings is expected: "
+    )
+
+
+@pytest.mark.parametrize("layers", [0, -1])
+def test_a_model_without_a_layer_is_refused_and_not_predicted(layers: int) -> None:
+    config = {**CONFIGS["llama"], "num_hidden_layers": layers}
+    with pytest.raises(PlimsollError, match=f"the configuration says {layers} for num_hidden_layers, and LlamaForC"):
+        described(config)
+    skeleton: Any = build_skeleton(config, "AutoModelForCausalLM", "LlamaForCausalLM", "bfloat16")
+    with pytest.raises(NotFollowedError, match="it has no list of layers"):
+        Layers(skeleton)
 
 
 @pytest.mark.parametrize(

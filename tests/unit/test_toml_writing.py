@@ -35,6 +35,12 @@ def test_a_wide_table_gets_a_heading_and_a_long_list_lines_of_its_own() -> None:
     assert written.index("last = 1") < written.index("[t.sizes]")
 
 
+@pytest.mark.parametrize("data", ["a\udcff", {"\ud83d": 1}, ["\udfff"]])
+def test_half_of_a_character_is_refused_in_a_text_and_in_a_key(data: object) -> None:
+    with pytest.raises(ValueError, match="TOML has no text that is not UTF-8: "):
+        value(data)
+
+
 @pytest.mark.parametrize("data", [None, [None], {"a": None}, object()])
 def test_what_toml_cannot_say_is_refused(data: object) -> None:
     with pytest.raises(ValueError, match="TOML has no"):

@@ -87,6 +87,12 @@ def describe(request: Describe) -> Description:
         auto_class = architecture
         model = _built(whole, auto_class, architecture)
     text = model.config.get_text_config()
+    shape = _shape(model, text)
+    if shape.layers is not None and shape.layers < 1:
+        raise PlimsollError(
+            f"the configuration says {shape.layers} for num_hidden_layers, and {architecture} without a layer is no "
+            "model: correct that in config.json, or take the one that the weights were saved with"
+        )
     return Description(
         transformers=transformers.__version__,
         model_type=str(raw["model_type"]),
@@ -95,7 +101,7 @@ def describe(request: Describe) -> Description:
         named=bool(named),
         counts=_counts(model, text),
         tied=_is_tied(model),
-        shape=_shape(model, text),
+        shape=shape,
         rope=_plain(getattr(text, "rope_parameters", None) or {}),
         attention=supported_attention(model),
         generates=_can_generate(model),
@@ -118,9 +124,15 @@ def _file_configuration(raw: Mapping[str, Any]) -> Any:
         own = "auto_map" in raw
         brings = "; the repository brings code of its own for it (auto_map), which is not run" if own else ""
         raise PlimsollError(f"transformers {transformers.__version__} has no model type {model_type!r}{brings}")
+    if (scheme := next(_no_schemes(raw), None)) is not None:
+        raise PlimsollError(
+            f"the configuration says {json.dumps(scheme):.60} for {_SCHEME}, and a table of settings is expected: take "
+            "it out of config.json where the weights are in floats, else take the file that they were saved with"
+        )
     arguments = {key: value for key, value in raw.items() if key not in _BOOKKEEPING | {"model_type"}}
     try:
-        return transformers.AutoConfig.for_model(model_type, **arguments)
+        config = transformers.AutoConfig.for_model(model_type, **arguments)
+        config.to_dict()  # some values are not looked at before
     except Exception as error:  # a configuration's constructor raises anything for a value that it does not expect
         # In one line, and with its class: a KeyError says a name alone.
         text = " ".join(str(error).split())[:400]
@@ -128,6 +140,16 @@ def _file_configuration(raw: Mapping[str, Any]) -> Any:
             f"transformers {transformers.__version__} cannot read the configuration: {type(error).__name__}: {text}; "
             "correct that in config.json, or take the one that the weights were saved with"
         ) from error
+    return config
+
+
+def _no_schemes(part: Any) -> Iterator[Any]:
+    """What stands in the place of a scheme, here and in parts of the model, and is none."""
+    if isinstance(part, Mapping):
+        for key, value in part.items():
+            if key == _SCHEME and value is not None and not isinstance(value, Mapping):
+                yield value
+            yield from _no_schemes(value)
 
 
 def _named_architecture(raw: Mapping[str, Any]) -> str:

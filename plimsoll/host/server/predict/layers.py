@@ -87,6 +87,7 @@ class Layers:
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
         lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and name]
+        lists = [(name, module) for name, module in lists if len(module)]
         if not lists:
             raise NotFollowedError("it has no list of layers")
         self._name, self._list = max(lists, key=lambda pair: _size(pair[1]))
