@@ -71,7 +71,7 @@ def chart_section(versus: Versus, against: str, labels: Mapping[int, str], rule:
     for figure in versus.memory:
         if (row := _of_figure(figure, labels)) is not None:
             by_metric.setdefault(figure.base.metric, []).append(row)
-    for figure in versus.figures:
+    for figure in (*versus.speeds, *versus.figures):
         # Whether more of it is worse, nobody says.
         if figure.level is not Level.SAME and (row := _of_figure(figure, labels)) is not None:
             by_metric.setdefault(figure.base.metric, []).append(replace(row, tone=Tone.NEAR))

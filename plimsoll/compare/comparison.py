@@ -179,7 +179,7 @@ def _samples(timed: Timed) -> Samples:
 def _versus(base: Side, pairing: _Pairing, adjusted: Sequence[float | None], tests: int, rule: Rule) -> Versus:
     other = pairing.other
     times = tuple(_row(test, p, pairing, tests, rule) for test, p in zip(pairing.tests, adjusted, strict=True))
-    memory, figures = figure_rows(base, other, rule)
+    memory, speeds, figures = figure_rows(base, other, rule)
     logs = [math.log(row.ratio) for row in times]
     return Versus(
         base=base,
@@ -187,6 +187,7 @@ def _versus(base: Side, pairing: _Pairing, adjusted: Sequence[float | None], tes
         unlike=unlike(base.machine, base.name, other.machine, other.name),
         times=times,
         memory=tuple(memory),
+        speeds=tuple(speeds),
         figures=tuple(figures),
         missing=tuple(absent(base, other)),
         added=tuple(absent(other, base)),

@@ -63,6 +63,7 @@ def _versus(versus: Versus) -> dict[str, Any]:
         "steadiness": versus.steadiness,
         "times": [_time(row) for row in versus.times],
         "memory": [_figure_row(row) for row in versus.memory],
+        "speeds": [_figure_row(row) for row in versus.speeds],
         "figures": [_figure_row(row) for row in versus.figures],
         "missing": [asdict(entry) for entry in versus.missing],
         "added": [asdict(entry) for entry in versus.added],

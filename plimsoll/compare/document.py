@@ -121,7 +121,10 @@ def _machines(comparison: Comparison, letters: dict[int, str]) -> Section:
 
 
 def _all_labels(versus: Versus) -> dict[int, str]:
-    times, figures = ([row.base for row in versus.times], [row.base for row in (*versus.memory, *versus.figures)])
+    times, figures = (
+        [row.base for row in versus.times],
+        [row.base for row in (*versus.memory, *versus.speeds, *versus.figures)],
+    )
     return {**_labels(times), **_labels(figures)}
 
 
@@ -130,6 +133,7 @@ def _versus_sections(versus: Versus, against: str, rule: Rule) -> list[Section]:
         _times(versus, against, rule),
         _not_comparable(versus, against),
         _figures(f"{against}: memory", versus.memory, only_changed=False, lines=_memory_lines(rule)),
+        _speeds(f"{against}: speeds of devices", versus.speeds),
         _figures(f"{against}: other figures that changed", versus.figures, only_changed=True, lines=()),
         _absences(f"{against}: missing", versus.missing),
         _absences(f"{against}: added", versus.added),
@@ -309,6 +313,25 @@ def _figures(title: str, rows: Sequence[FigureRow], *, only_changed: bool, lines
     notable = sum(row.level is not Level.SAME for row in shown)
     head = ("check", "metric", "word", "change", "base", "other")
     return section_of(title, lines, table_of(head, cells, 3, notable))
+
+
+def _speeds(title: str, rows: Sequence[FigureRow]) -> Section:
+    """All of them, without a word: a device is judged by its floor, and one value a run shows no change."""
+    if not rows:
+        return section_of(title)
+    labels = _labels([row.base for row in rows])
+    cells = [
+        (
+            labels[id(row.base)],
+            row.base.metric,
+            _NONE if row.change is None else f"{1.0 + row.change:.3f}",
+            _figure_text(row.base),
+            _figure_text(row.other),
+        )
+        for row in rows
+    ]
+    lines = ("one value a run, so no test; higher is faster, and the floors of each run have judged it",)
+    return section_of(title, lines, table_of(("check", "metric", "ratio", "base", "other"), cells, 2))
 
 
 def _figure_text(figure: SideFigure) -> str:

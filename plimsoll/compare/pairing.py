@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from plimsoll.compare.result import Absent, FigureRow, Mismatch, NumericsChange, OutcomeChange
 from plimsoll.compare.rule import Level, Rule
 from plimsoll.compare.side import TIME, CellState, Key, Side, SideFigure, Timed
-from plimsoll.metrics import METRICS
+from plimsoll.metrics import FLOORED, METRICS
 
 
 def shared_times(base: Side, other: Side) -> tuple[list[tuple[Timed, Timed]], list[Mismatch]]:
@@ -68,16 +68,18 @@ def numerics_changes(base: Side, other: Side) -> list[NumericsChange]:
     return found
 
 
-def figure_rows(base: Side, other: Side, rule: Rule) -> tuple[list[FigureRow], list[FigureRow]]:
-    """Memory figures, then all others, that both sides tried to measure."""
+def figure_rows(base: Side, other: Side, rule: Rule) -> tuple[list[FigureRow], list[FigureRow], list[FigureRow]]:
+    """Memory figures, speeds of devices, then all others, that both sides tried to measure: each is in one of them."""
     memory: list[FigureRow] = []
+    speeds: list[FigureRow] = []
     others: list[FigureRow] = []
     for key, ours in base.figures.items():
         theirs = other.figures.get(key)
-        if theirs is None or _is_timed(ours) or _is_timed(theirs):
+        if theirs is None:
             continue
-        (memory if ours.unit == "bytes" else others).append(_figure_row(ours, theirs, rule))
-    return memory, others
+        rows = memory if ours.unit == "bytes" else speeds if ours.metric in FLOORED else others
+        rows.append(_figure_row(ours, theirs, rule))
+    return memory, speeds, others
 
 
 def _figure_row(ours: SideFigure, theirs: SideFigure, rule: Rule) -> FigureRow:
@@ -164,7 +166,3 @@ def _change(cell: str, ours: CellState, theirs: CellState) -> OutcomeChange | No
         reason=theirs.reason,
         is_worse=ours.outcome.is_good and not theirs.outcome.is_good,
     )
-
-
-def _is_timed(figure: SideFigure) -> bool:
-    return figure.unit == "s" or figure.unit.endswith("/s")

@@ -103,6 +103,8 @@ class Versus:
     """Why the two should not be compared; not empty only where the user forced it."""
     times: tuple[TimeRow, ...]
     memory: tuple[FigureRow, ...]
+    speeds: tuple[FigureRow, ...]
+    """Of devices; a floor judges each, and one value a run shows no change of it."""
     figures: tuple[FigureRow, ...]
     missing: tuple[Absent, ...]
     """In the base, not in the other."""
@@ -143,7 +145,7 @@ class Versus:
     @property
     def is_empty(self) -> bool:
         """True where the two have nothing in common: no time, no figure, no cell."""
-        return not (self.times or self.memory or self.figures or self.mismatched or self.shares_checks)
+        return not (self.times or self.memory or self.speeds or self.figures or self.mismatched or self.shares_checks)
 
     @property
     def shares_checks(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,18 +11,23 @@ from typing import Any
 import pytest
 
 from plimsoll.compare.comparison import compare
+from plimsoll.compare.data import comparison_text
+from plimsoll.compare.fail_on import FailCondition, exit_status, findings
 from plimsoll.compare.finding import read_side
 from plimsoll.compare.machine import MachineDifference
 from plimsoll.compare.result import Absent, Comparison, Versus
 from plimsoll.compare.rule import Change, Level, Rule
 from plimsoll.compare.side import Side
+from plimsoll.compare.texts import markdown_text, terminal_lines
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.encoding import measurement_fields
 from plimsoll.evidence.events import Event
 from plimsoll.judge.judgement import Measurement
+from plimsoll.metrics import FLOORED, METRICS
 from plimsoll.node.node import Node
 from tests.support.compare_runs import benchmark_file, load_cell, noisy, side, timed_events, timed_run, write_run
 from tests.support.run_events import NODE, cell, crash, finish, line, measured, report
+from tests.support.schemas import validator
 
 ROUNDS = noisy(1, 6)
 RULE = Rule()
@@ -104,6 +110,40 @@ def test_other_figures_are_no_memory(tmp_path: Path) -> None:
     found = versus(*folders)
     assert not found.memory
     assert [row.level for row in found.figures] == [Level.LESS]
+
+
+def test_each_measurement_of_both_runs_is_in_exactly_one_table(tmp_path: Path) -> None:
+    asks = cell("test_device")
+    compares = [name for name in METRICS if not name.startswith("free_")]
+    folders = [
+        timed_run(tmp_path, name, {}, cells=[asks], others=[measured(asks, metric, value) for metric in compares])
+        for name, value in (("base", 10**9), ("other", 2 * 10**9))
+    ]
+    comparison = compared(*folders)
+    [found] = comparison.versus
+    tables = (found.times, found.memory, found.speeds, found.figures)
+    assert sorted(row.base.metric for table in tables for row in table) == sorted(compares)
+    assert {row.base.metric for row in found.speeds} == set(FLOORED)
+    assert all(row.base.unit == "bytes" for row in found.memory)
+    text = markdown_text(comparison, ())
+    assert all(metric in text for metric in compares)
+    assert [row["change"] for row in json.loads(comparison_text(comparison, (), (), 0))["versus"][0]["speeds"]] == (
+        [1.0] * len(FLOORED)
+    )
+
+
+def test_slower_devices_are_shown_with_their_ratio_and_are_no_memory(tmp_path: Path) -> None:
+    asks = cell("test_device")
+    folders = [
+        timed_run(tmp_path, name, {}, cells=[asks], others=[measured(asks, "memory_bandwidth", value)])
+        for name, value in (("base", 4e12), ("other", 1e12))
+    ]
+    comparison = compared(*folders)
+    assert findings(comparison, list(FailCondition)) == ()
+    assert exit_status(comparison, [FailCondition.MEMORY], allow_undecided=False) == 6
+    assert any("memory_bandwidth" in each and "0.250" in each for each in terminal_lines(comparison, (), 0))
+    schema = validator("comparison")
+    schema.validate(json.loads(comparison_text(comparison, (), (), 0)))
 
 
 def test_an_outcome_that_was_lost_and_a_verdict_that_changed_are_shown(tmp_path: Path) -> None:
