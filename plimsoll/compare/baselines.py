@@ -18,6 +18,7 @@ from typing import Final
 from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.evidence.reader import EVIDENCE_FILE, RESUMED_FOLDER, read_run
 from plimsoll.node.node import Node
+from plimsoll.userpath import is_there
 
 FOLDER: Final = "baselines"
 """Where baselines lie in the reports folder."""
@@ -91,7 +92,7 @@ def save_baseline(run: Path, reports: Path, *, name: str | None, replace: bool) 
         raise PlimsollError(f"{label!r} is no name for a baseline: use letters, digits, dots and dashes")
     machine, driver = machine_slug(record.node), slug(record.node.driver or "") or NO_DRIVER
     folder = reports / FOLDER / machine / driver / label
-    if folder.exists() and not replace:
+    if is_there(folder) and not replace:
         raise PlimsollError(f"there is a baseline {folder} already; use --replace, or --name NAME for another")
     try:
         _copy(run, folder)

@@ -52,7 +52,7 @@ def read_expected(text: str | None) -> Expected:
         return Expected(count=int(text))
     path = Path(text)
     try:
-        lines = read_file(path).decode("utf-8").splitlines()
+        lines = read_file(path).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         why = reason_of(error) if isinstance(error, OSError) else "it is no text in UTF-8"
         raise PlimsollError(

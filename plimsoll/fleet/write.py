@@ -13,6 +13,7 @@ from plimsoll.fleet.document import breach_words, fleet_document
 from plimsoll.fleet.fleet import Fleet
 from plimsoll.present import markdown, parts, terminal
 from plimsoll.report.write import write_atomically
+from plimsoll.userpath import is_there
 
 _SKIPPED_ON_A_TERMINAL: Final = ("All nodes", "How it was decided")
 
@@ -54,10 +55,11 @@ _WRITERS: Final[Mapping[str, Callable[[Fleet], str]]] = {
 
 def required_output(path: Path) -> Path:
     """The path, where it can be written to. Raises PlimsollError, before anything is read, where the page needs a
-    library that is missing."""
-    if path.suffix in ("", ".html") or path.is_dir():
+    library that is missing, and for a path that cannot be examined."""
+    is_folder = is_there(path) and path.is_dir()
+    if path.suffix in ("", ".html") or is_folder:
         require("pages", "the page of a fleet", ("jinja2",))
-    if path.suffix not in ("", *_WRITERS) and not path.is_dir():
+    if path.suffix not in ("", *_WRITERS) and not is_folder:
         raise PlimsollError(
             f"--output {path}: it ends in none of {', '.join(_WRITERS)}; give such a file, or a folder for all of them"
         )

@@ -110,3 +110,10 @@ def test_only_evidence_is_copied_into_a_baseline(tmp_path: Path) -> None:
     os.mkfifo(run / "resumed" / "pipe")
     saved = save_baseline(run, tmp_path / "reports", name="a", replace=False)
     assert sorted(path.name for path in saved.folder.rglob("*")) == ["evidence.jsonl", "resumed"]
+
+
+def test_a_name_that_the_system_refuses_is_one_message(tmp_path: Path) -> None:
+    source = timed_run(tmp_path, "r1", {"a/nf4": ROUNDS})
+    save_baseline(source, tmp_path, name="v1", replace=False)
+    with pytest.raises(PlimsollError, match=r"cannot be looked at: File name too long"):
+        save_baseline(source, tmp_path, name="x" * 300, replace=False)

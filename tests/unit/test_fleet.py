@@ -660,6 +660,7 @@ def test_the_exit_statuses_are_those_of_a_verdict(tmp_path: Path) -> None:
             "--expect-nodes no.txt: it is no number, and no file that can be read (No such",
         ),
         ([".", "--output=a.pdf"], "--output a.pdf: it ends in none of .html, .md, .json, .jsonl; give"),
+        ([".", f"--output={'x' * 300}.html"], ": cannot be looked at: File name too long"),
         ([".", "--fail-on=outliers"], "'outliers' is none of difference, outlier, straggler"),
     ],
 )
@@ -667,6 +668,12 @@ def test_a_mistake_is_one_message(tmp_path: Path, arguments: list[str], says: st
     done = plimsoll("fleet", *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
+
+
+def test_a_list_of_nodes_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"\xef\xbb\xbfgpu1 8\r\ngpu2\r\n")
+    expected = read_expected(str(tmp_path / "list"))
+    assert (expected.names, expected.gpus) == (("gpu1", "gpu2"), {"gpu1": 8})
 
 
 @pytest.mark.parametrize(
