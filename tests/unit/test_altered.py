@@ -126,6 +126,7 @@ def options(**given: object) -> Namespace:
         "load_config": None,
         "gpus": None,
         "soak": None,
+        "expect_gpus": None,
         "datasets": "auto",
         "dataset_dir": [],
         "samples": None,
