@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from html import escape
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from plimsoll.redaction import REDACTED, Redactor
 from plimsoll.report.naming import check_anchor
 from plimsoll.report.rows import settled_rows
 from tests.support.broken_checkpoints import model_entry, shipped, variant_entry
-from tests.support.subsession import run_suite
+from tests.support.subsession import ROOT, run_suite
 
 TOKEN = "planted&<token>-5f2c"
 
@@ -32,6 +35,19 @@ def test_a_live_page_holds_no_token_in_any_form(tmp_path: Path) -> None:
     assert page.count(REDACTED) > 2, "the row and the head tell of it"
     assert "5f2c" not in page.replace(str(tmp_path), "")
     assert escape(TOKEN) not in page
+
+
+def test_a_redacted_failure_keeps_its_error_apart_from_its_traceback(tmp_path: Path) -> None:
+    """pytest's summary, like ours, tells a failure by its error."""
+    (tmp_path / "test_own.py").write_text(f"def test_it(tmp_path):\n    assert not tmp_path, 'said {TOKEN}'\n")
+    words = (sys.executable, "-m", "pytest", "-c/dev/null", f"--rootdir={tmp_path}", "-pfixtures.redaction", "-rf")
+    env = {**os.environ, "HF_TOKEN": TOKEN, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*words, "test_own.py"], cwd=tmp_path, env=env, check=False, capture_output=True, text=True, timeout=60
+    )
+    assert f"FAILED test_own.py::test_it - AssertionError: said {REDACTED}\n" in done.stdout
+    assert "tmp_path = " in done.stdout
+    assert TOKEN not in done.stdout
 
 
 def test_rows_are_redacted_in_every_field() -> None:
