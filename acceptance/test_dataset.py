@@ -45,6 +45,7 @@ def test_every_example_is_scored(answers: Answers, aurocs: Aurocs, judge: Judge)
         low=asking.chosen,
         high=asking.chosen,
         source=f"the examples that were chosen of the {asking.available} there are",
+        circumstances={"dataset": asking.dataset},
     )
 
 

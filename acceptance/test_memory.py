@@ -26,9 +26,9 @@ _BESIDE = 256 * 2**20
 def test_stored_bytes(loaded: LoadedVariant, footprint: Footprint, judge: Judge, causes: Explain) -> None:
     """Parameters, buffers and quantization statistics take exactly the bytes that were predicted.
 
-    Limit: Exactly the prediction from the configuration (docs/prediction.md).
-    Fails when: one byte more or less is stored. The failure names the causes that fit: a missed quantization, untied
-    weights, another dtype.
+    Limit: Exactly the prediction from the configuration (docs/prediction.md), and every claim.
+    Fails when: one byte more or less is stored, or a claim does not hold. The failure names the causes that fit: a
+    missed quantization, untied weights, another dtype.
     Do: Do what the named cause says. test_bytes_of_each_parameter names the tensors.
     Symptoms: not-packed, untied, memory-figure
     """

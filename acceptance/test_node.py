@@ -65,7 +65,7 @@ def test_tenants(device: Device, tenants: Tenants, judge: Judge, request: pytest
 def test_free_ram(need: Need, node: Node, judge: Judge) -> None:
     """The memory that was available before anything loaded holds what the variant is predicted to need.
 
-    Limit: At least the prediction from the configuration (docs/prediction.md).
+    Limit: At least the prediction from the configuration (docs/prediction.md), and every claim.
     Fails when: less memory is available than that.
     Do: End what else runs, raise the memory limit of the container or job, or take a variant that `plimsoll plan`
     says fits.
@@ -79,7 +79,7 @@ def test_free_ram(need: Need, node: Node, judge: Judge) -> None:
 def test_free_disk(disk_room: DiskRoom, judge: Judge) -> None:
     """The disk where the weights land has room for what is still to be brought there.
 
-    Limit: At least the size of the files that are not in the cache yet.
+    Limit: At least the size of the files that are not in the cache yet, and every claim.
     Fails when: less is free than that.
     Do: Free space there, or set HF_HOME to a folder on a larger disk.
     Symptoms: disk-full, disk-read-only

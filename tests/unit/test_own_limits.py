@@ -87,6 +87,58 @@ def test_the_suites_own_limit_yields_to_a_claim(tmp_path: Path) -> None:
     assert [judgement.limit.source for judgement in claimed.judgements] == ["a card"]
 
 
+def bytes_claimed(variant: Variant, high: float, low: float | None = None, **more: Any) -> Variant:
+    origin = Origin(file=Path("my.toml"), key="claim[0]")
+    claim = Claim(
+        variants=(variant.id,),
+        metric="weight_bytes",
+        low=low,
+        high=high,
+        unit="bytes",
+        source="a card",
+        origin=origin,
+        **more,
+    )
+    return replace(variant, claims=(claim,))
+
+
+def test_an_exact_limit_stays_beside_a_claim_and_each_can_fail_the_check(tmp_path: Path) -> None:
+    """A claim on what the suite compares exactly was dropped without a word."""
+    plain = read_catalogue().variants["tiny-llama/bf16"]
+    tight = judge_of(bytes_claimed(plain, 1), tmp_path)
+    with pytest.raises(pytest.fail.Exception, match="a card"):
+        tight.limit("weight_bytes", 50, low=50, high=50, source="predicted")
+    assert [(one.limit.source, one.outcome) for one in tight.judgements] == [
+        ("predicted", Outcome.PASS),
+        ("a card", Outcome.FAIL),
+    ]
+    roomy = judge_of(bytes_claimed(plain, 100), tmp_path)
+    with pytest.raises(pytest.fail.Exception, match="predicted"):
+        roomy.limit("weight_bytes", 51, low=50, high=50, source="predicted")
+    assert [one.outcome for one in roomy.judgements] == [Outcome.FAIL, Outcome.PASS]
+
+
+def test_what_is_counted_is_not_near_a_bound(tmp_path: Path) -> None:
+    judge = judge_of(bytes_claimed(read_catalogue().variants["tiny-llama/bf16"], 51, 49), tmp_path)
+    judge.limit("weight_bytes", 50, low=50, high=50, source="predicted")
+    assert [one.outcome for one in judge.judgements] == [Outcome.PASS, Outcome.PASS]
+
+
+def test_a_claim_under_conditions_limits_what_states_them(tmp_path: Path) -> None:
+    variant = bytes_claimed(read_catalogue().variants["tiny-llama/bf16"], 1, conditions={"dataset": "svamp"})
+    judge = judge_of(variant, tmp_path)
+    judge.limit("weight_bytes", 50, low=50, high=50, source="predicted")
+    with pytest.raises(pytest.fail.Exception, match="a card"):
+        judge.limit("weight_bytes", 50, low=50, high=50, source="predicted", circumstances={"dataset": "svamp"})
+    assert len(judge.judgements) == 3
+
+
+def test_a_disputed_claim_limits_nothing(tmp_path: Path) -> None:
+    judge = judge_of(bytes_claimed(read_catalogue().variants["tiny-llama/bf16"], 1, disputed="no"), tmp_path)
+    judge.limit("weight_bytes", 50, low=50, high=50, source="predicted")
+    assert [one.limit.source for one in judge.judgements] == ["predicted"]
+
+
 OF_ENGLISH = {"nll_per_byte", "general_answers", "ended_share"}
 TINY_MINE = """
 [[model]]
