@@ -101,8 +101,9 @@ def test_the_comparison_of_the_workflow_finds_a_doubled_load_and_passes_an_uncha
     base = {f"model-{i}/nf4": noisy(i, int(asked)) for i in range(variants)}
     other = {f"model-{i}/nf4": noisy(100 + i, int(asked)) for i in range(variants)}
     other["model-0/nf4"] = [slower * seconds for seconds in other["model-0/nf4"]]
-    write_run(tmp_path / "reports/baselines/nvidia-h200/570.1/driver-570", timed_events(base))
-    latest = timed_run(tmp_path / "reports", "today", other)
+    memory = dict.fromkeys(base, 10**9)
+    write_run(tmp_path / "reports/baselines/nvidia-h200/570.1/driver-570", timed_events(base, memory=memory))
+    latest = timed_run(tmp_path / "reports", "today", other, memory=memory)
     (tmp_path / "reports/latest").symlink_to(latest.name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
