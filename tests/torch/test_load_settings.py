@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.catalogue.settings import ROPE_TYPES
-from plimsoll.host.protocol import Generate, ProveContent
+from plimsoll.host.protocol import CompareConfig, Generate, ProveContent
+from plimsoll.host.server.configuration import differences
 from plimsoll.host.server.content.proof import prove
 from plimsoll.host.server.failures import LoadFailed
 from plimsoll.host.server.generation import generate
 from plimsoll.host.server.loading import LoadedModel, load
-from tests.support.random_checkpoints import load_spec, save_checkpoint
+from plimsoll.host.server.reference import streaming_map
+from tests.support.random_checkpoints import CONFIGS, load_spec, save_checkpoint
 
 BF16 = Quantization.BF16
 
@@ -33,8 +38,6 @@ def test_a_sliding_window_is_in_force_in_the_model(tmp_path: Path, synthetic: bo
     folder = save_checkpoint("phi3", tmp_path)
     changes: dict[str, Any] = {"config": {"sliding_window": 8}}
     if synthetic:
-        from tests.support.random_checkpoints import CONFIGS
-
         changes["synthetic_config"] = {**CONFIGS["phi3"], "sliding_window": 8}
     loaded = _load(folder, "phi3", **changes)
     assert loaded.model.config.sliding_window == 8
@@ -88,6 +91,28 @@ def test_a_setting_that_the_tokenizer_has_not_is_refused(tmp_path: Path, asked: 
     with pytest.raises(LoadFailed) as caught:
         _load(save_checkpoint("llama", tmp_path, vocab_size=512), "llama", tokenizer=asked)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+@pytest.mark.parametrize("said", ["torch.bfloat16", "auto", "no dtype"])
+def test_a_dtype_of_the_file_that_torch_has_not_is_overridden_by_the_load(tmp_path: Path, key: str, said: str) -> None:
+    folder = save_checkpoint("llama", tmp_path)
+    file = folder / "config.json"
+    known = {name: part for name, part in json.loads(file.read_text()).items() if "dtype" not in name}
+    file.write_text(json.dumps({**known, key: said}))
+    assert _load(folder, "llama").model.dtype is torch.bfloat16
+    entry = json.dumps(dict(CONFIGS["llama"]))
+    found = differences(CompareConfig(checkpoint=str(folder), revision=None, config_json=entry))
+    assert not [each for each in found if each.key == "dtype"]
+
+
+def test_an_attention_of_the_file_that_is_not_installed_is_overridden_by_the_load(tmp_path: Path) -> None:
+    folder = save_checkpoint("llama", tmp_path)
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "attn_implementation": "flash_attention_2"}))
+    spec = load_spec(folder, "llama", BF16)
+    assert _load(folder, "llama").model.config._attn_implementation == "sdpa"
+    assert streaming_map(replace(spec, device="cuda:0"))
 
 
 def test_weights_that_are_brought_in_from_disk_are_neither_missing_nor_unproved(tmp_path: Path) -> None:

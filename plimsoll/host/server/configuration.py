@@ -43,7 +43,11 @@ def differences(request: CompareConfig) -> tuple[ConfigDifference, ...]:
     config = json.loads(request.config_json)
     entry = AutoConfig.for_model(**config)
     # The entry decides the class. What runs code to be read is no configuration.
-    theirs = type(entry).from_pretrained(request.checkpoint, revision=request.revision or "main")
+    # Whatever the file says of the dtype, each load sets it: one that torch does not have is no obstacle to reading it.
+    theirs = type(entry).from_pretrained(
+        request.checkpoint, revision=request.revision or "main", dtype=entry.dtype or "float32"
+    )
+    theirs.dtype = entry.dtype
     ours, found = dict(_effective(entry)), dict(_effective(theirs))
     stated = set(_stated(config, entry))
     ends = _generation_ends(request)

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, GenerationConfig
+from transformers import GenerationConfig
 
 from plimsoll.host.protocol import Inventory, LoadSpec
 from plimsoll.host.server.checkpoint import CheckpointFiles, file_of, find_damage
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
-from plimsoll.host.server.load_options import fault_of_an_option
+from plimsoll.host.server.load_options import fault_of_an_option, read_configuration
 from plimsoll.host.server.predict.coverage import skeleton_of
 from plimsoll.symptoms.recognise import Seen, recognise
 
@@ -95,8 +95,9 @@ def _misshapen(spec: LoadSpec, checkpoint: CheckpointFiles | None, name: str) ->
     with safe_open(file, framework="pt") as shard:
         stored = tuple(shard.get_slice(name).get_shape())
     remote = spec.trust_remote_code
-    config = AutoConfig.from_pretrained(spec.checkpoint, revision=spec.revision, trust_remote_code=remote)
-    model = skeleton_of(config, spec.auto_class, spec.quantization.compute_dtype, trust_remote_code=remote)
+    model = skeleton_of(
+        read_configuration(spec), spec.auto_class, spec.quantization.compute_dtype, trust_remote_code=remote
+    )
     expected = next((tuple(tensor.shape) for known, tensor in model.named_parameters() if known == name), stored)
     if stored == expected:
         return None

@@ -141,9 +141,7 @@ def configured(spec: LoadSpec) -> Any:
     if spec.synthetic_config is not None:
         # The settings are in it already, but for what its class makes of them.
         return _heeded(spec, AutoConfig.for_model(**spec.synthetic_config))
-    config = AutoConfig.from_pretrained(
-        spec.checkpoint, revision=spec.revision, trust_remote_code=spec.trust_remote_code
-    )
+    config = read_configuration(spec)
     if not spec.config:
         return config
     try:
@@ -154,6 +152,23 @@ def configured(spec: LoadSpec) -> Any:
     # How it was named stays with it: transformers looks there for code and for files beside the weights.
     changed._name_or_path = config._name_or_path  # noqa: SLF001
     return _heeded(spec, changed)
+
+
+def read_configuration(spec: LoadSpec) -> Any:
+    """The configuration of a checkpoint, read as a load reads it: the load sets the dtype and the attention, and what
+    config.json says of them must not decide whether it can be read or built. Attention is the class's own here, for no
+    shape depends on it.
+    """
+    config = AutoConfig.from_pretrained(
+        spec.checkpoint,
+        revision=spec.revision,
+        trust_remote_code=spec.trust_remote_code,
+        dtype=spec.dtype,
+        attn_implementation=None,
+    )
+    # The setter reaches the configurations inside of it, which say their own.
+    config._attn_implementation = None  # noqa: SLF001  transformers has no public one
+    return config
 
 
 def _heeded(spec: LoadSpec, config: Any) -> Any:

@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from torch import nn
-from transformers import AutoConfig
 
 from plimsoll.host.protocol import LoadSpec, MakeReference, Scored
 from plimsoll.host.server import generation, loading
+from plimsoll.host.server.load_options import read_configuration
 from plimsoll.host.server.predict.coverage import skeleton_of
 
 _DISK: Final = "disk"
@@ -37,8 +37,9 @@ def streaming_map(spec: LoadSpec) -> dict[str, str]:
     if spec.device == "cpu":
         return {"": _DISK}
     remote = spec.trust_remote_code
-    config = AutoConfig.from_pretrained(spec.checkpoint, revision=spec.revision, trust_remote_code=remote)
-    model = skeleton_of(config, spec.auto_class, spec.quantization.compute_dtype, trust_remote_code=remote)
+    model = skeleton_of(
+        read_configuration(spec), spec.auto_class, spec.quantization.compute_dtype, trust_remote_code=remote
+    )
     _, anchor = min(_modules(model))
     return dict(_beside(model, anchor, spec.device))
 

@@ -15,6 +15,7 @@ from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.server.chat import chat_text, refuse_unusable_template
 from plimsoll.host.server.effective import refuse_unheeded
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
+from plimsoll.host.server.load_options import read_configuration
 from plimsoll.hub.pointers import first_stand_in
 from plimsoll.hub.settings_files import first_fault
 
@@ -40,7 +41,12 @@ def load_tokenizer(spec: LoadSpec) -> Any:
     no effect on it, and for a chat template that cannot be used."""
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
-            spec.checkpoint, revision=spec.revision, trust_remote_code=spec.trust_remote_code, **spec.tokenizer
+            spec.checkpoint,
+            # It would read config.json for the kind of model, and fail for what the load overrides there.
+            config=read_configuration(spec),
+            revision=spec.revision,
+            trust_remote_code=spec.trust_remote_code,
+            **spec.tokenizer,
         )
     except Exception as error:
         missing = [name for name in tokenizer_packages(Path(spec.checkpoint)) if find_spec(name) is None]
