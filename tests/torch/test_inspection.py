@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from plimsoll.errors import PlimsollError
 from plimsoll.footprint.prediction import Subject
 from plimsoll.host import specify
 from plimsoll.host.describing import Describe, Description
+from plimsoll.host.protocol import CompareConfig
+from plimsoll.host.server.configuration import differences
 from plimsoll.host.server.describing import _file_configuration, describe
 from plimsoll.host.server.loading import load
 from plimsoll.host.server.predict.coverage import build_skeleton
@@ -210,6 +213,46 @@ def test_a_null_that_toml_cannot_say_is_refused_by_name() -> None:
     assert str(caught.value) == (
         "an entry cannot say what the configuration does: TOML has no null, and a null inside of ffn_config is not the "
         "default there"
+    )
+
+
+INFINITE = {"__float__": "Infinity"}
+"""As save_pretrained writes it."""
+MAMBA_2 = {"model_type": "mamba2", "hidden_size": 64, "num_heads": 8, "head_dim": 16, "num_hidden_layers": 1}
+
+
+@pytest.mark.parametrize("infinite", [INFINITE, math.inf])
+def test_an_infinity_that_is_the_default_is_left_to_the_class(infinite: Any, tmp_path: Path) -> None:
+    config = {**MAMBA_2, "n_groups": 1, "state_size": 8, "vocab_size": 128, "time_step_limit": [0.0, infinite]}
+    found = described(config)
+    assert found.config.keys() >= MAMBA_2.keys()
+    assert "time_step_limit" not in found.config
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    entry = json.dumps(found.config, allow_nan=False)
+    assert differences(CompareConfig(checkpoint=str(tmp_path), revision=None, config_json=entry)) == ()
+    for other in ([0.5, infinite], [0.0, 5.0]):
+        (tmp_path / "config.json").write_text(json.dumps({**config, "time_step_limit": other}))
+        differing = differences(CompareConfig(checkpoint=str(tmp_path), revision=None, config_json=entry))
+        assert [each.key for each in differing] == ["time_step_limit"]
+
+
+def test_an_infinity_that_is_not_the_default_is_refused_by_its_place() -> None:
+    config = {**MAMBA_2, "n_groups": 1, "state_size": 8, "vocab_size": 128, "time_step_limit": [0.5, INFINITE]}
+    with pytest.raises(PlimsollError) as caught:
+        described(config)
+    assert str(caught.value) == (
+        "an entry cannot say what the configuration does: time_step_limit[1] is infinite, which is not the default "
+        "there, and an entry holds finite numbers; write a large one into config.json, such as 1e30"
+    )
+
+
+def test_what_is_no_number_is_refused_by_its_place() -> None:
+    config = {"model_type": "llama", "rms_norm_eps": math.nan, "rope_parameters": {"rope_theta": {"__float__": "NaN"}}}
+    with pytest.raises(PlimsollError) as caught:
+        described(config)
+    assert str(caught.value) == (
+        "the configuration has NaN, which is no number, for rms_norm_eps, rope_parameters.rope_theta; write the number "
+        "that is meant into config.json, or take the one that the weights were saved with"
     )
 
 

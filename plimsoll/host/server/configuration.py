@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
@@ -174,7 +175,8 @@ def _listed(ends: Any) -> list[int]:
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, float) or isinstance(other, float):
         numbers = [value for value in (one, other) if isinstance(value, (int, float))]
-        return len(numbers) == 2 and abs(numbers[0] - numbers[1]) <= _CLOSE * max(map(abs, numbers))
+        # An infinity is itself and no other number.
+        return len(numbers) == 2 and math.isclose(*numbers, rel_tol=_CLOSE)
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(one) == len(other) and all(map(_same, one, other))
     return bool(one == other)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 import sys
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
@@ -75,6 +76,7 @@ def describe(request: Describe) -> Description:
     where an entry cannot say what the file says.
     """
     raw = _with_numbers(json.loads(request.config_json))
+    _refuse_no_numbers(raw)
     file_config = _file_configuration(raw)
     named = request.architecture or _named_architecture(raw)
     architecture = named or _usual_architecture(raw, file_config)
@@ -217,8 +219,9 @@ def _built(config: Mapping[str, Any], auto_class: str, architecture: str) -> nn.
 def _entry_config(raw: Mapping[str, Any], file_config: Any, sources: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The keys that an entry must say, and those that it must say are null. `sources` is the code that reads them.
 
-    Raises PlimsollError where TOML cannot say what the file does, which is so for a null inside of a table or a list
-    that is not the default there.
+    Infinities are left to the class, as evidence cannot hold them: those of Mamba-2 are its default. Raises
+    PlimsollError where an entry cannot say what the file does, which is so for an infinity, and for a null inside of a
+    table or a list, that is not the default there.
     """
     meant = _comparable(file_config)
     kept = {key: value for key, value in raw.items() if key not in _BOOKKEEPING}
@@ -228,11 +231,17 @@ def _entry_config(raw: Mapping[str, Any], file_config: Any, sources: str) -> tup
         idle = kept[key] is None or key in _of_all_kinds()
         if (unread or idle) and not _differing(shorter, meant, {key} if unread else set()):
             kept = shorter
+    apart = raw.keys() - kept.keys() - {key for key in raw if _is_field(file_config, key)}
+    infinite, kept = tuple(_paths(kept, math.isinf)), _without_infinities(kept)
+    if infinite and _differing(kept, meant, apart):
+        raise PlimsollError(
+            f"an entry cannot say what the configuration does: {', '.join(infinite)} is infinite, which is not the "
+            "default there, and an entry holds finite numbers; write a large one into config.json, such as 1e30"
+        )
     nulls = tuple(key for key, value in kept.items() if value is None)
     config = {key: _without_nulls(value) for key, value in kept.items() if value is not None}
     short = {key: _without(value, _BOOKKEEPING | _of_all_kinds()) for key, value in config.items()}
     whole = dict.fromkeys(nulls)
-    apart = raw.keys() - kept.keys() - {key for key in raw if _is_field(file_config, key)}
     if not _differing({**short, **whole}, meant, apart):
         config = short
     if differing := _differing({**config, **whole}, meant, apart):
@@ -294,6 +303,36 @@ def _with_numbers(value: Any) -> Any:
             return float(str(value["__float__"]))
         return {key: _with_numbers(part) for key, part in value.items()}
     return [_with_numbers(part) for part in value] if isinstance(value, list) else value
+
+
+def _refuse_no_numbers(raw: Mapping[str, Any]) -> None:
+    """Raise PlimsollError for a value that is no number: it equals nothing, so no entry could be held against it."""
+    if paths := tuple(_paths(raw, math.isnan)):
+        raise PlimsollError(
+            f"the configuration has NaN, which is no number, for {', '.join(paths)}; write the number that is meant "
+            "into config.json, or take the one that the weights were saved with"
+        )
+
+
+def _paths(value: Any, is_meant: Callable[[float], bool], path: str = "") -> Iterator[str]:
+    """Where numbers of a kind are, in tables and lists too."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _paths(part, is_meant, f"{path}.{key}".removeprefix("."))
+    elif isinstance(value, list):
+        for place, part in enumerate(value):
+            yield from _paths(part, is_meant, f"{path}[{place}]")
+    elif isinstance(value, float) and is_meant(value):
+        yield path
+
+
+def _without_infinities(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table without the keys whose value is infinite or a list with such a number, in tables inside of it too."""
+    return {
+        key: _without_infinities(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if isinstance(value, dict) or not any(_paths(value, math.isinf))
+    }
 
 
 def _without_nulls(value: Any) -> Any:
