@@ -272,7 +272,8 @@ def test_what_is_no_number_is_refused_by_its_place() -> None:
         (
             {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": 64, "n_head": 0},
             f"transformers {transformers.__version__} cannot build GPT2LMHeadModel (model_type 'gpt2') with "
-            "AutoModelForCausalLM: ZeroDivisionError: integer division or modulo by zero",
+            "AutoModelForCausalLM: ZeroDivisionError: integer division or modulo by zero; correct that in config.json, "
+            "or take the one that the weights were saved with",
         ),
     ],
 )
@@ -414,6 +415,24 @@ def test_a_model_without_a_layer_is_refused_and_not_predicted(layers: int) -> No
 def test_a_value_that_no_class_takes_is_told_in_one_line_with_a_step(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(PlimsollError) as caught:
         _file_configuration({"model_type": "llama", "hidden_size": 128, **changes})
+    text = str(caught.value)
+    assert "\n" not in text
+    assert said in text
+    assert text.endswith("; correct that in config.json, or take the one that the weights were saved with")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hidden_act": "zorg"}, "KeyError: 'zorg'"),
+        ({"rope_parameters": {"rope_type": "zorg", "rope_theta": 1e4}}, "KeyError: 'zorg'"),
+        ({"num_key_value_heads": 0}, "ZeroDivisionError: "),
+    ],
+)
+def test_a_value_of_which_no_model_is_built_is_told_in_one_line_with_a_step(changes: dict[str, Any], said: str) -> None:
+    small = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    with pytest.raises(PlimsollError) as caught:
+        described({"model_type": "llama", "vocab_size": 128, **small, **changes})
     text = str(caught.value)
     assert "\n" not in text
     assert said in text

@@ -60,6 +60,7 @@ _BOOKKEEPING: Final = frozenset(
     }
 )
 """Keys that say where a file comes from and how it was used, and nothing of the model."""
+_CORRECT: Final = "correct that in config.json, or take the one that the weights were saved with"
 _SCHEME: Final = "quantization_config"
 _ALWAYS_SAID: Final = ("model_type", _SCHEME)
 """Keys that an entry says whether or not the class has them: it tells weights that are packed already from others."""
@@ -140,7 +141,7 @@ def _file_configuration(raw: Mapping[str, Any]) -> Any:
         text = " ".join(str(error).split())[:400]
         raise PlimsollError(
             f"transformers {transformers.__version__} cannot read the configuration: {type(error).__name__}: {text}; "
-            "correct that in config.json, or take the one that the weights were saved with"
+            f"{_CORRECT}"
         ) from error
     return config
 
@@ -206,13 +207,17 @@ def _built(config: Mapping[str, Any], auto_class: str, architecture: str) -> nn.
         configuration = configuration_of(config, architecture)
         names = _classes(auto_class, type(configuration))
         return build_skeleton(config, auto_class, names[0] if names else architecture, _DTYPE)
-    except PlimsollError:
-        raise
+    except PlimsollError as error:
+        # What its constructor raised is at fault in the file; a package that is missing is not.
+        if error.__cause__ is None or isinstance(error.__cause__, ImportError):
+            raise
+        raise PlimsollError(f"{error}; {_CORRECT}") from error
     except Exception as error:  # a model's constructor raises anything for sizes that do not go together
-        text = str(error).strip() or "no reason given"
+        text = " ".join(str(error).split()) or "no reason given"
+        step = "" if isinstance(error, ImportError) else f"; {_CORRECT}"
         raise PlimsollError(
             f"transformers {transformers.__version__} cannot build {architecture} from the configuration: "
-            f"{type(error).__name__}: {text}"
+            f"{type(error).__name__}: {text}{step}"
         ) from error
 
 
