@@ -174,9 +174,9 @@ class HealthWatch:
                 gpu = self._places.get(line.bus)
                 if not any(x.code == line.code and x.gpu == gpu and x.told_by == "NVML" for x in self._heard[-8:]):
                     at = clock.monotonic()
-                    told_by, text = "the kernel's log", line.text
+                    log = "the kernel's log"
                     self._heard.append(
-                        HeardXid(code=line.code, gpu=gpu, at=at, told_by=told_by, text=text, bus=line.bus)
+                        HeardXid(code=line.code, gpu=gpu, at=at, told_by=log, text=line.text, bus=line.bus)
                     )
 
     def _deaf(self, *looks: Health) -> dict[int, str]:

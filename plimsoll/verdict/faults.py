@@ -95,7 +95,9 @@ def _of_the_options(run: RunRecord, planned: Collection[str]) -> list[str]:
     options = {} if run.run is None else run.run.selection.get("options") or {}
     faults = []
     expected = options.get("expect_gpus")
-    if expected is not None and run.node is not None and len(run.node.gpus) != expected and _STACK not in planned:
+    if expected is not None and not isinstance(expected, int):
+        faults.append(f"--expect-gpus was {expected!r:.40}, which is no number: the evidence is damaged")
+    elif expected is not None and run.node is not None and len(run.node.gpus) != expected and _STACK not in planned:
         faults.append(missing_gpus(run.node, expected))
     if options.get("soak") and run.plan and _SOAK not in planned:
         faults.append(

@@ -213,6 +213,12 @@ def test_a_number_of_gpus_is_held_whatever_is_selected(tmp_path: Path) -> None:
     assert (verdict.word, verdict.scope) == (Word.ACCEPTED, "-m tiny --expect-gpus=7 on 1 of 7 GPUs: gpu0")
 
 
+def test_a_number_of_gpus_that_is_none_is_damage_and_no_traceback(tmp_path: Path) -> None:
+    verdict = reach_verdict(recorded(tmp_path, events([STACK], node_of(8), **asked_with(expect_gpus="8"))))
+    assert verdict.word is Word.INCOMPLETE
+    assert verdict.faults == ("--expect-gpus was '8', which is no number: the evidence is damaged",)
+
+
 def test_where_its_check_is_planned_the_number_is_that_checks(tmp_path: Path) -> None:
     found = events([STACK], node_of(7), **asked_with(expect_gpus=8))
     assert reach_verdict(recorded(tmp_path, found)).faults == ()
