@@ -293,6 +293,15 @@ def test_settings_that_are_not_the_suites_are_refused(how: str, tmp_path: Path) 
     assert told().returncode == 0
 
 
+def test_settings_that_name_no_folder_for_reports_are_refused() -> None:
+    """It would be the root itself, and whatever lies there."""
+    call = [sys.executable, "-m", "pytest", "-m", "tiny", "-k", "nothing_at_all", "-p", "no:cacheprovider"]
+    settings = ["-o", "plimsoll_reports="]
+    done = subprocess.run([*call, *settings], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "plimsoll_reports must not be empty: name a folder, or leave it out for `reports`" in done.stderr
+
+
 @pytest.mark.parametrize(("flags", "variables"), [(("-i",), {}), ((), {"PYTHONINSPECT": "1"})], ids=["-i", "variable"])
 def test_a_prompt_that_hides_the_status_is_refused(
     flags: tuple[str, ...], variables: dict[str, str], tmp_path: Path

@@ -82,6 +82,7 @@ def test_the_comparison_asks_its_twelve_experiments_in_its_own_order() -> None:
         ("--load-rounds=9999999", "argument --load-rounds: must be a whole number from 1 to 1,000,000, not '9999999'"),
         ("--gpus=all", "argument --gpus: all is no GPU; write spread, each, first, or GPUs by index, id or UUID"),
         ("--report-dir=", "argument --report-dir: must not be empty; is a variable of the shell unset?"),
+        ("--against=", "argument --against: must not be empty; is a variable of the shell unset?"),
         ("--draws=-1", "argument --draws: must be a whole number from 0 to 1,000,000, not '-1'"),
     ],
 )
