@@ -16,7 +16,8 @@ from plimsoll.commands.parser import add_report_dir, number, positive
 from plimsoll.engines.slurm_script import BatchJob, arguments_of, script_text
 from plimsoll.engines.stamp import DEFAULT_STAMP, Found, check_stamp, hints, present_node
 from plimsoll.errors import PlimsollError
-from plimsoll.fleet.draining import drain_arguments, drain_command, drain_reason
+from plimsoll.fleet.draining import SEVERAL, drain_arguments, drain_command, drain_reason, names_several
+from plimsoll.present.foreign_text import one_line
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -179,6 +180,8 @@ def _told(found: Found, name: str, command: str | None, *, as_json: bool) -> str
 
 
 def _drain(name: str, why: str) -> None:
+    if names_several(name):
+        raise PlimsollError(f"--drain: {one_line(name, 80)}: {SEVERAL}")
     arguments = drain_arguments(name, drain_reason(why))
     try:
         done = subprocess.run(arguments, check=False, capture_output=True, text=True, timeout=30)  # noqa: S603

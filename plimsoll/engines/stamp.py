@@ -89,7 +89,8 @@ def present_node() -> PresentNode:
         driver = _text(pynvml.nvmlSystemGetDriverVersion())
         handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
         uuids = tuple(sorted(_text(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles))
-    except pynvml.NVMLError as error:
+    # What is no UTF-8 is no answer either: pynvml decodes versions and UUIDs.
+    except (pynvml.NVMLError, UnicodeDecodeError) as error:
         return PresentNode(name=name, driver=None, uuids=(), problem=f"a GPU gives no answer: {error}")
     finally:
         pynvml.nvmlShutdown()

@@ -7,7 +7,9 @@ from typing import Final
 
 from plimsoll.present.foreign_text import one_line
 
+SEVERAL: Final = "Slurm takes that for several nodes; give one node's own name (PLIMSOLL_NODE, --node)"
 _LONGEST: Final = 200
+_LIST: Final = frozenset("[]{},")
 
 
 def drain_reason(detail: str) -> str:
@@ -22,5 +24,13 @@ def drain_arguments(node: str, reason: str) -> list[str]:
 
 
 def drain_command(node: str, reason: str) -> str:
-    """The same as a shell takes it."""
+    """The same as a shell takes it; a comment where Slurm would take the name for several nodes."""
+    if names_several(node):
+        return f"# no command for {one_line(node, _LONGEST)}: {SEVERAL}"
     return shlex.join(drain_arguments(node, reason))
+
+
+def names_several(node: str) -> bool:
+    """True for a name that Slurm takes for a list of nodes, or for all of them, as where PLIMSOLL_NODE is set to the
+    nodes of a job: one sick GPU would take them all out of service."""
+    return node.casefold() == "all" or not _LIST.isdisjoint(node)

@@ -86,6 +86,16 @@ def test_a_node_that_is_not_as_it_was_accepted_is_told_apart(node: Node, lines: 
     )
 
 
+def test_a_version_that_is_no_text_is_no_answer_and_no_traceback(node: Node) -> None:
+    node.stamped()
+    node.redate(datetime.now(UTC))
+    scenario = node.nvml / "scenario"
+    scenario.write_bytes(scenario.read_bytes() + b"driver = 580\xff\n")
+    found = node.slurm("check", "--nagios")
+    assert (found.returncode, found.stderr) == (3, "")
+    assert found.stdout.startswith("UNKNOWN: a GPU gives no answer: ")
+
+
 @pytest.mark.parametrize(
     ("age", "options", "why"),
     [
@@ -122,6 +132,13 @@ def test_nothing_is_drained_unless_that_is_asked(node: Node, tmp_path: Path) -> 
     told = (tmp_path / "drained").read_text().splitlines()
     assert told[:3] == ["update", "NodeName=gpu07", "State=DRAIN"]
     assert told[3].startswith("Reason=[node_problem] plimsoll: no acceptance is on record")
+    (tmp_path / "drained").unlink()
+    for several in ("gpu[01-16]", "gpu01,gpu02", "ALL"):
+        refused = node.slurm("check", "--drain", f"--node={several}", PATH=path)
+        assert refused.returncode == 2
+        assert f"# no command for {several}: Slurm takes that for several nodes" in refused.stdout
+        assert f"--drain: {several}: Slurm takes that for several nodes; give one node's own name" in refused.stderr
+        assert not (tmp_path / "drained").exists()
     (tools / "scontrol").write_text("#!/bin/sh\necho no such node >&2; exit 1\n")
     failed = node.slurm("check", "--drain", PATH=path)
     assert (failed.returncode, "--drain: scontrol ended with 1: no such node" in failed.stderr) == (2, True)
