@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from plimsoll.commands.output import add_output
-from plimsoll.commands.parser import add_report_dir, explained, number
+from plimsoll.commands.parser import add_fail_on, add_report_dir, number
 from plimsoll.compare.fail_on import (
     FailCondition,
     exit_status,
@@ -74,15 +74,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="RUN",
         help="another run of the base's configuration (repeatable): how much these differ is learnt from them",
     )
-    parser.add_argument(
-        "--fail-on",
-        # A second one adds its words: what was asked for first is not dropped.
-        action="extend",
-        type=explained(read_conditions),
-        default=[],
-        metavar="WORDS",
-        help="slower,memory,outcome,numerics,missing (repeatable)",
-    )
+    add_fail_on(parser, read_conditions, "slower,memory,outcome,numerics,missing")
     parser.add_argument(
         "--allow-undecided",
         action="store_true",

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plimsoll.commands.parser import add_report_dir, explained, number, positive
+from plimsoll.commands.parser import add_fail_on, add_report_dir, number, positive
 from plimsoll.engines.metrics_file import required_metrics, write_metrics
 from plimsoll.fleet.data import fleet_text
 from plimsoll.fleet.discovery import find_lineages
@@ -71,15 +71,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
         help="how long ago a run that counts may have ended (default: no limit; a note names nodes whose run is a week "
         "older than the newest)",
     )
-    parser.add_argument(
-        "--fail-on",
-        # A second one adds its words: what was asked for first is not dropped.
-        action="extend",
-        type=explained(read_conditions),
-        default=[],
-        metavar="WORDS",
-        help="difference,outlier,straggler (repeatable)",
-    )
+    add_fail_on(parser, read_conditions, "difference,outlier,straggler")
     parser.add_argument(
         "--output",
         type=Path,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
@@ -138,6 +138,18 @@ def add_report_dir(parser: argparse.ArgumentParser) -> None:
     """Add `--report-dir DIR`, where runs are looked for by their ids."""
     parser.add_argument(
         "--report-dir", type=Path, metavar="DIR", default=Path("reports"), help="where runs lie (default: reports)"
+    )
+
+
+def add_fail_on(parser: argparse.ArgumentParser, read: Callable[[str], Sequence[Any]], words: str) -> None:
+    """Add `--fail-on WORDS`, read by `read`. A second one adds its words: what was asked for first is not dropped."""
+    parser.add_argument(
+        "--fail-on",
+        action="extend",
+        type=explained(read),
+        default=[],
+        metavar="WORDS",
+        help=f"{words} (repeatable)",
     )
 
 
