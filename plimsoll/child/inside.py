@@ -14,13 +14,13 @@ _PR_SET_PDEATHSIG: Final = 1
 """From linux/prctl.h."""
 
 
-def end_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
-    """Have the kernel send this process a signal when its parent, whose pid is given, ends, however it ends. Elsewhere
+def end_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent, whose pid is given, ends, however it ends. Elsewhere
     than on Linux a process may outlive a parent that was killed."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(number), 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
         if os.getppid() != parent:  # the parent ended before the kernel was told
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Outlet:

@@ -34,12 +34,11 @@ Message: TypeAlias = Mapping[str, Any]
 class Child:
     """A process that runs a module of ours (`plimsoll.child.inside` is its side) with its standard error in a file.
 
-    Leaving the context ends it: with SIGTERM where `grace`, in seconds, leaves it time to tidy up, else at once.
-    Raises OSError where no process can be started.
+    Leaving the context ends it at once, and waits for whatever else still holds its output: see
+    `plimsoll.hub.partial_files`. Raises OSError where no process can be started.
     """
 
-    def __init__(self, module: str, environment: Mapping[str, str] | None = None, *, grace: float = 0.0) -> None:
-        self._grace = grace
+    def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  closed on leaving
         try:
             self._process = subprocess.Popen(  # noqa: S603  our own interpreter, our own code
@@ -63,10 +62,6 @@ class Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._grace:
-            self._process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(self._grace)
         self._process.kill()
         self._process.wait()
         self._reader.join(_ENDING)

@@ -4,15 +4,12 @@ Ctrl-C."""
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from plimsoll import clock
 from plimsoll.child.started import Child, Message
 from plimsoll.errors import PlimsollError
 from plimsoll.units import format_seconds
-
-_GRACE: Final = 2.0
-"""Seconds that the process gets to end before it is killed: it removes partial files."""
 
 
 class HubError(PlimsollError):
@@ -29,7 +26,7 @@ def converse(job: Mapping[str, Any], idle_timeout: float) -> Generator[Message |
     Close the generator to end the process. Raises HubError where the process reports a failure or dies,
     HubSilentError where it was silent for `idle_timeout` seconds.
     """
-    with Child("plimsoll.hub.process", {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}, grace=_GRACE) as child:
+    with Child("plimsoll.hub.process", {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}) as child:
         child.send(job)
         heard = clock.monotonic()
         for message in child.messages():

@@ -8,8 +8,6 @@ lines, and what libraries print goes to standard error.
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
@@ -21,6 +19,7 @@ from plimsoll.child.inside import Outlet, end_with_parent
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import install_command
 from plimsoll.hub.access import Access, Query
+from plimsoll.hub.partial_files import remove_at_the_end
 from plimsoll.hub.rows import RowsQuery
 from plimsoll.redaction import Redactor
 
@@ -55,10 +54,10 @@ class HubOutlet(Outlet):
 
 def main() -> int:
     """Carry out the job; the status is 0 where all messages were sent."""
-    signal.signal(signal.SIGTERM, _leave)
     job = json.load(sys.stdin)
-    # A fetch may outlive a killed parent: it leaves whole files, which the next run finds.
-    end_with_parent(job["parent"], signal.SIGTERM)
+    end_with_parent(job["parent"])
+    if job["kind"] == "fetch":
+        remove_at_the_end()
     outlet = HubOutlet()
     try:
         if job["kind"] == "ask":
@@ -109,33 +108,6 @@ def _read_rows(query: RowsQuery, outlet: HubOutlet) -> None:
 
     for access, total, rows in read_rows(query, outlet.progress):
         outlet.send(access=access.to_json(), total=total, rows=rows)
-
-
-_PASSES: Final = 20
-"""How often partial files are looked for at most."""
-
-
-def _leave(number: int, _frame: object) -> None:
-    """End at once with all threads, and remove partial files: their names are unique to this process, so no later one
-    could use them, and they would fill the disk."""
-    # Threads go on meanwhile, and may open another while the first are removed; those of many small files always do.
-    for _ in range(_PASSES):
-        if not _remove_partial_files():
-            break
-    os._exit(128 + number)
-
-
-def _remove_partial_files() -> bool:
-    """Whether there were any."""
-    removed = False
-    descriptors = Path("/proc/self/fd")
-    for descriptor in descriptors.iterdir() if descriptors.is_dir() else ():
-        with suppress(OSError):
-            target = descriptor.readlink()
-            if target.suffix == ".incomplete":
-                target.unlink()
-                removed = True
-    return removed
 
 
 if __name__ == "__main__":

@@ -277,25 +277,38 @@ def test_a_download_ends_with_its_controller(
     assert_nothing_left(tmp_path)
 
 
-LEAVE = """
-import signal, sys
+OPEN = """
+import sys
 from pathlib import Path
-from plimsoll.hub import process
-folder, unlink = Path(sys.argv[1]), Path.unlink
-kept = [(folder / "first.incomplete").open("w")]
-def unlink_while_a_thread_opens_another(path):
-    unlink(path)
-    if len(kept) < 3:
-        kept.append((folder / f"{len(kept)}.incomplete").open("w"))
-Path.unlink = unlink_while_a_thread_opens_another
-process._leave(signal.SIGTERM, None)
+from threading import Thread
+from plimsoll.hub.partial_files import remove_at_the_end
+folder = Path(sys.argv[1])
+(folder / "read.incomplete").write_text("another's")
+remove_at_the_end()
+(folder / "read.incomplete").read_text()
+(folder / "closed.incomplete").write_text("not moved yet")
+(folder / "moved.incomplete").write_text("whole")
+(folder / "moved.incomplete").rename(folder / "whole")
+def go_on():
+    for number in range(100_000):
+        (folder / f"{number}.incomplete").open("wb").close()
+for _ in range(4):
+    Thread(target=go_on).start()
+print("begun", flush=True)
 """
 
 
-def test_a_partial_file_that_is_opened_while_others_are_removed_is_removed_too(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", LEAVE, str(tmp_path)], cwd=ROOT, check=False)
-    assert done.returncode == 128 + signal.SIGTERM
-    assert [*tmp_path.iterdir()] == []
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_partial_files_that_threads_open_to_the_last_moment_are_removed(tmp_path: Path, end: signal.Signals) -> None:
+    command = [sys.executable, "-c", OPEN, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        until(lambda: (tmp_path / "9.incomplete").exists())
+        process.send_signal(end)
+        assert process.stdout.read() == ""
+    assert process.returncode == -end
+    assert {path.name for path in tmp_path.iterdir()} == {"read.incomplete", "whole"}
 
 
 def until(condition: Callable[[], bool], limit: float = 20.0) -> None:
@@ -306,8 +319,9 @@ def until(condition: Callable[[], bool], limit: float = 20.0) -> None:
 
 
 def assert_nothing_left(tmp_path: Path) -> None:
-    """Partial files have a name that no later process uses."""
-    assert not list((tmp_path / "hf").rglob("*.incomplete"))
+    """Partial files have a name that no later process uses; another process than the one that is waited for removes
+    them."""
+    until(lambda: not list((tmp_path / "hf").rglob("*.incomplete")))
     assert not [child for child in psutil.Process().children() if "plimsoll.hub.process" in command_of(child)]
 
 
