@@ -10,7 +10,8 @@ from typing import Any, TextIO
 
 
 class LastingFile:
-    """A text file that takes what is written for as long as it can, and from then on throws it away.
+    """A text file that takes what is written for as long as it can, and from then on throws it away. Whole lines are
+    passed on at once, as to a terminal: who follows a log or a pipe sees what is going on.
 
     `on_end` is called once, with the reason.
     """
@@ -24,7 +25,9 @@ class LastingFile:
         """Write the text, or drop it."""
         if not self._ended:
             try:
-                return self._file.write(text)
+                self._file.write(text)
+                if "\n" in text:
+                    self._file.flush()
             except OSError as error:
                 self._end(error)
         return len(text)

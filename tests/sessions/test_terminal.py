@@ -83,6 +83,24 @@ def test_a_terminal_is_told_what_goes_on(tmp_path: Path) -> None:
     assert re.sub(r"\x1b\[[0-9;]*m", "", written_over).startswith("✓ tiny-llama/bf16")
 
 
+def test_the_clock_goes_on_while_workers_give_no_sign(tmp_path: Path) -> None:
+    asked = ("-n", "1", "-p", "tests.support.plugins.lingering", f"--report-dir={tmp_path}", "-p", "no:cacheprovider")
+    status, output = on_a_terminal("pytest", *SOME, *asked)
+    assert status == 0
+    told = re.findall(r"\rtiny-llama/bf16, 0 of \d checks, (\d+) s so far", output)
+    assert len(set(told)) >= 3, output
+
+
+def test_a_pipe_is_told_while_the_run_goes_on(tmp_path: Path) -> None:
+    words = command(tmp_path, *SOME)
+    with subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "test session starts" in process.stdout.readline()
+        assert not [*tmp_path.rglob("results.json")], "this line came with the last one"
+        rest = process.stdout.read()
+    assert process.returncode == 0, rest
+
+
 @pytest.fixture(scope="module")
 def narrow(damaged: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """Reports and lines of a run with a failure, on a terminal of 80 columns."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from fixtures.answers import Rate
-from fixtures.progress import Progress, StatusLine
+from fixtures.progress import Progress, Reminder, StatusLine
+from plimsoll import clock
 
 
 class Screen:
@@ -65,3 +69,33 @@ def test_a_worker_without_a_terminal_shows_nothing(live: bool) -> None:
     progress = Progress(StatusLine(None, live=live))
     progress.update("llama load", 100.0, 1)
     progress.finish()
+
+
+@pytest.mark.parametrize(("live", "after", "told"), [(True, 1.0, "\r3 of 9"), (False, 30.0, "3 of 9\n")])
+def test_who_waits_for_workers_is_told_where_nothing_was_for_a_while(live: bool, after: float, told: str) -> None:
+    screen = Screen()
+    status = StatusLine(screen, live=live)
+    status.beside = lambda: ""
+    with status.wiped():
+        screen.line("✓ tiny-llama/bf16")
+    written = clock.monotonic()
+    status.remind(lambda: "3 of 9", written + after / 2)
+    assert screen.text == "✓ tiny-llama/bf16\n"
+    status.remind(lambda: "3 of 9", written + after)
+    assert screen.text == f"✓ tiny-llama/bf16\n{told}"
+    status.remind(lambda: "4 of 9", clock.monotonic())
+    assert screen.text == f"✓ tiny-llama/bf16\n{told}"
+
+
+def test_a_reminder_ends_before_others_write() -> None:
+    screen = Screen()
+    reminder = Reminder(StatusLine(screen, live=True), lambda: "3 of 9")
+    reminder.stop()
+    reminder = Reminder(StatusLine(screen, live=True), lambda: "3 of 9")
+    reminder.start()
+    end = clock.monotonic() + 60
+    while not screen.text and clock.monotonic() < end:
+        time.sleep(0.02)
+    reminder.stop()
+    assert screen.text.startswith("\r3 of 9")
+    assert not [thread for thread in threading.enumerate() if "_remind" in thread.name]
