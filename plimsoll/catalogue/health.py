@@ -33,6 +33,8 @@ class CounterRule:
     source: str = ""
     needs_ecc: bool = False
     """True for a counter that only GPUs with ECC have."""
+    needs_nvlink: int = 0
+    """NVML's number for the first version of NVLink that has the counter; 0 for all that is no such counter."""
 
     @property
     def is_judged(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 
 from plimsoll.catalogue.health import CounterRule, HealthRules, XidClass
 from plimsoll.node.driver import next_step
-from plimsoll.node.health import FABRIC_COMPLETED, GpuHealth, HeardXid, Reading
+from plimsoll.node.health import FABRIC_COMPLETED, NOT_SUPPORTED, GpuHealth, HeardXid, Reading
 from plimsoll.node.watch import HealthWindow
 
 NODE: Final = -1
@@ -210,7 +210,7 @@ class _One:
             yield from self._nothing_of(after.readings["handle"])
         else:
             for rule in self._rules.counters.values():
-                if rule.is_judged and not (rule.needs_ecc and _has_no_ecc(after)):
+                if rule.is_judged and not (rule.needs_ecc and _has_no_ecc(after)) and not _is_newer(rule, after):
                     yield from self._counter(rule, after)
             for ask in (self._ecc, self._unseen, self._heat, self._power, self._slot, self._fabric, self._advice):
                 yield from ask(after)
@@ -316,12 +316,15 @@ class _One:
         """Groups of which the driver says that the product has no figure at all, though it must have some: a check of
         such a group would pass for having looked at nothing."""
         has_ecc, has_links = gpu.value("ecc.mode") == 1, bool(gpu.value("nvlink.active"))
+        # Links count by the older counters or by those of NVLink 5, and no product has both.
+        judged = [rule for rule in self._rules.counters.values() if rule.needs_nvlink and rule.is_judged]
+        link_errors = (*_LINK_ERRORS, *(rule.id for rule in judged if not _is_newer(rule, gpu)))
         # Of a split GPU NVML tells no replaced rows (nvmlDeviceGetRemappedRows).
         has_rows = has_ecc and gpu.value("mig") != 1
         for group, must, names, what in (
             ("ecc", has_ecc, _VOLATILE, "every count of errors of its memory, though ECC is on,"),
             ("remapped_rows", has_rows, _REPLACED, "every count of its memory's replaced rows, though ECC is on,"),
-            ("links", has_links, _LINK_ERRORS, "every count of errors of its NVLinks, though some are up,"),
+            ("links", has_links, link_errors, "every count of errors of its NVLinks, though some are up,"),
             ("throttle", True, _HELD_DOWN, "every sign that its clocks are held down"),
         ):
             if must and all(self._reading(name, gpu).is_absent for name in names):
@@ -501,6 +504,13 @@ def _must_have_links(gpu: GpuHealth, alike: Sequence[int]) -> bool:
 def _has_no_ecc(gpu: GpuHealth) -> bool:
     """True for products without ECC, such as consumer cards; not where ECC is only switched off."""
     return gpu.readings.get("ecc.mode", Reading(value=None, why="")).is_absent
+
+
+def _is_newer(rule: CounterRule, gpu: GpuHealth) -> bool:
+    """True for a counter of NVLinks that are newer than the GPU's, which nobody asked of it."""
+    version = gpu.readings.get("nvlink.version", Reading(value=None, why="", code=NOT_SUPPORTED))
+    is_older = version.is_absent or (version.value is not None and version.value < rule.needs_nvlink)
+    return rule.needs_nvlink > 0 and is_older
 
 
 def _amount(value: float, rule: CounterRule) -> str:

@@ -32,6 +32,23 @@ _MOST_LINKS: Final = 36
 
 _POLICIES: Final = {"power": 0, "thermal": 1, "sync_boost": 2, "board_limit": 3, "reliability": 5}
 _LINK_ERRORS: Final = {"replays": 0, "recoveries": 1, "crc_flits": 2}
+"""The counters of links before NVLink 5 (NVML_NVLINK_ERROR_DL_*)."""
+NVLINK_5: Final = 7
+"""NVML_NVLINK_VERSION_5_0: NVML's numbers of versions are not the versions."""
+_LINK_FIELDS: Final = {
+    "malformed_packets": 206,
+    "buffer_overruns": 207,
+    "receive_errors": 208,
+    "remote_errors": 209,
+    "general_errors": 210,
+    "integrity_errors": 211,
+    "discards": 212,
+    "failed_recoveries": 214,
+    "recoveries": 215,
+    "effective_errors": 219,
+    "symbol_errors": 221,
+}
+"""The fields in which NVLink 5 counts (NVML_FI_DEV_NVLINK_COUNT_*); its links have none of the older counters."""
 _COUNT: Final = range(2**32 - 1)
 _LONG_COUNT: Final = range(2**64 - 1)
 _CAN_BE: Final[Mapping[str, range]] = {
@@ -53,6 +70,7 @@ _CAN_BE: Final[Mapping[str, range]] = {
     "retired.pending": range(2),
     "throttle.*": _LONG_COUNT,
     "nvlink.[rc]*": _LONG_COUNT,
+    "nvlink5.*": _LONG_COUNT,
 }
 """What a figure can be, by patterns of names, in NVML's units (°C, MHz, mW); others are not bounded. NVML says that it
 has no value (NVML_VALUE_NOT_AVAILABLE) by -1, which reads as the highest number: beyond each of these."""
@@ -250,6 +268,11 @@ class HealthReader:
         yield "nvlink.links", lambda: len(self._link_states(handle))
         for name, counter in _LINK_ERRORS.items():
             yield f"nvlink.{name}", lambda c=counter: self._link_errors(handle, c)  # type: ignore[misc]
+        yield "nvlink.version", lambda: self._link_version(handle)
+        version = self._read(lambda: self._link_version(handle))
+        if not version.is_absent and (version.value is None or version.value >= NVLINK_5):
+            for name, number in _LINK_FIELDS.items():
+                yield f"nvlink5.{name}", lambda n=number: self._link_field(handle, n)  # type: ignore[misc]
         yield "fabric.state", lambda: self._fabric(handle)[0]
         yield "fabric.status", lambda: self._fabric(handle)[1]
         yield "fabric.health", lambda: self._fabric_health(handle)
@@ -269,10 +292,23 @@ class HealthReader:
     def _active_links(self, handle: Any) -> int:
         return sum(up << link for link, up in enumerate(self._link_states(handle)))
 
+    def _links_up(self, handle: Any) -> list[int]:
+        return [link for link, is_up in enumerate(self._link_states(handle)) if is_up]
+
     def _link_errors(self, handle: Any, counter: int) -> int:
-        active = self._active_links(handle)
-        links = [link for link in range(_MOST_LINKS) if active >> link & 1]
+        links = self._links_up(handle)
         return sum(int(self._nvml.nvmlDeviceGetNvLinkErrorCounter(handle, link, counter)) for link in links)
+
+    def _link_field(self, handle: Any, number: int) -> int:
+        links = self._links_up(handle)
+        return sum(self._fields(handle, [(number, link) for link in links]))
+
+    def _link_version(self, handle: Any) -> int:
+        """NVML's number for the version of the links that are up, which are alike; absent where none is."""
+        links = self._links_up(handle)
+        if not links:
+            raise self._nvml.NVMLError(NOT_SUPPORTED)
+        return int(self._nvml.nvmlDeviceGetNvLinkVersion(handle, links[0]))
 
     def _fabric_health(self, handle: Any) -> int:
         """The bits in which the driver says what ails the fabric. An older driver has none."""
@@ -303,15 +339,22 @@ class HealthReader:
             return int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
 
     def _field(self, handle: Any, number: int) -> int:
-        """A field of NVML. A driver that does not know it says so in one of two ways."""
+        [value] = self._fields(handle, [(number, 0)])
+        return value
+
+    def _fields(self, handle: Any, asked: list[tuple[int, int]]) -> list[int]:
+        """Fields of NVML, each with its scope, such as a link. A driver that does not know one says so in one of two
+        ways."""
         nvml = self._nvml
-        [found] = nvml.nvmlDeviceGetFieldValues(handle, [number])
-        if found.nvmlReturn != nvml.NVML_SUCCESS:
-            unknown = found.nvmlReturn == _INVALID_ARGUMENT
-            raise nvml.NVMLError(NOT_SUPPORTED if unknown else found.nvmlReturn)
-        if found.valueType >= len(_MEMBERS):
-            raise nvml.NVMLError(nvml.NVML_ERROR_UNKNOWN)
-        return int(getattr(found.value, _MEMBERS[found.valueType]))
+        values = []
+        for found in nvml.nvmlDeviceGetFieldValues(handle, asked) if asked else ():
+            if found.nvmlReturn != nvml.NVML_SUCCESS:
+                unknown = found.nvmlReturn == _INVALID_ARGUMENT
+                raise nvml.NVMLError(NOT_SUPPORTED if unknown else found.nvmlReturn)
+            if found.valueType >= len(_MEMBERS):
+                raise nvml.NVMLError(nvml.NVML_ERROR_UNKNOWN)
+            values.append(int(getattr(found.value, _MEMBERS[found.valueType])))
+        return values
 
     def _read(self, query: Callable[[], Any], name: str = "") -> Reading:
         try:

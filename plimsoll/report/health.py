@@ -107,8 +107,15 @@ def _row(
         _range(record, index, "clock.sm", "MHz", values.get("clock.sm.most")),
         _range(record, index, "power", "W", values.get("power.enforced"), _MILLI),
         _link(record, index, values),
-        ", ".join(sorted({name.partition(".")[0] for name in gpu["absent"]})) or "–",
+        ", ".join(_not_there(gpu["absent"], values)) or "–",
     )
+
+
+def _not_there(absent: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    """What the product does not have: a group by its name, and single figures of one of which it has others."""
+    there = {name.partition(".")[0] for name in values}
+    groups = {name: name.partition(".")[0] for name in absent}
+    return sorted({name if group in there else group for name, group in groups.items()})
 
 
 def _extremes(record: RunRecord, index: object, name: str) -> tuple[int, int] | None:

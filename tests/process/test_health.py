@@ -357,6 +357,73 @@ def test_links_that_are_off_by_design_are_sound(tmp_path: Path, lines: tuple[str
     assert watched(stand_in(tmp_path, "eight-h100", *lines))["findings"] == []
 
 
+B200 = (
+    "gpu.*.name = NVIDIA B200",
+    "gpu.*.capability = 10.0",
+    "gpu.*.nvlink.*.errors.* = !3",
+    "gpu.*.nvlink.*.version = 7",
+    "gpu.*.nvlink.*.field.2?? = 0",
+)
+"""NVLink 5, which NVML numbers 7, has none of the older counters."""
+
+
+def test_links_of_nvlink_5_count_in_fields_of_their_own(tmp_path: Path) -> None:
+    seen = watched(stand_in(tmp_path / "a", "eight-h100", *B200))
+    assert (seen["findings"], seen["blinds"]) == ([], [])
+    assert {gpu["values"]["nvlink5.effective_errors"] for gpu in seen["gpus"]} == {0}
+    old = watched(stand_in(tmp_path / "b", "eight-h100", "gpu.*.nvlink.*.version = 6"))
+    assert (old["findings"], old["blinds"]) == ([], [])
+    assert not any(name.startswith("nvlink5") for gpu in old["gpus"] for name in (*gpu["values"], *gpu["absent"]))
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        (206, "nvlink5.malformed_packets rose by "),
+        (208, "nvlink5.receive_errors rose by "),
+        (211, "nvlink5.integrity_errors rose by "),
+        (215, "nvlink5.recoveries rose by "),
+        (219, "nvlink5.effective_errors rose by "),
+        (221, None),
+    ],
+)
+def test_an_error_of_nvlink_5_that_rises_is_a_finding_but_for_one_that_is_mended(
+    tmp_path: Path, field: int, said: str | None
+) -> None:
+    seen = watched(stand_in(tmp_path, "eight-h100", *B200, f"gpu.3.nvlink.17.field.{field} = 5+1/call"))
+    assert [found[:3] for found in seen["findings"]] == ([[3, "links", "drain"]] if said else [])
+    assert all(str(said) in found[3] for found in seen["findings"])
+    assert seen["blinds"] == []
+
+
+def test_an_error_of_nvlink_5_from_earlier_days_is_no_rise(tmp_path: Path) -> None:
+    seen = watched(stand_in(tmp_path, "eight-h100", *B200, "gpu.3.nvlink.17.field.215 = 505"))
+    assert (seen["findings"], seen["blinds"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("lines", "count"),
+    [
+        (["gpu.2.nvlink.*.field.2?? = !3"], 1),
+        (["gpu.2.nvlink.*.field.2?? = !2"], 1),
+        (["gpu.2.nvlink.*.field.2?? = !3", "gpu.2.nvlink.*.field.221 = 0"], 1),
+        (["gpu.2.nvlink.*.field.207 = !3"], 0),
+        (["gpu.2.nvlink.*.field.2?? = !3", "gpu.2.nvlink.*.errors.0 = 0"], 0),
+        (["gpu.2.nvlink.*.field.207 = !999"], 1),
+        (["gpu.2.nvlink.4.field.207 = 0xFFFFFFFFFFFFFFFF"], 1),
+        (["gpu.2.nvlink.*.version = !999"], 0),
+        (["gpu.2.nvlink.*.version = 0"], 1),
+        (["gpu.2.nvlink.*.version = !3"], 1),
+    ],
+)
+def test_links_of_nvlink_5_are_not_sound_where_no_error_of_them_can_be_read(
+    tmp_path: Path, lines: list[str], count: int
+) -> None:
+    seen = watched(stand_in(tmp_path, "eight-h100", *B200, *lines))
+    assert [blind[:2] for blind in seen["blinds"]] == [[2, "links"]] * count
+    assert seen["findings"] == []
+
+
 def test_a_link_that_is_seen_at_rest_alone_is_not_judged_by_that(tmp_path: Path) -> None:
     seen = watched(stand_in(tmp_path, "eight-h100", "gpu.2.reasons = 0x1", "gpu.2.pcie.generation = 1"))
     assert seen["findings"] == []

@@ -501,6 +501,12 @@ int nvmlDeviceGetNvLinkErrorCounter(device *d, unsigned link, unsigned counter, 
     return wide(d, name, out);
 }
 
+int nvmlDeviceGetNvLinkVersion(device *d, unsigned link, unsigned *out) {
+    char name[TEXT];
+    snprintf(name, sizeof name, "nvlink.%u.version", link);
+    return number(d, name, out);
+}
+
 typedef struct {
     unsigned version;
     unsigned char cluster[16];
@@ -543,7 +549,11 @@ int nvmlDeviceGetFieldValues(device *d, int count, field_value *values) {
     if (result && result != NOT_SUPPORTED)
         return result;
     for (int index = 0; index < count; index++) {
-        snprintf(name, sizeof name, "field.%u", values[index].field);
+        // The fields in which NVLink 5 counts are a link's, which is their scope.
+        if (values[index].field >= 201 && values[index].field <= 222)
+            snprintf(name, sizeof name, "nvlink.%u.field.%u", values[index].scope, values[index].field);
+        else
+            snprintf(name, sizeof name, "field.%u", values[index].field);
         values[index].type = 3;
         values[index].value.wide = 0;
         values[index].result = wide(d, name, &values[index].value.wide);
