@@ -378,6 +378,11 @@ class HealthReader:
         return XidEvents(self._nvml)
 
 
+NVML: Final = "NVML"
+KERNEL_LOG: Final = "the kernel's log"
+"""Who tells of Xids."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeardXid:
     """An Xid, and its source."""
@@ -438,7 +443,7 @@ class XidEvents:
             return []
         # By the handle that was registered: a lost GPU no longer gives its index.
         gpu = self._indexes.get(_address(event.device))
-        return [HeardXid(code=int(event.eventData), gpu=gpu, at=clock.monotonic(), told_by="NVML")]
+        return [HeardXid(code=int(event.eventData), gpu=gpu, at=clock.monotonic(), told_by=NVML)]
 
     def close(self) -> None:
         """Free NVML's set of events."""

@@ -12,13 +12,17 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from plimsoll import clock
-from plimsoll.node.health import Health, HealthReader, HeardXid
+from plimsoll.node.health import KERNEL_LOG, NVML, Health, HealthReader, HeardXid
 from plimsoll.node.kernel_log import KernelLog, KernelXid
 
 _INTERVAL: Final = 0.5
 """Seconds between two samples; NVML itself renews most figures ten times a second or less."""
 
 
+_ONE_XID: Final = 30.0
+"""Seconds within which NVML's event and the line of the kernel's log are heard that tell the same Xid. They come
+together; a driver that answers slowly puts off the reading of the log."""
+_BOTH: Final = f"{NVML} and {KERNEL_LOG}"
 _IDLE: Final = 0x1
 """The clocks event reason of a GPU that has nothing to do."""
 
@@ -146,7 +150,8 @@ class HealthWatch:
             began = clock.monotonic()
             heard = self._events.wait(self._interval)
             with self._lock:
-                self._heard += heard
+                for xid in heard:
+                    self._note(xid)
             # Waiting for events is the pause; where there are no events, or one came early, sleep for the rest.
             self._done.wait(max(0.0, self._interval - (clock.monotonic() - began)))
             health = self._reader.glance()
@@ -171,13 +176,19 @@ class HealthWatch:
             # It keeps the number that it first had, by which NVML's events know it, too.
             self._places = {gpu.bus: gpu.index for gpu in health.gpus if gpu.bus} | self._places
             for line in self._log.fresh():
-                gpu = self._places.get(line.bus)
-                if not any(x.code == line.code and x.gpu == gpu and x.told_by == "NVML" for x in self._heard[-8:]):
-                    at = clock.monotonic()
-                    log = "the kernel's log"
-                    self._heard.append(
-                        HeardXid(code=line.code, gpu=gpu, at=at, told_by=log, text=line.text, bus=line.bus)
-                    )
+                gpu, at = self._places.get(line.bus), clock.monotonic()
+                self._note(HeardXid(code=line.code, gpu=gpu, at=at, told_by=KERNEL_LOG, text=line.text, bus=line.bus))
+
+    def _note(self, xid: HeardXid) -> None:
+        """Keep an Xid. What NVML and the kernel's log both tell is one, whichever comes first, and has the log's text:
+        NVML gives no more than the number, and some Xids say in their text what they ask for."""
+        for place, other in enumerate(self._heard):
+            is_other_half = {xid.told_by, other.told_by} == {NVML, KERNEL_LOG}
+            if is_other_half and _is_same(xid, other) and xid.at - other.at < _ONE_XID:
+                log = xid if xid.told_by == KERNEL_LOG else other
+                self._heard[place] = replace(other, told_by=_BOTH, text=log.text, bus=log.bus)
+                return
+        self._heard.append(xid)
 
     def _deaf(self, *looks: Health) -> dict[int, str]:
         """Why nobody tells of the Xids of a GPU. The log names GPUs by their address: without it, it tells nothing."""
@@ -190,3 +201,7 @@ class HealthWatch:
             if why and log:
                 unheard[index] = f"{why}, and {log}"
         return unheard
+
+
+def _is_same(one: HeardXid, other: HeardXid) -> bool:
+    return one.gpu is not None and (one.gpu, one.code) == (other.gpu, other.code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,31 @@ def test_xids_are_heard_from_the_kernels_log_too(tmp_path: Path) -> None:
     [(index, group, action, text)] = seen["findings"]
     assert (index, group, action) == (2, "xid", "reset")
     assert "Timeout waiting for RPC" in text
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize(
+    ("change", "action"),
+    [("0x0 (None) to 0x1 (GPU Reset Required)", "reset"), ("0x1 (GPU Reset Required) to 0x0 (None)", None)],
+)
+def test_an_xid_that_nvml_and_the_kernels_log_tell_is_one_with_the_text_of_the_log(
+    tmp_path: Path, change: str, action: str | None, *, is_first: bool
+) -> None:
+    """NVML gives a number alone, and what Xid 154 asks for stands in its text."""
+    folder, log = stand_in(tmp_path / "nvml", "eight-h100"), tmp_path / "kmsg"
+    log.write_text("")
+    process = begin(folder, 0, str(log))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    event = partial(play, folder, "eight-h100", "event.0 = 2 154")
+    line = f"NVRM: Xid (PCI:0000:3a:00): 154, pid=1, name=x, GPU recovery action changed from {change}\n"
+    for tell in (event, partial(log.write_text, line)) if is_first else (partial(log.write_text, line), event):
+        tell()
+        time.sleep(0.5)
+    seen = json.loads(process.communicate("end\n"))
+    assert seen["xids"] == [[2, 154, "NVML and the kernel's log"]]
+    assert [found[:3] for found in seen["findings"]] == ([[2, "xid", action]] if action else [])
+    assert all(change in found[3] for found in seen["findings"])
 
 
 def test_where_nobody_tells_of_xids_none_is_taken_for_granted(tmp_path: Path) -> None:
