@@ -97,10 +97,11 @@ def test_xid(of_gpu: HealthJudgement) -> None:
 
 @pytest.mark.only("gpu")
 def test_links(of_gpu: HealthJudgement) -> None:
-    """The GPU's NVLinks are up and without rising errors, and its fabric is complete.
+    """The GPU's NVLinks are up and without rising errors, its fabric is complete, and no NVSwitch told a fatal error.
 
     Limit: The bounds of catalogue/health/health.toml (docs/gpu-health.md).
-    Fails when: a link is down, its errors rise, or the fabric is not complete.
+    Fails when: a link is down, its errors rise, the fabric is not complete, or the kernel's log told a fatal SXid
+    while the suite ran: NVSwitches join all GPUs, so that it fails each of them.
     Do: `nvidia-smi nvlink -s` shows the links. Start nvidia-fabricmanager of the driver's own version where there is
     an NVSwitch; else reboot, and ask for repair if the link stays down.
     Symptoms: fabric, gpu-broken, counter

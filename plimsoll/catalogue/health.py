@@ -54,6 +54,15 @@ class XidClass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SXidClass:
+    """What to do about an SXid, which says itself how grave it is; no action where it is told alone."""
+
+    says: str
+    source: str
+    action: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FigureRule:
     """What to do with a GPU that fails a check of a figure."""
 
@@ -83,6 +92,8 @@ class HealthRules:
     recovery: Mapping[int, Advice]
     reasons: tuple[Advice, ...]
     xids: tuple[XidClass, ...]
+    sxids: Mapping[str, SXidClass]
+    """By the word of the line, in lower case."""
 
     def xid(self, code: int) -> XidClass | None:
         """The class of an Xid; None for an unknown code."""
@@ -115,6 +126,7 @@ def read_health(root: Path | None = None) -> HealthRules:
             for each in data["reason"]
         ),
         xids=tuple(_xid_class(each) for each in data["xid"]),
+        sxids={each["says"]: SXidClass(**each) for each in data["sxid"]},
     )
     _refuse_doubt(data, rules)
     return rules
@@ -145,5 +157,6 @@ def _refuse_doubt(data: Mapping[str, Any], rules: HealthRules) -> None:
     named += [each.action for each in rules.figures.values()]
     named += [each.action for each in (*rules.recovery.values(), *rules.reasons)]
     named += [each.action for each in rules.xids]
+    named += [each.action for each in rules.sxids.values()]
     if unknown := {action for action in named if action} - rules.actions.keys():
         raise ValueError(f"{_FILE}: {min(unknown)!r} is no action")

@@ -19,6 +19,7 @@ from plimsoll.node.watch import HealthWindow
 NODE: Final = -1
 """The index for what concerns every GPU."""
 _ALL: Final = "the node's GPUs"
+_FABRIC: Final = "the node's fabric (NVSwitch)"
 
 _VOLATILE: Final = tuple(
     f"ecc.volatile.{kind}.{place}" for kind in ("corrected", "uncorrected") for place in ("sram", "dram")
@@ -48,6 +49,8 @@ _FABRIC_AILS: Final = (
 _RECOVERY_CHANGED: Final = 154
 _RECOVERY: Final = re.compile(r"recovery action changed from .*\bto 0x(?P<to>[0-9a-fA-F]+)")
 """In the text of that Xid; the numbers are those of NVML's advice."""
+_GRAVITY: Final = re.compile(r"SXid \([^)]*\): \d+, (?P<says>[A-Za-z-]+),")
+"""In the text of an SXid: Fatal or Non-fatal."""
 _NO_STEP: Final = "see what nvidia-smi -q says of it, and run again"
 _HEAT: Final = range(50, 151)
 """The temperatures at which a GPU slows down; newer GPUs give a distance from a limit instead, which is no
@@ -145,6 +148,8 @@ def judge_health(
         for each in one.judged():
             (findings if isinstance(each, HealthFinding) else blinds).append(each)  # type: ignore[arg-type]
     blinds += _nobodys_xids(window, rules)
+    for told in _sxids(window, rules):
+        (findings if isinstance(told, HealthFinding) else blinds).append(told)  # type: ignore[arg-type]
     return HealthJudgement(findings=tuple(findings), blinds=tuple(blinds), judged=asked)
 
 
@@ -158,6 +163,36 @@ def _nobodys_xids(window: HealthWindow, rules: HealthRules) -> Iterator[Blind]:
         if _may_fail(rules, code):
             why = f"NVML told Xid {code}, and not of which GPU"
             yield Blind(gpu=_ALL, index=NODE, group="xid", what="whose an Xid is", why=why, fix=_NO_STEP)
+
+
+def _sxids(window: HealthWindow, rules: HealthRules) -> Iterator[HealthFinding | Blind]:
+    """What NVSwitches told, once for each switch and number. The switches join all GPUs of a node, so that it concerns
+    each of them; which link is whose the log does not say."""
+    told: set[tuple[str, int, str]] = set()
+    for sxid in window.xids:
+        if not sxid.switch:
+            continue
+        gravity = _GRAVITY.search(sxid.text)
+        says = gravity["says"].lower() if gravity else ""
+        if (sxid.switch, sxid.code, says) in told:
+            continue
+        told.add((sxid.switch, sxid.code, says))
+        found = rules.sxids.get(says)
+        if found is None:
+            why = f"it says neither of them: {sxid.text}"
+            fix = f"look up SXid {sxid.code} in NVIDIA's Fabric Manager User Guide, and run again"
+            what = f"whether SXid {sxid.code} of {sxid.switch} is fatal"
+            yield Blind(gpu=_FABRIC, index=NODE, group="links", what=what, why=why, fix=fix)
+        elif found.action:
+            yield HealthFinding(
+                gpu=_FABRIC,
+                index=NODE,
+                group="links",
+                what=f"SXid {sxid.code} ({found.says}), told by {sxid.told_by}: {sxid.text}",
+                action=found.action,
+                does=rules.actions[found.action],
+                source=found.source,
+            )
 
 
 def _may_fail(rules: HealthRules, code: int) -> bool:
@@ -449,7 +484,7 @@ class _One:
         address is known they say nothing: in a container the kernel's log tells of the whole machine's."""
         strangers = {(xid.code, xid.bus): xid for xid in self._window.xids if xid.gpu is None and xid.bus is not None}
         for xid in strangers.values():
-            if _may_fail(self._rules, xid.code):
+            if not xid.switch and _may_fail(self._rules, xid.code):
                 why = f"its PCI address is not known, so that this may be of it: {xid.text}"
                 yield self._blind("xid", f"whether it had Xid {xid.code}", Reading(value=None, why=why))
 

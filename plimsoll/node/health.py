@@ -385,7 +385,7 @@ KERNEL_LOG: Final = "the kernel's log"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeardXid:
-    """An Xid, and its source."""
+    """An Xid, or an SXid of an NVSwitch, and its source."""
 
     code: int
     gpu: int | None
@@ -395,7 +395,9 @@ class HeardXid:
     told_by: str
     text: str = ""
     bus: str | None = None
-    """The PCI address by which the kernel's log names the GPU; None for what NVML told."""
+    """The PCI address by which the kernel's log names the GPU or the switch; None for what NVML told."""
+    switch: str = ""
+    """`nvidia-nvswitch0` for an SXid, which is of no GPU; empty for an Xid."""
 
 
 class XidEvents:

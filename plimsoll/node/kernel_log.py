@@ -1,4 +1,5 @@
-"""Reads the kernel's log for Xid lines of the NVIDIA driver, and for GPUs that have fallen off the bus.
+"""Reads the kernel's log for Xid lines of the NVIDIA driver, for SXid lines of NVSwitches, and for GPUs that have
+fallen off the bus.
 
 Only the log shows what happened before a run, and to a GPU that is gone. Where this user may not read it, the suite
 says so: an unread log is not a clean one.
@@ -11,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,20 +27,26 @@ _LINE: Final = 8192
 OFF_THE_BUS: Final = 79
 _ADDRESS: Final = r"(?:PCI:)?(?P<bus>[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}|[0-9a-fA-F]{2}:[0-9a-fA-F]{2})"
 _XID: Final = re.compile(rf"NVRM: Xid \({_ADDRESS}[^)]*\): (?P<code>\d+)")
+_SXID: Final = re.compile(
+    rf"(?P<switch>nvidia-nvswitch\d+): SXid \({_ADDRESS}[^)]*\): (?P<code>\d+)\b(?!, (?:Data \{{|Severity \d))"
+)
+"""But for the lines that follow with the details of the same error."""
 _NAMED: Final = re.compile(rf"NVRM:.*?\bGPU (?:at )?{_ADDRESS}")
 _FALLEN: Final = re.compile(r"NVRM:.*fallen off the bus")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelXid:
-    """One Xid that the driver wrote to the kernel's log."""
+    """One Xid, or SXid of an NVSwitch, that the driver wrote to the kernel's log."""
 
     code: int
     bus: str
-    """The GPU's PCI address as `0000:18:00`, in lower case, without the function."""
+    """The PCI address of the GPU or the switch as `0000:18:00`, in lower case, without the function."""
     text: str
     at: float | None = None
     """Seconds since the machine started; None where the line does not say."""
+    switch: str = ""
+    """`nvidia-nvswitch0` for an SXid; empty for an Xid."""
 
 
 def bus_place(text: str) -> str:
@@ -51,13 +58,16 @@ def bus_place(text: str) -> str:
 
 
 def xids_of(lines: Iterable[str]) -> list[KernelXid]:
-    """The Xids in some lines, in their order. "Fallen off the bus" counts as 79 where the driver gives no number; it
-    may be in a line of its own, after the one that names the GPU."""
+    """The Xids and SXids in some lines, in their order. "Fallen off the bus" counts as 79 where the driver gives no
+    number; it may be in a line of its own, after the one that names the GPU."""
     found: list[KernelXid] = []
     named = ""
     for line in lines:
         if match := _XID.search(line):
             found.append(_xid(int(match["code"]), match["bus"], line))
+            continue
+        if match := _SXID.search(line):
+            found.append(replace(_xid(int(match["code"]), match["bus"], line), switch=match["switch"]))
             continue
         if match := _NAMED.search(line):
             named = match["bus"]

@@ -126,7 +126,7 @@ class HealthWatch:
             extremes = {gpu: dict(each) for gpu, each in start.extremes.items()}
             # An address may become known after the log has named it.
             xids = tuple(
-                x if x.bus is None or x.gpu is not None else replace(x, gpu=self._places.get(x.bus))
+                x if x.bus is None or x.gpu is not None or x.switch else replace(x, gpu=self._places.get(x.bus))
                 for x in self._heard
                 if x.at >= start.before.at
             )
@@ -176,8 +176,17 @@ class HealthWatch:
             # It keeps the number that it first had, by which NVML's events know it, too.
             self._places = {gpu.bus: gpu.index for gpu in health.gpus if gpu.bus} | self._places
             for line in self._log.fresh():
-                gpu, at = self._places.get(line.bus), clock.monotonic()
-                self._note(HeardXid(code=line.code, gpu=gpu, at=at, told_by=KERNEL_LOG, text=line.text, bus=line.bus))
+                self._note(
+                    HeardXid(
+                        code=line.code,
+                        gpu=None if line.switch else self._places.get(line.bus),
+                        at=clock.monotonic(),
+                        told_by=KERNEL_LOG,
+                        text=line.text,
+                        bus=line.bus,
+                        switch=line.switch,
+                    )
+                )
 
     def _note(self, xid: HeardXid) -> None:
         """Keep an Xid. What NVML and the kernel's log both tell is one, whichever comes first, and has the log's text:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from plimsoll.catalogue.health import read_health
 from plimsoll.evidence.record import RunRecord
+from plimsoll.judge.health import NODE
 from plimsoll.present.document import (
     Block,
     Bullets,
@@ -50,6 +51,8 @@ def health_section(record: RunRecord) -> Section | None:
         blocks.append(Bullets(entries=entries))
     if earlier := _earlier(record.health):
         blocks.append(Bullets(entries=tuple(f"in the kernel's log before the run: {text}" for text in earlier)))
+    if noted := _noted(record.health):
+        blocks.append(Bullets(entries=tuple(f"told while models ran, and not judged: {text}" for text in noted)))
     counters = Table(label="Counters that are not zero", columns=_COUNTERS, rows=tuple(_counters(record.health)))
     if counters.rows:
         blocks.append(Section(title="Counters that are not zero", level=0, fold=Fold.CLOSED, blocks=(counters,)))
@@ -73,9 +76,11 @@ def _gpus(seen: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _summary(count: int, findings: Sequence[Mapping[str, Any]], unread: Sequence[Mapping[str, Any]]) -> str:
-    sick = len({finding["index"] for finding in findings})
-    dark = len({blind["index"] for blind in unread})
-    state = f"{sick} with findings, {dark} with what could not be read" if sick or dark else "nothing was found"
+    sick = len({finding["index"] for finding in findings} - {NODE})
+    dark = len({blind["index"] for blind in unread} - {NODE})
+    state = f"{sick} with findings, {dark} with what could not be read" if findings or unread else "nothing was found"
+    if any(finding["index"] == NODE for finding in findings):
+        state += ", and a finding on what they share"
     return f"{count} GPUs were watched before, while and after models ran: {state}. docs/gpu-health.md has every bound."
 
 
@@ -147,6 +152,13 @@ def _said(finding: Mapping[str, Any]) -> str:
 
 def _earlier(seen: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(str(xid["text"]) for each in seen for xid in each["earlier_xids"]))
+
+
+def _noted(seen: Sequence[Mapping[str, Any]]) -> list[str]:
+    """SXids of NVSwitches of which nothing was found."""
+    texts = dict.fromkeys(str(xid["text"]) for each in seen for xid in each["xids"] if "SXid (" in str(xid["text"]))
+    judged = [str(one["what"]) + str(one.get("why")) for each in seen for one in (*each["findings"], *each["unread"])]
+    return [text for text in texts if not any(text in one for one in judged)]
 
 
 def _counters(seen: Sequence[Mapping[str, Any]]) -> list[tuple[Cell, ...]]:

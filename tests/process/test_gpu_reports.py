@@ -164,3 +164,26 @@ def test_what_could_not_be_read_is_no_sound_gpu(tmp_path: Path) -> None:
     assert row[1] == "not all read"
     [sound] = table(health_section(record(tmp_path / "b", health())))
     assert sound[1] == "sound"
+
+
+def test_a_figure_that_is_not_there_is_told_apart_from_a_group(tmp_path: Path) -> None:
+    """As on Blackwell, whose links have none of the older counters."""
+    seen = health()
+    last = {**seen["last"][0], "absent": ["nvlink.replays", "retired.single", "retired.double"]}
+    last["values"] = {**last["values"], "nvlink.active": 3}
+    [row] = table(health_section(record(tmp_path, {**seen, "first": [last], "last": [last]})))
+    assert row[8] == "nvlink.replays, retired"
+
+
+def test_sxids_are_told_and_a_fatal_one_is_no_gpus_own(tmp_path: Path) -> None:
+    texts = [f"nvidia-nvswitch0: SXid (PCI:0000:05:00.0): {code}, Link 1" for code in ("12028, Non-fatal", "9, Fatal")]
+    xids = [{"code": 1, "gpu": None, "told_by": "the kernel's log", "text": text} for text in texts]
+    found = {"gpu": "the node's fabric (NVSwitch)", "index": -1, "group": "links", "does": "…", "source": "a paper"}
+    finding = {**found, "what": f"SXid 9 (fatal): {texts[1]}", "action": "drain"}
+    section = health_section(record(tmp_path, health(xids=xids, findings=[finding])))
+    assert [row[1] for row in table(section)] == ["sound"]
+    page = html_of(section)
+    assert f"told while models ran, and not judged: {texts[0]}" in page
+    assert page.count(texts[1]) == 1
+    assert "1 GPUs were watched before, while and after models ran: 0 with findings" in page
+    assert "and a finding on what they share" in page

@@ -271,6 +271,23 @@ def test_where_nobody_tells_of_xids_none_is_taken_for_granted(tmp_path: Path) ->
     assert "No such file or directory" in seen["blinds"][0][2]
 
 
+@pytest.mark.parametrize(("says", "count"), [("Fatal", 1), ("Non-fatal", 0)])
+def test_an_sxid_of_an_nvswitch_is_heard_and_rejects_where_it_is_fatal(tmp_path: Path, says: str, count: int) -> None:
+    log = tmp_path / "kmsg"
+    log.write_text("nvidia-nvswitch0: SXid (PCI:0000:05:00.0): 20034, Fatal, Link 1 before the watch\n")
+    process = begin(stand_in(tmp_path / "nvml", "eight-h100", "gpu.3.bus = !999"), 0, str(log))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    with log.open("a") as file:
+        for link in (48, 49):
+            file.write(f"nvidia-nvswitch1: SXid (PCI:0000:06:00.0): 20034, {says}, Link {link} LTSSM Fault Up\n")
+    seen = json.loads(process.communicate("end\n"))
+    assert seen["xids"] == [[None, 20034, "the kernel's log"]] * 2
+    assert [found[:3] for found in seen["findings"]] == [[-1, "links", "drain"]] * count
+    assert all("nvidia-nvswitch1: SXid (PCI:0000:06:00.0): 20034, Fatal" in found[3] for found in seen["findings"])
+    assert seen["blinds"] == []
+
+
 def logged(tmp_path: Path, line: str, at: str = "5d:00", code: int = 48, *, then: str = "") -> Seen:
     """What a watch sees during which the kernel's log tells an Xid and the scenario may get another line."""
     log = tmp_path / "kmsg"

@@ -32,7 +32,20 @@ LINES = [
     ("NVRM: GPU 18:00.0: GPU has fallen off the bus.", 79, "0000:18:00"),
 ]  # fmt: skip
 
+SXIDS = [
+    ("[111111111.111] nvidia-nvswitch3: SXid (PCI:0000:05:00.0): 12028, Non-fatal, Link 32 egress non-posted PRIV "
+     "error (First)", 12028, "nvidia-nvswitch3", "0000:05:00"),
+    ("[131453.740743] nvidia-nvswitch0: SXid (PCI:0000:00:00.0): 20034, Fatal, Link 30 LTSSM Fault Up",
+     20034, "nvidia-nvswitch0", "0000:00:00"),
+    ("3,9,131453740743,-;nvidia-nvswitch11: SXid (PCI:0000:a9:00.0): 10004, NVSWITCH Temperature 99C | TSENSE WARN "
+     "Threshold 98C", 10004, "nvidia-nvswitch11", "0000:a9:00"),
+]  # fmt: skip
+
 NONE = [
+    "[131453.740758] nvidia-nvswitch0: SXid (PCI:0000:a9:00.0): 20034, Data {0x50610002, 0x10100030}",
+    "nvidia-nvswitch2: SXid (PCI:0000:07:00.0): 20034, Severity 1 Engine instance 60 Sub-engine instance 00",
+    "nvidia-nvswitch0: SXid (PCI:0000:00:00.0): xyz, Fatal error",
+    "nvidia-nvswitch0: SXid (invalid): some error",
     "Regular log content without Xid errors",
     "NVRM: Xid error: xyz, invalid data",
     "NVRM: Xid (invalid): some error",
@@ -45,6 +58,13 @@ NONE = [
 def test_a_line_of_the_driver_is_read(line: str, code: int, bus: str) -> None:
     [found] = xids_of([line])
     assert (found.code, found.bus) == (code, bus)
+
+
+@pytest.mark.parametrize(("line", "code", "switch", "bus"), SXIDS)
+def test_a_line_of_an_nvswitch_is_read(line: str, code: int, switch: str, bus: str) -> None:
+    [found] = xids_of([line])
+    assert (found.code, found.switch, found.bus) == (code, switch, bus)
+    assert all(xid.switch == "" for xid in xids_of(each for each, *_ in LINES))
 
 
 @pytest.mark.parametrize("line", NONE)
@@ -193,6 +213,25 @@ def test_a_changed_recovery_action_asks_for_what_its_message_says(changes: list[
     findings = judge_health(window, read_health(), [0]).of("xid").findings
     assert [each.action for each in findings] == ([action] if action else [])
     assert all(RESET in each.what for each in findings if len(changes) > 1)
+
+
+def test_an_sxid_is_of_every_gpu_and_as_grave_as_it_says() -> None:
+    seen = Health(at=0.0, gpus=(_gpu(0), replace(_gpu(0), index=1)))
+    heard = tuple(
+        HeardXid(code=line.code, gpu=None, at=1.0, told_by="log", text=line.text, bus=line.bus, switch=line.switch)
+        for line in xids_of([each for each, *_ in SXIDS] * 2)
+    )
+    judged = judge_health(HealthWindow(before=seen, after=seen, xids=heard), read_health())
+    for index in (0, 1):
+        links = judged.on(index).of("links")
+        [finding] = [each for each in links.findings if "SXid" in each.what]
+        assert str(finding).startswith("the node's fabric (NVSwitch): SXid 20034 (fatal), told by log: ")
+        [blind] = [each for each in links.blinds if "SXid" in each.what]
+        assert "whether SXid 10004 of nvidia-nvswitch11 is fatal could not be read" in str(blind)
+    assert judged.of("xid").findings == ()
+    assert not any("0000:05:00" in each.why for each in judged.of("xid").blinds), (
+        "a switch is no GPU without an address"
+    )
 
 
 def test_of_a_gpu_that_nobody_judged_nothing_is_sound() -> None:
