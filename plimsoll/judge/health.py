@@ -14,7 +14,7 @@ from typing import Final
 from plimsoll.catalogue.health import CounterRule, HealthRules, XidClass
 from plimsoll.node.driver import next_step
 from plimsoll.node.health import FABRIC_COMPLETED, NOT_SUPPORTED, GpuHealth, HeardXid, Reading
-from plimsoll.node.watch import HealthWindow
+from plimsoll.node.watch import OVERRUN, HealthWindow
 
 NODE: Final = -1
 """The index for what concerns every GPU."""
@@ -51,6 +51,7 @@ _RECOVERY: Final = re.compile(r"recovery action changed from .*\bto 0x(?P<to>[0-
 """In the text of that Xid; the numbers are those of NVML's advice."""
 _GRAVITY: Final = re.compile(r"SXid \([^)]*\): \d+, (?P<says>[A-Za-z-]+),")
 """In the text of an SXid: Fatal or Non-fatal."""
+_FLOODED: Final = "see what floods the kernel's log (dmesg), and run again"
 _NO_STEP: Final = "see what nvidia-smi -q says of it, and run again"
 _HEAT: Final = range(50, 151)
 """The temperatures at which a GPU slows down; newer GPUs give a distance from a limit instead, which is no
@@ -148,6 +149,9 @@ def judge_health(
         for each in one.judged():
             (findings if isinstance(each, HealthFinding) else blinds).append(each)  # type: ignore[arg-type]
     blinds += _nobodys_xids(window, rules)
+    if window.lost and any(map(_has_fabric, (*window.before.gpus, *window.after.gpus))):
+        unheard = "every SXid of its NVSwitches"
+        blinds.append(Blind(gpu=_FABRIC, index=NODE, group="links", what=unheard, why=OVERRUN, fix=_FLOODED))
     for told in _sxids(window, rules):
         (findings if isinstance(told, HealthFinding) else blinds).append(told)  # type: ignore[arg-type]
     return HealthJudgement(findings=tuple(findings), blinds=tuple(blinds), judged=asked)
@@ -470,13 +474,14 @@ class _One:
             readable = (
                 "let this user read /dev/kmsg (a member of adm, or sysctl kernel.dmesg_restrict=0), or run as root"
             )
+            fix = readable if self._index in self._window.placed else _NO_STEP
             yield Blind(
                 gpu=self._name,
                 index=self._index,
                 group="xid",
                 what="its Xid errors",
                 why=why,
-                fix=readable if self._index in self._window.placed else _NO_STEP,
+                fix=_FLOODED if why.endswith(OVERRUN) else fix,
             )
 
     def _perhaps_its_xids(self) -> Iterator[Blind]:
@@ -526,6 +531,12 @@ class _One:
     def _blind(self, group: str, what: str, reading: Reading) -> Blind:
         fix = next_step(reading.code, _NO_STEP)
         return Blind(gpu=self._name, index=self._index, group=group, what=what, why=reading.why, fix=fix)
+
+
+def _has_fabric(gpu: GpuHealth) -> bool:
+    """True for a GPU behind NVSwitches; of GPUs before Hopper, which tell of no fabric, for all that may be."""
+    is_linked_on_board = _BOARD in (gpu.name or "").upper() and bool(gpu.value("nvlink.active"))
+    return gpu.value("fabric.state") is not None or is_linked_on_board
 
 
 def _must_have_links(gpu: GpuHealth, alike: Sequence[int]) -> bool:

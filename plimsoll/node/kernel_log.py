@@ -99,6 +99,8 @@ class KernelLog:
     why: str = ""
     before: list[KernelXid] = field(default_factory=list)
     """The Xids since boot that were in the log when it was opened."""
+    lost: int = 0
+    """How many times records were overwritten before they were read."""
     _descriptor: int | None = None
 
     def open(self) -> None:
@@ -128,7 +130,8 @@ class KernelLog:
                 return None
             except OSError as error:
                 if error.errno == errno.EPIPE:
-                    continue  # the kernel has overwritten unread records; the next read continues after them
+                    self.lost += 1  # the kernel has overwritten unread records; the next read continues after them
+                    continue
                 self.why = f"{self.path}: {reason_of(error)}"
                 self.close()
                 return None

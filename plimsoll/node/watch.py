@@ -22,6 +22,7 @@ _INTERVAL: Final = 0.5
 _ONE_XID: Final = 30.0
 """Seconds within which NVML's event and the line of the kernel's log are heard that tell the same Xid. They come
 together; a driver that answers slowly puts off the reading of the log."""
+OVERRUN: Final = "lines of the kernel's log were overwritten before they could be read"
 _BOTH: Final = f"{NVML} and {KERNEL_LOG}"
 _IDLE: Final = 0x1
 """The clocks event reason of a GPU that has nothing to do."""
@@ -54,6 +55,8 @@ class HealthWindow:
     """Why the Xids of a GPU could not be heard, neither from NVML nor from the kernel's log."""
     placed: frozenset[int] = frozenset()
     """The GPUs whose PCI address was seen at some time: only these does the kernel's log tell apart."""
+    lost: int = 0
+    """How many times lines of the kernel's log were overwritten before they could be read."""
 
     @property
     def seconds(self) -> float:
@@ -77,6 +80,8 @@ class WindowStart:
     before: Health
     extremes: dict[int, dict[str, Extreme]] = field(default_factory=dict)
     samples: int = 0
+    lost: int = 0
+    """How many times the kernel's log had lost lines by then."""
 
 
 class HealthWatch:
@@ -111,7 +116,7 @@ class HealthWatch:
 
     def begin(self) -> WindowStart:
         """Begin a window with a full reading."""
-        start = WindowStart(before=self._reader.look())
+        start = WindowStart(before=self._reader.look(), lost=self._log.lost)
         self._hear_kernel(start.before)
         with self._lock:
             self._starts.append(start)
@@ -136,8 +141,9 @@ class HealthWatch:
                 extremes=extremes,
                 samples=start.samples,
                 xids=xids,
-                deaf=self._deaf(start.before, after),
+                deaf=self._deaf(start, after),
                 placed=frozenset(self._places.values()),
+                lost=self._log.lost - start.lost,
             )
 
     def forget(self, start: WindowStart) -> None:
@@ -199,14 +205,15 @@ class HealthWatch:
                 return
         self._heard.append(xid)
 
-    def _deaf(self, *looks: Health) -> dict[int, str]:
+    def _deaf(self, start: WindowStart, after: Health) -> dict[int, str]:
         """Why nobody tells of the Xids of a GPU. The log names GPUs by their address: without it, it tells nothing."""
         placed = set(self._places.values())
         unheard: dict[int, str] = {}
-        for index in sorted({gpu.index for look in looks for gpu in look.gpus}):
+        lost = OVERRUN if self._log.lost > start.lost else ""
+        for index in sorted({gpu.index for look in (start.before, after) for gpu in look.gpus}):
             why = self._events.why_deaf(index)
             unplaced = "" if index in placed else "its PCI address, by which the kernel's log names it, is not known"
-            log = self._log.why or unplaced
+            log = self._log.why or unplaced or lost
             if why and log:
                 unheard[index] = f"{why}, and {log}"
         return unheard

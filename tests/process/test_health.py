@@ -288,6 +288,41 @@ def test_an_sxid_of_an_nvswitch_is_heard_and_rejects_where_it_is_fatal(tmp_path:
     assert seen["blinds"] == []
 
 
+@pytest.mark.parametrize(
+    ("lines", "unread"),
+    [
+        ([], {(-1, "links")}),
+        (["gpu.2.events = !4"], {(-1, "links"), (2, "xid")}),
+        (["gpu.*.fabric.state = 0"], set()),
+        (["gpu.*.name = NVIDIA A100-SXM4-80GB", "gpu.*.fabric.* = !3"], {(-1, "links")}),
+    ],
+)
+def test_a_watch_goes_on_where_lines_of_the_kernels_log_were_lost_and_tells_what_it_did_not_read(
+    tmp_path: Path, lines: list[str], unread: set[tuple[int, str]]
+) -> None:
+    log, overtaken = tmp_path / "kmsg", tmp_path / "kmsg.overtaken"
+    log.write_text("")
+    process = begin(stand_in(tmp_path / "nvml", "eight-h100", *lines), 0, str(log))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    overtaken.write_text("")
+    while overtaken.exists():
+        time.sleep(0.01)
+    log.write_text("NVRM: Xid (PCI:0000:5d:00): 119, pid=2, name=x, after what was lost\n")
+    seen = json.loads(process.communicate("end\n"))
+    assert {tuple(blind[:2]) for blind in seen["blinds"]} == unread
+    assert all("overwritten before they could be read" in blind[2] and "floods" in blind[3] for blind in seen["blinds"])
+    assert [found[:3] for found in seen["findings"]] == [[3, "xid", "reset"]], "the log is heard further on"
+
+
+def test_lines_that_were_lost_before_a_watch_began_leave_nothing_unread(tmp_path: Path) -> None:
+    (tmp_path / "kmsg").write_text("")
+    (tmp_path / "kmsg.overtaken").write_text("")
+    seen = watched(stand_in(tmp_path / "nvml", "eight-h100", "gpu.*.events = !4"), str(tmp_path / "kmsg"))
+    assert (seen["findings"], seen["blinds"]) == ([], [])
+    assert not (tmp_path / "kmsg.overtaken").exists()
+
+
 def logged(tmp_path: Path, line: str, at: str = "5d:00", code: int = 48, *, then: str = "") -> Seen:
     """What a watch sees during which the kernel's log tells an Xid and the scenario may get another line."""
     log = tmp_path / "kmsg"
