@@ -20,6 +20,8 @@ _DEEPEST: Final = 64
 """Levels of nesting that are written; deeper ones are cut, so that a value that contains itself cannot hang a run."""
 
 
+RAISED_BY: Final = "plimsoll_raised_by"
+"""The attribute of a test report that names the plugin whose own error it has: one of neither the suite nor pytest."""
 SYMPTOMS: Final = "plimsoll_symptoms"
 """The attribute of a test report that holds its diagnoses."""
 

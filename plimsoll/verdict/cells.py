@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from plimsoll.evidence.encoding import read_diagnoses
+from plimsoll.evidence.encoding import RAISED_BY, read_diagnoses
 from plimsoll.evidence.record import Cell, CellEvidence, GateRecord, Measured
 from plimsoll.gate.skip import Skip
 from plimsoll.judge.judgement import Judgement, Outcome, broken_bound
@@ -125,6 +125,11 @@ def result_of(
         outcome, reason = CellOutcome.FAIL, "\n".join(faults)
     elif not planned:
         outcome, reason = CellOutcome.NOT_RUN, UNPLANNED
+    elif foreign := [report for report in evidence.reports if is_of_a_plugin(report)]:
+        # It says nothing about the node, and what the plugin spoilt beside it nobody knows.
+        plugin = foreign[0][RAISED_BY]
+        outcome, fix = CellOutcome.NOT_RUN, f"run without the plugin: -p no:{plugin}"
+        reason = f"the plugin {plugin}, which is none of the suite, raised an error of its own: {_failure(foreign[0])}"
     elif skipped:
         outcome, (code, reason, fix) = CellOutcome.SKIP, _skip(skipped[0], gate)
     elif withheld and not evidence.reports:
@@ -171,14 +176,19 @@ def _faults(evidence: CellEvidence) -> list[str]:
         if report["outcome"] == "passed" and "wasxfail" in report:
             reports.append(f"passed though it was expected to fail ({report['wasxfail'] or 'no reason given'})")
         elif report["outcome"] not in ("passed", "skipped") and not (figures and report["when"] == "call"):
-            reports.append(_failure(report))
+            reports += [] if is_of_a_plugin(report) else [_failure(report)]
     return figures + reports + _hidden_failures(evidence)
+
+
+def is_of_a_plugin(report: Mapping[str, Any]) -> bool:
+    """True for the error of another plugin beside the check; what is raised in the call itself is the check's."""
+    return report["outcome"] == "failed" and report["when"] != "call" and isinstance(report.get(RAISED_BY), str)
 
 
 def _hidden_failures(evidence: CellEvidence) -> list[str]:
     """Failures that pytest's report hides: the check was called again until it passed, or a plugin wrote another
     report."""
-    if any(report["outcome"] != "passed" for report in evidence.reports):
+    if any(report["outcome"] != "passed" and not is_of_a_plugin(report) for report in evidence.reports):
         return []
     passed = any(report["when"] == "call" for report in evidence.reports)
     raised = [call.raised for call in evidence.calls if call.raised is not None]

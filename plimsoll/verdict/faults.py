@@ -16,7 +16,7 @@ from plimsoll.hub.files import LEFT_OUT
 from plimsoll.hub.vouching import FileState, unlike_file
 from plimsoll.node.driver import missing_gpus
 from plimsoll.units import counted
-from plimsoll.verdict.cells import CellOutcome
+from plimsoll.verdict.cells import CellOutcome, is_of_a_plugin
 from plimsoll.verdict.union import lineages, run_results
 
 _UNREMARKABLE_ENDS: Final = (0, 1, 5)
@@ -117,7 +117,10 @@ def _early_end(run: RunRecord) -> list[str]:
 
 
 def _has_failed(run: RunRecord) -> bool:
-    return any(result.outcome is CellOutcome.FAIL for result in run_results(run))
+    """True where something explains that pytest counted failures: a check's, or an error of a plugin beside one."""
+    if any(result.outcome is CellOutcome.FAIL for result in run_results(run)):
+        return True
+    return any(is_of_a_plugin(report) for evidence in run.cells.values() for report in evidence.reports)
 
 
 def _plans_that_differ(runs: Sequence[RunRecord]) -> list[str]:

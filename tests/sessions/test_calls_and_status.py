@@ -131,6 +131,23 @@ def test_a_thread_that_dies_while_a_check_runs_fails_it(silenced: tuple[str, ...
     assert "which ran beside the check, died of ValueError: invalid literal for int()" in cell(outcome)[1]
 
 
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [("setup", "setup: planted"), ("teardown", "teardown: RuntimeError: planted"), ("hook", "teardown: planted")],
+)
+def test_an_error_of_a_plugins_own_is_neither_the_nodes_nor_green(
+    where: str, said: str, workers: tuple[str, ...], tmp_path: Path
+) -> None:
+    plugin = "tests.support.plugins.breaking"
+    outcome = run_suite(tmp_path, *STACK, *workers, "-p", plugin, env={"BREAKS": where})
+    assert (outcome.status, outcome.verdict) == (6, "INCOMPLETE")
+    told = f"the plugin {plugin}, which is none of the suite, raised an error of its own: {said}"
+    assert cell(outcome) == ("not_run", told)
+    assert f"run without the plugin: -p no:{plugin}" in outcome.output
+    assert "the evidence shows no failure" not in outcome.output
+
+
 def test_a_check_that_gives_something_back_fails(tmp_path: Path) -> None:
     """As one whose last line was to be an assertion."""
     outcome = run_suite(tmp_path, *STACK, *MEDDLING, "-W", "ignore", env={"MEDDLE": "giving"})

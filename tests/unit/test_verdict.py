@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plimsoll.evidence.encoding import encode
+from plimsoll.evidence.encoding import RAISED_BY, encode
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.record import Cell
@@ -69,6 +69,22 @@ def test_a_failure_in_any_phase_fails_the_cell(tmp_path: Path, phase: str) -> No
     result = only_result(tmp_path, PLAIN, events)
     assert result.outcome is CellOutcome.FAIL
     assert result.reason == ("" if phase == "call" else f"{phase}: ") + "RuntimeError: no\nwhere"
+
+
+def test_an_error_of_a_plugin_beside_the_check_hides_no_failure_and_is_no_pass(tmp_path: Path) -> None:
+    foreign = {RAISED_BY: "monitor"}
+    ends = {when: report(PLAIN, when, "failed", crash("OSError: no"), **foreign) for when in ("call", "teardown")}
+    good = [report(PLAIN, "setup"), report(PLAIN, "call")]
+    bare = only_result(tmp_path / "a", PLAIN, [*good, ends["teardown"]])
+    assert (bare.outcome, bare.fix) == (CellOutcome.NOT_RUN, "run without the plugin: -p no:monitor")
+    assert bare.reason.endswith("raised an error of its own: teardown: OSError: no")
+    failed = [good[0], report(PLAIN, "call", "failed", crash("Failed: 3 s")), ends["teardown"]]
+    assert only_result(tmp_path / "b", PLAIN, failed).reason == "3 s"
+    called = line(Event.CALL, cell=PLAIN.id, started="2026-11-20T15:21:16+00:00", seconds=1.0, raised="ValueError: 3 s")
+    hidden = [*good, called, ends["teardown"]]
+    assert only_result(tmp_path / "c", PLAIN, hidden).outcome is CellOutcome.FAIL
+    in_call = [good[0], ends["call"], report(PLAIN, "teardown")]
+    assert only_result(tmp_path / "d", PLAIN, in_call).outcome is CellOutcome.FAIL, "a call is the check's"
 
 
 @pytest.mark.parametrize(
