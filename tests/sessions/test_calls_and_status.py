@@ -146,6 +146,9 @@ def test_an_error_of_a_plugins_own_is_neither_the_nodes_nor_green(
     assert cell(outcome) == ("not_run", told)
     assert f"run without the plugin: -p no:{plugin}" in outcome.output
     assert "the evidence shows no failure" not in outcome.output
+    assert "✗" not in outcome.output, "no check failed"
+    when, _, error = said.partition(": ")
+    assert f"6 checks  6 skipped  {when}: an error of the plugin {plugin}: {error}" in outcome.output
 
 
 def test_a_check_that_gives_something_back_fails(tmp_path: Path) -> None:
