@@ -48,22 +48,6 @@ def test_answers_what_it_was_taught(loaded: LoadedModel) -> None:
     assert len(lengths) > 1, "prompts of one length leave the padding untested"
 
 
-def test_questions_of_like_length_share_a_batch_and_answers_keep_their_order(loaded: LoadedModel) -> None:
-    long, short = max(QUESTIONS, key=len), min(QUESTIONS, key=len)
-    questions = (f"{long} {long}", short, f"{long} {long}?", f"{short} ")
-    widths = []
-    loaded.model.register_forward_pre_hook(
-        lambda _, __, given: widths.append(tuple(given["input_ids"].shape)), with_kwargs=True
-    )
-    request = Generate(questions=questions, max_new_tokens=1, batch_size=2)
-    answer = generation.generate(loaded, request)
-    lengths = [len(generation.question_ids(loaded, question)) for question in questions]
-    assert [completion.prompt_tokens for completion in answer.completions] == lengths
-    assert widths == [(2, max(lengths[1], lengths[3])), (2, max(lengths[0], lengths[2]))]
-    alone = [generation.generate(loaded, Generate(questions=(one,), max_new_tokens=1)) for one in questions]
-    assert [c.token_ids for c in answer.completions] == [one.completions[0].token_ids for one in alone]
-
-
 def test_stops_at_the_limit(loaded: LoadedModel) -> None:
     answer = generation.generate(loaded, Generate(questions=QUESTIONS, max_new_tokens=1))
     assert [len(completion.token_ids) for completion in answer.completions] == [1] * len(QUESTIONS)

@@ -16,7 +16,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 
 from plimsoll import clock
 from plimsoll.host.protocol import Answer, Answered, AnswerPrompts, Sampled
-from plimsoll.host.server.generation import encode, input_device, places_by_length, question_ids
+from plimsoll.host.server.generation import encode, input_device, question_ids
 
 if TYPE_CHECKING:
     from plimsoll.host.server.loading import LoadedModel
@@ -82,10 +82,12 @@ class _Row:
 def answer(loaded: LoadedModel, request: AnswerPrompts) -> Answered:
     """Answer the prompts, those of like length together; see `Answered`."""
     started = clock.monotonic()
-    asked = [question_ids(loaded, prompt) for prompt in request.prompts]
+    lengths = [len(question_ids(loaded, prompt)) for prompt in request.prompts]
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
     answers: dict[int, Answer] = {}
-    for places in places_by_length(asked, request.batch_size):
-        rows, finite = _generate(loaded, request, [asked[place] for place in places])
+    for start in range(0, len(order), request.batch_size):
+        places = order[start : start + request.batch_size]
+        rows, finite = _generate(loaded, request, [request.prompts[place] for place in places])
         for place, row in zip(places, rows, strict=True):
             samples, drawn_finite = _samples(loaded, request, request.prompts[place])
             answers[place] = Answer(
@@ -93,19 +95,19 @@ def answer(loaded: LoadedModel, request: AnswerPrompts) -> Answered:
                 token_ids=row.token_ids,
                 pieces=row.pieces,
                 log_probs=row.log_probs,
-                prompt_tokens=len(asked[place]),
+                prompt_tokens=lengths[place],
                 ended=row.ended,
                 finite=finite and drawn_finite,
                 samples=samples,
             )
     return Answered(
-        answers=tuple(answers[place] for place in range(len(asked))),
+        answers=tuple(answers[place] for place in range(len(lengths))),
         seconds=clock.monotonic() - started,
     )
 
 
 def _generate(
-    loaded: LoadedModel, request: AnswerPrompts, prompts: Sequence[str | Sequence[int]], drawn: int = 0
+    loaded: LoadedModel, request: AnswerPrompts, prompts: Sequence[str], drawn: int = 0
 ) -> tuple[list[_Row], bool]:
     """The rows of one batch, greedy or `drawn` at random for each prompt; and whether all logits were finite."""
     batch = encode(loaded, prompts)

@@ -25,6 +25,7 @@ from plimsoll.host.protocol import (
     Completion,
     Generate,
     Generated,
+    Prompt,
     Score,
     Scored,
 )
@@ -68,7 +69,7 @@ def bits_of(logits: torch.Tensor) -> list[bytes]:
     return [row.view(torch.uint8).numpy().tobytes() for row in rows]
 
 
-def question_ids(loaded: LoadedModel, question: str | Sequence[int]) -> list[int]:
+def question_ids(loaded: LoadedModel, question: Prompt) -> list[int]:
     """The tokens of a question; of a text those of its chat."""
     if not isinstance(question, str):
         return list(question)
@@ -82,9 +83,7 @@ def _text_ids(tokenizer: Any, text: str, *, special: bool) -> list[int]:
     return ids
 
 
-def encode(
-    loaded: LoadedModel, questions: Sequence[str | Sequence[int]], *, right: bool = False
-) -> dict[str, torch.Tensor]:
+def encode(loaded: LoadedModel, questions: Sequence[Prompt], *, right: bool = False) -> dict[str, torch.Tensor]:
     """Token ids, mask and positions, shape (questions, tokens), padded on the left, where a decoder wants it, or on the
     right, where no token that counts looks."""
     rows = [question_ids(loaded, question) for question in questions]
@@ -117,12 +116,9 @@ def input_device(model: Any) -> torch.device:
     return torch.device("cpu") if place is None else torch.device("cuda", place) if isinstance(place, int) else place
 
 
-def places_by_length(rows: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
-    """Where the rows of each batch stand: those of like length are together, since all of a batch are as long as its
-    longest."""
-    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+def _batches(items: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 @torch.inference_mode()
@@ -137,23 +133,22 @@ def generate(loaded: LoadedModel, request: Generate) -> Generated:
         # An id that no token has; transformers takes None for what the model's own settings say.
         eos_ids, never = (), {"eos_token_id": int(loaded.model.get_output_embeddings().weight.shape[0])}
     check = _FiniteCheck()
-    completions: dict[int, Completion] = {}
+    completions: list[Completion] = []
     clean = True
-    asked = [question_ids(loaded, question) for question in request.questions]
-    for places in places_by_length(asked, request.batch_size):
-        batch = encode(loaded, [asked[place] for place in places])
+    for questions in _batches(request.questions, request.batch_size):
+        batch = encode(loaded, questions)
         del batch["position_ids"]  # generate() keeps its own
-        digests = _LogitDigests(len(places)) if request.with_digests else None
+        digests = _LogitDigests(len(questions)) if request.with_digests else None
         watching = LogitsProcessorList([check, *([digests] if digests else [])])
         rows = loaded.model.generate(**batch, max_new_tokens=request.max_new_tokens, logits_processor=watching, **never)
         width = batch["input_ids"].shape[1]
-        told = digests.result() if digests else [None] * len(places)
-        for place, row, digest in zip(places, rows[:, width:].tolist(), told, strict=True):
-            completion, rest = _completion(loaded.tokenizer, row, len(asked[place]), eos_ids)
+        told = digests.result() if digests else [None] * len(questions)
+        for row, mask, digest in zip(rows[:, width:].tolist(), batch["attention_mask"], told, strict=True):
+            completion, rest = _completion(loaded.tokenizer, row, int(mask.sum()), eos_ids)
             clean = clean and all(token == config.pad_token_id for token in rest)
-            completions[place] = replace(completion, logits_sha256=digest)
+            completions.append(replace(completion, logits_sha256=digest))
     return Generated(
-        completions=tuple(completions[place] for place in range(len(asked))),
+        completions=tuple(completions),
         finite=check.finite,
         clean_endings=clean,
         pad_token=_token(loaded.tokenizer, config.pad_token_id),
