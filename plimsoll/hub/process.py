@@ -16,7 +16,7 @@ from typing import Final
 
 from plimsoll import clock
 from plimsoll.child.inside import Outlet, end_with_parent
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.extras import install_command
 from plimsoll.hub.access import Access, Query
 from plimsoll.hub.partial_files import remove_at_the_end
@@ -74,7 +74,8 @@ def main() -> int:
     except PlimsollError as error:
         outlet.send(error=str(error))
     except OSError as error:  # from the file system: network errors are answers or a FetchError
-        outlet.send(error=Redactor.from_environment()(str(error)))
+        where = f"{error.filename}: " if error.filename else ""
+        outlet.send(error=Redactor.from_environment()(f"{where}{reason_of(error)}"))
     else:
         outlet.send(all_said=True)
     return 0

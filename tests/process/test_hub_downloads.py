@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -237,8 +238,8 @@ def test_a_cache_that_cannot_be_written(serve: Serve, repository: Path, tmp_path
     assert (again.answer, again.unwritable) == (Reply.GRANTED, "File exists")
     with pytest.raises(HubError) as caught:
         fetch(access, tmp_path / "notes")
-    assert str(caught.value).startswith(f"hub/sound at {COMMIT}: [Errno 20] Not a directory: ")
-    assert "Traceback" not in str(caught.value)
+    place = re.escape(str(tmp_path / "hf/hub"))
+    assert re.fullmatch(rf"hub/sound at {COMMIT}: {place}/\S+: Not a directory", str(caught.value))
 
 
 @pytest.mark.usefixtures("started_children")
