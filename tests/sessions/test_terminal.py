@@ -89,6 +89,8 @@ def test_the_clock_goes_on_while_workers_give_no_sign(tmp_path: Path) -> None:
     assert status == 0
     told = re.findall(r"\rtiny-llama/bf16, 0 of \d checks, (\d+) s so far", output)
     assert len(set(told)) >= 3, output
+    assert re.search(r"^1 worker \[\d items\]$", "\n".join(line.strip() for line in seen(output)), re.MULTILINE)
+    assert output.index("so far") > output.index("1 worker ["), "xdist writes over what is shown before"
 
 
 def test_a_pipe_is_told_while_the_run_goes_on(tmp_path: Path) -> None:

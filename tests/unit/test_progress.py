@@ -93,6 +93,7 @@ def test_a_reminder_ends_before_others_write() -> None:
     reminder.stop()
     reminder = Reminder(StatusLine(screen, live=True), lambda: "3 of 9")
     reminder.start()
+    reminder.start()
     end = clock.monotonic() + 60
     while not screen.text and clock.monotonic() < end:
         time.sleep(0.02)
