@@ -11,9 +11,12 @@ from plimsoll.compare.run_side import read_run_side
 from plimsoll.compare.side import Side
 from plimsoll.evidence.reader import EVIDENCE_FILE
 from plimsoll.evidence.run_folder import find_run
+from plimsoll.userpath import is_there
 
 BASELINE: Final = "baseline:"
 """What stands before the name of a baseline."""
+_TIMINGS: Final = "benchmark.json"
+"""What pytest-benchmark writes, and a run beside its evidence."""
 
 
 def find_source(name: str, reports: Path) -> Path:
@@ -23,6 +26,8 @@ def find_source(name: str, reports: Path) -> Path:
     """
     if name.startswith(BASELINE):
         return find_baseline(name.removeprefix(BASELINE), reports)
+    if (path := Path(name)).name == _TIMINGS and is_there(path):
+        return path
     return find_run(name, reports)
 
 
@@ -34,6 +39,6 @@ def read_side(path: Path, *, allow_damaged: bool = False) -> Side:
     """
     if path.is_file() and path.suffix == ".json":
         return read_benchmark_file(path)
-    if path.is_dir() and not (path / EVIDENCE_FILE).exists() and (path / "benchmark.json").is_file():
-        return read_benchmark_file(path / "benchmark.json")
+    if path.is_dir() and not (path / EVIDENCE_FILE).exists() and (path / _TIMINGS).is_file():
+        return read_benchmark_file(path / _TIMINGS)
     return read_run_side(path, allow_damaged=allow_damaged)

@@ -132,7 +132,10 @@ def _read_files(files: Sequence[Path], unwritten: Iterable[bytes], *, alone: boo
     if lost := sum(collector.add(_parse(line), is_whole(line)) for line in unwritten):
         collector.faults.append(f"{lost} events are in memory only: neither the run folder nor a second file took them")
     if not collector.events:
-        why = "; ".join(collector.faults) or "it holds no readable event: the run was killed before its first"
+        nothing = "it is empty: the run was killed before its first event"
+        if any(file.bytes for file in read):
+            nothing = "it holds no readable event of a run"
+        why = "; ".join(collector.faults) or nothing
         raise PlimsollError(f"no evidence in {_named(path)}: {why}; give a run folder, such as reports/latest")
     return collector.record(resolved(path.parent), tuple(read))
 

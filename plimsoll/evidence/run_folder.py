@@ -77,13 +77,15 @@ def point_latest(run: Path) -> None:
 
 
 def find_run(run: str, reports: Path) -> Path:
-    """The folder or evidence file that `run` names: a path, `latest`, or the id of a run under `reports`.
+    """The folder or evidence file that `run` names: a path, `latest`, or the id of a run under `reports`. A report that
+    lies beside evidence, such as results.json, stands for its run.
 
     Raises PlimsollError where there is none.
     """
     for path in (Path(run), reports / run):
         if is_there(path):
-            return path
+            is_report = path.is_file() and path.suffix != ".jsonl" and (path.parent / EVIDENCE_FILE).is_file()
+            return path.parent if is_report else path
     ids = sorted(
         folder.name for folder in reports.glob("*") if (folder / EVIDENCE_FILE).is_file() and folder.name != LATEST
     )

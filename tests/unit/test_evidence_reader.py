@@ -225,13 +225,14 @@ def test_a_newer_format_is_refused_with_the_version_that_reads_it(tmp_path: Path
     )
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\n\n"])
+@pytest.mark.parametrize("content", [None, b"", b"\n\n", b'{"verdict": "ACCEPTED"}\n'])
 def test_no_evidence_is_one_clear_message(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "evidence.jsonl"
     why = f"{path} cannot be read (No such file or directory)"
     if content is not None:
         path.write_bytes(content)
-        why = "it holds no readable event: the run was killed before its first"
+        empty = "it is empty: the run was killed before its first event"
+        why = "it holds no readable event of a run" if content else empty
     with pytest.raises(PlimsollError) as error:
         read_run(tmp_path)
     assert str(error.value) == f"no evidence in {path}: {why}; give a run folder, such as reports/latest"
