@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from plimsoll.present.colours import COLOURS
 from plimsoll.present.document import Svg
@@ -82,7 +83,9 @@ def svg(figure: Figure) -> Svg:
     The same figure gives the same bytes.
     """
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    figure.savefig(
+        buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}, bbox_inches=_whole(figure)
+    )
     text = buffer.getvalue()
     element = text[text.index("<svg") :].strip()
     for colour, variable in VARIABLES.items():
@@ -90,6 +93,14 @@ def svg(figure: Figure) -> Svg:
     # Its size is the page's business: the view box keeps the proportions.
     head, rest = element.split(">", maxsplit=1)
     return Svg(_SIZE.sub("", head) + ">" + rest)
+
+
+def _whole(figure: Figure) -> Bbox:
+    """The figure, in inches, and what its layout found no room for: a long name over a small panel."""
+    figure.draw_without_rendering()
+    width, height = figure.get_size_inches()
+    inked = figure.get_tightbbox()
+    return Bbox.from_extents(min(0, inked.x0), min(0, inked.y0), max(width, inked.x1), max(height, inked.y1))
 
 
 def small_svg(figure: Figure, title: str = "") -> Svg:

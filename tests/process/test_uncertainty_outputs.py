@@ -24,7 +24,7 @@ from plimsoll.commands.schema import schema
 from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.record import RunRecord
 from plimsoll.present.document import Picture, Section, Svg
-from plimsoll.present.drawing import CATEGORIES, svg_file
+from plimsoll.present.drawing import CATEGORIES, drawing, svg, svg_file
 from plimsoll.uncertainty.analysis import Analysis, analyse
 from plimsoll.uncertainty.data import analysis_text
 from plimsoll.uncertainty.document import markdown_text, terminal_lines
@@ -407,3 +407,15 @@ def test_the_command_never_imports_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("title", "width"), [("short", 144), ("a name that is much longer than its panel is wide", 200)]
+)
+def test_a_drawing_holds_what_its_layout_has_no_room_for(title: str, width: float) -> None:
+    with drawing(2.0, 1.0, salt="room") as figure:
+        figure.subplots().set_title(title)
+        found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg(figure))
+    assert found is not None
+    assert float(found[2]) == 72
+    assert float(found[1]) == width if title == "short" else float(found[1]) > width
