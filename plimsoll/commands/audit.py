@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     selects = compile_expression(options.marks, known)
     variants = [variant for variant in catalogue.variants.values() if selects(variant.all_marks)]
     runs = [read_run(find_run(name, options.report_dir)) for name in options.evidence]
-    with HostPool() as hosts:
+    with HostPool(sys.stderr) as hosts:
         predictions = Predictions(cache_folder(), hosts.ask, Shipped.read())
         hosts.fill(predictions, variants)
         findings = list(Auditor(catalogue, predictions, runs).findings({variant.id for variant in variants}))

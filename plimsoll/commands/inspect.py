@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,6 @@ def run(options: argparse.Namespace) -> int:
 def inspector(files: list[Path]) -> Iterator[Inspector]:
     """An inspector with hosts, which end with the block. Raises CatalogueError."""
     catalogue = read_catalogue(files, known_marks=suite_marks())
-    with HostPool() as hosts:
+    with HostPool(sys.stderr) as hosts:
         predictions = Predictions(cache_folder(), hosts.ask)
         yield Inspector(catalogue=catalogue, ask_hub=describe, ask_host=hosts.ask, predictions=predictions)

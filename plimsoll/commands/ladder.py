@@ -39,6 +39,7 @@ from plimsoll.ladder.room import gate, quantization_of, room_of
 from plimsoll.node.node import Node
 from plimsoll.node.probe import SystemProbe
 from plimsoll.node.visible import free_gpus
+from plimsoll.present.progress_line import WaitingLine
 from plimsoll.tiny.store import Store, cache_folder
 from plimsoll.userpath import is_there, user_path
 
@@ -106,7 +107,12 @@ def run(options: argparse.Namespace) -> int:
         if options.out is not None and inspection is not None:
             enterable(inspection)
         given = _given(options, base.model)
-        climbed = climb(_ladder(stack, one, base, node, device, given, options), every=options.all, tell=tell)
+        climbed = climb(
+            _ladder(stack, one, base, node, device, given, options),
+            every=options.all,
+            tell=tell,
+            trying=lambda step: WaitingLine(sys.stderr, f"trying {step.id}"),
+        )
         if options.json:
             print(json.dumps(to_json(climbed), indent=2))
         else:

@@ -131,7 +131,7 @@ def run(options: argparse.Namespace) -> int:
     shipped = Shipped.read()
     machines = machines_of(_profiles(catalogue, options.profile), shipped.packages) or [_this_node()]
     speeds = AssumedSpeeds(disk=options.disk_speed, link=options.link_speed)
-    with HostPool() as hosts:
+    with HostPool(sys.stderr) as hosts:
         predictions = Predictions(cache_folder(), hosts.ask, shipped)
         hosts.fill(predictions, variants)
         planner = Planner(predictions, speeds, options.length)

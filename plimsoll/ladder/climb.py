@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ Start = Callable[[str], Host]
 Gate = Callable[[Variant], Skip | str | None]
 """Why a variant cannot run here; None where it can, or nobody knows."""
 Tell = Callable[[Attempt], None]
+Trying = Callable[[Rung], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +77,17 @@ class Climb:
         return next((attempt for attempt in good if not attempt.rung.is_dry_run), good[0] if good else None)
 
 
-def climb(ladder: Ladder, *, every: bool = False, tell: Tell = lambda _: None) -> Climb:
-    """Try the rungs, up to the first that works after the dry run, or all of them; `tell` hears of each at once."""
+def climb(
+    ladder: Ladder,
+    *,
+    every: bool = False,
+    tell: Tell = lambda _: None,
+    trying: Trying = lambda _: nullcontext(),
+) -> Climb:
+    """Try the rungs, up to the first that works after the dry run, or all of them; `tell` hears of each at once, and
+    `trying` is entered while one is tried."""
     attempts: list[Attempt] = []
-    for attempt in _attempts(ladder, attempts):
+    for attempt in _attempts(ladder, attempts, trying):
         attempts.append(attempt)
         tell(attempt)
         if attempt.outcome is RungOutcome.WORKS and not attempt.rung.is_dry_run and not every:
@@ -86,7 +95,7 @@ def climb(ladder: Ladder, *, every: bool = False, tell: Tell = lambda _: None) -
     return Climb(base=ladder.base, attempts=tuple(attempts))
 
 
-def _attempts(ladder: Ladder, before: Sequence[Attempt]) -> Iterator[Attempt]:
+def _attempts(ladder: Ladder, before: Sequence[Attempt], trying: Trying) -> Iterator[Attempt]:
     for name in RUNGS:
         numbers = [one.dtype for one in before if one.is_of_numbers]
         unsupported = [
@@ -95,7 +104,12 @@ def _attempts(ladder: Ladder, before: Sequence[Attempt]) -> Iterator[Attempt]:
         dtype = best_dtype(numbers, unsupported)
         step = rung(name, ladder.device, ladder.room, dtype, ladder.scratch, ladder.given)
         why = why_implied(step, before, ladder)
-        yield implied(step, why) if why else _attempt(ladder, step)
+        if why:
+            yield implied(step, why)
+            continue
+        with trying(step):
+            attempt = _attempt(ladder, step)
+        yield attempt
 
 
 def _lacks(attempt: Attempt) -> bool:

@@ -18,9 +18,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TextIO, TypeVar
 
 from plimsoll.catalogue.entries import Variant
 from plimsoll.catalogue.settings import size_in_bytes
@@ -37,6 +38,8 @@ from plimsoll.host.training import PredictStep
 from plimsoll.plan.prediction_keys import placement_data, step_data
 from plimsoll.plan.prediction_store import PredictionStore, StepSubject
 from plimsoll.plan.shipped import IMPOSSIBLE, Shipped, write_shipped
+from plimsoll.present.progress_line import WaitingLine
+from plimsoll.units import counted
 
 if TYPE_CHECKING:
     from plimsoll.host.client.process import Host, Hosts
@@ -60,9 +63,11 @@ _MOST_HOSTS: Final = 4
 
 
 class HostPool:
-    """A pool of hosts that predict, as many as threads ask at once; a context manager, which ends them."""
+    """A pool of hosts that predict, as many as threads ask at once; a context manager, which ends them. A stream is
+    told that answers are waited for: the first takes as long as the import of torch."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
         self._hosts: Hosts | None = None
         self._logs = tempfile.TemporaryDirectory(prefix="plimsoll-")
         self._lock = threading.Lock()
@@ -83,11 +88,12 @@ class HostPool:
         """Ask a host that nobody else asks. Raises HostFailure, HostStartError, and NoStackError where torch and its
         kin are missing."""
         require_stack()
-        host = self._free()
-        try:
-            return host.ask(request, deadline=DEADLINE)
-        finally:
-            self._idle.append(host)
+        with self._told("asking transformers"):
+            host = self._free()
+            try:
+                return host.ask(request, deadline=DEADLINE)
+            finally:
+                self._idle.append(host)
 
     def fill(self, predictions: Predictions, variants: Sequence[Variant]) -> int:
         """Predict what is missing, on several hosts at once; returns the number. A failure, and a missing torch, are
@@ -96,11 +102,15 @@ class HostPool:
         if not missing or why_no_stack():
             return 0
         shares = _shares(missing, hosts_at_once())
-        hosts = [self._start() for _ in shares]
-        with ThreadPoolExecutor(max_workers=len(hosts)) as threads:
-            list(threads.map(lambda host, share: _predict(host, share, predictions.keep), hosts, shares))
+        with self._told(f"predicting {counted(len(missing), 'variant')} with transformers"):
+            hosts = [self._start() for _ in shares]
+            with ThreadPoolExecutor(max_workers=len(hosts)) as threads:
+                list(threads.map(lambda host, share: _predict(host, share, predictions.keep), hosts, shares))
         self._idle += hosts
         return len(missing)
+
+    def _told(self, what: str) -> AbstractContextManager[object]:
+        return nullcontext() if self._stream is None else WaitingLine(self._stream, what)
 
     def _free(self) -> Host:
         """A host that nobody asks, of those that there are or a new one."""

@@ -1,16 +1,17 @@
-"""Shows how far something is that a command does with many bytes: one live line on a terminal, a plain one now and then
-elsewhere."""
+"""Shows how far something is that a command does with many bytes, or that it waits: one live line on a terminal, a
+plain one now and then elsewhere."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from threading import Lock
+from contextlib import suppress
+from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Final, Self, TextIO
 
 from plimsoll import clock
-from plimsoll.units import format_bytes, format_seconds
+from plimsoll.units import format_bytes, format_elapsed, format_seconds
 
 _CLEAR: Final = "\r\x1b[K"
 _QUIET_FOR: Final = 1.0
@@ -60,3 +61,41 @@ class ProgressLine:
         self._stream.write(f"{_CLEAR}{text[: columns - 1]}" if self._live else f"{text}\n")
         self._stream.flush()
         self._shown = True
+
+
+class WaitingLine:
+    """Shows what a command waits for and since when, so that seconds without a word do not look like a hang. Nothing
+    else may write to the terminal meanwhile; where there is none, a plain line goes to the stream now and then."""
+
+    def __init__(self, stream: TextIO, what: str) -> None:
+        self._stream = stream
+        self._what = what
+        self._live = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._over = Event()
+        self._thread = Thread(target=self._show, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _show(self) -> None:
+        began = clock.monotonic()
+        shown = False
+        while not self._over.wait(_QUIET_FOR if self._live else _PLAIN_EVERY):
+            text = f"{self._what}: {format_elapsed(clock.monotonic() - began)}"
+            columns = shutil.get_terminal_size().columns
+            self._write(f"{_CLEAR}{text[: columns - 1]}" if self._live else f"{text}\n")
+            shown = self._live
+        if shown:
+            self._write(_CLEAR)
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError, ValueError):  # whoever reads has gone: what is waited for goes on
+            self._stream.write(text)
+            self._stream.flush()

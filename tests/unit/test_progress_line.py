@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import time
+from collections.abc import Callable
 from typing import TextIO
 
 import pytest
 
 from plimsoll import clock
-from plimsoll.present.progress_line import ProgressLine
+from plimsoll.present import progress_line
+from plimsoll.present.progress_line import ProgressLine, WaitingLine
 from plimsoll.units import format_bytes
 
 GB = 10**9
@@ -65,3 +68,46 @@ def test_a_line_is_no_wider_than_the_terminal(seconds: list[float], monkeypatch:
     """A line that wraps cannot be cleared again."""
     monkeypatch.setenv("COLUMNS", "20")
     assert shown(Terminal(), seconds, [2.0]) == "\r\x1b[Khashing acme: 1.00 \r\x1b[K"
+
+
+def waited(stream: TextIO, monkeypatch: pytest.MonkeyPatch, until: Callable[[str], bool]) -> str:
+    """What is shown of a wait that ends once enough was."""
+    monkeypatch.setattr(progress_line, "_QUIET_FOR", 0.01)
+    monkeypatch.setattr(progress_line, "_PLAIN_EVERY", 0.01)
+    with WaitingLine(stream, "asking transformers"):
+        end = time.monotonic() + 60
+        while not until(stream.getvalue()) and time.monotonic() < end:  # type: ignore[attr-defined]
+            time.sleep(0.01)
+    stream.seek(0)
+    return stream.read()
+
+
+def test_who_waits_is_told_in_place_and_the_line_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    first, *lines, last = waited(Terminal(), monkeypatch, lambda text: text.count("0 s") >= 2).split("\r\x1b[K")
+    assert (first, last) == ("", "")
+    assert set(lines) <= {f"asking transformers: {second} s" for second in range(61)}
+    assert len(lines) >= 2
+
+
+def test_who_waits_without_a_terminal_has_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = waited(io.StringIO(), monkeypatch, lambda text: "\n" in text)
+    assert text.startswith("asking transformers: ")
+    assert "\x1b" not in text
+
+
+def test_a_short_wait_is_not_shown() -> None:
+    stream = Terminal()
+    with WaitingLine(stream, "asking transformers"):
+        pass
+    assert stream.getvalue() == ""
+
+
+def test_a_reader_that_left_does_not_end_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_line, "_QUIET_FOR", 0.01)
+    stream = Terminal()
+    stream.close()
+    monkeypatch.setattr(Terminal, "isatty", lambda _: True)
+    with WaitingLine(stream, "asking transformers") as line:
+        time.sleep(0.1)
+        assert line._thread.is_alive()
