@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from plimsoll.commands.parser import add_fail_on, add_report_dir, number, positive
 from plimsoll.engines.metrics_file import required_metrics, write_metrics
@@ -16,9 +17,12 @@ from plimsoll.fleet.expected import read_expected
 from plimsoll.fleet.fleet import Fleet, judge_fleet, read_conditions
 from plimsoll.fleet.reading import read_nodes, split
 from plimsoll.fleet.write import lines_text, required_output, terminal_lines, write_fleet
+from plimsoll.present.progress_line import ProgressLine
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
+
+Found = TypeVar("Found")
 
 _SUMMARY = "judge many nodes as one, and name the odd ones"
 _DESCRIPTION = """\
@@ -101,7 +105,8 @@ def run(options: argparse.Namespace) -> int:
     outputs = [required_output(path) for path in options.output]
     expected = read_expected(options.expect_nodes)
     lineages = find_lineages(options.runs, options.report_dir)
-    read, unread = split(read_nodes(lineages, options.jobs))
+    with ProgressLine(sys.stderr, "reading runs", len(lineages), lambda count: f"{count:,}") as progress:
+        read, unread = split(_counted(read_nodes(lineages, options.jobs), progress))
     conditions = tuple(dict.fromkeys(options.fail_on))
     fleet = judge_fleet(read, unread, expected, conditions, newest=options.newest, most_age=options.max_age)
     sys.stdout.write(_printed(fleet, options))
@@ -113,6 +118,12 @@ def run(options: argparse.Namespace) -> int:
         write_metrics(options.metrics_file, fleet)
         sys.stderr.write(f"wrote {options.metrics_file}\n")
     return fleet.exit_status
+
+
+def _counted(found: Iterable[Found], progress: ProgressLine) -> Iterator[Found]:
+    for each in found:
+        progress.add(1)
+        yield each
 
 
 def _printed(fleet: Fleet, options: argparse.Namespace) -> str:

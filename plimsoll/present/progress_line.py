@@ -1,10 +1,11 @@
-"""Shows how far something is that a command does with many bytes, or that it waits: one live line on a terminal, a
+"""Shows how far a command is with many bytes or many runs, or that it waits: one live line on a terminal, a
 plain one now and then elsewhere."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Lock, Thread
 from types import TracebackType
@@ -22,10 +23,11 @@ _PLAIN_EVERY: Final = 30.0
 
 
 class ProgressLine:
-    """A sum of bytes that grows; `add` may be called from several threads."""
+    """A sum that grows, of bytes unless `form` writes it otherwise; `add` may be called from several threads."""
 
-    def __init__(self, stream: TextIO, what: str, total: int) -> None:
+    def __init__(self, stream: TextIO, what: str, total: int, form: Callable[[float], str] = format_bytes) -> None:
         self._stream = stream
+        self._form = form
         self._what = what
         self._total = total
         self._done = 0
@@ -56,7 +58,7 @@ class ProgressLine:
                 self._show(now - self._began)
 
     def _show(self, seconds: float) -> None:
-        text = f"{self._what}: {format_bytes(self._done)} of {format_bytes(self._total)}, {format_seconds(seconds)}"
+        text = f"{self._what}: {self._form(self._done)} of {self._form(self._total)}, {format_seconds(seconds)}"
         columns = shutil.get_terminal_size().columns
         self._stream.write(f"{_CLEAR}{text[: columns - 1]}" if self._live else f"{text}\n")
         self._stream.flush()

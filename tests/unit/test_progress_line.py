@@ -111,3 +111,11 @@ def test_a_reader_that_left_does_not_end_a_wait(monkeypatch: pytest.MonkeyPatch)
     with WaitingLine(stream, "asking transformers") as line:
         time.sleep(0.1)
         assert line._thread.is_alive()
+
+
+def test_what_is_counted_is_told_without_a_unit(seconds: list[float]) -> None:
+    stream = Terminal()
+    with ProgressLine(stream, "reading runs", 3, str) as progress:
+        seconds.append(2.0)
+        progress.add(1)
+    assert stream.getvalue() == "\r\x1b[Kreading runs: 1 of 3, 2.000 s\r\x1b[K"
