@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plimsoll.commands.output import add_output, outputs_of, write_to
+from plimsoll.commands.output import add_output
 from plimsoll.commands.parser import add_fail_on, add_report_dir, number
 from plimsoll.compare.fail_on import (
     FailCondition,
@@ -20,8 +20,9 @@ from plimsoll.compare.fail_on import (
 from plimsoll.compare.finding import find_source, read_side
 from plimsoll.compare.result import Comparison
 from plimsoll.compare.rule import Rule
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.extras import require
-from plimsoll.report.write import append_step_summary, required_step_summary
+from plimsoll.report.write import append_step_summary, required_step_summary, write_atomically
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -116,7 +117,6 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print, write the files. Raises PlimsollError for what the user can mend."""
-    outputs_of(options, "markdown", "html", *(() if options.json in (None, _PRINTED) else ("json",)))
     step = required_step_summary() if options.step_summary else None
     require("compare", "comparing runs", ("numpy",))
     if options.html is not None:
@@ -159,11 +159,18 @@ def _write(
         problem = append_step_summary(step, markdown_text(comparison, found), "a file by --markdown FILE")
         sys.stderr.write("" if problem is None else f"plimsoll: {problem}\n")
     if options.markdown is not None:
-        write_to("--markdown", options.markdown, markdown_text(comparison, found))
+        _write_file(options.markdown, lambda: markdown_text(comparison, found))
     if options.json not in (None, _PRINTED):
-        write_to("--json", options.json, comparison_text(comparison, conditions, found, status))
+        _write_file(options.json, lambda: comparison_text(comparison, conditions, found, status))
     if options.html is not None:
-        write_to("--html", options.html, page_text(comparison, found))
+        _write_file(options.html, lambda: page_text(comparison, found))
+
+
+def _write_file(path: Path, text: Callable[[], str]) -> None:
+    try:
+        write_atomically(path, text())
+    except OSError as error:
+        raise PlimsollError(f"{path} could not be written ({reason_of(error)})") from None
 
 
 def _fraction(text: str) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING
 from plimsoll.catalogue.entries import Catalogue, Variant
 from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.commands.output import add_output, outputs_of, write_to
+from plimsoll.commands.output import add_output
 from plimsoll.commands.parser import add_catalogue, positive
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.extras import require
 from plimsoll.footprint.training import DEFAULT_BRIDGE, Mode, Optimizer, Training
 from plimsoll.node.probe import SystemProbe
@@ -23,6 +22,7 @@ from plimsoll.plan.headroom_table import picture, render, to_json
 from plimsoll.plan.planning import PlannedMachine, machine_of
 from plimsoll.plan.predictions import HostPool, Predictions
 from plimsoll.plan.shipped import Shipped
+from plimsoll.present.document import Svg
 from plimsoll.tiny.store import cache_folder
 from plimsoll.usertoml.suggest import did_you_mean
 
@@ -62,7 +62,6 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the room. Raises PlimsollError for what is not in the catalogue, and for a step that is not predicted."""
-    outputs_of(options, "picture")
     if options.picture is not None:
         require("pictures", "--picture", ("matplotlib",))
     catalogue = read_catalogue(options.catalogue, known_marks=suite_marks())
@@ -78,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     if not machine.gpus:
         raise PlimsollError(f"{machine.name} has no GPU to train on: name a reference machine, --profile h100-80g")
     memory = min(machine.gpus)
-    with HostPool(sys.stderr) as hosts:
+    with HostPool() as hosts:
         predictions = Predictions(cache_folder(), hosts.ask, Shipped.read())
         room = headroom_of(wanted, memory, predictions)
         others = list(otherwise(wanted, memory, predictions))
@@ -87,9 +86,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         print("\n\n".join(filter(None, (render(machine.name, room, others), predictions.origin))))
     if options.picture is not None:
-        from plimsoll.present.drawing import svg_file  # which needs matplotlib
-
-        write_to("--picture", options.picture, svg_file(picture(room)))
+        _draw(options.picture, picture(room))
     return 0 if room.safe_batch() else _TOO_LITTLE
 
 
@@ -119,3 +116,12 @@ def _machine(catalogue: Catalogue, name: str | None) -> PlannedMachine:
     if name not in catalogue.profiles:
         raise PlimsollError(f"no profile '{name}'; {did_you_mean(name, catalogue.profiles)}")
     return machine_of(catalogue.profiles[name])
+
+
+def _draw(path: Path, element: Svg) -> None:
+    from plimsoll.present.drawing import svg_file
+
+    try:
+        path.write_text(svg_file(element), encoding="utf-8")
+    except OSError as error:
+        raise PlimsollError(f"--picture {path}: cannot be written: {reason_of(error)}") from None
