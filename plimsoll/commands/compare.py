@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plimsoll.commands.output import add_output
+from plimsoll.commands.output import add_output, must_differ
 from plimsoll.commands.parser import add_fail_on, add_report_dir, number
 from plimsoll.compare.fail_on import (
     FailCondition,
@@ -22,7 +22,7 @@ from plimsoll.compare.result import Comparison
 from plimsoll.compare.rule import Rule
 from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.extras import require
-from plimsoll.report.write import append_step_summary, required_step_summary, write_atomically
+from plimsoll.report.write import append_step_summary, required_step_summary, write_output
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -118,6 +118,9 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compare, print, write the files. Raises PlimsollError for what the user can mend."""
     step = required_step_summary() if options.step_summary else None
+    written = None if options.json == _PRINTED else options.json
+    named = ("--markdown", options.markdown), ("--json", written), ("--html", options.html), ("--step-summary", step)
+    must_differ(options, named)
     require("compare", "comparing runs", ("numpy",))
     if options.html is not None:
         require("pages", "the page of a comparison", ("jinja2",))
@@ -168,7 +171,7 @@ def _write(
 
 def _write_file(path: Path, text: Callable[[], str]) -> None:
     try:
-        write_atomically(path, text())
+        write_output(path, text())
     except OSError as error:
         raise PlimsollError(f"{path} could not be written ({reason_of(error)})") from None
 

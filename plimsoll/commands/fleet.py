@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from plimsoll.commands.output import must_differ
 from plimsoll.commands.parser import add_fail_on, add_report_dir, number, positive
 from plimsoll.engines.metrics_file import required_metrics, write_metrics
 from plimsoll.fleet.data import fleet_text
@@ -16,7 +17,7 @@ from plimsoll.fleet.discovery import find_lineages
 from plimsoll.fleet.expected import read_expected
 from plimsoll.fleet.fleet import Fleet, judge_fleet, read_conditions
 from plimsoll.fleet.reading import read_nodes, split
-from plimsoll.fleet.write import lines_text, required_output, terminal_lines, write_fleet
+from plimsoll.fleet.write import files_of, lines_text, required_output, terminal_lines, write_fleet
 from plimsoll.present.progress_line import ProgressLine
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ def run(options: argparse.Namespace) -> int:
     if options.metrics_file is not None:
         required_metrics(options.metrics_file)
     outputs = [required_output(path) for path in options.output]
+    files = [("--output", file) for path in outputs for file in files_of(path)]
+    must_differ(options, [*files, ("--metrics-file", options.metrics_file)])
     expected = read_expected(options.expect_nodes)
     lineages = find_lineages(options.runs, options.report_dir)
     with ProgressLine(sys.stderr, "reading runs", len(lineages), lambda count: f"{count:,}") as progress:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from plimsoll.catalogue.entries import Catalogue, Variant
 from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.commands.output import add_output
+from plimsoll.commands.output import add_output, must_differ
 from plimsoll.commands.parser import add_catalogue, positive
 from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.extras import require
@@ -62,6 +62,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the room. Raises PlimsollError for what is not in the catalogue, and for a step that is not predicted."""
+    must_differ(options, [("--picture", options.picture)])
     if options.picture is not None:
         require("pictures", "--picture", ("matplotlib",))
     catalogue = read_catalogue(options.catalogue, known_marks=suite_marks())
@@ -120,8 +121,9 @@ def _machine(catalogue: Catalogue, name: str | None) -> PlannedMachine:
 
 def _draw(path: Path, element: Svg) -> None:
     from plimsoll.present.drawing import svg_file
+    from plimsoll.report.write import write_output
 
     try:
-        path.write_text(svg_file(element), encoding="utf-8")
+        write_output(path, svg_file(element))
     except OSError as error:
         raise PlimsollError(f"--picture {path}: cannot be written: {reason_of(error)}") from None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Final
 
 from plimsoll.errors import PlimsollError, reason_of
-from plimsoll.userpath import is_no_file
+from plimsoll.userpath import resolved
 
 _DESTINATION: Final = "printed_to"
 
@@ -39,13 +40,21 @@ def printing(options: argparse.Namespace) -> Iterator[None]:
     printed = io.StringIO()
     with redirect_stdout(printed):
         yield
-    from plimsoll.report.write import write_atomically
+    from plimsoll.report.write import write_output
 
     try:
-        if is_no_file(file):
-            with file.open("w", encoding="utf-8", errors="backslashreplace") as stream:
-                stream.write(printed.getvalue())
-        else:
-            write_atomically(file, printed.getvalue())
+        write_output(file, printed.getvalue())
     except OSError as error:
         raise PlimsollError(f"--output {file}: cannot be written: {reason_of(error)}") from None
+
+
+def must_differ(options: argparse.Namespace, targets: Sequence[tuple[str, Path | None]]) -> None:
+    """Raise PlimsollError where two options of a command, `--output` among them, name one file: what is written last
+    would be all that is left. What goes to /dev/null is meant to be lost."""
+    taken: dict[Path, str] = {}
+    for option, path in (("--output", getattr(options, _DESTINATION, None)), *targets):
+        if path is None or (place := resolved(path)) == Path(os.devnull):
+            continue
+        if place in taken:
+            raise PlimsollError(f"{taken[place]} and {option} both name {place}; give each a file of its own")
+        taken[place] = option

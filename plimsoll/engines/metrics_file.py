@@ -19,7 +19,7 @@ from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.fleet.fleet import Fleet, outcome_counts
 from plimsoll.fleet.outliers import Outlier
 from plimsoll.fleet.summary import NodeSummary
-from plimsoll.report.write import write_atomically
+from plimsoll.report.write import write_output
 from plimsoll.verdict.cells import CellOutcome
 from plimsoll.verdict.verdict import Word
 
@@ -55,7 +55,7 @@ def required_metrics(path: Path) -> None:
 def write_metrics(path: Path, fleet: Fleet) -> None:
     """Write the textfile in one step. Raises PlimsollError where that cannot be done."""
     try:
-        write_atomically(path, metrics_text(fleet, clock.now()))
+        write_output(path, metrics_text(fleet, clock.now()))
     except OSError as error:
         raise PlimsollError(f"--metrics-file {path} could not be written ({reason_of(error)})") from None
 

@@ -12,7 +12,7 @@ from plimsoll.fleet.data import fleet_text, node_lines
 from plimsoll.fleet.document import breach_words, fleet_document
 from plimsoll.fleet.fleet import Fleet
 from plimsoll.present import markdown, parts, terminal
-from plimsoll.report.write import write_atomically
+from plimsoll.report.write import write_atomically, write_output
 from plimsoll.userpath import is_there
 
 _SKIPPED_ON_A_TERMINAL: Final = ("All nodes", "How it was decided")
@@ -66,19 +66,25 @@ def required_output(path: Path) -> Path:
     return path
 
 
+def files_of(path: Path) -> list[Path]:
+    """What is written for a path: the file, or all four in a folder."""
+    is_file = path.suffix in _WRITERS and not path.is_dir()
+    return [path] if is_file else [path / f"fleet{ending}" for ending in _WRITERS]
+
+
 def write_fleet(fleet: Fleet, path: Path) -> list[Path]:
     """Write one file, by its ending, or all four into a folder, which is made. Raises PlimsollError."""
-    if path.suffix in _WRITERS and not path.is_dir():
-        files = {path: _WRITERS[path.suffix]}
-    else:
-        files = {path / f"fleet{ending}": writer for ending, writer in _WRITERS.items()}
+    files, write = files_of(path), write_output
+    if path not in files:
+        # A folder may come from anybody, with links in it.
+        write = write_atomically
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise PlimsollError(f"folder {path} cannot be made ({reason_of(error)})") from None
-    for file, writer in files.items():
+    for file in files:
         try:
-            write_atomically(file, writer(fleet))
+            write(file, _WRITERS[file.suffix](fleet))
         except OSError as error:
             raise PlimsollError(f"{file} could not be written ({reason_of(error)})") from None
-    return list(files)
+    return files

@@ -22,6 +22,7 @@ from plimsoll.report.ctrf import CTRF_FILE, ctrf_text
 from plimsoll.report.document import verdict_document
 from plimsoll.report.reader import Reader
 from plimsoll.report.results import benchmark_text, results_text
+from plimsoll.userpath import is_no_file
 from plimsoll.verdict.verdict import Verdict
 
 RESULTS_FILE: Final = "results.json"
@@ -74,11 +75,22 @@ def _written(texts: Sequence[tuple[str, Callable[[], str]]], folder: Path) -> li
     return problems
 
 
+def write_output(path: Path, text: str) -> None:
+    """Write a text to where a user wants it: into a device, a pipe or an open stream, which stays what it is, else a
+    file in one step. Raises OSError."""
+    if is_no_file(path):
+        # Behind what an open stream has already, which may be a file that others write too.
+        with path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+            stream.write(text)
+    else:
+        write_atomically(path, text)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file in UTF-8 so that `path` is the old file or the whole new one. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    if path.is_char_device() and not path.is_symlink():
-        raise OSError(errno.EINVAL, "it is no file, but a device", str(path))
+    if (path.is_char_device() or path.is_fifo()) and not path.is_symlink():
+        raise OSError(errno.EINVAL, "it is no file, but a device or a pipe", str(path))
     try:
         temporary.unlink(missing_ok=True)
         # Made anew: a run folder may come from anybody, with a link of that name in it.

@@ -22,6 +22,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.report.write import write_atomically
 from plimsoll.userpath import is_no_file
 from tests.support.commands import plimsoll as run
+from tests.support.compare_runs import noisy, timed_run
 
 ROOT = Path(__file__).parents[2]
 _DEFECT = (
@@ -116,6 +117,67 @@ def test_output_into_what_is_no_file_leaves_it_there(through: str, tmp_path: Pat
     assert (done.stdout if through == "pipe" else (tmp_path / "out").read_text()) == shown
 
 
+def test_a_stream_that_is_a_file_keeps_what_it_had(tmp_path: Path) -> None:
+    """`--output /dev/stdout >> log` emptied the log."""
+    log = tmp_path / "log"
+    log.write_text("of yesterday\n")
+    with log.open("a") as stream:
+        command = [sys.executable, "-m", "plimsoll", "probe", "--recorded", H100, "--output", "/dev/stdout"]
+        subprocess.run(command, check=True, stdout=stream, cwd=ROOT)
+    assert log.read_text() == "of yesterday\n" + run("probe", "--recorded", H100).stdout
+
+
+def two_runs(folder: Path) -> dict[str, Path]:
+    """Two runs, by the words that commands below call them by."""
+    names = {"RUN": "run", "OTHER": "other"}
+    return {word: timed_run(folder, name, {"model/nf4": noisy(1, 9)}) for word, name in names.items()}
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "begins"),
+    [
+        ("compare RUN OTHER --html", "page", "<!DOCTYPE html>"),
+        ("compare RUN OTHER --markdown", "text", "#"),
+        ("compare RUN OTHER --json", "data", "{"),
+        ("fleet RUN --output", "fleet.md", "#"),
+        ("fleet RUN --metrics-file", "fleet.prom", "# HELP"),
+    ],
+)
+def test_what_a_command_writes_goes_into_a_pipe(command: str, name: str, begins: str, tmp_path: Path) -> None:
+    """A file was put in its place, and its reader waited for ever."""
+    places = two_runs(tmp_path)
+    pipe, got = tmp_path / name, tmp_path / "got"
+    os.mkfifo(pipe)
+    with got.open("wb") as into, subprocess.Popen(["/bin/cat", pipe], stdout=into) as reader:
+        try:
+            done = run(*(places.get(word, word) for word in command.split()), pipe)
+            assert (pipe.is_fifo(), done.returncode) == (True, 0), done.stderr
+            assert reader.wait(10) == 0
+        finally:
+            reader.kill()
+    assert got.read_text().startswith(begins), done.stderr
+
+
+@pytest.mark.parametrize("command", ["compare RUN OTHER --html FILE --markdown", "fleet RUN --output FILE --output"])
+@pytest.mark.parametrize("again", ["same", "link", "other spelling"])
+def test_two_outputs_of_one_command_in_one_file_are_a_usage_error(command: str, again: str, tmp_path: Path) -> None:
+    """The one that was written last was all that was left, and the command exited as if both were there."""
+    file, link = tmp_path / "out.md", tmp_path / "link.md"
+    link.symlink_to("out.md")
+    places = {**two_runs(tmp_path), "FILE": file}
+    second = {"same": file, "link": link, "other spelling": tmp_path / "run" / ".." / "out.md"}[again]
+    done = run(*(places.get(word, word) for word in command.split()), second)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f" both name {file}; give each a file of its own" in done.stderr
+    assert not file.exists()
+
+
+def test_what_is_thrown_away_may_be_thrown_away_twice(tmp_path: Path) -> None:
+    places = two_runs(tmp_path)
+    done = run("compare", *places.values(), "--html", "/dev/null", "--markdown", "/dev/null")
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_is_no_file_is_told_from_files(tmp_path: Path) -> None:
     file, link, pipe = (tmp_path / name for name in ("file", "link", "pipe"))
     file.touch()
@@ -135,6 +197,9 @@ def test_no_entry_and_no_report_takes_the_place_of_a_device(tmp_path: Path, monk
     with pytest.raises(OSError, match="it is no file, but a device"):
         write_atomically(device, "text")
     assert device.read_text() == "as it was"
+    with pytest.raises(OSError, match="it is no file, but a device or a pipe"):
+        write_atomically(pipe, "text")
+    assert pipe.is_fifo()
 
 
 def test_a_name_that_nobody_sees_cannot_sign() -> None:
