@@ -21,6 +21,7 @@ from plimsoll.commands.entry_file import add_out, must_be_free, write_entry
 from plimsoll.commands.inspect import add_model, inspector
 from plimsoll.commands.parser import positive
 from plimsoll.errors import PlimsollError
+from plimsoll.extras import require
 from plimsoll.gate.hub import refusal_of
 from plimsoll.host.client.process import Host, Hosts
 from plimsoll.host.protocol import LoadSpec
@@ -97,6 +98,8 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.out is not None:
         must_be_free(options.out, force=options.force)
+    # Without them every rung would fail, and nothing would be known of the model.
+    require("models", "trying to load a model", ("torch", "transformers", "accelerate"))
     tell = (lambda _: None) if options.json else _print
     with ExitStack() as stack:
         one = stack.enter_context(inspector(options.catalogue))

@@ -128,6 +128,17 @@ MAPPED = "\n".join(
 )
 
 
+def test_a_ladder_says_what_is_missing_and_nothing_of_the_model(folder: Path, own: Path) -> None:
+    """No rung worked, it said, and exited as for a model that cannot be loaded."""
+    for arguments in (["tiny-llama"], ["own-llama", "--catalogue", str(own), "--weights", "synthetic", "--json"]):
+        done = command(folder, "ladder", *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == (
+            "plimsoll: error: trying to load a model needs torch and transformers and accelerate, which are not "
+            f"installed; install the extra: pip install -e '{ROOT}[models]'\n"
+        )
+
+
 def test_an_altered_entry_is_not_given_the_figures_of_the_shipped_one(folder: Path, tmp_path: Path) -> None:
     """Where parts go changes no prediction, and is reckoned here; all else is another model to predict."""
     path = tmp_path / "own.toml"
