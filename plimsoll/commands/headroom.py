@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     if not machine.gpus:
         raise PlimsollError(f"{machine.name} has no GPU to train on: name a reference machine, --profile h100-80g")
     memory = min(machine.gpus)
-    with HostPool() as hosts:
+    with HostPool(sys.stderr) as hosts:
         predictions = Predictions(cache_folder(), hosts.ask, Shipped.read())
         room = headroom_of(wanted, memory, predictions)
         others = list(otherwise(wanted, memory, predictions))
