@@ -51,7 +51,7 @@ $(STAMP): pyproject.toml constraints.txt Makefile $(ASKED)
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "plimsoll: $(PYTHON) is $$("$(PYTHON)" -V 2>&1), and 3.11 or newer is needed; name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "plimsoll: $(PYTHON) has no venv module; install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	"$(PYTHON)" -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 tiny: $(STAMP)
@@ -117,7 +117,7 @@ offline: $(ASKED)
 # Apart from $(VENV): who works on the suite needs no mkdocs, and the site no torch.
 .make/site/.installed: pyproject.toml constraints.txt
 	"$(PYTHON)" -m venv --clear .make/site
-	.make/site/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	.make/site/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
 site: .make/site/.installed
