@@ -14,10 +14,13 @@ from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.commands.output import add_output
 from plimsoll.commands.parser import add_catalogue
+from plimsoll.hub.access import Query
 from plimsoll.hub.client import describe
+from plimsoll.hub.contents import Repository
 from plimsoll.inspection.inspection import Inspector
 from plimsoll.inspection.table import render, to_json
 from plimsoll.plan.predictions import HostPool, Predictions
+from plimsoll.present.progress_line import WaitingLine
 from plimsoll.tiny.store import cache_folder
 
 if TYPE_CHECKING:
@@ -61,4 +64,9 @@ def inspector(files: list[Path]) -> Iterator[Inspector]:
     catalogue = read_catalogue(files, known_marks=suite_marks())
     with HostPool(sys.stderr) as hosts:
         predictions = Predictions(cache_folder(), hosts.ask)
-        yield Inspector(catalogue=catalogue, ask_hub=describe, ask_host=hosts.ask, predictions=predictions)
+        yield Inspector(catalogue=catalogue, ask_hub=_ask_hub, ask_host=hosts.ask, predictions=predictions)
+
+
+def _ask_hub(query: Query) -> Repository:
+    with WaitingLine(sys.stderr, f"asking the Hub about {query.repository}"):
+        return describe(query)
