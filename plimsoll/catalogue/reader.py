@@ -62,8 +62,9 @@ AnyTable = TypeVar("AnyTable", bound=FileTable)
 
 Sides: TypeAlias = frozenset[str]
 """The bounds of a figure that a check judges: `low`, `high`, or both."""
-Judging: TypeAlias = Callable[[Catalogue], Mapping[str, Mapping[str, Sides]]]
-"""Tells of a catalogue what the suite's checks judge: for each variant the metrics, with their bounds."""
+Judging: TypeAlias = Callable[[Catalogue], Mapping[str, Mapping[str, Sides]] | None]
+"""Tells of a catalogue what the suite's checks judge: for each variant the metrics, with their bounds; None where their
+source does not tell."""
 
 
 def read_catalogue(
@@ -93,22 +94,23 @@ def read_catalogue(
     if faults:
         raise CatalogueError(faults)
     catalogue = build(tables, [document.file for document in documents])
-    if judging is not None and (faults := list(_idle_claims(tables, catalogue, judging(catalogue)))):
+    if judging is not None and (faults := list(_idle_claims(tables, catalogue, judging))):
         raise CatalogueError(faults)
     return catalogue
 
 
-def _idle_claims(
-    tables: Sequence[TomlTable], catalogue: Catalogue, judged: Mapping[str, Mapping[str, Sides]]
-) -> Iterator[Fault]:
+def _idle_claims(tables: Sequence[TomlTable], catalogue: Catalogue, judging: Judging) -> Iterator[Fault]:
     """The faults of a user's claims that would be taken for limits, though no check holds a figure to them. Facts of
     the architecture are no limits of a measurement: `plimsoll audit` holds claims about them against the
     configuration. What ships is tested, and a user's entry may replace what it speaks of."""
-    for table, parsed in _of(tables, ClaimTable):
+    own = [(table, parsed) for table, parsed in _of(tables, ClaimTable) if not table.document.file.shipped]
+    if not own or (judged := judging(catalogue)) is None:
+        return
+    for table, parsed in own:
         metric = METRICS[parsed.metric]
         is_fact = metric.kind is MetricKind.FACT and metric.predicted is not None
         claim = _claim(table, parsed, tuple(catalogue.variants))
-        if table.document.file.shipped or is_fact or not claim.is_limit:
+        if is_fact or not claim.is_limit:
             continue
         limited = {"low": claim.limit_low, "high": claim.limit_high}
         for side in (side for side, bound in limited.items() if bound is not None):

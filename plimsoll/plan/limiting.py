@@ -29,13 +29,17 @@ def suite_judging() -> Judging | None:
     return None if root is None else judging_of(root)
 
 
-def judging_of(root: Path) -> Judging | None:
-    """What the checks under `root` judge; None where their source does not tell, which the plan then says."""
-    try:
-        checks = read_checks(root)
-    except PlimsollError:
-        return None
-    return None if any(check.open for check in checks) else lambda catalogue: _judged(catalogue, checks)
+def judging_of(root: Path) -> Judging:
+    """What the checks under `root` judge. Their source is read once somebody asks: most runs bring no claims."""
+
+    def judging(catalogue: Catalogue) -> Mapping[str, Mapping[str, Sides]] | None:
+        try:
+            checks = read_checks(root)
+        except PlimsollError:  # the plan says so
+            return None
+        return None if any(check.open for check in checks) else _judged(catalogue, checks)
+
+    return judging
 
 
 def _judged(catalogue: Catalogue, checks: Sequence[Check]) -> Mapping[str, Mapping[str, Sides]]:

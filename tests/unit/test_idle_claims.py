@@ -85,9 +85,9 @@ def test_facts_that_the_audit_reads_are_no_limits(tmp_path: Path, metric: str, u
 
 
 def test_every_check_tells_what_it_judges_and_every_shipped_limit_is_judged() -> None:
-    assert JUDGING is not None
     catalogue = read_catalogue()
     judged = JUDGING(catalogue)
+    assert judged is not None
     somewhere = {metric for metrics in judged.values() for metric in metrics}
     declared = {metric for check in read_checks(ROOT) for metric in check.arguments_of("measures")}
     of_no_variant = {metric for metric in declared - somewhere if METRICS[metric].kind is not MetricKind.NODE}
