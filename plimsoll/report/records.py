@@ -140,8 +140,7 @@ def load_section(record: RunRecord) -> Section | None:
         for load in record.loads
     )
     table = Table(label="Loads", columns=columns("Variant", "Page cache", "from_pretrained", "Checkpoint"), rows=rows)
-    title = f"All {len(rows)} loads" if len(rows) > 1 else "The one load"
-    return Section(title=title, fold=Fold.CLOSED, blocks=(table,))
+    return Section(title=f"All {len(rows)} loads", fold=Fold.CLOSED, blocks=(table,))
 
 
 def environment_section(record: RunRecord) -> Section | None:

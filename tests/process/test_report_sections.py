@@ -16,15 +16,12 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.evidence.events import Event
 from plimsoll.present.document import Fold, Key, Paragraph, Section
 from plimsoll.present.small_svg import small
-from plimsoll.report.failures import failure_sections
 from plimsoll.report.metric_charts import chart_section
 from plimsoll.report.models import model_figures, model_section
 from plimsoll.report.page import SECTIONS
-from plimsoll.report.reader import Reader
 from plimsoll.report.records import claims_section
 from plimsoll.report.rows import cut_log, longest_log
 from plimsoll.report.timeline import MOST_POINTS, timeline_section, timelines
-from plimsoll.verdict.verdict import reach_verdict
 from tests.support.catalogue_events import demand_for, full_catalogue
 from tests.support.line_charts import drawn_charts
 from tests.support.pages import html_of, sections_html
@@ -85,14 +82,6 @@ def test_what_was_not_measured_says_so_and_why(tmp_path: Path) -> None:
     section = model_section(recorded(tmp_path, events(value=None, **EXPECTED)))
     assert section is not None
     assert "not measured: no answer" in html_of(section)
-
-
-def test_the_table_of_failures_says_why_nothing_was_measured(tmp_path: Path) -> None:
-    record = recorded(tmp_path, events(value=None, **EXPECTED))
-    (section,) = failure_sections(reach_verdict(record).results, Reader.PAGE)
-    assert section is not None
-    text = re.sub(r"<[^>]*>", " ", html_of(section))  # without what only a pointer shows
-    assert re.search(r"not measured\s+Peak GPU memory\s+no answer", text)
 
 
 def test_a_variant_that_was_skipped_shows_what_would_be_expected(tmp_path: Path) -> None:
