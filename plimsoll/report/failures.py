@@ -124,6 +124,7 @@ def _value(judgement: Judgement) -> Words:
     metric = METRICS[measurement.metric]
     title = (BREAK, Span(text=metric.title, style=Style.FAINT, title=metric.name))
     if measurement.value is None:
+        # In the open: a touch screen and paper have no pointer, and this is what went wrong.
         return (brief_value(measurement), *title)
     exact = format_exact(measurement.value, measurement.unit)
     return (Span(text=beside_limit(judgement)[0], style=Style.STRONG, title=exact), *title)

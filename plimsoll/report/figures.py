@@ -10,17 +10,21 @@ from typing import Final
 from plimsoll.judge.judgement import Judgement, Limit, Measurement
 from plimsoll.metrics import METRICS
 from plimsoll.present.document import Span, Style
+from plimsoll.present.foreign_text import one_line
 from plimsoll.units import format_brief, format_exact, format_measured
 
 _SHARES: Final = ("behind_others", "bandwidth_share", "taught_accuracy", "quantized_fraction", "dataset_accuracy")
 """Parts of a whole, which people read in per cent."""
 
+_REASON: Final = 300
+"""Characters of why something was not measured."""
+
 
 def brief_value(measurement: Measurement) -> Span:
-    """The value; what was not measured says so, and why for a pointer on it."""
+    """The value, exactly for a pointer on it; what was not measured says so and why, for who has no pointer too."""
     value, unit = measurement.value, measurement.unit
     if value is None:
-        return Span(text="not measured", style=Style.STRONG, title=measurement.reason)
+        return Span(text=f"not measured: {one_line(measurement.reason, _REASON)}", style=Style.STRONG)
     return Span(text=brief(value, measurement.metric), style=Style.STRONG, title=format_exact(value, unit))
 
 

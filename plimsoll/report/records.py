@@ -30,7 +30,7 @@ from plimsoll.present.document import (
 )
 from plimsoll.report.node_card import distinct_nodes
 from plimsoll.suite import command as typed
-from plimsoll.units import format_value
+from plimsoll.units import counted, format_value
 
 _CLAIMS: Final = columns("Figure", "Variants", "The document says", "Measured", "Predicted", "Source")
 _NAMED: Final = 4
@@ -140,7 +140,7 @@ def load_section(record: RunRecord) -> Section | None:
         for load in record.loads
     )
     table = Table(label="Loads", columns=columns("Variant", "Page cache", "from_pretrained", "Checkpoint"), rows=rows)
-    return Section(title=f"All {len(rows)} loads", fold=Fold.CLOSED, blocks=(table,))
+    return Section(title=_all(len(rows), "load"), fold=Fold.CLOSED, blocks=(table,))
 
 
 def environment_section(record: RunRecord) -> Section | None:
@@ -161,10 +161,10 @@ def environment_section(record: RunRecord) -> Section | None:
             for file in head.catalogues
         ]
         blocks.append(
-            _looked_up(f"The {len(files)} files of the catalogue", "Catalogue", ("File", "SHA-256", ""), files)
+            _looked_up(f"{_all(len(files), 'file')} of the catalogue", "Catalogue", ("File", "SHA-256", ""), files)
         )
         if head.packages:
-            packages = f"All {len(head.packages)} packages that were installed"
+            packages = f"{_all(len(head.packages), 'package')} that were installed"
             blocks.append(_looked_up(packages, "Packages", ("Package", "Version"), head.packages.items()))
     for node in distinct_nodes(record):
         variables = tuple(sorted(node.environment.items()))
@@ -172,6 +172,11 @@ def environment_section(record: RunRecord) -> Section | None:
         shown: Block = table if variables else Paragraph(words="Nothing is set.")
         blocks.append(Section(title=f"Environment of {node.hostname}", level=2, blocks=(shown,)))
     return Section(title="Stack and environment", fold=Fold.CLOSED, blocks=tuple(blocks)) if blocks else None
+
+
+def _all(count: int, noun: str) -> str:
+    """`All 12 loads`, `The one load`."""
+    return f"The one {noun}" if count == 1 else f"All {counted(count, noun)}"
 
 
 def _looked_up(title: str, label: str, head: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Section:

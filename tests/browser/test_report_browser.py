@@ -20,6 +20,7 @@ from plimsoll.evidence.events import Event
 from tests.process.test_replay import replay
 from tests.support.browser import browser, emulate, problems, script
 from tests.support.catalogue_events import EVERY_OUTCOME, full_catalogue
+from tests.support.made_answers import answers, asking, run_with
 from tests.support.run_events import (
     Line,
     cell,
@@ -521,3 +522,40 @@ def test_no_text_of_others_runs_or_becomes_an_element(chrome: webdriver.Chrome, 
         script(chrome, "return document.querySelectorAll('[onerror], [onclick=\"alert(1)\"], img[src=x]').length") == 0
     )
     assert problems(chrome) == []
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of one model that was asked one dataset: its pictures have a single panel."""
+    one = asking(chosen=60)
+    folder = tmp_path_factory.mktemp("asked")
+    write_run(folder, run_with([one], answers(one)))
+    replay(f"--replay={folder}", "-q")
+    return folder / "report.html"
+
+
+_DRAWN: Final = """
+return [...document.querySelectorAll('.plimsoll-drawn > div')].map((frame) => {
+  const picture = frame.firstElementChild, whole = picture.getBoundingClientRect();
+  const outside = [...picture.querySelectorAll('text')].filter((text) => {
+    const box = text.getBoundingClientRect();
+    return box.left < whole.left - 1 || box.right > whole.right + 1 || box.top < whole.top - 1
+      || box.bottom > whole.bottom + 1;
+  });
+  const title = picture.querySelector('title').textContent;
+  return [title, frame.scrollWidth - frame.clientWidth, outside.map((text) => text.textContent)];
+});
+"""
+"""Of each drawn picture: how much of it is out of sight, and the labels that lie outside of it."""
+
+
+@pytest.mark.parametrize(("width", "cut"), [(1440, []), (390, ["AUROC of each", "Best of each", "Models at a"])])
+def test_a_drawn_picture_is_whole(chrome: webdriver.Chrome, asked: Path, width: int, cut: list[str]) -> None:
+    """A picture of one panel was laid out wider than its frame, on any screen; only large ones are to be scrolled."""
+    emulate(chrome, width=width)
+    chrome.get(asked.as_uri())
+    script(chrome, "for (const one of document.querySelectorAll('details')) { one.open = true; }")
+    found = script(chrome, _DRAWN)
+    assert any(title.startswith("Reliability") for title, _, _ in found)
+    assert [outside for _, _, outside in found if outside] == []
+    assert [" ".join(title.split()[:3]) for title, hidden, _ in found if hidden > 0] == cut

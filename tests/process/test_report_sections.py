@@ -16,16 +16,32 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.evidence.events import Event
 from plimsoll.present.document import Fold, Key, Paragraph, Section
 from plimsoll.present.small_svg import small
+from plimsoll.report.failures import failure_sections
 from plimsoll.report.metric_charts import chart_section
 from plimsoll.report.models import model_figures, model_section
 from plimsoll.report.page import SECTIONS
-from plimsoll.report.records import claims_section
+from plimsoll.report.reader import Reader
+from plimsoll.report.records import claims_section, load_section
 from plimsoll.report.rows import cut_log, longest_log
 from plimsoll.report.timeline import MOST_POINTS, timeline_section, timelines
+from plimsoll.verdict.verdict import reach_verdict
 from tests.support.catalogue_events import demand_for, full_catalogue
 from tests.support.line_charts import drawn_charts
 from tests.support.pages import html_of, sections_html
-from tests.support.run_events import Line, cell, finish, gate, good_cell, judged, line, plan, recorded, report, start
+from tests.support.run_events import (
+    Line,
+    cell,
+    finish,
+    gate,
+    good_cell,
+    judged,
+    line,
+    load,
+    plan,
+    recorded,
+    report,
+    start,
+)
 from tests.support.subsession import ROOT
 
 CELL = cell("test_peak", measures=["vram_peak"])
@@ -82,6 +98,24 @@ def test_what_was_not_measured_says_so_and_why(tmp_path: Path) -> None:
     section = model_section(recorded(tmp_path, events(value=None, **EXPECTED)))
     assert section is not None
     assert "not measured: no answer" in html_of(section)
+
+
+def test_the_failures_say_why_a_figure_was_not_measured(tmp_path: Path) -> None:
+    """It was in a title, for a pointer alone: nothing on a touch screen, on paper or to who has the page read aloud."""
+    record = recorded(tmp_path, events(value=None))
+    (section,) = failure_sections(reach_verdict(record).results, Reader.PAGE)
+    assert section is not None
+    shown = re.sub("<[^>]*>", "", html_of(section))
+    assert "not measured: no answer" in shown
+    assert 'title="no answer"' not in html_of(section)
+
+
+@pytest.mark.parametrize(("count", "title"), [(1, "The one load"), (2, "All 2 loads")])
+def test_one_load_is_told_in_the_singular(count: int, title: str, tmp_path: Path) -> None:
+    loads = [load("tiny-llama/nf4") for _ in range(count)]
+    section = load_section(recorded(tmp_path, [start(), plan([CELL]), *loads, finish()]))
+    assert section is not None
+    assert section.title == title
 
 
 def test_a_variant_that_was_skipped_shows_what_would_be_expected(tmp_path: Path) -> None:

@@ -81,7 +81,16 @@ def _headings(axes: Any, columns: list[tuple[str, TokenScore]]) -> None:
     """Each dataset's name above its columns, and a line between two datasets."""
     for dataset in dict.fromkeys(dataset for dataset, _ in columns):
         places = [place for place, (name, _) in enumerate(columns) if name == dataset]
-        axes.text((places[0] + places[-1] + 1) / 2, -0.25, label(dataset), ha="center", va="bottom", weight="bold")
+        # In points and not in rows: how high a row is follows from the room that these names take.
+        axes.annotate(
+            label(dataset),
+            ((places[0] + places[-1] + 1) / 2, 0),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            weight="bold",
+        )
         if places[0]:
             axes.axvline(places[0], color=INK, linewidth=1.2)
 
