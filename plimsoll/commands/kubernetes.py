@@ -66,7 +66,14 @@ def _add_manifest(actions: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run_manifest(options: argparse.Namespace) -> int:
-    """Print the manifests. Raises PlimsollError for what the API would refuse."""
+    """Print the manifests. Raises PlimsollError for what the API would refuse, and for labels that no node has."""
+    selector = dict(options.node_selector)
+    for key, value in options.node_selector:
+        if selector[key] != value:
+            raise PlimsollError(
+                f"--node-selector: {key} is asked to be {value} and {selector[key]}, and a node has one value of each "
+                "label: give it once"
+            )
     job = KubernetesJob(
         image=options.image,
         selection=arguments_of(options.mark, options.keyword, options.selection),
@@ -75,7 +82,7 @@ def run_manifest(options: argparse.Namespace) -> int:
         name=options.name,
         claim=options.claim,
         seconds=round(3600 * options.hours),
-        selector=dict(options.node_selector),
+        selector=selector,
     )
     sys.stdout.write(manifest_text(job))
     return 0

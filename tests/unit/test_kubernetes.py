@@ -98,6 +98,10 @@ def test_what_is_given_stays_a_text(tmp_path: Path) -> None:
         (["--image=a b", "--nodes=1", "-m", "x"], "--image 'a b': it is no name of an image"),
         (["--image=a", "--nodes=1", "--name=A", "-m", "x"], "--name 'A': small letters, digits and hyphens make"),
         (["--image=a", "--nodes=1", "--node-selector=a b=c", "-m", "x"], "--node-selector a b=c: it is no label"),
+        (
+            ["--image=a", "--nodes=1", "--node-selector=a=b", "--node-selector=a=c", "-m", "x"],
+            "--node-selector: a is asked to be b and c, and a node has one value of each label: give it once",
+        ),
         (["--image=a", "--nodes=0", "-m", "x"], "argument --nodes: must be a whole number from 1 to 1,000,000,000"),
     ],
 )
