@@ -18,7 +18,9 @@ from plimsoll.catalogue.entries import Catalogue, Variant
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.demand import demand_of, is_spread
 from plimsoll.gate.need import Need, need_of
-from plimsoll.node.devices import CUDA_KIND, Device, Devices, read_links
+from plimsoll.node.devices import CUDA_KIND, Device, Devices, read_links, usable_gpus
+from plimsoll.node.node import Node
+from plimsoll.node.visible import Hidden
 from plimsoll.plan.cells import Selection, make_plan
 from plimsoll.plan.predictions import Predictions
 from plimsoll.usertoml.suggest import nearest
@@ -43,7 +45,7 @@ class GpuChoice:
     @classmethod
     def of(cls, text: str) -> GpuChoice:
         """Read `spread`, `each`, `first`, or names with commas between them. Raises PlimsollError for a name that
-        no GPU of any node could have."""
+        no GPU of any node could have, and for one that is given twice."""
         if text in list(Policy):
             return cls(policy=Policy(text))
         names = tuple(name.strip() for name in text.split(","))
@@ -53,17 +55,34 @@ class GpuChoice:
                 meant = f"did you mean '{near}'? Or give" if near else "write spread, each, first, or"
                 raise PlimsollError(
                     f"{name or 'an empty name'} is no GPU; {meant} GPUs by index, id or UUID, with "
-                    "commas between: --gpus=0,3"
+                    f"commas between: --gpus={_written_out(name) or '0,3'}"
                 )
+        if (twice := next((name for name in names if names.count(name) > 1), None)) is not None:
+            raise PlimsollError(f"{twice} is named twice; name each GPU once")
         return cls(policy=Policy.SPREAD, named=names)
 
+    def of_node(self, node: Node) -> Devices:
+        """The chosen devices of a node. Raises PlimsollError as `among` does, with the reason where there is no GPU."""
+        try:
+            return self.among(Devices.of(node))
+        except PlimsollError as error:
+            found = usable_gpus(node)
+            why = f" ({found.why}); {found.fix}" if isinstance(found, Hidden) else ""
+            raise PlimsollError(f"{error}{why}") from None
+
     def among(self, devices: Devices) -> Devices:
-        """The chosen devices among those that a run could use. Raises PlimsollError for an unknown name."""
+        """The chosen devices among those that a run could use. Raises PlimsollError for an unknown name, also where
+        there is no GPU at all, and for two names of one GPU."""
         if self.policy is Policy.FIRST:
             return Devices(gpus=devices.gpus[:1], others=devices.gpus[1:])
-        if not self.named or not devices.gpus:
+        if not self.named:
             return devices
-        chosen = dict.fromkeys(device for name in self.named for device in _named(name, devices.gpus))
+        chosen: dict[Device, str] = {}
+        for name in self.named:
+            for device in _named(name, devices.gpus):
+                if device in chosen:
+                    raise PlimsollError(f"--gpus: {chosen[device]} and {name} both name {device.id}; name it once")
+                chosen[device] = name
         return Devices(
             gpus=tuple(device for device in devices.gpus if device in chosen),
             others=tuple(device for device in devices.gpus if device not in chosen),
@@ -77,13 +96,22 @@ def _named(name: str, gpus: Sequence[Device]) -> list[Device]:
     if not fits or (len(fits) > 1 and not by_index):
         known = ", ".join(f"{gpu.id}" + (f" or {gpu.uuid}" if gpu.uuid else "") for gpu in gpus)
         which = "several GPUs" if fits else "no GPU that this session may use"
-        raise PlimsollError(f"--gpus: {name} names {which}; known: {known}")
+        raise PlimsollError(f"--gpus: {name} names {which}; known: {known or 'none'}")
     return fits
 
 
+def _written_out(name: str) -> str:
+    """`0,1,2,3` for `0-3`, as Slurm and taskset would take it; empty for what is no such range."""
+    found = _RANGE.fullmatch(name)
+    first, last = (int(found[1]), int(found[2])) if found else (0, -1)
+    return ",".join(map(str, range(first, last + 1))) if last - first < _MOST_IN_A_RANGE else ""
+
+
 _BEGINNING: Final = re.compile(r"(GPU|MIG)-.+")
-_COULD_BE_A_GPU: Final = re.compile(r"\d|gpu\d|(GPU|MIG)-.|[0-9a-fA-F]{8}-")
+_COULD_BE_A_GPU: Final = re.compile(r"\d+$|gpu\d+(\.\d+)?$|(GPU|MIG)-.|[0-9a-fA-F]{8}-")
 """How an index, an id, and UUIDs of NVIDIA and AMD begin."""
+_RANGE: Final = re.compile(r"(\d{1,4})-(\d{1,4})", re.ASCII)
+_MOST_IN_A_RANGE: Final = 64
 
 Set = tuple[Device, ...]
 """The GPUs that carry one copy of a variant together; its cuda:0 is the first."""

@@ -115,7 +115,7 @@ def deal_of(
     """The deal of a machine with several GPUs; None for one without. `known` is what other deals of the same variants
     found out about them, and learns from this one. Raises PlimsollError where the choice names a GPU
     that the machine does not have."""
-    devices = choice.among(Devices.of(machine.node))
+    devices = choice.of_node(machine.node)
     if not devices.several:
         return None
     needing = [variant for variant in variants if variant.tier.device == CUDA_KIND]

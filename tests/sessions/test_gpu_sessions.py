@@ -76,6 +76,12 @@ def test_a_gpu_that_is_none_is_refused_before_anything_runs(eight: dict[str, str
     assert "Traceback" not in outcome.output
 
 
+def test_a_gpu_is_refused_where_there_is_none(tmp_path: Path) -> None:
+    outcome = run_suite(tmp_path, "-m", "tiny", "--gpus=0", env={"CUDA_VISIBLE_DEVICES": ""})
+    assert outcome.status == 4
+    assert "--gpus: 0 names no GPU that this session may use; known: none (" in outcome.output
+
+
 def test_where_there_is_no_gpu_the_tiny_checkpoints_say_so_once(tmp_path: Path) -> None:
     outcome = run_suite(tmp_path, "-m", "tiny", "--device=cuda", env={"CUDA_VISIBLE_DEVICES": ""})
     assert (outcome.verdict, outcome.status) == ("INCOMPLETE", 6), outcome.output

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.node.devices import Device, Devices
 from plimsoll.plan.placing import GpuChoice, GpuDemand, Policy, Set, deal, on_the_only, placed
+from plimsoll.plan.planning import node_of_profile
 from tests.support.gate_subjects import GB
 
 
@@ -121,12 +124,33 @@ def test_an_index_names_every_instance_of_a_split_gpu() -> None:
         ),
         ("", "an empty name is no GPU"),
         ("gpu12", "--gpus: gpu12 names no GPU"),
+        (
+            "0-3",
+            "0-3 is no GPU; write spread, each, first, or GPUs by index, id or UUID, with commas between: "
+            "--gpus=0,1,2,3",
+        ),
+        ("0x1", "0x1 is no GPU"),
+        ("1,0,1", "1 is named twice; name each GPU once"),
+        ("1,gpu1", "--gpus: 1 and gpu1 both name gpu1; name it once"),
+        ("GPU-0,0", "--gpus: GPU-0 and 0 both name gpu0; name it once"),
     ],
 )
 def test_names_of_no_gpu_are_refused(text: str, message: str) -> None:
     with pytest.raises(PlimsollError) as caught:
         GpuChoice.of(text).among(Devices(gpus=EIGHT[:2]))
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("text", ["0", "gpu3", "GPU-12"])
+def test_a_name_is_refused_where_there_is_no_gpu_at_all(text: str) -> None:
+    """As it is where there are others; it was taken, and changed nothing."""
+    node = node_of_profile(read_catalogue([]).profiles["h100-80g"], {})
+    hidden = replace(node, environment={"CUDA_VISIBLE_DEVICES": ""})
+    for without in (replace(node, gpus=()), hidden):
+        with pytest.raises(PlimsollError) as caught:
+            GpuChoice.of(text).of_node(without)
+        assert str(caught.value).startswith(f"--gpus: {text} names no GPU that this session may use; known: none (")
+        assert GpuChoice.of("each").of_node(without).gpus == ()
 
 
 @pytest.mark.parametrize(
