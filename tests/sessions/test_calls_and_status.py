@@ -197,6 +197,16 @@ def test_a_process_that_a_plugin_ends_at_once_has_the_verdicts_status(meddle: st
         )
 
 
+@pytest.mark.parametrize("code", [0, 1, 3])
+@pytest.mark.parametrize(("meddle", "status"), [("leave-at-the-end", 0), ("fail;leave-at-the-end", 1)])
+def test_a_plugin_that_exits_as_pytest_ends_has_not_the_last_word(
+    meddle: str, status: int, code: int, tmp_path: Path
+) -> None:
+    outcome = run_suite(tmp_path, *STACK, *MEDDLING, env={"MEDDLE": meddle, "MEDDLE_WITH": str(code)})
+    assert outcome.status == status
+    assert f"WARNING: plimsoll: a plugin called sys.exit({code}) as pytest ended" in outcome.output
+
+
 @pytest.mark.parametrize(("meddle", "status"), [("fail-at-the-end", 3), ("fail;fail-at-the-end", 1)])
 def test_an_error_after_the_verdict_is_not_taken_for_rejected(meddle: str, status: int, tmp_path: Path) -> None:
     outcome = run_suite(tmp_path, *STACK, *MEDDLING, env={"MEDDLE": meddle})

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import os
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Generator
@@ -146,6 +147,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
+    if "leave-at-the-end" in DONE:
+        sys.exit(int(os.environ.get("MEDDLE_WITH", "0")))
     """As plugins end a session whose threads hang, and as they fail on the way."""
     if "exit-at-once" in DONE:
         os._exit(0)
