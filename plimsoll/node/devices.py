@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from plimsoll.node.driver import step_to_a_gpu
 from plimsoll.node.node import Gpu, Node
-from plimsoll.node.visible import INSTANCE, Hidden, as_gpu, chosen_gpus, doubtful_numbers, name_an_instance
+from plimsoll.node.visible import INSTANCE, Hidden, as_gpu, chosen_gpus, doubtful_numbers, name_an_instance, names_none
 
 CPU_KIND: Final = "cpu"
 CUDA_KIND: Final = "cuda"
@@ -189,11 +189,7 @@ def _why_none(node: Node, wanted: str | None) -> Hidden:
         return Hidden(why=why, fix=name_an_instance(node))
     if lost is not None and wanted is None:
         return Hidden(why=f"GPU {lost.index} is lost: {lost.lost}", fix=step_to_a_gpu(node))
-    known = ", ".join(f"{gpu.index}" + (f" or {gpu.uuid}" if gpu.uuid else "") for gpu in node.gpus)
-    return Hidden(
-        why=f"CUDA_VISIBLE_DEVICES={wanted!r} names none of the node's {len(node.gpus)} GPUs",
-        fix=f"unset CUDA_VISIBLE_DEVICES, or name one of: {known}",
-    )
+    return names_none(node, wanted or "")
 
 
 def _devices(node: Node, gpus: Sequence[Gpu]) -> tuple[Device, ...]:

@@ -38,13 +38,39 @@ def visible_gpus(node: Node) -> tuple[Gpu, ...] | Hidden:
         return doubt
     chosen = node.gpus if tokens is None else chosen_gpus(node.gpus, tokens)
     if not chosen:
-        known = ", ".join(f"{gpu.index}" + (f" or {gpu.uuid}" if gpu.uuid else "") for gpu in node.gpus)
-        fix = f"unset CUDA_VISIBLE_DEVICES, or name one of: {known}"
-        return Hidden(
-            why=f"CUDA_VISIBLE_DEVICES={wanted!r} names none of the node's {len(node.gpus)} GPUs",
-            fix=step_to_a_gpu(node) if wanted == "" and "SLURM_JOB_ID" in node.environment else fix,
-        )
+        told = names_none(node, wanted or "")
+        is_slurms = wanted == "" and "SLURM_JOB_ID" in node.environment
+        return replace(told, fix=step_to_a_gpu(node)) if is_slurms else told
     return _with_instances(node, chosen)
+
+
+def names_none(node: Node, wanted: str) -> Hidden:
+    """Why CUDA shows no GPU for what the environment names: the first name is ambiguous or unknown, or one is given
+    twice."""
+    known = ", ".join(f"{gpu.index}" + (f" or {gpu.uuid}" if gpu.uuid else "") for gpu in node.gpus)
+    of_instances = INSTANCE in wanted and any(gpu.mig for gpu in node.gpus)
+    return Hidden(
+        why=f"CUDA_VISIBLE_DEVICES={wanted!r} names none of the node's {len(node.gpus)} GPUs{_misnamed(node, wanted)}",
+        fix=name_an_instance(node) if of_instances else f"unset CUDA_VISIBLE_DEVICES, or name one of: {known}",
+    )
+
+
+def _misnamed(node: Node, wanted: str) -> str:
+    """What is wrong with names that mean something; empty where the first means nothing here."""
+    taken: dict[str, str] = {}
+    for token in (token.strip() for token in wanted.split(",")):
+        fits = [str(gpu.uuid or gpu.index) for gpu in node.gpus if _names(token, gpu)]
+        if token.startswith(INSTANCE):
+            fits = [part.uuid for gpu in node.gpus for part in gpu.instances if part.uuid.startswith(token)]
+        if len(fits) > 1:
+            return f": {token} is the beginning of {len(fits)} UUIDs, and CUDA takes it for none of them"
+        if not fits:
+            break
+        if (other := taken.get(fits[0])) is not None:
+            what = f"{token} is given twice" if other == token else f"{other} and {token} are the same"
+            return f": {what}, and CUDA shows none at all where one is named twice"
+        taken[fits[0]] = token
+    return ""
 
 
 def free_memory(node: Node, gpu: Gpu) -> int | None:

@@ -97,6 +97,13 @@ def test_every_instance_of_a_split_gpu_is_a_device_beside_the_whole_ones(h100: N
     assert ids(node, CUDA_VISIBLE_DEVICES="MIG-1,MIG-0") == ["gpu0.1", "gpu0.0"]
     assert ids(node, CUDA_VISIBLE_DEVICES=f"MIG-1,{h100.gpus[4].uuid}") == ["gpu0.1", "gpu4"]
     assert ids(node, CUDA_VISIBLE_DEVICES="MIG-") == []
+    for names, why in (
+        ("MIG-", ": MIG- is the beginning of 2 UUIDs"),
+        ("MIG-1,MIG-1", ": MIG-1 is given twice"),
+    ):
+        told = hidden(with_environment(node, CUDA_VISIBLE_DEVICES=names))
+        assert f"CUDA_VISIBLE_DEVICES={names!r} names none of the node's 8 GPUs{why}" in told.why
+        assert told.fix == "export CUDA_VISIBLE_DEVICES=MIG-0, or another of: MIG-1"
 
 
 def test_a_split_gpu_whose_instances_cannot_be_seen_is_not_to_be_put_together_again(h100: Node) -> None:

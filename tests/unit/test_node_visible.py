@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from plimsoll.node.devices import usable_gpus
 from plimsoll.node.node import MigInstance, Node, Unread
 from plimsoll.node.probe import RecordedProbe
 from plimsoll.node.visible import Hidden, visible_gpus
@@ -41,9 +42,26 @@ def test_cuda_visible_devices_is_read_as_cuda_reads_it(h100: Node, value: str, i
     assert seen(h100, CUDA_VISIBLE_DEVICES=value) == indices
 
 
-@pytest.mark.parametrize("value", ["", "-1", "8", "1,1", "GPU-0", "none"])
-def test_names_that_fit_no_gpu_hide_all(h100: Node, value: str) -> None:
-    assert seen(h100, CUDA_VISIBLE_DEVICES=value) == f"CUDA_VISIBLE_DEVICES={value!r} names none of the node's 8 GPUs"
+TWICE = ", and CUDA shows none at all where one is named twice"
+FIFTH = "GPU-00000000-0000-0000-0000-000000000005"
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        *((value, "") for value in ("", "-1", "8", "none", "MIG-0")),
+        ("1,1", f": 1 is given twice{TWICE}"),
+        (f"0,5,{FIFTH}", f": 5 and {FIFTH} are the same{TWICE}"),
+        ("GPU-0", ": GPU-0 is the beginning of 8 UUIDs, and CUDA takes it for none of them"),
+    ],
+)
+def test_names_that_fit_no_gpu_hide_all_and_are_told_why(h100: Node, value: str, why: str) -> None:
+    told = f"CUDA_VISIBLE_DEVICES={value!r} names none of the node's 8 GPUs{why}"
+    run_sees = usable_gpus(with_environment(h100, CUDA_VISIBLE_DEVICES=value))
+    assert isinstance(run_sees, Hidden)
+    assert run_sees.why == told
+    if not value.startswith("MIG-"):
+        assert seen(h100, CUDA_VISIBLE_DEVICES=value) == told
 
 
 def test_unlike_gpus_are_numbered_by_speed_unless_told(h100: Node) -> None:
