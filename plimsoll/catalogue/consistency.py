@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Any, Final
 
 from plimsoll.catalogue.entries import KEY_OF_SOURCE, DatasetSchema, LimitedSide, Quantization, WeightSource
-from plimsoll.catalogue.settings import COMMIT, read_max_memory, table_faults
+from plimsoll.catalogue.settings import COMMIT, fault_of_packing, read_max_memory, table_faults
 from plimsoll.catalogue.sizes import sizes_of
 from plimsoll.catalogue.tables import TomlTable
 from plimsoll.errors import Fault
@@ -117,6 +117,8 @@ def _config(table: TomlTable) -> Iterator[Fault]:
         if key in config:
             yield table.fault(table.place("config_null", key), f"{shown(key)} has a value in config")
     yield from _sizes(table, config)
+    if "quantization_config" in config and (what := fault_of_packing(config["quantization_config"])):
+        yield table.fault("config.quantization_config", what, "leave it out where the weights are in floats")
     recipe = table.sound.get("recipe")
     if recipe is not None and config.get("vocab_size") != recipe["vocabulary"]:
         what = f"must equal recipe.vocabulary, {recipe['vocabulary']}, not {shown(config.get('vocab_size', 'nothing'))}"

@@ -19,7 +19,7 @@ from plimsoll.catalogue.entries import Quantization, Variant
 from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.units import SCALE, to_base
 from plimsoll.userpath import user_path
-from plimsoll.usertoml.reading import read_file
+from plimsoll.usertoml.reading import read_file, shown
 from plimsoll.usertoml.suggest import did_you_mean
 
 LOAD: Final = "load-"
@@ -347,6 +347,19 @@ def table_faults(kind: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str
             _READERS[name](value)
         except ValueError as error:
             yield name, str(error)
+
+
+def fault_of_packing(given: object) -> str:
+    """Why the `quantization_config` of a configuration packs nothing; empty where it packs, in whatever scheme."""
+    if not isinstance(given, Mapping):
+        return f"is {shown(given)}, and no table"
+    bits = [key for key in ("load_in_4bit", "load_in_8bit") if given.get(key)]
+    method = given.get("quant_method", "bitsandbytes" if bits else None)
+    if not isinstance(method, str) or not method:
+        return f"has {'no' if not method else shown(method) + ' for a'} quant_method, which names the scheme"
+    if method == "bitsandbytes" and not bits:
+        return "says bitsandbytes and neither load_in_4bit nor load_in_8bit, so it packs nothing"
+    return ""
 
 
 def merged_config(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

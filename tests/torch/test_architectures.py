@@ -341,6 +341,35 @@ def test_an_encoder_with_a_decoder_is_refused_in_one_sentence() -> None:
     assert "decoder-only" in obstacle.fix
 
 
+NO_PACKING: dict[str, tuple[Any, str]] = {
+    "empty": ({}, "has no quant_method, which names the scheme"),
+    "number": ({"quant_method": 4}, "has 4 for a quant_method, which names the scheme"),
+    "no bits": (
+        {"quant_method": "bitsandbytes"},
+        "says bitsandbytes and neither load_in_4bit nor load_in_8bit, so it packs nothing",
+    ),
+    "unknown": (
+        {"quant_method": "gptqq"},
+        f"names 'gptqq', which is no quant_method of transformers {transformers.__version__}; did you mean 'gptq'?",
+    ),
+}
+"""What a quantization_config may say that packs nothing, and what is said of it."""
+
+
+@pytest.mark.parametrize("case", NO_PACKING)
+def test_a_quantization_config_that_packs_nothing_is_told_for_what_it_is(case: str, tmp_path: Path) -> None:
+    given, said = NO_PACKING[case]
+    obstacle = prediction("gpt2", NF4, config={"quantization_config": given}).obstacle
+    assert obstacle is not None
+    assert obstacle.have == f"a quantization_config in the entry's config that {said}"
+    folder = save_checkpoint("llama", tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": given}))
+    with pytest.raises(LoadFailed) as caught:
+        load(load_spec(folder, "llama", NF4), "as-is")
+    assert str(caught.value).startswith(f"{folder}: quantization_config in its config.json {said}; correct it")
+
+
 @pytest.mark.parametrize("method", ["mxfp4", "fp8", "gptq", "awq"])
 def test_weights_that_another_scheme_has_packed_are_an_obstacle(method: str) -> None:
     config = {"quantization_config": {"quant_method": method, "bits": 4}}

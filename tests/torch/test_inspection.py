@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -349,6 +350,14 @@ def test_weights_that_are_packed_already_have_one_refusal(inspect: Inspect, tmp_
         f"{folder} cannot be entered: the weights are packed already, as gptq, which wins over what is asked for; "
         "enter the repository with its weights in floats, which the suite packs itself"
     )
+
+
+@pytest.mark.parametrize("given", [{}, {"quant_method": "bitsandbytes"}, {"quant_method": "gptqq"}], ids=str)
+def test_a_quantization_config_that_packs_nothing_is_no_scheme(inspect: Inspect, tmp_path: Path, given: object) -> None:
+    folder = save_checkpoint("llama", tmp_path / "llama")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": given}))
+    assert re.match("quantization_config in config.json .*; correct it, or leave it out", inspect(folder).undescribed)
 
 
 @pytest.mark.parametrize("scheme", [Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ], ids=str)

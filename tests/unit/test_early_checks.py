@@ -48,6 +48,13 @@ def test_sizes_that_no_model_has_are_refused(tmp_path: Path, size: str) -> None:
     assert hidden.startswith("model[0].config.hidden_size: must be a whole number from 1 to 10000000, not ")
 
 
+@pytest.mark.parametrize("packing", ['"int8"', "{}", '{ quant_method = "bitsandbytes" }', "[4]"])
+def test_a_quantization_config_that_packs_nothing_is_refused(tmp_path: Path, packing: str) -> None:
+    [fault] = faults_of(tmp_path, model(layers=f"2, quantization_config = {packing}"))
+    assert fault.startswith("model[0].config.quantization_config: ")
+    assert fault.endswith("; leave it out where the weights are in floats")
+
+
 def test_a_model_cannot_be_tuned_from_itself(tmp_path: Path) -> None:
     text = (
         model("a", more='tuned_from = "b"') + model("b", more='tuned_from = "c"') + model("c", more='tuned_from = "a"')

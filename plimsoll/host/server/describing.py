@@ -33,7 +33,7 @@ from plimsoll.host.server.predict.coverage import (
     output_head,
     owned_parameters,
 )
-from plimsoll.host.server.predict.obstacles import scheme_of, supported_attention, unpackable
+from plimsoll.host.server.predict.obstacles import fault_of_scheme, scheme_of, supported_attention, unpackable
 from plimsoll.host.server.predict.variant import footprint_of
 
 _DTYPE: Final = "bfloat16"
@@ -422,7 +422,11 @@ def _saved_dtype(raw: Mapping[str, Any]) -> str | None:
 
 def _scheme(raw: Mapping[str, Any]) -> str:
     config = raw.get(_SCHEME)
-    return scheme_of(config) if isinstance(config, Mapping) else ""
+    if config is None:
+        return ""
+    if fault := fault_of_scheme(config):
+        raise PlimsollError(f"{_SCHEME} in config.json {fault}; correct it, or leave it out for weights in floats")
+    return scheme_of(config)
 
 
 def _not_packed(model: nn.Module) -> dict[str, str]:

@@ -22,7 +22,7 @@ from plimsoll.host.server.configuration import fields_of
 from plimsoll.host.server.experts import FusedExpertsConfig
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.predict.coverage import packable_experts, skeleton_of
-from plimsoll.host.server.predict.obstacles import other_scheme_fix, scheme_of
+from plimsoll.host.server.predict.obstacles import fault_of_scheme, other_scheme_fix, scheme_of
 
 FUSED_EXPERTS: Final = "fused_experts"
 """Our own load option: `quantized`, the default, or `stock`, which leaves them as the software stack does."""
@@ -256,6 +256,12 @@ def _refuse_other_scheme(spec: LoadSpec, config: Any) -> None:
     own = getattr(config, _QUANTIZATION_CONFIG, None)
     if own is None:
         return
+    if fault := fault_of_scheme(own):
+        raise LoadFailed(
+            LoadFailure.DAMAGED,
+            f"{spec.checkpoint}: {_QUANTIZATION_CONFIG} in its config.json {fault}; correct it, or leave it out where "
+            "the weights are in floats",
+        )
     scheme = scheme_of(own if isinstance(own, Mapping) else own.to_dict())
     if scheme != spec.quantization.value:
         raise LoadFailed(

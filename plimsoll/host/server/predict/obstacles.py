@@ -8,13 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
+import transformers
 from torch import nn
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
+from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from plimsoll.catalogue.entries import Quantization
+from plimsoll.catalogue.settings import fault_of_packing
 from plimsoll.footprint.prediction import Obstacle, Subject
 from plimsoll.footprint.sizes import Footprint
 from plimsoll.host.server.predict.bypassed import names_to_skip, packed_all_the_same, unusual_in_int8
 from plimsoll.host.server.predict.coverage import build_skeleton, is_packable, owned_parameters
+from plimsoll.usertoml.suggest import did_you_mean
 
 SUPPORTS: Final = {
     "sdpa": "_supports_sdpa",
@@ -63,6 +68,19 @@ def _encoder(model: Any) -> Obstacle | None:
     )
 
 
+def fault_of_scheme(given: object) -> str:
+    """Why the `quantization_config` of a configuration, as JSON or as transformers made it, is no scheme of packing
+    that this stack knows; empty where it is."""
+    config = given.to_dict() if isinstance(given, QuantizationConfigMixin) else given
+    if what := fault_of_packing(config):
+        return what
+    method = str(dict(config).get("quant_method") or "bitsandbytes") if isinstance(config, Mapping) else ""
+    if method == "bitsandbytes" or method in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        return ""
+    near = did_you_mean(method, ("bitsandbytes", *AUTO_QUANTIZATION_CONFIG_MAPPING))
+    return f"names {method!r}, which is no quant_method of transformers {transformers.__version__}; {near}"
+
+
 def scheme_of(config: Mapping[str, Any]) -> str:
     """The name of the scheme that a `quantization_config` describes: one of ours, or its method's own name."""
     method = str(config.get("quant_method", "") or "bitsandbytes")
@@ -77,6 +95,12 @@ def _packed_entry(model: Any, asked: Quantization) -> Obstacle | None:
     config = getattr(model.config, "quantization_config", None)
     if config is None:
         return None
+    if fault := fault_of_scheme(config):
+        return Obstacle(
+            have=f"a quantization_config in the entry's config that {fault}",
+            need="one that says how the weights are packed, or none",
+            fix="correct it, or leave it out where the weights are in floats",
+        )
     scheme = scheme_of(config if isinstance(config, Mapping) else config.to_dict())
     if scheme == asked.value:
         return None
