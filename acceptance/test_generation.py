@@ -182,15 +182,18 @@ def test_pad_and_eos(loaded: LoadedVariant, prompts: Prompts) -> None:
 
     Limit: The padding token of the entry, else the end token of the model.
     Fails when: no end token is configured, the model pads with another token, or a token follows the end.
-    Do: Correct eos_token_id and pad_token_id in the checkpoint's generation_config.json, or set `pad_token` in the
-    entry (docs/catalogue.md).
+    Do: Correct the key in the checkpoint's file that the failure names: the model's settings say where generation ends,
+    and the tokenizer what pads; or set `pad_token` in the entry (docs/catalogue.md).
     Symptoms: tokenizer-mismatch
     """
     answer = _answers(loaded, prompts)
     wanted = loaded.variant.model.generation.pad_token
     assert answer.eos_tokens, "no end-of-sequence token is configured, so generation can only stop at its limit"
     if wanted is None:
-        assert answer.pad_token in answer.eos_tokens, f"pads with {answer.pad_token!r}, not with the end token"
+        assert answer.pad_token in answer.eos_tokens, (
+            f"pads with {answer.pad_token!r} ({answer.pads_by}), and generation ends at "
+            f"{', '.join(answer.eos_tokens)} ({answer.ends_by}): mend the one that is not the model's"
+        )
     else:
         assert answer.pad_token == wanted, f"pads with {answer.pad_token!r}, not with {wanted!r}"
     assert answer.clean_endings, f"something other than {answer.pad_token!r} follows an end token"

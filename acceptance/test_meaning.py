@@ -49,13 +49,14 @@ def test_turns_end_where_generation_ends(loaded: LoadedVariant) -> None:
 
     Limit: The token must be among eos_token_id. Of a base model it is not asked for (docs/limits.md, Meaning).
     Fails when: generation ends at other tokens alone, so that an answer never ends.
-    Do: Mend eos_token_id in the checkpoint's generation_config.json: add the token that the failure names.
+    Do: Mend the key of the checkpoint's file that the failure names (generation_config.json, where there is one): add
+    the token.
     Symptoms: tokenizer-mismatch
     """
     told = loaded.ask_once(TellManners())
     assert told.turn_end_ends is not False or not speaks(loaded), (
         f"the chat template ends an answer with {told.turn_end!r}, and generation ends at "
-        f"{', '.join(told.eos_tokens)}: mend eos_token_id in generation_config.json"
+        f"{', '.join(told.eos_tokens)}: mend {told.ends_by}"
     )
 
 

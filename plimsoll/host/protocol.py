@@ -378,6 +378,9 @@ class Generated:
     """The texts of the tokens that padded and that ended, as the generation settings in use name them; their ids in
     digits for a model without a tokenizer."""
     seconds: float
+    pads_by: str = ""
+    ends_by: str = ""
+    """The keys that decide the two, and their files: `eos_token in tokenizer_config.json`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -592,6 +595,8 @@ class Manners:
     turn_end_ends: bool | None
     """True where generation ends at it; None where there is none."""
     eos_tokens: tuple[str, ...]
+    ends_by: str = ""
+    """The key that decides where generation ends, and its file: `eos_token_id in generation_config.json`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

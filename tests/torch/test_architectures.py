@@ -28,6 +28,7 @@ from plimsoll.host.server.generation import compare_cache
 from plimsoll.host.server.load_options import pretrained_arguments, read_architecture
 from plimsoll.host.server.loading import LoadedModel, load
 from plimsoll.host.server.predict.variant import predict_all
+from plimsoll.host.server.tokens import deciding_ends, deciding_padding
 from plimsoll.judge.content import check_content, check_products
 from plimsoll.judge.diagnosis import Observed, diagnose
 from plimsoll.judge.judgement import Limit, Measurement, judge
@@ -521,6 +522,38 @@ def test_a_token_beyond_the_embedding_is_refused_where_prompts_have_it(tmp_path:
         load(load_spec(folder, "llama", BF16), "as-is")
     assert caught.value.kind is LoadFailure.TOKENIZER
     assert "each prompt has '<|turn|>' (512), and the embedding has 512 rows" in str(caught.value)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_an_end_token_of_the_tokenizer_beyond_the_embedding_is_named_with_its_file(tmp_path: Path, ends: bool) -> None:
+    folder = save_checkpoint("llama", tmp_path)
+    if not ends:  # then the tokenizer decides where generation ends
+        for name in ("config.json", "generation_config.json"):
+            settings = json.loads((folder / name).read_text())
+            (folder / name).write_text(json.dumps({**settings, "eos_token_id": None}))
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"eos_token": "<|stop|>"})
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(LoadFailed) as caught:
+        load(load_spec(folder, "llama", BF16), "as-is")
+    assert caught.value.kind is LoadFailure.TOKENIZER
+    assert str(caught.value).startswith(
+        f"{folder / 'tokenizer_config.json'}: eos_token is '<|stop|>' (512), and the embedding has 512 rows: "
+    )
+
+
+def test_the_file_that_decides_where_generation_ends_is_named(tmp_path: Path) -> None:
+    folder = save_checkpoint("llama", tmp_path)
+    spec = load_spec(folder, "llama", BF16)
+    assert deciding_padding(spec) == "eos_token in tokenizer_config.json"
+    assert deciding_padding(replace(spec, tokenizer={"pad_token": "7"})) == "pad_token of the entry"
+    assert deciding_ends(spec) == "eos_token_id in generation_config.json"
+    (folder / "generation_config.json").unlink()
+    assert deciding_ends(spec) == "eos_token_id in config.json"
+    settings = json.loads((folder / "config.json").read_text())
+    del settings["eos_token_id"]
+    (folder / "config.json").write_text(json.dumps(settings))
+    assert deciding_ends(spec) == "eos_token in tokenizer_config.json"
 
 
 @pytest.mark.parametrize("quantization", [BF16, INT8, NF4], ids=str)

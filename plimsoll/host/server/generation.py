@@ -33,6 +33,7 @@ from plimsoll.host.protocol import (
 )
 from plimsoll.host.server.chat import chat_text
 from plimsoll.host.server.predict.passes import CACHES
+from plimsoll.host.server.tokens import deciding_ends, deciding_padding
 
 if TYPE_CHECKING:
     from plimsoll.host.server.loading import LoadedModel
@@ -156,6 +157,8 @@ def generate(loaded: LoadedModel, request: Generate) -> Generated:
         pad_token=_token(loaded.tokenizer, config.pad_token_id),
         eos_tokens=tuple(str(_token(loaded.tokenizer, token)) for token in eos_ids),
         seconds=clock.monotonic() - started,
+        pads_by=deciding_padding(loaded.spec),
+        ends_by=deciding_ends(loaded.spec),
     )
 
 

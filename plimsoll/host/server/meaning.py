@@ -11,6 +11,7 @@ import torch
 from plimsoll.host.protocol import LoadSpec, Manners, ReadText, TextLikelihood
 from plimsoll.host.server.chat import rendered
 from plimsoll.host.server.generation import input_device
+from plimsoll.host.server.tokens import deciding_ends
 
 if TYPE_CHECKING:
     from plimsoll.host.server.loading import LoadedModel
@@ -63,6 +64,7 @@ def manners(loaded: LoadedModel) -> Manners:
         turn_end=None if end is None else str(tokenizer.convert_ids_to_tokens(end)),
         turn_end_ends=None if end is None else end in eos,
         eos_tokens=tuple(str(tokenizer.convert_ids_to_tokens(token)) for token in eos) if tokenizer else (),
+        ends_by=deciding_ends(loaded.spec),
     )
 
 

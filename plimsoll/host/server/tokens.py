@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -130,8 +131,52 @@ def _usual_ends(model: Any) -> frozenset[Any]:
 
 def _naming_ends(spec: LoadSpec) -> Path | None:
     """The file of a folder that names the end tokens; None where none does."""
-    files = [Path(spec.checkpoint, name) for name in ("generation_config.json", "config.json")]
-    return next((file for file in files if file.is_file() and "eos_token_id" in file.read_text("utf-8")), None)
+    return _naming(spec, "eos_token_id", ("generation_config.json", "config.json"))
+
+
+def _naming(spec: LoadSpec, key: str, names: Sequence[str]) -> Path | None:
+    """The first of some files of a folder that has a key; None where none does."""
+    files = [Path(spec.checkpoint, name) for name in names]
+    return next((file for file in files if file.is_file() and f'"{key}"' in file.read_text("utf-8")), None)
+
+
+def naming_token(spec: LoadSpec, role: str) -> Path | None:
+    """The file of a folder that names a special token of its tokenizer, `eos_token`; None where none does."""
+    return _naming(spec, role, ("tokenizer_config.json", "special_tokens_map.json"))
+
+
+def deciding_ends(spec: LoadSpec) -> str:
+    """The key that decides where generation ends, and its file: the tokenizer's where the model's settings say
+    nothing."""
+    file = _naming_ends(spec)
+    return _of_tokenizer(spec) if file is None else f"eos_token_id in {file.name}"
+
+
+def deciding_padding(spec: LoadSpec) -> str:
+    """The key that decides what pads, and its file: the entry's, else the end token of the tokenizer."""
+    return _of_tokenizer(spec) if _generation(spec).pad_token is None else "pad_token of the entry"
+
+
+def _of_tokenizer(spec: LoadSpec) -> str:
+    return f"eos_token in {(naming_token(spec, 'eos_token') or Path('tokenizer_config.json')).name}"
+
+
+def _refuse_beyond(spec: LoadSpec, model: Any, tokenizer: Any, used: Iterable[int | None]) -> None:
+    """Raise LoadFailed for a special token of the tokenizer that the embedding has no row for, where it is used to pad
+    or to end: padding would end each batch in an IndexError, and no answer could end at it. One that each prompt has,
+    as a begin token, is seen there."""
+    rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    beyond = next((token for token in used if rows and token is not None and token >= rows), None)
+    if beyond is None:
+        return
+    role = "eos_token" if tokenizer.eos_token_id == beyond else "pad_token"
+    token = tokenizer.convert_ids_to_tokens(beyond)
+    raise LoadFailed(
+        LoadFailure.TOKENIZER,
+        f"{naming_token(spec, role) or spec.checkpoint}: {role} is {token!r} ({beyond}), and the embedding has "
+        f"{rows:,} rows: it was not enlarged for tokens that were added; use the tokenizer that the weights were saved "
+        "with",
+    )
 
 
 def generation_config(spec: LoadSpec, model: Any, tokenizer: Any) -> transformers.GenerationConfig:
@@ -146,6 +191,10 @@ def generation_config(spec: LoadSpec, model: Any, tokenizer: Any) -> transformer
         ends = tokenizer.eos_token_id
     ends = [ends] if isinstance(ends, int) else list(ends or ())
     pad = theirs.pad_token_id if tokenizer is None else _padding(tokenizer, generation)
+    if tokenizer is not None:
+        # A padding token that the entry's own settings name is refused as theirs.
+        padding = () if "pad_token" in spec.tokenizer else (pad,)
+        _refuse_beyond(spec, model, tokenizer, (*padding, *(ends if theirs.eos_token_id is None else ())))
     # top_k would otherwise be 50, a default of transformers that no entry asked for.
     sampling = {"temperature": generation.temperature, "top_p": generation.top_p, "top_k": 0}
     return transformers.GenerationConfig(  # type: ignore[no-untyped-call]
