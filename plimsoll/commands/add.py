@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -132,6 +133,9 @@ def _fault_of_index(index: Path) -> str | None:
     if names is None:
         return f"{index}: is not an index of weights in its folder; download or build it again"
     missing = [name for name in names if not (index.parent / name).is_file()]
+    if not missing and not isinstance(json.loads(index.read_text("utf-8")).get("metadata"), dict):
+        # transformers asks for it, though nothing in it matters.
+        return f"{index}: lacks a table metadata, without which transformers loads nothing; download or build it again"
     if not missing:
         return None
     first = one_line(str(index.parent / missing[0]), 200)

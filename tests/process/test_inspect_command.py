@@ -339,6 +339,14 @@ def test_a_folder_with_a_file_that_cannot_be_read_is_not_entered(checkpoint: Pat
 
 def test_a_folder_whose_index_does_not_fit_it_is_not_entered(checkpoint: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    index = folder / "model.safetensors.index.json"
+    sound = index.read_text()
+    for metadata in ({}, {"metadata": None}):
+        index.write_text(json.dumps({"weight_map": json.loads(sound)["weight_map"], **metadata}))
+        done = plimsoll("add", folder, "--quantizations=bf16", cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"plimsoll: error: {folder} cannot be entered: {index}: lacks a table metadata, ")
+    index.write_text(sound)
     gone = shards(folder)[1]
     gone.write_bytes(gone.read_bytes()[:1000])
     done = plimsoll("add", folder, "--quantizations=bf16", cwd=tmp_path)
