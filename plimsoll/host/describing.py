@@ -84,6 +84,8 @@ class Description:
     """The keyword arguments for an entry: `model_type` and the keys that the class reads."""
     config_null: tuple[str, ...]
     """The keys that are null, where the class has another default."""
+    generation_fault: str = ""
+    """Why transformers does not take the settings of generation; empty where it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,3 +97,5 @@ class Describe(Request[Description]):
     architecture: str = ""
     """The class that an entry names; empty for the one that the configuration does."""
     auto_class: str = ""
+    generation_json: str = "{}"
+    """generation_config.json as it is, or a table without keys."""

@@ -56,6 +56,11 @@ def enterable(inspection: Inspection) -> Description:
         raise PlimsollError(f"{found.name} is an entry already ({found.entry.origin}): pytest -k {found.entry.id}")
     if description is None:
         raise PlimsollError(f"{found.name} cannot be entered: {inspection.undescribed}")
+    if description.generation_fault:
+        raise PlimsollError(
+            f"{found.name} cannot be entered: its generation_config.json cannot be taken: "
+            f"{description.generation_fault}; correct it, or take the one that the weights were saved with"
+        )
     contents = found.contents
     if contents is None:
         return description

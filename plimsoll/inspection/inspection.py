@@ -119,6 +119,7 @@ class Inspector:
             config_json=json.dumps(found.config),
             architecture="" if entry is None else entry.architecture,
             auto_class="" if entry is None else entry.auto_class,
+            generation_json=json.dumps(dict(found.settings("generation_config.json"))),
         )
         try:
             return self.ask_host(request), ""

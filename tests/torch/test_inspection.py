@@ -352,6 +352,19 @@ def test_weights_that_are_packed_already_have_one_refusal(inspect: Inspect, tmp_
     )
 
 
+def test_settings_of_generation_that_a_load_would_refuse_are_not_entered(inspect: Inspect, tmp_path: Path) -> None:
+    folder = save_checkpoint("llama", tmp_path / "llama")
+    save_tokenizer(folder)
+    enterable(inspect(folder))
+    (folder / "generation_config.json").write_text('{"eos_token_id": 2, "max_new_tokens": 0}')
+    with pytest.raises(PlimsollError) as caught:
+        enterable(inspect(folder))
+    assert str(caught.value) == (
+        f"{folder} cannot be entered: its generation_config.json cannot be taken: `max_new_tokens` must be greater "
+        "than 0, but is 0; correct it, or take the one that the weights were saved with"
+    )
+
+
 @pytest.mark.parametrize("given", [{}, {"quant_method": "bitsandbytes"}, {"quant_method": "gptqq"}], ids=str)
 def test_a_quantization_config_that_packs_nothing_is_no_scheme(inspect: Inspect, tmp_path: Path, given: object) -> None:
     folder = save_checkpoint("llama", tmp_path / "llama")

@@ -111,6 +111,7 @@ def describe(request: Describe) -> Description:
         encoder_decoder=bool(getattr(model.config, "is_encoder_decoder", False)),
         dtype=_saved_dtype(raw),
         scheme=_scheme(raw),
+        generation_fault=_fault_of_generation(json.loads(request.generation_json)),
         not_packed=_not_packed(model),
         skipped={str(each): names for each in Quantization if (names := names_to_skip(model, each))},
         config=config,
@@ -408,6 +409,15 @@ def _shape(model: nn.Module, text: Any) -> Shape:
 def _whole(text: Any, name: str) -> int | None:
     value = getattr(text, name, None)
     return value if type(value) is int else None
+
+
+def _fault_of_generation(settings: Mapping[str, Any]) -> str:
+    """What the class of settings of generation says of those that it does not take; a load would raise it."""
+    try:
+        transformers.GenerationConfig.from_dict(dict(settings))
+    except Exception as error:  # noqa: BLE001  its checks raise what they like
+        return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return ""
 
 
 def _can_generate(model: Any) -> bool:
