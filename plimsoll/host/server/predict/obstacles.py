@@ -3,6 +3,7 @@ loaded."""
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -19,7 +20,6 @@ from plimsoll.footprint.prediction import Obstacle, Subject
 from plimsoll.footprint.sizes import Footprint
 from plimsoll.host.server.predict.bypassed import names_to_skip, packed_all_the_same, unusual_in_int8
 from plimsoll.host.server.predict.coverage import build_skeleton, is_packable, owned_parameters
-from plimsoll.usertoml.suggest import did_you_mean
 
 SUPPORTS: Final = {
     "sdpa": "_supports_sdpa",
@@ -77,8 +77,9 @@ def fault_of_scheme(given: object) -> str:
     method = str(dict(config).get("quant_method") or "bitsandbytes") if isinstance(config, Mapping) else ""
     if method == "bitsandbytes" or method in AUTO_QUANTIZATION_CONFIG_MAPPING:
         return ""
-    near = did_you_mean(method, ("bitsandbytes", *AUTO_QUANTIZATION_CONFIG_MAPPING))
-    return f"names {method!r}, which is no quant_method of transformers {transformers.__version__}; {near}"
+    near = difflib.get_close_matches(method, ("bitsandbytes", *AUTO_QUANTIZATION_CONFIG_MAPPING), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"names {method!r}, which is no quant_method of transformers {transformers.__version__}{hint}"
 
 
 def scheme_of(config: Mapping[str, Any]) -> str:
