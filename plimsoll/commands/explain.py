@@ -23,10 +23,11 @@ from plimsoll.judge.judgement import broken_bound
 from plimsoll.manual.place import manual_of
 from plimsoll.manual.reading import Entry, read_manual
 from plimsoll.present import terminal
-from plimsoll.suite import suite_root
+from plimsoll.suite import command, suite_root
 from plimsoll.symptoms.recognise import Diagnosis, Seen, anchor_of, recognise
 from plimsoll.symptoms.shipped import shipped_symptoms
 from plimsoll.symptoms.surroundings import surroundings_of
+from plimsoll.units import counted
 from plimsoll.verdict.cells import CellOutcome, CellResult
 from plimsoll.verdict.verdict import reach_verdict
 
@@ -59,6 +60,10 @@ class _Found:
     unrecognised: tuple[str, ...] = field(default=())
     is_well: bool = False
     """True for a run in which nothing went wrong."""
+    lacking: tuple[str, ...] = ()
+    """What keeps a run from being accepted beside what failed and was skipped: it was killed, checks were not run."""
+    run: str = ""
+    """The name of a run's folder."""
     check: Entry | None = None
     """What the manual says, where a check was asked for."""
 
@@ -93,7 +98,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(_to_json(found), indent=2))
     else:
         sys.stdout.write("".join(f"{line}\n" for line in _lines(found)))
-    return 0 if found.is_well or found.check or (found.diagnoses and not found.unrecognised) else _UNRECOGNISED
+    is_all = found.diagnoses and not found.unrecognised and not found.lacking
+    return 0 if found.is_well or found.check or is_all else _UNRECOGNISED
 
 
 def _found(what: Sequence[str], reports: Path, known: Sequence[Symptom], own: Sequence[Symptom] | None) -> _Found:
@@ -163,7 +169,10 @@ def _in_run(folder: Path, own: Sequence[Symptom] | None) -> _Found:
     place = surroundings_of({} if record.node is None else record.node.environment)
     shown: dict[str, tuple[Diagnosis, list[str]]] = {}
     unrecognised, went_wrong = [], False
-    for result in reach_verdict(record).results:
+    verdict = reach_verdict(record)
+    left = verdict.count(CellOutcome.NOT_RUN)
+    lacking = (*verdict.faults, *([f"{counted(left, 'check')} not run"] if left else []))
+    for result in verdict.results:
         if result.outcome not in (CellOutcome.FAIL, CellOutcome.SKIP):
             continue
         went_wrong = True
@@ -173,7 +182,14 @@ def _in_run(folder: Path, own: Sequence[Symptom] | None) -> _Found:
         if not diagnoses:
             unrecognised.append(result.cell.id)
     found = tuple((each, tuple(cells)) for each, cells in shown.values())
-    return _Found(of="run", diagnoses=found, unrecognised=tuple(unrecognised), is_well=not went_wrong)
+    return _Found(
+        of="run",
+        diagnoses=found,
+        unrecognised=tuple(unrecognised),
+        is_well=not went_wrong and not lacking,
+        lacking=lacking,
+        run=str(folder if folder.is_dir() else folder.parent),
+    )
 
 
 def _seen(result: CellResult) -> Seen:
@@ -198,6 +214,9 @@ def _lines(found: _Found) -> Iterable[str]:
         if diagnosis.seen:
             yield f"  seen:  {terminal.line(diagnosis.seen)}"
         yield from _checks("  in:    ", checks)
+    if found.lacking:
+        yield from (terminal.line(f"not to be accepted: {one}") for one in found.lacking)
+        yield f"  next:  {command('plimsoll', 'report', found.run)} says what is missing, and the command that runs it"
     yield from _checks("not recognised: ", found.unrecognised)
     pages = dict.fromkeys(filter(None, map(manual_of, found.unrecognised)))
     yield from (f"  see:   {page}" for page in list(pages)[:_MOST_CHECKS])
@@ -237,6 +256,7 @@ def _to_json(found: _Found) -> dict[str, Any]:
         "of": found.of,
         "diagnoses": [{**diagnosis.to_json(), "checks": list(checks)} for diagnosis, checks in found.diagnoses],
         "unrecognised": list(found.unrecognised),
+        **({"lacking": list(found.lacking)} if found.lacking else {}),
         **({} if found.check is None else {"check": _check_to_json(found.check)}),
     }
 

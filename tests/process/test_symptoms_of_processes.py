@@ -21,6 +21,7 @@ from plimsoll.host.protocol import Call
 from plimsoll.symptoms.recognise import Seen, recognise
 from plimsoll.symptoms.surroundings import Surroundings
 from tests.support.hub_server import LOG_IN, NOT_ACCEPTED, HubServer, Refusal, Repository, serving
+from tests.support.run_events import cell, good_run, numbered, write_events
 from tests.support.subsession import environment
 
 ROOT = Path(__file__).parents[2]
@@ -272,3 +273,16 @@ def test_explain_refuses_what_it_cannot_read(arguments: tuple[str, ...], said: s
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_a_run_that_was_cut_short_is_not_well(is_cut: bool, tmp_path: Path) -> None:
+    events = good_run([cell("test_peak")])
+    write_events(tmp_path, numbered(events[:-3] if is_cut else events))
+    done = explain(str(tmp_path))
+    assert done.returncode == (1 if is_cut else 0), done.stderr
+    if is_cut:
+        assert "not to be accepted: the run did not finish" in done.stdout
+        assert f"next:  plimsoll report {tmp_path} says what is missing" in done.stdout
+    else:
+        assert done.stdout == "nothing failed, and nothing was skipped: there is nothing to explain\n"

@@ -151,6 +151,13 @@ def test_an_error_of_a_plugins_own_is_neither_the_nodes_nor_green(
     assert f"6 checks  6 skipped  {when}: an error of the plugin {plugin}: {error}" in outcome.output
 
 
+def test_an_interrupt_while_pages_are_written_is_no_status_of_zero(tmp_path: Path) -> None:
+    """As a disk that is full just then: who asked for a page has none."""
+    outcome = run_suite(tmp_path, *STACK, "-p", "tests.support.plugins.interrupted_pages")
+    assert (outcome.status, outcome.verdict) == (6, "ACCEPTED"), outcome.output
+    assert f"interrupted while pages were written; write them: plimsoll report {outcome.folder.name}" in outcome.output
+
+
 def test_a_check_that_gives_something_back_fails(tmp_path: Path) -> None:
     """As one whose last line was to be an assertion."""
     outcome = run_suite(tmp_path, *STACK, *MEDDLING, "-W", "ignore", env={"MEDDLE": "giving"})
