@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from plimsoll.catalogue.consistency import check
 from plimsoll.catalogue.entries import (
@@ -54,32 +54,19 @@ from plimsoll.catalogue.schema import (
 from plimsoll.catalogue.settings import read_rope
 from plimsoll.catalogue.tables import TomlTable, profile_id, tables_of
 from plimsoll.errors import CatalogueError, Fault
-from plimsoll.metrics import METRICS, Metric, MetricKind
 from plimsoll.units import to_base
-from plimsoll.usertoml.reading import shown
 
 AnyTable = TypeVar("AnyTable", bound=FileTable)
 
-Sides: TypeAlias = frozenset[str]
-"""The bounds of a figure that a check judges: `low`, `high`, or both."""
-Judging: TypeAlias = Callable[[Catalogue], Mapping[str, Mapping[str, Sides]] | None]
-"""Tells of a catalogue what the suite's checks judge: for each variant the metrics, with their bounds; None where their
-source does not tell."""
-
 
 def read_catalogue(
-    extra: Sequence[Path] = (),
-    *,
-    known_marks: Marks | None = None,
-    judging: Judging | None = None,
-    shipped: Path | None = None,
+    extra: Sequence[Path] = (), *, known_marks: Marks | None = None, shipped: Path | None = None
 ) -> Catalogue:
     """The shipped catalogue with the user's files on top, in the order given.
 
     `known_marks` are those of markers.ini (`read_marks`): tiers, families, quantizations and marks must be declared
-    there; None skips that check, where the suite is not installed. `judging` tells which claims a check holds a figure
-    to: one that would limit nothing is a fault; None skips that check likewise. `shipped` is the folder of the shipped
-    files; None for the one beside or inside the package.
+    there; None skips that check, where the suite is not installed. `shipped` is the folder of the shipped files; None
+    for the one beside or inside the package.
 
     Raises CatalogueError with every fault of every file.
     """
@@ -93,41 +80,7 @@ def read_catalogue(
             faults += (*table.faults, *check(table), *references.check(table))
     if faults:
         raise CatalogueError(faults)
-    catalogue = build(tables, [document.file for document in documents])
-    if judging is not None and (faults := list(_idle_claims(tables, catalogue, judging))):
-        raise CatalogueError(faults)
-    return catalogue
-
-
-def _idle_claims(tables: Sequence[TomlTable], catalogue: Catalogue, judging: Judging) -> Iterator[Fault]:
-    """The faults of a user's claims that would be taken for limits, though no check holds a figure to them. Facts of
-    the architecture are no limits of a measurement: `plimsoll audit` holds claims about them against the
-    configuration. What ships is tested, and a user's entry may replace what it speaks of."""
-    own = [(table, parsed) for table, parsed in _of(tables, ClaimTable) if not table.document.file.shipped]
-    if not own or (judged := judging(catalogue)) is None:
-        return
-    for table, parsed in own:
-        metric = METRICS[parsed.metric]
-        is_fact = metric.kind is MetricKind.FACT and metric.predicted is not None
-        claim = _claim(table, parsed, tuple(catalogue.variants))
-        if is_fact or not claim.is_limit:
-            continue
-        limited = {"low": claim.limit_low, "high": claim.limit_high}
-        for side in (side for side, bound in limited.items() if bound is not None):
-            for pattern in dict.fromkeys(parsed.variants):
-                ids = matching(pattern, catalogue.variants)
-                if not any(side in judged.get(id_, {}).get(metric.name, ()) for id_ in ids):
-                    yield _idle(table, metric, side, pattern, judged[ids[0]])
-
-
-def _idle(table: TomlTable, metric: Metric, side: str, pattern: str, judged: Mapping[str, Sides]) -> Fault:
-    """The fault of a bound that limits nothing of what a pattern names."""
-    if metric.name in judged:
-        fix = f'set limits = "{"high" if side == "low" else "low"}"'
-        return table.fault(side, f"no check holds {metric.name} of {shown(pattern)} to a {side} bound", fix)
-    others = [name for name in judged if METRICS[name].unit == metric.unit]
-    fix = 'set limits = "none" to keep it as a record' + (f"; checks judge {', '.join(others)}" if others else "")
-    return table.fault("metric", f"no check judges {metric.name} of {shown(pattern)}, so this limits nothing", fix)
+    return build(tables, [document.file for document in documents])
 
 
 def build(tables: Sequence[TomlTable], files: Sequence[CatalogueFile]) -> Catalogue:

@@ -16,7 +16,6 @@ from plimsoll.commands.output import add_output
 from plimsoll.commands.parser import add_catalogue, add_report_dir
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.run_folder import find_run
-from plimsoll.plan.limiting import suite_judging
 from plimsoll.plan.predictions import HostPool, NoStackError, Predictions
 from plimsoll.plan.shipped import Shipped
 from plimsoll.tiny.store import cache_folder
@@ -60,7 +59,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the audit. Raises PlimsollError for an unknown mark or run, and where no host can be started
     or torch is missing for one."""
-    catalogue = read_catalogue(options.catalogue, known_marks=suite_marks(), judging=suite_judging())
+    catalogue = read_catalogue(options.catalogue, known_marks=suite_marks())
     known = dict.fromkeys(mark for variant in catalogue.variants.values() for mark in variant.all_marks)
     selects = compile_expression(options.marks, known)
     variants = [variant for variant in catalogue.variants.values() if selects(variant.all_marks)]

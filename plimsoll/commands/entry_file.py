@@ -10,7 +10,6 @@ from pathlib import Path
 
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import CatalogueError, PlimsollError, reason_of
-from plimsoll.plan.limiting import suite_judging
 from plimsoll.userpath import is_no_file, is_there, resolved
 
 
@@ -41,9 +40,7 @@ def write_entry(out: Path, text: str, others: Sequence[Path]) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         try:
-            read_catalogue(
-                [*(other for other in others if resolved(other) != resolved(out)), path], judging=suite_judging()
-            )
+            read_catalogue([*(other for other in others if resolved(other) != resolved(out)), path])
         except CatalogueError as error:
             told = str(error).replace(str(path), str(out)).replace(path.name, out.name)
             raise PlimsollError(f"the entry would not be sound, so {out} was not written: {told}") from None

@@ -20,7 +20,6 @@ from plimsoll.footprint.training import DEFAULT_BRIDGE, Mode, Optimizer, Trainin
 from plimsoll.node.probe import SystemProbe
 from plimsoll.plan.headroom import Wanted, headroom_of, otherwise, parse_count
 from plimsoll.plan.headroom_table import picture, render, to_json
-from plimsoll.plan.limiting import suite_judging
 from plimsoll.plan.planning import PlannedMachine, machine_of
 from plimsoll.plan.predictions import HostPool, Predictions
 from plimsoll.plan.shipped import Shipped
@@ -67,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     must_differ(options, [("--picture", options.picture)])
     if options.picture is not None:
         require("pictures", "--picture", ("matplotlib",))
-    catalogue = read_catalogue(options.catalogue, known_marks=suite_marks(), judging=suite_judging())
+    catalogue = read_catalogue(options.catalogue, known_marks=suite_marks())
     named = [_variant(catalogue, name, options.attention) for name in (options.variant, options.into) if name]
     wanted = Wanted(
         variant=named[-1],

@@ -19,7 +19,6 @@ from plimsoll.hub.client import describe
 from plimsoll.hub.contents import Repository
 from plimsoll.inspection.inspection import Inspector
 from plimsoll.inspection.table import render, to_json
-from plimsoll.plan.limiting import suite_judging
 from plimsoll.plan.predictions import HostPool, Predictions
 from plimsoll.present.progress_line import WaitingLine
 from plimsoll.tiny.store import cache_folder
@@ -62,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 @contextmanager
 def inspector(files: list[Path]) -> Iterator[Inspector]:
     """An inspector with hosts, which end with the block. Raises CatalogueError."""
-    catalogue = read_catalogue(files, known_marks=suite_marks(), judging=suite_judging())
+    catalogue = read_catalogue(files, known_marks=suite_marks())
     with HostPool(sys.stderr) as hosts:
         predictions = Predictions(cache_folder(), hosts.ask)
         yield Inspector(catalogue=catalogue, ask_hub=_ask_hub, ask_host=hosts.ask, predictions=predictions)

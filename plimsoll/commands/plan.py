@@ -21,7 +21,6 @@ from plimsoll.commands.parser import add_catalogue, explained, positive
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
 from plimsoll.plan.estimates import DISK_RATE, LINK_RATE, AssumedSpeeds
-from plimsoll.plan.limiting import suite_judging
 from plimsoll.plan.placing import GpuChoice, KnownDemands, Policy
 from plimsoll.plan.planning import PlannedMachine, Planner, deal_of, machines_of
 from plimsoll.plan.predictions import HostPool, Predictions
@@ -119,7 +118,7 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the plan. Raises PlimsollError for an unknown mark or profile, options and settings that cannot be used,
     and where no host can be started."""
-    catalogue = read_catalogue(options.catalogue, known_marks=suite_marks(), judging=suite_judging())
+    catalogue = read_catalogue(options.catalogue, known_marks=suite_marks())
     catalogue = with_sources(catalogue, options.weights, options.model_dir, Path())
     catalogue = altered(catalogue, weights=options.weights, layers=options.layers, device=options.device)
     if options.load_config is not None:
