@@ -133,8 +133,7 @@ def test_no_degenerate_repetition(loaded: LoadedVariant, prompts: Prompts, judge
 
 @pytest.mark.measures("cache_divergence")
 def test_cached_decoding_agrees(loaded: LoadedVariant, prompts: Prompts, demand: Demand, judge: Judge) -> None:
-    """Decoding with the key-value cache, or the states, that a model keeps gives the logits of decoding without. A
-    class that takes no cache is skipped (architecture).
+    """Decoding with the key-value cache gives the logits of decoding without it.
 
     Limit: A claim, else what rounding in the variant's scheme costs at its depth (docs/limits.md).
     Fails when: the logits differ by more than that.
@@ -142,7 +141,6 @@ def test_cached_decoding_agrees(loaded: LoadedVariant, prompts: Prompts, demand:
     with remote code may keep its cache wrong.
     Symptoms: remote-code, sliding-window
     """
-    loaded.skip_without_cache()
     tokens = prompts.at_most(_DECODED)
     agreement = loaded.ask(CompareCache(questions=prompts.questions[:SAMPLE], new_tokens=tokens))
     judge.claims(

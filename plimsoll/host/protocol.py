@@ -214,8 +214,6 @@ class LoadReport:
     """What came of the settings of the load, read off the loaded model and its tokenizer: JSON data."""
     synthetic: bool = False
     """True where the weights were made up while loading: no file was read, so `seconds` says nothing about a disk."""
-    takes_cache: bool = True
-    """False for a class whose passes can be handed nothing that an earlier one kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

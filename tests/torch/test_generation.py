@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
-import transformers
-from transformers.modeling_outputs import CausalLMOutput
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.catalogue.reader import read_catalogue
@@ -94,53 +90,6 @@ def test_cache_agrees_and_a_stale_one_does_not(loaded: LoadedModel) -> None:
 
     loaded.model.forward = forgets
     assert generation.compare_cache(loaded, request).divergence > 3 * limit("cache_divergence")
-
-
-RECURRENT: dict[str, Any] = {
-    "vocab_size": 128,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "lru_width": 64,
-}
-"""Two layers with states of their own, and one with keys and values."""
-IDS = ((5, 6, 7, 8), (9, 10, 11))
-
-
-def of_class(model: torch.nn.Module) -> LoadedModel:
-    """A model alone, asked for ids of tokens."""
-    return cast("LoadedModel", SimpleNamespace(model=model.eval()))
-
-
-def test_a_class_that_gives_no_cache_is_handed_one_as_generate_does() -> None:
-    torch.manual_seed(0)
-    model = transformers.RecurrentGemmaForCausalLM(transformers.RecurrentGemmaConfig(**RECURRENT))
-    request = CompareCache(questions=IDS, new_tokens=5)
-    assert generation.takes_cache(model)
-    assert generation.compare_cache(of_class(model), request).divergence < 1e-4
-
-    for layer in model.model.layers[:2]:  # its states are lost from one token to the next
-        layer.register_forward_pre_hook(lambda part, _: part.temporal_block._setup_cache(1, "cpu", torch.float32))
-    assert generation.compare_cache(of_class(model), replace(request, questions=IDS[:1])).divergence > 0.01
-
-
-def test_a_class_that_should_keep_a_cache_and_keeps_none_is_no_class_without() -> None:
-    torch.manual_seed(0)
-    sizes: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=128, num_hidden_layers=1, **sizes))
-    attention = model.model.layers[0].self_attn
-    attention.register_forward_pre_hook(lambda _, __, given: ((), {**given, "past_key_values": None}), with_kwargs=True)
-    forward = model.forward
-    model.forward = lambda **given: CausalLMOutput(logits=forward(**given).logits)
-    assert generation.takes_cache(model)
-    with pytest.raises(ValueError, match="gave none, and left the one that it was handed empty"):
-        generation.compare_cache(of_class(model), CompareCache(questions=IDS, new_tokens=3))
-
-
-def test_a_class_that_takes_no_cache_is_known_by_its_forward() -> None:
-    sizes: dict[str, Any] = {"n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": 128}
-    assert not generation.takes_cache(transformers.OpenAIGPTLMHeadModel(transformers.OpenAIGPTConfig(**sizes)))
 
 
 def test_batch_agrees_and_an_unmasked_one_does_not(loaded: LoadedModel) -> None:

@@ -8,14 +8,7 @@ from typing import Any, cast
 import pytest
 import torch
 from torch import nn
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    MixtralConfig,
-    MixtralForCausalLM,
-    RecurrentGemmaConfig,
-    RecurrentGemmaForCausalLM,
-)
+from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM
 
 from plimsoll.host.rates import GenerationSpeed, TimeGeneration
 from plimsoll.host.server.generation_speed import time_generation
@@ -59,18 +52,6 @@ def test_weights_that_no_token_runs_are_not_read() -> None:
     assert not any("tower" in name for name in found.used)
     assert any(name.endswith("mlp.experts") for name in found.used)
     assert not any(part._forward_pre_hooks for part in model.modules()), "nothing is left behind in the model"
-
-
-def test_a_class_that_gives_no_cache_is_timed_with_one_that_it_is_handed() -> None:
-    sizes = {"num_hidden_layers": 3, "lru_width": 16, "num_key_value_heads": None}
-    model = RecurrentGemmaForCausalLM(RecurrentGemmaConfig(**SMALL | sizes))
-    widths: list[int] = []
-    model.model.register_forward_pre_hook(
-        lambda _, __, given: widths.append(given["input_ids"].shape[1]), with_kwargs=True
-    )
-    found = timed(model, rounds=2)
-    assert (len(found.first), len(found.step)) == (2, 2)
-    assert widths == [5, 5, 1] + 2 * [5, 1, 1, 1], "only the round that is not counted reads the prompt twice"
 
 
 def test_only_tokens_that_every_vocabulary_has_are_asked() -> None:

@@ -9,12 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 from transformers import LogitsProcessor, LogitsProcessorList
 
@@ -200,13 +198,13 @@ def _cached_and_whole(
     """For each of some rows of one length the logits of the next tokens, with the cache and without."""
     tokens = torch.tensor(rows, device=input_device(loaded.model))
     start = tokens.shape[1] - 1
-    output, holder = prefill(loaded.model, tokens)
+    output = loaded.model(input_ids=tokens, position_ids=_positions(tokens), use_cache=True)
     cached = [output.logits[:, -1]]
     while len(cached) < count:
         choice = output.logits[:, -1:].argmax(-1).to(tokens.device)
         tokens = torch.cat([tokens, choice], dim=1)
         positions = _positions(tokens)[:, -1:]
-        output = loaded.model(input_ids=choice, position_ids=positions, **(holder or kept(output)), use_cache=True)
+        output = loaded.model(input_ids=choice, position_ids=positions, **kept(output), use_cache=True)
         cached.append(output.logits[:, -1])
     whole = loaded.model(input_ids=tokens, position_ids=_positions(tokens), use_cache=False).logits
     return list(zip(torch.stack(cached, dim=1), whole[:, start : start + count], strict=True))
@@ -221,33 +219,6 @@ def kept(output: Any) -> dict[str, Any]:
         if (kept := getattr(output, name, None)) is not None:
             return {name: kept}
     raise ValueError("a pass that was asked for a cache gave none")
-
-
-def takes_cache(model: Any) -> bool:
-    """True for a class whose passes can be handed what an earlier one kept: XLNet, or the first GPT, reads all tokens
-    again for each new one."""
-    return any(_takes(model, name) for name in CACHES)
-
-
-def _takes(model: Any, name: str) -> bool:
-    return name in signature(type(model).forward).parameters
-
-
-def prefill(model: Any, tokens: torch.Tensor, *, hand: bool = False, **more: Any) -> tuple[Any, dict[str, Any]]:
-    """A pass over whole prompts that keeps what the next token needs, and the cache that it was handed for that; empty
-    where its output has one.
-
-    generate() hands a cache to each class. One that fills it and gives none (RecurrentGemma) would begin anew at each
-    token, so the pass is made again with one; `hand` says beforehand that it takes that. Raises ValueError where the
-    cache stays empty, and the class does not say that it keeps states of its own.
-    """
-    holder = {"past_key_values": transformers.DynamicCache(config=model.config)} if hand else {}
-    output = model(input_ids=tokens, position_ids=_positions(tokens), use_cache=True, **holder, **more)
-    if not holder and all(getattr(output, name, None) is None for name in CACHES) and _takes(model, "past_key_values"):
-        return prefill(model, tokens, hand=True, **more)
-    if holder and not getattr(model, "_is_stateful", False) and not holder["past_key_values"].get_seq_length():
-        raise ValueError("a pass that was asked for a cache gave none, and left the one that it was handed empty")
-    return output, holder
 
 
 def _positions(tokens: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from plimsoll import clock
 from plimsoll.host.rates import GenerationSpeed, TimeGeneration
-from plimsoll.host.server.generation import input_device, kept, prefill
+from plimsoll.host.server.generation import input_device, kept
 
 if TYPE_CHECKING:
     from plimsoll.host.server.loading import LoadedModel
@@ -31,8 +31,8 @@ def time_generation(loaded: LoadedModel, request: TimeGeneration) -> GenerationS
         (request.batch, request.prompt_tokens),
         generator=torch.Generator().manual_seed(_SEED),
     ).to(device)
-    used, hand = _used(model, prompt)
-    rounds = [_round(model, prompt, request.new_tokens, hand=hand)[:2] for _ in range(request.rounds)]
+    used = _used(model, prompt)
+    rounds = [_round(model, prompt, request.new_tokens) for _ in range(request.rounds)]
     return GenerationSpeed(
         batch=request.batch,
         prompt_tokens=request.prompt_tokens,
@@ -42,9 +42,9 @@ def time_generation(loaded: LoadedModel, request: TimeGeneration) -> GenerationS
     )
 
 
-def _used(model: Any, prompt: torch.Tensor) -> tuple[tuple[str, ...], bool]:
-    """The modules whose parameters a step reads, seen in a round that is not counted, and whether it had to be handed
-    a cache: towers for pictures and sound lie beside a model's text, and a token reads nothing of them."""
+def _used(model: Any, prompt: torch.Tensor) -> tuple[str, ...]:
+    """The modules whose parameters a step reads, seen in a round that is not counted: towers for pictures and sound lie
+    beside a model's text, and a token reads nothing of them."""
     seen: dict[str, None] = {}
     owners = {name: part for name, part in model.named_modules() if [*part.parameters(recurse=False)]}
     hooks = [
@@ -52,33 +52,34 @@ def _used(model: Any, prompt: torch.Tensor) -> tuple[tuple[str, ...], bool]:
         for name, part in owners.items()
     ]
     try:
-        *_, hand = _round(model, prompt, 1)
+        _round(model, prompt, 1)
     finally:
         for hook in hooks:
             hook.remove()
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     is_tied = head is not None and head.weight is embedding.weight
-    return tuple(name for name in seen if is_tied or owners[name] is not embedding), hand
+    return tuple(name for name in seen if is_tied or owners[name] is not embedding)
 
 
-def _round(model: Any, prompt: torch.Tensor, new_tokens: int, *, hand: bool = False) -> tuple[float, float, bool]:
-    """Seconds to the first token, and the mean of each further one; and whether a cache was handed in."""
+def _round(model: Any, prompt: torch.Tensor, new_tokens: int) -> tuple[float, float]:
+    """Seconds to the first token, and the mean of each further one."""
     devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
     width = prompt.shape[1]
     _wait(devices)
     began = clock.monotonic()
+    positions = torch.arange(width, device=prompt.device)[None].expand(len(prompt), -1)
     # As generate() does it: the logits of a long prompt would be larger than everything else, and are not needed.
     only_last = {"logits_to_keep": 1} if "logits_to_keep" in signature(model.forward).parameters else {}
-    output, holder = prefill(model, prompt, hand=hand, **only_last)
+    output = model(input_ids=prompt, position_ids=positions, use_cache=True, **only_last)
     choice = output.logits[:, -1:].argmax(-1)
     _wait(devices)
     first = clock.monotonic() - began
     for place in range(width, width + new_tokens):
         at = torch.full((len(prompt), 1), place, device=prompt.device)
-        output = model(input_ids=choice, position_ids=at, use_cache=True, **(holder or kept(output)))
+        output = model(input_ids=choice, position_ids=at, use_cache=True, **kept(output))
         choice = output.logits[:, -1:].argmax(-1)
     _wait(devices)
-    return first, (clock.monotonic() - began - first) / new_tokens, bool(holder)
+    return first, (clock.monotonic() - began - first) / new_tokens
 
 
 def _wait(devices: set[torch.device]) -> None:

@@ -24,7 +24,6 @@ from plimsoll.host.protocol import CacheState, Inventory, LoadReport, LoadSpec
 from plimsoll.host.server.checkpoint import CheckpointFiles, locate, refuse_absent, refuse_doubled
 from plimsoll.host.server.effective import attentions_of, brought_in, effective
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
-from plimsoll.host.server.generation import takes_cache
 from plimsoll.host.server.gpu_memory import GpuMeter
 from plimsoll.host.server.inventory import take_inventory
 from plimsoll.host.server.linux import map_large_blocks
@@ -120,7 +119,6 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
         inventory=inventory,
         effective=effective(model, asked, tokenizer, spec),
         synthetic=spec.is_synthetic,
-        takes_cache=takes_cache(asked),
     )
     return LoadedModel(
         whole=model, model=asked, tokenizer=tokenizer, report=report, spec=spec, checkpoint=checkpoint, gpus=gpus
