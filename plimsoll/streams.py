@@ -1,12 +1,14 @@
-"""Keeps a status as it is, whatever becomes of the standard streams: closed by who calls, full, or read no more."""
+"""Writes to streams, whatever becomes of them: closed by who calls, full, or read no more; and to one line of a
+terminal."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import IO, Any, Final, TextIO
 
 
 class LastingFile:
@@ -47,6 +49,49 @@ class LastingFile:
         self._ended = True
         throw_away(self._file)
         self._on_end(error)
+
+
+_CLEAR: Final = "\r\x1b[K"
+
+
+class LiveLine:
+    """The line of a terminal on which a command stands, drawn anew over what is there; where there is no terminal that
+    can do so, plain lines."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        # A terminal that calls itself dumb shows escape sequences as they are.
+        self.is_live = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._is_drawn = False
+
+    def tell(self, text: str) -> None:
+        """Show the text: on a terminal as much as the line takes, for what went on to the next could not be drawn
+        over."""
+        if self.is_live:
+            columns = width_of(self._stream) or len(text) + 1
+            text = f"{_CLEAR}{text[: max(columns - 1, 1)]}"
+        self._stream.write(text if self.is_live else f"{text}\n")
+        self._stream.flush()
+        self._is_drawn = self.is_live
+
+    def clear(self) -> None:
+        """Leave the line empty for others."""
+        if self._is_drawn:
+            self._stream.write(_CLEAR)
+            self._stream.flush()
+        self._is_drawn = False
+
+
+def width_of(stream: IO[str]) -> int | None:
+    """The columns of the terminal that a stream leads to; None for a file or a pipe. COLUMNS says otherwise for both
+    standard streams, of which one may lead elsewhere."""
+    if not stream.isatty():
+        return None
+    if not os.environ.get("COLUMNS", "").isdecimal():
+        with suppress(OSError, ValueError):
+            if columns := os.get_terminal_size(stream.fileno()).columns:
+                return columns
+    return shutil.get_terminal_size().columns
 
 
 def throw_away(file: TextIO) -> None:

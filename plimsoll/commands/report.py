@@ -12,7 +12,6 @@ from plimsoll.commands.parser import add_report_dir
 from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.evidence.reader import EVIDENCE_FILE, read_runs
 from plimsoll.evidence.run_folder import find_run
-from plimsoll.present import terminal
 from plimsoll.report.closing import closing_lines, fitted
 from plimsoll.report.pages import HTML_FILE, JUNIT_FILE, why_no_pages, write_pages
 from plimsoll.report.write import (
@@ -23,6 +22,7 @@ from plimsoll.report.write import (
     write_ctrf,
     write_reports,
 )
+from plimsoll.streams import width_of
 from plimsoll.userpath import resolved
 from plimsoll.verdict.verdict import reach_verdict
 from plimsoll.verdict.waivers import read_waivers
@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
         problem = append_step_summary(step, short_summary_text(record, verdict), str(folder / SUMMARY_FILE))
         notes += [] if problem is None else [problem]
     lines = [*notes, *closing_lines(record, verdict, folder)]
-    width = terminal.width_of(sys.stdout)
+    width = width_of(sys.stdout)
     sys.stdout.write("".join(f"{part}\n" for line in lines for part in fitted(line, width)))
     if problems:
         sys.stdout.flush()

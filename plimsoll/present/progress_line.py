@@ -1,10 +1,8 @@
-"""Shows how far a command is with many bytes or many runs, or that it waits: one live line on a terminal, a
-plain one now and then elsewhere."""
+"""Shows how far a command is with many bytes or many runs, or that it waits: one live line on a terminal, a plain one
+now and then elsewhere."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Lock, Thread
@@ -12,9 +10,9 @@ from types import TracebackType
 from typing import Final, Self, TextIO
 
 from plimsoll import clock
+from plimsoll.streams import LiveLine
 from plimsoll.units import format_bytes, format_elapsed, format_seconds
 
-_CLEAR: Final = "\r\x1b[K"
 _QUIET_FOR: Final = 1.0
 """Seconds before anything is shown: most of what is small is over by then."""
 _LIVE_EVERY: Final = 0.2
@@ -26,16 +24,13 @@ class ProgressLine:
     """A sum that grows, of bytes unless `form` writes it otherwise; `add` may be called from several threads."""
 
     def __init__(self, stream: TextIO, what: str, total: int, form: Callable[[float], str] = format_bytes) -> None:
-        self._stream = stream
         self._form = form
         self._what = what
         self._total = total
         self._done = 0
-        # A terminal that calls itself dumb shows escape sequences as they are.
-        self._live = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._line = LiveLine(stream)
         self._began = clock.monotonic()
-        self._next = self._began + (_QUIET_FOR if self._live else _PLAIN_EVERY)
-        self._shown = False
+        self._next = self._began + (_QUIET_FOR if self._line.is_live else _PLAIN_EVERY)
         self._lock = Lock()
 
     def __enter__(self) -> Self:
@@ -44,9 +39,7 @@ class ProgressLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live and self._shown:
-            self._stream.write(_CLEAR)
-            self._stream.flush()
+        self._line.clear()
 
     def add(self, new: int) -> None:
         """Take up that so many bytes more are done."""
@@ -54,15 +47,12 @@ class ProgressLine:
             self._done += new
             now = clock.monotonic()
             if now >= self._next:
-                self._next = now + (_LIVE_EVERY if self._live else _PLAIN_EVERY)
+                self._next = now + (_LIVE_EVERY if self._line.is_live else _PLAIN_EVERY)
                 self._show(now - self._began)
 
     def _show(self, seconds: float) -> None:
         text = f"{self._what}: {self._form(self._done)} of {self._form(self._total)}, {format_seconds(seconds)}"
-        columns = shutil.get_terminal_size().columns
-        self._stream.write(f"{_CLEAR}{text[: columns - 1]}" if self._live else f"{text}\n")
-        self._stream.flush()
-        self._shown = True
+        self._line.tell(text)
 
 
 class WaitingLine:
@@ -70,9 +60,8 @@ class WaitingLine:
     else may write to the terminal meanwhile; where there is none, a plain line goes to the stream now and then."""
 
     def __init__(self, stream: TextIO, what: str) -> None:
-        self._stream = stream
         self._what = what
-        self._live = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._line = LiveLine(stream)
         self._over = Event()
         self._thread = Thread(target=self._show, daemon=True)
 
@@ -88,16 +77,8 @@ class WaitingLine:
 
     def _show(self) -> None:
         began = clock.monotonic()
-        shown = False
-        while not self._over.wait(_QUIET_FOR if self._live else _PLAIN_EVERY):
-            text = f"{self._what}: {format_elapsed(clock.monotonic() - began)}"
-            columns = shutil.get_terminal_size().columns
-            self._write(f"{_CLEAR}{text[: columns - 1]}" if self._live else f"{text}\n")
-            shown = self._live
-        if shown:
-            self._write(_CLEAR)
-
-    def _write(self, text: str) -> None:
-        with suppress(OSError, ValueError):  # whoever reads has gone: what is waited for goes on
-            self._stream.write(text)
-            self._stream.flush()
+        while not self._over.wait(_QUIET_FOR if self._line.is_live else _PLAIN_EVERY):
+            with suppress(OSError, ValueError):  # whoever reads has gone: what is waited for goes on
+                self._line.tell(f"{self._what}: {format_elapsed(clock.monotonic() - began)}")
+        with suppress(OSError, ValueError):
+            self._line.clear()

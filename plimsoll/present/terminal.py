@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from collections.abc import Iterable
-from typing import IO
 
 from plimsoll.present.document import (
     Banner,
@@ -44,11 +42,6 @@ def wrapped(text: str, width: int | None) -> list[str]:
         return [text]
     below = " " * (len(text) - len(text.lstrip()) + 4)
     return textwrap.wrap(text, width, subsequent_indent=below, break_long_words=False, break_on_hyphens=False)
-
-
-def width_of(stream: IO[str]) -> int | None:
-    """The columns of the terminal that a stream leads to; None for a file or a pipe."""
-    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def section_lines(section: Section) -> list[str]:

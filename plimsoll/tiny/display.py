@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from threading import Lock
 from typing import Final, TextIO
 
+from plimsoll.streams import LiveLine
 from plimsoll.tiny.builder import BuildPhase, BuildProgress
 from plimsoll.units import format_seconds
 
-_CLEAR: Final = "\r\x1b[K"
 _NOTED: Final = (BuildPhase.WAITING, BuildPhase.REPLACING)
 """The phases whose note a reader needs to understand what happens."""
 
@@ -21,8 +19,7 @@ class Display:
 
     def __init__(self, stream: TextIO, models: Sequence[str]) -> None:
         self._stream = stream
-        # A terminal that calls itself dumb shows escape sequences as they are.
-        self._live = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._live_line = LiveLine(stream)
         self._states: dict[str, BuildProgress | None] = dict.fromkeys(models)
         self._lock = Lock()
 
@@ -33,24 +30,23 @@ class Display:
             self._states[state.model] = state
             if before is None or before.phase is not state.phase:
                 self._announce(state)
-            if self._live:
+            if self._live_line.is_live:
                 self._draw()
 
     def close(self) -> None:
         """Take the live line away, so that what follows starts on a clean line."""
         with self._lock:
-            if self._live:
-                self._stream.write(_CLEAR)
-                self._stream.flush()
+            self._live_line.clear()
 
     def _announce(self, state: BuildProgress) -> None:
         if state.phase in _NOTED:
             self._line(f"{state.model}: {state.phase}: {state.note}")
-        elif state.phase is BuildPhase.TRAINING and not self._live:
+        elif state.phase is BuildPhase.TRAINING and not self._live_line.is_live:
             self._line(f"{state.model}: training, {state.total} steps")
 
     def _line(self, text: str) -> None:
-        self._stream.write(f"{_CLEAR if self._live else ''}{text}\n")
+        self._live_line.clear()
+        self._stream.write(f"{text}\n")
         self._stream.flush()
 
     def _draw(self) -> None:
@@ -58,9 +54,7 @@ class Display:
         seconds = max(state.seconds for state in self._states.values() if state is not None)
         waiting = len(self._states) - len(parts)
         text = f"{format_seconds(seconds)}  " + "  ".join(parts) + (f"  {waiting} to come" if waiting else "")
-        columns = shutil.get_terminal_size().columns
-        self._stream.write(f"{_CLEAR}{text[: columns - 1]}")
-        self._stream.flush()
+        self._live_line.tell(text)
 
 
 def _part(state: BuildProgress) -> str:

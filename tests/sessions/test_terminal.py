@@ -83,6 +83,14 @@ def test_a_terminal_is_told_what_goes_on(tmp_path: Path) -> None:
     assert re.sub(r"\x1b\[[0-9;]*m", "", written_over).startswith("✓ tiny-llama/bf16")
 
 
+def test_a_narrow_terminal_keeps_one_line(tmp_path: Path) -> None:
+    """pytest takes less than 40 columns for 80, and what went on to the next line was never drawn over."""
+    _, output = on_a_terminal("pytest", *SOME, f"--report-dir={tmp_path}", "-p", "no:cacheprovider", COLUMNS="30")
+    shown = re.findall(r"\r(tiny-llama/bf16, [^\r\n]*)", output)
+    assert shown
+    assert max(map(len, shown)) < 30
+
+
 def test_the_clock_goes_on_while_workers_give_no_sign(tmp_path: Path) -> None:
     asked = ("-n", "1", "-p", "tests.support.plugins.lingering", f"--report-dir={tmp_path}", "-p", "no:cacheprovider")
     status, output = on_a_terminal("pytest", *SOME, *asked)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import sys
+import termios
 import time
 from collections.abc import Callable
 from typing import TextIO
@@ -12,6 +16,7 @@ import pytest
 from plimsoll import clock
 from plimsoll.present import progress_line
 from plimsoll.present.progress_line import ProgressLine, WaitingLine
+from plimsoll.streams import LiveLine
 from plimsoll.units import format_bytes
 
 GB = 10**9
@@ -84,7 +89,7 @@ def waited(stream: TextIO, monkeypatch: pytest.MonkeyPatch, until: Callable[[str
 
 def test_who_waits_is_told_in_place_and_the_line_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    first, *lines, last = waited(Terminal(), monkeypatch, lambda text: text.count("0 s") >= 2).split("\r\x1b[K")
+    first, *lines, last = waited(Terminal(), monkeypatch, lambda text: text.count("\x1b[K") >= 2).split("\r\x1b[K")
     assert (first, last) == ("", "")
     assert set(lines) <= {f"asking transformers: {second} s" for second in range(61)}
     assert len(lines) >= 2
@@ -94,6 +99,23 @@ def test_who_waits_without_a_terminal_has_plain_lines(monkeypatch: pytest.Monkey
     text = waited(io.StringIO(), monkeypatch, lambda text: "\n" in text)
     assert text.startswith("asking transformers: ")
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(("columns", "given", "width"), [(50, None, 50), (30, None, 30), (50, "70", 70), (0, None, 80)])
+def test_a_line_is_as_wide_as_its_own_stream(
+    monkeypatch: pytest.MonkeyPatch, columns: int, given: str | None, width: int
+) -> None:
+    """Standard error is often a terminal where standard output is a file."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("COLUMNS", given)
+    main, second = pty.openpty()
+    with os.fdopen(main, "rb", buffering=0) as seen, os.fdopen(second, "w") as stream:
+        termios.tcsetwinsize(second, (24, columns))
+        monkeypatch.setattr(sys, "__stdout__", io.StringIO())
+        LiveLine(stream).tell("x" * 200)
+        assert seen.read(1000) == b"\r\x1b[K" + b"x" * (width - 1)
 
 
 def test_a_short_wait_is_not_shown() -> None:
