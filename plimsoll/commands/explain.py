@@ -48,7 +48,8 @@ Say what a message, a traceback, a log or a run shows: the cause, and one next s
 or the id of a run, `latest`, the id of a symptom, or `-` for what is piped in. Of a check (`test_loads_completely`) it
 says what it proves, its limit, what makes it fail and what to do. Symptoms of your own come with --catalogue. Nothing
 is loaded and nobody is asked.
-Exit status: 0 everything that went wrong was recognised, 1 not all of it, or nothing, 2 usage error."""
+Exit status: 0 everything that went wrong was recognised, 1 not all of it, or nothing, or the run was cut short, 2 usage
+error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

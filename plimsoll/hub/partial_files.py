@@ -33,7 +33,8 @@ def remove_at_the_end() -> None:
         if event != "open":
             return
         path, mode, _ = arguments
-        writes = isinstance(mode, str) and mode[:1] in ("a", "w", "x")
+        # One that is appended to is of a release that goes on with it at the next attempt.
+        writes = isinstance(mode, str) and mode[:1] in ("w", "x")
         if writes and isinstance(path, str | os.PathLike) and str(path).endswith(_SUFFIX):
             with suppress(BrokenPipeError):  # a download is not lost because nobody would tidy up after it
                 os.write(mouth, os.fsencode(Path(path).absolute()) + b"\0")

@@ -41,6 +41,11 @@ def _next_step(code: int | None, otherwise: str | int, place: Surroundings) -> s
     return told_by({"nvml": otherwise}, place).next if isinstance(otherwise, int) else otherwise
 
 
+def does_not_answer(node: Node) -> bool:
+    """True where there is a driver that could not list the GPUs; False where it did, and where there is none."""
+    return any(entry.what == "gpus" and entry.code not in (None, LIBRARY_NOT_FOUND) for entry in node.unread)
+
+
 def step_to_a_gpu(node: Node) -> str:
     """The step that makes a GPU visible to a process that sees none."""
     code = next((entry.code for entry in node.unread if entry.what == "gpus"), None)

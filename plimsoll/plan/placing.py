@@ -19,6 +19,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.footprint.demand import demand_of, is_spread
 from plimsoll.gate.need import Need, need_of
 from plimsoll.node.devices import CUDA_KIND, Device, Devices, read_links, usable_gpus
+from plimsoll.node.driver import does_not_answer
 from plimsoll.node.node import Node
 from plimsoll.node.visible import Hidden
 from plimsoll.plan.cells import Selection, make_plan
@@ -62,9 +63,16 @@ class GpuChoice:
         return cls(policy=Policy.SPREAD, named=names)
 
     def of_node(self, node: Node) -> Devices:
-        """The chosen devices of a node. Raises PlimsollError as `among` does, with the reason where there is no GPU."""
+        """The chosen devices of a node. Raises PlimsollError as `among` does, with the reason where there is no GPU.
+
+        Where the driver does not answer nobody knows what the names are of: the run goes on, and says so of each
+        variant, for a broken node must leave evidence and not a usage error.
+        """
+        devices = Devices.of(node)
+        if not devices.gpus and does_not_answer(node):
+            return devices
         try:
-            return self.among(Devices.of(node))
+            return self.among(devices)
         except PlimsollError as error:
             found = usable_gpus(node)
             why = f" ({found.why}); {found.fix}" if isinstance(found, Hidden) else ""

@@ -287,6 +287,7 @@ folder = Path(sys.argv[1])
 (folder / "read.incomplete").write_text("another's")
 remove_at_the_end()
 (folder / "read.incomplete").read_text()
+(folder / "resumed.incomplete").open("a").write("half")
 (folder / "closed.incomplete").write_text("not moved yet")
 (folder / "moved.incomplete").write_text("whole")
 (folder / "moved.incomplete").rename(folder / "whole")
@@ -309,7 +310,7 @@ def test_partial_files_that_threads_open_to_the_last_moment_are_removed(tmp_path
         process.send_signal(end)
         assert process.stdout.read() == ""
     assert process.returncode == -end
-    assert {path.name for path in tmp_path.iterdir()} == {"read.incomplete", "whole"}
+    assert {path.name for path in tmp_path.iterdir()} == {"read.incomplete", "resumed.incomplete", "whole"}
 
 
 def until(condition: Callable[[], bool], limit: float = 20.0) -> None:

@@ -9,6 +9,7 @@ import pytest
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.node.devices import Device, Devices
+from plimsoll.node.node import Unread
 from plimsoll.plan.placing import GpuChoice, GpuDemand, Policy, Set, deal, on_the_only, placed
 from plimsoll.plan.planning import node_of_profile
 from tests.support.gate_subjects import GB
@@ -139,6 +140,18 @@ def test_names_of_no_gpu_are_refused(text: str, message: str) -> None:
     with pytest.raises(PlimsollError) as caught:
         GpuChoice.of(text).among(Devices(gpus=EIGHT[:2]))
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(("code", "goes_on"), [(9, True), (18, True), (999, True), (12, False), (None, False)])
+def test_a_driver_that_does_not_answer_makes_no_name_a_mistake(code: int | None, goes_on: bool) -> None:
+    """Its node is to leave evidence; one that has no driver at all is another machine than was meant."""
+    node = node_of_profile(read_catalogue([]).profiles["h100-80g"], {})
+    broken = replace(node, gpus=(), unread=(Unread(what="gpus", why="Driver Not Loaded", code=code),))
+    if goes_on:
+        assert GpuChoice.of("0,1").of_node(broken).gpus == ()
+    else:
+        with pytest.raises(PlimsollError, match="0 names no GPU that this session may use"):
+            GpuChoice.of("0,1").of_node(broken)
 
 
 @pytest.mark.parametrize("text", ["0", "gpu3", "GPU-12"])
