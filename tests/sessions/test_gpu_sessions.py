@@ -82,6 +82,13 @@ def test_a_gpu_is_refused_where_there_is_none(tmp_path: Path) -> None:
     assert "--gpus: 0 names no GPU that this session may use; known: none (" in outcome.output
 
 
+def test_a_node_whose_driver_does_not_answer_leaves_evidence_whatever_gpus_are_named(tmp_path: Path) -> None:
+    env = build_driver(tmp_path / "driver", "init = !9")
+    outcome = run_suite(tmp_path / "reports", "-m", "tiny", "-k", "tiny-llama", "--device=cuda", "--gpus=0,1", env=env)
+    assert (outcome.verdict, outcome.status) == ("INCOMPLETE", 6), outcome.output
+    assert "NVML" in outcome.output
+
+
 def test_where_there_is_no_gpu_the_tiny_checkpoints_say_so_once(tmp_path: Path) -> None:
     outcome = run_suite(tmp_path, "-m", "tiny", "--device=cuda", env={"CUDA_VISIBLE_DEVICES": ""})
     assert (outcome.verdict, outcome.status) == ("INCOMPLETE", 6), outcome.output
