@@ -58,6 +58,17 @@ def test_a_model_that_does_not_load_is_one_failure(failed: Outcome, damaged: Pat
     assert closing[-1].startswith("REJECTED")
 
 
+@pytest.mark.parametrize("option", [("-x",), ("-n", "1", "--maxfail=1"), ("--sw", "-p", "cacheprovider")], ids=" ".join)
+def test_a_run_that_an_option_ends_at_a_failure_is_rejected(
+    option: tuple[str, ...], damaged: Path, tmp_path: Path
+) -> None:
+    """With workers it was interrupted, with 2: a pipeline that tries again on that asked a rejected node again."""
+    asked = (*SOME, *option, "-o", f"cache_dir={tmp_path / 'cache'}")
+    outcome = run_suite(tmp_path / "reports", *asked, f"--model-dir=tiny-llama={damaged}")
+    assert (outcome.status, outcome.verdict) == (1, "REJECTED"), outcome.output
+    assert "the run was cut short: Interrupted" not in outcome.output
+
+
 def test_pytest_speaks_itself_where_that_is_asked_for(damaged: Path, tmp_path: Path) -> None:
     outcome = run_suite(tmp_path, *SOME, f"--model-dir=tiny-llama={damaged}", "-v")
     assert "= FAILURES =" in outcome.output
