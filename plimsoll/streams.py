@@ -62,7 +62,7 @@ class LiveLine:
         self._stream = stream
         # A terminal that calls itself dumb shows escape sequences as they are.
         self.is_live = stream.isatty() and os.environ.get("TERM") != "dumb"
-        self._is_drawn = False
+        self.is_drawn = False
 
     def tell(self, text: str) -> None:
         """Show the text: on a terminal as much as the line takes, for what went on to the next could not be drawn
@@ -72,14 +72,20 @@ class LiveLine:
             text = f"{_CLEAR}{text[: max(columns - 1, 1)]}"
         self._stream.write(text if self.is_live else f"{text}\n")
         self._stream.flush()
-        self._is_drawn = self.is_live
+        self.is_drawn = self.is_live
+
+    def stay(self, text: str) -> None:
+        """Write a line that stays, in the place of what is drawn."""
+        self._stream.write(f"{_CLEAR if self.is_live else ''}{text}\n")
+        self._stream.flush()
+        self.is_drawn = False
 
     def clear(self) -> None:
         """Leave the line empty for others."""
-        if self._is_drawn:
+        if self.is_live:
             self._stream.write(_CLEAR)
             self._stream.flush()
-        self._is_drawn = False
+        self.is_drawn = False
 
 
 def width_of(stream: IO[str]) -> int | None:

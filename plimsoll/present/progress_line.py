@@ -39,7 +39,8 @@ class ProgressLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._line.clear()
+        if self._line.is_drawn:
+            self._line.clear()
 
     def add(self, new: int) -> None:
         """Take up that so many bytes more are done."""
@@ -81,4 +82,5 @@ class WaitingLine:
             with suppress(OSError, ValueError):  # whoever reads has gone: what is waited for goes on
                 self._line.tell(f"{self._what}: {format_elapsed(clock.monotonic() - began)}")
         with suppress(OSError, ValueError):
-            self._line.clear()
+            if self._line.is_drawn:
+                self._line.clear()

@@ -18,8 +18,7 @@ class Display:
     """The progress of several builds on one stream; may be updated from several threads."""
 
     def __init__(self, stream: TextIO, models: Sequence[str]) -> None:
-        self._stream = stream
-        self._live_line = LiveLine(stream)
+        self._line = LiveLine(stream)
         self._states: dict[str, BuildProgress | None] = dict.fromkeys(models)
         self._lock = Lock()
 
@@ -30,31 +29,26 @@ class Display:
             self._states[state.model] = state
             if before is None or before.phase is not state.phase:
                 self._announce(state)
-            if self._live_line.is_live:
+            if self._line.is_live:
                 self._draw()
 
     def close(self) -> None:
         """Take the live line away, so that what follows starts on a clean line."""
         with self._lock:
-            self._live_line.clear()
+            self._line.clear()
 
     def _announce(self, state: BuildProgress) -> None:
         if state.phase in _NOTED:
-            self._line(f"{state.model}: {state.phase}: {state.note}")
-        elif state.phase is BuildPhase.TRAINING and not self._live_line.is_live:
-            self._line(f"{state.model}: training, {state.total} steps")
-
-    def _line(self, text: str) -> None:
-        self._live_line.clear()
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+            self._line.stay(f"{state.model}: {state.phase}: {state.note}")
+        elif state.phase is BuildPhase.TRAINING and not self._line.is_live:
+            self._line.stay(f"{state.model}: training, {state.total} steps")
 
     def _draw(self) -> None:
         parts = [_part(state) for state in self._states.values() if state is not None]
         seconds = max(state.seconds for state in self._states.values() if state is not None)
         waiting = len(self._states) - len(parts)
         text = f"{format_seconds(seconds)}  " + "  ".join(parts) + (f"  {waiting} to come" if waiting else "")
-        self._live_line.tell(text)
+        self._line.tell(text)
 
 
 def _part(state: BuildProgress) -> str:
