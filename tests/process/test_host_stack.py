@@ -288,6 +288,19 @@ def test_a_broken_import_is_told_where_the_process_takes_its_time_to_end(
     assert "importing broken failed: ValueError: no" in str(caught.value)
 
 
+def test_an_interpreter_that_does_not_start_is_told_with_its_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends with its order unread."""
+    monkeypatch.setenv("PYTHONHOME", str(tmp_path))
+    with Hosts(stack=None) as hosts, pytest.raises(StackImportError) as caught:
+        hosts.start("one", tmp_path / "host.log")
+    assert str(caught.value).startswith(
+        "no host can be started: importing the model stack ended the process: exit code 1\n"
+    )
+    assert "encodings" in str(caught.value)
+
+
 def test_an_import_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "slow.py").write_text("import time; time.sleep(3600)")
     monkeypatch.syspath_prepend(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,10 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
-from plimsoll.host.client.forkserver import ForkServer
+from plimsoll.host.client.forkserver import ForkServer, JoinedServer, ServerGoneError
 from plimsoll.host.client.process import Hosts
 from plimsoll.host.failures import StackImportError
 from plimsoll.host.protocol import Call
+from plimsoll.host.server.forkserver import _listening
 from tests.support.forked_stacks import STACKS
 from tests.support.subsession import ROOT, Session, run_until
 
@@ -129,6 +131,42 @@ def test_a_broken_stack_is_told_by_who_joined_too(
         pytest.raises(StackImportError, match="importing broken failed: ValueError: numpy ABI"),
     ):
         guest.start("one", tmp_path / "one.log")
+
+
+def test_a_server_that_ends_before_it_lets_anyone_join_is_gone(address: Path) -> None:
+    """Who waits in its queue is told by a reset, as where its imports fail within a moment."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(address))
+        listener.listen()
+        line = JoinedServer(address, DEADLINE)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(ServerGoneError):
+        line.fork("one", None, theirs, ours.fileno(), {})
+    line.stop()
+
+
+def test_a_server_has_its_address_only_once_it_listens(tmp_path: Path) -> None:
+    """Who knocks all the time is let in or finds no address, and is never refused."""
+
+    def serve(turn: int, is_over: threading.Event) -> None:
+        with _listening(str(tmp_path / str(turn))):
+            is_over.wait(DEADLINE)
+
+    refused = 0
+    for turn in range(200):
+        is_over = threading.Event()
+        server = threading.Thread(target=serve, args=(turn, is_over))
+        server.start()
+        joined = False
+        while not joined:
+            try:
+                JoinedServer(tmp_path / str(turn), DEADLINE).stop()
+                joined = True
+            except ServerGoneError as gone:
+                refused += isinstance(gone.__cause__, ConnectionRefusedError)
+        is_over.set()
+        server.join()
+    assert refused == 0
 
 
 def test_workers_of_a_run_share_one_server_which_ends_with_them(tmp_path: Path) -> None:

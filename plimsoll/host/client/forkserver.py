@@ -121,7 +121,8 @@ class _Line:
         self._ready = True
 
     def _first_answer(self) -> dict[str, dict[str, str]]:
-        """`{"ready": ...}`, `{"failed": ...}`, or nothing where the process ended without a word."""
+        """`{"ready": ...}`, `{"failed": ...}`, or nothing where the process ended without a word: with something that
+        it never read (the order, or who waited to join), the system tells its end as a reset."""
         poller = select.poll()
         poller.register(self._control, select.POLLIN)
         text = b""
@@ -129,7 +130,10 @@ class _Line:
         while not text.endswith(b"\n"):
             if not poller.poll(max(0.0, end - clock.monotonic()) * 1000):
                 raise self._too_slow()
-            data = self._control.recv(65536)
+            try:
+                data = self._control.recv(65536)
+            except ConnectionError:
+                return {}
             if not data:
                 return {}
             text += data
@@ -210,7 +214,7 @@ class ForkServer(_Line):
             "modules": list(modules),
             "address": None if address is None else str(address),
         }
-        with suppress(BrokenPipeError):  # where it has died already, `fork` says how
+        with suppress(ConnectionError):  # where it has died already, `fork` says how
             self._control.sendall(json.dumps(order).encode() + b"\n")
 
     @property

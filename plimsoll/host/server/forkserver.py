@@ -57,11 +57,14 @@ def _listening(address: str | None) -> Iterator[socket.socket | None]:
     if address is None:
         yield None
         return
+    # Under its own name only once it listens: who joins between the two steps would be refused.
+    unheard = f"{address}.new"
     with suppress(FileNotFoundError):  # of a server before this one, that was killed
-        Path(address).unlink()
+        Path(unheard).unlink()
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
+        listener.bind(unheard)
         listener.listen()
+        Path(unheard).replace(address)
         yield listener
 
 
