@@ -466,8 +466,8 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareCache(Request[Agreement]):
-    """Logits of greedy decoding token by token with the cache, against one uncached pass over the same tokens: of the
-    longest question alone, and of the others together, each from its end as far as the shortest goes."""
+    """Logits of greedy decoding token by token with the cache, against one uncached pass over the same tokens: of all
+    questions together, of which a shorter one is said again and again until it is as long as the longest."""
 
     questions: tuple[Prompt, ...]
     new_tokens: int

@@ -97,6 +97,19 @@ def test_the_reference_is_never_beside_the_model(english: Path, tmp_path: Path) 
     assert len(loads) == 1, "the packed model was loaded again to be compared"
 
 
+def test_one_reference_and_one_host_to_compare_serve_all_variants_of_a_model(tmp_path: Path) -> None:
+    selection = "tiny-qwen and (nf4 or int8) and (test_loads_completely or test_close_to_16_bit)"
+    outcome = run_suite(tmp_path / "reports", "-m", "tiny", "-k", selection)
+    assert outcome.verdict == "ACCEPTED", outcome.output
+    started = Counter(event["variant"] for event in outcome.events if event.get("state") == "started")
+    assert started.pop("tiny-qwen/reference") == started.pop("comparison") == 1
+    assert {name: outcome.cell("test_close_to_16_bit", name)["outcome"] for name in started} == {
+        "tiny-qwen/int8": "pass",
+        "tiny-qwen/nf4": "pass",
+        "tiny-qwen/nf4-dq": "pass",
+    }
+
+
 def test_weights_that_turn_out_packed_have_no_reference_and_say_so(trained: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "packed"
     made = load(load_spec(trained["tiny-llama"], "llama", Quantization.NF4), "as-is")

@@ -92,6 +92,21 @@ def test_cache_agrees_and_a_stale_one_does_not(loaded: LoadedModel) -> None:
     assert generation.compare_cache(loaded, request).divergence > 3 * limit("cache_divergence")
 
 
+def test_the_cache_is_compared_over_the_longest_question_in_every_row(loaded: LoadedModel) -> None:
+    seen: list[torch.Tensor] = []
+    forward = loaded.model.forward
+
+    def watched(*args: Any, input_ids: torch.Tensor, **kwargs: Any) -> Any:
+        seen.append(input_ids)
+        return forward(*args, input_ids=input_ids, **kwargs)
+
+    loaded.model.forward = watched
+    questions = ((3, 4, 5), (6, 7, 8, 9, 10, 11, 12, 13), (14,))
+    generation.compare_cache(loaded, CompareCache(questions=questions, new_tokens=3))
+    assert seen[0].tolist() == [[4, 5, 3, 4, 5, 3, 4, 5], [6, 7, 8, 9, 10, 11, 12, 13], [14] * 8]
+    assert [tuple(ids.shape) for ids in seen[1:]] == [(3, 1), (3, 1), (3, 10)]
+
+
 def test_batch_agrees_and_an_unmasked_one_does_not(loaded: LoadedModel) -> None:
     request = CompareBatch(questions=QUESTIONS)
     assert generation.compare_batch(loaded, request).divergence < limit("batch_divergence") / 2

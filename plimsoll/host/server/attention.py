@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,7 +42,7 @@ def compare(loaded: LoadedModel, request: CompareAttention) -> tuple[AttentionWa
     try:
         if _can_change(model):
             model.set_attn_implementation(EAGER)
-        alone = [_logits(loaded, [question])[0] for question in request.questions]
+        alone = [_pass(loaded, [question]).logits[0] for question in request.questions]
         return tuple(_way(loaded, name, own, request.questions, alone) for name in WAYS)
     finally:
         model.set_attn_implementation(own)
@@ -60,16 +61,16 @@ def _way(
     if why:
         return AttentionWay(name=name, used=(), agreement=None, finite=False, seconds=None, peak=None, unavailable=why)
     with called() as names:
-        left, right = (_logits(loaded, questions, right=side) for side in (False, True))
-    seconds, peak = _cost(loaded, questions)
-    pairs = [(found, one) for both in (left, right) for found, one in zip(both, alone, strict=True)]
+        left, right = (_pass(loaded, questions, right=side) for side in (False, True))
+    pairs = [(found, one) for both in (left, right) for found, one in zip(both.logits, alone, strict=True)]
     return AttentionWay(
         name=name,
         used=tuple(names) or (EAGER if _can_change(loaded.model) else attentions_of(loaded.model)[0],),
         agreement=agreement_of(pairs),
         finite=all(bool(torch.isfinite(found).all()) for found, _ in pairs),
-        seconds=seconds,
-        peak=peak,
+        # Of the second, for which kernels are there.
+        seconds=right.seconds,
+        peak=right.peak,
     )
 
 
@@ -102,30 +103,36 @@ def _unavailable(loaded: LoadedModel, name: str, own: str) -> str:
     return ""
 
 
-def _logits(loaded: LoadedModel, questions: Sequence[Prompt], *, right: bool = False) -> list[torch.Tensor]:
-    """The logits of every token of each prompt, without those of the padding, shape (tokens, vocabulary)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pass:
+    """What one pass over a padded batch gave and took."""
+
+    logits: list[torch.Tensor]
+    """Of every token of each prompt, without those of the padding, shape (tokens, vocabulary)."""
+    seconds: float
+    peak: int | None
+    """Bytes of GPU memory beside what there was; None on a processor."""
+
+
+def _pass(loaded: LoadedModel, questions: Sequence[Prompt], *, right: bool = False) -> _Pass:
     batch = encode(loaded, questions, right=right)
-    logits = loaded.model(**batch, use_cache=False).logits
-    return [
-        rows[mask.bool()].float() for rows, mask in zip(logits, batch["attention_mask"].to(logits.device), strict=True)
-    ]
-
-
-def _cost(loaded: LoadedModel, questions: Sequence[Prompt]) -> tuple[float, int | None]:
-    """Seconds and bytes of one pass over the padded batch, once kernels are there."""
-    batch = encode(loaded, questions)
     device = batch["input_ids"].device
-    before = 0
-    if device.type == "cuda":
+    is_gpu = device.type == "cuda"
+    before, peak = 0, None
+    if is_gpu:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
     began = clock.monotonic()
-    loaded.model(**batch, use_cache=False)
-    if device.type != "cuda":
-        return clock.monotonic() - began, None
-    torch.cuda.synchronize(device)
-    return clock.monotonic() - began, torch.cuda.max_memory_allocated(device) - before
+    logits = loaded.model(**batch, use_cache=False).logits
+    if is_gpu:
+        torch.cuda.synchronize(device)
+        peak = torch.cuda.max_memory_allocated(device) - before
+    seconds = clock.monotonic() - began
+    found = [
+        rows[mask.bool()].float() for rows, mask in zip(logits, batch["attention_mask"].to(logits.device), strict=True)
+    ]
+    return _Pass(logits=found, seconds=seconds, peak=peak)
 
 
 @contextmanager

@@ -184,12 +184,11 @@ def _completion(
 @torch.inference_mode()
 def compare_cache(loaded: LoadedModel, request: CompareCache) -> Agreement:
     """Decode token by token with the cache, then once over the same tokens without it, and compare the logits."""
-    rows = sorted((question_ids(loaded, question) for question in request.questions), key=len, reverse=True)
-    shortest = len(rows[-1])
-    # A pass costs the same for one row as for some: the others are cut, so that no mask and no padding is needed.
-    together = [row[-shortest:] for row in rows[1:]]
-    batches = [rows[:1], together] if together else [rows]
-    return agreement_of([pair for batch in batches for pair in _cached_and_whole(loaded, batch, request.new_tokens)])
+    rows = [question_ids(loaded, question) for question in request.questions]
+    longest = max(map(len, rows))
+    # Said again before itself, a shorter one needs no mask and no padding, and all take the passes of one.
+    filled = [(row * (longest // len(row) + 1))[-longest:] for row in rows]
+    return agreement_of(_cached_and_whole(loaded, filled, request.new_tokens))
 
 
 def _cached_and_whole(
