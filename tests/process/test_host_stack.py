@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,17 @@ def test_what_bitsandbytes_compiles_is_compiled_when_it_is_called(hosts: Hosts, 
     host = hosts.start("one", tmp_path / "host.log")
     state = host.ask(call("compile_late"), DEADLINE)
     assert state == {"imported before": False, "asked": [("own", {"dynamic": False})], "answers": [5, 6], "back": True}
+    host.close()
+
+
+def test_optimizers_that_no_host_calls_are_not_imported(hosts: Hosts, tmp_path: Path) -> None:
+    """transformers imports them where scipy is installed, as it is for these tests."""
+    assert find_spec("scipy.optimize") is not None
+    host = hosts.start("one", tmp_path / "host.log")
+    modules = host.ask(call("modules"), DEADLINE)
+    assert "transformers.loss.loss_for_object_detection" in modules
+    assert "scipy" in modules
+    assert not [name for name in modules if name.startswith("scipy.optimize")]
     host.close()
 
 

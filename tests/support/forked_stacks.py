@@ -41,7 +41,7 @@ OF_THE_HUB: Final = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_")
 """Beginnings of variables that nothing reads while BELOW is imported, which
 tests/process/test_host_stack.py shows."""
 BELOW: Final = (
-    *("torch", "torch._dynamo", "torch.distributed.checkpoint", "scipy.optimize", "numpy.ma", "PIL.Image"),
+    *("torch", "torch._dynamo", "torch.distributed.checkpoint", "numpy.ma", "PIL.Image"),
     *("jinja2", "regex", "yaml", "psutil", "tokenizers", "safetensors.torch", "httpx"),
 )
 """What the stack imports of others, but for what reads variables of the Hub or asks for GPUs."""

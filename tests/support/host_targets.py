@@ -220,7 +220,7 @@ def stack_state() -> dict[str, object]:
 
 def compile_late() -> dict[str, object]:
     """Whether torch's compiler is imported, and what becomes of functions that are to be compiled meanwhile."""
-    from plimsoll.host.server.compiling import compiled_when_called
+    from plimsoll.host.server.putting_off import compiled_when_called
 
     imported = "torch._inductor.compile_fx" in sys.modules
     asked: list[tuple[str, dict[str, object]]] = []

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from plimsoll.host.server.compiling import compiled_when_called
+from plimsoll.host.server.putting_off import compiled_when_called, import_losses
 
 _ENVIRONMENT: Final = {
     # Ask NVML, not the CUDA runtime, whether there is a GPU: the runtime would be initialised by the question.
@@ -171,6 +171,7 @@ def _preload() -> None:
     with _told_by_a_child(torch):
         with compiled_when_called(torch):
             importlib.import_module("bitsandbytes")
+        import_losses()
         for module in MODULES:
             importlib.import_module(module)
         _compile_checkpoint_patterns()

@@ -47,9 +47,10 @@ def _step(order: RankOrder, rank: int, ranks: int, local_rank: int) -> RankAnswe
         import torch
         from torch.nn.parallel import DistributedDataParallel
 
-        from plimsoll.host.server.compiling import compiled_when_called
+        from plimsoll.host.server.putting_off import compiled_when_called, import_losses
 
         with compiled_when_called(torch):
+            import_losses()
             from plimsoll.host.server import loading
         from plimsoll.host.server.training.learner import Objective
         from plimsoll.host.server.training.steps import Step, batches_of, gradients_of, learner_of, rms_apart, sha256_of
