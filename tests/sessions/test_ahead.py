@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from tests.support.plugins import worker_starts
 from tests.support.plugins.server_notes import NOTES
 from tests.support.subsession import pytest_apart, run_suite
 
@@ -44,3 +46,19 @@ def test_the_server_of_a_run_is_dismissed_with_the_last_worker(
     outcome = run_suite(tmp_path / "reports", *PLUGIN, *workers, *asked, env={NOTES: str(notes)})
     assert outcome.verdict == "ACCEPTED", outcome.output
     assert notes.read_text().split() == [when, "dismissed", "closed"]
+
+
+def test_workers_leave_a_core_to_the_import_that_they_wait_for(tmp_path: Path) -> None:
+    """Of two cores the import has one, and workers begin one after the other on the other."""
+    two = sorted(os.sched_getaffinity(0))[:2]
+    notes = tmp_path / "notes"
+    outcome = run_suite(
+        tmp_path / "reports",
+        *("-p", worker_starts.__name__, "-n", "3", "-m", "tiny and bf16", "-k", "free_ram"),
+        env={worker_starts.NOTES: str(notes)},
+        preexec=lambda: os.sched_setaffinity(0, two),
+    )
+    assert outcome.verdict == "ACCEPTED", outcome.output
+    assert notes.read_text().splitlines() == [
+        f"gw{number} {word}" for number in range(3) for word in ("begins", "collected")
+    ]

@@ -230,7 +230,7 @@ class ForkServer(_Line):
     def dismiss(self) -> None:
         """Ask for no more hosts. A server that still imports has forked none, and would hear of its end only when it is
         done: it is killed."""
-        if self._is_importing():
+        if self.is_importing:
             self._kill()
         super().dismiss()
 
@@ -246,7 +246,9 @@ class ForkServer(_Line):
                 self._process.wait()
             self._output.close()
 
-    def _is_importing(self) -> bool:
+    @property
+    def is_importing(self) -> bool:
+        """False once it has said that it is ready, or why not."""
         if self._ready or not self.is_alive:
             return False
         try:

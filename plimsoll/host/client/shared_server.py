@@ -28,6 +28,11 @@ class SharedServer:
             with suppress(HostStartError):  # each worker says so for itself
                 self._server = ForkServer((STACK,), IMPORT_LIMIT, self.address)
 
+    @property
+    def is_importing(self) -> bool:
+        """True until hosts can be had at once, or the server has ended."""
+        return self._server is not None and self._server.is_importing
+
     def dismiss(self) -> None:
         """Have it end while something else is done: `close` waits for it."""
         if self._server is not None:
