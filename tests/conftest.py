@@ -35,17 +35,23 @@ settings.load_profile("any machine")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make warnings errors. Give this worker's tests, and every process that they start, the worker's share of the
-    cores, and Ctrl-C: who starts the tests in the background of a script has it ignored, and so would all that they
-    start. Take from them what containers set and shells of users do not: streams without a buffer hide what fails
-    when one is written out."""
+    cores, and Ctrl-C and SIGHUP: who starts the tests in the background of a script, or under nohup, has them ignored,
+    and so would all that they start. Take from them what containers set and shells of users do not: streams without a
+    buffer hide what fails when one is written out."""
     config.addinivalue_line("filterwarnings", "error")
     for name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
         os.environ.pop(name, None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _outlive)
     share = host_threads(config)
     if share is not None:
         os.environ["OMP_NUM_THREADS"] = str(share)
+
+
+def _outlive(*_: object) -> None:
+    """Ignore a signal in this process alone."""
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
