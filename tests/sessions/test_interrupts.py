@@ -153,6 +153,13 @@ def test_a_signal_while_pages_are_written_is_no_status_of_zero(tmp_path: Path) -
     assert f"interrupted while pages were written; write them: plimsoll report {outcome.folder.name}" in outcome.output
 
 
+def test_a_replay_that_is_interrupted_says_so(tmp_path: Path) -> None:
+    run = signalled(tmp_path / "run", "")
+    replay = signalled(tmp_path / "again", "pages=SIGINT", f"--replay={run.folder}")
+    assert (run.status, replay.status) == (0, 2), replay.output
+    assert "Traceback" not in replay.output
+
+
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_a_run_that_is_interrupted_before_it_begins_has_an_end(number: str, tmp_path: Path) -> None:
     outcome = signalled(tmp_path, f"start={number}")
@@ -224,7 +231,10 @@ def test_handlers_of_others_stay_and_none_of_the_runs_does(tmp_path: Path) -> No
     assert done.returncode == 0
 
 
-def test_a_terminal_that_is_closed_costs_lines_and_no_report(trained: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "workers"])
+def test_a_terminal_that_is_closed_costs_lines_and_no_report(
+    workers: tuple[str, ...], trained: dict[str, Path], tmp_path: Path
+) -> None:
     """The kernel sends SIGHUP, and takes nothing that is written from then on (EIO)."""
     main, second = pty.openpty()
 
@@ -232,7 +242,7 @@ def test_a_terminal_that_is_closed_costs_lines_and_no_report(trained: dict[str, 
         fcntl.ioctl(second, termios.TIOCSCTTY, 0)
 
     with subprocess.Popen(
-        command(tmp_path, *MODEL),
+        command(tmp_path, *MODEL, *workers),
         cwd=ROOT,
         env={**environment(), "TERM": "xterm-256color"},
         stdin=second,
