@@ -51,7 +51,8 @@ class Event(StrEnum):
     them a run that resumes this one tells whether these are still the same weights."""
     HOST = "host"
     """variant, pid, state ("started" | "request" | "died" | "timeout" | "closed"), request, seconds, exitcode, signal,
-    stderr (last lines), stack, log (path), error (what a request raised), reason (why it ended)."""
+    stderr (last lines), stack, log (path), error (what a request raised), reason (why it ended); suspended (seconds for
+    which the suite itself was stopped meanwhile, left out for none)."""
     LOAD = "load"
     """variant, cache, report (the LoadReport without its inventory)."""
     MEASUREMENT = "measurement"

@@ -34,6 +34,8 @@ class SkipCode(StrEnum):
     """The weights were saved packed, so there are no 16-bit weights to compare with."""
     BUSY = "busy"
     """A deadline was missed for lack of processor time, which says nothing about the model."""
+    SUSPENDED = "suspended"
+    """The whole run was stopped and continued while something was timed."""
     NO_FLOOR = "no_floor"
     """A speed was measured, but the catalogue has no floor for this product."""
     PAGE_CACHE = "page_cache"

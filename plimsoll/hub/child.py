@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from plimsoll import clock
 from plimsoll.child.started import Child, Message
 from plimsoll.errors import PlimsollError
+from plimsoll.suspension import Patience
 from plimsoll.units import format_seconds
 
 
@@ -28,14 +28,14 @@ def converse(job: Mapping[str, Any], idle_timeout: float) -> Generator[Message |
     """
     with Child("plimsoll.hub.process", {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}) as child:
         child.send(job)
-        heard = clock.monotonic()
+        patience = Patience(idle_timeout)
         for message in child.messages():
             if message is None:
-                if clock.monotonic() - heard > idle_timeout:
+                if patience.left() <= 0:
                     raise HubSilentError(f"nothing moved for {format_seconds(idle_timeout)}, so it was ended")
                 yield None
                 continue
-            heard = clock.monotonic()
+            patience = Patience(idle_timeout)
             if "error" in message:
                 raise HubError(message["error"])
             if "all_said" in message:

@@ -14,9 +14,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, TypeAlias
 
-from plimsoll import clock
 from plimsoll.child.started import Child
 from plimsoll.errors import PlimsollError
+from plimsoll.suspension import Patience
 from plimsoll.tiny.checkpoint import TrainingFigures
 from plimsoll.tiny.recipe import TrainingJob
 from plimsoll.units import format_seconds
@@ -85,12 +85,12 @@ class BuildProcess:
 
     def __call__(self, job: TrainingJob, folder: Path, report: StepCallback) -> TrainingFigures:
         """Train in a new process. Raises BuildError with the last lines that it wrote."""
-        end = clock.monotonic() + self._deadline
+        patience = Patience(self._deadline)
         with self._start() as child:
             try:
                 child.send({"job": job.to_json(), "folder": str(folder)})
                 for message in child.messages():
-                    if clock.monotonic() > end:
+                    if patience.left() <= 0:
                         raise BuildError(f"did not end within {format_seconds(self._deadline)}, and was killed")
                     if message is None:
                         continue

@@ -130,6 +130,12 @@ def hang_deaf_to_sigterm() -> None:
     time.sleep(FOREVER)
 
 
+def await_file(path: str) -> str:
+    while not Path(path).exists():
+        time.sleep(0.02)
+    return "it is there"
+
+
 def stop_itself() -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
     time.sleep(FOREVER)

@@ -11,6 +11,7 @@ from tests.support.sources import ROOT, modules, source_of
 FLOW = [
     "errors",
     "clock",
+    "suspension",
     "garbage",
     "streams",
     "suite",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -11,12 +12,15 @@ import pytest
 from fixtures.device_asking import DeviceAsker
 from fixtures.device_speed import SpeedMeter
 from fixtures.device_values import DeviceValues
+from fixtures.generation_timing import GenerationTimer
 from fixtures.hosts import SuiteHosts
+from plimsoll import clock
 from plimsoll.host.client.torchrun import RanksFailedError
 from plimsoll.host.failures import HostError, HostTimeout, Raised
 from plimsoll.host.rates import Rates
 from plimsoll.node.devices import CPU_DEVICE, Device
 from plimsoll.plan.cases import MEMORY
+from plimsoll.suspension import _STOPS
 
 FOUND = Rates(best="1", rounds=(1.0,), medians={"1": 1.0})
 
@@ -73,6 +77,54 @@ def test_ranks_that_hang_fail_and_those_that_others_kept_from_running_skip(tmp_p
         for _ in range(2):
             with pytest.raises(raised, match=starved or "2 ranks did not finish in 300 s"):
                 asker(tmp_path, Taken()).settled(f"ranks {number}", Rates, (CPU_DEVICE,), make)
+
+
+def suspended() -> None:
+    """What is noted where this process was stopped for three seconds until now, with all else of the run."""
+    _STOPS.add(clock.monotonic() - 3, clock.monotonic())
+
+
+def test_a_speed_that_was_measured_while_the_run_was_suspended_is_a_skip_for_all_who_ask(tmp_path: Path) -> None:
+    calls = []
+
+    class Suspended(DeviceAsker):
+        """Asks while the run is suspended, which takes as long as a slow device."""
+
+        def ask(self, *_: Any, **__: Any) -> Any:
+            calls.append(1)
+            suspended()
+            return FOUND
+
+    meter = SpeedMeter(
+        Suspended("speed", cast("Any", None), cast("Any", Taken()), DeviceValues(tmp_path)), cast("Any", None), {}
+    )
+    for _ in range(2):
+        with pytest.raises(pytest.skip.Exception, match=r"skip\[suspended\]: has a run that was suspended for"):
+            meter.rates(CPU_DEVICE, MEMORY)
+    assert len(calls) == 1
+
+
+def test_a_generation_that_was_timed_while_the_run_was_suspended_is_timed_again_for_who_asks_next() -> None:
+    answers: dict[object, object] = {}
+
+    def ask_once(request: object) -> object:
+        if request not in answers:
+            suspended()
+        return answers.setdefault(request, "timed")
+
+    variant = SimpleNamespace(id="tiny-llama/bf16", tier=SimpleNamespace(device="cpu"))
+    loaded = SimpleNamespace(variant=variant, report=None, ask_once=ask_once, forget=answers.pop)
+    timer = GenerationTimer(
+        *cast("tuple[Any, Any, Any]", (loaded, None, SimpleNamespace(rates=lambda *_: FOUND))),
+        devices=(CPU_DEVICE,),
+        benchmark=None,
+        record=lambda: None,
+        rounds=None,
+    )
+    for _ in range(2):
+        with pytest.raises(pytest.skip.Exception, match=r"skip\[suspended\].* tiny-llama/bf16, 8 at once"):
+            timer._timed(8)
+    assert not answers
 
 
 def test_a_device_that_gives_no_answer_fails_whoever_asks(tmp_path: Path) -> None:

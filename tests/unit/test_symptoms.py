@@ -692,6 +692,12 @@ def test_the_code_of_a_skip_is_read_from_its_text() -> None:
     ]
 
 
+def test_a_time_that_was_not_judged_for_a_suspension_is_told_with_how_long_that_was() -> None:
+    seen = Seen(text="skip[suspended]: has a run that was suspended for 4 min 05 s while it timed x, needs y; fix: z")
+    [found] = recognise(seen, place=BARE)
+    assert (found.symptom, "the clock went on for 4 min 05 s" in found.cause) == ("suspended", True)
+
+
 def test_every_answer_of_the_hub_that_is_no_yes_has_words_of_its_own() -> None:
     names = "detail endpoint page repository origin revision cache variable download option"
     known: dict[str, Any] = dict.fromkeys(names.split(), "X")

@@ -1,7 +1,7 @@
 """Sends one request and waits for its reply, no longer than the deadline, whatever state the host is in.
 
 Both directions go through one poll loop: a stopped host neither reads a long request nor finishes a half-sent reply,
-and the end of the process is distinct from silence.
+and the end of the process is distinct from silence. Time for which this process itself was stopped is no silence.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Final
 from plimsoll import clock
 from plimsoll.host.channel import CHUNK, GarbledMessageError, Inbox
 from plimsoll.host.client.leash import Leash
+from plimsoll.suspension import STEP, Patience
 
-TICK: Final = 0.25
+TICK: Final = STEP
 """Seconds between two calls of the progress callback."""
 
 
@@ -35,6 +36,12 @@ class Exchange:
         self._leash = leash
         self._outbox = memoryview(message)
         self._inbox = Inbox()
+        self._patience = Patience(0.0)
+
+    @property
+    def stopped(self) -> float:
+        """Seconds for which this process was stopped during `run`; the deadline came so much later."""
+        return self._patience.stopped
 
     def run(self, deadline: float, tick: Callable[[float], None]) -> bytes:
         """The body of the reply; `tick` is called with the elapsed seconds, four times a second.
@@ -42,13 +49,16 @@ class Exchange:
         Raises DeadlineMissedError and ConnectionLostError.
         """
         began = clock.monotonic()
+        self._patience = Patience(deadline)
         next_tick = TICK
-        while (elapsed := clock.monotonic() - began) < deadline:
+        while (left := self._patience.left()) > 0:
+            elapsed = clock.monotonic() - began
             if elapsed >= next_tick:
                 tick(elapsed)
                 next_tick += TICK * (1 + (elapsed - next_tick) // TICK)
-            body = self._step(max(0.0, min(next_tick, deadline) - elapsed))
+            body = self._step(max(0.0, min(next_tick - elapsed, left)))
             if body is not None:
+                self._patience.left()  # a stop may have been the last that happened
                 return body
         raise DeadlineMissedError
 

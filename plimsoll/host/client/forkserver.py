@@ -25,6 +25,7 @@ from plimsoll.errors import reason_of
 from plimsoll.extras import install_command
 from plimsoll.host.client.leash import Exit, Leash
 from plimsoll.host.failures import HostStartError, StackImportError
+from plimsoll.suspension import STEP, Patience
 
 # The path is the controller's: what pytest could import, a host can. -P keeps the working folder out until then.
 _BOOT: Final = (
@@ -126,10 +127,13 @@ class _Line:
         poller = select.poll()
         poller.register(self._control, select.POLLIN)
         text = b""
-        end = clock.monotonic() + self._import_limit
+        patience = Patience(self._import_limit)
         while not text.endswith(b"\n"):
-            if not poller.poll(max(0.0, end - clock.monotonic()) * 1000):
-                raise self._too_slow()
+            left = patience.left()
+            if not poller.poll(max(0.0, min(left, STEP)) * 1000):
+                if left <= 0:
+                    raise self._too_slow()
+                continue
             try:
                 data = self._control.recv(65536)
             except ConnectionError:

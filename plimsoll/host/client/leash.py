@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from plimsoll import clock
+from plimsoll.suspension import STEP, Patience
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,14 +86,14 @@ class Leash:
         self._line.close()
 
     def _await(self, told: Callable[[], bool], limit: float) -> bool:
-        end = clock.monotonic() + limit
+        patience = Patience(limit)
         while not told() and self.exit is None:
-            remaining = end - clock.monotonic()
+            remaining = patience.left()
             if remaining <= 0:
                 return False
             poller = select.poll()
             poller.register(self._line, select.POLLIN)
-            if poller.poll(remaining * 1000):
+            if poller.poll(min(remaining, STEP) * 1000):
                 self.read()
         return told()
 

@@ -59,6 +59,8 @@ class Host:
         self._on_event = on_event
         self._began = clock.monotonic()
         self._busy = False
+        self._stopped = 0.0
+        """Seconds for which this process was stopped during the last request, until they are told."""
         self._over: str | None = None
         """Why there is nothing left to ask or close; None while there is."""
 
@@ -126,16 +128,23 @@ class Host:
             if progress is not None:
                 progress(seconds, _resident(self.pid))
 
+        exchange = Exchange(self._channel, self._leash, message)
         try:
-            status, value = unpack(Exchange(self._channel, self._leash, message).run(deadline, tick))
+            status, value = unpack(self._reply(exchange, deadline, tick))
         except DeadlineMissedError:
-            short = starved(before, ProcessorTime.of(self.pid))
+            short = starved(before and before.later(exchange.stopped), ProcessorTime.of(self.pid))
             raise self._timed_out(kind, clock.monotonic() - began, deadline, short) from None
         except ForeignReplyError as reply:
             return "error", Raised(kind="TypeError", message=str(reply), traceback="")
         except (ConnectionLostError, GarbledMessageError) as lost:
             raise self._died(kind, clock.monotonic() - began, str(lost)) from None
         return status, value
+
+    def _reply(self, exchange: Exchange, deadline: float, tick: Callable[[float], None]) -> bytes:
+        try:
+            return exchange.run(deadline, tick)
+        finally:
+            self._stopped = exchange.stopped
 
     def _settle(self, kind: str, seconds: float, status: str, value: Any) -> Any:
         if status == "ok":
@@ -205,7 +214,10 @@ class Host:
         if isinstance(seconds := fields.get("seconds"), float):
             fields["seconds"] = round(seconds, 3)
         ended = self._leash.exit
-        how = {} if ended is None else {"exitcode": ended.code, "signal": ended.signal}
+        how: dict[str, object] = {} if ended is None else {"exitcode": ended.code, "signal": ended.signal}
+        if self._stopped:
+            how["suspended"] = round(self._stopped, 3)
+            self._stopped = 0.0
         self._on_event(state, {"variant": self.name, "pid": self.pid, "log": str(self.log)} | how | fields)
 
 

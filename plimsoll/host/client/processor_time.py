@@ -7,7 +7,7 @@ Linux has these accounts; on other systems no process counts as short of time.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -52,6 +52,10 @@ class ProcessorTime:
             waited=sum(waited for _, waited in fields) / 1e9,
             all_ran=_TICK * (user + nice + system + irq + softirq + steal),
         )
+
+    def later(self, seconds: float) -> Self:
+        """The same accounts at a later moment: what passed in between, a stop of the whole run, is of no account."""
+        return replace(self, at=self.at + seconds)
 
 
 def starved(before: ProcessorTime | None, after: ProcessorTime | None, processors: int | None = None) -> str | None:

@@ -22,6 +22,7 @@ from plimsoll.footprint.training import Phase, StepParts
 from plimsoll.host.client.processor_time import ProcessorTime, starved
 from plimsoll.host.ranks import ORDER, RankAnswer, RankOrder, answer_name
 from plimsoll.redaction import Redactor
+from plimsoll.suspension import STEP, Patience
 
 _MODULE: Final = "plimsoll.host.server.rank_process"
 _LINES: Final = 12
@@ -60,11 +61,11 @@ def run_ranks(
             env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {}), "PYTHONPATH": python_path()},
             process_group=0,  # Ctrl-C reaches this process alone, which then ends the ranks in order
         )
-        began, short = ProcessorTime.of(process.pid), None
+        began, short, patience = ProcessorTime.of(process.pid), None, Patience(deadline)
         try:
-            status: int | None = process.wait(deadline)
-        except subprocess.TimeoutExpired:
-            status, short = None, _starved(process.pid, began)
+            status = _status(process, patience)
+            if status is None:
+                short = _starved(process.pid, began and began.later(patience.stopped))
         finally:
             _end(process)
     answers = [folder / answer_name(rank) for rank in range(ranks)]
@@ -72,6 +73,14 @@ def run_ranks(
         how = f"did not finish in {deadline:.0f} s" if status is None else f"ended with status {status}"
         raise RanksFailedError(f"{ranks} ranks {how}\n{_post_mortem(folder, log)}", short)
     return tuple(_read(answer) for answer in answers)
+
+
+def _status(process: subprocess.Popen[bytes], patience: Patience) -> int | None:
+    """The status of a process that ended in time; None for any other."""
+    while (left := patience.left()) > 0:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(min(left, STEP))
+    return None
 
 
 def _starved(pid: int, began: ProcessorTime | None) -> str | None:
