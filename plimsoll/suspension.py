@@ -23,7 +23,7 @@ _QUEUE: Final = Path("/proc/thread-self/schedstat")
 
 
 class _Stops:
-    """The stops of this process, each counted once, however many threads see it."""
+    """The stops of this process and of its hosts, each counted once, however many threads see it."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -40,8 +40,15 @@ _STOPS: Final = _Stops()
 
 
 def stood_still() -> float:
-    """For how many seconds this process was stopped, as far as anybody who had Patience saw."""
+    """For how many seconds this process or a host of it was stopped, as far as anybody saw."""
     return _STOPS.seconds
+
+
+def note_stopped() -> None:
+    """Tell that a host is stopped now, by whoever looks at every step. That moves no deadline: a host that stays so has
+    hung. But what it times is no figure of the node."""
+    now = clock.monotonic()
+    _STOPS.add(now - STEP, now)
 
 
 class Patience:

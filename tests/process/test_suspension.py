@@ -15,6 +15,10 @@ from typing import TypeAlias
 import psutil
 import pytest
 
+from plimsoll.host.client.process import Hosts
+from plimsoll.host.protocol import Call
+from plimsoll.suspension import stood_still
+
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 120.0
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells")
@@ -125,6 +129,20 @@ def test_whoever_has_patience_sees_a_stop_and_does_not_count_it(start: Start) ->
     assert STOPPED - 0.5 < stopped < lasted
     assert still == pytest.approx(stopped)
     assert left > 3600 - lasted + stopped
+
+
+def test_a_host_that_was_stopped_alone_has_timed_nothing(tmp_path: Path) -> None:
+    before = stood_still()
+    with Hosts(stack=None) as hosts, ThreadPoolExecutor(1) as other:
+        host = hosts.start("stopped", tmp_path / "host.log")
+        psutil.Process(host.pid).suspend()
+        waiting = Call(target="tests.support.host_targets:add", arguments={"x": 1, "y": 1})
+        answer = other.submit(host.ask, waiting, TIMEOUT)
+        while stood_still() == before and not answer.done():
+            time.sleep(0.01)
+        psutil.Process(host.pid).resume()
+        assert answer.result() == 2
+    assert stood_still() > before
 
 
 @linux_only

@@ -23,7 +23,7 @@ _REAP_LIMIT: Final = 30.0
 
 def take_stack(pid: int, log: HostLog) -> tuple[str | None, bool]:
     """`(stacks of all threads or None, whether the host was stopped)`. A stopped host is continued to write them."""
-    stopped = _is_stopped(pid)
+    stopped = is_stopped(pid)
     offset = log.size()
     try:
         os.kill(pid, signal.SIGUSR1)
@@ -56,7 +56,8 @@ def kill(pid: int, leash: Leash) -> str:
     return "killed by SIGKILL, which its supervisor could not confirm"
 
 
-def _is_stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped a process; False where it is gone."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_STOPPED
     except psutil.Error:

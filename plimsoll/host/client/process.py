@@ -29,6 +29,7 @@ from plimsoll.host.client.log import HostLog
 from plimsoll.host.client.processor_time import ProcessorTime, starved
 from plimsoll.host.failures import HostDied, HostError, HostStartError, HostTimeout, Raised, StackImportError
 from plimsoll.host.protocol import Request
+from plimsoll.suspension import note_stopped
 
 R = TypeVar("R")
 
@@ -125,6 +126,8 @@ class Host:
         before = ProcessorTime.of(self.pid)
 
         def tick(seconds: float) -> None:
+            if ending.is_stopped(self.pid):
+                note_stopped()
             if progress is not None:
                 progress(seconds, _resident(self.pid))
 
