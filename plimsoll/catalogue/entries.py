@@ -295,6 +295,8 @@ class Claim:
     """The conditions under which the figure holds (`batch`, `sequence`, ...), where they are not those of a load."""
     disputed: str | None = None
     """Why the claim cannot hold, with the arithmetic; None where it is not disputed."""
+    shipped: bool = True
+    """False for one of a user's file."""
     origin: Origin
 
     @property

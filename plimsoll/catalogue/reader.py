@@ -226,6 +226,7 @@ def _claim(table: TomlTable, parsed: ClaimTable, variants: Sequence[str]) -> Cla
         together=parsed.together,
         conditions=dict(parsed.conditions),
         disputed=parsed.disputed,
+        shipped=table.document.file.shipped,
         origin=table.origin,
     )
 

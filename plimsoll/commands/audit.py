@@ -16,8 +16,10 @@ from plimsoll.commands.output import add_output
 from plimsoll.commands.parser import add_catalogue, add_report_dir
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.run_folder import find_run
+from plimsoll.plan.limiting import idle_claims
 from plimsoll.plan.predictions import HostPool, NoStackError, Predictions
 from plimsoll.plan.shipped import Shipped
+from plimsoll.suite import suite_root
 from plimsoll.tiny.store import cache_folder
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ def run(options: argparse.Namespace) -> int:
         return _NOTHING
     if runs and not any(finding.measured for finding in findings):
         print(_NOT_MEASURED, file=sys.stderr)
+    for claim in idle_claims(suite_root(), catalogue, variants):
+        print(f"plimsoll: note: {claim}", file=sys.stderr)
     if options.json:
         print(json.dumps({**to_json(findings), "predictions": predictions.origin_data()}, indent=2))
     else:

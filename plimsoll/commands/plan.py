@@ -21,11 +21,13 @@ from plimsoll.commands.parser import add_catalogue, explained, positive
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
 from plimsoll.plan.estimates import DISK_RATE, LINK_RATE, AssumedSpeeds
+from plimsoll.plan.limiting import idle_claims
 from plimsoll.plan.placing import GpuChoice, KnownDemands, Policy
 from plimsoll.plan.planning import PlannedMachine, Planner, deal_of, machines_of
 from plimsoll.plan.predictions import HostPool, Predictions
 from plimsoll.plan.shipped import Shipped
 from plimsoll.plan.table import render, to_json
+from plimsoll.suite import suite_root
 from plimsoll.tiny.store import cache_folder
 from plimsoll.usertoml.suggest import did_you_mean
 
@@ -154,6 +156,8 @@ def run(options: argparse.Namespace) -> int:
         print("\n\n".join([*(render(machine, rows, speeds, deal) for machine, rows, deal in plans), *closing]))
     if predictions.unmade:
         print(f"plimsoll: {predictions.why_unmade()}", file=sys.stderr)
+    for claim in idle_claims(suite_root(), catalogue, variants):
+        print(f"plimsoll: note: {claim}", file=sys.stderr)
     return 0 if all(decided) else _UNDECIDED
 
 

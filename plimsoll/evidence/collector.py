@@ -34,6 +34,7 @@ from plimsoll.evidence.record import (
 from plimsoll.judge.gpu_memory import account
 from plimsoll.judge.judgement import Judgement
 from plimsoll.node.node import Node, node_schema
+from plimsoll.plan.idle import IdleClaim, joined
 from plimsoll.suite import PYTEST, RUN
 
 _MOST_DAMAGE_NAMED: Final = 20
@@ -76,6 +77,7 @@ class Collector:
         self._withheld: dict[str, str] = {}
         self._gpus: dict[str, RunGpu] = {}
         self._open: dict[str, None] = {}
+        self._idle: list[IdleClaim] = []
         self._ask_again = ""
         self._head: tuple[str, RunHead] | None = None
         self._node: Node | None = None
@@ -205,6 +207,7 @@ class Collector:
             gpus=tuple(self._gpus.values()),
             again=self._ask_again,
             open=tuple(self._open),
+            idle=joined(self._idle),
             faults=(
                 *self._named_damage(),
                 *self._missing(),
@@ -270,6 +273,7 @@ class Collector:
     def _plan(self, data: Mapping[str, Any]) -> None:
         cells = [Cell.from_json(cell) for cell in data["cells"]]
         deselected = int(data["deselected"])
+        idle = [IdleClaim.from_json(claim) for claim in _list(data.get("idle") or [])]
         plan = self._plans.setdefault(data["worker"], {})
         for cell in cells:
             if cell.id in plan:
@@ -280,6 +284,7 @@ class Collector:
         self._ask_again = self._ask_again or str(data.get("again") or "")
         self._gpus |= {gpu.id: gpu for gpu in _gpus(data)}
         self._open |= dict.fromkeys(map(str, _list(data.get("open") or [])))
+        self._idle += idle
 
     def _gate(self, data: Mapping[str, Any]) -> None:
         if data["decision"] not in ("run", "skip", "error"):

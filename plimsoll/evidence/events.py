@@ -33,8 +33,10 @@ class Event(StrEnum):
     """cells ([{id, variant, model, quantization, tier, subject, question, measures, weights}]), deselected (int: cells
     that -m, -k and paths leave out): written before the first model loads; under workers each writes the same plan.
     Since format 2 the plan is made from catalogue and source; withheld ({cell: why pytest does not run it}), again (the
-    command that asks what is withheld), open (checks whose cells are planned as pytest collected them). A later one
-    without cells adds what a plugin passed over in mid-run."""
+    command that asks what is withheld), open (checks whose cells are planned as pytest collected them). Since 0.1.0,
+    where a user's claims limit nothing, idle ([{origin, metric, unit, dataset, low, high, judged (metrics), variants}]:
+    bounds that no check of the suite judges, in base units). A later one without cells adds what a plugin passed over
+    in mid-run."""
     GATE = "gate"
     """variant, decision ("run" | "skip" | "error"), code, have, need, fix, text: an error means that nothing could be
     decided, and the cells of the variant fail with the text. Since 0.1.0 also what was expected of the variant before

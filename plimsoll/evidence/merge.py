@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from plimsoll.errors import PlimsollError
 from plimsoll.evidence.record import Cell, CellEvidence, Finish, RunHead, RunRecord
+from plimsoll.plan.idle import joined
 
 T = TypeVar("T")
 
@@ -52,6 +53,7 @@ def merge_records(records: Sequence[RunRecord]) -> RunRecord:
         again=newest.again,
         gpus=tuple(dict.fromkeys(gpu for part in parts for gpu in part.gpus)),
         open=tuple(dict.fromkeys(check for part in parts for check in part.open)),
+        idle=joined(claim for part in parts for claim in part.idle),
         parts=parts,
     )
 

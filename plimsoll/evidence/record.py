@@ -16,6 +16,7 @@ from plimsoll.evidence.answers import AnswerRecord, Asking
 from plimsoll.evidence.events import CHAINED_SINCE, FORMAT
 from plimsoll.judge.judgement import Judgement, Measurement
 from plimsoll.node.node import Node
+from plimsoll.plan.idle import IdleClaim
 from plimsoll.suite import PYTEST
 
 
@@ -287,6 +288,8 @@ class RunRecord:
     """GPUs that the environment left to the run, by index; empty where there is none, and in old evidence."""
     open: tuple[str, ...] = ()
     """Test functions whose checks were planned as pytest collected them."""
+    idle: tuple[IdleClaim, ...] = ()
+    """Claims of the user on variants of the plan that no check judges; empty in old evidence."""
     parts: tuple[RunRecord, ...] = ()
     """The runs that were merged into this one, oldest first; empty for a single run."""
 

@@ -176,7 +176,7 @@ def _loaded_twice(what: str, first: RunRecord, second: RunRecord) -> str:
 
 def record_notes(record: RunRecord) -> list[str]:
     """Notes that a reader of the verdict must know, though they do not change the word."""
-    notes = _notes_on_runs(record.runs) if record.parts else []
+    notes = [*map(str, record.idle), *(_notes_on_runs(record.runs) if record.parts else [])]
     if record.run is not None:
         own = [str(file.get("path")) for file in record.run.catalogues if not file.get("shipped")]
         own += [file for file in record.run.edited or () if file.startswith("catalogue/")]

@@ -72,6 +72,43 @@ def test_a_promise_that_cannot_be_kept_fails_its_cell(tmp_path: Path) -> None:
     assert outcome.status == 1
 
 
+IDLE = """
+[[claim]]
+variants = ["llama-3.1-70b-instruct/*", "qwen2.5-omni-7b/int8"]
+metric = "load_time"
+high = 2
+unit = "min"
+source = "our own rule"
+"""
+
+
+def test_a_claim_that_no_check_judges_is_noted_wherever_the_verdict_stands(tmp_path: Path) -> None:
+    catalogue = tmp_path / "mine.toml"
+    catalogue.write_text(IDLE)
+    selection = ("-m", "plan and primary", "-k", "(llama or omni) and l40s", f"--catalogue={catalogue}")
+    first = run_suite(tmp_path / "first", *selection)
+    assert (first.status, first.verdict) == (0, "ACCEPTED"), first.output
+    named = "llama-3.1-70b-instruct/nf4-dq, qwen2.5-omni-7b/int8"
+    note = (
+        f"no check holds load_time of {named} to at most 2 min 00 s (mine.toml: claim[0]), so this limits nothing; "
+        "checks judge cold_load_time"
+    )
+    assert first.results["verdict"]["notes"][0] == note
+    assert f"note: {note}" in " ".join(first.output.split())
+    assert note in (first.folder / "summary.md").read_text().replace("\\", "")
+    assert "no check holds load_time of" in (first.folder / "report.html").read_text()
+    # The same is read from the evidence later, of one run and of two; workers of xdist tell it once.
+    second = run_suite(tmp_path / "second", *selection, "-n2")
+    both = [str(first.folder), str(second.folder)]
+    for runs in (both[:1], both[1:], both):
+        done = plimsoll("report", *runs, "--output", str(tmp_path / "again"))
+        assert done.stdout.count("note: no check holds load_time of") == 1, done.stdout + done.stderr
+    for asked in (("plan", "--profile=l40s-48g"), ("audit",)):
+        done = plimsoll(*asked, "-m", "primary", f"--catalogue={catalogue}")
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.splitlines() == [f"plimsoll: note: {note}"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "asked"),
     [
