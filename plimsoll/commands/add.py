@@ -23,7 +23,7 @@ from plimsoll.hub.contents import CheckpointContents
 from plimsoll.hub.files import INDEX, WEIGHTS
 from plimsoll.hub.settings_files import READ_ALWAYS, first_fault
 from plimsoll.hub.vouching import digests_of, notes_of
-from plimsoll.inspection.entry import EntryChoices, compose, enterable, takeable, trained_by_us
+from plimsoll.inspection.entry import EntryChoices, compose, enterable, must_fit, takeable, trained_by_us
 from plimsoll.inspection.finding import FoundModel, NameKind
 from plimsoll.inspection.inspection import Inspection
 from plimsoll.inspection.model import id_of
@@ -92,9 +92,10 @@ def run(options: argparse.Namespace) -> int:
     with inspector(options.catalogue) as one:
         inspection = one.inspect(options.model, options.revision, options.quantizations or _USUAL)
         catalogue = one.catalogue
-    _must_be_readable(inspection.found)
-    description = enterable(inspection)
-    quantizations, refused = takeable(inspection, options.quantizations)
+        _must_be_readable(inspection.found)
+        description = enterable(inspection)
+        quantizations, refused = takeable(inspection, options.quantizations)
+        must_fit(inspection.found.name, one.fit(inspection, quantizations[0]))
     id_ = options.id or id_of(inspection.found, description, _taken(catalogue))
     out: Path = options.out or Path(f"{id_}.toml")
     must_be_free(out, force=options.force)

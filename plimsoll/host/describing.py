@@ -1,6 +1,8 @@
-"""The request for a description of a configuration, and the reply: its class, its parameters, its abilities.
+"""The request for a description of a configuration, and the reply: its class, its parameters, its abilities. Beside it
+the request to hold the files of a folder against its configuration.
 
-The request and its reply, as frozen values that cross the pipe; the host's side is `host.server.describing`.
+Requests and replies are frozen values that cross the pipe; the host's side is `host.server.describing` and
+`host.server.fitting`.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from plimsoll.host.protocol import Request
+from plimsoll.host.protocol import LoadSpec, Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,3 +101,28 @@ class Describe(Request[Description]):
     auto_class: str = ""
     generation_json: str = "{}"
     """generation_config.json as it is, or a table without keys."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """How the files of a folder go with its configuration, as a load would find; empty where nothing is wrong, and
+    where this environment cannot tell."""
+
+    fault: str = ""
+    """A tensor whose shape in its file is not the one that the configuration asks for, with both."""
+    misshapen: int = 0
+    """How many there are."""
+    missing: tuple[str, ...] = ()
+    """Tensors that the class has and the files do not."""
+    unexpected: tuple[str, ...] = ()
+    """Tensors that the files have and the class does not."""
+    tokenizer_fault: str = ""
+    """Why a load would refuse the tokenizer, or its chat template."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TryFolder(Request[Fit]):
+    """Ask how the files of a folder go with its configuration. No weight is read."""
+
+    spec: LoadSpec
+    """How a run would load it."""

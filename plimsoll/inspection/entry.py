@@ -14,18 +14,21 @@ from plimsoll.catalogue.entries import Model, Quantization, Tier, WeightSource
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.demand import demand_of
 from plimsoll.footprint.load_peak import RAM
-from plimsoll.host.describing import Description
+from plimsoll.host.describing import Description, Fit
 from plimsoll.hub.files import has_tokenizer
 from plimsoll.inspection.finding import FoundModel, NameKind
 from plimsoll.inspection.inspection import Inspection
 from plimsoll.inspection.model import SKIP_KEY, SKIP_TABLE, UNKNOWN, attention_of, model_of, skipped_of, variant_of
 from plimsoll.inspection.weighing import Weighed
+from plimsoll.judge.load import names_apart
 from plimsoll.judge.own_limits import ram, vram_peak
 from plimsoll.present.foreign_text import one_line
 from plimsoll.tiny.checkpoint import MANIFEST, Damage, examine
 from plimsoll.usertoml.writing import key, lines, text, value
 
 _WIDTH: Final = 118
+_ONE_CHECKPOINT: Final = "take config.json and the weights from one checkpoint"
+_TOKENIZER: Final = "correct it, or take the tokenizer that the weights were saved with"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,20 @@ def enterable(inspection: Inspection) -> Description:
     if trained_by_us(found) is not None and found.folder is not None:
         _must_be_as_written(found.name, found.folder)
     return description
+
+
+def must_fit(name: str, fit: Fit) -> None:
+    """Raise PlimsollError for a folder whose files do not go with its configuration: each load would fail for it."""
+    if fit.fault:
+        others = f" ({fit.misshapen} such tensors)" if fit.misshapen > 1 else ""
+        raise PlimsollError(f"{one_line(name)} cannot be entered: {fit.fault}{others}; {_ONE_CHECKPOINT}")
+    if unlike := names_apart(fit.missing, fit.unexpected):
+        raise PlimsollError(
+            f"{one_line(name)} cannot be entered: its weights are not those of its config.json: "
+            f"{'; '.join(unlike.splitlines())}; {_ONE_CHECKPOINT}"
+        )
+    if fit.tokenizer_fault:
+        raise PlimsollError(f"{one_line(name)} cannot be entered: {fit.tokenizer_fault}; {_TOKENIZER}")
 
 
 def _must_be_as_written(name: str, folder: Path) -> None:

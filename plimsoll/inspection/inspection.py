@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from plimsoll.catalogue.entries import Catalogue, Quantization, Tier
 from plimsoll.errors import PlimsollError
 from plimsoll.extras import why_missing
-from plimsoll.host.describing import Describe, Description
+from plimsoll.host import specify
+from plimsoll.host.describing import Describe, Description, Fit, TryFolder
 from plimsoll.host.failures import HostFailure
 from plimsoll.inspection.architecture import attention_facts, class_facts, parameter_facts
 from plimsoll.inspection.facts import Chapter, source_facts, use_facts
 from plimsoll.inspection.finding import Describe as AskHub
 from plimsoll.inspection.finding import FoundModel, NameKind, find
-from plimsoll.inspection.model import model_of
+from plimsoll.inspection.model import model_of, variant_of
 from plimsoll.inspection.weighing import SHOWN, Lever, Scales, Weighed, levers
 from plimsoll.plan.estimates import DISK_RATE, LINK_RATE, AssumedSpeeds
 from plimsoll.plan.planning import Planner
@@ -109,6 +110,20 @@ class Inspector:
         weighed = [] if description is None else self._weighed(found, description, quantizations)
         context = None if description is None else description.shape.context
         return inspection_of(found, description, why, weighed, list(levers(weighed, context)))
+
+    def fit(self, inspection: Inspection, quantization: Quantization) -> Fit:
+        """How the files of a folder go with its configuration, in a quantization that it can be loaded in; nothing of
+        what has no folder, and where no host could try it. Raises PlimsollError where the weights cannot be found."""
+        found, description = inspection.found, inspection.description
+        if found.kind is not NameKind.FOLDER or description is None:
+            return Fit()
+        variant = variant_of(model_of(found, description, "model"), quantization, gpu_tier(self.catalogue), description)
+        try:
+            return self.ask_host(TryFolder(spec=specify.load_spec(variant, str(found.folder))))
+        except HostFailure as failure:
+            if isinstance(failure.__cause__, PlimsollError):
+                raise failure.__cause__ from None
+            return Fit()
 
     def _described(self, found: FoundModel) -> tuple[Description | None, str]:
         """What a host says of the configuration, or why none can."""

@@ -361,6 +361,29 @@ def test_a_folder_whose_index_does_not_fit_it_is_not_entered(checkpoint: Path, t
     assert "model.safetensors.index.json: is not an index of weights in its folder; download or build it" in done.stderr
 
 
+def test_a_folder_of_two_checkpoints_is_not_entered(checkpoint: Path, tmp_path: Path) -> None:
+    """Weights beside the configuration of another model, a chat template that nothing goes through: each load of the
+    entry would be an error."""
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    config = folder / "config.json"
+    sound = config.read_text()
+    config.write_text(json.dumps({**json.loads(sound), "vocab_size": 400}))
+    done = plimsoll("add", folder, "--quantizations=bf16", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"plimsoll: error: {folder} cannot be entered: {shards(folder)[-1]}: lm_head.weight has shape (512, 128), and "
+        "the configuration asks for (400, 128) (2 such tensors); take config.json and the weights from one "
+        "checkpoint\n"
+    )
+    config.write_text(sound)
+    (folder / "chat_template.jinja").write_text("{{ messages | shout }}")
+    done = plimsoll("add", folder, "--quantizations=bf16", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"plimsoll: error: {folder} cannot be entered: {folder / 'chat_template.jinja'}: its")
+    assert "TemplateAssertionError: No filter named 'shout'." in done.stderr
+    assert not list(tmp_path.glob("*.toml"))
+
+
 def test_a_folder_that_is_not_what_was_downloaded_is_not_entered(checkpoint: Path, tmp_path: Path) -> None:
     folder = tmp_path / "snapshot"
     folder.mkdir()

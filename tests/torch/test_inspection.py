@@ -18,10 +18,12 @@ from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.footprint.prediction import Subject
 from plimsoll.host import specify
-from plimsoll.host.describing import Describe, Description
+from plimsoll.host.describing import Describe, Description, Fit
 from plimsoll.host.protocol import CompareConfig
 from plimsoll.host.server.configuration import differences
 from plimsoll.host.server.describing import _file_configuration, describe
+from plimsoll.host.server.failures import LoadFailed
+from plimsoll.host.server.load_options import quantization_fields
 from plimsoll.host.server.loading import load
 from plimsoll.host.server.predict.coverage import build_skeleton
 from plimsoll.host.server.predict.layers import Layers
@@ -30,7 +32,7 @@ from plimsoll.host.server.predict.variant import predict_all
 from plimsoll.host.server.serve import Session
 from plimsoll.hub.access import Query
 from plimsoll.hub.contents import Repository
-from plimsoll.inspection.entry import EntryChoices, compose, enterable, takeable
+from plimsoll.inspection.entry import EntryChoices, compose, enterable, must_fit, takeable
 from plimsoll.inspection.inspection import Inspection, Inspector
 from plimsoll.inspection.table import render, to_json
 from plimsoll.judge.quantization import check_coverage, check_expected_set, check_stored_bytes
@@ -55,16 +57,39 @@ def catalogue() -> Catalogue:
 
 
 @pytest.fixture
-def inspect(catalogue: Catalogue, tmp_path: Path) -> Inspect:
-    """Inspect a folder, with what a host does done in this process."""
+def inspector(catalogue: Catalogue, tmp_path: Path) -> Inspector:
+    """An inspector, with what a host does done in this process."""
     session = Session()
 
     def ask(request: Any) -> Any:
         return session.handle(request)
 
     predictions = Predictions(tmp_path / "predictions", ask)
-    inspector = Inspector(catalogue=catalogue, ask_hub=no_hub, ask_host=ask, predictions=predictions)
+    return Inspector(catalogue=catalogue, ask_hub=no_hub, ask_host=ask, predictions=predictions)
+
+
+@pytest.fixture
+def inspect(inspector: Inspector) -> Inspect:
+    """Inspect a folder."""
     return lambda folder: inspector.inspect(str(folder), None, USUAL)
+
+
+def held(inspector: Inspector, folder: Path) -> Fit:
+    """How the files of a folder go with its configuration, in the first quantization that it can be entered in."""
+    inspection = inspector.inspect(str(folder), None, USUAL)
+    return inspector.fit(inspection, takeable(inspection, ())[0][0])
+
+
+def refused(inspector: Inspector, folder: Path) -> str:
+    """Why a folder cannot be entered, in one line."""
+    with pytest.raises(PlimsollError) as caught:
+        must_fit(str(folder), held(inspector, folder))
+    assert "\n" not in str(caught.value)
+    return str(caught.value).removeprefix(f"{folder} cannot be entered: ")
+
+
+def edit(file: Path, **changes: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
 def described(config: dict[str, Any]) -> Description:
@@ -459,3 +484,124 @@ def test_a_value_of_which_no_model_is_built_is_told_in_one_line_with_a_step(chan
     assert "\n" not in text
     assert said in text
     assert text.endswith("; correct that in config.json, or take the one that the weights were saved with")
+
+
+# Files that are not of one checkpoint --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*TWELVE, *CONFIGS])
+def test_what_was_saved_together_goes_together(name: str, inspector: Inspector, tmp_path: Path) -> None:
+    """Tied heads, experts that are fused while they are read, names that a class calls otherwise."""
+    save: Callable[[str, Path], Path] = save_small if name in TWELVE else save_checkpoint
+    assert held(inspector, save(name, tmp_path / name)) == Fit()
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "told"),
+    [
+        ("llama", {"hidden_size": 64}, "lm_head.weight has shape (512, 128), and the configuration asks for (512, 64)"),
+        ("qwen2", {"vocab_size": 400}, "model.embed_tokens.weight has shape (512, 128), and the configuration asks"),
+        (
+            "mixtral",
+            {"intermediate_size": 64},
+            "model.layers.0.mlp.experts.down_proj, which transformers makes of its tensors, has shape (4, 128, 256), "
+            "and the configuration asks for (4, 128, 64) (4 such tensors)",
+        ),
+        ("mixtral", {"num_local_experts": 3}, "has shape (4, 128, 256), and the configuration asks for (3, 128, 256)"),
+        ("phi3", {"num_key_value_heads": 4}, "has shape (256, 128), and the configuration asks for (384, 128)"),
+    ],
+)
+def test_a_configuration_of_other_shapes_is_refused_with_a_tensor_and_both_shapes(
+    family: str, changes: dict[str, Any], told: str, inspector: Inspector, tmp_path: Path
+) -> None:
+    folder = save_checkpoint(family, tmp_path / family)
+    edit(folder / "config.json", **changes)
+    says = refused(inspector, folder)
+    assert says.startswith(str(folder))
+    assert told in says
+    assert says.endswith("; take config.json and the weights from one checkpoint")
+    with pytest.raises(LoadFailed):
+        load(load_spec(folder, family, Quantization.BF16), "as-is")
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "told"),
+    [
+        ("llama", {"num_hidden_layers": 1}, "in the checkpoint, but nowhere in the model: model.layers.1.input_layern"),
+        ("llama", {"num_hidden_layers": 3}, "not in the checkpoint, so randomly initialised: model.layers.2.input_"),
+        ("qwen2", {"tie_word_embeddings": False}, "not in the checkpoint, so randomly initialised: lm_head.weight; "),
+    ],
+)
+def test_weights_of_other_names_are_refused_with_the_names(
+    family: str, changes: dict[str, Any], told: str, inspector: Inspector, tmp_path: Path
+) -> None:
+    folder = save_checkpoint(family, tmp_path / family)
+    edit(folder / "config.json", **changes)
+    assert refused(inspector, folder).startswith(f"its weights are not those of its config.json: {told}")
+
+
+@pytest.mark.parametrize("scheme", [Quantization.INT8, Quantization.NF4_DQ], ids=str)
+def test_packed_weights_have_the_shapes_that_they_had_in_floats(
+    scheme: Quantization, inspector: Inspector, tmp_path: Path
+) -> None:
+    made = load(load_spec(save_checkpoint("llama", tmp_path / "plain"), "llama", scheme), "as-is")
+    folder = tmp_path / "packed"
+    made.whole.save_pretrained(folder)
+    save_tokenizer(folder)
+    assert held(inspector, folder) == Fit()
+    edit(folder / "config.json", intermediate_size=128)
+    told = "model.layers.0.mlp.down_proj.weight has shape (128, 256), and the configuration asks for (128, 128)"
+    assert told in refused(inspector, folder)
+
+
+@pytest.mark.parametrize("scheme", [Quantization.INT8, Quantization.NF4], ids=str)
+def test_a_matrix_that_is_turned_before_it_is_packed_has_its_shape(
+    scheme: Quantization, inspector: Inspector, tmp_path: Path
+) -> None:
+    sizes = {"n_embd": 64, "n_layer": 1, "n_head": 4, "n_positions": 64, "vocab_size": 512}
+    config = transformers.AutoConfig.for_model("gpt2", **sizes, bos_token_id=1, eos_token_id=2)
+    auto_class: Any = transformers.AutoModelForCausalLM
+    auto_class.from_config(config).save_pretrained(tmp_path / "plain")
+    packing: Any = transformers.BitsAndBytesConfig
+    fields = quantization_fields(scheme, {})
+    packed = auto_class.from_pretrained(tmp_path / "plain", quantization_config=packing(**fields))
+    packed.save_pretrained(tmp_path / "packed")
+    save_tokenizer(tmp_path / "packed")
+    assert held(inspector, tmp_path / "packed") == Fit()
+
+
+# Tokenizers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{{ messages[0]['content' }}", "TemplateSyntaxError: unexpected '}', expected ']'"),
+        ("{{ messages[0]['content'] | shout }}", "TemplateAssertionError: No filter named 'shout'."),
+        ("{{ raise_exception('no user, please') }}", "TemplateError: no user, please"),
+        ("hello", "its chat template leaves the question out of the text that it makes"),
+    ],
+)
+def test_a_chat_template_that_no_question_goes_through_is_refused_in_its_own_words(
+    template: str, told: str, inspector: Inspector, tmp_path: Path
+) -> None:
+    folder = save_checkpoint("llama", tmp_path / "llama")
+    (folder / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
+    assert held(inspector, folder) == Fit()
+    (folder / "chat_template.jinja").write_text(template)
+    says = refused(inspector, folder)
+    assert says.startswith(f"{folder / 'chat_template.jinja'}: its chat template ")
+    assert says.endswith(f"{told}; correct it, or take the tokenizer that the weights were saved with")
+    with pytest.raises(LoadFailed, match=re.escape(told)):
+        load(load_spec(folder, "llama", Quantization.BF16), "as-is")
+
+
+def test_a_tokenizer_that_cannot_be_loaded_is_refused_unless_it_brings_code(
+    inspector: Inspector, tmp_path: Path
+) -> None:
+    """Its code may be allowed in the entry, once there is one."""
+    folder = save_checkpoint("llama", tmp_path / "llama")
+    (folder / "tokenizer.json").write_text("{}")
+    assert refused(inspector, folder).startswith(f"{folder}: no usable tokenizer: ")
+    edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["acme.AcmeTokenizer", None]})
+    assert held(inspector, folder) == Fit()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from plimsoll.errors import PlimsollError
 from plimsoll.host.channel import Inbox, pack, receive
-from plimsoll.host.describing import Describe, Description
+from plimsoll.host.describing import Describe, Description, Fit, TryFolder
 from plimsoll.host.failures import Raised
 from plimsoll.host.protocol import (
     Agreement,
@@ -136,6 +136,7 @@ class Session:
             Predict: self._predict,
             PredictPlacement: self._place,
             Describe: self._describe,
+            TryFolder: self._try_folder,
             ReadGpuMemory: self._read_gpu_memory,
             Unload: self._unload,
             Generate: self._generate,
@@ -219,6 +220,11 @@ class Session:
         from plimsoll.host.server import describing
 
         return describing.describe(request)
+
+    def _try_folder(self, request: TryFolder) -> Fit:
+        from plimsoll.host.server import fitting
+
+        return fitting.fit(request)
 
     def _generate(self, request: Generate) -> Generated:
         loaded = self._model
