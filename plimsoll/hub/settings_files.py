@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ from plimsoll.hub.pointers import stand_in
 from plimsoll.present.foreign_text import one_line
 
 CONFIG: Final = "config.json"
+SCHEME: Final = "quantization_config"
+"""The key under which a configuration says how its weights are packed."""
 READ_ALWAYS: Final = (CONFIG, "generation_config.json", "tokenizer_config.json", "chat_template.jinja")
 """Files that a load reads where they are there. Of some it says nothing where it cannot."""
 _AGAIN: Final = "download or build it again"
@@ -102,7 +104,7 @@ def _fault_of_json(name: str, text: str) -> str | None:
         return f"is not JSON ({error}); {_AGAIN}"
     if not isinstance(data, dict):
         return f"is JSON, but no table of settings; {_AGAIN}"
-    return _too_large(data) if name == CONFIG else None
+    return (_too_large(data) or _no_scheme(data)) if name == CONFIG else None
 
 
 def _too_large(config: Mapping[str, Any]) -> str | None:
@@ -110,3 +112,22 @@ def _too_large(config: Mapping[str, Any]) -> str | None:
     for path, value, most in too_large(config):
         return f"says {'.'.join(path)} = {value:,}, and no model has more than {most:,}; correct it, or {_AGAIN}"
     return None
+
+
+def _no_scheme(config: Mapping[str, Any]) -> str | None:
+    """The first scheme of a configuration that is none: transformers asks anything for its settings, whatever it is."""
+    for path, value in no_schemes(config):
+        return (
+            f"says {path} = {one_line(json.dumps(value), 60)}, where a table of settings belongs; take it out where "
+            f"the weights are in floats, or {_AGAIN}"
+        )
+    return None
+
+
+def no_schemes(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """The path and the value of what stands in the place of a scheme, in a configuration and its parts, and is none."""
+    for key, value in config.items():
+        if key != SCHEME and isinstance(value, Mapping):
+            yield from no_schemes(value, f"{path}{key}.")
+        elif key == SCHEME and value is not None and not isinstance(value, Mapping):
+            yield f"{path}{key}", value

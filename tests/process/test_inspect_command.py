@@ -384,6 +384,19 @@ def test_a_folder_of_two_checkpoints_is_not_entered(checkpoint: Path, tmp_path: 
     assert not list(tmp_path.glob("*.toml"))
 
 
+@pytest.mark.parametrize("word", ["inspect", "add"])
+def test_a_scheme_that_is_no_table_is_told_with_its_file(checkpoint: Path, tmp_path: Path, word: str) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    config = folder / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "quantization_config": ["nf4"]}))
+    done = plimsoll(word, folder, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f'plimsoll: error: {config}: says quantization_config = ["nf4"], where a table of settings belongs; take it '
+        "out where the weights are in floats, or download or build it again\n"
+    )
+
+
 def test_a_folder_that_is_not_what_was_downloaded_is_not_entered(checkpoint: Path, tmp_path: Path) -> None:
     folder = tmp_path / "snapshot"
     folder.mkdir()

@@ -99,7 +99,6 @@ def test_an_index_that_is_none_is_named(copy: Path) -> None:
         ({"hidden_act": "relu9"}, "KeyError: 'relu9'"),
         ({"rope_parameters": {"rope_type": "nope"}}, "KeyError: 'nope'"),
         ({"pad_token_id": 99_999}, "Padding_idx must be within num_embeddings"),
-        ({"quantization_config": "nf4"}, "'str' object has no attribute 'to_dict'"),
     ],
 )
 def test_a_value_of_which_no_model_can_be_made_is_told_whole(copy: Path, changes: dict[str, Any], said: str) -> None:
@@ -107,6 +106,14 @@ def test_a_value_of_which_no_model_can_be_made_is_told_whole(copy: Path, changes
     failure = refused(copy)
     assert str(failure).startswith(f"{copy / 'config.json'}: no model can be made of its settings: ")
     assert said in str(failure)
+    assert symptom(failure) == "config-values"
+
+
+@pytest.mark.parametrize("scheme", ["nf4", ["nf4"], 4, False])
+def test_a_scheme_that_is_no_table_is_told_with_its_file(copy: Path, scheme: object) -> None:
+    edit(copy / "config.json", quantization_config=scheme)
+    failure = refused(copy)
+    assert str(failure).startswith(f"{copy / 'config.json'}: says quantization_config = {json.dumps(scheme)}, where a ")
     assert symptom(failure) == "config-values"
 
 

@@ -16,6 +16,9 @@ AGAIN = "download or build it again"
 PAGE = b"\n<!DOCTYPE html>\n<html><title>Log in</title></html>"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1234\n"
 
+PACKED = b'{"quantization_config": "nf4"}'
+PARTLY_PACKED = b'{"text_config": {"quantization_config": [{"bits": 4}]}}'
+
 
 @pytest.mark.parametrize(
     ("content", "fault"),
@@ -52,6 +55,16 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64
             f"correct it, or {AGAIN}",
         ),
         (
+            PACKED,
+            'says quantization_config = "nf4", where a table of settings belongs; take it out where the weights are in '
+            f"floats, or {AGAIN}",
+        ),
+        (
+            PARTLY_PACKED,
+            'says text_config.quantization_config = [{"bits": 4}], where a table of settings belongs; take it out '
+            f"where the weights are in floats, or {AGAIN}",
+        ),
+        (
             POINTER,
             "is a Git LFS pointer and not the file itself; git lfs pull there, or hf download the repository again",
         ),
@@ -64,7 +77,15 @@ def test_what_is_no_settings_is_one_line_with_its_place_and_a_step(tmp_path: Pat
     told = f"{file}: {fault}"
     assert first_fault([tmp_path / "absent.json", file]) == told
     [found] = recognise(Seen(text=told), place=Surroundings())
-    assert found.symptom == ("pointer-file" if content == POINTER else "corrupt-file")
+    others = {POINTER: "pointer-file", PACKED: "config-values", PARTLY_PACKED: "config-values"}
+    assert found.symptom == others.get(content, "corrupt-file")
+
+
+@pytest.mark.parametrize("scheme", ["null", "{}", '{"quantization_config": "of another program"}'])
+def test_a_scheme_that_is_a_table_is_judged_elsewhere(tmp_path: Path, scheme: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(f'{{"quantization_config": {scheme}}}')
+    assert fault_of(file) is None
 
 
 def test_a_folder_a_pipe_and_a_link_to_nothing_stand_for_no_file(tmp_path: Path) -> None:

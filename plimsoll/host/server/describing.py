@@ -35,6 +35,7 @@ from plimsoll.host.server.predict.coverage import (
 )
 from plimsoll.host.server.predict.obstacles import fault_of_scheme, scheme_of, supported_attention, unpackable
 from plimsoll.host.server.predict.variant import footprint_of
+from plimsoll.hub.settings_files import SCHEME, no_schemes
 
 _DTYPE: Final = "bfloat16"
 """Of the model on the meta device: no count depends on it."""
@@ -61,8 +62,7 @@ _BOOKKEEPING: Final = frozenset(
 )
 """Keys that say where a file comes from and how it was used, and nothing of the model."""
 _CORRECT: Final = "correct that in config.json, or take the one that the weights were saved with"
-_SCHEME: Final = "quantization_config"
-_ALWAYS_SAID: Final = ("model_type", _SCHEME)
+_ALWAYS_SAID: Final = ("model_type", SCHEME)
 """Keys that an entry says whether or not the class has them: it tells weights that are packed already from others."""
 _OF_THE_MODEL: Final = frozenset({"bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings"})
 """Keys of every configuration that say something of the model all the same."""
@@ -128,10 +128,10 @@ def _file_configuration(raw: Mapping[str, Any]) -> Any:
         own = "auto_map" in raw
         brings = "; the repository brings code of its own for it (auto_map), which is not run" if own else ""
         raise PlimsollError(f"transformers {transformers.__version__} has no model type {model_type!r}{brings}")
-    if (scheme := next(_no_schemes(raw), None)) is not None:
+    if (scheme := next(no_schemes(raw), None)) is not None:
         raise PlimsollError(
-            f"the configuration says {json.dumps(scheme):.60} for {_SCHEME}, and a table of settings is expected: take "
-            "it out of config.json where the weights are in floats, else take the file that they were saved with"
+            f"the configuration says {json.dumps(scheme[1]):.60} for {SCHEME}, and a table of settings is expected: "
+            "take it out of config.json where the weights are in floats, else take the file that they were saved with"
         )
     arguments = {key: value for key, value in raw.items() if key not in _BOOKKEEPING | {"model_type"}}
     try:
@@ -145,15 +145,6 @@ def _file_configuration(raw: Mapping[str, Any]) -> Any:
             f"{_CORRECT}"
         ) from error
     return config
-
-
-def _no_schemes(part: Any) -> Iterator[Any]:
-    """What stands in the place of a scheme, here and in parts of the model, and is none."""
-    if isinstance(part, Mapping):
-        for key, value in part.items():
-            if key == _SCHEME and value is not None and not isinstance(value, Mapping):
-                yield value
-            yield from _no_schemes(value)
 
 
 def _named_architecture(raw: Mapping[str, Any]) -> str:
@@ -290,8 +281,8 @@ def _comparable(config: Any) -> dict[str, Any]:
     """A configuration as data. What makes it of a file, and how it was used, is not in it; nulls of a scheme are what
     the scheme takes without them."""
     plain: dict[str, Any] = json.loads(json.dumps(config.to_dict(), default=str))
-    if _SCHEME in plain:
-        plain[_SCHEME] = _without_nulls(plain[_SCHEME])
+    if SCHEME in plain:
+        plain[SCHEME] = _without_nulls(plain[SCHEME])
     return {key: value for key, value in plain.items() if key not in _BOOKKEEPING}
 
 
@@ -431,11 +422,11 @@ def _saved_dtype(raw: Mapping[str, Any]) -> str | None:
 
 
 def _scheme(raw: Mapping[str, Any]) -> str:
-    config = raw.get(_SCHEME)
+    config = raw.get(SCHEME)
     if config is None:
         return ""
     if fault := fault_of_scheme(config):
-        raise PlimsollError(f"{_SCHEME} in config.json {fault}; correct it, or leave it out for weights in floats")
+        raise PlimsollError(f"{SCHEME} in config.json {fault}; correct it, or leave it out for weights in floats")
     return scheme_of(config)
 
 

@@ -24,9 +24,9 @@ from plimsoll.host.server.failures import LoadFailed
 from plimsoll.host.server.load_options import configured
 from plimsoll.host.server.predict.coverage import skeleton_of
 from plimsoll.host.server.tokens import load_tokenizer, refuse_unknown_tokens
+from plimsoll.hub.settings_files import SCHEME
 
 _META: Final = torch.device("meta")
-_SCHEME: Final = "quantization_config"
 _FOUR_BITS: Final = ".quant_state.bitsandbytes__"
 """Stands between the name of a weight and the kind of its four bits, in the name of the tensor with its shape."""
 _EIGHT_BITS: Final = (".SCB", ".weight_format")
@@ -63,10 +63,10 @@ def fit(request: TryFolder) -> Fit:
 def _tried(spec: LoadSpec, checkpoint: CheckpointFiles) -> tuple[Any, Mapping[str, Any], bool]:
     """The model of the stand-ins, what transformers tells of its load, and whether the weights are packed."""
     config = configured(spec)
-    packed = getattr(config, _SCHEME, None) is not None
+    packed = getattr(config, SCHEME, None) is not None
     for part in (config, config.get_text_config()):
-        if hasattr(part, _SCHEME):
-            delattr(part, _SCHEME)
+        if hasattr(part, SCHEME):
+            delattr(part, SCHEME)
     model_class = type(skeleton_of(config, spec.auto_class, spec.dtype))
     model, info = _FROM_PRETRAINED.__func__(
         model_class,
