@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import transformers
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from plimsoll.catalogue.entries import Catalogue, Quantization, Variant
@@ -37,11 +38,13 @@ from plimsoll.inspection.inspection import Inspection, Inspector
 from plimsoll.inspection.table import render, to_json
 from plimsoll.judge.quantization import check_coverage, check_expected_set, check_stored_bytes
 from plimsoll.plan.predictions import Predictions
+from tests.support.broken_checkpoints import shards
 from tests.support.hub_configs import HUB_CONFIGS
 from tests.support.random_checkpoints import CONFIGS, load_spec, save_checkpoint, save_tokenizer
 from tests.support.small_architectures import TWELVE, save_small
 
 USUAL = (Quantization.BF16, Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ)
+GATE = "layers.1.block_sparse_moe.experts.3.w1."
 FALCON_SAYS = "the software stack leaves 8 weights of FalconLinear in floats"
 
 Inspect = Callable[[Path], Inspection]
@@ -538,6 +541,17 @@ def test_weights_of_other_names_are_refused_with_the_names(
     folder = save_checkpoint(family, tmp_path / family)
     edit(folder / "config.json", **changes)
     assert refused(inspector, folder).startswith(f"its weights are not those of its config.json: {told}")
+
+
+def test_experts_that_cannot_be_put_together_are_refused(inspector: Inspector, tmp_path: Path) -> None:
+    """One of them lacks a matrix, so that transformers has unlike stacks to join."""
+    folder = save_checkpoint("mixtral", tmp_path / "mixtral")
+    [shard] = [file for file in shards(folder) if any(GATE in name for name in load_file(file))]
+    save_file({name: tensor for name, tensor in load_file(shard).items() if GATE not in name}, shard, {"format": "pt"})
+    says = refused(inspector, folder)
+    assert says.startswith(f"{folder}: model.layers.1.mlp.experts.gate_up_proj cannot be put together: Sizes of tens")
+    with pytest.raises(LoadFailed, match="cannot be put together: Sizes of tensors must match"):
+        load(load_spec(folder, "mixtral", Quantization.BF16), "as-is")
 
 
 @pytest.mark.parametrize("scheme", [Quantization.INT8, Quantization.NF4_DQ], ids=str)

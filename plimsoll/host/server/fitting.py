@@ -21,6 +21,8 @@ from plimsoll.host.describing import Fit, TryFolder
 from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.server.checkpoint import CheckpointFiles, file_of, locate
 from plimsoll.host.server.failures import LoadFailed
+from plimsoll.host.server.listening import Listener
+from plimsoll.host.server.load_failures import explain
 from plimsoll.host.server.load_options import configured
 from plimsoll.host.server.predict.coverage import skeleton_of
 from plimsoll.host.server.tokens import load_tokenizer, refuse_unknown_tokens
@@ -31,6 +33,8 @@ _FOUR_BITS: Final = ".quant_state.bitsandbytes__"
 """Stands between the name of a weight and the kind of its four bits, in the name of the tensor with its shape."""
 _EIGHT_BITS: Final = (".SCB", ".weight_format")
 """What bitsandbytes stores beside a weight of eight bits, which keeps its shape."""
+_UNLIKE: Final = ("stack expects each tensor to be equal size", "Sizes of tensors must match except in dimension")
+"""What torch says of experts that cannot be put together, with bytes and without."""
 _FROM_PRETRAINED: Final[Any] = transformers.PreTrainedModel.from_pretrained
 
 
@@ -45,10 +49,17 @@ def fit(request: TryFolder) -> Fit:
     checkpoint = locate(spec.checkpoint, spec.revision, allow_pickle=spec.allow_pickle)
     if checkpoint is None:
         return Fit()
-    try:
-        model, info, packed = _tried(spec, checkpoint)
-    except Exception:  # noqa: BLE001  an operation that works with bytes alone raises what it likes
-        return Fit(tokenizer_fault=_fault_of_tokenizer(spec, None))
+    with Listener() as listener:
+        try:
+            model, info, packed = _tried(spec, checkpoint)
+        except Exception as error:  # noqa: BLE001  an operation that works with bytes alone raises what it likes
+            fault = str(explain(error, spec, checkpoint, listener.heard()))
+            is_certain = any(words in fault for words in _UNLIKE)
+            return Fit(
+                fault=fault if is_certain else "",
+                misshapen=int(is_certain),
+                tokenizer_fault=_fault_of_tokenizer(spec, None),
+            )
     wrong = sorted(_misshapen(info["mismatched_keys"], packed=packed))
     return Fit(
         fault=_told(checkpoint, *wrong[0]) if wrong else "",
