@@ -83,7 +83,7 @@ def enterable(inspection: Inspection) -> Description:
 
 
 def must_fit(name: str, fit: Fit) -> None:
-    """Raise PlimsollError for a folder whose files do not go with its configuration: each load would fail for it."""
+    """Raise PlimsollError for a folder whose files do not go with its configuration: no run could accept it."""
     if fit.fault:
         others = f" ({fit.misshapen} such tensors)" if fit.misshapen > 1 else ""
         raise PlimsollError(f"{one_line(name)} cannot be entered: {fit.fault}{others}; {_ONE_CHECKPOINT}")
