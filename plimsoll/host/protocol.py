@@ -465,9 +465,10 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompareCache(Request[Agreement]):
+class CompareCache(Request[Agreement | None]):
     """Logits of greedy decoding token by token with the cache, against one uncached pass over the same tokens: of all
-    questions together, of which a shorter one is said again and again until it is as long as the longest."""
+    questions together, of which a shorter one is said again and again until it is as long as the longest. None where
+    the model's class has no cache."""
 
     questions: tuple[Prompt, ...]
     new_tokens: int

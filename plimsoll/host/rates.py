@@ -162,8 +162,9 @@ class GenerationSpeed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimeGeneration(Request[GenerationSpeed]):
-    """Decode greedily from random tokens, never ending early, so many rounds after one that is not counted."""
+class TimeGeneration(Request[GenerationSpeed | None]):
+    """Decode greedily from random tokens, never ending early, so many rounds after one that is not counted. None where
+    the model's class has no cache, and each token takes the whole text again."""
 
     batch: int
     prompt_tokens: int

@@ -11,6 +11,15 @@ from tests.support.subsession import Outcome, run_suite
 _SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 512}
 FALCON = {"model_type": "falcon", **_SIZES}
 GEMMA = {"model_type": "gemma2", "intermediate_size": 128, "num_key_value_heads": 2, "head_dim": 16, **_SIZES}
+RECURRENT = {
+    "model_type": "recurrent_gemma",
+    "intermediate_size": 128,
+    "num_key_value_heads": 1,
+    "lru_width": 64,
+    **_SIZES,
+    "num_hidden_layers": 3,
+}
+FIRST_GPT = {"model_type": "openai-gpt", "n_embd": 64, "n_layer": 2, "n_head": 4, "vocab_size": 512}
 T5 = {"model_type": "t5", "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 1, "num_heads": 4, "vocab_size": 512}
 
 
@@ -37,6 +46,10 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
                 variant_entry("odd-gemma", ["bf16"]),
                 entry("odd-t5", "T5ForConditionalGeneration", T5, auto_class="AutoModelForSeq2SeqLM"),
                 variant_entry("odd-t5", ["bf16"]),
+                entry("odd-recurrent", "RecurrentGemmaForCausalLM", RECURRENT),
+                variant_entry("odd-recurrent", ["bf16"]),
+                entry("odd-first-gpt", "OpenAIGPTLMHeadModel", FIRST_GPT),
+                variant_entry("odd-first-gpt", ["bf16"], attention="eager"),
                 sound,
                 variant_entry("odd-sound", ["nf4-dq", "int8"]),
                 variant_entry("odd-sound", ["bf16"], name="bf16-flash", attention="flash_attention_2"),
@@ -50,6 +63,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         )
     )
     asked = "odd- and (test_quantization or loads_in_asked_dtype or stored_bytes)"
+    asked += " or cached_decoding and (odd-recurrent or odd-first-gpt)"
     return run_suite(tmp_path_factory.mktemp("reports"), f"--catalogue={catalogue}", "-k", asked, "--content=full")
 
 
@@ -66,6 +80,22 @@ def test_the_same_weights_in_floats_are_sound(outcome: Outcome) -> None:
     cells = [cell for cell in outcome.results["cells"] if cell["variant"] == "odd-falcon/bf16"]
     assert len(cells) >= 5
     assert {cell["outcome"] for cell in cells} == {"pass"}
+
+
+def test_a_cache_that_a_class_keeps_in_its_modules_is_compared(outcome: Outcome) -> None:
+    assert outcome.cell("test_cached_decoding_agrees", "odd-recurrent/bf16")["outcome"] == "pass"
+    (event,) = (
+        event
+        for event in outcome.events
+        if event["event"] == "measurement" and event["metric"] == "cache_divergence" and "recurrent" in event["cell"]
+    )
+    assert 0 < event["value"] < 0.25
+
+
+def test_a_class_that_has_no_cache_is_skipped_with_its_reason(outcome: Outcome) -> None:
+    cell = outcome.cell("test_cached_decoding_agrees", "odd-first-gpt/bf16")
+    assert (cell["outcome"], cell["code"]) == ("skip", "architecture")
+    assert cell["reason"].startswith("has a class that has no cache, and computes the whole text again for each token")
 
 
 @pytest.mark.parametrize("asked", ["odd-sound/nf4-dq", "odd-sound/int8", "odd-local/nf4"])

@@ -129,6 +129,11 @@ MODELS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
         },
     ),
     "mamba": ("MambaForCausalLM", {"hidden_size": 64, "state_size": 4, "num_hidden_layers": 2, **_TOKENS}),
+    "recurrent_gemma": (
+        "RecurrentGemmaForCausalLM",
+        {**_SIZES, "num_hidden_layers": 3, "num_key_value_heads": 1, "lru_width": 64},
+    ),
+    "openai-gpt": ("OpenAIGPTLMHeadModel", {"n_embd": 64, "n_head": 4, "n_layer": 2, "n_positions": 128, **_TOKENS}),
     "jamba": (
         "JambaForCausalLM",
         {
@@ -398,7 +403,29 @@ def test_a_null_that_was_forgotten_is_remarked_on() -> None:
 
 def test_states_in_the_place_of_keys_and_values_are_compared_with_no_cache(saved: Callable[[str], Path]) -> None:
     model = loaded(saved("mamba"), "mamba", BF16)
-    assert compare_cache(model, CompareCache(questions=("12 40 41 42",), new_tokens=4)).divergence < 0.1
+    agreement = compare_cache(model, CompareCache(questions=("12 40 41 42",), new_tokens=4))
+    assert agreement is not None
+    assert agreement.divergence < 0.1
+
+
+def test_states_that_a_class_keeps_in_its_modules_are_compared_with_no_cache(saved: Callable[[str], Path]) -> None:
+    model = loaded(saved("recurrent_gemma"), "recurrent_gemma", BF16)
+    request = CompareCache(questions=("12 40 41 42", "7 9 11 30 31 32 33"), new_tokens=6)
+    sound = compare_cache(model, request)
+    assert sound is not None
+    assert sound.divergence < 0.1
+    assert sound.positions == 12
+    for part in model.model.modules():
+        if type(part).__name__ == "RecurrentGemmaRglru":
+            part.register_forward_hook(lambda part, *_: setattr(part, "recurrent_states", None))
+    stale = compare_cache(model, request)
+    assert stale is not None
+    assert stale.divergence > 3 * sound.divergence
+
+
+def test_a_class_that_has_no_cache_has_nothing_to_compare(saved: Callable[[str], Path]) -> None:
+    model = loaded(saved("openai-gpt"), "openai-gpt", BF16)
+    assert compare_cache(model, CompareCache(questions=("12 40 41 42",), new_tokens=4)) is None
 
 
 @pytest.mark.parametrize(

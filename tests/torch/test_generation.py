@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from transformers.modeling_outputs import CausalLMOutput
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.host.protocol import CompareBatch, CompareCache, Generate, Score
+from plimsoll.host.protocol import Agreement, CompareBatch, CompareCache, Generate, Score
 from plimsoll.host.server import generation
 from plimsoll.host.server.loading import LoadedModel, load
 from plimsoll.judge.generation import answered, repetition
@@ -28,6 +29,13 @@ def limit(metric: str) -> float:
     (claim,) = read_catalogue().variants["tiny-llama/bf16"].claims_on(metric)
     assert claim.high is not None
     return claim.high
+
+
+def compared(loaded: LoadedModel, request: CompareCache) -> Agreement:
+    """What is compared of a class that has a cache."""
+    found = generation.compare_cache(loaded, request)
+    assert found is not None
+    return found
 
 
 @pytest.fixture
@@ -79,7 +87,7 @@ def test_nobody_pays_for_digests_unasked(loaded: LoadedModel) -> None:
 
 def test_cache_agrees_and_a_stale_one_does_not(loaded: LoadedModel) -> None:
     request = CompareCache(questions=QUESTIONS[:3], new_tokens=5)
-    sound = generation.compare_cache(loaded, request)
+    sound = compared(loaded, request)
     assert sound.divergence < limit("cache_divergence") / 2
     assert sound.positions == 15
 
@@ -89,7 +97,39 @@ def test_cache_agrees_and_a_stale_one_does_not(loaded: LoadedModel) -> None:
         return forward(*args, past_key_values=None, **kwargs)
 
     loaded.model.forward = forgets
-    assert generation.compare_cache(loaded, request).divergence > 3 * limit("cache_divergence")
+    assert compared(loaded, request).divergence > 3 * limit("cache_divergence")
+
+
+def test_a_pass_that_gives_no_cache_back_is_compared_by_what_generate_decodes(loaded: LoadedModel) -> None:
+    request = CompareCache(questions=QUESTIONS[:3], new_tokens=5)
+    forward = loaded.model.forward
+
+    def withholds(*args: Any, **kwargs: Any) -> CausalLMOutput:
+        return CausalLMOutput(logits=forward(*args, **kwargs).logits)
+
+    loaded.model.forward = withholds
+    sound = compared(loaded, request)
+    assert sound.divergence < limit("cache_divergence") / 2
+    assert sound.positions == 15
+
+    def forgets(*args: Any, past_key_values: Any = None, **kwargs: Any) -> CausalLMOutput:
+        return withholds(*args, past_key_values=None, **kwargs)
+
+    loaded.model.forward = forgets
+    assert compared(loaded, request).divergence > 3 * limit("cache_divergence")
+
+
+def test_a_class_with_a_cache_that_takes_the_whole_text_again_is_not_passed_over(loaded: LoadedModel) -> None:
+    """generate() would decode without a cache, and agree with itself."""
+    forward = loaded.model.forward
+
+    def has_none(*args: Any, input_ids: torch.Tensor, **_: Any) -> CausalLMOutput:
+        return CausalLMOutput(logits=forward(*args, input_ids=input_ids, use_cache=False).logits)
+
+    loaded.model.forward = has_none
+    loaded.model.prepare_inputs_for_generation = lambda ids, attention_mask=None, **_: {"input_ids": ids}
+    with pytest.raises(generation.NoCacheError, match="was asked for a cache gave none"):
+        generation.compare_cache(loaded, CompareCache(questions=QUESTIONS[:3], new_tokens=5))
 
 
 def test_the_cache_is_compared_over_the_longest_question_in_every_row(loaded: LoadedModel) -> None:

@@ -8,7 +8,16 @@ from typing import Any, cast
 import pytest
 import torch
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
+    RecurrentGemmaConfig,
+    RecurrentGemmaForCausalLM,
+)
 
 from plimsoll.host.rates import GenerationSpeed, TimeGeneration
 from plimsoll.host.server.generation_speed import time_generation
@@ -24,6 +33,12 @@ SMALL: dict[str, Any] = {
 
 
 def timed(model: nn.Module, **changes: Any) -> GenerationSpeed:
+    found = asked(model, **changes)
+    assert found is not None
+    return found
+
+
+def asked(model: nn.Module, **changes: Any) -> GenerationSpeed | None:
     request = {"batch": 2, "prompt_tokens": 5, "new_tokens": 3, "rounds": 4} | changes
     return time_generation(cast("Any", SimpleNamespace(model=model.eval())), TimeGeneration(**request))
 
@@ -63,3 +78,28 @@ def test_only_tokens_that_every_vocabulary_has_are_asked() -> None:
     prompts = [ids for ids in asked if ids.shape[1] == 200]
     assert len(prompts) == 2
     assert max(int(ids.max()) for ids in prompts) < 256
+
+
+def test_a_class_that_keeps_its_cache_in_its_modules_is_timed_by_generate() -> None:
+    config = RecurrentGemmaConfig(
+        vocab_size=300,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        lru_width=16,
+    )
+    model = RecurrentGemmaForCausalLM(config)
+    widths: list[int] = []
+    model.model.embed_tokens.register_forward_pre_hook(lambda _, inputs: widths.append(inputs[0].shape[1]))
+    found = timed(model)
+    assert (len(found.first), len(found.step)) == (4, 4)
+    assert min(*found.first, *found.step) > 0
+    assert widths[-16:] == [5, 1, 1, 1] * 4
+    assert any(name.endswith("rg_lru") for name in found.used)
+    assert not model._forward_pre_hooks, "nothing is left behind in the model"
+
+
+def test_a_class_that_has_no_cache_is_not_timed() -> None:
+    assert asked(OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=300, n_embd=16, n_layer=2, n_head=2))) is None

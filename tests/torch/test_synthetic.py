@@ -344,6 +344,7 @@ def test_token_ids_are_answered_and_compared(family: str) -> None:
     assert (answer.pad_token, answer.eos_tokens) == ("0", ("2",))
     cache = generation.compare_cache(loaded, CompareCache(questions=PROMPTS, new_tokens=4))
     batch = generation.compare_batch(loaded, CompareBatch(questions=PROMPTS))
+    assert cache is not None
     assert (cache.positions, batch.positions) == (12, 3)
     assert max(cache.divergence, batch.divergence) < 0.1
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from plimsoll import clock
 from plimsoll.host.rates import GenerationSpeed, TimeGeneration
-from plimsoll.host.server.generation import input_device, kept
+from plimsoll.host.server.generation import NoCacheError, generated, input_device, kept
 
 if TYPE_CHECKING:
     from plimsoll.host.server.loading import LoadedModel
 
 _SEED: Final = 20
 _BYTES: Final = 256
+_Round = Callable[[Any, torch.Tensor, int], tuple[float, float]]
 
 
 @torch.inference_mode()
-def time_generation(loaded: LoadedModel, request: TimeGeneration) -> GenerationSpeed:
-    """Decode greedily, as often as is asked for, after a round that pulls in what it needs."""
+def time_generation(loaded: LoadedModel, request: TimeGeneration) -> GenerationSpeed | None:
+    """Decode greedily, as often as is asked for, after a round that pulls in what it needs. None for a class that has
+    no cache: what its tokens take grows with the text, and no limit is for that."""
     model = loaded.model
     device = input_device(model)
     # The first ids stand for bytes in every vocabulary; among the last are tokens that stand for pictures and sound.
@@ -31,8 +35,15 @@ def time_generation(loaded: LoadedModel, request: TimeGeneration) -> GenerationS
         (request.batch, request.prompt_tokens),
         generator=torch.Generator().manual_seed(_SEED),
     ).to(device)
-    used = _used(model, prompt)
-    rounds = [_round(model, prompt, request.new_tokens) for _ in range(request.rounds)]
+    play: _Round = _round
+    try:
+        used = _used(model, prompt, play)
+    except NoCacheError:
+        if generated(model, prompt, 2) is None:
+            return None
+        play = _generated_round
+        used = _used(model, prompt, play)
+    rounds = [play(model, prompt, request.new_tokens) for _ in range(request.rounds)]
     return GenerationSpeed(
         batch=request.batch,
         prompt_tokens=request.prompt_tokens,
@@ -42,7 +53,7 @@ def time_generation(loaded: LoadedModel, request: TimeGeneration) -> GenerationS
     )
 
 
-def _used(model: Any, prompt: torch.Tensor) -> tuple[str, ...]:
+def _used(model: Any, prompt: torch.Tensor, play: _Round) -> tuple[str, ...]:
     """The modules whose parameters a step reads, seen in a round that is not counted: towers for pictures and sound lie
     beside a model's text, and a token reads nothing of them."""
     seen: dict[str, None] = {}
@@ -52,7 +63,7 @@ def _used(model: Any, prompt: torch.Tensor) -> tuple[str, ...]:
         for name, part in owners.items()
     ]
     try:
-        _round(model, prompt, 1)
+        play(model, prompt, 1)
     finally:
         for hook in hooks:
             hook.remove()
@@ -62,8 +73,9 @@ def _used(model: Any, prompt: torch.Tensor) -> tuple[str, ...]:
 
 
 def _round(model: Any, prompt: torch.Tensor, new_tokens: int) -> tuple[float, float]:
-    """Seconds to the first token, and the mean of each further one."""
-    devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+    """Seconds to the first token, and the mean of each further one. Raises NoCacheError where a pass gives no cache
+    back."""
+    devices = _gpus(model)
     width = prompt.shape[1]
     _wait(devices)
     began = clock.monotonic()
@@ -80,6 +92,35 @@ def _round(model: Any, prompt: torch.Tensor, new_tokens: int) -> tuple[float, fl
         choice = output.logits[:, -1:].argmax(-1)
     _wait(devices)
     return first, (clock.monotonic() - began - first) / new_tokens
+
+
+class _FirstToken(LogitsProcessor):
+    """Notes when the logits of the first token were there."""
+
+    def __init__(self, devices: set[torch.device]) -> None:
+        self._devices = devices
+        self.at = 0.0
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002  the interface's
+        if not self.at:
+            _wait(self._devices)
+            self.at = clock.monotonic()
+        return scores
+
+
+def _generated_round(model: Any, prompt: torch.Tensor, new_tokens: int) -> tuple[float, float]:
+    """The same by generate(), for a class that keeps in its own modules what the next token needs."""
+    devices = _gpus(model)
+    _wait(devices)
+    noted = _FirstToken(devices)
+    began = clock.monotonic()
+    generated(model, prompt, 1 + new_tokens, logits_processor=LogitsProcessorList([noted]))
+    _wait(devices)
+    return noted.at - began, (clock.monotonic() - noted.at) / new_tokens
+
+
+def _gpus(model: Any) -> set[torch.device]:
+    return {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
 
 
 def _wait(devices: set[torch.device]) -> None:

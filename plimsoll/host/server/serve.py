@@ -238,7 +238,7 @@ class Session:
 
         return answering.answer(loaded, request)
 
-    def _compare_cache(self, request: CompareCache) -> Agreement:
+    def _compare_cache(self, request: CompareCache) -> Agreement | None:
         loaded = self._model
         from plimsoll.host.server import generation
 
@@ -335,7 +335,7 @@ class Session:
 
         return agreement.compute_bits(request)
 
-    def _time_generation(self, request: TimeGeneration) -> GenerationSpeed:
+    def _time_generation(self, request: TimeGeneration) -> GenerationSpeed | None:
         loaded = self._model
         from plimsoll.host.server import generation_speed
 
