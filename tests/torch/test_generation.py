@@ -11,6 +11,7 @@ from transformers.modeling_outputs import CausalLMOutput
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.errors import PlimsollError
 from plimsoll.host.protocol import Agreement, CompareBatch, CompareCache, Generate, Score
 from plimsoll.host.server import generation
 from plimsoll.host.server.loading import LoadedModel, load
@@ -165,6 +166,24 @@ def test_nan_never_agrees(loaded: LoadedModel) -> None:
         loaded.model.lm_head.weight[7] = float("nan")
     agreement = generation.compare_batch(loaded, CompareBatch(questions=QUESTIONS[:2]))
     assert agreement.divergence != agreement.divergence
+
+
+@pytest.mark.parametrize("part", ["lm_head", "model.norm"])
+def test_a_model_that_tells_no_token_from_another_is_named_for_that(loaded: LoadedModel, part: str) -> None:
+    with torch.no_grad():
+        loaded.model.get_submodule(part).weight.zero_()
+    said = r"the model gives every token the same logit, at each of \d positions"
+    with pytest.raises(PlimsollError, match=said):
+        generation.compare_cache(loaded, CompareCache(questions=QUESTIONS[:2], new_tokens=3))
+    with pytest.raises(PlimsollError, match=said):
+        generation.compare_batch(loaded, CompareBatch(questions=QUESTIONS[:2]))
+
+
+def test_only_one_side_that_tells_no_token_from_another_differs() -> None:
+    reference = torch.randn(4, 300, generator=torch.Generator().manual_seed(0))
+    assert generation.agreement_of([(torch.zeros(4, 300), reference)]).divergence > 1
+    reference[2:] = 0
+    assert generation.agreement_of([(reference, reference)]).divergence == 0
 
 
 def test_score_compares_with_what_was_saved(loaded: LoadedModel, tmp_path: Path) -> None:

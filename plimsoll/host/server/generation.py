@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from plimsoll import clock
+from plimsoll.errors import PlimsollError
 from plimsoll.host.protocol import (
     Agreement,
     CompareBatch,
@@ -290,9 +291,19 @@ def compare_batch(loaded: LoadedModel, request: CompareBatch) -> Agreement:
 
 
 def agreement_of(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> Agreement:
-    """Compare (other, reference) logits, each of shape (positions, vocabulary); NaN anywhere gives NaN."""
+    """Compare (other, reference) logits, each of shape (positions, vocabulary); NaN anywhere gives NaN.
+
+    Raises PlimsollError where the reference tells no token from another: such a model says nothing, and differences
+    have no spread to be measured by.
+    """
     other = torch.cat([pair[0] for pair in pairs]).float()
     reference = torch.cat([pair[1] for pair in pairs]).float()
+    if bool(torch.isfinite(reference).all()) and bool((reference.amax(-1) == reference.amin(-1)).all()):
+        raise PlimsollError(
+            f"the model gives every token the same logit, at each of {reference.shape[0]} positions, so there is "
+            "nothing to compare: its output head or all that goes into it is zeros, or its tokenizer makes padding of "
+            "every word; compare the digests of the checkpoint's files with those of its repository"
+        )
     differences = (other - reference).abs().amax(-1) / reference.std()
     return Agreement(
         divergence=float(differences.mean()),
