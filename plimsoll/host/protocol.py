@@ -520,7 +520,8 @@ class Scored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score(Request[Scored]):
-    """Compute next-token logits for questions and their answers; write them to a file, or compare with such a file."""
+    """Compute next-token logits for questions and their answers, cut to the model's context; write them to a file, or
+    compare with such a file."""
 
     questions: tuple[Prompt, ...]
     answers: tuple[Prompt, ...]
@@ -569,7 +570,7 @@ class TextLikelihood:
     nats: float
     """Summed over the tokens that were predicted; NaN where a raw logit was not finite."""
     bytes: int
-    """Of the text in UTF-8, without those of a first token that nothing came before."""
+    """Of the text in UTF-8, as far as it was read, without those of a first token that nothing came before."""
     tokens: int
     faithful: bool
     """True where the tokenizer gives the text back as it was, but for white space around it."""
@@ -579,7 +580,7 @@ class TextLikelihood:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadText(Request[tuple[TextLikelihood, ...]]):
-    """Read each text as it stands, without a chat around it."""
+    """Read each text as it stands, without a chat around it, up to the end of the model's context."""
 
     texts: tuple[str, ...]
 

@@ -152,6 +152,7 @@ class GenerationSpeed:
 
     batch: int
     prompt_tokens: int
+    """Those that were asked for, unless the context is too short for them."""
     first: tuple[float, ...]
     """From the prompt to the first token."""
     step: tuple[float, ...]
@@ -163,8 +164,9 @@ class GenerationSpeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeGeneration(Request[GenerationSpeed | None]):
-    """Decode greedily from random tokens, never ending early, so many rounds after one that is not counted. None where
-    the model's class has no cache, and each token takes the whole text again."""
+    """Decode greedily from random tokens, never ending early, so many rounds after one that is not counted; where the
+    context is shorter, fewer tokens. None where the model's class has no cache, and each token takes the whole text
+    again."""
 
     batch: int
     prompt_tokens: int

@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     MixtralConfig,
@@ -99,6 +101,16 @@ def test_a_class_that_keeps_its_cache_in_its_modules_is_timed_by_generate() -> N
     assert widths[-16:] == [5, 1, 1, 1] * 4
     assert any(name.endswith("rg_lru") for name in found.used)
     assert not model._forward_pre_hooks, "nothing is left behind in the model"
+
+
+@pytest.mark.parametrize(("context", "prompt", "steps"), [(64, 20, 9), (24, 15, 9), (10, 5, 5)])
+def test_no_more_tokens_are_asked_than_there_are_positions_for(context: int, prompt: int, steps: int) -> None:
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=300, n_positions=context, n_embd=16, n_layer=2, n_head=2))
+    passes: list[int] = []
+    model.transformer.register_forward_pre_hook(lambda *_: passes.append(1))
+    found = timed(model, prompt_tokens=20, new_tokens=9, rounds=1)
+    assert found.prompt_tokens == prompt
+    assert len(passes) == 2 + 1 + steps
 
 
 def test_a_class_that_has_no_cache_is_not_timed() -> None:

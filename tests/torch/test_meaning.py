@@ -6,17 +6,19 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from plimsoll.catalogue.entries import Quantization
-from plimsoll.host.protocol import MakeReference, ReadText, Score
+from plimsoll.host.protocol import CompareLogits, LoadSpec, MakeReference, ReadText, Score
 from plimsoll.host.server import generation, meaning, reference
 from plimsoll.host.server.loading import load
 from tests.support.broken_checkpoints import shipped
-from tests.support.random_checkpoints import ARCHITECTURES, load_spec, save_checkpoint
+from tests.support.random_checkpoints import ARCHITECTURES, load_spec, save_checkpoint, save_tokenizer
 
 NUMBERS = "1 2 3 5 8 13 21 34 55 89 144 233"
 
@@ -69,6 +71,40 @@ def test_text_is_read_with_the_probability_of_each_token(checkpoints: dict[str, 
     assert reading.nats / reading.tokens == pytest.approx(float(loss), rel=1e-5)
     assert reading.bytes == len(NUMBERS) - 1
     assert reading.faithful
+
+
+def short_of_positions(folder: Path) -> LoadSpec:
+    """A GPT-2 with eight learned positions."""
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=512, n_positions=8, n_embd=64, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=2)
+    model: Any = GPT2LMHeadModel(config)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    save_tokenizer(folder)
+    return load_spec(folder, "llama", Quantization.FP32, architecture="GPT2LMHeadModel")
+
+
+def test_text_is_read_up_to_the_end_of_the_context(tmp_path: Path) -> None:
+    loaded = load(short_of_positions(tmp_path), "as-is")
+    whole, *parts = meaning.read(loaded, ReadText(texts=(NUMBERS, "1 2 3 5 8 13 21 34", "1 2 3")))
+    assert whole.faithful
+    assert (whole.tokens, whole.bytes) == (7, len("1 2 3 5 8 13 21 34") - 1)
+    assert (whole.nats, whole.bytes) == (parts[0].nats, parts[0].bytes)
+    assert (parts[1].tokens, parts[1].bytes) == (2, 4)
+
+
+def test_texts_beyond_the_context_are_cut_alike_on_both_sides(tmp_path: Path) -> None:
+    spec = short_of_positions(tmp_path / "gpt2")
+    questions, answers = ("1 2 3", NUMBERS, "7 8 9 10 11 12"), (NUMBERS, "9 8", NUMBERS)
+    paths = {name: str(tmp_path / f"{name}.safetensors") for name in ("packed", "reference")}
+    score = Score(questions=questions, answers=answers, save_to=paths["packed"])
+    packed = replace(spec, quantization=Quantization.INT8)
+    assert generation.score(load(packed, "as-is"), score).positions == 5 + 2 + 4
+    asked = replace(score, save_to=paths["reference"])
+    reference.make(MakeReference(spec=spec, score=asked, scratch=str(tmp_path / "scratch")))
+    found = generation.compare_logits(CompareLogits(logits=paths["packed"], reference=paths["reference"]))
+    assert found.positions == 11
+    assert found.mean_kl is not None
+    assert found.mean_kl < 0.01
 
 
 def test_a_tokenizer_that_loses_words_is_not_faithful(checkpoints: dict[str, Path]) -> None:

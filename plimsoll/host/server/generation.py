@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -37,6 +37,10 @@ from plimsoll.host.server.tokens import deciding_ends, deciding_padding
 
 if TYPE_CHECKING:
     from plimsoll.host.server.loading import LoadedModel
+
+
+_CONTEXTS: Final = ("max_position_embeddings", "n_positions", "max_seq_len")
+"""What configurations call the tokens that there are positions for; transformers knows many by the first name."""
 
 
 class _FiniteCheck(LogitsProcessor):
@@ -117,6 +121,14 @@ def input_device(model: Any) -> torch.device:
     place = getattr(getattr(embedding, "_hf_hook", None), "execution_device", None)
     # Parameters that are brought in one by one are nowhere between two passes.
     return torch.device("cpu") if place is None else torch.device("cuda", place) if isinstance(place, int) else place
+
+
+def context_of(model: Any) -> int | None:
+    """The tokens that the model has positions for, by its configuration; None where that does not say. Beyond them a
+    table of positions has no row."""
+    config = model.config.get_text_config()
+    told = (getattr(config, name, None) for name in _CONTEXTS)
+    return next((tokens for tokens in told if isinstance(tokens, int) and tokens > 0), None)
 
 
 def _batches(items: Sequence[Prompt], size: int) -> Iterator[Sequence[Prompt]]:
@@ -353,14 +365,18 @@ def _answer_logits(loaded: LoadedModel, request: Score) -> tuple[torch.Tensor, t
     """Float32 logits (positions, vocabulary) that predict each answer token, and those tokens (positions,).
 
     One pass for all texts, padded on the right, where a decoder does not look: a reference that is brought in part by
-    part then reads its weights once, and both sides compute in the same shapes.
+    part then reads its weights once, and both sides compute in the same shapes. What is longer than the context is cut,
+    alike on both sides, which have one configuration and one tokenizer.
     """
     tokenizer, device = loaded.tokenizer, input_device(loaded.model)
-    prompts = [question_ids(loaded, question) for question in request.questions]
-    targets = [
+    asked = [question_ids(loaded, question) for question in request.questions]
+    answers = [
         _text_ids(tokenizer, answer, special=False) if isinstance(answer, str) else list(answer)
         for answer in request.answers
     ]
+    context = context_of(loaded.model)
+    fitted = [_fitted(prompt, target, context) for prompt, target in zip(asked, answers, strict=True)]
+    prompts, targets = [prompt for prompt, _ in fitted], [target for _, target in fitted]
     rows = [[*prompt, *target] for prompt, target in zip(prompts, targets, strict=True)]
     width = max(map(len, rows))
     pad = loaded.model.generation_config.pad_token_id or 0
@@ -374,3 +390,12 @@ def _answer_logits(loaded: LoadedModel, request: Score) -> tuple[torch.Tensor, t
         for row, (prompt, target) in enumerate(zip(prompts, targets, strict=True))
     ]
     return torch.cat(logits).contiguous(), torch.cat([torch.tensor(target) for target in targets])
+
+
+def _fitted(prompt: list[int], target: list[int], context: int | None) -> tuple[list[int], list[int]]:
+    """A prompt and its answer within the context: the prompt loses its beginning where it takes more than half and the
+    answer does not fit beside it, and the answer its end."""
+    if context is None:
+        return prompt, target
+    prompt = prompt[-max(context // 2, context - len(target)) :]
+    return prompt, target[: context - len(prompt)]

@@ -11,7 +11,7 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from plimsoll import clock
 from plimsoll.host.rates import GenerationSpeed, TimeGeneration
-from plimsoll.host.server.generation import NoCacheError, generated, input_device, kept
+from plimsoll.host.server.generation import NoCacheError, context_of, generated, input_device, kept
 
 if TYPE_CHECKING:
     from plimsoll.host.server.loading import LoadedModel
@@ -29,10 +29,14 @@ def time_generation(loaded: LoadedModel, request: TimeGeneration) -> GenerationS
     device = input_device(model)
     # The first ids stand for bytes in every vocabulary; among the last are tokens that stand for pictures and sound.
     vocabulary = min(_BYTES, model.get_input_embeddings().weight.shape[0])
+    new_tokens, prompt_tokens = request.new_tokens, request.prompt_tokens
+    if context := context_of(model):
+        new_tokens = min(new_tokens, context // 2)
+        prompt_tokens = min(prompt_tokens, context - new_tokens)
     prompt = torch.randint(
         0,
         vocabulary,
-        (request.batch, request.prompt_tokens),
+        (request.batch, prompt_tokens),
         generator=torch.Generator().manual_seed(_SEED),
     ).to(device)
     play: _Round = _round
@@ -43,10 +47,10 @@ def time_generation(loaded: LoadedModel, request: TimeGeneration) -> GenerationS
             return None
         play = _generated_round
         used = _used(model, prompt, play)
-    rounds = [play(model, prompt, request.new_tokens) for _ in range(request.rounds)]
+    rounds = [play(model, prompt, new_tokens) for _ in range(request.rounds)]
     return GenerationSpeed(
         batch=request.batch,
-        prompt_tokens=request.prompt_tokens,
+        prompt_tokens=prompt_tokens,
         first=tuple(first for first, _ in rounds),
         step=tuple(step for _, step in rounds),
         used=used,

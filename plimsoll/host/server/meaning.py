@@ -10,7 +10,7 @@ import torch
 
 from plimsoll.host.protocol import LoadSpec, Manners, ReadText, TextLikelihood
 from plimsoll.host.server.chat import rendered
-from plimsoll.host.server.generation import input_device
+from plimsoll.host.server.generation import context_of, input_device
 from plimsoll.host.server.tokens import deciding_ends
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _SHOWN = 200
 
 @torch.inference_mode()
 def read(loaded: LoadedModel, request: ReadText) -> tuple[TextLikelihood, ...]:
-    """How each text is read; a pass a text."""
+    """How each text is read, as far as the context reaches; a pass a text."""
     return tuple(_read(loaded, text) for text in request.texts)
 
 
@@ -32,6 +32,10 @@ def _read(loaded: LoadedModel, text: str) -> TextLikelihood:
     decoded = str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
     # What a tokenizer puts before every text is what the model was trained to begin with.
     begin = _beginning(tokenizer, text, ids)
+    context, size = context_of(loaded.model), len(text.encode())
+    if context is not None and len(begin) + len(ids) > context:
+        ids = ids[: context - len(begin)]
+        size = len(str(tokenizer.decode(ids)).encode())
     device = input_device(loaded.model)
     logits = loaded.model(input_ids=torch.tensor([[*begin, *ids]], device=device), use_cache=False).logits[0].float()
     first = len(begin) or 1
@@ -40,7 +44,7 @@ def _read(loaded: LoadedModel, text: str) -> TextLikelihood:
     unread = 0 if begin else len(str(tokenizer.decode(ids[:1])).encode())
     return TextLikelihood(
         nats=-float(chosen.double().sum()) if bool(torch.isfinite(logits).all()) else math.nan,
-        bytes=len(text.encode()) - unread,
+        bytes=size - unread,
         tokens=len(wanted),
         faithful=decoded.strip() == text.strip(),
         decoded=decoded[:_SHOWN],
