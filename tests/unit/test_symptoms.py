@@ -268,6 +268,17 @@ def test_a_packed_layer_that_the_processor_does_not_take_is_named() -> None:
     assert ids(traceback) == ["packed-on-cpu"]
 
 
+def test_a_packed_layer_whose_inputs_fill_no_block_is_named() -> None:
+    """The statistics of its blocks do not divide into rows: 16 of 32 rows with 32 columns each."""
+    said = "RuntimeError: shape '[32, 0]' is invalid for input of size 16"
+    [found] = recognise(Seen(text=f"fc1.weight: Linear4bit 32 x 32 nf4 does not compute: {said}"), place=BARE)
+    assert found.symptom == "packed-on-cpu"
+    assert found.cause.startswith("the layer has 32 outputs and 32 inputs: ")
+    called = '  File "modules.py", line 620, in forward\n    self.weight.data, quant_state = '
+    assert ids(f"{called}_convert_weight_packed_for_cpu(self.weight.data, quant_state)\n{said}") == ["packed-on-cpu"]
+    assert ids(f'  File "modeling.py", line 620, in forward\n    x.view(32, 0)\n{said}') == []
+
+
 # Xids ---------------------------------------------------------------------------------------------------------------
 
 
