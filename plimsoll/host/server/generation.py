@@ -218,7 +218,8 @@ def compare_cache(loaded: LoadedModel, request: CompareCache) -> Agreement | Non
         # The last token was chosen, and no pass took it.
         cached, said = torch.stack(output.logits, dim=1), output.sequences[:, :-1]
     whole = loaded.model(input_ids=said, position_ids=_positions(said), use_cache=False).logits
-    return agreement_of(list(zip(cached, whole[:, -request.new_tokens :], strict=True)))
+    # generate() brings logits to where the tokens are, which need not be where the last layer is.
+    return agreement_of(list(zip(cached.to(whole.device), whole[:, -request.new_tokens :], strict=True)))
 
 
 def _decoded(model: Any, tokens: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
