@@ -12,6 +12,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ def test_a_signal_to_every_process_turns_no_check_red(
     def send(process: Session, _events: list[dict[str, Any]]) -> None:
         pytests = psutil.Process(process.pid)
         for each in (pytests, *pytests.children(recursive=True)):
-            each.send_signal(signal.SIGTERM)
+            with suppress(psutil.NoSuchProcess):  # ended by those before it
+                each.send_signal(signal.SIGTERM)
 
     outcome = run_until(tmp_path, has_hosts, send, *MODEL, *workers, starts_all=True)
     assert_ended_by(outcome, "SIGTERM")
@@ -129,9 +131,16 @@ def test_one_end_is_often_told_twice(number: signal.Signals, tmp_path: Path) -> 
 
 def test_timeout_of_a_shell_leaves_a_verdict(tmp_path: Path) -> None:
     slow = ("-p", "tests.support.plugins.slow_checks")
-    called = ["timeout", "4", *command(tmp_path, *STACK, *slow)]
-    done = subprocess.run(called, cwd=ROOT, env=environment(), check=False, capture_output=True, text=True)
-    outcome = Outcome(status=2, output=done.stdout, reports=tmp_path)
+    called = ["timeout", "600", *command(tmp_path, *STACK, *slow)]
+    evidence = tmp_path / "latest" / "evidence.jsonl"
+    with subprocess.Popen(called, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True) as done:
+        end = time.monotonic() + 120
+        while not (evidence.exists() and any(event["event"] == "plan" for event in read_events(evidence))):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        done.send_signal(signal.SIGALRM)  # what it sends itself when the time is over
+        output, _ = done.communicate(timeout=120)
+    outcome = Outcome(status=2, output=output, reports=tmp_path)
     assert done.returncode == 124, "its own"
     assert_ended_by(outcome, "SIGTERM")
     assert_told(outcome, "SIGTERM")
