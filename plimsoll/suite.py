@@ -22,6 +22,8 @@ CHECKS: Final = "acceptance"
 """The folder of the checks in the suite."""
 PYTEST, RUN = "pytest", "plimsoll run"
 """The two programs that start a run."""
+REPORT_DIR: Final = "--report-dir"
+"""The option that says where runs lie."""
 _VARIABLE: Final = "PLIMSOLL_RUN"
 _STOPPING: Final = ("--exitfirst", "--sw", "--stepwise")
 _FLAGS: Final = re.compile(r"-[xvqsl]+")
@@ -71,7 +73,7 @@ def _in_suite(path: str, root: Path, here: Path) -> str:
 def going_on(arguments: Sequence[str]) -> list[str]:
     """The arguments without what has pytest stop early: -x, --maxfail and their kind."""
     kept = []
-    given = iter(arguments)
+    given = iter(with_folder_attached(arguments))
     for argument in given:
         if argument == "--maxfail":
             next(given, None)
@@ -83,6 +85,17 @@ def going_on(arguments: Sequence[str]) -> list[str]:
         else:
             kept.append(argument)
     return kept
+
+
+def with_folder_attached(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `--report-dir=FOLDER` for `--report-dir FOLDER`: once it is there, pytest takes a folder that
+    stands alone for one of tests, and for its root."""
+    joined: list[str] = []
+    given = iter(arguments)
+    for argument in given:
+        folder = next(given, None) if argument == REPORT_DIR else None
+        joined.append(argument if folder is None else f"{argument}={folder}")
+    return joined
 
 
 def command(program: str, *arguments: str) -> str:

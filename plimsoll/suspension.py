@@ -78,6 +78,13 @@ class Patience:
         self._at, self._busy = at, busy
         return self._left
 
+    def pass_over(self) -> None:
+        """Take the time since the last look for that of something else this process did, which may have been blocked
+        (a terminal that takes no lines, a disk): it is no stop, and counts as any time."""
+        at, busy = clock.monotonic(), _busy()
+        self._left -= at - self._at
+        self._at, self._busy = at, busy
+
 
 def _busy() -> float:
     """Seconds for which this process has run, and this thread has waited for a processor; only differences count."""

@@ -47,7 +47,7 @@ def create_run_folder(reports: Path, now: datetime) -> Path:
     except OSError as error:
         raise _not_writable(reports, error) from None
     raise PlimsollError(
-        f"reports folder {reports} has no free name for a run on {host} at {stamp}; use --report-dir DIR"
+        f"reports folder {reports} has no free name for a run on {host} at {stamp}; use --report-dir=DIR"
     )
 
 
@@ -55,7 +55,7 @@ def check_latest(reports: Path) -> None:
     """Raise PlimsollError where something that is no link stands in the place of `reports/latest`."""
     link = reports / LATEST
     if link.is_dir() and not link.is_symlink():
-        raise PlimsollError(f"{link} is a folder, not a link to the newest run; move it away, or use --report-dir DIR")
+        raise PlimsollError(f"{link} is a folder, not a link to the newest run; move it away, or use --report-dir=DIR")
 
 
 def point_latest(run: Path) -> None:
@@ -97,5 +97,5 @@ def find_run(run: str, reports: Path) -> Path:
 
 def _not_writable(reports: Path, error: OSError) -> PlimsollError:
     return PlimsollError(
-        f"reports folder {reports} is not writable ({reason_of(error)}); use --report-dir DIR for another"
+        f"reports folder {reports} is not writable ({reason_of(error)}); use --report-dir=DIR for another"
     )

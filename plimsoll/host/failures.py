@@ -105,8 +105,9 @@ class HostDied(HostFailure):
 
     def _cause(self) -> str:
         if self.signal is not None:
+            # Where there is a reason, the suite itself sent it.
             hint = "" if self.reason else _hint(self.signal)
-            how = f"killed by {self.signal}" + (f" ({hint})" if hint else "")
+            how = f"{'ended' if self.reason else 'killed'} by {self.signal}" + (f" ({hint})" if hint else "")
         elif self.exitcode is not None:
             how = f"exit code {self.exitcode}"
         else:
@@ -125,7 +126,7 @@ class HostDied(HostFailure):
 
     def seen(self) -> Seen:
         """What the table of symptoms is asked about it."""
-        return Seen(text=str(self), signal=self.signal or "")
+        return Seen(text=str(self), signal="" if self.reason else self.signal or "")
 
 
 @dataclass(kw_only=True, eq=False)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from plimsoll.evidence.record import RunHead, RunRecord
-from plimsoll.suite import PYTEST, command, going_on
+from plimsoll.suite import PYTEST, REPORT_DIR, command, going_on, with_folder_attached
 from plimsoll.symptoms.recognise import Diagnosis
 from plimsoll.units import counted
 from plimsoll.verdict.cells import UNPLANNED, CellOutcome, CellResult
@@ -191,11 +191,7 @@ def _again(record: RunRecord) -> str | None:
 
 def _reports_folder(arguments: Sequence[str]) -> list[str]:
     """The option that says where the runs lie, where it was given."""
-    option = "--report-dir"
-    places = [place for place, argument in enumerate(arguments) if argument.partition("=")[0] == option]
-    if not places:
-        return []
-    return [*arguments[places[-1] : places[-1] + (1 if "=" in arguments[places[-1]] else 2)]]
+    return [one for one in with_folder_attached(arguments) if one.startswith(f"{REPORT_DIR}=")][-1:]
 
 
 def _gaps(results: Sequence[CellResult], again: str | None) -> tuple[Gap, ...]:

@@ -23,6 +23,7 @@ from plimsoll.host.failures import HostDied, HostError, HostStartError
 from plimsoll.host.protocol import Call, Generate, Unload
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.redaction import REDACTED
+from plimsoll.symptoms.recognise import recognise
 from tests.support import host_targets
 
 DEADLINE = 60.0
@@ -283,8 +284,9 @@ def test_an_abandoned_request_ends_the_host(host: Host) -> None:
     with pytest.raises(KeyboardInterrupt):
         host.ask(call("hang_in_python"), DEADLINE, interrupt)
     assert not psutil.pid_exists(host.pid)
-    with pytest.raises(HostDied, match="its request was abandoned; killed by SIGKILL"):
+    with pytest.raises(HostDied, match="its request was abandoned; ended by SIGKILL") as died:
         host.ask(call("add", x=1, y=1), DEADLINE)
+    assert recognise(died.value.seen()) == (), "what ended it was the suite, and not the system"
 
 
 def test_one_request_at_a_time(host: Host) -> None:

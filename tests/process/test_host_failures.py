@@ -100,7 +100,7 @@ def test_a_dead_host_says_the_same_again(host: Host) -> None:
 
 def test_garbage_is_a_death_and_not_a_hang(host: Host) -> None:
     died = death(host, call("reply_garbage"))
-    assert "it sent bytes that are no reply, beginning with b'no reply at all'; killed by SIGKILL" in str(died)
+    assert "it sent bytes that are no reply, beginning with b'no reply at all'; ended by SIGKILL" in str(died)
 
 
 def test_half_a_reply_is_a_death(host: Host) -> None:

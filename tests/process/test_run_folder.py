@@ -55,5 +55,5 @@ def test_a_read_only_reports_folder_is_one_clear_message() -> None:
         command = [sys.executable, "-c", textwrap.dedent(code), reports]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         Path(reports).chmod(0o755)
-    message = f"reports folder {reports} is not writable (Permission denied); use --report-dir DIR for another\n"
+    message = f"reports folder {reports} is not writable (Permission denied); use --report-dir=DIR for another\n"
     assert done.stdout == 2 * message

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from tests.support.broken_checkpoints import copy_damaged, model_entry, shipped, variant_entry, with_faulty_code
+from tests.support.plugins import time_limit
 from tests.support.subsession import Outcome, pids_of_hosts, run_suite
 
 FAULTS = ["kill-loading", "hang-loading", "kill-generating", "hang-generating", "raise-measuring"]
@@ -97,3 +98,13 @@ def test_no_host_outlives_the_run(outcome: Outcome) -> None:
     pids = pids_of_hosts(outcome.events)
     assert len(pids) > len(FAULTS)
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
+
+
+def test_a_check_that_a_time_limit_ends_costs_only_itself(trained: dict[str, Path], tmp_path: Path) -> None:
+    """Its request is abandoned and the host ended, and whoever asks next has the model loaded again."""
+    selection = "tiny-llama and bf16 and (test_loads_completely or test_finite_logits or test_no_more_tokens)"
+    plugin = ("-p", time_limit.__name__)
+    outcome = run_suite(tmp_path, *plugin, "-m", "tiny", "-k", selection)
+    failed = [cell["question"] for cell in outcome.results["cells"] if cell["outcome"] == "fail"]
+    assert failed == [time_limit.ENDED], outcome.output
+    assert outcome.cell("test_no_more_tokens_than_asked", "tiny-llama/bf16")["outcome"] == "pass"

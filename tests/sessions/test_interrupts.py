@@ -240,6 +240,27 @@ def test_handlers_of_others_stay_and_none_of_the_runs_does(tmp_path: Path) -> No
     assert done.returncode == 0
 
 
+def test_a_program_that_exits_by_a_handler_of_its_own_turns_no_check_red(tmp_path: Path) -> None:
+    """A program around pytest that ends by sys.exit: what it raises is no failure of the check that runs."""
+    script = (
+        "import os, signal, sys, pytest\n"
+        "class Sends:\n"
+        "    def pytest_runtest_call(self): os.kill(os.getpid(), signal.SIGTERM)\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+        f"sys.exit(pytest.main({command(tmp_path, *STACK)[3:]!r}, plugins=[Sends()]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment(), check=False, capture_output=True)
+    outcome = Outcome(status=done.returncode, output=done.stdout.decode(), reports=tmp_path)
+    assert_ended_by(outcome, "SIGTERM")
+
+
+@pytest.mark.parametrize("number", ENDED, ids=lambda number: number.name)
+def test_a_signal_is_no_failure_for_a_debugger(number: signal.Signals, tmp_path: Path) -> None:
+    """With --pdb pytest makes a failure of an interrupted check, and opens the debugger."""
+    outcome = signalled(tmp_path, f"call={number.name}", "--pdb")
+    assert_ended_by(outcome, number.name)
+
+
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "workers"])
 def test_a_terminal_that_is_closed_costs_lines_and_no_report(
     workers: tuple[str, ...], trained: dict[str, Path], tmp_path: Path

@@ -43,3 +43,10 @@ def test_options_of_the_suite_read_a_path_from_home(tmp_path: Path, monkeypatch:
     (tmp_path / "my.toml").write_text("[[modle]]\n")
     outcome = run_inside(tmp_path / "reports", "--catalogue=~/my.toml", "-m", "node", "-k", "stack")
     assert "modle" in outcome.output
+
+
+def test_a_new_folder_that_stands_alone_is_refused_where_workers_would_take_it_for_their_root(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    outcome = run_inside(tmp_path / "reports", "-m", "node", "-k", "stack", "-n", "2", "--report-dir", str(folder))
+    assert (outcome.status, folder.exists()) == (4, False), outcome.output
+    assert f"with -n, write --report-dir={folder}: workers take one that stands alone for their root" in outcome.output

@@ -104,6 +104,17 @@ def test_a_speed_that_was_measured_while_the_run_was_suspended_is_a_skip_for_all
     assert len(calls) == 1
 
 
+def test_a_failure_while_the_run_was_suspended_is_a_skip(tmp_path: Path) -> None:
+    """Ranks wait for each other by clocks of their own, which go on, and give up after minutes."""
+
+    def make() -> Rates:
+        suspended()
+        raise RanksFailedError("rank 0 of 2 did not join by gloo: wait timeout after 120000ms")
+
+    with pytest.raises(pytest.skip.Exception, match=r"skip\[suspended\]: has a run that .* ranks on cpu"):
+        asker(tmp_path, Taken()).settled("ranks on cpu", Rates, (CPU_DEVICE,), make)
+
+
 def test_a_generation_that_was_timed_while_the_run_was_suspended_is_timed_again_for_who_asks_next() -> None:
     answers: dict[object, object] = {}
 

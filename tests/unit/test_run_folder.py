@@ -60,7 +60,7 @@ def test_a_folder_in_place_of_the_link_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(PlimsollError) as error:
         point_latest(create_run_folder(tmp_path, NOW))
     assert str(error.value) == (
-        f"{tmp_path / 'latest'} is a folder, not a link to the newest run; move it away, or use --report-dir DIR"
+        f"{tmp_path / 'latest'} is a folder, not a link to the newest run; move it away, or use --report-dir=DIR"
     )
 
 
@@ -70,7 +70,7 @@ def test_a_place_where_no_folder_can_be_made_is_one_clear_message(tmp_path: Path
         with pytest.raises(PlimsollError) as error:
             create_run_folder(reports, NOW)
         assert str(error.value).startswith(f"reports folder {reports} is not writable ({why}")
-        assert str(error.value).endswith("; use --report-dir DIR for another")
+        assert str(error.value).endswith("; use --report-dir=DIR for another")
 
 
 def test_a_run_is_found_by_path_id_and_latest(tmp_path: Path) -> None:

@@ -280,10 +280,10 @@ def test_what_a_run_did_not_come_to_is_asked_by_one_that_goes_on(tmp_path: Path,
     events[0] = start(arguments=["-m", "tiny", "-n", "2", "--report-dir", "my reports"])
     events += [finish(2, interrupted=True, reason="KeyboardInterrupt")] if end == "interrupted" else []
     (gap,) = verdict_on(tmp_path, events).gaps
-    assert (gap.fix, gap.cells) == (f"pytest --resume={RUN_ID} --report-dir 'my reports'", (TIMED.id,))
+    assert (gap.fix, gap.cells) == (f"pytest --resume={RUN_ID} '--report-dir=my reports'", (TIMED.id,))
     nowhere = [event for event in events if event["event"] != "node"]
     (gap,) = verdict_on(tmp_path / "nowhere", nowhere).gaps
-    assert gap.fix == "pytest -m tiny -n 2 --report-dir 'my reports'", "without a node it could not be resumed"
+    assert gap.fix == "pytest -m tiny -n 2 '--report-dir=my reports'", "without a node it could not be resumed"
 
 
 @pytest.mark.parametrize(

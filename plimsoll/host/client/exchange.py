@@ -55,6 +55,7 @@ class Exchange:
             elapsed = clock.monotonic() - began
             if elapsed >= next_tick:
                 tick(elapsed)
+                self._patience.pass_over()
                 next_tick += TICK * (1 + (elapsed - next_tick) // TICK)
             body = self._step(max(0.0, min(next_tick - elapsed, left)))
             if body is not None:

@@ -29,6 +29,10 @@ def pytest_sessionstart() -> None:
     _send("start")
 
 
+def pytest_runtest_call() -> None:
+    _send("call")
+
+
 def pytest_runtest_logfinish(nodeid: str) -> None:
     if nodeid.endswith("[gpu1b]"):
         _send("check")
