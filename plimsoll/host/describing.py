@@ -116,8 +116,9 @@ class Fit:
     """Tensors that the class has and the files do not."""
     unexpected: tuple[str, ...] = ()
     """Tensors that the files have and the class does not."""
-    tokenizer_fault: str = ""
-    """Why a load would refuse the tokenizer, or its chat template."""
+    refusal: str = ""
+    """Why a load would refuse the folder whatever its weights are, with the next step: its index, the settings of
+    generation, the tokenizer, the chat template."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

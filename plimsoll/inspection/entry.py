@@ -28,7 +28,6 @@ from plimsoll.usertoml.writing import key, lines, text, value
 
 _WIDTH: Final = 118
 _ONE_CHECKPOINT: Final = "take config.json and the weights from one checkpoint"
-_TOKENIZER: Final = "correct it, or take the tokenizer that the weights were saved with"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +91,8 @@ def must_fit(name: str, fit: Fit) -> None:
             f"{one_line(name)} cannot be entered: its weights are not those of its config.json: "
             f"{'; '.join(unlike.splitlines())}; {_ONE_CHECKPOINT}"
         )
-    if fit.tokenizer_fault:
-        raise PlimsollError(f"{one_line(name)} cannot be entered: {fit.tokenizer_fault}; {_TOKENIZER}")
+    if fit.refusal:
+        raise PlimsollError(f"{one_line(name)} cannot be entered: {fit.refusal}")
 
 
 def _must_be_as_written(name: str, folder: Path) -> None:

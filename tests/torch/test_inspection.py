@@ -296,7 +296,8 @@ def test_what_is_no_number_is_refused_by_its_place() -> None:
         ),
         (
             {"model_type": "llama", "architectures": ["AcmeForCausalLM"]},
-            f"transformers {transformers.__version__} has no class AcmeForCausalLM",
+            f"transformers {transformers.__version__} has no class AcmeForCausalLM: name one that it has under "
+            "architectures in config.json, or install a release that has this one",
         ),
         (
             {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": 64, "n_head": 0},
@@ -619,3 +620,111 @@ def test_a_tokenizer_that_cannot_be_loaded_is_refused_unless_it_brings_code(
     assert refused(inspector, folder).startswith(f"{folder}: no usable tokenizer: ")
     edit(folder / "tokenizer_config.json", auto_map={"AutoTokenizer": ["acme.AcmeTokenizer", None]})
     assert held(inspector, folder) == Fit()
+
+
+@pytest.mark.parametrize("settings", [{"tokenizer_class": "PreTrainedTokenizerFast"}, {}], ids=["a-class", "no-class"])
+def test_a_tokenizer_without_a_vocabulary_is_refused_in_whole_sentences(
+    settings: dict[str, str], inspector: Inspector, tmp_path: Path
+) -> None:
+    """transformers begins a list there, of what it could make one of, on the next lines."""
+    folder = save_checkpoint("llama", tmp_path / "llama")
+    for file in folder.glob("*token*"):
+        file.unlink()
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    says = refused(inspector, folder)
+    assert says.startswith(f"{folder}: no usable tokenizer: no file of its vocabulary is there, or none that a tokeni")
+    assert ": ;" not in says
+    assert says.endswith("; correct it, or take the tokenizer that the weights were saved with")
+
+
+def test_a_file_of_the_tokenizer_that_cannot_be_read_has_one_next_step(inspector: Inspector, tmp_path: Path) -> None:
+    folder = save_checkpoint("llama", tmp_path / "llama")
+    (folder / "tokenizer.json").write_text("")
+    says = refused(inspector, folder)
+    assert says == (
+        f"{folder}: no usable tokenizer: {folder / 'tokenizer.json'}: is empty: it has no byte; download or build it "
+        "again"
+    )
+
+
+# What a load refuses without a look at weights -----------------------------------------------------------------------
+
+
+def unlike_twice(folder: Path) -> None:
+    """The second shard also holds a tensor of the first, with other bytes."""
+    first, second = shards(folder)[:2]
+    name, tensor = next(iter(load_file(first).items()))
+    save_file({**load_file(second), name: tensor + 1}, second, {"format": "pt"})
+
+
+def another_shard(folder: Path) -> None:
+    """The index names another shard for a tensor."""
+    edit_index(
+        folder,
+        lambda places: {
+            **places,
+            "model.norm.weight": next(one for one in places.values() if one != places["model.norm.weight"]),
+        },
+    )
+
+
+def a_tensor_more(folder: Path) -> None:
+    """The index names a tensor that no file holds, and that the class makes itself."""
+    edit_index(folder, lambda places: {**places, "model.rotary_emb.inv_freq": places["model.norm.weight"]})
+
+
+def edit_index(folder: Path, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
+    file = folder / "model.safetensors.index.json"
+    edit(file, weight_map=change(json.loads(file.read_text())["weight_map"]))
+
+
+def ends(value: object) -> Callable[[Path], None]:
+    """The end tokens of the settings of generation."""
+
+    def change(folder: Path) -> None:
+        (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": value}))
+
+    return change
+
+
+def an_end_beyond(folder: Path) -> None:
+    """The tokenizer ends, and pads, with a token for which the embedding was never enlarged."""
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"<{number}>" for number in range(600 - len(tokenizer))])
+    tokenizer.eos_token = "<end>"
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (unlike_twice, " hold unlike "),
+        (another_shard, " holds model.norm.weight, which it does not (1 such tensors); index and files are not of one"),
+        (a_tensor_more, " holds model.rotary_emb.inv_freq, which it does not (1 such tensors); index and files are"),
+        (ends(99_999), "eos_token_id is 99999, and the embedding has 512 rows"),
+        (ends("</s>"), "eos_token_id is '</s>', where the number of a token belongs"),
+        (ends([2, 2.5]), "eos_token_id is [2, 2.5], where the number of a token belongs"),
+        (ends(-1), "eos_token_id is -1, where the number of a token belongs"),
+        (an_end_beyond, "eos_token is '<end>' (600), and the embedding has 512 rows"),
+    ],
+    ids=["unlike-twice", "another-shard", "a-tensor-more", "beyond", "text", "a-fraction", "below-zero", "tokenizer"],
+)
+def test_what_a_load_refuses_is_not_entered(
+    change: Callable[[Path], None], told: str, inspector: Inspector, tmp_path: Path
+) -> None:
+    folder = save_checkpoint("mixtral", tmp_path / "mixtral")
+    assert held(inspector, folder) == Fit()
+    change(folder)
+    says = refused(inspector, folder)
+    assert told in says
+    with pytest.raises(LoadFailed) as caught:
+        load(load_spec(folder, "mixtral", Quantization.BF16), "as-is")
+    assert str(caught.value) == says
+
+
+def test_settings_of_generation_that_are_sound_are_entered(inspector: Inspector, tmp_path: Path) -> None:
+    """Several end tokens, of which one is beyond the embedding, and none at all."""
+    folder = save_checkpoint("llama", tmp_path / "llama")
+    for value in ([2, 99_999], None):
+        ends(value)(folder)
+        assert held(inspector, folder) == Fit()

@@ -15,6 +15,8 @@ from typing import Any, Final
 from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 
+TOKENIZER_STEP: Final = "correct it, or take the tokenizer that the weights were saved with"
+"""What to do about a tokenizer or a template that cannot be used."""
 _TEMPLATE: Final = "<template>"
 """What jinja2 calls the file of a template that was given as text."""
 _WORD: Final = "plimsoll"
@@ -79,8 +81,9 @@ def _place(error: Exception) -> str:
 
 def _refused(spec: LoadSpec, what: str) -> LoadFailed:
     if "chat_template" in spec.tokenizer:
-        return LoadFailed(LoadFailure.OPTIONS, f"tokenizer: chat_template of the entry: {what}")
+        return LoadFailed(LoadFailure.OPTIONS, f"tokenizer: chat_template of the entry: {what}; correct it")
     folder = Path(spec.checkpoint)
     own = folder / "chat_template.jinja"
     named = own if own.is_file() else folder / "tokenizer_config.json"
-    return LoadFailed(LoadFailure.TOKENIZER, f"{named if named.is_file() else spec.checkpoint}: {what}")
+    where = named if named.is_file() else spec.checkpoint
+    return LoadFailed(LoadFailure.TOKENIZER, f"{where}: {what}; {TOKENIZER_STEP}")

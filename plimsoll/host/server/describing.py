@@ -170,7 +170,10 @@ def _auto_class(config_class: type, architecture: str) -> str:
         if architecture in _classes(name, config_class):
             return name
     if not hasattr(transformers, architecture):
-        raise PlimsollError(f"transformers {transformers.__version__} has no class {architecture}")
+        raise PlimsollError(
+            f"transformers {transformers.__version__} has no class {architecture}: name one that it has under "
+            "architectures in config.json, or install a release that has this one"
+        )
     return architecture
 
 

@@ -7,7 +7,7 @@ changes, tensors that it puts together, tied weights and names that a class lets
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -19,13 +19,14 @@ from safetensors import safe_open
 from plimsoll.gate.need import tokenizer_packages
 from plimsoll.host.describing import Fit, TryFolder
 from plimsoll.host.protocol import LoadSpec
-from plimsoll.host.server.checkpoint import CheckpointFiles, file_of, locate
-from plimsoll.host.server.failures import LoadFailed
+from plimsoll.host.server.checkpoint import CheckpointFiles, file_of, locate, refuse_doubled
+from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.listening import Listener
 from plimsoll.host.server.load_failures import explain
 from plimsoll.host.server.load_options import configured
+from plimsoll.host.server.loading import accepted, refuse_files
 from plimsoll.host.server.predict.coverage import skeleton_of
-from plimsoll.host.server.tokens import load_tokenizer, refuse_unknown_tokens
+from plimsoll.host.server.tokens import load_tokenizer
 from plimsoll.hub.settings_files import SCHEME
 
 _META: Final = torch.device("meta")
@@ -58,7 +59,7 @@ def fit(request: TryFolder) -> Fit:
             return Fit(
                 fault=fault if is_certain else "",
                 misshapen=int(is_certain),
-                tokenizer_fault=_fault_of_tokenizer(spec, None),
+                refusal=_refusal(spec, checkpoint),
             )
     wrong = sorted(_misshapen(info["mismatched_keys"], packed=packed))
     return Fit(
@@ -67,7 +68,7 @@ def fit(request: TryFolder) -> Fit:
         # What bitsandbytes stores beside weights has names that no class knows.
         missing=() if packed else tuple(sorted(info["missing_keys"])),
         unexpected=() if packed else tuple(sorted(info["unexpected_keys"])),
-        tokenizer_fault=_fault_of_tokenizer(spec, model),
+        refusal=_refusal(spec, checkpoint, model, info["missing_keys"]),
     )
 
 
@@ -134,20 +135,58 @@ def _told(checkpoint: CheckpointFiles, name: str, stored: tuple[int, ...], wante
     return f"{file or checkpoint.folder}: {called} has shape ({has}), and the configuration asks for ({asked})"
 
 
-def _fault_of_tokenizer(spec: LoadSpec, model: Any) -> str:
-    """Why a load would refuse the tokenizer or its chat template; empty where it would not, and where that is no fault
-    of the folder: packages are missing here, its path is not UTF-8, or an entry could allow code of its own."""
+def _refusal(spec: LoadSpec, checkpoint: CheckpointFiles, model: Any = None, missing: Collection[str] = ()) -> str:
+    """Why a load would refuse the folder whatever its weights are, by the refusals of a load itself; empty where it
+    would not, and where that is no fault of the folder. `model` has stand-ins for weights; None where none was made."""
     try:
-        tokenizer = load_tokenizer(spec)
-        if model is not None:
-            refuse_unknown_tokens(spec, model, tokenizer)
+        refuse_files(checkpoint)
+        tokenizer = _tokenizer(spec)
+        if model is None:
+            refuse_doubled(checkpoint)
+        else:
+            _read_generation(spec, model)
+            accepted(spec, checkpoint, model, missing, tokenizer)
     except LoadFailed as failure:
-        missing = any(find_spec(name) is None for name in tokenizer_packages(Path(spec.checkpoint)))
-        elsewhere = missing or isinstance(failure.__cause__, ImportError | UnicodeEncodeError)
-        return "" if elsewhere or _brings_code(spec) else str(failure)
+        of_tokenizer = failure.kind is LoadFailure.TOKENIZER
+        return "" if of_tokenizer and _is_excused(spec, failure) else str(failure)
     except Exception:  # noqa: BLE001  what is no LoadFailed may be this environment's
         return ""
     return ""
+
+
+def _tokenizer(spec: LoadSpec) -> Any:
+    """The tokenizer; None where it cannot be loaded here, and that is no fault of the folder."""
+    try:
+        return load_tokenizer(spec)
+    except LoadFailed as failure:
+        if _is_excused(spec, failure):
+            return None
+        raise
+
+
+def _is_excused(spec: LoadSpec, failure: LoadFailed) -> bool:
+    """True where a tokenizer that failed may do in a run: packages are missing here, its path is not UTF-8, or an entry
+    could allow code of its own."""
+    missing = any(find_spec(name) is None for name in tokenizer_packages(Path(spec.checkpoint)))
+    return missing or isinstance(failure.__cause__, ImportError | UnicodeEncodeError) or _brings_code(spec)
+
+
+def _read_generation(spec: LoadSpec, model: Any) -> None:
+    """Give a model the folder's settings of generation, as a load does: one that is made of tensors alone has those of
+    its configuration."""
+    if model.can_generate():
+        nothing = dict.fromkeys(("cache_dir", "proxies", "token", "revision"))
+        model.adjust_generation_fn(
+            generation_config=None,
+            from_auto_class=True,
+            from_pipeline=None,
+            pretrained_model_name_or_path=spec.checkpoint,
+            force_download=False,
+            local_files_only=True,
+            subfolder="",
+            trust_remote_code=False,
+            **nothing,
+        )
 
 
 def _brings_code(spec: LoadSpec) -> bool:

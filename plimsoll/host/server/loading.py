@@ -7,7 +7,7 @@ this module with weights that the checkpoint does not have without its report sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from torch import nn
 from transformers.utils.import_utils import is_peft_available
 
 from plimsoll import clock
-from plimsoll.host.protocol import CacheState, Inventory, LoadReport, LoadSpec
+from plimsoll.host.protocol import CacheState, LoadReport, LoadSpec
 from plimsoll.host.server.checkpoint import CheckpointFiles, locate, refuse_absent, refuse_doubled
 from plimsoll.host.server.effective import attentions_of, brought_in, effective
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
@@ -69,8 +69,7 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
     """
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     checkpoint = _locate(spec)
-    _refuse_unreadable(checkpoint)
-    _refuse_adapter(checkpoint)
+    refuse_files(checkpoint)
     with Listener() as listener, ExitStack() as failing:
         with _explained(spec, checkpoint, listener):
             architecture = _architecture(spec, checkpoint)
@@ -87,13 +86,10 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
                 model, info, seconds = _timed(call, devices)
             gpu_memory = gpus.result()
         if checkpoint is None and (checkpoint := _locate(spec)) is not None:
-            _refuse_adapter(checkpoint)
-        inventory = _inventory(spec, checkpoint, model, info)
-        asked = _asked(model)
-        if asked.can_generate():
-            asked.generation_config = generation_config(spec, asked, tokenizer)
-        if tokenizer is not None:
-            refuse_unknown_tokens(spec, asked, tokenizer)
+            refuse_files(checkpoint)
+        asked = accepted(spec, checkpoint, model, info["missing_keys"], tokenizer)
+        inventory = take_inventory(model)
+        refuse_wrong_shapes(spec, checkpoint, inventory)
         failing.pop_all()
     tensors = dict(chain(model.named_parameters(), model.named_buffers()))
     on_meta = [name for name, tensor in tensors.items() if tensor.is_meta]
@@ -125,13 +121,29 @@ def load(spec: LoadSpec, cache: str) -> LoadedModel:
     )
 
 
-def _inventory(spec: LoadSpec, checkpoint: CheckpointFiles | None, model: Any, info: Mapping[str, Any]) -> Inventory:
-    """What the model holds. Raises LoadFailed where that is not what its checkpoint has."""
-    refuse_absent(checkpoint, info["missing_keys"])
+def refuse_files(checkpoint: CheckpointFiles | None) -> None:
+    """Raise LoadFailed for files that no load should begin with. Asked, too, before a folder is entered."""
+    _refuse_unreadable(checkpoint)
+    _refuse_adapter(checkpoint)
+
+
+def accepted(
+    spec: LoadSpec, checkpoint: CheckpointFiles | None, model: Any, missing: Collection[str], tokenizer: Any
+) -> Any:
+    """The part of a model that is asked, with the settings of generation.
+
+    Raises LoadFailed for whatever is wrong with it that its weights need not be there for. It is asked, too, of a model
+    without weights, before a folder is entered: a refusal that stood elsewhere would let folders be entered that no run
+    accepts.
+    """
+    refuse_absent(checkpoint, missing)
     refuse_doubled(checkpoint)
-    inventory = take_inventory(model)
-    refuse_wrong_shapes(spec, checkpoint, inventory)
-    return inventory
+    asked = _asked(model)
+    if asked.can_generate():
+        asked.generation_config = generation_config(spec, asked, tokenizer)
+    if tokenizer is not None:
+        refuse_unknown_tokens(spec, asked, tokenizer)
+    return asked
 
 
 def _asked(model: Any) -> Any:

@@ -13,7 +13,7 @@ import transformers
 from plimsoll.catalogue.entries import Generation
 from plimsoll.gate.need import tokenizer_packages
 from plimsoll.host.protocol import LoadSpec
-from plimsoll.host.server.chat import chat_text, refuse_unusable_template
+from plimsoll.host.server.chat import TOKENIZER_STEP, chat_text, refuse_unusable_template
 from plimsoll.host.server.effective import refuse_unheeded
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.load_options import read_configuration
@@ -29,6 +29,8 @@ _TOKENIZER_FILES: Final = (
     "tokenizer.model",
     "chat_template.jinja",
 )
+_NO_SOURCE: Final = "Couldn't instantiate the backend tokenizer"
+"""How transformers begins where a folder has nothing to make a tokenizer of. What it could be is in the next lines."""
 
 
 def _fault_of_the_tokenizer(folder: Path) -> str | None:
@@ -63,11 +65,13 @@ def load_tokenizer(spec: LoadSpec) -> Any:
 
 
 def _no_tokenizer(spec: LoadSpec, error: Exception) -> LoadFailed:
-    """The failure of a tokenizer, with the file that is at fault where one cannot be read."""
+    """The failure of a tokenizer, with the file that is at fault where one cannot be read, and the next step."""
     reason = str(error).strip().partition("\n")[0]
+    if reason.startswith(_NO_SOURCE):  # what follows is how transformers would make one, and no list of files
+        reason = f"no file of its vocabulary is there, or none that a tokenizer can be made of ({_NO_SOURCE})"
     if not isinstance(error, OSError | ValueError):  # such as a key alone, which says nothing without its kind
         reason = f"{type(error).__name__}: {reason}"
-    reason = _fault_of_the_tokenizer(Path(spec.checkpoint)) or reason
+    reason = _fault_of_the_tokenizer(Path(spec.checkpoint)) or f"{reason}; {TOKENIZER_STEP}"
     return LoadFailed(LoadFailure.TOKENIZER, f"{spec.checkpoint}: no usable tokenizer: {reason}")
 
 
