@@ -29,7 +29,8 @@ from plimsoll.inspection.inspection import Inspection
 from plimsoll.inspection.model import id_of
 from plimsoll.node.node import Node
 from plimsoll.node.probe import SystemProbe
-from plimsoll.plan.checks import FOLDER, read_checks
+from plimsoll.plan.cells import keyword_names
+from plimsoll.plan.checks import FOLDER
 from plimsoll.present.foreign_text import one_line
 from plimsoll.present.progress_line import ProgressLine
 from plimsoll.tiny.store import cache_folder
@@ -185,9 +186,10 @@ def _quantizations(words: str) -> tuple[Quantization, ...]:
 
 
 def _taken(catalogue: Catalogue) -> list[str]:
-    """What `-k` looks at beside the entry's own variants: names of checks and of files, ids of other variants."""
-    checks = read_checks(_ROOT) if (_ROOT / FOLDER).is_dir() else ()
-    return [*(check.id for check in checks), *catalogue.variants]
+    """What `-k` looks at beside the entry's own variants: names of checks and of files, their parameters, ids of other
+    variants, and marks: with an id that is part of one, the command that is printed would ask other models, too."""
+    names = keyword_names(_ROOT, catalogue) if (_ROOT / FOLDER).is_dir() else ()
+    return [*names, *(suite_marks() or ()), *catalogue.variants]
 
 
 def _family(model_type: str) -> str:

@@ -132,7 +132,7 @@ def _front_matter(found: FoundModel) -> Mapping[str, str]:
 
 def id_of(found: FoundModel, description: Description, taken: Iterable[str]) -> str:
     """An id by which `-k` selects the model and nothing else: the name of the repository or folder, or the type and
-    size where that name stands in one of the `taken`, the names of checks and of other variants."""
+    size where that name stands in one of the `taken`, the names of checks, marks and other variants."""
     path = found.folder or Path(found.name).absolute()
     named = path.parent.name if path.name == CONFIG else path.name
     told = named if found.repository is None else found.repository.access.repository

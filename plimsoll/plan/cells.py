@@ -10,14 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from plimsoll.catalogue.entries import Catalogue, Variant
 from plimsoll.catalogue.expression import Expression, Value, parse
-from plimsoll.node.devices import NO_GPUS, Device, Devices
+from plimsoll.node.devices import CUDA_KIND, NO_GPUS, Device, Devices
 from plimsoll.plan.asking import SUBJECTS, Named, Order, Parameter, Subjects, parameters_of
 from plimsoll.plan.checks import FOLDER, Check, read_checks
 from plimsoll.userpath import resolved
+
+_MANY: Final = Devices(
+    gpus=tuple(Device(id=f"gpu{index}", kind=CUDA_KIND, index=index, name="one product") for index in range(16))
+)
+"""GPUs of a node that has as many as nodes come with, so that all questions are asked that several can be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +110,19 @@ def plan_among(root: Path, subjects: Subjects, selection: Selection) -> MadePlan
     opened = tuple(check for check in asked if check.open)
     left_out = sum(len(parameters) for _, parameters in every) - len(chosen)
     return MadePlan(cells=tuple(chosen), open=opened, left_out=left_out)
+
+
+def keyword_names(root: Path, catalogue: Catalogue) -> frozenset[str]:
+    """What `-k` looks at in the checks of the suite, whatever else selects them and however many GPUs a node has: their
+    ids with their files, the ids of their parameters, and marks. Raises PlimsollError for what cannot be read."""
+    # By the mark of all datasets, so that each pair of a variant and a dataset is there.
+    subjects = Subjects(catalogue=catalogue, named=Named(marks=parse("dataset")), devices=_MANY)
+    names: set[str] = set()
+    for check in read_checks(root):
+        names |= {check.id, *(mark.name for mark in check.marks)}
+        for parameter in _parameters(check, subjects):
+            names |= set() if parameter is None else {parameter.id, *parameter.marks}
+    return frozenset(names)
 
 
 def subject_among(marks: Iterable[str]) -> str:

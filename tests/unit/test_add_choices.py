@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.commands.add import fitting_tier
+from plimsoll.commands.add import _taken, fitting_tier
 from plimsoll.host.describing import Counts, Description, Shape
 from plimsoll.inspection.finding import FoundModel, NameKind
 from plimsoll.inspection.model import id_of
 from plimsoll.node.node import Memory, Node
+from plimsoll.plan.cells import Selection, make_plan
 from plimsoll.plan.planning import machine_of
 
 GB = 10**9
@@ -96,6 +97,29 @@ def test_an_id_selects_the_model_and_nothing_else(folder: str, total: int, expec
     id_ = id_of(found, described(total), TAKEN)
     assert id_ == expected
     assert not any(id_ in other for other in TAKEN)
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        *("small", "large", "study", "cpu", "attentions", "primary", "soak", "speed"),  # marks
+        *("squad", "h100", "lora", "gpu7", "pinned", "2-processes"),  # in parameters, some on other nodes alone
+    ],
+)
+def test_no_id_is_a_mark_or_stands_in_a_parameter(folder: str) -> None:
+    """The command that is printed would ask other models too, and might fetch them."""
+    catalogue = read_catalogue()
+    found = FoundModel(name=folder, kind=NameKind.FOLDER, config={"model_type": "llama"}, folder=Path("/m", folder))
+    id_ = id_of(found, described(134_515_008), _taken(catalogue))
+    assert id_ == "llama-135m"
+    root = Path(__file__).resolve().parents[2]
+    for mark in ("", "dataset or plan or ladder or usage or headroom or ddp"):
+        assert make_plan(root, catalogue, Selection(mark=mark, keyword=id_, base=root)).cells == ()
+
+
+def test_a_name_that_stands_nowhere_is_kept() -> None:
+    found = FoundModel(name="x", kind=NameKind.FOLDER, config={"model_type": "llama"}, folder=Path("/m/smallish-own"))
+    assert id_of(found, described(134_515_008), _taken(read_catalogue())) == "smallish-own"
 
 
 def test_a_configuration_alone_is_called_by_its_file_or_by_its_folder() -> None:
