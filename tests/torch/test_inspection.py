@@ -235,6 +235,20 @@ def test_a_null_that_means_something_is_named_and_a_key_that_nobody_reads_is_lef
     assert not {"made_with", "architectures", "dtype", "transformers_version"} & found.config.keys()
 
 
+def test_how_a_model_was_used_is_no_part_of_an_entry(tmp_path: Path) -> None:
+    config = json.loads((save_small("qwen3", tmp_path) / "config.json").read_text())
+    used = {"output_attentions": True, "output_hidden_states": True, "return_dict": False}
+    assert described({**config, **used}) == described(config)
+
+
+def test_how_a_part_of_a_model_was_used_is_no_part_of_an_entry(tmp_path: Path) -> None:
+    text = json.loads((save_small("qwen3", tmp_path) / "config.json").read_text())
+    vision = {"model_type": "clip_vision_model", "num_hidden_layers": 2}
+    config = {"model_type": "llava", "text_config": text, "vision_config": vision}
+    used = {"output_attentions": True, "return_dict": False}
+    assert described({**config, "text_config": {**config["text_config"], **used}}) == described(config)
+
+
 def test_a_null_that_toml_cannot_say_is_refused_by_name() -> None:
     config = {"model_type": "dbrx", "d_model": 64, "n_heads": 4, "n_layers": 1, "vocab_size": 128}
     with pytest.raises(PlimsollError) as caught:

@@ -18,6 +18,7 @@ from plimsoll.host.server.configuration import differences
 from plimsoll.host.server.content.proof import prove
 from plimsoll.host.server.failures import LoadFailed
 from plimsoll.host.server.generation import generate
+from plimsoll.host.server.load_options import read_architecture
 from plimsoll.host.server.loading import LoadedModel, load
 from plimsoll.host.server.reference import streaming_map
 from tests.support.random_checkpoints import CONFIGS, load_spec, save_checkpoint
@@ -113,6 +114,47 @@ def test_an_attention_of_the_file_that_is_not_installed_is_overridden_by_the_loa
     spec = load_spec(folder, "llama", BF16)
     assert _load(folder, "llama").model.config._attn_implementation == "sdpa"
     assert streaming_map(replace(spec, device="cuda:0"))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"output_attentions": True},
+        {"output_hidden_states": True},
+        {"return_dict": False},
+    ],
+    ids=str,
+)
+def test_how_a_model_was_used_decides_nothing_of_its_load(tmp_path: Path, said: dict[str, Any]) -> None:
+    folder = save_checkpoint("llama", tmp_path)
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **said}))
+    loaded = _load(folder, "llama")
+    assert loaded.report.attention == "sdpa"
+    given = loaded.model(torch.tensor([[1, 5, 6, 7]]))
+    assert (given.attentions, given.hidden_states) == (None, None)
+    assert torch.isfinite(given.logits).all()
+    request = CompareConfig(checkpoint=str(folder), revision=None, config_json=json.dumps(dict(CONFIGS["llama"])))
+    assert not {each.key for each in differences(request)} & {"output_attentions"}
+    assert _load(folder, "llama", attention="eager").report.attention == "eager"
+
+
+def test_how_a_part_of_a_model_was_used_decides_nothing_of_its_load(tmp_path: Path) -> None:
+    config = {
+        "model_type": "llava",
+        "text_config": {**CONFIGS["llama"], "return_dict": False},
+        "vision_config": {"model_type": "clip_vision_model", "num_hidden_layers": 2, "output_hidden_states": True},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    spec = replace(load_spec(tmp_path, "llama", BF16), auto_class="AutoModelForImageTextToText")
+    handed = read_architecture(spec).config
+    assert handed.text_config.return_dict
+    assert not handed.vision_config.output_hidden_states
+
+
+def test_a_configuration_that_says_nothing_of_its_use_is_read_by_transformers_itself(tmp_path: Path) -> None:
+    spec = load_spec(save_checkpoint("llama", tmp_path), "llama", BF16)
+    assert read_architecture(spec).config is None
 
 
 def test_weights_that_are_brought_in_from_disk_are_neither_missing_nor_unproved(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.server import loading
 from plimsoll.host.server.checkpoint import locate
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
+from plimsoll.host.server.load_failures import explain
 from plimsoll.host.server.loading import _gpus, _placement, load
 from plimsoll.symptoms.recognise import Seen, recognise
 from plimsoll.symptoms.surroundings import Surroundings
@@ -401,6 +402,15 @@ def test_folders_without_a_checkpoint_are_told_apart(tmp_path: Path, copy: Path)
     assert str(untold).startswith(f"{copy}: no usable tokenizer: ")
     (copy / "config.json").write_text("{")
     assert refused(load_spec(copy, "llama", BF16)).kind is LoadFailure.DAMAGED
+
+
+def test_a_first_line_that_only_announces_the_next_is_told_with_it(llama: Path) -> None:
+    error = ValueError("Class validation error for validator 'validate_heads':\n    ValueError: 3 heads of 64\n")
+    told = explain(error, load_spec(llama, "llama", BF16), None, ())
+    assert str(told) == (
+        f"{llama}: ValueError: Class validation error for validator 'validate_heads': ValueError: 3 heads of 64"
+    )
+    assert str(explain(ValueError("one\ntwo"), load_spec(llama, "llama", BF16), None, ())).endswith(": ValueError: one")
 
 
 def test_what_the_stack_refuses_keeps_its_words(llama: Path) -> None:

@@ -36,6 +36,9 @@ _FOLLOWS_FROM: Final = {"layer_types": ("layer_types", "max_window_layers", "sli
 _TYPE: Final = "rope_type"
 _OLD_TYPE: Final = "type"
 _END: Final = "eos_token_id"
+_NEUTRAL: Final[Mapping[str, Any]] = {"output_attentions": False, "output_hidden_states": False, "return_dict": True}
+"""Keys that say which outputs a model was used for and nothing of what it is, with the values that leave that to
+whoever asks it. An attention that config.json names wins over what is asked, and stays: a check tells so."""
 
 
 def differences(request: CompareConfig) -> tuple[ConfigDifference, ...]:
@@ -46,7 +49,11 @@ def differences(request: CompareConfig) -> tuple[ConfigDifference, ...]:
     # The entry decides the class. What runs code to be read is no configuration.
     # Whatever the file says of the dtype, each load sets it: one that torch does not have is no obstacle to reading it.
     theirs = type(entry).from_pretrained(
-        request.checkpoint, revision=request.revision or "main", dtype=entry.dtype or "float32"
+        request.checkpoint,
+        revision=request.revision or "main",
+        dtype=entry.dtype or "float32",
+        # It does not go with every attention that a file may name.
+        output_attentions=False,
     )
     theirs.dtype = entry.dtype
     ours, found = dict(_effective(entry)), dict(_effective(theirs))
@@ -65,6 +72,25 @@ def differences(request: CompareConfig) -> tuple[ConfigDifference, ...]:
         and not _is_read_by_nobody(key, ours, found, entry)
     ]
     return (*_other_type(request, entry), *differing)
+
+
+def without_use(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config.json says of the model, without the outputs that it was used for; so for its parts."""
+    return {
+        key: without_use(value) if isinstance(value, Mapping) else value
+        for key, value in raw.items()
+        if key not in _NEUTRAL or value == _NEUTRAL[key]
+    }
+
+
+def neutralise(config: Any) -> None:
+    """Leave the outputs of a configuration's model, and of its parts, to whoever asks it."""
+    parts = [part for part in vars(config).values() if isinstance(part, PretrainedConfig)]
+    for name, value in _NEUTRAL.items():
+        if getattr(config, name, value) != value:
+            setattr(config, name, value)
+    for part in parts:
+        neutralise(part)
 
 
 def _other_type(request: CompareConfig, entry: Any) -> Iterator[ConfigDifference]:

@@ -24,6 +24,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.errors import PlimsollError
 from plimsoll.host.describing import Counts, Describe, Description, Shape
+from plimsoll.host.server.configuration import without_use
 from plimsoll.host.server.predict.bypassed import names_to_skip
 from plimsoll.host.server.predict.config import configuration_of
 from plimsoll.host.server.predict.coverage import (
@@ -76,7 +77,7 @@ def describe(request: Describe) -> Description:
     Raises PlimsollError where this transformers has no such type or class, where its class refuses the values, and
     where an entry cannot say what the file says.
     """
-    raw = _with_numbers(json.loads(request.config_json))
+    raw = without_use(_with_numbers(json.loads(request.config_json)))
     _refuse_no_numbers(raw)
     file_config = _file_configuration(raw)
     named = request.architecture or _named_architecture(raw)

@@ -82,8 +82,11 @@ def _fault_of_generation(folder: Path) -> str | None:
 
 def _whole(error: Exception) -> str:
     """An exception in one line: that of a configuration's class has its reason in the second."""
-    said = " ".join(str(error).split()) or "no message"
-    return f"{type(error).__name__}: {said:.400}"
+    return f"{type(error).__name__}: {_in_one_line(error)}"
+
+
+def _in_one_line(error: Exception) -> str:
+    return f"{' '.join(str(error).split()) or 'no message':.400}"
 
 
 def _misshapen(spec: LoadSpec, checkpoint: CheckpointFiles | None, name: str) -> str | None:
@@ -136,4 +139,6 @@ def refuse_wrong_shapes(spec: LoadSpec, checkpoint: CheckpointFiles | None, inve
 
 
 def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    """The first line of what was raised; all of it, in one, where that line only announces the next."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    return _in_one_line(error) if first.endswith(":") else first

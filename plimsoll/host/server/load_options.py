@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from transformers import AutoConfig, BitsAndBytesConfig
+from transformers import AutoConfig, BitsAndBytesConfig, PretrainedConfig
 
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.catalogue.settings import merged_config
 from plimsoll.host.protocol import LoadSpec
-from plimsoll.host.server.configuration import fields_of
+from plimsoll.host.server.configuration import fields_of, neutralise, without_use
 from plimsoll.host.server.experts import FusedExpertsConfig
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
 from plimsoll.host.server.predict.coverage import packable_experts, skeleton_of
@@ -113,7 +113,8 @@ class Architecture:
     is_packed: bool
     """True for a checkpoint that was saved quantized, whose own scheme is then the only one that can load it."""
     config: Any = None
-    """The configuration with the settings of the load over it; None where the checkpoint's own is taken."""
+    """The configuration where it is another than transformers would read: the entry has settings of its own, or
+    config.json says which outputs the model was used for; None where the checkpoint's own is taken."""
 
 
 def read_architecture(spec: LoadSpec) -> Architecture:
@@ -129,8 +130,15 @@ def read_architecture(spec: LoadSpec) -> Architecture:
         model_class=type(model),
         has_fused_experts=bool(packable_experts(model)),
         is_packed=getattr(config, _QUANTIZATION_CONFIG, None) is not None,
-        config=config if spec.config and not spec.is_synthetic else None,
+        config=config if not spec.is_synthetic and (spec.config or _says_its_use(spec)) else None,
     )
+
+
+def _says_its_use(spec: LoadSpec) -> bool:
+    """True where config.json names outputs beside the logits: from_pretrained refuses those that do not go with the
+    attention that it is asked for."""
+    raw, _ = PretrainedConfig.get_config_dict(spec.checkpoint, revision=spec.revision)
+    return without_use(raw) != raw
 
 
 def configured(spec: LoadSpec) -> Any:
@@ -155,9 +163,9 @@ def configured(spec: LoadSpec) -> Any:
 
 
 def read_configuration(spec: LoadSpec) -> Any:
-    """The configuration of a checkpoint, read as a load reads it: the load sets the dtype and the attention, and what
-    config.json says of them must not decide whether it can be read or built. Attention is the class's own here, for no
-    shape depends on it.
+    """The configuration of a checkpoint, read as a load reads it: the load sets the dtype and the attention, and each
+    pass asks for the outputs that it needs; what config.json says of them must not decide whether it can be read, built
+    or loaded. Attention is the class's own here, for no shape depends on it.
     """
     config = AutoConfig.from_pretrained(
         spec.checkpoint,
@@ -165,9 +173,11 @@ def read_configuration(spec: LoadSpec) -> Any:
         trust_remote_code=spec.trust_remote_code,
         dtype=spec.dtype,
         attn_implementation=None,
+        output_attentions=False,
     )
     # The setter reaches the configurations inside of it, which say their own.
     config._attn_implementation = None  # noqa: SLF001  transformers has no public one
+    neutralise(config)
     return config
 
 
