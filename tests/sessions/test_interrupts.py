@@ -135,7 +135,7 @@ def test_timeout_of_a_shell_leaves_a_verdict(tmp_path: Path) -> None:
     evidence = tmp_path / "latest" / "evidence.jsonl"
     with subprocess.Popen(called, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True) as done:
         end = time.monotonic() + 120
-        while not (evidence.exists() and any(event["event"] == "plan" for event in read_events(evidence))):
+        while not (evidence.exists() and any(event["event"] == "report" for event in read_events(evidence))):
             assert time.monotonic() < end
             time.sleep(0.02)
         done.send_signal(signal.SIGALRM)  # what it sends itself when the time is over
