@@ -22,9 +22,9 @@ from tokenizers import AddedToken
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.footprint.prediction import Prediction, Subject
 from plimsoll.host.protocol import CompareCache, ProductError, ProveContent
+from plimsoll.host.server.caching import compare_cache
 from plimsoll.host.server.content.proof import prove
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
-from plimsoll.host.server.generation import compare_cache
 from plimsoll.host.server.load_options import pretrained_arguments, read_architecture
 from plimsoll.host.server.loading import LoadedModel, load
 from plimsoll.host.server.predict.variant import predict_all

@@ -19,7 +19,8 @@ import transformers
 from plimsoll.catalogue.entries import Generation, Quantization
 from plimsoll.footprint.sizes import Footprint
 from plimsoll.host.protocol import CompareCache, Generate, Inventory, LoadSpec, ParameterRecord
-from plimsoll.host.server.generation import compare_cache, generate
+from plimsoll.host.server.caching import compare_cache
+from plimsoll.host.server.generation import generate
 from plimsoll.host.server.loading import load
 from plimsoll.host.server.predict.config import configuration_of
 from plimsoll.judge.quantization import (

@@ -13,7 +13,7 @@ from plimsoll.catalogue.entries import Quantization
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
 from plimsoll.host.protocol import Agreement, CompareBatch, CompareCache, Generate, Score
-from plimsoll.host.server import generation
+from plimsoll.host.server import caching, generation
 from plimsoll.host.server.loading import LoadedModel, load
 from plimsoll.judge.generation import answered, repetition
 from plimsoll.tiny.corpus import read_corpus
@@ -34,7 +34,7 @@ def limit(metric: str) -> float:
 
 def compared(loaded: LoadedModel, request: CompareCache) -> Agreement:
     """What is compared of a class that has a cache."""
-    found = generation.compare_cache(loaded, request)
+    found = caching.compare_cache(loaded, request)
     assert found is not None
     return found
 
@@ -129,8 +129,8 @@ def test_a_class_with_a_cache_that_takes_the_whole_text_again_is_not_passed_over
 
     loaded.model.forward = has_none
     loaded.model.prepare_inputs_for_generation = lambda ids, attention_mask=None, **_: {"input_ids": ids}
-    with pytest.raises(generation.NoCacheError, match="was asked for a cache gave none"):
-        generation.compare_cache(loaded, CompareCache(questions=QUESTIONS[:3], new_tokens=5))
+    with pytest.raises(caching.NoCacheError, match="was asked for a cache gave none"):
+        caching.compare_cache(loaded, CompareCache(questions=QUESTIONS[:3], new_tokens=5))
 
 
 def test_the_cache_is_compared_over_the_longest_question_in_every_row(loaded: LoadedModel) -> None:
@@ -143,7 +143,7 @@ def test_the_cache_is_compared_over_the_longest_question_in_every_row(loaded: Lo
 
     loaded.model.forward = watched
     questions = ((3, 4, 5), (6, 7, 8, 9, 10, 11, 12, 13), (14,))
-    generation.compare_cache(loaded, CompareCache(questions=questions, new_tokens=3))
+    caching.compare_cache(loaded, CompareCache(questions=questions, new_tokens=3))
     assert seen[0].tolist() == [[4, 5, 3, 4, 5, 3, 4, 5], [6, 7, 8, 9, 10, 11, 12, 13], [14] * 8]
     assert [tuple(ids.shape) for ids in seen[1:]] == [(3, 1), (3, 1), (3, 10)]
 
@@ -174,7 +174,7 @@ def test_a_model_that_tells_no_token_from_another_is_named_for_that(loaded: Load
         loaded.model.get_submodule(part).weight.zero_()
     said = r"the model gives every token the same logit, at each of \d positions"
     with pytest.raises(PlimsollError, match=said):
-        generation.compare_cache(loaded, CompareCache(questions=QUESTIONS[:2], new_tokens=3))
+        caching.compare_cache(loaded, CompareCache(questions=QUESTIONS[:2], new_tokens=3))
     with pytest.raises(PlimsollError, match=said):
         generation.compare_batch(loaded, CompareBatch(questions=QUESTIONS[:2]))
 

@@ -18,7 +18,7 @@ from transformers.core_model_loading import _materialize_copy
 from plimsoll.catalogue.entries import Generation, Quantization
 from plimsoll.errors import PlimsollError
 from plimsoll.host.protocol import CompareBatch, CompareCache, Generate, LoadSpec, Score
-from plimsoll.host.server import generation
+from plimsoll.host.server import caching, generation
 from plimsoll.host.server.failures import LoadFailed
 from plimsoll.host.server.loading import LoadedModel, load
 from plimsoll.host.server.predict.checkpoint_names import published_names
@@ -342,7 +342,7 @@ def test_token_ids_are_answered_and_compared(family: str) -> None:
     assert all(completion.text == "" for completion in answer.completions)
     assert all(len(completion.token_ids) == 5 or completion.ended for completion in answer.completions)
     assert (answer.pad_token, answer.eos_tokens) == ("0", ("2",))
-    cache = generation.compare_cache(loaded, CompareCache(questions=PROMPTS, new_tokens=4))
+    cache = caching.compare_cache(loaded, CompareCache(questions=PROMPTS, new_tokens=4))
     batch = generation.compare_batch(loaded, CompareBatch(questions=PROMPTS))
     assert cache is not None
     assert (cache.positions, batch.positions) == (12, 3)

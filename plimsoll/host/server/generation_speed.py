@@ -11,7 +11,8 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from plimsoll import clock
 from plimsoll.host.rates import GenerationSpeed, TimeGeneration
-from plimsoll.host.server.generation import NoCacheError, context_of, generated, input_device, kept
+from plimsoll.host.server.caching import NoCacheError, generated, kept
+from plimsoll.host.server.generation import context_of, input_device
 
 if TYPE_CHECKING:
     from plimsoll.host.server.loading import LoadedModel

@@ -38,6 +38,7 @@ MODULES: Final = (
     "plimsoll.host.server.predict.variant",
     "plimsoll.host.server.attention",
     "plimsoll.host.server.content.proof",
+    "plimsoll.host.server.caching",
     "plimsoll.host.server.generation",
     "plimsoll.host.server.generation_speed",
     "plimsoll.host.server.loading",

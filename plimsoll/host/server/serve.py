@@ -240,9 +240,9 @@ class Session:
 
     def _compare_cache(self, request: CompareCache) -> Agreement | None:
         loaded = self._model
-        from plimsoll.host.server import generation
+        from plimsoll.host.server import caching
 
-        return generation.compare_cache(loaded, request)
+        return caching.compare_cache(loaded, request)
 
     def _compare_batch(self, request: CompareBatch) -> Agreement:
         loaded = self._model
