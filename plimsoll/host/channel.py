@@ -87,9 +87,13 @@ class Inbox:
 
 
 def receive(connection: socket.socket, inbox: Inbox) -> Any:
-    """The host's side: wait for the next message and read it. Raises EOFError when the controller has closed."""
+    """The host's side: wait for the next message and read it. Raises EOFError when the controller has closed, or was
+    killed with a reply unread, which the system tells as a reset."""
     while (body := inbox.take()) is None:
-        data = connection.recv(CHUNK)
+        try:
+            data = connection.recv(CHUNK)
+        except ConnectionResetError:
+            raise EOFError from None
         if not data:
             raise EOFError
         inbox.feed(data)

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from plimsoll.host.channel import GarbledMessageError, Inbox, pack, unpack
+from plimsoll.host.channel import GarbledMessageError, Inbox, pack, receive, unpack
 from plimsoll.host.client.exchange import DeadlineMissedError, Exchange
 from plimsoll.host.client.leash import Exit, Leash
 
@@ -42,6 +42,15 @@ def test_a_reply_and_the_end_at_once_is_a_reply() -> None:
 def test_a_pickle_that_cannot_be_read_is_garbled() -> None:
     with pytest.raises(GarbledMessageError, match="its reply cannot be read: UnpicklingError"):
         unpack(b"no pickle")
+
+
+def test_a_controller_that_is_killed_with_a_reply_unread_has_closed() -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.sendall(pack("a reply"))
+        theirs.close()
+        with pytest.raises(EOFError):
+            receive(ours, Inbox())
 
 
 def test_messages_are_taken_whole() -> None:
