@@ -103,12 +103,14 @@ def start() -> Iterator[Start]:
         process.communicate()
 
 
-def suspend(processes: Sequence[psutil.Process], seconds: float) -> None:
+def suspend(processes: Sequence[psutil.Process], seconds: float, meanwhile: Callable[[], object] = int) -> None:
     for process in processes:
         process.suspend()
     for process in processes:
         while process.status() != psutil.STATUS_STOPPED:
+            assert process.status() != psutil.STATUS_ZOMBIE, "it ended before it could be stopped"
             time.sleep(0.01)
+    meanwhile()
     time.sleep(seconds)
     for process in processes:
         process.resume()
@@ -163,8 +165,8 @@ def test_a_host_is_given_its_time_whoever_else_was_stopped_meanwhile(start: Star
         stopped[name] += stopped[name][0].children(recursive=True)
     # The controller, its fork server, a supervisor and the host; the one that waits for ranks, and what it waits for.
     assert {name: len(found) for name, found in stopped.items()} == {"all": 4, "controller": 1, "ranks": 2}
-    files["controller"].touch()
-    suspend(list(chain(*stopped.values())), DEADLINE + 1)
+    # Not before: a controller that still runs reads the answer, and its wait is over before it stops.
+    suspend(list(chain(*stopped.values())), DEADLINE + 1, files["controller"].touch)
     for file in files.values():
         file.touch()  # whatever fails below: nothing is to wait for it any more
     for name, process in running.items():
