@@ -148,11 +148,13 @@ class Forks:
 
     @property
     def address(self) -> Path:
-        """Where others join it; it begins with the first that is told. Beside it lies what it has read."""
+        """Where others join it; it begins with the first that is told, who is told once it listens: who joined sooner
+        would find nobody. Beside it lies what it has read."""
         with self._lock:
             if self._control is None:
                 self._begin()
         assert self._place is not None
+        _await_listener(self._place)
         return self._place
 
     @property
@@ -296,9 +298,7 @@ class Forks:
             # A short path, as addresses must be; who has prepared removes it.
             self._place = Path(tempfile.mkdtemp(prefix="plimsoll-"), "forks")
             control = self._start_preparing(variables)
-            end = time.monotonic() + _START_LIMIT
-            while not self._place.exists() and time.monotonic() < end:
-                time.sleep(0.01)
+            _await_listener(self._place)
             note.write_text(str(self._place))
             return control
 
@@ -317,6 +317,12 @@ class Forks:
                 )
         self._control = ours
         return ours
+
+
+def _await_listener(place: Path) -> None:
+    end = time.monotonic() + _START_LIMIT
+    while not place.exists() and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def _read_at_start(variables: Mapping[str, str]) -> dict[str, str]:

@@ -128,10 +128,12 @@ def main(prepare: str, address: str, is_shared: bool) -> None:
         os.dup2(nothing.fileno(), 0)
     listener = None
     if address:
-        # From before the imports: who joins early waits in its queue.
+        # From before the imports: who joins early waits in its queue. It has its own name only once it listens, for who
+        # joins between the two steps would be refused.
         listener = socket.socket(socket.AF_UNIX)
-        listener.bind(address)
+        listener.bind(f"{address}.new")
         listener.listen()
+        Path(f"{address}.new").replace(address)
     module, _, function = prepare.partition(":")
     forks: Forks = getattr(importlib.import_module(module), function)()
     gc.collect()
