@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.plugins import held
 from tests.support.subsession import (
     ROOT,
     Outcome,
@@ -130,10 +131,11 @@ def test_one_end_is_often_told_twice(number: signal.Signals, tmp_path: Path) -> 
 
 
 def test_timeout_of_a_shell_leaves_a_verdict(tmp_path: Path) -> None:
-    slow = ("-p", "tests.support.plugins.slow_checks")
-    called = ["timeout", "600", *command(tmp_path, *STACK, *slow)]
+    # Nothing ends the wait but the signal.
+    around = environment({held.UNTIL: str(tmp_path / "never")})
+    called = ["timeout", "600", *command(tmp_path, *STACK, "-p", held.__name__)]
     evidence = tmp_path / "latest" / "evidence.jsonl"
-    with subprocess.Popen(called, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True) as done:
+    with subprocess.Popen(called, cwd=ROOT, env=around, stdout=subprocess.PIPE, text=True) as done:
         end = time.monotonic() + 120
         while not (evidence.exists() and any(event["event"] == "report" for event in read_events(evidence))):
             assert time.monotonic() < end

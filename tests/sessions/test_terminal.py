@@ -12,8 +12,9 @@ from typing import IO
 
 import pytest
 
+from tests.support.plugins import held
 from tests.support.subsession import ROOT, Outcome, command, environment, own_arguments, run_suite
-from tests.support.terminals import on_a_terminal, writing_to
+from tests.support.terminals import on_a_terminal, on_a_watched_terminal, writing_to
 
 SOME = ("-m", "tiny", "-k", "tiny-llama/bf16 and (test_free or stored_bytes or warm_load)")
 
@@ -103,22 +104,37 @@ def test_a_narrow_terminal_keeps_one_line(tmp_path: Path) -> None:
 
 
 def test_the_clock_goes_on_while_workers_give_no_sign(tmp_path: Path) -> None:
-    asked = ("-n", "1", "-p", "tests.support.plugins.lingering", f"--report-dir={tmp_path}", "-p", "no:cacheprovider")
-    status, output = on_a_terminal("pytest", *SOME, *asked)
+    """However long the terminal takes to show it: the first check begins once it has."""
+    shown = tmp_path / "shown"
+
+    def clocks(output: str) -> set[str]:
+        return set(re.findall(r"\rtiny-llama/bf16, 0 of \d checks, (\d+) s so far", output))
+
+    def look(output: str) -> None:
+        if len(clocks(output)) >= 3:
+            shown.touch()
+
+    asked = ("-n", "1", "-p", held.__name__, f"--report-dir={tmp_path / 'reports'}", "-p", "no:cacheprovider")
+    status, output = on_a_watched_terminal(look, "pytest", *SOME, *asked, **{held.UNTIL: str(shown)})
     assert status == 0
-    told = re.findall(r"\rtiny-llama/bf16, 0 of \d checks, (\d+) s so far", output)
-    assert len(set(told)) >= 3, output
+    assert len(clocks(output)) >= 3, output
     assert re.search(r"^1 worker \[\d items\]$", "\n".join(line.strip() for line in seen(output)), re.MULTILINE)
     assert output.index("so far") > output.index("1 worker ["), "xdist writes over what is shown before"
 
 
 def test_a_pipe_is_told_while_the_run_goes_on(tmp_path: Path) -> None:
-    words = command(tmp_path, *SOME)
-    with subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+    """No check begins before it was looked: a run that is over by then would say nothing of when the line came."""
+    looked = tmp_path / "looked"
+    words = command(tmp_path / "reports", *SOME, "-p", held.__name__)
+    around = environment({held.UNTIL: str(looked)})
+    with subprocess.Popen(words, cwd=ROOT, env=around, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert "test session starts" in process.stdout.readline()
-        assert not [*tmp_path.rglob("results.json")], "this line came with the last one"
+        first = process.stdout.readline()
+        was_over = bool([*tmp_path.rglob("results.json")])
+        looked.touch()
         rest = process.stdout.read()
+    assert "test session starts" in first
+    assert not was_over, "this line came with the last one"
     assert process.returncode == 0, rest
 
 

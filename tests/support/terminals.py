@@ -9,7 +9,7 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -24,6 +24,11 @@ _BELL_SECONDS: Final = 0.05
 def on_a_terminal(*command: object, **env: str) -> tuple[int, str]:
     """Exit status and output of a module that is run on a terminal of its own. It is started where a variable is read
     at a start, and forked otherwise."""
+    return on_a_watched_terminal(lambda _output: None, *command, **env)
+
+
+def on_a_watched_terminal(look: Callable[[str], object], *command: object, **env: str) -> tuple[int, str]:
+    """The same; `look` is called with the output so far whenever there is more of it."""
     main, second = pty.openpty()
     around = environment()
     kept = {k: v for k, v in around.items() if k not in ("NO_COLOR", "FORCE_COLOR", "PY_COLORS", "CI")}
@@ -46,6 +51,7 @@ def on_a_terminal(*command: object, **env: str) -> tuple[int, str]:
             except OSError:  # the other side has closed its end
                 break
             data += part
+            look(data.decode("utf-8", "replace"))
     status = process.wait()
     os.close(main)
     return status, data.decode("utf-8", "replace")
