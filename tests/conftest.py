@@ -9,11 +9,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from fixtures.workers import host_threads
@@ -148,8 +148,10 @@ def recorded_by_workers(trained: dict[str, Path], shared_folder: Path) -> Outcom
     """The same by two workers, with junit.xml and the summary of a step of CI where CI wants them: beside `reports`."""
     folder = shared_folder / "recorded-by-workers"
     folder.mkdir(exist_ok=True)
-    with suppress(FileExistsError), (folder / "step.md").open("x") as step:
-        step.write("# Before")
+    # Whole before another worker, which may be the one that makes the run, goes on.
+    with FileLock(folder / "step.lock"):
+        if not (folder / "step.md").exists():
+            (folder / "step.md").write_text("# Before")
     asked = (*FEW_CHECKS, "-n", "2", f"--junitxml={folder / 'mine.xml'}")
     outcome = recorded_once(folder, *asked, env={"GITHUB_STEP_SUMMARY": str(folder / "step.md")})
     assert outcome.status == 0, outcome.output
