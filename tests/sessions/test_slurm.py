@@ -276,7 +276,7 @@ def test_runs_of_another_job_do_not_stand_for_those_of_this(slurm: Cluster, tmp_
     (reports / "of-job-0").touch()
     batch = script(tmp_path, "--nodes=1", "--shared")
     options = ["--nodelist=gpu01", f"--output={tmp_path}/job.log"]
-    ended = slurm.wait_for_end(slurm.submit(batch, *CHOSEN, options=options, env=environment(reports)), timeout=60)
+    ended = slurm.wait_for_end(slurm.submit(batch, *CHOSEN, options=options, env=environment(reports)), timeout=150)
     assert ended["ExitCode"] == "2:0"
     assert (
         "has runs of another job (of-job-0); give PLIMSOLL_REPORTS a new folder" in (tmp_path / "job.log").read_text()
@@ -284,11 +284,11 @@ def test_runs_of_another_job_do_not_stand_for_those_of_this(slurm: Cluster, tmp_
     # Nor do those that no job left.
     (reports / "of-job-0").unlink()
     (reports / "nodes" / "gpu01").mkdir(parents=True)
-    ended = slurm.wait_for_end(slurm.submit(batch, *CHOSEN, options=options, env=environment(reports)), timeout=60)
+    ended = slurm.wait_for_end(slurm.submit(batch, *CHOSEN, options=options, env=environment(reports)), timeout=150)
     assert ended["ExitCode"] == "2:0"
     assert "has runs already, and not of this job" in (tmp_path / "job.log").read_text()
     judged = slurm.submit(batch, "--judge", "1", "1", options=options, env=environment(reports))
-    assert slurm.wait_for_end(judged, timeout=60)["ExitCode"] == "6:0"
+    assert slurm.wait_for_end(judged, timeout=150)["ExitCode"] == "6:0"
 
 
 @pytest.fixture(scope="module")

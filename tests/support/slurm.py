@@ -8,13 +8,14 @@ unless PLIMSOLL_TEST_SLURM=required says that it must be there.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
@@ -204,13 +205,21 @@ def _devices(folder: Path) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """None of those that the system gives to who asks for any: until a daemon takes one, a test beside this one, or a
+    connection, might be given it."""
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    others = [*range(1024, low), *range(high + 1, 65536)] or [*range(1024, 65536)]
+    random.shuffle(others)
+    with ExitStack() as taken:
+        found: list[int] = []
+        for port in others:
+            if len(found) == count:
+                break
+            with suppress(OSError):
+                taken.enter_context(socket.socket()).bind(("", port))
+                found.append(port)
+    assert len(found) == count, "too few ports are free"
+    return found
 
 
 def _configure(made: Cluster) -> None:
