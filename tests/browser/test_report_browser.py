@@ -361,7 +361,7 @@ def test_every_failure_is_reached_from_the_first_screen_by_its_link(opened: webd
         search(opened, "nothing has this text")
         script(opened, "arguments[0].click()", link)
         name = script(opened, "return decodeURIComponent(location.hash.slice(1))")
-        WebDriverWait(opened, 10).until(lambda chrome: script(chrome, look, name)[1])  # noqa: B023 (called at once)
+        WebDriverWait(opened, 60).until(lambda chrome: script(chrome, look, name)[1])  # noqa: B023 (called at once)
         classes, _ = script(opened, look, name)
         assert {"failed", "plimsoll-here"} <= set(classes.split())
         reached.add(name)
