@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -269,10 +270,16 @@ def test_a_host_holds_its_log_and_its_channel_and_nothing_of_others(hosts: Hosts
         other.close()
 
 
-def test_progress_tells_seconds_and_memory(host: Host) -> None:
+def test_progress_tells_seconds_and_memory(host: Host, tmp_path: Path) -> None:
     seen: list[tuple[float, int | None]] = []
-    host.ask(call("sleep", seconds=0.8), DEADLINE, lambda seconds, rss: seen.append((seconds, rss)))
-    assert seen
+
+    def tick(seconds: float, rss: int | None) -> None:
+        seen.append((seconds, rss))
+        if len(seen) == 3:
+            (tmp_path / "seen").touch()
+
+    host.ask(call("await_file", path=str(tmp_path / "seen")), DEADLINE, tick)
+    assert len(seen) >= 3
     assert [seconds for seconds, _ in seen] == sorted(seconds for seconds, _ in seen)
     assert all(rss is not None and rss > 2**20 for _, rss in seen)
 
@@ -367,6 +374,7 @@ def test_descriptors_are_given_back(tmp_path: Path) -> None:
 
 
 def test_a_host_that_died_unasked_gives_its_descriptors_back(hosts: Hosts, tmp_path: Path) -> None:
+    hosts.start("first", tmp_path / "host.log").close()  # with it comes the fork server, which stays
     before = psutil.Process().num_fds()
     host = hosts.start("one", tmp_path / "host.log")
     psutil.Process(host.pid).kill()
@@ -416,15 +424,26 @@ def test_a_server_that_still_imports_ends_at_once(tmp_path: Path, monkeypatch: p
     assert not psutil.pid_exists(server.pid)
 
 
-def test_a_server_that_does_not_end_is_reaped_though_ctrl_c_cuts_the_wait(tmp_path: Path) -> None:
+def test_a_server_that_does_not_end_is_reaped_though_ctrl_c_cuts_the_wait() -> None:
     server = ForkServer((), 60.0)
     server._await_ready()
     before = open_files()
     os.kill(server.pid, signal.SIGSTOP)
-    cut = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    asking, over = threading.get_ident(), threading.Event()
+
+    def cut_the_wait() -> None:
+        """Not before it waits: a Ctrl-C that comes too early ends the tests."""
+        while not over.wait(0.01):
+            if "wait" in [frame.f_code.co_name for frame, _ in traceback.walk_stack(sys._current_frames()[asking])]:
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    cut = threading.Thread(target=cut_the_wait)
     cut.start()
-    with pytest.raises(KeyboardInterrupt):
-        server.stop()
-    cut.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            server.stop()
+    finally:
+        over.set()
     assert not psutil.pid_exists(server.pid)
     assert open_files() == before - 2
