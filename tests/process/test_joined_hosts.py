@@ -106,10 +106,10 @@ def test_who_joined_a_server_that_is_killed_goes_on_with_its_own(tmp_path: Path,
 def test_who_is_gone_in_the_middle_of_an_order_costs_others_nothing(tmp_path: Path, address: Path) -> None:
     with listening(address) as server, Hosts(stack=None, join=address) as guest:
         guest.start("first", tmp_path / "first.log")
-        before = server.num_fds()
         with socket.socket(socket.AF_UNIX) as line, (tmp_path / "file").open("w") as file:
             line.connect(str(address))
-            line.recv(100)
+            assert line.recv(100), "it has nothing else to do, and has closed what came with the first order"
+            before = server.num_fds() - 1  # this line's
             socket.send_fds(line, [b'{"name": "half'], [file.fileno()] * 3)
         second = guest.start("second", tmp_path / "second.log")
         assert server_of(second.pid) == server
