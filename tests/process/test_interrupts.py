@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 
 from fixtures.interrupts import SignalReceived, interrupts_held, signals_heard
+from plimsoll import clock
 
 ENDS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -25,7 +26,11 @@ def as_usual() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", ENDS)
-def test_a_signal_raises_what_ctrl_c_raises_and_says_its_name(number: signal.Signals) -> None:
+def test_a_signal_raises_what_ctrl_c_raises_and_says_its_name(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter([100.0, 100.9])  # by the machine's own clock a second may pass between the two
+    monkeypatch.setattr(clock, "monotonic", lambda: next(seconds))
     with signals_heard():
         with pytest.raises(KeyboardInterrupt, match=f"^{number.name}$") as caught:
             signal.raise_signal(number)
