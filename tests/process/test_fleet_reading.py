@@ -16,6 +16,7 @@ from plimsoll.fleet import reading
 from plimsoll.fleet.discovery import Lineage
 from plimsoll.fleet.reading import Unreadable, read_nodes
 from tests.support.fleet_runs import MadeNode, write_node
+from tests.support.running import still_running
 from tests.support.subsession import ROOT
 
 KILLED = "a process that read evidence was killed, likely for memory; --jobs 1"
@@ -99,5 +100,4 @@ def test_no_process_outlives_the_one_that_asked() -> None:
         readers = [psutil.Process(int(pid)) for pid in asking.stdout.readline().split()]
         asking.kill()
     assert len(readers) == 2
-    _, alive = psutil.wait_procs(readers, timeout=DEADLINE)
-    assert not alive
+    assert still_running(readers, DEADLINE) == []

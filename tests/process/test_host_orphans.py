@@ -16,6 +16,7 @@ import pytest
 from plimsoll.host.client.forkserver import ForkServer
 from plimsoll.host.client.process import Hosts
 from plimsoll.host.protocol import Call
+from tests.support.running import runs, still_running
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 60.0
@@ -44,16 +45,8 @@ class Controller:
         assert (len(self.supervisors), len(self.hosts), len(self.descendants)) == (2, 2, 9)
 
     def orphans(self) -> list[psutil.Process]:
-        """What still runs of it a while later; a corpse that its new parent has not buried does not."""
-        _, alive = psutil.wait_procs(self.descendants, timeout=TIMEOUT)
-        return [process for process in alive if _runs(process)]
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+        """What still runs of it a while later."""
+        return still_running(self.descendants, TIMEOUT)
 
 
 @pytest.fixture
@@ -61,7 +54,7 @@ def controller(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Contr
     controller = Controller(tmp_path, getattr(request, "param", "hang_in_python"))
     yield controller
     for process in (psutil.Process(), *controller.descendants):
-        if process.pid != os.getpid() and _runs(process):
+        if process.pid != os.getpid() and runs(process):
             process.kill()
     controller.process.kill()
     controller.process.communicate()
@@ -85,7 +78,7 @@ def test_ctrl_c(controller: Controller) -> None:
     os.killpg(controller.process.pid, signal.SIGINT)
     _, errors = controller.process.communicate()
     assert "KeyboardInterrupt" in errors
-    assert not any(_runs(process) for process in controller.descendants), "all were gone before the controller was"
+    assert not any(runs(process) for process in controller.descendants), "all were gone before the controller was"
 
 
 def test_controller_and_server_killed_at_once(controller: Controller) -> None:
@@ -166,7 +159,7 @@ def test_two_controllers_do_not_meet(tmp_path: Path) -> None:
     one.process.kill()
     assert one.orphans() == []
     one.process.communicate()
-    assert all(_runs(process) for process in two.descendants)
+    assert all(runs(process) for process in two.descendants)
     two.process.kill()
     assert two.orphans() == []
     two.process.communicate()

@@ -31,6 +31,7 @@ from tests.support.hub_server import (
     Refusal,
     Repository,
 )
+from tests.support.running import still_running
 from tests.support.subsession import ROOT
 
 
@@ -274,7 +275,7 @@ def test_a_download_ends_with_its_controller(
         process.send_signal(end)
         errors = process.communicate(timeout=60)[1]
     assert end is signal.SIGKILL or "KeyboardInterrupt" in errors
-    until(lambda: not any(child.is_running() for child in children))
+    assert still_running(children, 60) == []
     assert_nothing_left(tmp_path)
 
 

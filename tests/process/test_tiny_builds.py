@@ -21,6 +21,7 @@ from plimsoll.tiny.builder import BuildError, BuildPhase, BuildProcess, BuildPro
 from plimsoll.tiny.recipe import training_job
 from plimsoll.tiny.store import Store, ensure_all
 from tests.support.broken_checkpoints import shipped
+from tests.support.running import still_running
 from tests.support.subsession import ROOT
 from tests.support.tiny_builders import NANO_CATALOGUE, nano
 
@@ -127,8 +128,7 @@ def building(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[psutil.
 def test_after_kill_9_no_build_goes_on(tmp_path: Path) -> None:
     with building(tmp_path) as (process, trainers):
         process.kill()
-        gone, alive = psutil.wait_procs(trainers, timeout=60)
-    assert (len(gone), alive) == (2, [])
+        assert (len(trainers), still_running(trainers, 60)) == (2, [])
     store = Store(tmp_path / "cache")
     assert store.paths() == ()
     assert store.sweep() == 2
