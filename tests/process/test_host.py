@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -424,26 +425,47 @@ def test_a_server_that_still_imports_ends_at_once(tmp_path: Path, monkeypatch: p
     assert not psutil.pid_exists(server.pid)
 
 
+@contextmanager
+def ctrl_c_during(function: str) -> Iterator[None]:
+    """A Ctrl-C once this thread is in it: one that comes before ends the tests."""
+    asking, over = threading.get_ident(), threading.Event()
+
+    def cut_the_wait() -> None:
+        while not over.wait(0.01):
+            if function in [frame.f_code.co_name for frame, _ in traceback.walk_stack(sys._current_frames()[asking])]:
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    threading.Thread(target=cut_the_wait).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        over.set()
+
+
+def test_a_host_whose_close_ctrl_c_cut_has_not_died(tmp_path: Path) -> None:
+    events: list[tuple[str, Any]] = []
+    with Hosts(stack=None, on_event=lambda state, fields: events.append((state, fields.get("exitcode")))) as hosts:
+        host = hosts.start("one", tmp_path / "host.log")
+        process = psutil.Process(host.pid)
+        process.suspend()
+        with ctrl_c_during("await_exit"):
+            host.close()
+        process.resume()
+        end = time.monotonic() + DEADLINE
+        while host.is_alive and time.monotonic() < end:
+            time.sleep(0.01)
+        host.close()
+    assert events == [("started", None), ("closed", 0)]
+
+
 def test_a_server_that_does_not_end_is_reaped_though_ctrl_c_cuts_the_wait() -> None:
     server = ForkServer((), 60.0)
     server._await_ready()
     before = open_files()
     os.kill(server.pid, signal.SIGSTOP)
-    asking, over = threading.get_ident(), threading.Event()
-
-    def cut_the_wait() -> None:
-        """Not before it waits: a Ctrl-C that comes too early ends the tests."""
-        while not over.wait(0.01):
-            if "wait" in [frame.f_code.co_name for frame, _ in traceback.walk_stack(sys._current_frames()[asking])]:
-                os.kill(os.getpid(), signal.SIGINT)
-                return
-
-    cut = threading.Thread(target=cut_the_wait)
-    cut.start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            server.stop()
-    finally:
-        over.set()
+    with ctrl_c_during("wait"):
+        server.stop()
     assert not psutil.pid_exists(server.pid)
     assert open_files() == before - 2

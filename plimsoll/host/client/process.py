@@ -62,6 +62,8 @@ class Host:
         self._busy = False
         self._stopped = 0.0
         """Seconds for which this process was stopped during the last request, until they are told."""
+        self._let_go = False
+        """True once it was told to end."""
         self._over: str | None = None
         """Why there is nothing left to ask or close; None while there is."""
 
@@ -112,9 +114,11 @@ class Host:
         if self._busy:
             ending.kill(self.pid, self._leash)  # the thread that waits for the reply sees the end and does the rest
             return
-        if not self.is_alive:
+        # What ends after a Ctrl-C cut the wait for its end has not died by itself.
+        if not self._let_go and not self.is_alive:
             self._died("idle", clock.monotonic() - self._began, "")
             return
+        self._let_go = True
         self._channel.close()
         self._leash.await_exit(_EXIT_LIMIT)
         self._finish("it was closed")
