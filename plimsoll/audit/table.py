@@ -22,24 +22,30 @@ GRAVEST_FIRST: Final = (
 )
 TOLD: Final = (Status.IMPOSSIBLE, Status.REFUTED, Status.TIGHT)
 """The statuses for which the table says what to write instead."""
+_REST: Final = "sources, grounds and the other claims: plimsoll audit --all"
 _NAMED: Final = 6
 _HANG: Final = 4
 
 
-def render(findings: Sequence[AuditFinding]) -> str:
-    """All findings by status, those of one claim that rest on alike grounds together, and what is not honest last."""
+def render(findings: Sequence[AuditFinding], everything: bool = False) -> str:
+    """The counts, what is not honest, and a line for each claim that is to be corrected or was measured; or
+    `everything`: all findings by status with sources and grounds, those of one claim that rest on alike grounds
+    together."""
     counts = Counter(finding.status for finding in findings)
-    closing = ", ".join(f"{counts[status]} {status}" for status in GRAVEST_FIRST if counts[status])
-    sections = [_section(status, [f for f in findings if f.status is status]) for status in GRAVEST_FIRST]
-    blocks = ["\n".join(section_lines(section)) for section in (*sections, _dishonest(findings)) if section.blocks]
-    return "\n\n".join([*blocks, f"{len(findings)} claims: {closing}"])
+    counted = ", ".join(f"{counts[status]} {status}" for status in GRAVEST_FIRST if counts[status])
+    sections = [
+        _section(status, [f for f in findings if f.status is status], everything or status in TOLD, everything)
+        for status in GRAVEST_FIRST
+    ]
+    blocks = ["\n".join(section_lines(section)) for section in (_dishonest(findings), *sections) if section.blocks]
+    return "\n\n".join([f"{len(findings)} claims: {counted}", *blocks, *([] if everything else [_REST])])
 
 
-def _section(status: Status, findings: Sequence[AuditFinding]) -> Section:
-    entries = tuple(lines(_lines(alike)) for alike in _together(findings))
-    return Section(
-        title=f"{status} ({len(findings)})", blocks=(Bullets(entries=entries, hang=_HANG),) if entries else ()
-    )
+def _section(status: Status, findings: Sequence[AuditFinding], all_of_them: bool, in_full: bool) -> Section:
+    shown = findings if all_of_them else [finding for finding in findings if finding.measured]
+    entries = tuple(lines(_lines(alike)) if in_full else _line(alike) for alike in _together(shown))
+    title = f"{status} ({len(findings)})" if all_of_them else f"{status} ({len(findings)}), of which measured"
+    return Section(title=title, blocks=(Bullets(entries=entries, hang=_HANG),) if entries else ())
 
 
 def _together(findings: Iterable[AuditFinding]) -> list[list[AuditFinding]]:
@@ -54,21 +60,38 @@ def _together(findings: Iterable[AuditFinding]) -> list[list[AuditFinding]]:
 def _lines(alike: Sequence[AuditFinding]) -> list[str]:
     finding = alike[0]
     claim = finding.claim
-    names = [name for one in alike for name in one.variants]
-    joined = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-    disputed = ", disputed" if claim.disputed is not None else ""
     quote = f': "{claim.quote}"' if claim.quote else ""
-    told = [f"{claim.metric} of {joined}: {finding.said}{disputed}", f"{claim.source}{quote}"]
+    told = [_claimed(alike), f"{claim.source}{quote}"]
     if finding.status is Status.UNJUDGED or finding.status in TOLD:
         told.append(finding.bounds.basis)
-    if finding.measured:
-        told.append(f"measured {', '.join(format_value(value, claim.unit) for value in finding.measured)}")
-    if better := instead(finding):
-        told.append(f"write instead: {better}")
-    elif finding.apart and finding.bounds.expected is not None:
+    told += _measured_and_better(finding)
+    if instead(finding):
+        return told
+    if finding.apart and finding.bounds.expected is not None:
         expected = format_value(finding.bounds.expected, claim.unit)
         told.append(f"predicted {expected}, {abs(finding.apart):.1%} {'below' if finding.apart < 0 else 'above'}")
     return told
+
+
+def _line(alike: Sequence[AuditFinding]) -> str:
+    return "; ".join([_claimed(alike), *_measured_and_better(alike[0])])
+
+
+def _claimed(alike: Sequence[AuditFinding]) -> str:
+    finding = alike[0]
+    names = [name for one in alike for name in one.variants]
+    joined = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    disputed = ", disputed" if finding.claim.disputed is not None else ""
+    return f"{finding.claim.metric} of {joined}: {finding.said}{disputed}"
+
+
+def _measured_and_better(finding: AuditFinding) -> list[str]:
+    measured = [format_value(value, finding.claim.unit) for value in finding.measured]
+    better = instead(finding)
+    return [
+        *([f"measured {', '.join(measured)}"] if measured else []),
+        *([f"write instead: {better}"] if better else []),
+    ]
 
 
 def instead(finding: AuditFinding) -> str:

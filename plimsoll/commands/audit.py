@@ -35,7 +35,7 @@ _NOTHING = 5
 _DESCRIPTION = """\
 Hold every claim of the catalogue against what is predicted, and against what runs have measured (--evidence):
 confirmed, plausible, tight, refuted by measurement, impossible, or not to be judged, and why; and what a reader should
-write instead. Nothing is loaded.
+write instead: counts first, then a line for each claim to correct; the others with --all. Nothing is loaded.
 Exit status: 0 every dispute goes with the arithmetic, 1 one does not, 2 usage error, 5 nothing selected."""
 
 
@@ -54,7 +54,10 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add_report_dir(parser)
     add_catalogue(parser)
-    add_output(parser, "print JSON, figures in base units")
+    parser.add_argument(
+        "--all", action="store_true", help="print every claim, with its source and grounds, not only those to correct"
+    )
+    add_output(parser, "print JSON with every claim, figures in base units")
     parser.set_defaults(run=run)
 
 
@@ -83,5 +86,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({**to_json(findings), "predictions": predictions.origin_data()}, indent=2))
     else:
-        print("\n\n".join(filter(None, (render(findings), predictions.origin))))
+        print("\n\n".join(filter(None, (render(findings, options.all), predictions.origin))))
     return 0 if all(finding.is_honest for finding in findings) else _DISHONEST

@@ -88,10 +88,11 @@ def render(machine: PlannedMachine, rows: Sequence[PlanRow], speeds: AssumedSpee
     totals = totals_of(rows)
     table = aligned(Table(columns=_COLUMNS, rows=tuple(map(_cells, rows))), indent=0, widest=LONGEST)
     length = next((row.capacity.length for row in rows if row.capacity is not None), None)
-    closing = [
+    summary = (
         f"{totals.running} of {totals.variants} would run: {format_seconds(totals.seconds)} to load them one after "
         f"another, {format_bytes(totals.disk)} of weights on disk"
-    ]
+    )
+    closing = []
     if totals.running:
         closing.append(f"load times assume {speeds}, and no cache; packing is not in them")
     if length is not None:
@@ -100,7 +101,7 @@ def render(machine: PlannedMachine, rows: Sequence[PlanRow], speeds: AssumedSpee
             f"prompts of {length:,} tokens fit with 256 new ones each"
         )
     gpus = [] if deal is None else _gpus(rows, deal)
-    return "\n".join([_title(machine), *table, "", *gpus, *closing])
+    return "\n".join([_title(machine), summary, "", *table, *([""] if gpus or closing else []), *gpus, *closing])
 
 
 def _gpus(rows: Sequence[PlanRow], deal: Deal) -> list[str]:

@@ -205,9 +205,10 @@ def test_honesty_needs_both_directions() -> None:
 
 def test_the_page_says_what_to_write_instead() -> None:
     found = next(f for f in findings() if f.status is Status.IMPOSSIBLE and f.claim.metric == "vram_needed")
-    text = render([found])
-    assert f"write instead: {found.bounds.instead}" in text
-    assert f'"{found.claim.quote}"' in text
+    for everything in (False, True):
+        text = render([found], everything)
+        assert f"write instead: {found.bounds.instead}" in text
+        assert (f'"{found.claim.quote}"' in text) is everything
     others = replace(found, claim=replace(found.claim, limits=LimitedSide.NONE))
     assert "write instead" not in render([others]), "a measurement is no promise"
     assert to_json([found])["findings"][0]["write_instead"] == found.bounds.instead
@@ -288,3 +289,19 @@ def test_mistakes_are_one_message(arguments: tuple[str, ...], status: int, messa
     assert done.returncode == status
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_counts_come_first_and_then_what_is_to_be_corrected_or_was_measured() -> None:
+    shipped = findings()
+    confirmed = [found for found in shipped if found.status is Status.CONFIRMED]
+    measured = replace(confirmed[0], measured=(7.0,))
+    some = [measured, *confirmed[1:], *(found for found in shipped if found.status is not Status.CONFIRMED)]
+    first, *rest = render(some).splitlines()
+    assert first.startswith(f"{len(shipped)} claims: ")
+    assert f"{len(confirmed)} confirmed" in first
+    told = [line for line in rest if line.startswith("  ")]
+    assert sum("measured" in line for line in told) == 1
+    assert 20 < len(told) < 80
+    assert len(render(some, everything=True).splitlines()) > 5 * len(told)
+    assert not any(f"{found.claim.metric} of {found.variants[0]}:" in line for found in confirmed[1:] for line in told)
+    assert "plimsoll audit --all" in rest[-1]
