@@ -59,6 +59,8 @@ def tick(seconds, resident):
         asked.append(print("asks", flush=True))
 with Hosts(stack=None, on_event=lambda state, fields: told.append(fields)) as hosts:
     host = hosts.start("waiting", Path(sys.argv[1]))
+    print("is there", flush=True)
+    sys.stdin.readline()
     waiting = Call(target="tests.support.host_targets:await_file", arguments={{"path": sys.argv[2]}})
     answer = host.ask(waiting, {DEADLINE}, tick)
     print(json.dumps([answer, told[-1].get("suspended", 0.0)]), flush=True)
@@ -69,7 +71,9 @@ import json, subprocess, sys
 from plimsoll.host.client.torchrun import _status
 from plimsoll.suspension import Patience
 waits = "import sys; from tests.support.host_targets import await_file; print(await_file(sys.argv[1]), file=sys.stderr)"
-child = subprocess.Popen([sys.executable, "-c", waits, sys.argv[2]])
+child = subprocess.Popen([sys.executable, "-c", waits, sys.argv[2]], stdin=subprocess.DEVNULL)
+print("is there", flush=True)
+sys.stdin.readline()
 patience = Patience({DEADLINE})
 print("asks", flush=True)
 print(json.dumps(["it is there" if _status(child, patience) == 0 else "", patience.stopped]))
@@ -88,6 +92,7 @@ def start() -> Iterator[Start]:
             subprocess.Popen(
                 [sys.executable, "-c", code, *arguments],
                 cwd=ROOT,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -104,16 +109,18 @@ def start() -> Iterator[Start]:
 
 
 def suspend(processes: Sequence[psutil.Process], seconds: float, meanwhile: Callable[[], object] = int) -> None:
-    for process in processes:
-        process.suspend()
-    for process in processes:
-        while process.status() != psutil.STATUS_STOPPED:
-            assert process.status() != psutil.STATUS_ZOMBIE, "it ended before it could be stopped"
-            time.sleep(0.01)
-    meanwhile()
-    time.sleep(seconds)
-    for process in processes:
-        process.resume()
+    try:
+        for process in processes:
+            process.suspend()
+        for process in processes:
+            while process.status() != psutil.STATUS_STOPPED:
+                assert process.status() != psutil.STATUS_ZOMBIE, "it ended before it could be stopped"
+                time.sleep(0.01)
+        meanwhile()
+        time.sleep(seconds)
+    finally:
+        for process in processes:
+            process.resume()
 
 
 def told(process: subprocess.Popen[str]) -> str:
@@ -160,15 +167,25 @@ def test_a_host_is_given_its_time_whoever_else_was_stopped_meanwhile(start: Star
     runs = {"all": CONTROLLER, "controller": CONTROLLER, "ranks": RANKS}
     files = {name: tmp_path / f"{name}.file" for name in runs}
     running = {name: start(code, str(tmp_path / f"{name}.log"), str(files[name])) for name, code in runs.items()}
-    stopped = {name: [psutil.Process(process.pid)] for name, process in running.items()}
-    for name in ("all", "ranks"):
-        stopped[name] += stopped[name][0].children(recursive=True)
-    # The controller, its fork server, a supervisor and the host; the one that waits for ranks, and what it waits for.
-    assert {name: len(found) for name, found in stopped.items()} == {"all": 4, "controller": 1, "ranks": 2}
-    # Not before: a controller that still runs reads the answer, and its wait is over before it stops.
-    suspend(list(chain(*stopped.values())), DEADLINE + 1, files["controller"].touch)
-    for file in files.values():
-        file.touch()  # whatever fails below: nothing is to wait for it any more
+    # Only when all are there: else one has used up its time while the others start on a slow machine.
+    try:
+        for process in running.values():
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for process in running.values():
+            assert process.stdout is not None
+            assert process.stdout.readline() == "asks\n"
+        stopped = {name: [psutil.Process(process.pid)] for name, process in running.items()}
+        for name in ("all", "ranks"):
+            stopped[name] += stopped[name][0].children(recursive=True)
+        # The controller, its fork server, a supervisor and the host; who waits for ranks, and what it waits for.
+        assert {name: len(found) for name, found in stopped.items()} == {"all": 4, "controller": 1, "ranks": 2}
+        # Not before: a controller that still runs reads the answer, and its wait is over before it stops.
+        suspend(list(chain(*stopped.values())), DEADLINE + 1, files["controller"].touch)
+    finally:
+        for file in files.values():
+            file.touch()  # whatever fails: nothing is to wait for it any more, nor this test for what waits
     for name, process in running.items():
         answer, suspended = json.loads(told(process))
         assert (name, answer) == (name, "it is there")
