@@ -15,6 +15,7 @@ from plimsoll.report.pieces import of_outcome
 from plimsoll.report.story import spoken
 from plimsoll.units import counted
 from plimsoll.verdict.cells import CellOutcome, CellResult
+from plimsoll.verdict.union import Conflict
 from plimsoll.verdict.verdict import Gap, Verdict
 
 _MOST_FAILURES: Final = 8
@@ -46,7 +47,7 @@ def closing_lines(record: RunRecord, verdict: Verdict, reports: object = None) -
                 if result.waived is not None
             ],
         ),
-        ("conflicts, of which the worst counts", [str(conflict) for conflict in verdict.conflicts]),
+        ("conflicts, of which the worst counts", _conflicts(verdict.conflicts)),
         ("why this run cannot be accepted", list(verdict.faults)),
     )
     lines = [f"planned {counted(verdict.planned, 'check')}: {counts}"]
@@ -71,8 +72,20 @@ def _failures_by_cause(failed: Iterable[CellResult]) -> list[Words]:
 
 
 def _failed_alike(first: CellResult, *others: CellResult) -> Words:
-    more = f" and {counted(len(others), 'other check')} of {first.cell.variant or 'the node'}" if others else ""
+    more = f"{_more(others)} of {first.cell.variant or 'the node'}" if others else ""
     return (one_line(first.cell.id), f"{more}: ", one_line(spoken(first.reason)))
+
+
+def _conflicts(conflicts: Iterable[Conflict]) -> list[str]:
+    """Those that differ between the same runs in the same way together."""
+    alike: dict[str, list[Conflict]] = {}
+    for conflict in conflicts:
+        alike.setdefault(conflict.told, []).append(conflict)
+    return [f"{first.cell}{_more(others)}: {told}" for told, (first, *others) in alike.items()]
+
+
+def _more(others: Sequence[object]) -> str:
+    return f" and {counted(len(others), 'other check')}" if others else ""
 
 
 def _brief(result: CellResult, between: str, text: str) -> tuple[str, ...]:

@@ -34,7 +34,9 @@ def uncertainty_section(record: RunRecord) -> Section | None:
     for picture in gallery(analysis):
         left -= len(picture.element or "")
         pictures.append(picture if left >= 0 else _left_out(picture))
-    return Section(title=_TITLE, fold=Fold.OPEN, blocks=(*map(_folding, sections(analysis)), *pictures))
+    # What a reader looks at, what it says, and then the tables that it rests on.
+    answers, *tables = map(_folding, sections(analysis))
+    return Section(title=_TITLE, fold=Fold.OPEN, blocks=(pictures[0], answers, *tables, *pictures[1:]))
 
 
 def _folding(section: Section) -> Section:

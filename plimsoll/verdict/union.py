@@ -35,7 +35,12 @@ class Conflict:
 
     def __str__(self) -> str:
         """`acceptance/...: fail in A (on cargo), pass in B (on barge)`."""
-        return f"{self.cell}: " + ", ".join(
+        return f"{self.cell}: {self.told}"
+
+    @property
+    def told(self) -> str:
+        """How it ended in each run: `fail in A (on cargo), pass in B (on barge)`."""
+        return ", ".join(
             f"{reading.result.outcome.value} in {reading.result.run_id} (on {reading.node or 'an unknown node'})"
             for reading in self.readings
         )

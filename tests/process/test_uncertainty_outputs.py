@@ -252,7 +252,8 @@ def test_the_section_of_the_report_holds_answers_tables_and_pictures(
     assert page.count("<svg ") == 10
     assert len(page) < 400_000
     assert "<script" not in page
-    assert "Do larger models of a family know better when they are wrong?" in page
+    places = [page.index(what) for what in ("<svg ", "Do larger models of a family know better", "<table")]
+    assert places == sorted(places), "a picture, what it says, and then the tables"
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids)), "pictures on one page share no ids"
 

@@ -209,6 +209,20 @@ def test_every_report_shows_nodes_and_conflicts(tmp_path: Path) -> None:
     assert data["cells"][0]["run"] == "b-run"
 
 
+def test_what_differs_alike_between_runs_is_one_line_on_a_terminal(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path, "a-run", {ONE: "pass", TWO: "pass", THREE: "fail"}),
+        write_run(tmp_path, "b-run", {ONE: "fail", TWO: "fail", THREE: "pass"}, host="barge", minute=1),
+    ]
+    record = read_runs(runs)
+    lines = closing_lines(record, reach_verdict(record))
+    at = lines.index("conflicts, of which the worst counts:")
+    assert lines[at + 1 : at + 3] == [
+        f"  {ONE.id} and 1 other check: pass in a-run (on cargo), fail in b-run (on barge)",
+        f"  {THREE.id}: fail in a-run (on cargo), pass in b-run (on barge)",
+    ]
+
+
 def test_a_fault_says_which_run_it_is_about(tmp_path: Path) -> None:
     runs = [
         write_run(tmp_path, "a-run", {ONE: "pass"}),
