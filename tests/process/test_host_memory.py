@@ -20,7 +20,7 @@ def touch(size):
     return block
 
 with HostMeter() as meter:
-    blocks = [touch(60_000) for _ in range(3000)]
+    blocks = [touch(60_000) for _ in range(3300)]
     pin = blocks[-1]
     del blocks
 found = meter.result()

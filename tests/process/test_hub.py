@@ -197,10 +197,10 @@ def test_nobody_answers(serve: Serve, repository: Path, monkeypatch: pytest.Monk
 def test_an_answer_that_does_not_come(serve: Serve, repository: Path) -> None:
     server = serve(sound=Repository(folder=repository), mute=Repository(folder=repository, mute=True))
     sound, mute = Query(repository="hub/sound"), Query(repository="hub/mute")
-    answers = ask([mute, sound], idle_timeout=2.0)
+    answers = ask([mute, sound], idle_timeout=8.0)
     assert answers[sound].answer is Reply.GRANTED
     assert (answers[mute].answer, answers[mute].endpoint) == (Reply.UNREACHABLE, server.endpoint)
-    assert answers[mute].detail == "nothing moved for 2.000 s, so it was ended"
+    assert answers[mute].detail == "nothing moved for 8.000 s, so it was ended"
 
 
 FOREIGN = {

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,8 +185,11 @@ def test_workers_of_a_run_share_one_server_which_ends_with_them(tmp_path: Path) 
         # A fork has its server's name for a moment, until it is a supervisor.
         new = [one for one in stacks.children(recursive=True) if one not in before]
         started = [*new, *psutil.Process(process.pid).children(recursive=True)]
-        found = [one for one in started if one.name() == "plimsoll-fork"]
-        servers.extend(one for one in found if one.parent() not in found)
+        found = []
+        for one in started:
+            with suppress(psutil.NoSuchProcess):  # it has ended since
+                found += [one] if one.name() == "plimsoll-fork" else []
+        servers.extend(one for one in found if one.is_running() and one.parent() not in found)
 
     asked = ("-m", "tiny and bf16", "-k", "stored_bytes", "-n", "2")
     outcome = run_until(tmp_path, both_have_hosts, look, *asked)

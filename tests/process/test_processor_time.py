@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 
@@ -18,18 +19,18 @@ from plimsoll.host.client.processor_time import ProcessorTime, starved
 from plimsoll.host.failures import HostTimeout
 from plimsoll.host.protocol import Call
 
-START = ProcessorTime(at=100.0, ran=5.0, waited=1.0, all_ran=1000.0)
+START = ProcessorTime(at=100.0, ran=5.0, waited=1.0, all_ran=1000.0, processors=2)
 DEADLINE = 1.5
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells")
 
 
 def after(*, ran: float, waited: float, others: float) -> ProcessorTime:
     """60 seconds later on two processors, of whose time others used that fraction."""
-    return ProcessorTime(at=160.0, ran=5.0 + ran, waited=1.0 + waited, all_ran=1000.0 + ran + others * 120)
+    return replace(START, at=160.0, ran=5.0 + ran, waited=1.0 + waited, all_ran=1000.0 + ran + others * 120)
 
 
 def test_who_waits_for_others_is_short_of_time() -> None:
-    told = starved(START, after(ran=15, waited=45, others=0.8), processors=2)
+    told = starved(START, after(ran=15, waited=45, others=0.8))
     assert told is not None
     assert told.startswith(
         "it got 25% of the processor time that it wanted in 60 s, while others used 80% of 2 processors"
@@ -45,13 +46,32 @@ def test_who_waits_for_others_is_short_of_time() -> None:
     ],
 )
 def test_who_hangs_is_not(ran: float, waited: float, others: float) -> None:
-    assert starved(START, after(ran=ran, waited=waited, others=others), processors=2) is None
+    assert starved(START, after(ran=ran, waited=waited, others=others)) is None
 
 
 def test_nobody_is_excused_where_nothing_is_known() -> None:
     assert starved(None, START) is None
     assert starved(START, None) is None
     assert ProcessorTime.of(2**22 + 1) is None
+
+
+@linux_only
+def test_only_processors_that_it_may_use_count(tmp_path: Path) -> None:
+    """A container may have few of many, which others on them keep from it while all the rest is idle. Threads that end
+    while they are listed are no more, and the others are."""
+    usable = sorted(os.sched_getaffinity(0))
+    busy = "".join(f"cpu{number} 100 0 0 7 7 0 0 0 0 0\n" for number in usable)
+    idle = "".join(f"cpu{number} 0 0 0 900 0 0 0 0 0 0\n" for number in range(1000, 1064))
+    (tmp_path / "stat").write_text(f"cpu  999999 0 0 900 0 0 0 0 0 0\n{busy}{idle}intr 1 2 3\n")
+    for thread, told in (("7", "2000000000 500000000 9"), ("8", "")):
+        folder = tmp_path / str(os.getpid()) / "task" / thread
+        folder.mkdir(parents=True)
+        (folder / "schedstat").write_text(told)
+    found = ProcessorTime.of(os.getpid(), tmp_path)
+    assert found is not None
+    assert found.processors == len(usable)
+    assert found.all_ran == pytest.approx(len(usable))
+    assert (found.ran, found.waited) == (2.0, 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +102,7 @@ def make_busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     def begin() -> None:
         spin = [sys.executable, "-S", "-c", "while True: pass"]
         # A session each: Linux may share time out among sessions first, and a host has one of its own.
-        others.extend(subprocess.Popen(spin, start_new_session=True) for _ in range(3 * (os.cpu_count() or 1)))
+        others.extend(subprocess.Popen(spin, start_new_session=True) for _ in range(3 * len(os.sched_getaffinity(0))))
 
     def told(before: ProcessorTime | None, after: ProcessorTime | None) -> str | None:
         found = starved(before, after)

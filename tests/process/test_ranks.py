@@ -76,9 +76,7 @@ def test_a_rank_that_dies_ends_the_others_and_tells_its_log(tmp_path: Path, monk
 
 def account(since: ProcessorTime, *, waited: float) -> ProcessorTime:
     """What the kernel would say four seconds later of a process that ran for .2 s, while others used all processors."""
-    return replace(
-        since, at=since.at + 4.0, ran=0.2, waited=waited, all_ran=since.all_ran + 4.0 * (os.cpu_count() or 1)
-    )
+    return replace(since, at=since.at + 4.0, ran=0.2, waited=waited, all_ran=since.all_ran + 4.0 * since.processors)
 
 
 def test_a_launch_that_others_keep_from_running_is_told_from_one_that_hangs(

@@ -18,39 +18,43 @@ _LEAST_SHARE: Final = 2 / 3
 _WANTED: Final = 0.5
 """The fraction of the time that it must have wanted to run at all: one that sleeps hangs, however busy others are."""
 _OTHERS: Final = 0.25
-"""The fraction of all processors that others must have used: a process with too many threads waits for itself."""
+"""The fraction of its processors that others must have used: a process with too many threads waits for itself."""
 _TICK: Final = 0.01
 """Seconds of a tick of /proc/stat, on every architecture that we run on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessorTime:
-    """Seconds up to a moment: of the clock, of a process and its threads, and of all processors together."""
+    """Seconds up to a moment: of the clock, of a process and its threads, and of the processors that it may use."""
 
     at: float
     ran: float
     waited: float
     """In a queue, ready to run."""
     all_ran: float
-    """All processes, and what a hypervisor gave to others."""
+    """All processes on these processors, and what a hypervisor gave to others."""
+    processors: int
+    """How many these are: a container or a batch system may leave it a few of many."""
 
     @classmethod
     def of(cls, pid: int, proc: Path = Path("/proc")) -> Self | None:
         """What the kernel has accounted for so far; None where it does not tell, or the process is gone."""
         try:
-            lines = [task.read_text() for task in proc.glob(f"{pid}/task/*/schedstat")]
-            ticks = [int(field) for field in (proc / "stat").read_text().partition("\n")[0].split()[1:9]]
-            fields = [[int(field) for field in line.split()[:2]] for line in lines]
-        except (OSError, ValueError):
+            usable = os.sched_getaffinity(pid)
+            stat = (proc / "stat").read_text().splitlines()
+        except (OSError, AttributeError):
             return None
-        if not fields:
+        ticks = [_ticks(line) for line in stat if line.startswith("cpu") and _number(line) in usable]
+        threads = [_accounts(task) for task in proc.glob(f"{pid}/task/*/schedstat")]
+        alive = [found for found in threads if found is not None]
+        if not alive or not ticks:
             return None
-        user, nice, system, _idle, _iowait, irq, softirq, steal = ticks
         return cls(
             at=clock.monotonic(),
-            ran=sum(ran for ran, _ in fields) / 1e9,
-            waited=sum(waited for _, waited in fields) / 1e9,
-            all_ran=_TICK * (user + nice + system + irq + softirq + steal),
+            ran=sum(ran for ran, _ in alive),
+            waited=sum(waited for _, waited in alive),
+            all_ran=sum(ticks),
+            processors=len(ticks),
         )
 
     def later(self, seconds: float) -> Self:
@@ -58,20 +62,39 @@ class ProcessorTime:
         return replace(self, at=self.at + seconds)
 
 
-def starved(before: ProcessorTime | None, after: ProcessorTime | None, processors: int | None = None) -> str | None:
+def _number(line: str) -> int | None:
+    """Which processor a line of /proc/stat tells of; None for all together."""
+    digits = line.split(None, 1)[0].removeprefix("cpu")
+    return int(digits) if digits else None
+
+
+def _ticks(line: str) -> float:
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, line.split()[1:9])
+    return _TICK * (user + nice + system + irq + softirq + steal)
+
+
+def _accounts(task: Path) -> tuple[float, float] | None:
+    """Seconds for which a thread ran and waited; None where it has ended since it was listed, or nothing is told."""
+    try:
+        ran, waited = task.read_text().split()[:2]
+        return int(ran) / 1e9, int(waited) / 1e9
+    except (OSError, ValueError):
+        return None
+
+
+def starved(before: ProcessorTime | None, after: ProcessorTime | None) -> str | None:
     """How short of processor time a process was between two moments, as a text; None where it was not, or where that is
     unknown."""
     if before is None or after is None or after.at <= before.at:
         return None
-    processors = processors or os.cpu_count() or 1
     elapsed, ran, waited = after.at - before.at, after.ran - before.ran, after.waited - before.waited
-    others = (after.all_ran - before.all_ran - ran) / (elapsed * processors)
+    others = (after.all_ran - before.all_ran - ran) / (elapsed * after.processors)
     wanted = ran + waited
     if wanted < _WANTED * elapsed or ran > _LEAST_SHARE * wanted or others < _OTHERS:
         return None
     load = "" if not hasattr(os, "getloadavg") else f", with a load of {os.getloadavg()[0]:.1f}"
     return (
         f"it got {ran / wanted:.0%} of the processor time that it wanted in {elapsed:.0f} s, while others used "
-        f"{others:.0%} of {processors} processors{load}; run it again when the node is idle, or raise the tier's "
+        f"{others:.0%} of {after.processors} processors{load}; run it again when the node is idle, or raise the tier's "
         "deadline"
     )
