@@ -95,9 +95,32 @@ TWELVE: Final[Mapping[str, tuple[str, str, dict[str, Any]]]] = {
 """Name -> the class, its model_type, and what its configuration says."""
 
 
+LATER: Final[Mapping[str, tuple[str, str, dict[str, Any]]]] = {
+    "gemma-4": (
+        "Gemma4ForCausalLM",
+        "gemma4_text",
+        {
+            **_GROUPED,
+            "head_dim": 16,
+            "global_head_dim": 32,
+            "hidden_size_per_layer_input": 16,
+            "vocab_size_per_layer_input": 512,
+            "sliding_window": 32,
+            "layer_types": ["sliding_attention", "full_attention"],
+        },
+    ),
+    "llama-4": (
+        "Llama4ForCausalLM",
+        "llama4_text",
+        {**_GROUPED, "head_dim": 16, "intermediate_size_mlp": 128, "num_local_experts": 4, "attention_chunk_size": 32},
+    ),
+}
+"""More, each for what no other does: settings that differ by layer, and a look at where the embedding lies."""
+
+
 def save_small(name: str, folder: Path, **config: Any) -> Path:
-    """Save one of the twelve in bfloat16, in shards, by the real `save_pretrained`."""
-    architecture, model_type, given = TWELVE[name]
+    """Save one of them in bfloat16, in shards, by the real `save_pretrained`."""
+    architecture, model_type, given = {**TWELVE, **LATER}[name]
     torch.manual_seed(0)
     builder: Any = getattr(transformers, architecture)
     configuration = transformers.AutoConfig.for_model(model_type, **{**given, **config})

@@ -20,12 +20,13 @@ from plimsoll.errors import PlimsollError
 from plimsoll.footprint.packing import packed
 from plimsoll.host.server.inventory import take_inventory
 from plimsoll.host.server.loading import load
-from plimsoll.host.server.predict.config import misspelt
+from plimsoll.host.server.predict.config import misspelt, setting_of, settings_of
 from plimsoll.host.server.predict.coverage import fused_experts, skeleton_of
 from plimsoll.host.server.predict.variant import footprint_of
 from plimsoll.judge.quantization import check_stored_bytes
 from tests.support.random_checkpoints import ARCHITECTURES, AUTO_CLASS, CONFIGS, load_spec, save_checkpoint
 from tests.support.skeletons import predict
+from tests.support.small_architectures import LATER
 
 QUANTIZED = (Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ)
 GB = 1e9
@@ -254,6 +255,27 @@ def test_a_name_that_only_an_alias_stands_for_is_no_slip() -> None:
     assert {"num_shared_experts", "num_experts_per_token"} <= written.keys()
     assert [*misspelt(written, config)] == []
     assert [*misspelt({"num_shared_expert": 1}, config)] == [("num_shared_expert", "num_shared_experts")]
+
+
+def test_what_files_of_every_kind_may_say_is_no_slip() -> None:
+    """Gemma 3's files have end tokens beside `eoi_token_index`, whose alias is `eoi_token_id`."""
+    config = transformers.AutoConfig.for_model("gemma3")
+    tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"), 1)
+    assert [*misspelt({**tokens, "boi_token_index": 5, "eoi_token_index": 6}, config)] == []
+    assert [*misspelt(tokens, config)] == []
+    assert [*misspelt({"eoi_token_indx": 6}, config)] == [("eoi_token_indx", "eoi_token_index")]
+    # Neither spelling was meant by what resembles one, where the other is given.
+    assert [*misspelt({"eoi_token_ids": 1, "eoi_token_index": 6}, config)] == []
+
+
+def test_a_setting_that_differs_by_layer_is_read_for_each() -> None:
+    architecture, model_type, given = LATER["gemma-4"]
+    config = transformers.AutoConfig.for_model(model_type, **given)
+    assert settings_of(config, "head_dim") == (16, 32)
+    assert setting_of(config, "head_dim") is None
+    assert settings_of(config, "hidden_size") == (setting_of(config, "hidden_size"),) == (64,)
+    assert settings_of(config, "no_such_name") == (None,)
+    assert predict({**given, "model_type": model_type}, AUTO_CLASS, architecture, Quantization.BF16).parameters
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ from plimsoll.plan.predictions import Predictions
 from tests.support.broken_checkpoints import shards
 from tests.support.hub_configs import HUB_CONFIGS
 from tests.support.random_checkpoints import CONFIGS, load_spec, save_checkpoint, save_tokenizer
-from tests.support.small_architectures import TWELVE, save_small
+from tests.support.small_architectures import LATER, TWELVE, save_small
 
 USUAL = (Quantization.BF16, Quantization.INT8, Quantization.NF4, Quantization.NF4_DQ)
 GATE = "layers.1.block_sparse_moe.experts.3.w1."
@@ -742,3 +742,9 @@ def test_settings_of_generation_that_are_sound_are_entered(inspector: Inspector,
     for value in ([2, 99_999], None):
         ends(value)(folder)
         assert held(inspector, folder) == Fit()
+
+
+def test_layers_that_differ_in_the_size_of_their_heads_have_none_for_all() -> None:
+    architecture, model_type, given = LATER["gemma-4"]
+    found = described({**given, "model_type": model_type, "architectures": [architecture]})
+    assert (found.shape.hidden_size, found.shape.heads, found.shape.head_dim) == (64, 4, None)

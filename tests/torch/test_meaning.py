@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,12 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from plimsoll.catalogue.entries import Quantization
 from plimsoll.host.protocol import CompareLogits, LoadSpec, MakeReference, ReadText, Score
 from plimsoll.host.server import generation, meaning, reference
+from plimsoll.host.server.failures import NotStreamedError
 from plimsoll.host.server.loading import load
+from plimsoll.node.node import Memory
 from tests.support.broken_checkpoints import shipped
 from tests.support.random_checkpoints import ARCHITECTURES, load_spec, save_checkpoint, save_tokenizer
+from tests.support.small_architectures import save_small
 
 NUMBERS = "1 2 3 5 8 13 21 34 55 89 144 233"
 
@@ -42,6 +46,38 @@ def test_a_streamed_reference_gives_the_logits_of_a_whole_model_to_the_bit(
     one, other = load_file(whole), load_file(streamed)
     assert torch.equal(one["logits"], other["logits"])
     assert torch.equal(one["tokens"], other["tokens"])
+
+
+@pytest.fixture
+def unstreamable(tmp_path: Path) -> tuple[LoadSpec, MakeReference]:
+    """A class that reads where its embedding lies, which is nowhere while it is on the disk."""
+    folder = save_small("llama-4", tmp_path / "llama-4")
+    spec = replace(load_spec(folder, "llama", Quantization.BF16), architecture="Llama4ForCausalLM")
+    score = Score(questions=("1 2 3",), answers=("4 5 6 7",), save_to=str(tmp_path / "streamed.safetensors"))
+    return spec, MakeReference(spec=spec, score=score, scratch=str(tmp_path / "scratch"))
+
+
+def test_what_cannot_be_streamed_is_loaded_as_a_whole(
+    unstreamable: tuple[LoadSpec, MakeReference], tmp_path: Path
+) -> None:
+    spec, request = unstreamable
+    whole = replace(request.score, save_to=str(tmp_path / "whole.safetensors"))
+    generation.score(load(spec, "as-is"), whole)
+    reference.make(request)
+    assert torch.equal(*(load_file(str(score.save_to))["logits"] for score in (whole, request.score)))
+
+
+def test_what_can_neither_be_streamed_nor_held_is_told_for_a_skip(
+    unstreamable: tuple[LoadSpec, MakeReference], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = Memory(total=10**9, available=100_000, limit=None), ()
+    monkeypatch.setattr(reference, "read_memory", lambda: full)
+    with pytest.raises(NotStreamedError) as caught:
+        reference.make(unstreamable[1])
+    told = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  as it comes from a host
+    assert told.free == "100,000 bytes free on the machine"
+    assert "meta" in told.found
+    assert str(told).endswith(f"as a whole they take {told.needed}")
 
 
 def test_a_streamed_model_holds_no_weight(checkpoints: dict[str, Path], tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.host.describing import Counts, Describe, Description, Shape
 from plimsoll.host.server.configuration import without_use
 from plimsoll.host.server.predict.bypassed import names_to_skip
-from plimsoll.host.server.predict.config import configuration_of
+from plimsoll.host.server.predict.config import configuration_of, setting_of, settings_of
 from plimsoll.host.server.predict.coverage import (
     build_skeleton,
     experts_of,
@@ -364,7 +364,7 @@ def _counts(model: nn.Module, text: Any) -> Counts:
 
 def _experts_per_token(text: Any) -> int | None:
     parts = (text, getattr(text, "ffn_config", None))
-    found = (getattr(part, name, None) for part in parts for name in _PER_TOKEN)
+    found = (setting_of(part, name) for part in parts for name in _PER_TOKEN)
     return next((count for count in found if isinstance(count, int) and count > 0), None)
 
 
@@ -379,7 +379,7 @@ def _is_tied(model: nn.Module) -> bool:
 def _shape(model: nn.Module, text: Any) -> Shape:
     heads, hidden = _whole(text, "num_attention_heads"), _whole(text, "hidden_size")
     head_dim = _whole(text, "head_dim")
-    if head_dim is None and heads and hidden and hidden % heads == 0:
+    if settings_of(text, "head_dim") == (None,) and heads and hidden and hidden % heads == 0:
         head_dim = hidden // heads
     kinds = getattr(text, "layer_types", None) or []
     windowed = sum("sliding" in str(kind) for kind in kinds)
@@ -402,7 +402,7 @@ def _shape(model: nn.Module, text: Any) -> Shape:
 
 
 def _whole(text: Any, name: str) -> int | None:
-    value = getattr(text, name, None)
+    value = setting_of(text, name)
     return value if type(value) is int else None
 
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
+from plimsoll.host.server.predict.config import setting_of
 
 
 def effective(model: Any, asked: Any, tokenizer: Any, spec: LoadSpec) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def effective(model: Any, asked: Any, tokenizer: Any, spec: LoadSpec) -> dict[st
         "attention": list(attentions_of(model)),
         "bytes": _bytes_by_place(model),
         "remote_code": type(model).__module__.startswith("transformers_modules"),
-        "config": {name: getattr(config, name, None) for name in spec.config},
+        "config": {name: setting_of(config, name) for name in spec.config},
     }
     if tokenizer is not None:
         found["tokenizer"] = {

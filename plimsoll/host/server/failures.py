@@ -31,6 +31,18 @@ class LoadFailure(StrEnum):
     """Anything else that the software stack refuses, in its own words."""
 
 
+class NotStreamedError(PlimsollError):
+    """The weights of a class cannot be read part by part, and as a whole they do not fit. Texts for a skip."""
+
+    def __init__(self, free: str, needed: str, found: str) -> None:
+        # All go to the base class, because pickle rebuilds an exception from its `args`.
+        super().__init__(free, needed, found)
+        self.free, self.needed, self.found = free, needed, found
+
+    def __str__(self) -> str:
+        return f"the weights cannot be read part by part ({self.found}), and as a whole they take {self.needed}"
+
+
 class LoadFailed(PlimsollError):  # noqa: N818  it reads as what happened, and a report prints it so
     """A failed load. `kind` classifies the fault; the message names the file and the reason."""
 

@@ -30,6 +30,7 @@ from plimsoll.host.protocol import (
     Scored,
 )
 from plimsoll.host.server.chat import chat_text
+from plimsoll.host.server.predict.config import setting_of
 from plimsoll.host.server.tokens import deciding_ends, deciding_padding
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def context_of(model: Any) -> int | None:
     """The tokens that the model has positions for, by its configuration; None where that does not say. Beyond them a
     table of positions has no row."""
     config = model.config.get_text_config()
-    told = (getattr(config, name, None) for name in _CONTEXTS)
+    told = (setting_of(config, name) for name in _CONTEXTS)
     return next((tokens for tokens in told if isinstance(tokens, int) and tokens > 0), None)
 
 

@@ -21,6 +21,7 @@ from plimsoll.host.protocol import LoadSpec
 from plimsoll.host.server.configuration import fields_of, neutralise, without_use
 from plimsoll.host.server.experts import FusedExpertsConfig
 from plimsoll.host.server.failures import LoadFailed, LoadFailure
+from plimsoll.host.server.predict.config import setting_of
 from plimsoll.host.server.predict.coverage import packable_experts, skeleton_of
 from plimsoll.host.server.predict.obstacles import fault_of_scheme, other_scheme_fix, scheme_of
 
@@ -190,7 +191,7 @@ def _heeded(spec: LoadSpec, config: Any) -> Any:
                 f"{name} has no effect: {type(text).__name__} has no such field, and its model would never read it",
                 "config",
             )
-        found = getattr(text, name, None)
+        found = setting_of(text, name)
         if isinstance(asked, Mapping) and isinstance(found, Mapping):
             dropped = [f"{key} = {value!r}" for key, value in asked.items() if found.get(key) != value]
         else:

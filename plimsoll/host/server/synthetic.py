@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from transformers.core_model_loading import revert_weight_conversion
 
+from plimsoll.host.server.predict.config import setting_of
 from plimsoll.host.server.predict.coverage import build_skeleton
 
 _PERIOD: Final = 262_139
@@ -192,7 +193,7 @@ def _replace(model: nn.Module, name: str, tensor: torch.Tensor) -> None:
 def _spread(configuration: Any) -> float:
     """The standard deviation that the architecture initialises its matrices with, so that logits stay finite."""
     for config in (configuration, configuration.get_text_config()):
-        spread = getattr(config, "initializer_range", None)
+        spread = setting_of(config, "initializer_range")
         if spread:
             return float(spread)
     return _USUAL_SPREAD

@@ -45,8 +45,28 @@ def misspelt(given: Mapping[str, Any], configuration: Any, path: str = "") -> It
     aliases = getattr(configuration, "attribute_map", {})
     # What an alias stands for is written to files, also where no field has that name.
     known = {field.name for field in fields(configuration)} | aliases.keys() | set(aliases.values())
+    # Neither spelling of a field that is given was meant. And what settings of generation are called, files of every
+    # kind have, whose reader takes them for those, or has them for a part.
+    other = {aliases.get(key, key) for key in given} | {alias for alias, name in aliases.items() if name in given}
+    meant = known - given.keys() - other
+    apart = vars(transformers.GenerationConfig()).keys()  # type: ignore[no-untyped-call]
     for key, value in given.items():
         if isinstance(value, Mapping) and hasattr(configuration, key):
             yield from misspelt(value, getattr(configuration, key), f"{path}{key}.")
-        elif key not in known and (near := get_close_matches(key, known - given.keys(), n=1, cutoff=_ALIKE)):
+        elif key not in known | apart and (near := get_close_matches(key, meant, n=1, cutoff=_ALIKE)):
             yield path + key, path + near[0]
+
+
+def settings_of(configuration: Any, name: str) -> tuple[Any, ...]:
+    """What a configuration says under a name: once, or for each layer where layers differ in it, as the head sizes of
+    Gemma 4 do; a class refuses to give these for all of them. None where it says nothing."""
+    field = getattr(configuration, "attribute_map", {}).get(name, name)
+    if field in (getattr(configuration, "per_layer_attributes", None) or ()):
+        return tuple(getattr(layer, field, None) for layer in configuration.per_layer_config)
+    return (getattr(configuration, name, None),)
+
+
+def setting_of(configuration: Any, name: str) -> Any:
+    """What a configuration says under a name; None where it says nothing, or layers differ in it."""
+    first, *others = settings_of(configuration, name)
+    return first if all(other == first for other in others) else None

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from torch import nn
 from transformers import PreTrainedModel
 
+from plimsoll.host.server.predict.config import settings_of
 from plimsoll.host.server.predict.coverage import output_head
 from plimsoll.host.server.predict.passes import NotFollowedError
 
@@ -34,7 +35,7 @@ def _has_forward(module: nn.Module) -> bool:
 def widest_window(config: Any) -> int:
     """The most tokens that any layer looks back over, where it is not all of them; 0 where it is."""
     text = config.get_text_config()
-    windows = (getattr(text, name, None) for name in ("sliding_window", "attention_chunk_size"))
+    windows = (window for name in ("sliding_window", "attention_chunk_size") for window in settings_of(text, name))
     return max((window for window in windows if isinstance(window, int)), default=0)
 
 

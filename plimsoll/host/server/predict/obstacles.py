@@ -19,6 +19,7 @@ from plimsoll.catalogue.settings import fault_of_packing
 from plimsoll.footprint.prediction import Obstacle, Subject
 from plimsoll.footprint.sizes import Footprint
 from plimsoll.host.server.predict.bypassed import names_to_skip, packed_all_the_same, unusual_in_int8
+from plimsoll.host.server.predict.config import setting_of
 from plimsoll.host.server.predict.coverage import build_skeleton, is_packable, owned_parameters
 
 SUPPORTS: Final = {
@@ -195,7 +196,7 @@ def unasked_defaults(model: Any, subject: Subject) -> Iterator[str]:
         value = field.default
         if field.name in spelt or "None" not in str(field.type) or type(value) is not int:
             continue
-        if getattr(config, field.name, None) != value or field.name.endswith("_id"):
+        if setting_of(config, field.name) != value or field.name.endswith("_id"):
             continue
         other = _count_without(subject, given, field.name)
         if other is not None and (other != count or "window" in field.name):

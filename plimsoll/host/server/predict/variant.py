@@ -25,6 +25,7 @@ from plimsoll.footprint.sizes import ExpectedParameter, Footprint
 from plimsoll.footprint.training import StepPrediction, Training
 from plimsoll.host.server.predict.activations import ForwardPasses
 from plimsoll.host.server.predict.checkpoint_names import published_names
+from plimsoll.host.server.predict.config import setting_of
 from plimsoll.host.server.predict.coverage import Coverage, build_skeleton, logical_shape
 from plimsoll.host.server.predict.layers import left_as_found
 from plimsoll.host.server.predict.obstacles import obstacle_of, unasked_defaults, unpackable
@@ -122,7 +123,7 @@ def _passes_of(config_json: str, auto_class: str, architecture: str, dtype: str,
 def _facts(model: Any) -> ArchitectureFacts:
     text = model.config.get_text_config()
     figures = {
-        name: value if isinstance(value := getattr(text, attribute, None), int) else None
+        name: value if isinstance(value := setting_of(text, attribute), int) else None
         for name, attribute in _ATTRIBUTES.items()
     }
     return ArchitectureFacts(**figures)
