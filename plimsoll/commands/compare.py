@@ -23,6 +23,7 @@ from plimsoll.compare.rule import Rule
 from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.extras import require
 from plimsoll.report.write import append_step_summary, required_step_summary, write_output
+from plimsoll.userpath import is_there
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -115,11 +116,22 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=run)
 
 
+def _must_be_no_run(word: Path, reports: Path) -> None:
+    """Raise PlimsollError where `--json` has taken a run for its file."""
+    try:
+        find_source(str(word), reports)
+    except PlimsollError:
+        return
+    raise PlimsollError(f"--json took {word} for its file, which is a run: write the runs first, and --json last")
+
+
 def run(options: argparse.Namespace) -> int:
     """Compare, print, write the files. Raises PlimsollError for what the user can mend."""
     step = required_step_summary() if options.step_summary else None
     written = None if options.json == _PRINTED else options.json
     named = ("--markdown", options.markdown), ("--json", written), ("--html", options.html), ("--step-summary", step)
+    if written is not None and not is_there(written):
+        _must_be_no_run(written, options.report_dir)
     must_differ(options, named)
     require("compare", "comparing runs", ("numpy",))
     if options.html is not None:

@@ -77,6 +77,33 @@ def test_a_comparison_is_printed_as_json_or_written_to_the_file_of_json(tmp_path
     assert (tmp_path / "alone.json").read_text() == printed.stdout
 
 
+def test_nothing_is_written_over_what_nothing_else_keeps(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write_run(tmp_path / "reports" / name, timed_events({"m/nf4": [1.0, 1.1, 1.2, 1.3, 1.4]}, run_id=name))
+    folder = tmp_path / "reports" / "a"
+    (tmp_path / "copy.txt").write_bytes((folder / "evidence.jsonl").read_bytes())
+    (tmp_path / "node.json").write_text("{}")
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    evidence = "that is a run's evidence, which nothing else keeps; name another file"
+    for words, said in (
+        (("compare", "--json", "reports/a/evidence.jsonl", "b", "c"), f"--json reports/a/evidence.jsonl: {evidence}"),
+        (("compare", "b", "c", "--html=copy.txt"), f"--html copy.txt: {evidence}"),
+        (("explain", "a", "--output", folder / "evidence.jsonl"), f"--output {folder}/evidence.jsonl: {evidence}"),
+        (("schema", "plan", "--output", "evidence.jsonl"), f"--output evidence.jsonl: {evidence}"),
+        (
+            ("probe", "--recorded", "node.json", "--output", "./node.json"),
+            "--output node.json: the command reads that file; name another one for what it writes",
+        ),
+        (
+            ("compare", "b", "c", "--json", "a"),
+            "--json took a for its file, which is a run: write the runs first, and --json last",
+        ),
+    ):
+        done = plimsoll(*words, cwd=tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"plimsoll: error: {said}\n")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == kept
+
+
 @pytest.mark.parametrize(
     ("words", "near"),
     [
