@@ -76,8 +76,8 @@ class _Writer:
             "# What each check proves",
             "",
             "Every check of the suite, by subject: what it proves, its limit and where that comes from, what makes it",
-            "fail, and what to do. Reports and the terminal name these pages beside a failure;",
-            "`plimsoll explain test_loads_completely` prints the same.",
+            "fail, and what to do. `report.html` holds it for the checks that failed, and",
+            "`plimsoll explain test_loads_completely` prints it.",
             "",
             _MADE.format("acceptance/"),
         ]

@@ -35,6 +35,7 @@ from plimsoll.present.foreign_text import one_line
 from plimsoll.report.failures import FAILURES, causes_of, ended_hosts, failure_sections
 from plimsoll.report.figures import figure_sentence
 from plimsoll.report.gpus import gpu_table
+from plimsoll.report.manual import manual_of_failed, manual_section
 from plimsoll.report.naming import check_title
 from plimsoll.report.node_card import distinct_nodes, node_card
 from plimsoll.report.pieces import BELOW, cut, listed, of_outcome, unfolding
@@ -67,6 +68,7 @@ def verdict_document(record: RunRecord, verdict: Verdict, reader: Reader) -> Doc
         *(ended_hosts(record) if on_page else []),
         *_missing(verdict.gaps, reader),
         symptom_section(verdict.results, reader),
+        manual_section(manual_of_failed(of_outcome(verdict.results, CellOutcome.FAIL))) if on_page else None,
         *_waived(verdict.results, on_page=on_page),
         listed("Conflicts: the worst counts", [code(str(conflict)) for conflict in verdict.conflicts]),
         *(variants_on_page(verdict.results) if on_page else variant_table(verdict.results)),

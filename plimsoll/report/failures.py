@@ -8,6 +8,7 @@ from typing import Any, Final
 from plimsoll.catalogue.entries import without_gpus
 from plimsoll.evidence.record import RunRecord
 from plimsoll.judge.judgement import Judgement
+from plimsoll.manual.reading import Entry
 from plimsoll.metrics import METRICS
 from plimsoll.present.document import (
     BREAK,
@@ -28,7 +29,7 @@ from plimsoll.present.document import (
 )
 from plimsoll.present.foreign_text import one_line
 from plimsoll.report.figures import beside_limit, brief_value, exact_limit, over_by
-from plimsoll.report.manual import manual_lines, manual_words
+from plimsoll.report.manual import manual_lines, manual_of_failed, manual_words
 from plimsoll.report.pieces import BELOW, LONGEST_REASON, check_link, cut, listed, of_outcome, unfolding
 from plimsoll.report.reader import Reader
 from plimsoll.report.story import gpu_name, spoken
@@ -65,7 +66,8 @@ def failure_sections(results: Sequence[CellResult], reader: Reader) -> list[Sect
         ]
         return [Section(title="Failures", blocks=tuple(whole))]
     causes = causes_of(failed)
-    shown: tuple[tuple[Cell, ...], ...] = tuple(_failure(alike) for alike in causes[:_MOST_SHOWN])
+    manual = manual_of_failed(failed)
+    shown: tuple[tuple[Cell, ...], ...] = tuple(_failure(alike, manual) for alike in causes[:_MOST_SHOWN])
     more = len(causes) - len(shown)
     titles = ("Variant", "Check", "Measured", "Limit", "Off by", "Cause", "Next step")
     table = Table(label="What failed", columns=columns(*titles), rows=shown)
@@ -84,7 +86,7 @@ def causes_of(failed: Iterable[CellResult]) -> list[list[CellResult]]:
     return list(alike.values())
 
 
-def _failure(alike: Sequence[CellResult]) -> tuple[Cell, ...]:
+def _failure(alike: Sequence[CellResult], manual: Mapping[str, Entry]) -> tuple[Cell, ...]:
     """A row for the failures that are one: what was measured against which limit, what is said, and what to do."""
     result = alike[0]
     bad = [judgement for judgement in result.judgements if not judgement.outcome.is_good]
@@ -106,7 +108,7 @@ def _failure(alike: Sequence[CellResult]) -> tuple[Cell, ...]:
         _lines(_limit(judgement) for judgement in bad),
         _lines(over_by(judgement) for judgement in bad),
         _said(tuple(causes), rest.strip()),
-        _next(result, tuple(actions)),
+        _next(result, tuple(actions), manual),
     )
     return row
 
@@ -154,11 +156,12 @@ def _lines(parts: Iterable[Words]) -> tuple[Inline, ...]:
     return tuple(found)
 
 
-def _next(result: CellResult, actions: Sequence[str]) -> Cell:
-    """The next step of each symptom that was recognised, with a link to what the page says of it, else of the check;
-    and where the manual tells of the check."""
+def _next(result: CellResult, actions: Sequence[str], manual: Mapping[str, Entry]) -> Cell:
+    """The next step of each symptom that was recognised, with a link to what the page says of it, else of the check,
+    else of the manual; and where the page tells of the check."""
     steps: list[Words] = [(f"{each.next} ", symptom_link(each)) for each in result.diagnoses]
-    return _lines([*(steps or actions), *manual_words(result)])
+    known = steps or actions
+    return _lines([*known, manual_words(result, manual, with_step=not known)])
 
 
 def _reason(text: str) -> list[Piece]:

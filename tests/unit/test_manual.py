@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import unescape
 from pathlib import Path
 
 import jsonschema
@@ -16,12 +17,14 @@ from plimsoll.manual.reading import read_manual
 from plimsoll.plan.asking import KINDS
 from plimsoll.plan.checks import Check, read_checks
 from plimsoll.report.closing import closing_lines
+from plimsoll.report.page import head_text
 from plimsoll.report.write import summary_text
 from plimsoll.verdict.verdict import reach_verdict
 from tests.support.commands import plimsoll
 from tests.support.run_events import cell, crash, finish, plan, recorded, report, start
 
 ROOT = Path(__file__).parents[2]
+NODE = "acceptance/test_node.py"
 CHECKS = read_checks(ROOT)
 PARTS = {
     "limit": r"^\*\*Limit\.\*\* \S.{10,}",
@@ -164,12 +167,26 @@ def test_a_failure_leads_to_its_page(tmp_path: Path) -> None:
     verdict = reach_verdict(record)
     [step] = [line for line in closing_lines(record, verdict) if "what each check proves" in line]
     assert step == (
-        "  what each check proves: docs/checks/it.md#test_slow, docs/checks/it.md#test_small and 1 more "
-        "(plimsoll explain test_slow prints it)"
+        "  what each check proves, and what to do: plimsoll explain test_slow, plimsoll explain test_small and 1 more"
     )
     summary = summary_text(record, verdict)
     for name in names:
-        assert f"What {name} proves, and what to do: `docs/checks/it.md#{name}`." in summary
+        assert f"What {name} proves, and what to do: `plimsoll explain {name}`." in summary
+
+
+def test_the_page_holds_the_manual_of_what_failed_once_and_leads_there(tmp_path: Path) -> None:
+    variants = ("tiny-llama/bf16", "tiny-phi/bf16")
+    cells = [cell("test_free_disk", one, id=f"{NODE}::test_free_disk[{one}]") for one in variants]
+    failures = [report(one, "call", "failed", crash(f"no room for {one.variant}")) for one in cells]
+    record = recorded(tmp_path, [start(), plan(cells), *failures, finish(1)])
+    html = head_text(record, reach_verdict(record))
+    text = unescape(re.sub(r"<[^>]+>", "", html))
+    [entry] = [e for chapter in read_manual(ROOT) for e in chapter.entries if e.check.name == "test_free_disk"]
+    assert html.count('href="#manual-test_free_disk"') == 2
+    assert html.count('id="manual-test_free_disk"') == 1
+    assert text.count(entry.fails) == 1
+    assert text.count(entry.do[:60]) == 3
+    assert "docs/checks/" not in text
 
 
 @pytest.mark.parametrize("name", ["test_free_disk", "acceptance/test_node.py::test_free_disk[tiny-llama/bf16]"])

@@ -116,8 +116,7 @@ def test_the_terminal_ends_with_the_verdict(tmp_path: Path) -> None:
         "  acceptance/test_it.py::test_talks[tiny-phi/int8]: it said "
         "<script>alert(1)</script>|`x`\\x1b[2J\\u202e ACCEPTED over everything",
         "what to do:",
-        "  what each check proves: docs/checks/it.md#test_slow, docs/checks/it.md#test_talks "
-        "(plimsoll explain test_slow prints it)",
+        "  what each check proves, and what to do: plimsoll explain test_slow, plimsoll explain test_talks",
         "missing:",
         "  2 checks skipped (vram): has 24 GB, needs 43 GB (see docs/troubleshooting.md#gpu-memory)",
         "    to run them: use <a bigger> GPU",
