@@ -23,6 +23,11 @@ from plimsoll.judge.judgement import broken_bound
 from plimsoll.manual.place import manual_of
 from plimsoll.manual.reading import Entry, read_manual
 from plimsoll.present import terminal
+from plimsoll.present.foreign_text import one_line
+from plimsoll.report.failures import causes_of
+from plimsoll.report.figures import figure_sentence
+from plimsoll.report.manual import manual_of_failed
+from plimsoll.report.story import spoken
 from plimsoll.suite import command, suite_root
 from plimsoll.symptoms.recognise import Diagnosis, Seen, anchor_of, recognise
 from plimsoll.symptoms.shipped import shipped_symptoms
@@ -39,6 +44,10 @@ _UNRECOGNISED: Final = 1
 _LARGEST: Final = 16 * 2**20
 """Bytes of a log that are read at its end; what went wrong is told there."""
 _MOST_CHECKS: Final = 3
+_MOST_CAUSES: Final = 8
+"""Causes of a run that nothing recognises, of which the text is shown."""
+_LONGEST: Final = 600
+"""Characters of what a check said."""
 _WIDTH: Final = 100
 """Columns of what is said of a check."""
 _CHECK: Final = re.compile(r"(?:[\w./-]+::)?(test_\w+)(?:\[.*\])?")
@@ -58,7 +67,7 @@ class _Found:
 
     of: str
     diagnoses: tuple[tuple[Diagnosis, tuple[str, ...]], ...]
-    unrecognised: tuple[str, ...] = field(default=())
+    unrecognised: tuple[CellResult, ...] = field(default=())
     is_well: bool = False
     """True for a run in which nothing went wrong."""
     lacking: tuple[str, ...] = ()
@@ -181,7 +190,7 @@ def _in_run(folder: Path, own: Sequence[Symptom] | None) -> _Found:
         for each in diagnoses:
             shown.setdefault(each.symptom, (each, []))[1].append(result.cell.id)
         if not diagnoses:
-            unrecognised.append(result.cell.id)
+            unrecognised.append(result)
     found = tuple((each, tuple(cells)) for each, cells in shown.values())
     return _Found(
         of="run",
@@ -218,9 +227,27 @@ def _lines(found: _Found) -> Iterable[str]:
     if found.lacking:
         yield from (terminal.line(f"not to be accepted: {one}") for one in found.lacking)
         yield f"  next:  {command('plimsoll', 'report', found.run)} says what is missing, and the command that runs it"
-    yield from _checks("not recognised: ", found.unrecognised)
-    pages = dict.fromkeys(filter(None, map(manual_of, found.unrecognised)))
-    yield from (f"  see:   {page}" for page in list(pages)[:_MOST_CHECKS])
+    yield from _unrecognised(found)
+
+
+def _unrecognised(found: _Found) -> Iterable[str]:
+    """What no symptom explains, each cause once: in the suite's own words, with its figures and the manual's advice."""
+    causes = causes_of(found.unrecognised)
+    manual = manual_of_failed(alike[0] for alike in causes[:_MOST_CAUSES])
+    for alike in causes[:_MOST_CAUSES]:
+        first = alike[0]
+        yield from _checks("not recognised: ", [result.cell.id for result in alike])
+        yield from _labelled("said", one_line(spoken(first.reason), _LONGEST))
+        bad = [judgement for judgement in first.judgements if not judgement.outcome.is_good]
+        for judgement in bad:
+            yield from _labelled("figure", figure_sentence(judgement))
+        entry = manual.get(manual_of(first.cell.id))
+        step = first.fix or (entry.do if entry else "")
+        if step:
+            yield from _labelled("next", step)
+    if len(causes) > _MOST_CAUSES:
+        report = command("plimsoll", "report", found.run)
+        yield f"and {counted(len(causes) - _MOST_CAUSES, 'more cause')}: {report} has all of them"
 
 
 def _told_of(entry: Entry) -> Iterable[str]:
@@ -229,20 +256,31 @@ def _told_of(entry: Entry) -> Iterable[str]:
         ("limit", entry.limit),
         ("fails", f"when {entry.fails}"),
         ("do", entry.do),
-        ("see", manual_of(entry.check.id)),
+        ("see", _page_here(entry)),
     )
     yield terminal.line(entry.check.id)
     for label, text in parts:
-        label = f"  {label + ':':<8}"
-        yield from textwrap.wrap(
-            terminal.line(text),
-            _WIDTH,
-            initial_indent=label,
-            subsequent_indent=" " * len(label),
-            break_long_words=False,
-        )
+        yield from _labelled(label, text)
     if entry.symptoms:
         yield "symptoms that it often shows:"
+
+
+def _labelled(label: str, text: str) -> Iterable[str]:
+    label = f"  {label + ':':<8}"
+    return textwrap.wrap(
+        terminal.line(text),
+        _WIDTH,
+        initial_indent=label,
+        subsequent_indent=" " * len(label),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _page_here(entry: Entry) -> str:
+    """The page of the check; empty where there is no checkout to have it."""
+    root, place = suite_root(), manual_of(entry.check.id)
+    return place if root is not None and (root / place.partition("#")[0]).is_file() else ""
 
 
 def _checks(label: str, checks: Sequence[str]) -> Iterable[str]:
@@ -256,7 +294,7 @@ def _to_json(found: _Found) -> dict[str, Any]:
         "schema": SCHEMA,
         "of": found.of,
         "diagnoses": [{**diagnosis.to_json(), "checks": list(checks)} for diagnosis, checks in found.diagnoses],
-        "unrecognised": list(found.unrecognised),
+        "unrecognised": [result.cell.id for result in found.unrecognised],
         **({"lacking": list(found.lacking)} if found.lacking else {}),
         **({} if found.check is None else {"check": _check_to_json(found.check)}),
     }

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,22 @@ import pytest
 from plimsoll.host.client.process import Host, Hosts
 from plimsoll.host.failures import HostDied, HostFailure, HostTimeout
 from plimsoll.host.protocol import Call
+from plimsoll.manual.reading import read_manual
 from plimsoll.symptoms.recognise import Seen, recognise
 from plimsoll.symptoms.surroundings import Surroundings
 from tests.support.hub_server import LOG_IN, NOT_ACCEPTED, HubServer, Refusal, Repository, serving
-from tests.support.run_events import cell, good_run, numbered, write_events
+from tests.support.run_events import (
+    cell,
+    crash,
+    finish,
+    good_run,
+    numbered,
+    plan,
+    report,
+    run_of_every_outcome,
+    start,
+    write_events,
+)
 from tests.support.subsession import environment
 
 ROOT = Path(__file__).parents[2]
@@ -275,6 +288,26 @@ def test_explain_refuses_what_it_cannot_read(arguments: tuple[str, ...], said: s
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_explain_says_of_a_run_what_no_symptom_explains(tmp_path: Path) -> None:
+    cells = [cell(name, id=f"acceptance/test_load.py::{name}[tiny-llama/nf4]") for name in ("test_kept", "test_eval")]
+    loads = replace(cells[0], id="acceptance/test_load.py::test_loads_completely[tiny-llama/nf4]")
+    said = "the folder is damaged: model.safetensors has other bytes than it was entered with; fetch them again"
+    refused = [report(one, "setup", "failed", crash(said)) for one in (loads, *cells)]
+    write_events(tmp_path, numbered([start(), plan([loads, *cells]), *refused, finish(1)]))
+    done = explain(str(tmp_path))
+    assert done.returncode == 1, done.stderr
+    told = " ".join(done.stdout.split())
+    assert told.count(said) == 1
+    assert "test_kept" in told
+    [entry] = [e for c in read_manual(ROOT) for e in c.entries if e.check.name == "test_loads_completely"]
+    assert f"next: {entry.do}" in told
+
+
+def test_explain_says_the_value_that_no_symptom_explains(tmp_path: Path) -> None:
+    write_events(tmp_path, numbered(run_of_every_outcome()))
+    assert "figure: Load time 3 s, at most 2 s (50 % outside)" in explain(str(tmp_path)).stdout
 
 
 @pytest.mark.parametrize("is_cut", [True, False])
