@@ -10,7 +10,7 @@ from typing import Final
 
 from plimsoll.compare.charts import chart_section
 from plimsoll.compare.fail_on import Breach
-from plimsoll.compare.result import Absent, Comparison, FigureRow, TimeRow, Versus
+from plimsoll.compare.result import Absent, Comparison, FigureRow, OutcomeChange, TimeRow, Versus
 from plimsoll.compare.rule import MOST_ROUNDS, Change, Level, Rule
 from plimsoll.compare.side import Side, SideFigure, Timed
 from plimsoll.present.document import (
@@ -18,6 +18,7 @@ from plimsoll.present.document import (
     Bullets,
     Cell,
     Document,
+    Fold,
     Section,
     Span,
     Tone,
@@ -26,6 +27,7 @@ from plimsoll.present.document import (
     table_of,
 )
 from plimsoll.units import counted, format_value
+from plimsoll.verdict.cells import cause_of
 
 ORDER: Final = (Change.SLOWER, Change.FASTER, Change.TOO_FEW, Change.SAME)
 """In which the words stand: what a reader must act on comes first."""
@@ -43,6 +45,8 @@ _TONES: Final[dict[str, Tone]] = {
     Level.LESS: Tone.GOOD,
 }
 
+_VERDICT_TONES: Final = {"ACCEPTED": Tone.GOOD, "REJECTED": Tone.BAD, "INCOMPLETE": Tone.NEAR}
+
 
 def document(comparison: Comparison, found: Sequence[Breach] = (), *, on_page: bool = False) -> Document:
     """Everything that people read of a comparison: a statement for each side, then what differs between the machines.
@@ -54,20 +58,27 @@ def document(comparison: Comparison, found: Sequence[Breach] = (), *, on_page: b
     for versus in comparison.versus:
         against = f"{letters[id(versus.other)]} against {letters[id(versus.base)]}"
         charts = chart_section(versus, against, _all_labels(versus), comparison.rule) if on_page else None
-        sections += [_verdicts(versus, against), _numerics(versus, against)]
+        sections += [_verdicts(versus, against, on_page=on_page), _numerics(versus, against)]
         sections += [charts] if charts is not None else []
         sections += _versus_sections(versus, against, comparison.rule)
     sections.append(section_of("How it was decided", _method(comparison)))
     return Document(
         title="Comparison",
-        blocks=(_statement(comparison, found), *(section for section in sections if section.blocks)),
+        blocks=(_statement(comparison, found, on_page=on_page), *(section for section in sections if section.blocks)),
     )
 
 
-def _statement(comparison: Comparison, found: Sequence[Breach]) -> Banner:
+def _statement(comparison: Comparison, found: Sequence[Breach], *, on_page: bool) -> Banner:
+    worst = next((versus for versus in comparison.versus if versus.verdict_is_worse), comparison.versus[0])
+    was, became = worst.base.verdict, worst.other.verdict
+    tone = _VERDICT_TONES.get(became or "", Tone.GAP)
+    title = f"{worst.other.name} against {worst.base.name}"
+    word = "" if not (was and became) else became if was == became else f"{was} → {became}"
     failed = tuple((strong(f"fails on {finding.condition}"), f": {finding.text}") for finding in found)
     return Banner(
-        tone=Tone.BAD if found else Tone.GAP,
+        tone=Tone.BAD if found else tone,
+        word=word if on_page else "",
+        title=title if on_page and word else "",
         blocks=(
             Bullets(entries=tuple(statement(versus) for versus in comparison.versus)),
             *([Bullets(entries=failed)] if failed else []),
@@ -140,7 +151,7 @@ def _versus_sections(versus: Versus, against: str, rule: Rule) -> list[Section]:
     ]
 
 
-def _verdicts(versus: Versus, against: str) -> Section:
+def _verdicts(versus: Versus, against: str, *, on_page: bool) -> Section:
     lines = []
     if versus.base.cells is None or versus.other.cells is None:
         lines.append("no outcomes to compare: a file of pytest-benchmark holds none")
@@ -149,12 +160,28 @@ def _verdicts(versus: Versus, against: str) -> Section:
     else:
         lines.append(f"the verdict went from {versus.base.verdict} to {versus.other.verdict}")
     short = _short(change.cell for change in versus.outcomes)
-    rows = [
-        (short[change.cell], change.base, change.other, "worse" if change.is_worse else "", _first_line(change.reason))
-        for change in versus.outcomes
-    ]
+    # A model that does not load any more loses all of its checks for one cause: a page says it once.
+    alike: dict[tuple[object, ...], list[OutcomeChange]] = {}
+    for place, change in enumerate(versus.outcomes):
+        cause = cause_of(change.reason)
+        own = () if on_page and cause else (place,)
+        alike.setdefault((change.base, change.other, change.is_worse, cause, *own), []).append(change)
+    rows = [_outcome_row([short[change.cell] for change in changes], changes[0]) for changes in alike.values()]
     return section_of(
         f"{against}: verdict and outcomes", lines, table_of(("check", "was", "is", "", "reason"), rows, 5)
+    )
+
+
+def _outcome_row(names: Sequence[str], change: OutcomeChange) -> tuple[Cell, ...]:
+    """Checks that went the same way for one cause: the first by its name, the others folded."""
+    rest = Bullets(entries=tuple(names[1:]))
+    more = Section(title=f"and {len(names) - 1} more for the same reason", level=0, fold=Fold.CLOSED, blocks=(rest,))
+    return (
+        (names[0], more) if rest.entries else names[0],
+        change.base,
+        change.other,
+        "worse" if change.is_worse else "",
+        _first_line(change.reason),
     )
 
 

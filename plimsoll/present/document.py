@@ -213,6 +213,8 @@ class Table:
     """Rows at the top that a reader must see. Markdown folds the others away where they are many; None folds none."""
     has_head: bool = True
     """False where a terminal shows the rows alone."""
+    has_cards: bool = False
+    """Whether a row is a card where a page is narrow, each cell after the title of its column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -477,11 +479,12 @@ def section_of(title: str, listed: Iterable[Cell] = (), *blocks: Block | None) -
 def table_of(
     head: Sequence[str], rows: Iterable[tuple[Cell, ...]], figures_from: int, notable: int = 0
 ) -> Table | None:
-    """A table whose columns from one on hold figures; None where there is no row."""
+    """A table whose columns from one on hold figures, with cards for phones; None where there is no row."""
     found = tuple(rows)
     if not found:
         return None
-    return Table(columns=columns(*head, figures=range(figures_from, len(head))), rows=found, notable=notable)
+    titles = columns(*head, figures=range(figures_from, len(head)))
+    return Table(columns=titles, rows=found, notable=notable, has_cards=True)
 
 
 def code(text: str, longest: int | None = None) -> Span:

@@ -112,6 +112,27 @@ def sound(tmp_path: Path, name: str, memory: int = 10**9) -> Path:
     return timed_run(tmp_path, name, {"a/nf4": [1.0]}, memory={"a/nf4": memory}, cells=[talks], others=passed)
 
 
+def test_the_page_says_large_what_became_of_the_verdict_and_each_cause_once(tmp_path: Path) -> None:
+    names = [f"test_{n}" for n in range(32)]
+    cells = [cell(name) for name in names]
+    good = [report(one, when) for one in cells for when in ("setup", "call", "teardown")]
+    bad = [report(one, "setup", "failed", crash("the folder is damaged")) for one in cells]
+    base = timed_run(tmp_path, "base", {"a/nf4": [1.0]}, cells=cells, others=good)
+    events = timed_events({"a/nf4": [1.0]}, run_id="other", cells=cells, others=bad)
+    page = tmp_path / "c.html"
+    done = run(base, write_run(tmp_path / "other", [*events[:-1], finish(1)]), f"--html={page}")
+    text = page.read_text()
+    assert (
+        '<section class="plimsoll-verdict plimsoll-tone-bad"><h1><span class="plimsoll-word">ACCEPTED → REJECTED<'
+        in text
+    )
+    assert text.count("the folder is damaged") == 1
+    assert "and 31 more for the same reason" in text
+    assert all(name in text for name in names)
+    assert 'data-head="reason"' in text
+    assert done.stdout.count("the folder is damaged") == 32
+
+
 VERDICT = "the verdict went from ACCEPTED to REJECTED"
 LOST = "1 outcome lost; 1 missing; verdict: ACCEPTED became REJECTED"
 
