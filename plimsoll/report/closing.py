@@ -100,4 +100,4 @@ def _steps(failed: Sequence[CellResult]) -> list[Words]:
 
 def _brief_gap(gap: Gap) -> Words:
     see = f" (see {gap.diagnosis.anchor})" if gap.diagnosis is not None else ""
-    return (one_line(str(gap)), see, *((BREAK, f"{_COMMAND}{gap.fix}") if gap.fix else ()))
+    return (one_line(str(gap)), see, *(word for one in gap.commands for word in (BREAK, f"{_COMMAND}{one}")))

@@ -30,6 +30,7 @@ from plimsoll.present.document import (
     code,
     columns,
     faint,
+    lines,
 )
 from plimsoll.present.foreign_text import one_line
 from plimsoll.report.failures import FAILURES, causes_of, ended_hosts, failure_sections
@@ -162,7 +163,7 @@ def _missing(gaps: Sequence[Gap], reader: Reader) -> list[Section | None]:
     if not gaps:
         return []
     if reader is Reader.STEP:
-        rows = tuple((str(gap), code(gap.fix) if gap.fix else "") for gap in gaps)
+        rows = tuple((str(gap), lines([code(one) for one in gap.commands])) for gap in gaps)
         return [Section(title="Missing", blocks=(Table(columns=columns("what", "to run them"), rows=rows),))]
     if reader is Reader.SUMMARY:
         whole = [

@@ -62,7 +62,9 @@ class RefusedError(PlimsollError):
         if verdict.word is Word.REJECTED:
             what = "a rejected node is not signed off; waive what is to be accepted nevertheless, check by check"
         else:
-            gaps = "".join(f"\n  {gap}" + (f"\n    to run them: {gap.fix}" if gap.fix else "") for gap in verdict.gaps)
+            gaps = "".join(
+                "".join((f"\n  {gap}", *(f"\n    to run them: {one}" for one in gap.commands))) for gap in verdict.gaps
+            )
             faults = "".join(f"\n  {fault}" for fault in verdict.faults)
             what = f"an incomplete verdict is signed off only where each gap is waived; this is missing:{gaps}{faults}"
         super().__init__(f"not signed: {verdict.statement}\n{what}")

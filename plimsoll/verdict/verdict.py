@@ -19,7 +19,7 @@ from plimsoll.units import counted
 from plimsoll.verdict.cells import UNPLANNED, CellOutcome, CellResult
 from plimsoll.verdict.faults import lasting_faults, record_faults, record_notes
 from plimsoll.verdict.gpus import idle_gpus, left_out, on_gpus
-from plimsoll.verdict.union import Conflict, lineages, united_results
+from plimsoll.verdict.union import Conflict, lineages, run_results, united_results
 from plimsoll.verdict.waivers import Waivers
 
 EXIT_ACCEPTED: Final = 0
@@ -48,9 +48,15 @@ class Gap:
     reasons: tuple[str, ...]
     """The distinct variants, in the order of the plan."""
     fix: str | None
+    """A command; a line for each node where several runs lack a result and each must be gone on with there."""
     cells: tuple[str, ...]
     diagnosis: Diagnosis | None = None
     """Their symptom, where one was recognised."""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The lines of the fix."""
+        return tuple((self.fix or "").splitlines())
 
     def __str__(self) -> str:
         """`20 cells skipped (no_gpu): needs 1 GPU, has none`."""
@@ -136,7 +142,7 @@ def reach_verdict(record: RunRecord, evidence_failure: str | None = None, waiver
         scope=scope_of(record),
         planned=len(record.plan),
         results=union.results,
-        gaps=_gaps(union.results, _again(record)),
+        gaps=_gaps(union.results, _commands(record)),
         faults=faults,
         notes=(*record_notes(record), *left_out(record), *union.notes),
         allow_incomplete=record.run is not None and record.run.allow_incomplete,
@@ -173,14 +179,33 @@ def _word(planned: int, results: Sequence[CellResult], faults: Sequence[str]) ->
     return Word.INCOMPLETE
 
 
-def _again(record: RunRecord) -> str | None:
-    """The command that runs what was not run; None where each node needs another command. A run that was cut short is
-    resumed: what it measured need not be measured again."""
+def _commands(record: RunRecord) -> list[tuple[frozenset[str], str]]:
+    """What was not run in each run, with those that went on with it, and the command that runs it. Of several,
+    which may be of several nodes, each command says where it belongs."""
     lines = lineages(record.runs)
-    if record.parts:
-        newest = lines[0][-1]
-        program = PYTEST if newest.run is None else newest.run.program
-        return f"{program} --resume={newest.run_id}" if len(lines) == 1 else None
+    found = []
+    for line in lines:
+        newest = line[-1]
+        again = _again(newest) if len(line) == 1 else _going_on_with(newest)
+        if again is not None:
+            name = "" if len(lines) == 1 or newest.node is None else " ".join(newest.node.hostname.split())
+            found.append((_not_run(line), f"{again} # on {name}" if name else again))
+    return found
+
+
+def _not_run(line: Sequence[RunRecord]) -> frozenset[str]:
+    results = [result for run in line for result in run_results(run)]
+    answered = {result.cell.id for result in results if not result.outcome.is_gap}
+    return frozenset(r.cell.id for r in results if r.outcome is CellOutcome.NOT_RUN) - answered
+
+
+def _going_on_with(run: RunRecord) -> str:
+    return f"{PYTEST if run.run is None else run.run.program} --resume={run.run_id}"
+
+
+def _again(record: RunRecord) -> str | None:
+    """The command that runs what one run did not run. A run that was cut short is resumed: what it measured need not be
+    measured again."""
     if record.run is None:
         return None
     was_cut = record.finish is None or record.finish.interrupted
@@ -194,7 +219,7 @@ def _reports_folder(arguments: Sequence[str]) -> list[str]:
     return [one for one in with_folder_attached(arguments) if one.startswith(f"{REPORT_DIR}=")][-1:]
 
 
-def _gaps(results: Sequence[CellResult], again: str | None) -> tuple[Gap, ...]:
+def _gaps(results: Sequence[CellResult], commands: Sequence[tuple[frozenset[str], str]]) -> tuple[Gap, ...]:
     """Checks without a result, grouped by what would close the gap: the gate's code and fix, else the reason."""
     groups: dict[tuple[CellOutcome, str | None, str | None], list[CellResult]] = {}
     for result in results:
@@ -205,9 +230,17 @@ def _gaps(results: Sequence[CellResult], again: str | None) -> tuple[Gap, ...]:
             outcome=outcome,
             code=group[0].code,
             reasons=tuple(dict.fromkeys(result.reason for result in group)),
-            fix=fix or (again if outcome is CellOutcome.NOT_RUN and group[0].reason != UNPLANNED else None),
+            fix=fix or (_closing(group, commands) if outcome is CellOutcome.NOT_RUN else None),
             cells=tuple(result.cell.id for result in group),
             diagnosis=next((each for result in group for each in result.diagnoses), None),
         )
         for (outcome, _, fix), group in groups.items()
     )
+
+
+def _closing(group: Sequence[CellResult], commands: Sequence[tuple[frozenset[str], str]]) -> str | None:
+    """The commands of the runs that lack some of these; None for what ran unplanned and would do so again."""
+    if group[0].reason == UNPLANNED:
+        return None
+    lacking = {result.cell.id for result in group}
+    return "\n".join(again for cells, again in commands if not cells.isdisjoint(lacking)) or None

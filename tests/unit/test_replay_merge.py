@@ -288,6 +288,18 @@ def test_a_gap_that_stays_is_the_newest_and_names_the_command(tmp_path: Path) ->
     assert [gap.fix for gap in verdict.gaps] == ["pytest --resume=b-run"]
 
 
+def test_each_of_several_runs_names_its_own_command(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path, "a-run", {ONE: "pass", TWO: "not_run", THREE: "pass"}, end={}),
+        write_run(tmp_path, "b-run", {ONE: "pass", TWO: "not_run", THREE: "not_run"}, host="barge", minute=1, end={}),
+    ]
+    fixes = [gap.fix for gap in verdict_on(*runs).gaps]
+    assert fixes == ["pytest --resume=a-run # on cargo\npytest --resume=b-run # on barge"]
+    lines = closing_lines(read_runs(runs), verdict_on(*runs))
+    assert "    to run them: pytest --resume=a-run # on cargo" in lines
+    assert "    to run them: pytest --resume=b-run # on barge" in lines
+
+
 def test_a_chain_of_runs_is_one(tmp_path: Path) -> None:
     first = write_run(tmp_path, "a-run", {ONE: "pass", TWO: "not_run", THREE: "not_run"}, end={})
     second = write_resumed(tmp_path, "b-run", first, {TWO: "pass", THREE: "not_run"}, end=finish(2, interrupted=True))
