@@ -128,10 +128,22 @@ document.addEventListener('DOMContentLoaded', () => {
     for (const one of document.querySelectorAll(onPaper)) {
       if (!one.open) { one.open = true; unfolded.add(one); }
     }
+    // A model that did not load fails all of its checks in the same words, which would fill pages: once is enough.
+    const said = new Map();
+    for (const row of rows().filter(isFailure)) {
+      const log = row.querySelector('.log');
+      const text = log ? log.textContent.trim() : '';
+      if (said.has(text)) {
+        log.parentElement.dataset.same = 'The same as of ' + said.get(text);
+      } else if (text) {
+        said.set(text, row.id);
+      }
+    }
   });
   addEventListener('afterprint', () => {
     for (const one of unfolded) { one.open = false; }
     unfolded.clear();
+    for (const one of document.querySelectorAll('[data-same]')) { delete one.dataset.same; }
   });
 
   // pytest-html draws its table anew whenever it is sorted, filtered or unfolded.

@@ -491,6 +491,21 @@ def test_paper_takes_four_pages_for_a_run_without_failures(chrome: webdriver.Chr
     assert 1 <= len(re.findall(rb"/Type\s*/Page[^s]", printed)) <= 4
 
 
+def test_paper_says_once_what_many_checks_say(chrome: webdriver.Chrome, tmp_path: Path) -> None:
+    cells = [cell(f"test_{number}") for number in range(8)]
+    failed = [report(one, "setup", "failed", crash("the folder is damaged")) for one in cells]
+    chrome.get(replayed_page(tmp_path, [start(), plan(cells), *failed, finish(1)]).as_uri())
+    emulate(chrome, width=794, media="print")
+    said = """return [...document.querySelectorAll('#results-table .log')].filter(
+        e => e.checkVisibility() && e.textContent.includes('the folder is damaged')).length"""
+    assert script(chrome, said) == 8
+    script(chrome, "window.dispatchEvent(new Event('beforeprint'))")
+    assert script(chrome, said) == 1
+    assert script(chrome, "return document.querySelectorAll('[data-same*=test_0]').length") == 7
+    script(chrome, "window.dispatchEvent(new Event('afterprint'))")
+    assert script(chrome, said) == 8
+
+
 def hostile() -> list[Line]:
     """A run in which everything that others write is markup."""
     asked = cell("test_it", f"{MARKUP}/x", id=f"acceptance/test_it.py::test_it[{MARKUP}]")
