@@ -28,7 +28,7 @@ from plimsoll.report.failures import causes_of
 from plimsoll.report.figures import figure_sentence
 from plimsoll.report.manual import manual_of_failed
 from plimsoll.report.story import spoken
-from plimsoll.suite import command, suite_root
+from plimsoll.suite import SHIPPED, command, suite_root
 from plimsoll.symptoms.recognise import Diagnosis, Seen, anchor_of, recognise
 from plimsoll.symptoms.shipped import shipped_symptoms
 from plimsoll.symptoms.surroundings import surroundings_of
@@ -280,7 +280,8 @@ def _labelled(label: str, text: str) -> Iterable[str]:
 def _page_here(entry: Entry) -> str:
     """The page of the check; empty where there is no checkout to have it."""
     root, place = suite_root(), manual_of(entry.check.id)
-    return place if root is not None and (root / place.partition("#")[0]).is_file() else ""
+    is_checkout = root is not None and root != SHIPPED and (root / place.partition("#")[0]).is_file()
+    return place if is_checkout else ""
 
 
 def _checks(label: str, checks: Sequence[str]) -> Iterable[str]:
