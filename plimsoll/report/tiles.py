@@ -7,7 +7,7 @@ GPU is one tile, of its processor and RAM.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ from plimsoll.report.node_card import node_card, node_groups
 from plimsoll.report.pieces import BELOW, check_link
 from plimsoll.report.story import spoken
 from plimsoll.units import counted, format_brief
-from plimsoll.verdict.cells import WORST_FIRST, CellOutcome, CellResult
+from plimsoll.verdict.cells import WORST_FIRST, CellOutcome, CellResult, was_not_asked
 
 _SPEEDS: Final = {
     "matmul_rate": "products",
@@ -115,15 +115,16 @@ def _tiles(
     is_linked: bool,
 ) -> tuple[Tile, ...]:
     is_recorded = any(run.gpus for run in runs)
+    loaded = frozenset(load.variant for run in runs for load in run.loads)
     by_gpu: dict[str, list[CellResult]] = {}
     for result in own:
         for gpu_id in dict.fromkeys(result.cell.gpus):
             by_gpu.setdefault(gpu_id, []).append(result)
     tiles = tuple(
-        _gpu_tile(gpu, node, by_gpu.get(gpu.id, []), seen, is_recorded=is_recorded, is_linked=is_linked)
+        _gpu_tile(gpu, node, by_gpu.get(gpu.id, []), seen, loaded, is_recorded=is_recorded, is_linked=is_linked)
         for gpu in _gpus(node, runs)
     )
-    return tiles or (_processor_tile(node, own, is_linked=is_linked),)
+    return tiles or (_processor_tile(node, own, loaded, is_linked=is_linked),)
 
 
 def _in_short(node: Node, gpus: Sequence[RunGpu]) -> str:
@@ -152,6 +153,7 @@ def _gpu_tile(
     node: Node,
     own: Sequence[CellResult],
     seen: Sequence[Mapping[str, Any]],
+    loaded: Collection[str],
     *,
     is_recorded: bool,
     is_linked: bool,
@@ -167,7 +169,7 @@ def _gpu_tile(
         facts=(
             ("Health", said),
             ("Speed", _speeds(own)),
-            ("Carried", _carried(own, gpu.used) if is_recorded else _NOT_RECORDED),
+            ("Carried", _carried(own, loaded, gpu.used) if is_recorded else _NOT_RECORDED),
             ("Checks", _counts(own) if is_recorded else _NOT_RECORDED),
             *_faults(own, is_linked=is_linked),
             ("Identity", _identity(gpu, probed)),
@@ -175,7 +177,7 @@ def _gpu_tile(
     )
 
 
-def _processor_tile(node: Node, results: Sequence[CellResult], *, is_linked: bool) -> Tile:
+def _processor_tile(node: Node, results: Sequence[CellResult], loaded: Collection[str], *, is_linked: bool) -> Tile:
     cpu = node.cpu
     cores = counted(cpu.logical_cores, "logical core")
     ram = (
@@ -190,7 +192,7 @@ def _processor_tile(node: Node, results: Sequence[CellResult], *, is_linked: boo
         facts=(
             ("RAM", ram),
             ("Speed", _speeds(results)),
-            ("Carried", _carried(results, used=True)),
+            ("Carried", _carried(results, loaded, used=True)),
             ("Checks", _counts(results)),
             *_faults(results, is_linked=is_linked),
         ),
@@ -290,8 +292,16 @@ def _name(result: CellResult, metric: str) -> str:
     return _SPEEDS[metric]
 
 
-def _carried(results: Iterable[CellResult], used: bool) -> Cell:
-    variants = list(dict.fromkeys(without_gpus(result.cell.variant) for result in results if result.cell.variant))
+def _carried(results: Iterable[CellResult], loaded: Collection[str], used: bool) -> Cell:
+    """The variants that loaded, by the recorded loads; where none is recorded, those of which a check asked."""
+    asked: dict[str, bool] = {}
+    for result in results:
+        if variant := result.cell.variant:
+            is_carried = variant in loaded if loaded else _was_asked(result)
+            asked[without_gpus(variant)] = asked.get(without_gpus(variant), False) or is_carried
+    variants = [variant for variant, is_carried in asked.items() if is_carried]
+    if not variants and asked:
+        return faint(f"no model: none of {counted(len(asked), 'planned variant')} loaded")
     if not variants:
         return faint("no model" if used else "nothing")
     names = tuple(Span(text=name, style=Style.CODE) for name in variants)
@@ -300,6 +310,12 @@ def _carried(results: Iterable[CellResult], used: bool) -> Cell:
     rest = Paragraph(words=_joined(names[_SHOWN:], ", "))
     more = Section(title=f"and {len(variants) - _SHOWN} more", level=0, fold=Fold.CLOSED, blocks=(rest,))
     return (*_joined(names[:_SHOWN], BREAK), more)
+
+
+def _was_asked(result: CellResult) -> bool:
+    """True where a check came to a result on a model: neither a gap nor a failure before the check began."""
+    outcome = result.waived or result.outcome
+    return not outcome.is_gap and not was_not_asked(result.reason)
 
 
 def _joined(names: Sequence[Inline], between: Inline) -> tuple[Inline, ...]:

@@ -132,6 +132,24 @@ def test_early_evidence_does_not_say_what_a_gpu_carried(tmp_path: Path) -> None:
     assert said(tile, "Checks").startswith("not recorded")
 
 
+def test_a_variant_that_never_loaded_was_not_carried(tmp_path: Path) -> None:
+    asked, refused, unasked = (cell(f"test_{name}", variant=f"tiny/{name}") for name in ("fp32", "nf4", "int8"))
+    node = replace(NODE, gpus=())
+    head = [start(), plan([asked, refused, unasked]), line(Event.NODE, node=node.to_json())]
+
+    def carried(name: str, *events: Line) -> str:
+        record = recorded(tmp_path / name, [*head, *events, finish()])
+        (section,) = node_sections(record, reach_verdict(record).results)
+        (tile,) = next(block for block in section.blocks if isinstance(block, Tiles)).tiles
+        return said(tile, "Carried")
+
+    assert carried("unasked") == "no model: none of 3 planned variants loaded"
+    assert carried("asked", *good_cell(asked)) == "tiny/fp32"
+    report = {"seconds": 1.0, "checkpoint_bytes": 1}
+    load = line(Event.LOAD, variant="tiny/nf4", cache="as-is", report=report)
+    assert carried("loaded", load, *good_cell(asked)) == "tiny/nf4", "recorded loads count above all"
+
+
 def test_speeds_that_were_planned_and_not_measured_are_counted_with_the_reason(tmp_path: Path) -> None:
     made = MadeNode(name="n1", ends=False)
     _, tiles = drawn(tmp_path, made)
