@@ -327,6 +327,7 @@ def _worst_of(own: Sequence[NodeSummary]) -> NodeSummary:
         newest,
         word=worst.word,
         statement=worst.statement,
+        scope=" + ".join(dict.fromkeys(each.scope for each in own)),
         allow_incomplete=all(each.allow_incomplete for each in own),
         planned=len(asked),
         runs=tuple(run for each in own for run in each.runs),

@@ -531,6 +531,13 @@ def test_of_two_runs_of_a_node_the_worst_counts_unless_the_newest_is_asked_for(t
     assert fleet.notes == ("several runs of node01: the worst outcome of each check counts; --newest takes the last",)
 
 
+def test_the_scope_of_a_node_with_several_runs_names_that_of_each_once(tmp_path: Path) -> None:
+    write_node(tmp_path, MadeNode(name="node01"))
+    (read,), _ = split(read_nodes(find_lineages([str(tmp_path)], tmp_path), 1))
+    runs = [replace(read, scope=scope) for scope in ("-k bf16", "-k nf4", "-k bf16")]
+    assert judge_fleet(runs, now=NOW).nodes[0].scope == "-k bf16 + -k nf4"
+
+
 def test_the_newest_run_hides_no_failure_that_it_was_not_asked(tmp_path: Path) -> None:
     made = MadeNode(name="node01", run="20261119T000000Z-node01-aa01", failing=((1, "xid"),))
     old = events_of(made)
