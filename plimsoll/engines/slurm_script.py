@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
 from plimsoll.errors import PlimsollError
+from plimsoll.suite import SHIPPED, suite_root
 
 LEAST_LEAD: Final = 30
 _TIME: Final = re.compile(r"(?:(?P<days>\d+)-)?(?P<rest>\d+(?::\d{1,2}){0,2})")
@@ -55,7 +57,7 @@ def script_text(job: BatchJob) -> str:
     values = {
         "DIRECTIVES": "\n".join(f"#SBATCH {directive}" for directive in _directives(job)),
         "SELECTION": shlex.join(job.selection),
-        "RUN": _run_line(job),
+        **_programs(job, is_installed=suite_root() == SHIPPED),
         "LEAD": str(job.lead),
     }
     return re.sub(r"@(\w+)@", lambda found: values[found[1]], template)
@@ -100,11 +102,34 @@ def _plain(option: str, value: str) -> str:
     return value
 
 
-def _run_line(job: BatchJob) -> str:
+def _programs(job: BatchJob, *, is_installed: bool) -> dict[str, str]:
+    """What the script calls: from a checkout its own `.venv`, wherever the checkout lies on the cluster; from an
+    installation, which has no folder of the suite, the interpreter that writes the script."""
+    if is_installed:
+        python, run = shlex.quote(sys.executable), "-P -m plimsoll run"
+        submit = "Submit it in a folder that all nodes share, where the reports are to lie"
+        install = "install it there on all nodes"
+    else:
+        python, run = ".venv/bin/python", "-m pytest"
+        submit = "Submit it in the folder of the suite, where `make setup` has been run"
+        install = "run make setup in the folder of the suite and submit there"
+    values = {
+        "PYTHON": python,
+        "SUBMIT": submit,
+        "INSTALL": install,
+        "CHECK": '"$PLIMSOLL_PYTHON" -P -c "import plimsoll"',
+        "NEEDED": "$PLIMSOLL_PYTHON has no Plimsoll there; install it at that path on all nodes",
+        "RUN": f'"$PLIMSOLL_PYTHON" {run}',
+    }
     if job.container is None:
-        return ".venv/bin/python -m pytest"
+        return values
     image = _plain("--container", job.container)
-    return f'apptainer exec --nv --bind "$PWD" --pwd "$PWD" {image} python3 -m pytest'
+    return {
+        **values,
+        "CHECK": "command -v apptainer > /dev/null",
+        "NEEDED": "apptainer is not there; install it on all nodes, or write the script without --container",
+        "RUN": f'apptainer exec --nv --bind "$PWD" --pwd "$PWD" {image} python3 {run}',
+    }
 
 
 def arguments_of(mark: str | None, keyword: str | None, rest: Sequence[str]) -> tuple[str, ...]:

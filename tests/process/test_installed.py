@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.light import light, link_dependencies
+from tests.support.slurm import submit
 from tests.support.subsession import ROOT, environment, read_events
 
 SOME = ("-m", "tiny", "-k", "tiny-llama/bf16 and (test_free or stored_bytes)")
@@ -85,6 +86,16 @@ def test_the_next_step_is_one_that_works_here(installed: Path, tmp_path: Path) -
     done = plimsoll(installed, tmp_path, "run", "-m", "tiny and node", f"--deselect={left_out}")
     assert done.returncode == 6
     assert "to run them: plimsoll run -m 'tiny and node'\n" in done.stdout
+
+
+def test_its_batch_script_runs_in_any_folder(installed: Path, trained: dict[str, Path], tmp_path: Path) -> None:
+    here = tmp_path / "empty"
+    script = plimsoll(installed, here, "slurm", "script", *SOME[:2], "-k", SOME[3])
+    assert (script.returncode, script.stderr) == (0, "")
+    told = {"SLURM_JOB_NODELIST": "a,b", "FAKE_NODES": "a b", "PYTHONPATH": str(installed)}
+    done = submit(script.stdout, here, tmp_path, told)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "ACCEPTED over 2 expected nodes: 2 accepted"
 
 
 def test_the_status_is_the_verdicts(installed: Path, trained: dict[str, Path], tmp_path: Path) -> None:

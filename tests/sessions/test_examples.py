@@ -6,7 +6,9 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,29 +18,14 @@ import yaml
 
 from plimsoll.cli import main
 from plimsoll.commands.parser import build_parser
+from tests.support.commands import plimsoll
 from tests.support.compare_runs import noisy, timed_events, timed_run, write_run
-from tests.support.subsession import ROOT, environment, run_inside
+from tests.support.slurm import submit
+from tests.support.subsession import ROOT, run_inside
 
 EXAMPLES = ROOT / "docs" / "examples"
 SBATCH = EXAMPLES / "plimsoll.sbatch"
 SELECTION = ("-m", "tiny and llama and bf16", "-k", "test_free")
-
-# What `srun` and `scontrol` do, as far as the script relies on it: the command once a node, each with the node's name,
-# and the worst status at the end; the names of a list. tests/sessions/test_slurm.py has a real Slurm.
-SRUN = """\
-#!/bin/bash
-while [[ "$1" == --* ]]; do shift; done
-worst=0
-for node in $FAKE_NODES; do
-  SLURMD_NODENAME=$node "$@"; status=$?
-  [ "$status" -gt "$worst" ] && worst=$status
-done
-exit "$worst"
-"""
-SCONTROL = """\
-#!/bin/bash
-[ "$1 $2" = "show hostnames" ] && tr ',' '\\n' <<< "$3"
-"""
 
 
 def workflow() -> dict[str, Any]:
@@ -136,31 +123,8 @@ def submitted(
     tmp_path: Path, *arguments: str, nodes: str = "a b", listed: str = "a,b", restarts: int = 0
 ) -> subprocess.CompletedProcess[str]:
     """The batch script as Slurm would run it on these nodes, of which it lists these."""
-    tools = tmp_path / "bin"
-    tools.mkdir(exist_ok=True)
-    for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
-        (tools / name).write_text(text)
-        (tools / name).chmod(0o755)
-    slurm = {
-        "SLURM_SUBMIT_DIR": str(ROOT),
-        "SLURM_JOB_ID": "42",
-        "SLURM_JOB_NODELIST": listed,
-        "SLURM_RESTART_COUNT": str(restarts),
-        "FAKE_NODES": nodes,
-        "PLIMSOLL_REPORTS": str(tmp_path / "job"),
-        "PATH": f"{tools}:{os.environ['PATH']}",
-    }
-    return subprocess.run(
-        # Slurm runs a copy of the script that lies elsewhere.
-        ["/bin/bash", "-s", "--", *arguments],
-        input=SBATCH.read_text(),
-        cwd=tmp_path,
-        env=environment(slurm),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    told = {"SLURM_JOB_NODELIST": listed, "SLURM_RESTART_COUNT": str(restarts), "FAKE_NODES": nodes}
+    return submit(SBATCH.read_text(), ROOT, tmp_path, told, *arguments)
 
 
 def test_the_batch_script_is_sound_bash() -> None:
@@ -192,6 +156,35 @@ def test_nodes_of_which_none_was_reached_are_not_accepted(tmp_path: Path) -> Non
     done = submitted(tmp_path, *SELECTION, nodes="")
     assert done.returncode == 6
     assert done.stderr.splitlines()[-1] == "INCOMPLETE: no verdict over the nodes could be reached"
+
+
+@pytest.mark.parametrize("python", ["/nowhere/python", "without"])
+def test_a_node_without_plimsoll_is_not_judged_and_told_what_to_do(tmp_path: Path, python: str) -> None:
+    if python == "without":
+        python = f"{tmp_path}/without/bin/python"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "without"], check=True, timeout=60)
+    told = {"PLIMSOLL_PYTHON": python, "SLURM_JOB_NODELIST": "a", "FAKE_NODES": "a"}
+    done = submit(SBATCH.read_text(), ROOT, tmp_path, told, *SELECTION)
+    assert done.returncode == 6
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("INCOMPLETE: ")
+    assert last.endswith(
+        f" has no Plimsoll at {python}: run make setup in the folder of the suite and submit there, or submit with "
+        "PLIMSOLL_PYTHON=/path/of/python, one that has it on all nodes"
+    )
+    assert not (tmp_path / "job").exists()
+
+
+@pytest.mark.skipif(shutil.which("apptainer") is not None, reason="apptainer is here")
+def test_a_node_without_the_program_of_containers_is_told_what_to_do(tmp_path: Path) -> None:
+    written = plimsoll("slurm", "script", "--container=suite.sif")
+    told = {"SLURM_JOB_NODELIST": "a", "FAKE_NODES": "a"}
+    done = submit(written.stdout, ROOT, tmp_path, told, *SELECTION)
+    assert done.returncode == 6
+    assert (
+        "INCOMPLETE: a cannot run the checks: apptainer is not there; install it on all nodes, or write the script "
+        "without --container"
+    ) in done.stderr.splitlines()
 
 
 def test_a_node_that_left_no_run_is_not_accepted(trained: dict[str, Path], tmp_path: Path) -> None:

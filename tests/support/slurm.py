@@ -311,3 +311,50 @@ def _stop(made: Cluster) -> None:
         daemon.kill()
     for daemon in made.daemons.values():
         daemon.wait(_ENDS)
+
+
+# What `srun` and `scontrol` do, as far as the script relies on it: the command once a node, each with the node's name,
+# and the worst status at the end; the names of a list. tests/sessions/test_slurm.py has a real Slurm.
+SRUN = """\
+#!/bin/bash
+while [[ "$1" == --* ]]; do shift; done
+worst=0
+for node in $FAKE_NODES; do
+  SLURMD_NODENAME=$node "$@"; status=$?
+  [ "$status" -gt "$worst" ] && worst=$status
+done
+exit "$worst"
+"""
+SCONTROL = """\
+#!/bin/bash
+[ "$1 $2" = "show hostnames" ] && tr ',' '\\n' <<< "$3"
+"""
+
+
+def submit(
+    script: str, folder: Path, tmp_path: Path, told: Mapping[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """A batch script as Slurm would run it, submitted in this folder; `told` is what differs in its environment."""
+    tools = tmp_path / "bin"
+    tools.mkdir(exist_ok=True)
+    for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    slurm = {
+        "SLURM_SUBMIT_DIR": str(folder),
+        "SLURM_JOB_ID": "42",
+        "PLIMSOLL_REPORTS": str(tmp_path / "job"),
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        **told,
+    }
+    return subprocess.run(
+        # Slurm runs a copy of the script that lies elsewhere.
+        ["/bin/bash", "-s", "--", *arguments],
+        input=script,
+        cwd=tmp_path,
+        env=environment(slurm),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
