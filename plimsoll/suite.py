@@ -36,6 +36,11 @@ def suite_root() -> Path | None:
     return next((root for root in found if (root / CHECKS).is_dir()), None)
 
 
+def program_here() -> str:
+    """The program that runs the suite from any command's next step: `pytest` finds it in a checkout alone."""
+    return RUN if suite_root() == SHIPPED else PYTEST
+
+
 def telling(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for the pytest that this process becomes, with the arguments that a person gave."""
     return {**environment, _VARIABLE: json.dumps({"pid": os.getpid(), "arguments": list(arguments)})}

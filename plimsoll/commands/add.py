@@ -33,6 +33,7 @@ from plimsoll.plan.cells import keyword_names
 from plimsoll.plan.checks import FOLDER
 from plimsoll.present.foreign_text import one_line
 from plimsoll.present.progress_line import ProgressLine
+from plimsoll.suite import command, program_here
 from plimsoll.tiny.store import cache_folder
 from plimsoll.units import format_bytes
 from plimsoll.usertoml.suggest import did_you_mean
@@ -53,7 +54,7 @@ _ON_CPU, _ON_GPU = 32, 256
 _DESCRIPTION = """\
 Inspect a model and write its catalogue entry: what config.json says, the quantizations that it can take, a tier, and
 limits that are named as predictions; for a folder also the digests of its files, so that a run sees what changes later.
-`pytest -k ID --catalogue=FILE` then runs the suite on it. What the suite cannot
+`plimsoll run -k ID --catalogue=FILE` then runs the suite on it. What the suite cannot
 ask of it is said in one line. Exit status: 0 written, 2 usage error, no such model, or one that cannot be entered."""
 
 
@@ -240,8 +241,9 @@ def _tell(out: Path, choice: EntryChoices, inspection: Inspection, refused: dict
         print(f"left out: {', '.join(names)}: {one_line(reason, 300)}")
     if inspection.cannot_ask:
         print(f"note: {one_line(inspection.cannot_ask, 400)}")
+    asked = command(program_here(), "-k", choice.id, f"--catalogue={out}")
     if trained_by_us(inspection.found) is not None:
         folder = shlex.quote(f"--model-dir={choice.id}={inspection.found.folder}")
-        print(f"next: pytest -k {choice.id} --catalogue={shlex.quote(str(out))} {folder}")
+        print(f"next: {asked} {folder}")
         return
-    print(f"next: pytest -k {choice.id} --catalogue={shlex.quote(str(out))}")
+    print(f"next: {asked}")

@@ -41,6 +41,7 @@ from plimsoll.node.node import Node
 from plimsoll.node.probe import SystemProbe
 from plimsoll.node.visible import free_gpus
 from plimsoll.present.progress_line import WaitingLine
+from plimsoll.suite import program_here
 from plimsoll.tiny.store import Store, cache_folder
 from plimsoll.userpath import is_there, user_path
 
@@ -296,4 +297,4 @@ def _write(
         # The id of what is cut says so behind the model's name.
         name = shlex.quote(f"{base.model.id} and {name_of(working)}")
         words.append(f"--layers={options.layers}")
-    print(f"wrote {out}; next: pytest -k {name} {' '.join(words)}")
+    print(f"wrote {out}; next: {program_here()} -k {name} {' '.join(words)}")

@@ -14,6 +14,7 @@ from plimsoll.evidence.reader import read_runs
 from plimsoll.evidence.record import RunRecord
 from plimsoll.evidence.run_folder import find_run
 from plimsoll.extras import require
+from plimsoll.suite import program_here
 from plimsoll.uncertainty.scores import TokenScore
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ def run(options: argparse.Namespace) -> int:
     runs = [find_run(name, options.report_dir) for name in options.run_names]
     record = read_runs(runs)
     if not record.askings:
-        sys.stderr.write("nothing to analyse: these runs asked no dataset; run pytest -m dataset first\n")
+        asked = f"{program_here()} -m dataset"
+        sys.stderr.write(f"nothing to analyse: these runs asked no dataset; run {asked} first\n")
         return NOTHING_ASKED
     folder = _folder(options.out, record, several=len(runs) > 1)
     from plimsoll.uncertainty.analysis import analyse

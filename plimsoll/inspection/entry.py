@@ -23,6 +23,7 @@ from plimsoll.inspection.weighing import Weighed
 from plimsoll.judge.load import names_apart
 from plimsoll.judge.own_limits import ram, vram_peak
 from plimsoll.present.foreign_text import one_line
+from plimsoll.suite import command, program_here
 from plimsoll.tiny.checkpoint import MANIFEST, Damage, examine
 from plimsoll.usertoml.writing import key, lines, text, value
 
@@ -55,7 +56,8 @@ def enterable(inspection: Inspection) -> Description:
     """
     found, description = inspection.found, inspection.description
     if found.entry is not None:
-        raise PlimsollError(f"{found.name} is an entry already ({found.entry.origin}): pytest -k {found.entry.id}")
+        asked = command(program_here(), "-k", found.entry.id)
+        raise PlimsollError(f"{found.name} is an entry already ({found.entry.origin}): {asked}")
     if description is None:
         raise PlimsollError(f"{found.name} cannot be entered: {inspection.undescribed}")
     if description.generation_fault:

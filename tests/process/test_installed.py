@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -96,6 +97,21 @@ def test_its_batch_script_runs_in_any_folder(installed: Path, trained: dict[str,
     done = submit(script.stdout, here, tmp_path, told)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "ACCEPTED over 2 expected nodes: 2 accepted"
+
+
+def test_the_next_step_of_an_entry_is_one_that_works_here(
+    installed: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    known = plimsoll(installed, tmp_path, "add", "tiny-llama")
+    assert known.stderr.rstrip().endswith(": plimsoll run -k tiny-llama")
+    added = plimsoll(installed, tmp_path, "add", str(trained["tiny-llama"]), "--id=mine", "--out=my.toml")
+    assert added.returncode == 0, added.stderr
+    (step,) = [line for line in added.stdout.splitlines() if line.startswith("next: ")]
+    program, *arguments = shlex.split(step.removeprefix("next: "))
+    assert program == "plimsoll"
+    done = plimsoll(installed, tmp_path, *arguments, "--collect-only", "-q")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[mine/" in done.stdout
 
 
 def test_the_status_is_the_verdicts(installed: Path, trained: dict[str, Path], tmp_path: Path) -> None:
