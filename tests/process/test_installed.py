@@ -144,6 +144,27 @@ def test_help_is_ours_and_pytests_is_to_be_had(installed: Path, tmp_path: Path) 
     assert not (tmp_path / "reports").exists(), "help leaves no run behind"
 
 
+def test_what_is_missing_is_installed_from_the_wheel(
+    installed: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    """No index has the distribution, so that its bare name would find nothing."""
+    packages = link_dependencies(tmp_path_factory.getbasetemp() / "packages without pytest")
+    (noted,) = installed.glob("plimsoll_gpu-*.dist-info/direct_url.json")
+    wheel = Path(json.loads(noted.read_text())["url"].removeprefix("file://"))
+
+    def told() -> list[str]:
+        done = light(packages, "-m", "plimsoll", "run", "-m", "tiny", cwd=tmp_path, root=installed)
+        assert done.returncode == 2
+        return shlex.split(done.stderr.partition("; install the extra: ")[2])
+
+    assert told() == ["pip", "install", f"{wheel}[suite]"]
+    away = wheel.rename(wheel.with_suffix(".away"))
+    try:
+        assert told() == ["pip", "install", f"/path/of/{wheel.name}[suite]"]
+    finally:
+        away.rename(wheel)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
