@@ -16,6 +16,7 @@ from plimsoll.catalogue.entries import Catalogue, Symptom
 from plimsoll.catalogue.expression import parse
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.errors import PlimsollError
+from plimsoll.manual.alone import OWN, Alone, Finder, Hardware
 from plimsoll.manual.limits import catalogue_limits, suite_limits
 from plimsoll.manual.place import PAGES, page_of
 from plimsoll.manual.reading import Entry, ManualChapter, read_manual
@@ -56,7 +57,8 @@ def pages(root: Path = ROOT) -> dict[str, str]:
     Raises PlimsollError for a docstring that lacks a part or names something that does not exist.
     """
     chapters = read_manual(root)
-    writer = _Writer(chapters, read_catalogue(), shipped_symptoms())
+    catalogue = read_catalogue()
+    writer = _Writer(chapters, Finder(root=root, catalogue=catalogue), catalogue, shipped_symptoms())
     made = {page_of(chapter.file): writer.page(chapter) for chapter in chapters}
     return {INDEX: writer.index(), **made}
 
@@ -64,7 +66,10 @@ def pages(root: Path = ROOT) -> dict[str, str]:
 class _Writer:
     """Draws chapters; knows all checks and symptoms, so that names become links."""
 
-    def __init__(self, chapters: Sequence[ManualChapter], catalogue: Catalogue, symptoms: Iterable[Symptom]) -> None:
+    def __init__(
+        self, chapters: Sequence[ManualChapter], finder: Finder, catalogue: Catalogue, symptoms: Iterable[Symptom]
+    ) -> None:
+        self._finder = finder
         self._chapters = sorted(chapters, key=_place)
         self._catalogue = catalogue
         self._symptoms = {symptom.id: symptom for symptom in symptoms}
@@ -89,21 +94,23 @@ class _Writer:
 
     def page(self, chapter: ManualChapter) -> str:
         """The page of one file of checks."""
+        # First, so that a kind that nothing explains is told as such before anything is planned.
+        entries = [line for entry in chapter.entries for line in ("", *self._entry(chapter, entry))]
         lines = [f"# Checks: {_title(chapter).lower()}", "", self._linked(chapter.intro), ""]
-        lines += [_MADE.format(chapter.file), "", self._asked(chapter), "", *self._table(chapter, "")]
-        for entry in chapter.entries:
-            lines += ["", *self._entry(chapter, entry)]
+        lines += [_MADE.format(chapter.file), "", self._asked(chapter), "", *self._table(chapter, ""), *entries]
         return "\n".join(lines).rstrip() + "\n"
 
     def _asked(self, chapter: ManualChapter) -> str:
         mark = _subject(chapter)
         name = chapter.file.rpartition("/")[2]
-        plain = Named(marks=parse("tiny"))
         if name == SOAKING:
             return f'**Opt-in:** asked with `--soak` alone: `pytest -m "gpu8b and {mark}" --soak=30min`.'
-        if not plain.asks(name, self._catalogue):
+        if self._is_opt_in(chapter):
             return f"**Opt-in:** asked with its mark `{mark}` alone, never by a tier: `pytest -m {mark}`."
-        return f'Part of every tier. Its mark is `{mark}`: `pytest -m "tiny and {mark}"` asks these checks alone.'
+        found = self._finder.alone([entry.check.name for entry in chapter.entries], mark)
+        which = "every tier" if found.hardware is Hardware.ANY else f"every tier on {found.hardware.value}"
+        command = f'pytest -m "{found.way.tier} and {mark}"{found.way.options()}'
+        return f"Part of {which}. Its mark is `{mark}`: `{command}` asks these checks alone."
 
     def _table(self, chapter: ManualChapter, target: str) -> Iterator[str]:
         yield "| check | what it proves |"
@@ -122,7 +129,7 @@ class _Writer:
             yield from (*self._figures(figures), "")
         yield from (f"**Fails when** {self._linked(entry.fails)}", "")
         yield from (f"**What to do.** {self._linked(entry.do)}", "")
-        yield from (f"Run it alone: `{self._command(chapter, entry)}`", "")
+        yield from (self._alone(chapter, entry), "")
         if entry.symptoms:
             yield from ("Symptoms that it often shows, each with its next step:", "")
             yield from (self._symptom(check.id, one) for one in entry.symptoms)
@@ -149,11 +156,24 @@ class _Writer:
             theirs = catalogue_limits(name, self._catalogue) or "none"
             yield f"| {metric.title} (`{name}`) | {unit} | {_cell(metric.meaning)} | {_cell(own)} | {_cell(theirs)} |"
 
-    def _command(self, chapter: ManualChapter, entry: Entry) -> str:
+    def _alone(self, chapter: ManualChapter, entry: Entry) -> str:
+        """The command that asks the check alone, what it needs, and the same for what the reader has of his own."""
         mark, name = _subject(chapter), entry.check.name
-        tier = "gpu8b" if _GPU in entry.check.arguments_of("only") or mark == "soak" else "tiny"
-        soak = " --soak=30min" if mark == "soak" else ""
-        return f'pytest -m "{tier} and {mark}" -k {name}{soak}'
+        found = self._finder.alone([name], mark)
+        told = [f"Run it alone: `{_command(found, mark, name)}`."]
+        if found.hardware is not Hardware.ANY:
+            told.append(f"It needs {found.hardware.value}; no tier asks this check on a machine without.")
+        elif found.of_devices:
+            there = self._finder.alone([name], mark, with_gpu=True)
+            told.append(f"On {there.hardware.value}: `{_command(there, mark, name)}`.")
+        if found.of_variants and not _is_of_recipes(entry):
+            by_name = f"-m {mark} " if self._is_opt_in(chapter) else ""
+            own = f'pytest {by_name}-k "{OWN} and {name}" --catalogue=my.toml{found.way.options(of_own=True)}'
+            told.append(f"Of a variant of your own: `{own}`.")
+        return " ".join(told)
+
+    def _is_opt_in(self, chapter: ManualChapter) -> bool:
+        return not Named(marks=parse("tiny")).asks(chapter.file.rpartition("/")[2], self._catalogue)
 
     def _symptom(self, check: str, id_: str) -> str:
         symptom = self._symptoms.get(id_)
@@ -174,6 +194,17 @@ class _Writer:
         if file is None:
             raise PlimsollError(f"a docstring of acceptance/ names {name}, and there is no such check")
         return f"[`{name}`]({page_of(file).removeprefix(f'{PAGES}/')}{anchor})"
+
+
+def _command(found: Alone, mark: str, name: str) -> str:
+    soak = " --soak=30min" if mark == "soak" else ""
+    return f'pytest -m "{found.way.tier} and {mark}" -k {name}{found.way.options()}{soak}'
+
+
+def _is_of_recipes(entry: Entry) -> bool:
+    """True for what is asked only of models that the suite teaches, or of datasets, which have variants of their
+    own."""
+    return "taught" in entry.check.arguments_of("only") or "dataset" in entry.check.wants
 
 
 def _page_link(found: re.Match[str]) -> str:

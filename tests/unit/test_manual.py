@@ -1,20 +1,30 @@
 """Every check has a page that says what it proves, its limit, what makes it fail and what to do, and no page drifts."""
 
+import argparse
 import json
 import re
+import shlex
+from functools import cache
 from html import unescape
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+from plimsoll.catalogue.entries import Catalogue
+from plimsoll.catalogue.overrides import altered, with_settings, with_sources
+from plimsoll.catalogue.reader import read_catalogue
+from plimsoll.catalogue.settings import read_settings
 from plimsoll.commands.schema import schema
 from plimsoll.errors import PlimsollError
 from plimsoll.manual import page
+from plimsoll.manual.alone import OWN, Hardware
 from plimsoll.manual.limits import suite_limits
 from plimsoll.manual.place import PAGES, manual_of, page_of
-from plimsoll.manual.reading import read_manual
+from plimsoll.manual.reading import ManualChapter, read_manual
+from plimsoll.node.devices import NO_GPUS, Device, Devices
 from plimsoll.plan.asking import KINDS
+from plimsoll.plan.cells import PlannedCell, Selection, make_plan
 from plimsoll.plan.checks import Check, read_checks
 from plimsoll.report.closing import closing_lines
 from plimsoll.report.page import head_text
@@ -41,7 +51,7 @@ pytestmark = pytest.mark.load
 
 
 @pytest.mark.only("files")
-def test_round(loaded):
+def test_round(variant):
     """It is round. Nothing else is.
 
     Limit: Exactly round (docs/limits.md).
@@ -78,6 +88,77 @@ def test_every_check_has_a_section_with_all_its_parts(check: Check) -> None:
 def test_pages_are_what_the_docstrings_make_of_them() -> None:
     present = {f"{PAGES}/{one.name}": one.read_text(encoding="utf-8") for one in (ROOT / PAGES).glob("*.md")}
     assert present == page.pages(), "run python -m plimsoll.manual.page --write"
+
+
+def gpus(*names: str) -> Devices:
+    return Devices(gpus=tuple(Device(id=f"gpu{n}", kind="cuda", index=n, name=one) for n, one in enumerate(names)))
+
+
+MACHINES = {
+    "": NO_GPUS,
+    "a GPU": gpus("H200"),
+    "several GPUs": gpus("H200", "T4"),
+    "several GPUs of one product": gpus("H200", "H200"),
+}
+
+
+@cache
+def catalogue_with(weights: str, layers: int | None, device: str | None, settings: str | None) -> Catalogue:
+    """The catalogue of a run with these options."""
+    changed = altered(with_sources(read_catalogue(), weights, (), ROOT), weights=weights, layers=layers, device=device)
+    return changed if settings is None else with_settings(changed, read_settings(settings, ROOT))
+
+
+def planned(command: str, machine: str) -> tuple[PlannedCell, ...]:
+    """What a command as it stands on a page plans on a machine."""
+    parser = argparse.ArgumentParser(prog="pytest", allow_abbrev=False)
+    for option in ("-m", "-k", "--soak", "--device", "--load-config", "--catalogue"):
+        parser.add_argument(option)
+    parser.add_argument("--weights", default="auto")
+    parser.add_argument("--layers", type=int)
+    given = parser.parse_args(shlex.split(command.removeprefix("pytest ")))
+    catalogue = catalogue_with(given.weights, given.layers, given.device, given.load_config)
+    selection = Selection(mark=given.m or "", keyword=given.k or "", base=ROOT, soak=given.soak is not None)
+    return make_plan(ROOT, catalogue, selection, MACHINES[machine]).cells
+
+
+def needs_gpu(one: PlannedCell) -> bool:
+    """Whether the gate refuses it on a machine without a GPU."""
+    assert one.parameter is not None
+    values = one.parameter.values
+    device = one.parameter.device
+    tier = values["variant"].tier if "variant" in values else values.get("tier")
+    return (device is not None and device.kind == "cuda") or (tier is not None and tier.device == "cuda")
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
+def test_the_command_that_runs_a_check_alone_plans_it_on_what_it_says_it_needs(check: Check) -> None:
+    [line] = re.findall(r"^Run it alone: .*$", section_of(check), re.MULTILINE)
+    [alone] = re.findall(r"^Run it alone: `([^`]+)`", line)
+    machine = (re.findall(r"It needs ([\w ]+);", line) or [""])[0]
+    found = [one for one in planned(alone, machine) if one.check.name == check.name]
+    assert found, f"{alone} plans nothing on {machine or 'a machine without a GPU'}"
+    if machine == "":
+        assert not all(one.parameter and needs_gpu(one) for one in found), f"{alone} needs a GPU, and does not say so"
+    for hardware, command in re.findall(r"On ([\w ]+): `([^`]+)`", line):
+        assert any(needs_gpu(one) for one in planned(command, hardware)), command
+    for own in re.findall(rf"`([^`]*{OWN}[^`]*)`", line):
+        ids = ("llama-3.2-1b/nf4", "llama-3.2-1b/bf16")
+        mine = [one for id_ in ids for one in planned(own.replace(OWN, id_), machine)]
+        assert check.name in {one.check.name for one in mine}, own
+
+
+def test_every_machine_that_a_page_names_is_tried() -> None:
+    assert MACHINES.keys() == {hardware.value for hardware in Hardware}
+
+
+@pytest.mark.parametrize("chapter", read_manual(ROOT), ids=lambda chapter: chapter.file)
+def test_the_command_of_a_page_plans_its_checks(chapter: ManualChapter) -> None:
+    text = (ROOT / page_of(chapter.file)).read_text(encoding="utf-8")
+    [line] = re.findall(r"^(?:Part of|\*\*Opt-in).*$", text, re.MULTILINE)
+    command = re.findall(r"`(pytest [^`]+)`", line)[-1]
+    machine = "a GPU" if " on a GPU" in line or "--soak" in line else ""
+    assert {one.check.file for one in planned(command, machine)} >= {chapter.file}
 
 
 def test_the_index_names_every_check_with_its_first_sentence() -> None:
