@@ -159,6 +159,11 @@ def _three_digits(value: float) -> str:
     return text.rstrip("0").rstrip(".")
 
 
+def capitalised(text: str) -> str:
+    """A text that begins as a sentence does; `str.capitalize` would write the names in it small (Slurm, GPU)."""
+    return text[:1].upper() + text[1:]
+
+
 def counted(count: int, noun: str) -> str:
     """`1 cell`, `330 cells`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

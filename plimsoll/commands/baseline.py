@@ -13,6 +13,7 @@ from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.run_folder import find_run
 from plimsoll.present.foreign_text import one_line
 from plimsoll.report.node_card import node_card
+from plimsoll.units import capitalised
 from plimsoll.verdict.verdict import Word, reach_verdict
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _STATUS = "Exit status: 0 done, 2 usage error or nothing of that name."
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command, its actions and their options."""
-    parser = subparsers.add_parser("baseline", help=_SUMMARY, description=f"{_SUMMARY.capitalize()}.")
+    parser = subparsers.add_parser("baseline", help=_SUMMARY, description=f"{capitalised(_SUMMARY)}.")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     save = _action(actions, "save", "keep the evidence of a run under its machine and driver")
@@ -46,7 +47,7 @@ def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _action(actions: _SubParsersAction[argparse.ArgumentParser], name: str, summary: str) -> argparse.ArgumentParser:
-    return actions.add_parser(name, help=summary, description=f"{summary.capitalize()}. {_STATUS}")
+    return actions.add_parser(name, help=summary, description=f"{capitalised(summary)}. {_STATUS}")
 
 
 def run_save(options: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
 """`plimsoll completion SHELL`: the script that lets a shell complete commands, options, files and runs.
 
-The script is written by shtab from the parser itself, once: pressing the tabulator starts no Python.
+The script is written by shtab from the parser itself, once: pressing Tab starts no Python.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ SHELLS: Final = ("bash", "zsh", "fish")
 
 _SUMMARY: Final = "print what lets a shell complete commands, options and runs"
 _DESCRIPTION: Final = """\
-Print a script for your shell, after which the tabulator completes the commands of plimsoll, their options, files, and
-the runs in ./reports. Needs the extra `completion` when it is printed, and nothing
-afterwards.
+Print a script that lets your shell complete the commands of plimsoll, their options, files, and the runs in ./reports
+when you press Tab. Printing it needs the extra `completion`; using it needs nothing more.
 Exit status: 0 printed, 2 usage error."""
 _EPILOG: Final = """\
 bash:  plimsoll completion bash > ~/.local/share/bash-completion/completions/plimsoll

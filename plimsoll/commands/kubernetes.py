@@ -12,6 +12,7 @@ from plimsoll.commands.parser import number, positive
 from plimsoll.engines.kubernetes import TIME, KubernetesJob, manifest_text, patches, read_fleet_file
 from plimsoll.engines.slurm_script import arguments_of
 from plimsoll.errors import PlimsollError
+from plimsoll.units import capitalised
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -21,7 +22,7 @@ _SUMMARY = "accept nodes under Kubernetes: manifests, and labels and conditions 
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command, its actions and their options."""
-    parser = subparsers.add_parser("kubernetes", help=_SUMMARY, description=f"{_SUMMARY.capitalize()}.")
+    parser = subparsers.add_parser("kubernetes", help=_SUMMARY, description=f"{capitalised(_SUMMARY)}.")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     _add_manifest(actions)
     told = actions.add_parser(

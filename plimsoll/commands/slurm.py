@@ -18,6 +18,7 @@ from plimsoll.engines.stamp import DEFAULT_STAMP, Found, check_stamp, hints, pre
 from plimsoll.errors import PlimsollError
 from plimsoll.fleet.draining import SEVERAL, drain_arguments, drain_command, drain_reason, names_several
 from plimsoll.present.foreign_text import one_line
+from plimsoll.units import capitalised
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -31,7 +32,7 @@ NAGIOS_UNKNOWN = 3
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command, its actions and their options."""
-    parser = subparsers.add_parser("slurm", help=_SUMMARY, description=f"{_SUMMARY.capitalize()}.")
+    parser = subparsers.add_parser("slurm", help=_SUMMARY, description=f"{capitalised(_SUMMARY)}.")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     _add_script(actions)
     _add_stamp(actions)

@@ -21,7 +21,7 @@ from plimsoll.present.terminal import LONGEST, aligned
 from plimsoll.tiny.checkpoint import Damage, TinyCheckpoint, examine
 from plimsoll.tiny.display import Display
 from plimsoll.tiny.store import Store, default_jobs, ensure_all, model_of
-from plimsoll.units import format_bytes, format_seconds
+from plimsoll.units import capitalised, format_bytes, format_seconds
 from plimsoll.usertoml.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -34,17 +34,17 @@ ones, and what killed builds have left. A build that is running is left alone.
 Exit status: 0 removed, or nothing to remove, 2 usage error or a model that nobody knows."""
 _BUILD_SUMMARY = "build the checkpoints that are missing or damaged"
 _BUILD = f"""\
-{_BUILD_SUMMARY.capitalize()}.
+{capitalised(_BUILD_SUMMARY)}.
 Exit status: 0 all are there, 2 usage error, or a build failed."""
 _LIST_SUMMARY = "list the checkpoints, each compared byte by byte with its manifest"
 _LIST = f"""\
-{_LIST_SUMMARY.capitalize()}.
+{capitalised(_LIST_SUMMARY)}.
 Exit status: 0 listed, 1 with --verify where not all are built and sound, 2 usage error."""
 
 
 def add_parser(subparsers: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command, its sub-commands and their options."""
-    parser = subparsers.add_parser("tiny", help=_SUMMARY, description=f"{_SUMMARY.capitalize()}.")
+    parser = subparsers.add_parser("tiny", help=_SUMMARY, description=f"{capitalised(_SUMMARY)}.")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     build = actions.add_parser("build", help=_BUILD_SUMMARY, description=_BUILD)

@@ -28,8 +28,8 @@ UNMEASURED: Final = 6
 
 _DESCRIPTION: Final = """\
 Read what runs recorded of datasets, and compute how unsure the models were of each answer and how well that tells
-wrong answers from right ones (AUROC), with intervals, tests between models and scores, tables and pictures. Several
-runs are taken together; where two asked the same, the newest that is complete counts."""
+wrong answers from right ones (AUROC), with intervals. Models and scores are compared by tests, and tables and pictures
+show the results. Several runs are taken together; where two asked the same, the newest that is complete counts."""
 
 _EPILOG: Final = """\
 scores (higher means less sure; the first is the one that models are compared by):

@@ -25,8 +25,8 @@ _FEWEST_TO_LEARN_FROM: Final = 10
 
 
 _NOT_LEARNT: Final = (
-    "how much runs of one configuration differ is not known, for no --like RUN was given: slower and faster tell these "
-    "two runs apart, not what made them differ"
+    "no --like RUN was given, so nothing shows how much runs of one configuration differ: slower and faster say that "
+    "these two runs differ, and not why"
 )
 
 

@@ -37,8 +37,7 @@ def read_graphics() -> Graphics:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError_LibraryNotFound:
-        why = f"no NVIDIA driver: {_loader_error()}"
-        return Graphics(unread=(Unread(what="gpus", why=why, code=pynvml.NVML_ERROR_LIBRARY_NOT_FOUND),))
+        return Graphics(unread=(Unread(what="gpus", why=_why_no_library(), code=pynvml.NVML_ERROR_LIBRARY_NOT_FOUND),))
     except pynvml.NVMLError as error:
         return Graphics(unread=(Unread(what="gpus", why=f"NVML did not start: {error}", code=error.value),))
     try:
@@ -47,13 +46,16 @@ def read_graphics() -> Graphics:
         pynvml.nvmlShutdown()
 
 
-def _loader_error() -> str:
-    """The dynamic loader's error; pynvml does not tell whether the library is absent or broken."""
+def _why_no_library() -> str:
+    """A sentence, and the dynamic loader's error behind it; pynvml does not tell whether the library is absent or
+    broken."""
     try:
         ctypes.CDLL(_LIBRARY)
     except OSError as error:
-        return str(error)
-    return f"{_LIBRARY} did not load"
+        is_absent = str(error).startswith(f"{_LIBRARY}: cannot open shared object file: No such file")
+        what = "no NVIDIA driver is installed" if is_absent else "the library of the NVIDIA driver does not load"
+        return f"{what} ({error})"
+    return f"the library of the NVIDIA driver, {_LIBRARY}, did not load at first"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,7 +152,7 @@ def _note(measured: Sequence[VariantFigure]) -> str:
 
 def _missing(figures: Iterable[VariantFigure]) -> str:
     """How many variants have no bar, by the reason."""
-    why = Counter(figure.why or "nothing was reported" for figure in figures if not figure.measured)
+    why = Counter(figure.why or "no report arrived" for figure in figures if not figure.measured)
     told = [f"{counted(count, 'variant')}: {one_line(reason, _REASON)}" for reason, count in why.most_common()]
     return f"Not measured: {'; '.join(told)}." if told else ""
 

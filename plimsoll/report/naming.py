@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from plimsoll.units import capitalised
+
 _NAME: Final = re.compile(r"::(?:test_)?(?P<name>[^:\[]+)(?:\[.*)?\Z", re.DOTALL)
 _PHASE: Final = re.compile(r"::(?:setup|teardown|call)\Z")
 _WORDS: Final = {
@@ -24,7 +26,7 @@ def check_title(cell: str) -> str:
     if name in _TITLES:
         return _TITLES[name]
     text = " ".join(_WORDS.get(word, word) for word in name.split("_") if word)
-    return text[:1].upper() + text[1:] or cell
+    return capitalised(text) or cell
 
 
 def check_anchor(cell: str) -> str:

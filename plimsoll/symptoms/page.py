@@ -13,6 +13,7 @@ from typing import Final
 from plimsoll.catalogue.entries import Symptom, SymptomSign
 from plimsoll.symptoms.recognise import PAGE
 from plimsoll.symptoms.shipped import shipped_symptoms
+from plimsoll.units import capitalised
 
 FOLDER: Final = Path(__file__).resolve().parents[2]
 _PLACES: Final = {"container": "in a container", "kubernetes": "in Kubernetes", "slurm": "in a job of Slurm"}
@@ -64,7 +65,7 @@ def _entry(symptom: Symptom) -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+    return f"{capitalised(text)}."
 
 
 def _signs(signs: Sequence[SymptomSign]) -> list[str]:

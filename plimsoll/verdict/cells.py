@@ -240,7 +240,7 @@ def _skip(report: Mapping[str, Any], gate: GateRecord | None) -> tuple[str | Non
 def _missing_phase(evidence: CellEvidence) -> str:
     reported = {report["when"] for report in evidence.reports}
     if not reported:
-        return "nothing was reported"
+        return "no report arrived"
     missing = [phase for phase in PHASES if phase not in reported]
     return f"no report of {' and '.join(missing)}" if missing else ""
 

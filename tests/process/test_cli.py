@@ -393,6 +393,13 @@ def test_each_listed_command_exists_and_says_the_same_in_both_helps(name: str) -
     assert own.stdout.startswith(f"usage: plimsoll {name} ")
 
 
+@pytest.mark.parametrize("name", ["slurm", "kubernetes"])
+def test_a_description_keeps_the_names_in_its_summary(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    assert f"\nAccept nodes under {name.capitalize()}: " in capsys.readouterr().out
+
+
 def test_main_returns_the_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["probe", "--recorded", H100]) == 0
     assert main(["probe", "--recorded", "/no/such/file"]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -224,8 +225,18 @@ def test_a_library_that_does_not_load_is_said_with_the_loaders_words(tmp_path: P
     assert node["gpus"] == []
     [entry] = node["unread"]
     assert entry["what"] == "gpus"
-    assert entry["why"].startswith("no NVIDIA driver: ")
+    assert entry["why"].startswith("the library of the NVIDIA driver does not load (")
     assert str(tmp_path / "libnvidia-ml.so.1") in entry["why"]
+
+
+def test_a_node_without_a_driver_says_so_before_the_loaders_words(tmp_path: Path) -> None:
+    try:
+        ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        [entry] = started_probe(tmp_path)["unread"][:1]
+        assert entry["why"].startswith("no NVIDIA driver is installed (libnvidia-ml.so.1: cannot open ")
+    else:
+        pytest.skip("this machine has a driver")
 
 
 def acceptance(folder: Path, tmp_path: Path, *arguments: str) -> Outcome:

@@ -124,7 +124,7 @@ def test_every_cell_has_its_row_and_the_exit_status_is_the_verdicts(tmp_path: Pa
         "acceptance/test_x.py": "Error",
     }
     lost = next(row for row in rows_of(tmp_path) if "test_lost" in row.test)
-    assert "not run: nothing was reported" in lost.log
+    assert "not run: no report arrived" in lost.log
     cases = cases_of(tmp_path)
     assert cases["test_slow[tiny-llama/nf4]"] == ["failure"]
     assert cases["test_lost[tiny-phi/int8]"] == ["skipped"]

@@ -223,7 +223,7 @@ def test_an_unsigned_bundle_says_so_wherever_one_looks(place: Path) -> None:
             [
                 "not signed: INCOMPLETE over -m tiny: 1 of 2 checks passed, 1 not run",
                 "an incomplete verdict is signed off only where each gap is waived; this is missing:",
-                "  1 check not run: nothing was reported\n    to run them: pytest -m tiny",
+                "  1 check not run: no report arrived\n    to run them: pytest -m tiny",
             ],
         ),
         (

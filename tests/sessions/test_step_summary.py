@@ -64,7 +64,7 @@ def test_failures_and_gaps_are_tables_with_what_to_do(tmp_path: Path) -> None:
     missing = rest.partition("\n\n")[0].splitlines()
     assert missing[0].startswith("| 2 checks skipped (vram): ")
     assert missing[0].endswith(" | `use <a bigger> GPU` |")
-    assert missing[1] == "| 1 check not run: nothing was reported | `pytest -m tiny` |"
+    assert missing[1] == "| 1 check not run: no report arrived | `pytest -m tiny` |"
 
 
 def test_text_of_models_breaks_no_table(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_like_runs_teach_how_much_runs_differ() -> None:
     base, other, like = (offset_metrics(random, (44, 24), 0.03) for _ in range(3))
     alone = judged(base, other)
     assert alarms(alone)
-    assert "for no --like RUN was given: slower and faster tell these two runs apart" in alone.versus[0].steadiness[-1]
+    assert "slower and faster say that these two runs differ, and not why" in alone.versus[0].steadiness[-1]
     taught = judged(base, other, [like])
     assert not alarms(taught)
     assert {row.to_find for row in taught.versus[0].times} == {None}

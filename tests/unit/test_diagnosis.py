@@ -151,7 +151,7 @@ def test_pages_of_files_are_told_from_memory() -> None:
 
 def test_a_limit_that_cannot_be_kept_is_said_to_be_so() -> None:
     causes = diagnose(judged("vram_peak", 10 * GIB, high=5 * GIB), observed(predicted=9 * GIB))
-    assert causes == ("stored as it should be, it takes 9.66 GB (9.00 GiB) and more: dispute the limit",)
+    assert causes == ("even a sound load takes at least 9.66 GB (9.00 GiB): dispute the limit",)
 
 
 def test_what_nobody_predicted_is_named_as_such() -> None:

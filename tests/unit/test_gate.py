@@ -78,7 +78,7 @@ def test_package_torch_without_cuda(h100: Node) -> None:
 
 
 def test_no_gpu(h100: Node) -> None:
-    why = "no NVIDIA driver: libnvidia-ml.so.1: cannot open shared object file: No such file or directory"
+    why = "no NVIDIA driver is installed (libnvidia-ml.so.1: cannot open shared object file: No such file or directory)"
     node = replace(h100, gpus=(), unread=(Unread(what="gpus", why=why),))
     assert text_of(decide(variant_of(), node, NEED)) == (
         f"skip[no_gpu]: has no GPU to use: {why}, needs a CUDA GPU; "

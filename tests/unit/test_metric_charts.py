@@ -23,7 +23,7 @@ GB = 10**9
 
 
 def run_of(metric: str, figures: Mapping[str, float | None], high: float) -> list[Line]:
-    """A run of a check to each variant; None is a variant of which nothing was reported."""
+    """A run of a check to each variant; None is a variant of which no report arrived."""
     cells, events = asked(metric, figures, high)
     return [start(), plan(cells), *events, finish()]
 
@@ -69,7 +69,7 @@ def test_a_chart_has_every_variant_the_largest_first_with_its_limit_in_place(tmp
     assert second.end < first.limits[0] < first.end
     assert first.room == pytest.approx(-0.2)
     assert first.exact.startswith("5.59 GiB, 6,000,000,000 bytes; limit at most 4.66 GiB, 5,000,000,000 bytes")
-    assert "Not measured: 1 variant: nothing was reported." in words(section)
+    assert "Not measured: 1 variant: no report arrived." in words(section)
     assert section.note == "3 variants, 1 outside of the limit"
     assert "logarithmic" not in words(section)
 

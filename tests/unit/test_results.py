@@ -120,7 +120,7 @@ def test_the_terminal_ends_with_the_verdict(tmp_path: Path) -> None:
         "missing:",
         "  2 checks skipped (vram): has 24 GB, needs 43 GB (see docs/troubleshooting.md#gpu-memory)",
         "    to run them: use <a bigger> GPU",
-        "  1 check not run: nothing was reported",
+        "  1 check not run: no report arrived",
         "    to run them: pytest -m tiny",
         "why this run cannot be accepted:",
         "  1 file could not be collected, the first is acceptance/test_x.py",

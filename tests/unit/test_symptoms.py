@@ -608,7 +608,7 @@ def test_a_phrase_is_found_within_a_line_with_what_stands_in_its_holes() -> None
 
 def test_a_line_with_a_phrase_of_unless_does_not_count() -> None:
     library = "libcudart.so.13: cannot open shared object file: No such file or directory"
-    probed = "no NVIDIA driver: libnvidia-ml.so.1: cannot open shared object file: No such file or directory"
+    probed = "no NVIDIA driver is installed (libnvidia-ml.so.1: cannot open shared object file: No such file)"
     assert ids(library) == ["missing-library"]
     assert ids(probed) == []
     assert ids(f"{probed}\n{library}") == ["missing-library"]

@@ -194,7 +194,7 @@ def test_an_expected_failure_is_a_skip_and_an_unexpected_pass_fails(tmp_path: Pa
 @pytest.mark.parametrize(
     ("phases", "reason"),
     [
-        ([], "nothing was reported"),
+        ([], "no report arrived"),
         (["setup"], "no report of call and teardown"),
         (["setup", "call"], "no report of teardown"),
         (["setup", "teardown"], "no report of call"),
@@ -271,7 +271,7 @@ def test_what_was_not_run_is_run_again_by_the_same_command(tmp_path: Path) -> No
     verdict = verdict_on(tmp_path, [e for e in events if e.get("cell") != TIMED.id])
     (gap,) = verdict.gaps
     assert (gap.fix, gap.cells) == ("pytest -m 'tiny and not phi'", (TIMED.id,))
-    assert str(gap) == "1 check not run: nothing was reported"
+    assert str(gap) == "1 check not run: no report arrived"
 
 
 @pytest.mark.parametrize("end", ["interrupted", "killed"])
