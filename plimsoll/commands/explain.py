@@ -225,7 +225,7 @@ def _lines(found: _Found) -> Iterable[str]:
             yield f"  seen:  {terminal.line(diagnosis.seen)}"
         yield from _checks("  in:    ", checks)
     if found.lacking:
-        yield from (terminal.line(f"not to be accepted: {one}") for one in found.lacking)
+        yield from (terminal.line(f"not accepted: {one}") for one in found.lacking)
         yield f"  next:  {command('plimsoll', 'report', found.run)} says what is missing, and the command that runs it"
     yield from _unrecognised(found)
 

@@ -60,7 +60,7 @@ def side_of_run(record: RunRecord) -> Side:
     rows = [read_row(row, f"{record.run_id}: benchmark {i + 1}") for i, row in enumerate(record.benchmarks)]
     timed, notes = pooled(_placed(row, planned.get(row.cell)) for row in rows)
     verdict = reach_verdict(record)
-    faults = tuple(f"not to be accepted: {fault}" for fault in verdict.faults)
+    faults = tuple(f"not accepted: {fault}" for fault in verdict.faults)
     figures, single = _figures(record, timed)
     timed = {**timed, **single}
     return Side(

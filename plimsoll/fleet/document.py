@@ -122,7 +122,7 @@ def _listed(
 
 
 def _faults(fleet: Fleet) -> Section | None:
-    return _listed("Not to be accepted, because", fleet.faults, _MOST_ODD)
+    return _listed("Not accepted, because", fleet.faults, _MOST_ODD)
 
 
 def _notes(fleet: Fleet) -> Section | None:

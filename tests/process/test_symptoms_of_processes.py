@@ -317,7 +317,7 @@ def test_a_run_that_was_cut_short_is_not_well(is_cut: bool, tmp_path: Path) -> N
     done = explain(str(tmp_path))
     assert done.returncode == (1 if is_cut else 0), done.stderr
     if is_cut:
-        assert "not to be accepted: the run did not finish" in done.stdout
+        assert "not accepted: the run did not finish" in done.stdout
         assert f"next:  plimsoll report {tmp_path} says what is missing" in done.stdout
     else:
         assert done.stdout == "nothing failed, and nothing was skipped: there is nothing to explain\n"

@@ -182,7 +182,7 @@ def test_a_killed_run_is_compared_by_what_it_got_to(tmp_path: Path) -> None:
     found = read_side(write_run(tmp_path / "killed", events[:-1]))
     assert found.verdict == "INCOMPLETE"
     assert found.timed
-    assert "not to be accepted: the run did not finish" in found.notes[0]
+    assert "not accepted: the run did not finish" in found.notes[0]
 
 
 def test_the_reason_of_a_failed_cell_comes_along(tmp_path: Path) -> None:
