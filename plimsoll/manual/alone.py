@@ -51,7 +51,7 @@ class Hardware(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class TierOptions:
     """A tier with options of the run."""
 
     tier: str
@@ -78,13 +78,13 @@ class Way:
 
 
 WAYS: Final = (
-    Way(tier="tiny"),
-    Way(tier="tiny", settings='{"attn_implementation": "eager"}'),
-    Way(tier="gpu1b", weights="synthetic", layers=1, device="cpu"),
-    Way(tier="gpu1b"),
+    TierOptions(tier="tiny"),
+    TierOptions(tier="tiny", settings='{"attn_implementation": "eager"}'),
+    TierOptions(tier="gpu1b", weights="synthetic", layers=1, device="cpu"),
+    TierOptions(tier="gpu1b"),
 )
 """What is tried in this order on a machine without a GPU."""
-_ON_GPUS: Final = (Way(tier="tiny", device="cuda"), Way(tier="gpu1b"))
+_ON_GPUS: Final = (TierOptions(tier="tiny", device="cuda"), TierOptions(tier="gpu1b"))
 """The same where there is a GPU: the tiny checkpoints need no download."""
 
 
@@ -92,7 +92,7 @@ _ON_GPUS: Final = (Way(tier="tiny", device="cuda"), Way(tier="gpu1b"))
 class Alone:
     """How to ask for checks alone."""
 
-    way: Way
+    way: TierOptions
     hardware: Hardware
     cells: tuple[PlannedCell, ...]
 
@@ -113,8 +113,8 @@ class Finder:
 
     root: Path
     catalogue: Catalogue
-    _catalogues: dict[Way, Catalogue] = field(default_factory=dict, repr=False)
-    _plans: dict[tuple[Way, str, Hardware], tuple[PlannedCell, ...]] = field(default_factory=dict, repr=False)
+    _catalogues: dict[TierOptions, Catalogue] = field(default_factory=dict, repr=False)
+    _plans: dict[tuple[TierOptions, str, Hardware], tuple[PlannedCell, ...]] = field(default_factory=dict, repr=False)
 
     def alone(self, names: Sequence[str], mark: str, *, with_gpu: bool = False) -> Alone:
         """The least that asks for one of these checks, which all have the mark; `with_gpu` on a GPU at least. Raises
@@ -128,13 +128,13 @@ class Finder:
                     return Alone(way=way, hardware=hardware, cells=cells)
         raise PlimsollError(f"nothing asks for {', '.join(names)}: {__name__} knows no tier with options that does")
 
-    def _planned(self, way: Way, mark: str, hardware: Hardware) -> tuple[PlannedCell, ...]:
+    def _planned(self, way: TierOptions, mark: str, hardware: Hardware) -> tuple[PlannedCell, ...]:
         key = way, mark, hardware
         if key not in self._plans:
             self._plans[key] = tuple(self._plan(way, mark, hardware))
         return self._plans[key]
 
-    def _plan(self, way: Way, mark: str, hardware: Hardware) -> Iterator[PlannedCell]:
+    def _plan(self, way: TierOptions, mark: str, hardware: Hardware) -> Iterator[PlannedCell]:
         if way not in self._catalogues:
             self._catalogues[way] = way.catalogue(self.catalogue)
         catalogue = self._catalogues[way]
