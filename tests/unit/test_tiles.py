@@ -12,9 +12,10 @@ import pytest
 
 from plimsoll.evidence.events import Event
 from plimsoll.evidence.reader import read_run
+from plimsoll.plan.checks import read_checks
 from plimsoll.present.document import Piece, Section, Sign, Tile, Tiles, Tone, as_words, plain
 from plimsoll.report.document import verdict_document
-from plimsoll.report.naming import check_anchor, check_title
+from plimsoll.report.naming import TITLES, check_anchor, check_title
 from plimsoll.report.pieces import check_link
 from plimsoll.report.reader import Reader
 from plimsoll.report.tiles import node_sections
@@ -76,7 +77,7 @@ def test_a_slow_gpu_and_one_with_a_fault_stand_out_and_lead_to_their_checks(tmp_
     assert "an uncorrected error" in str(fact(faulty, "Health"))
     assert said(faulty, "Health").startswith("drain: ")
     html = fragment([section])
-    assert re.search(r'<a href="#acceptance/test_health.py::test_ecc\[gpu3\]"[^>]*>ECC</a>', html)
+    assert re.search(r'<a href="#acceptance/test_health.py::test_ecc\[gpu3\]"[^>]*>ECC errors</a>', html)
     assert "the fabric is down" in html
     assert [tile.tone for tile in tiles if tile not in (slow, faulty)] == [Tone.GOOD] * 6
 
@@ -198,13 +199,22 @@ def test_the_page_shows_tiles_and_a_file_the_table(tmp_path: Path) -> None:
             "Peak RAM",
             "acceptance/test_memory.py::test_peak_ram[a/nf4]",
         ),
-        ("acceptance/test_health.py::test_ecc[gpu3]::setup", "ECC", "acceptance/test_health.py::test_ecc[gpu3]"),
+        ("acceptance/test_health.py::test_ecc[gpu3]::setup", "ECC errors", "acceptance/test_health.py::test_ecc[gpu3]"),
         ("acceptance/test_node.py::test_gpus_answer", "GPUs answer", "acceptance/test_node.py::test_gpus_answer"),
+        ("acceptance/test_mine.py::test_gpus_of_mine", "GPUs of mine", "acceptance/test_mine.py::test_gpus_of_mine"),
         ("whatever a user writes", "Whatever a user writes", "whatever_a_user_writes"),
     ],
 )
 def test_a_check_has_a_name_for_people_and_one_for_links(cell: str, title: str, anchor: str) -> None:
     assert (check_title(cell), check_anchor(cell)) == (title, anchor)
+
+
+def test_every_check_of_the_suite_has_a_title_of_its_own() -> None:
+    names = [check.name for check in read_checks(Path(__file__).parents[2])]
+    assert TITLES.keys() == set(names)
+    assert len(set(TITLES.values())) == len(names), "two checks are called alike"
+    assert [title for title in TITLES.values() if not re.fullmatch(r"[A-Z][\w,\- ]{3,}", title) or "_" in title] == []
+    assert check_title("acceptance/test_meaning.py::test_reads_plain_english[a/nf4]") == "Reads plain English"
 
 
 def test_a_link_to_a_check_is_an_address_whatever_is_in_its_name(tmp_path: Path) -> None:
