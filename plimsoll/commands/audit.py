@@ -12,7 +12,7 @@ from plimsoll.audit.table import render, to_json
 from plimsoll.catalogue.expression import compile_expression
 from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.commands.output import add_output
+from plimsoll.commands.output import add_output, show
 from plimsoll.commands.parser import add_catalogue, add_report_dir
 from plimsoll.evidence.reader import read_run
 from plimsoll.evidence.run_folder import find_run
@@ -86,5 +86,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({**to_json(findings), "predictions": predictions.origin_data()}, indent=2))
     else:
-        print("\n\n".join(filter(None, (render(findings, options.all), predictions.origin))))
+        show("\n\n".join(filter(None, (render(findings, options.all), predictions.origin))))
     return 0 if all(finding.is_honest for finding in findings) else _DISHONEST

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from plimsoll.commands.output import add_output, must_differ
+from plimsoll.commands.output import add_output, must_differ, show
 from plimsoll.commands.parser import add_fail_on, add_report_dir, number
 from plimsoll.compare.fail_on import (
     FailCondition,
@@ -153,7 +153,7 @@ def run(options: argparse.Namespace) -> int:
         lines = terminal_lines(
             comparison, conditions, status, allow_undecided=options.allow_undecided, quiet=options.quiet
         )
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        show("\n".join(lines))
     sys.stdout.flush()
     _write(comparison, conditions, status, options, step)
     return status

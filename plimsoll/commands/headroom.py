@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from plimsoll.catalogue.entries import Catalogue, Variant
 from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.commands.output import add_output, must_differ
+from plimsoll.commands.output import add_output, must_differ, show
 from plimsoll.commands.parser import add_catalogue, positive
 from plimsoll.errors import PlimsollError, reason_of
 from plimsoll.extras import require
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({**to_json(machine.name, room, others), "predictions": predictions.origin_data()}, indent=2))
     else:
-        print("\n\n".join(filter(None, (render(machine.name, room, others), predictions.origin))))
+        show("\n\n".join(filter(None, (render(machine.name, room, others), predictions.origin))))
     if options.picture is not None:
         _draw(options.picture, picture(room))
     return 0 if room.safe_batch() else _TOO_LITTLE

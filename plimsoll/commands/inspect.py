@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.reader import read_catalogue
-from plimsoll.commands.output import add_output
+from plimsoll.commands.output import add_output, show
 from plimsoll.commands.parser import add_catalogue
 from plimsoll.hub.access import Query
 from plimsoll.hub.client import describe
@@ -54,7 +54,10 @@ def run(options: argparse.Namespace) -> int:
     """Print the inspection. Raises PlimsollError where there is no such model, or nothing to inspect."""
     with inspector(options.catalogue) as one:
         inspection = one.inspect(options.model, options.revision)
-    print(json.dumps(to_json(inspection), indent=2) if options.json else render(inspection))
+    if options.json:
+        print(json.dumps(to_json(inspection), indent=2))
+    else:
+        show(render(inspection))
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from itertools import chain
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from plimsoll.errors import PlimsollError, reason_of
+from plimsoll.streams import width_of
 from plimsoll.userpath import is_no_file, resolved
 
 _DESTINATION: Final = "printed_to"
@@ -54,6 +56,15 @@ def printing(options: argparse.Namespace) -> Iterator[None]:
         write_output(file, printed.getvalue())
     except OSError as error:
         raise PlimsollError(f"--output {file}: cannot be written: {reason_of(error)}") from None
+
+
+def show(text: str) -> None:
+    """Print what people read. On a terminal, lines that are too long are broken between words and columns: it would
+    break them itself, within a word or a number. A file and a pipe have them whole."""
+    from plimsoll.present.terminal import wrapped
+
+    width = width_of(sys.stdout)
+    sys.stdout.write("".join(f"{part}\n" for line in text.split("\n") for part in wrapped(line, width)))
 
 
 def must_differ(options: argparse.Namespace, targets: Sequence[tuple[str, Path | None]]) -> None:

@@ -16,7 +16,7 @@ from plimsoll.catalogue.marks import suite_marks
 from plimsoll.catalogue.overrides import AUTO, CPU, GPU, SOURCES, altered, with_settings, with_sources
 from plimsoll.catalogue.reader import read_catalogue
 from plimsoll.catalogue.settings import read_settings
-from plimsoll.commands.output import add_output
+from plimsoll.commands.output import add_output, show
 from plimsoll.commands.parser import add_catalogue, explained, positive
 from plimsoll.errors import PlimsollError
 from plimsoll.node.probe import SystemProbe
@@ -153,7 +153,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps({**told, "plans": [to_json(*plan) for plan in plans]}, indent=2))
     elif any(decided) or not predictions.unmade:
         closing = [predictions.origin] if predictions.origin else []
-        print("\n\n".join([*(render(machine, rows, speeds, deal) for machine, rows, deal in plans), *closing]))
+        show("\n\n".join([*(render(machine, rows, speeds, deal) for machine, rows, deal in plans), *closing]))
     if predictions.unmade:
         print(f"plimsoll: {predictions.why_unmade()}", file=sys.stderr)
     for claim in idle_claims(suite_root(), catalogue, variants):

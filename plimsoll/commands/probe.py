@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plimsoll.commands.output import add_output
+from plimsoll.commands.output import add_output, show
 from plimsoll.node.node import Gpu, Node
 from plimsoll.node.probe import Probe, RecordedProbe, SystemProbe
 from plimsoll.node.stack import check_stack
@@ -40,7 +40,10 @@ def run(options: argparse.Namespace) -> int:
     """Print the node; the status is 0 also where something could not be read, for the output says so."""
     probe: Probe = SystemProbe() if options.recorded is None else RecordedProbe(options.recorded)
     node = probe.probe()
-    print(json.dumps(node.to_json(), indent=2) if options.json else render(node))
+    if options.json:
+        print(json.dumps(node.to_json(), indent=2))
+    else:
+        show(render(node))
     return 0
 
 

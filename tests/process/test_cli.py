@@ -23,6 +23,7 @@ from plimsoll.report.write import write_atomically
 from plimsoll.userpath import is_no_file
 from tests.support.commands import plimsoll as run
 from tests.support.compare_runs import noisy, timed_run
+from tests.support.terminals import on_a_terminal
 
 ROOT = Path(__file__).parents[2]
 _DEFECT = (
@@ -398,6 +399,30 @@ def test_a_description_keeps_the_names_in_its_summary(name: str, capsys: pytest.
     with pytest.raises(SystemExit):
         main([name, "--help"])
     assert f"\nAccept nodes under {name.capitalize()}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan", "-m", "gpu1b", "--profile", "h100-80g"),
+        ("audit", "-m", "gpu1b"),
+        ("probe", "--recorded", H100),
+        ("compare", "a", "b"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_terminal_has_no_word_and_no_number_broken(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    if arguments[0] == "compare":
+        for name in ("a", "b"):
+            timed_run(tmp_path, name, {"model-of-a-long-name/nf4": noisy(1, 9)})
+        arguments = (*arguments, "--report-dir", str(tmp_path))
+    whole = run(*arguments)
+    status, output = on_a_terminal("plimsoll", *arguments, COLUMNS="80")
+    assert status == whole.returncode
+    assert sorted(output.split()) == sorted(f"{whole.stdout} {whole.stderr}".split())
+    lines = output.replace(whole.stderr.replace("\n", "\r\n"), "").split("\r\n")
+    assert max(map(len, lines)) <= 80
+    assert max(map(len, whole.stdout.splitlines())) > 80, "a pipe has its lines whole"
 
 
 def test_main_returns_the_status(capsys: pytest.CaptureFixture[str]) -> None:
