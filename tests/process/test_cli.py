@@ -332,8 +332,14 @@ def test_output_that_finds_no_room_is_one_error() -> None:
 def test_help_that_nobody_takes_has_a_status_of_its_own(out: str, status: int) -> None:
     """argparse prints it and ends: what waits in the buffer is written by the interpreter, whose status is 120."""
     command = f"{shlex.quote(sys.executable)} -m plimsoll --help"
-    script = f"{command} > {out}" if status == 2 else f"{command} | true; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["/bin/bash", "-c", script], check=False, capture_output=True, text=True, cwd=ROOT)
+    # A reader that has left before anything is written, however slow it would be to do so.
+    reader, writer = os.pipe()
+    os.close(reader)
+    script = f"{command} > {out}" if status == 2 else f"{command} >&{writer}; exit $?"
+    done = subprocess.run(
+        ["/bin/bash", "-c", script], check=False, capture_output=True, text=True, cwd=ROOT, pass_fds=[writer]
+    )
+    os.close(writer)
     told = "plimsoll: error: the output, or a file, could not be written: No space left on device\n"
     assert (done.returncode, done.stderr) == (status, told if status == 2 else "")
 
