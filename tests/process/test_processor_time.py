@@ -74,6 +74,21 @@ def test_only_processors_that_it_may_use_count(tmp_path: Path) -> None:
     assert (found.ran, found.waited) == (2.0, 0.5)
 
 
+@linux_only
+def test_a_container_with_numbers_of_its_own_for_its_processors_is_believed(tmp_path: Path) -> None:
+    """As lxcfs tells: what the kernel calls 4 and 5 are 0 and 1 there, or here 1000 and 1001."""
+    task = tmp_path / str(os.getpid()) / "task" / "7"
+    task.mkdir(parents=True)
+    (task / "schedstat").write_text("2000000000 500000000 9")
+    told = "cpu1000 100 0 0 7 7 0 0 0 0 0\ncpu1001 300 0 0 7 7 0 0 0 0 0\n"
+    (tmp_path / "stat").write_text(f"cpu  400 0 0 14 14 0 0 0 0 0\n{told}")
+    found = ProcessorTime.of(os.getpid(), tmp_path)
+    assert found is not None
+    assert (found.processors, round(found.all_ran, 6)) == (2, 4.0)
+    (tmp_path / "stat").write_text("cpu0 1 2\n")
+    assert ProcessorTime.of(os.getpid(), tmp_path) is None, "a kernel that tells less is no fault of the host"
+
+
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[Hosts]:
     """What the hosts here are asked needs no stack."""

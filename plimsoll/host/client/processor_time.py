@@ -42,9 +42,11 @@ class ProcessorTime:
         try:
             usable = os.sched_getaffinity(pid)
             stat = (proc / "stat").read_text().splitlines()
-        except (OSError, AttributeError):
+            found = dict(_ticks(line) for line in stat if line.startswith("cpu") and line[3:4] != " ")
+        except (OSError, AttributeError, ValueError):
             return None
-        ticks = [_ticks(line) for line in stat if line.startswith("cpu") and _number(line) in usable]
+        # A container may be told of its own processors alone, by other numbers than the kernel's.
+        ticks = [found[number] for number in usable] if usable <= found.keys() else list(found.values())
         threads = [_accounts(task) for task in proc.glob(f"{pid}/task/*/schedstat")]
         alive = [found for found in threads if found is not None]
         if not alive or not ticks:
@@ -62,15 +64,11 @@ class ProcessorTime:
         return replace(self, at=self.at + seconds)
 
 
-def _number(line: str) -> int | None:
-    """Which processor a line of /proc/stat tells of; None for all together."""
-    digits = line.split(None, 1)[0].removeprefix("cpu")
-    return int(digits) if digits else None
-
-
-def _ticks(line: str) -> float:
-    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, line.split()[1:9])
-    return _TICK * (user + nice + system + irq + softirq + steal)
+def _ticks(line: str) -> tuple[int, float]:
+    """A processor's number, and the seconds that it was used, of a line of /proc/stat."""
+    name, *fields = line.split()
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
+    return int(name.removeprefix("cpu")), _TICK * (user + nice + system + irq + softirq + steal)
 
 
 def _accounts(task: Path) -> tuple[float, float] | None:
