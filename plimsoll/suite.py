@@ -37,8 +37,9 @@ def suite_root() -> Path | None:
 
 
 def program_here() -> str:
-    """The program that runs the suite from any command's next step: `pytest` finds it in a checkout alone."""
-    return RUN if suite_root() == SHIPPED else PYTEST
+    """The program that runs the suite from any command's next step: `pytest` finds it in the folder of a checkout
+    alone."""
+    return PYTEST if suite_root() == Path.cwd() else RUN
 
 
 def telling(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:

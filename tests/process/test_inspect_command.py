@@ -225,7 +225,10 @@ def test_a_file_is_never_overwritten_without_being_told(checkpoint: Path, tmp_pa
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["tiny-llama"], "tiny-llama is an entry already (catalogue/models/tiny.toml: model[0]): pytest -k tiny-llama"),
+        (
+            ["tiny-llama"],
+            "tiny-llama is an entry already (catalogue/models/tiny.toml: model[0]): plimsoll run -k tiny-llama",
+        ),
         (["MODEL", "--tier=gpu8"], "no tier 'gpu8'; did you mean 'gpu8b'?"),
         (["MODEL", "--id=tiny-llama", "--out=x.toml"], "the entry would not be sound, so x.toml was not written: "),
         (["MODEL", "--out=none/x.toml"], "none/x.toml: there is no folder "),
@@ -418,8 +421,9 @@ def test_from_a_folder_to_a_verdict_in_two_commands(trained: dict[str, Path], tm
     assert (done.returncode, done.stderr) == (0, "")
     wrote, following = done.stdout.splitlines()
     assert wrote == "wrote own-qwen.toml: own-qwen in nf4, tier tiny (the suite has trained it)"
-    run, *arguments = following.removeprefix("next: ").split()
-    assert run == "pytest"
+    *run, option, chosen, catalogue, folder = following.removeprefix("next: ").split()
+    assert run == ["plimsoll", "run"], "pytest knows the suite in its own folder alone"
+    arguments = option, chosen, catalogue, folder
     asked = [argument.replace("own-qwen.toml", str(tmp_path / "own-qwen.toml")) for argument in arguments]
     outcome = run_suite(tmp_path / "reports", *asked)
     assert outcome.verdict == "ACCEPTED", outcome.output
